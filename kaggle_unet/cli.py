@@ -1,0 +1,293 @@
+"""The command line: read options, call one step, print its result.
+
+Exit codes: 0 done, 1 our bug, 2 usage or config, 3 bad data, 4 resource, 5 locked, 130 Ctrl-C, 143 SIGTERM. Nothing
+heavy is imported before a verb needs it, so that `--help` answers at once.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Never
+
+import typer
+
+from kaggle_unet import __version__
+from kaggle_unet.errors import ConfigError, KitError
+from kaggle_unet.steps.folders import run_folder, store_folder
+from kaggle_unet.steps.show import Screen
+
+app = typer.Typer(
+    name="kaggle-unet",
+    help="Segmentation competitions from the zip to the CSV: targets, U-Nets, watershed, RLE, scores.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+screen = Screen()
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key.")]
+DataOption = Annotated[
+    str, typer.Option("--data", metavar="DATA", help="A zip, a folder, or a place inside a zip: x.zip:dsb2018/train.")
+]
+StoreOption = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Default: store/<experiment>.")]
+RunOption = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="Default: runs/<experiment>.")]
+Checkpoints = Annotated[
+    list[Path], typer.Option("--checkpoint", metavar="PATH", help="A file, or a fold's folder (its best). Repeatable.")
+]
+CompetitionOption = Annotated[
+    str, typer.Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (the DSB2018 rules).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 takes one per core.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kaggle-unet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors only.")] = False,
+    version: Annotated[  # noqa: ARG001 typer calls _version
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Segmentation competitions from the zip to the CSV: targets, U-Nets, watershed, RLE, scores."""
+    screen.debug, screen.quiet = debug, quiet
+
+
+@app.command("demo")
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where everything is written.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Do everything below on images it draws itself: about two minutes on two CPU cores."""
+    from kaggle_unet.steps.demo import demo as run_demo
+
+    run_demo(folder, screen)
+
+
+@app.command("make-targets")
+def make_targets(
+    config: ConfigPath,
+    data: DataOption,
+    store: StoreOption = None,
+    preview: Annotated[int, typer.Option("--preview", min=0, help="Pictures of the first N samples.")] = 0,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out faulty samples.")] = False,
+    workers: Workers = 0,
+    overrides: Overrides = None,
+) -> None:
+    """Prepare samples, planes, weight maps and folds from a zip or folder."""
+    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.make_targets import make_targets as prepare
+    from kaggle_unet.steps.previews import write_previews
+
+    settings = load_config(config, overrides or ())
+    folder = store_folder(config, store)
+    fold_file = config.parent / settings.competition.folds if settings.competition.folds else None
+    with screen.progress() as on_progress:
+        report = prepare(
+            settings,
+            data,
+            folder,
+            fold_file=fold_file,
+            skip_bad=skip_bad,
+            workers=workers or os.cpu_count() or 1,
+            on_progress=on_progress,
+        )
+    screen.data_report(report)
+    for path in write_previews(settings, folder, preview):
+        screen.say(f"preview  {path}")
+    screen.next(f"kaggle-unet train {config} --fold 0" + (f" --store {store}" if store else ""))
+
+
+@app.command("train")
+def train(
+    config: ConfigPath,
+    fold: Annotated[str, typer.Option("--fold", help="A number, several with commas, or all.")],
+    store: StoreOption = None,
+    run: RunOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last whole epoch.")] = False,
+    track: Annotated[bool, typer.Option("--track", help="Write TensorBoard files (extra: track).")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Fit one fold or several: checkpoints, metrics, curves, out-of-fold planes and score."""
+    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.folders import fold_folder, parse_folds
+    from kaggle_unet.steps.train import train_fold
+
+    settings = load_config(config, overrides or ())
+    run_path, store_path = run_folder(config, run), store_folder(config, store)
+    folds = parse_folds(fold, settings.folds.n)
+    for number in folds:
+        with screen.training(number, settings.training.epochs) as on_event:
+            result = train_fold(settings, store_path, run_path, number, resume=resume, track=track, on_event=on_event)
+        screen.fold_result(number, result)
+    checkpoints = " ".join(f"--checkpoint {fold_folder(run_path, number)}" for number in folds)
+    screen.next(
+        f"kaggle-unet submit {config} --data TEST.zip {checkpoints} -o submissions/{settings.competition.name}/x.csv"
+    )
+
+
+@app.command("predict")
+def predict(
+    config: ConfigPath,
+    checkpoint: Checkpoints,
+    data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="Images to predict.")] = None,
+    oof: Annotated[bool, typer.Option("--oof", help="Each fold's own validation samples instead.")] = False,
+    planes: Annotated[Path | None, typer.Option("--planes", metavar="DIR", help="Where --data's planes go.")] = None,
+    store: StoreOption = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write planes of probabilities: out-of-fold, or for any images."""
+    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.predict import predict_data, predict_out_of_fold
+
+    settings = load_config(config, overrides or ())
+    if oof == (data is not None):
+        msg = "predict: say either --oof or --data DATA --planes DIR"
+        raise ConfigError(msg)
+    with screen.progress() as on_progress:
+        if oof:
+            folders = predict_out_of_fold(settings, checkpoint, store_folder(config, store), on_progress=on_progress)
+        else:
+            if planes is None:
+                msg = "predict --data: say where the planes go with --planes DIR"
+                raise ConfigError(msg)
+            folders = [predict_data(settings, checkpoint, str(data), planes, on_progress=on_progress)]
+    for folder in folders:
+        screen.say(f"planes   {folder}")
+
+
+@app.command("submit")
+def submit(
+    config: ConfigPath,
+    data: DataOption,
+    checkpoint: Checkpoints,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission.")],
+    labels: Annotated[Path | None, typer.Option("--labels", metavar="DIR", help="Also write label TIFFs.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Predict with the mean of all checkpoints, decode, and write a CSV with its manifest."""
+    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.submit import submit as write
+
+    settings = load_config(config, overrides or ())
+    with screen.progress() as on_progress:
+        manifest = write(settings, data, checkpoint, output, labels_folder=labels, on_progress=on_progress)
+    screen.submission(output, manifest)
+
+
+@app.command("check")
+def check(
+    csv: Annotated[Path, typer.Argument(metavar="CSV", help="A submission.")],
+    data: DataOption,
+    competition: CompetitionOption,
+    images: Annotated[str, typer.Option("--images", help="folder only: subfolder of the images.")] = "images",
+) -> None:
+    """Hold a submission against every rule of its competition; ends with 0 or 3."""
+    from kaggle_unet.steps.check import check as verify
+
+    screen.verdict(csv, verify(csv, data, competition, images=images))
+
+
+@app.command("score")
+def score(
+    csv: Annotated[Path | None, typer.Argument(metavar="[CSV]", help="A submission.")] = None,
+    truth: Annotated[str | None, typer.Option("--truth", metavar="DATA", help="What --data takes, or a CSV.")] = None,
+    competition: Annotated[str | None, typer.Option("--competition", metavar="NAME", help="Whose metric.")] = None,
+    run: Annotated[Path | None, typer.Option("--run", metavar="DIR", help="A run: its out-of-fold score.")] = None,
+    store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="--run's store, if it moved.")] = None,
+    images: Annotated[str, typer.Option("--images", help="folder only: subfolder of the images.")] = "images",
+    masks: Annotated[str, typer.Option("--masks", help="folder only: subfolder of the masks.")] = "masks",
+    as_json: JsonOption = False,
+) -> None:
+    """Score a submission against the truth, or a run on its out-of-fold planes."""
+    from kaggle_unet.steps.score import score_csv, score_run
+
+    if run is not None and csv is None:
+        result = score_run(run, store)
+    elif csv is not None and truth is not None and competition is not None:
+        result = score_csv(csv, truth, competition, images=images, masks=masks)
+    else:
+        msg = "score: say either CSV --truth DATA --competition NAME, or --run DIR"
+        raise ConfigError(msg)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        screen.scores(result)
+
+
+@app.command("report")
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN/report.html.")] = None,
+    store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Its store, if it moved.")] = None,
+) -> None:
+    """Write one HTML file: every out-of-fold prediction beside its truth, worst first."""
+    from kaggle_unet.steps.report import write_report
+
+    screen.say(f"report   {write_report(run, output or run / 'report.html', store)}")
+
+
+@app.command("doctor")
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what this machine has and whether the packages fit together."""
+    from kaggle_unet.steps.doctor import examine
+
+    found = examine()
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        screen.facts(found)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> Never:
+    raise _Terminated
+
+
+def main(arguments: list[str] | None = None) -> Never:
+    """Run the command line and end the process with the code that fits.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Instead of the process's own.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(arguments)
+    except KitError as error:
+        _fail(error, error.exit_code)
+    except _Terminated:
+        screen.error("stopped by SIGTERM; what was finished is kept, and the same command with --resume goes on")
+        sys.exit(143)
+    except MemoryError as error:
+        _fail(error, 4)
+    except Exception as error:  # noqa: BLE001 the last place where a fault can become a message
+        _fail(error, 1)
+    sys.exit(0)
+
+
+def _fail(error: BaseException, code: int) -> Never:
+    if screen.debug:
+        raise error
+    message: Any = error
+    if code == 1 and not isinstance(error, KitError):
+        message = (
+            f"{type(error).__name__}: {error}\nThis is a fault of kaggle-unet; --debug before the verb shows where."
+        )
+    screen.error(str(message))
+    sys.exit(code)

@@ -1,0 +1,102 @@
+"""Data Science Bowl 2018: nuclei in microscope images, one mask file per nucleus."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from kaggle_unet.competitions.archive import Archive, open_archive
+from kaggle_unet.competitions.images import SUFFIX_PATTERN, classify_kind
+from kaggle_unet.competitions.listing import Listing, group_by_id, list_images, match_names
+from kaggle_unet.competitions.mask_codes import find_coded_masks
+from kaggle_unet.competitions.mask_files import FileMasks, merge_object_masks
+from kaggle_unet.competitions.places import Layout, enter_set
+from kaggle_unet.competitions.settings import CompetitionSettings
+from kaggle_unet.competitions.source import FileSource, MaskReader
+from kaggle_unet.errors import DataError
+from kaggle_unet.metrics.score import ImageScore, score_image
+from kaggle_unet.types import Labels
+
+_LABELS_CSV = "stage1_train_labels.csv"
+_WANTED_MASKS = f"<id>/masks/*.png, or {_LABELS_CSV} beside the images"
+_IMAGE = re.compile(rf"(?P<root>(?:.*/)?)(?P<id>[^/]+)/images/(?P=id){SUFFIX_PATTERN}")
+_STRAY = re.compile(rf"(?P<id>[^/]+)/images/[^/]+{SUFFIX_PATTERN}")
+_MASK = re.compile(rf"(?P<id>[^/]+)/masks/[^/]+{SUFFIX_PATTERN}")
+_LAYOUT = Layout(
+    example="<id>/images/<id>.png",
+    image=_IMAGE,
+    train=("stage1_train",),
+    test=("stage1_test", "stage2_test_final", "stage2_test"),
+)
+
+
+@dataclass(frozen=True)
+class Dsb2018:
+    """Nuclei: ``<id>/images/<id>.png`` and ``<id>/masks/*.png``, or codes from stage1_train_labels.csv beside them."""
+
+    name: str = "dsb2018"
+    id_column: str = "ImageId"
+    rle_column: str = "EncodedPixels"
+    single_object: bool = False
+    fixed_shape: tuple[int, int] | None = None
+    sample_submissions: tuple[str, ...] = ("stage1_sample_submission.csv", "stage2_sample_submission_final.csv")
+
+    def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
+        """Open the zip that Kaggle serves, its outer zip, or an unpacked folder.
+
+        Parameters
+        ----------
+        data : str
+            A zip, a folder, or ``ZIP:place``.
+        settings : CompetitionSettings
+            Ids to skip, where masks are read.
+        with_masks : bool, optional
+            True wants masks, False leaves them alone, None takes them if they are there.
+
+        Returns
+        -------
+        FileSource
+            Samples of kind gray-dark, gray-bright or colour.
+
+        Raises
+        ------
+        DataError
+            If the listing is faulty; all faults are listed.
+        """
+        archive = enter_set(open_archive(data), _LAYOUT, with_masks=with_masks)
+        listing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
+        listing.problems.extend(_find_strays(archive))
+        masks = None if with_masks is False else _find_masks(listing)
+        if with_masks and masks is None:
+            raise DataError(f"{archive.where()} has no masks; wanted {_WANTED_MASKS}")
+        listing.check(masks, remedy=_WANTED_MASKS)
+        return FileSource(archive, listing.images, masks, classify_kind, oddities=listing.oddities)
+
+    def metric(self, true: Labels, pred: Labels) -> ImageScore:
+        """Score one image: mean precision over ten IoU thresholds, object by object.
+
+        Parameters
+        ----------
+        true, pred : int32 array, shape (H, W)
+            What is there, and what was predicted.
+
+        Returns
+        -------
+        ImageScore
+            Its mean is the image's score.
+        """
+        return score_image(true, pred)
+
+
+def _find_masks(listing: Listing) -> MaskReader | None:
+    """Take mask files (an empty folder stands for no nucleus), else the labels CSV if it knows any of the images."""
+    if names := group_by_id(match_names(_MASK, listing.archive)):
+        empty = {key: () for key in listing.images if f"{key}/masks/" in listing.archive.folders}
+        return FileMasks({**empty, **names}, merge_object_masks)
+    return find_coded_masks(listing, _LABELS_CSV, ("ImageId", "EncodedPixels"), single_object=False)
+
+
+def _find_strays(archive: Archive) -> Iterator[str]:
+    for sample_id, name in match_names(_STRAY, archive):
+        if PurePosixPath(name).stem.casefold() != sample_id.casefold():
+            yield f"{archive.where(name)} is named unlike its folder; wanted {sample_id}"

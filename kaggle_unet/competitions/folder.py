@@ -1,0 +1,125 @@
+"""Any folder or zip of images and masks: label images, or binary masks whose components are the objects."""
+
+import re
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from kaggle_unet.competitions.archive import open_archive
+from kaggle_unet.competitions.images import SUFFIX_PATTERN, classify_kind
+from kaggle_unet.competitions.listing import list_images, list_masks, match_names
+from kaggle_unet.competitions.mask_files import FileMasks, take_label_image
+from kaggle_unet.competitions.places import Layout, enter_set
+from kaggle_unet.competitions.settings import CompetitionSettings
+from kaggle_unet.competitions.source import FileSource
+from kaggle_unet.competitions.tables import read_table
+from kaggle_unet.errors import DataError
+from kaggle_unet.metrics.score import ImageScore, score_image
+from kaggle_unet.types import Labels
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One's own images: the file's name without suffix is the id, image and mask have the same; CSV as DSB2018's."""
+
+    name: str = "folder"
+    id_column: str = "ImageId"
+    rle_column: str = "EncodedPixels"
+    single_object: bool = False
+    fixed_shape: tuple[int, int] | None = None
+    sample_submissions: tuple[str, ...] = ()
+
+    def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
+        """Open a folder, a zip, or a place in a zip, that holds the two subfolders of the config.
+
+        Parameters
+        ----------
+        data : str
+            A zip, a folder, or ``ZIP:place``.
+        settings : CompetitionSettings
+            Subfolders of images and masks; ids to skip, where masks are read.
+        with_masks : bool, optional
+            True wants masks, False leaves them alone, None takes them if they are there.
+
+        Returns
+        -------
+        FileSource
+            Samples of kind gray-dark, gray-bright or colour.
+
+        Raises
+        ------
+        DataError
+            If the listing is faulty; all faults are listed.
+        """
+        images, wanted = _pattern(settings.images), f"{settings.masks}/<id>.png (or .tif, …)"
+        layout = Layout(example=f"{settings.images}/<id>.png", image=images)
+        archive = enter_set(open_archive(data), layout, with_masks=with_masks)
+        listing = list_images(archive, match_names(images, archive), () if with_masks is False else settings.skip)
+        found = () if with_masks is False else match_names(_pattern(settings.masks), archive)
+        names = list_masks(listing, found)
+        if with_masks and not names:
+            raise DataError(f"{archive.where()} has no masks; wanted {wanted}: set competition.masks to their folder")
+        masks = FileMasks(names, take_label_image) if names else None
+        listing.check(masks, remedy=wanted)
+        return FileSource(archive, listing.images, masks, classify_kind, oddities=listing.oddities)
+
+    def metric(self, true: Labels, pred: Labels) -> ImageScore:
+        """Score one image as DSB2018 does.
+
+        Parameters
+        ----------
+        true, pred : int32 array, shape (H, W)
+            What is there, and what was predicted.
+
+        Returns
+        -------
+        ImageScore
+            Its mean is the image's score.
+        """
+        return score_image(true, pred)
+
+
+def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
+    """Read a folds file.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV with the columns `id` and `fold`.
+    ids : collection of str
+        All samples.
+
+    Returns
+    -------
+    dict of str to int
+        Folds by id; an id whose fold is empty is left out of training and validation alike, and is not in it.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, ids are missing, unknown or come twice, or a fold is no whole number from 0.
+    """
+    try:
+        table = read_table(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DataError(f"cannot read the folds file {path}: {error.strerror}; set competition.folds") from error
+    rows = list(table.select("id", "fold"))
+    counts = Counter(key for key, _ in rows)
+    problems = [f"id {key!r} comes {n} times" for key, n in counts.items() if n > 1]
+    problems += [f"id {key!r} is no sample" for key in counts if key not in ids]
+    problems += [f"sample {key!r} has no row; leave its fold empty to leave it out" for key in ids if key not in counts]
+    problems += [f"id {key!r}: fold {fold!r} is no whole number from 0" for key, fold in rows if not _is_fold(fold)]
+    if problems:
+        raise DataError(f"{path} does not fit the data; mend it", problems)
+    return {key: int(fold) for key, fold in rows if fold.strip()}
+
+
+def _is_fold(text: str) -> bool:
+    return not text.strip() or (text.strip().isascii() and text.strip().isdigit())
+
+
+def _pattern(subfolder: str) -> re.Pattern[str]:
+    """Match the files right in a subfolder (of any folder on top, the root)."""
+    start = "" if PurePosixPath(subfolder) == PurePosixPath(".") else f"{re.escape(subfolder.strip('/'))}/"
+    return re.compile(rf"(?P<root>(?:.*/)?){start}(?P<id>[^/]+){SUFFIX_PATTERN}")

@@ -1,0 +1,181 @@
+"""Bytes to arrays: images of 8 bits, binary masks and label images, in every pixel format the files have."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.competitions.oddities import Note
+from kaggle_unet.competitions.pixels import Pixels, read_pixels, read_shape
+from kaggle_unet.errors import DataError
+from kaggle_unet.types import Image, Mask
+
+# For patterns of file names: a dot and a suffix that may be written in capitals.
+SUFFIX_PATTERN = r"\.(?i:png|tif|tiff|jpg|jpeg|bmp)"
+
+
+def decode_image(data: bytes, where: str) -> tuple[Image, tuple[Note, ...]]:
+    """Decode an image to 8 bits, gray where all channels are equal.
+
+    Parameters
+    ----------
+    data : bytes
+        A PNG, TIFF, JPEG or BMP: gray, RGB or palette, with or without alpha, of 1, 8 or 16 bits.
+    where : str
+        The file, for messages.
+
+    Returns
+    -------
+    tuple of uint8 array, shape (H, W) or (H, W, 3), and notes
+        The image, and what was converted on the way.
+
+    Raises
+    ------
+    DataError
+        If the file is no image, damaged, of absurd size, or of a pixel format that has no 8-bit meaning.
+
+    Notes
+    -----
+    16-bit values are divided by 257 and rounded, so that 0 and 65535 become 0 and 255; a note says where few levels
+    are left. Alpha is dropped, the colours under it stay as stored. The two values of 1-bit images become 0 and 255.
+    """
+    pixels, notes = read_pixels(data, where, "image")
+    image, depth_notes = _to_8_bits(pixels, where)
+    colours, channel_notes = _to_gray_or_rgb(image)
+    return np.ascontiguousarray(colours), (*notes, *depth_notes, *channel_notes)
+
+
+def decode_mask(data: bytes, where: str) -> Mask:
+    """Decode a binary mask: whatever is above 0 is inside.
+
+    Parameters
+    ----------
+    data : bytes
+        An image file of any bit depth; the files of one set may differ.
+    where : str
+        The file, for messages.
+
+    Returns
+    -------
+    bool array, shape (H, W)
+        Colours count where any of them is above 0; alpha does not count.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be decoded.
+    """
+    colours = _drop_alpha(read_pixels(data, where, "mask")[0])
+    is_inside: Mask = colours > 0
+    return is_inside if is_inside.ndim == 2 else np.asarray(is_inside.any(axis=2))
+
+
+def decode_label_image(data: bytes, where: str) -> NDArray[np.int32]:
+    """Decode a label image: each pixel holds the number of its instance.
+
+    Parameters
+    ----------
+    data : bytes
+        A gray file of 1 to 64 bits, whole numbers. Of a palette file, the indices count, unless all its colours are
+        gray.
+    where : str
+        The file, for messages.
+
+    Returns
+    -------
+    int32 array, shape (H, W)
+        Numbers as the file has them, which need not be consecutive.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be decoded, is coloured, or holds negative, fractional or absurdly large numbers.
+    """
+    values = _drop_alpha(read_pixels(data, where, "labels")[0])
+    if values.ndim == 3:
+        if (values != values[..., :1]).any():
+            raise DataError(f"{where} is coloured; wanted one number per pixel: export the labels as 16-bit gray")
+        values = values[..., 0]
+    limit = np.iinfo(np.int32).max
+    if values.dtype != np.bool_ and not ((values >= 0) & (values <= limit) & (values == np.floor(values))).all():
+        message = f"{where} holds values from {values.min()} to {values.max()}"
+        raise DataError(f"{message}; wanted whole numbers from 0 to {limit}: export the labels again")
+    return values.astype(np.int32)
+
+
+def decode_shape(data: bytes, where: str) -> tuple[int, int]:
+    """Read an image's height and width from its header.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    where : str
+        Its name, for messages.
+
+    Returns
+    -------
+    tuple of int
+        H and W.
+
+    Raises
+    ------
+    DataError
+        If the file is no image.
+    """
+    return read_shape(data, where)
+
+
+def classify_kind(image: Image) -> str:
+    """Tell three types of microscope image apart.
+
+    Parameters
+    ----------
+    image : uint8 array, shape (H, W) or (H, W, 3)
+        Gray images have two axes.
+
+    Returns
+    -------
+    str
+        ``"colour"``; ``"gray-bright"`` where the mean is above 127; else ``"gray-dark"``.
+
+    Examples
+    --------
+    >>> classify_kind(np.zeros((2, 2), np.uint8))
+    'gray-dark'
+    """
+    if image.ndim == 3:
+        return "colour"
+    return "gray-bright" if image.mean() > 127 else "gray-dark"
+
+
+def _to_8_bits(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
+    if pixels.dtype == np.uint8:
+        return pixels, ()
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * np.uint8(255), (Note("1-bit image", 1, "0 and 255"),)
+    if pixels.dtype.kind not in "iu" or pixels.min(initial=0) < 0 or pixels.max(initial=0) > 65535:
+        message = f"{where} holds {pixels.dtype} values from {pixels.min()} to {pixels.max()}"
+        raise DataError(f"{message}; wanted 8 or 16 bits: scale the image and save it again")
+    image = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    levels = int(image.max(initial=0)) + 1
+    if levels <= 16:  # 12 bits of a camera in a 16-bit file
+        return image, (Note("dark 16-bit image", 1, "divided by 257, at most 16 gray levels left: stretch it before"),)
+    return image, (Note("16-bit image", 1, "divided by 257"),)
+
+
+def _to_gray_or_rgb(image: Image) -> tuple[Image, tuple[Note, ...]]:
+    if image.ndim == 2:
+        return image, ()
+    notes = []
+    if image.shape[2] in {2, 4}:
+        is_opaque = bool((image[..., -1] == 255).all())
+        notes.append(Note("opaque alpha channel" if is_opaque else "transparent pixels", 1, "alpha dropped"))
+        image = _drop_alpha(image)
+    if (image == image[..., :1]).all():
+        if image.shape[2] == 3:
+            notes.append(Note("equal colour channels", 1, "stored gray"))
+        image = image[..., 0]
+    return image, tuple(notes)
+
+
+def _drop_alpha(pixels: Pixels) -> Pixels:
+    return pixels[..., :-1] if pixels.ndim == 3 and pixels.shape[2] in {2, 4} else pixels

@@ -1,0 +1,160 @@
+"""Which files belong to which sample, and what is wrong with a set as a whole."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kaggle_unet.competitions.archive import Archive
+from kaggle_unet.competitions.source import MaskReader
+from kaggle_unet.errors import DataError
+from kaggle_unet.types import Oddity
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a set.
+
+    Attributes
+    ----------
+    archive : Archive
+        Where they are.
+    images : mapping of str to str
+        Name of each id's image.
+    skipped : tuple of str
+        Ids that were left out, sorted.
+    problems : list of str
+        One sentence per fault.
+    """
+
+    archive: Archive
+    images: Mapping[str, str]
+    skipped: tuple[str, ...] = ()
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def oddities(self) -> tuple[Oddity, ...]:
+        """A word on each id that was left out."""
+        return tuple(Oddity(key, "skipped", 1, "left out, as competition.skip says") for key in self.skipped)
+
+    def check(self, masks: MaskReader | None, *, remedy: str) -> None:
+        """Raise for everything that is wrong, at once.
+
+        Parameters
+        ----------
+        masks : MaskReader or None
+            None where none are wanted.
+        remedy : str
+            What an image without mask needs.
+
+        Raises
+        ------
+        DataError
+            If ids come twice, images lack masks or masks lack images.
+        """
+        unpaired: list[str] = []
+        if masks is not None:
+            bare = sorted(self.images.keys() - set(masks.ids))
+            unpaired += [f"{self.archive.where(self.images[key])} has no masks; wanted {remedy}" for key in bare]
+            orphans = sorted(set(masks.ids) - self.images.keys() - set(self.skipped))
+            unpaired += [f"{self.archive.where(name)} has no image" for key in orphans for name in masks.files(key)[:1]]
+        if problems := [*self.problems, *unpaired]:
+            n = "a fault" if len(problems) == 1 else f"{len(problems)} faults"
+            hint = "mend the files, or leave training ids out with competition.skip in the config"
+            raise DataError(f"{self.archive.where()} has {n}; {hint}", problems)
+        if not self.images:
+            raise DataError(f"{self.archive.where()} has no images, or all of them are skipped")
+
+
+def list_images(archive: Archive, found: Iterable[tuple[str, str]], skip: Collection[str]) -> Listing:
+    """Map ids to images, and find ids that come twice.
+
+    Parameters
+    ----------
+    archive : Archive
+        Where they are.
+    found : iterable of pairs of str
+        Id and file name.
+    skip : collection of str
+        Ids to leave out.
+
+    Returns
+    -------
+    Listing
+        With the first image of each id, and a problem for each further one; ids that differ in case alone are one.
+    """
+    found = list(found)
+    images, problems = _take_first(archive, [pair for pair in found if pair[0] not in skip])
+    return Listing(archive, images, tuple(sorted({key for key, _ in found} & set(skip))), problems)
+
+
+def _take_first(archive: Archive, found: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[str]]:
+    names: dict[str, str] = {}
+    first_by_id: dict[str, str] = {}
+    problems = []
+    for sample_id, name in found:
+        first = first_by_id.setdefault(sample_id.casefold(), name)
+        if first == name:
+            names[sample_id] = name
+        else:
+            problems.append(f"id {sample_id!r} comes twice: {archive.where(first)} and {archive.where(name)}")
+    return names, problems
+
+
+def list_masks(listing: Listing, found: Iterable[tuple[str, str]]) -> dict[str, tuple[str]]:
+    """Map ids to mask files, one each.
+
+    Parameters
+    ----------
+    listing : Listing
+        The images; a problem is added to it for each id that has two masks.
+    found : iterable of pairs of str
+        Id and file name.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        One name for each id.
+    """
+    names, problems = _take_first(listing.archive, [pair for pair in found if pair[0] not in listing.skipped])
+    listing.problems.extend(problems)
+    return {key: (name,) for key, name in names.items()}
+
+
+def group_by_id(found: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Collect all files of each id.
+
+    Parameters
+    ----------
+    found : iterable of pairs of str
+        Id and file name.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Names sorted, so that the order of files in a zip decides nothing.
+    """
+    names: dict[str, list[str]] = {}
+    for sample_id, name in found:
+        names.setdefault(sample_id, []).append(name)
+    return {key: tuple(sorted(group)) for key, group in names.items()}
+
+
+def match_names(pattern: re.Pattern[str], archive: Archive) -> Iterator[tuple[str, str]]:
+    """Find the files of an archive whose whole names match, on top of it.
+
+    Parameters
+    ----------
+    pattern : re.Pattern
+        With a group ``id``, and perhaps a group ``root`` that must be empty.
+    archive : Archive
+        Where to look.
+
+    Yields
+    ------
+    tuple of str
+        Id and file name, sorted by name.
+    """
+    for name in archive.names:
+        found = pattern.fullmatch(name)
+        if found and not found.groupdict().get("root"):
+            yield found["id"], name

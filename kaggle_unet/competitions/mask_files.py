@@ -1,0 +1,200 @@
+"""Masks from image files: one per object, one per image, or a label image."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kaggle_unet.competitions.archive import Archive
+from kaggle_unet.competitions.images import decode_label_image, decode_mask
+from kaggle_unet.competitions.oddities import Note, describe_objects, describe_overlap, describe_whole_mask
+from kaggle_unet.errors import DataError
+from kaggle_unet.masks.labels import components, paint_masks, relabel
+from kaggle_unet.types import Image, Labels, Mask
+
+File = tuple[bytes, str]  # content, and where it lies for messages
+
+_BINARY_VALUES = (1, 255, 65535)
+
+
+@dataclass(frozen=True)
+class FileMasks:
+    """The mask files of each sample, and how they become labels.
+
+    Attributes
+    ----------
+    names : mapping of str to tuple of str
+        Files of each id, in order.
+    merge : callable
+        One of the functions below: files and the image to labels and notes.
+    """
+
+    names: Mapping[str, tuple[str, ...]]
+    merge: Callable[[Iterable[File], Image], tuple[Labels, tuple[Note, ...]]]
+
+    @property
+    def ids(self) -> Collection[str]:
+        """Ids of all samples with masks."""
+        return self.names.keys()
+
+    def files(self, sample_id: str) -> tuple[str, ...]:
+        """List the mask files of a sample.
+
+        Parameters
+        ----------
+        sample_id : str
+            Its id.
+
+        Returns
+        -------
+        tuple of str
+            Names in the archive.
+        """
+        return self.names[sample_id]
+
+    def stamp(self) -> str:
+        """Hash what is not in these files.
+
+        Returns
+        -------
+        str
+            The rule's name.
+        """
+        return self.merge.__name__
+
+    def read(self, archive: Archive, sample_id: str, image: Image) -> tuple[Labels, tuple[Note, ...]]:
+        """Read a sample's labels.
+
+        Parameters
+        ----------
+        archive : Archive
+            Where the files are.
+        sample_id : str
+            Its id.
+        image : uint8 array, shape (H, W) or (H, W, 3)
+            Its image, whose size all masks must have.
+
+        Returns
+        -------
+        tuple of int32 array, shape (H, W), and notes
+            Labels, and what was odd.
+
+        Raises
+        ------
+        DataError
+            If files cannot be used; all of them are listed.
+        """
+        return self.merge(((archive.read(name), archive.where(name)) for name in self.names[sample_id]), image)
+
+
+def merge_object_masks(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:
+    """Merge one binary file per object; a pixel in several of them goes to the smallest.
+
+    Parameters
+    ----------
+    files : iterable of File
+        Decoded one at a time: 375 masks of a large image would need 300 MB together.
+    image : uint8 array, shape (H, W) or (H, W, 3)
+        Their image.
+
+    Returns
+    -------
+    tuple of int32 array, shape (H, W), and notes
+        Objects numbered in the order of their files.
+
+    Raises
+    ------
+    DataError
+        If masks cannot be decoded or have another size than the image; all of them are listed.
+    """
+    problems: list[str] = []
+    labels, n_contested, n_empty = paint_masks(_decode_good(files, image, problems), image.shape[:2])
+    if problems:
+        raise DataError(f"{len(problems)} masks cannot be used", problems)
+    return labels, (*describe_overlap(n_contested, n_empty), *describe_objects(labels))
+
+
+def take_whole_mask(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:
+    """Take one binary file per image: a single object, however many pieces it has.
+
+    Parameters
+    ----------
+    files : iterable of File
+        One file.
+    image : uint8 array, shape (H, W) or (H, W, 3)
+        Its image.
+
+    Returns
+    -------
+    tuple of int32 array, shape (H, W), and notes
+        1 inside, 0 elsewhere.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be decoded or has another size than the image.
+    """
+    ((data, where),) = files
+    mask = _decode_checked(data, where, image)
+    return mask.astype(np.int32), describe_whole_mask(mask, image)
+
+
+def take_label_image(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:
+    """Take one file per image, whose values are the objects' numbers; components are the objects of a binary one.
+
+    Parameters
+    ----------
+    files : iterable of File
+        One file.
+    image : uint8 array, shape (H, W) or (H, W, 3)
+        Its image.
+
+    Returns
+    -------
+    tuple of int32 array, shape (H, W), and notes
+        Objects numbered without gaps.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be decoded or has another size than the image.
+
+    Notes
+    -----
+    A file is binary if its only value above 0 is 1, 255 or 65535. A label image with a single object, numbered 1 and
+    in several pieces, is cut apart by this rule; the note on components shows it.
+    """
+    ((data, where),) = files
+    numbers = decode_label_image(data, where)
+    _check_size(numbers.shape, image, where)
+    highest = int(numbers.max(initial=0))
+    if highest in _BINARY_VALUES and ((numbers == 0) | (numbers == highest)).all():
+        labels = components(numbers > 0)
+        n = int(labels.max())
+        is_plain = highest == 1 and n == 1  # both readings agree
+        note = Note("components of binary masks", 0 if is_plain else n, "each one an instance")
+    else:
+        labels = relabel(numbers)
+        note = Note("unused numbers in label images", highest - int(labels.max(initial=0)), "renumbered without gaps")
+    return labels, (note, *describe_objects(labels))
+
+
+def _decode_good(files: Iterable[File], image: Image, problems: list[str]) -> Iterator[Mask]:
+    """Give the masks that can be used, and put what is wrong with the others into `problems`."""
+    for data, where in files:
+        try:
+            yield _decode_checked(data, where, image)
+        except DataError as error:
+            problems.append(str(error))
+
+
+def _decode_checked(data: bytes, where: str, image: Image) -> Mask:
+    mask = decode_mask(data, where)
+    _check_size(mask.shape, image, where)
+    return mask
+
+
+def _check_size(shape: tuple[int, ...], image: Image, where: str) -> None:
+    if shape != image.shape[:2]:
+        sizes = f"{shape[0]} x {shape[1]} pixels (height x width), its image {image.shape[0]} x {image.shape[1]}"
+        raise DataError(f"{where} has {sizes}; export it at the image's size")

@@ -1,0 +1,42 @@
+"""All competitions by name; a new one is a file of its own and a line here."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from kaggle_unet.competitions.competition import Competition
+from kaggle_unet.competitions.dsb2018 import Dsb2018
+from kaggle_unet.competitions.folder import Folder
+from kaggle_unet.competitions.tgs import Tgs
+from kaggle_unet.errors import ConfigError
+
+COMPETITIONS: Mapping[str, Competition] = MappingProxyType(
+    {competition.name: competition for competition in (Dsb2018(), Tgs(), Folder())}
+)
+
+
+def get_competition(name: str) -> Competition:
+    """Look a competition up.
+
+    Parameters
+    ----------
+    name : str
+        A key of `COMPETITIONS`.
+
+    Returns
+    -------
+    Competition
+        Its files, its CSV and its score.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> get_competition("tgs").rle_column
+    'rle_mask'
+    """
+    if name not in COMPETITIONS:
+        raise ConfigError(f"there is no competition {name!r}; choose from {', '.join(COMPETITIONS)}")
+    return COMPETITIONS[name]

@@ -1,0 +1,155 @@
+"""CSV files as text: no column is guessed to be a number, no field to be missing.
+
+Ids such as ``00441`` and ``8e13060816`` and blank run-length codes survive that way, and faults are named by their
+line.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaggle_unet.competitions.archive import Archive
+from kaggle_unet.errors import DataError
+
+_LONGEST_FIELD = 2**28  # a run-length code of a large, ragged mask exceeds the csv module's 128 KiB
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text.
+
+    Attributes
+    ----------
+    where : str
+        The file, for messages.
+    columns : tuple of str
+        Names from the first line.
+    rows : tuple of tuple of str
+        As many fields each as there are columns.
+    lines : tuple of int
+        Line of each row in the file, the header's being 1.
+    """
+
+    where: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    lines: tuple[int, ...]
+
+    def select(self, *names: str) -> Iterator[tuple[str, ...]]:
+        """Go through the rows, with some columns only.
+
+        Parameters
+        ----------
+        *names : str
+            Columns, in the wanted order.
+
+        Yields
+        ------
+        tuple of str
+            Their fields.
+
+        Raises
+        ------
+        DataError
+            If a column is not there.
+        """
+        if missing := [name for name in names if name not in self.columns]:
+            message = f"{self.where} has the columns {', '.join(self.columns)}; wanted {', '.join(names)}"
+            raise DataError(f"{message}: {', '.join(missing)} missing")
+        places = [self.columns.index(name) for name in names]
+        yield from (tuple(row[place] for place in places) for row in self.rows)
+
+
+def read_table(data: bytes, where: str) -> Table:
+    r"""Read a CSV with a header.
+
+    Parameters
+    ----------
+    data : bytes
+        UTF-8, with or without byte-order mark, any line ends. Blank lines are skipped.
+    where : str
+        The file, for messages.
+
+    Returns
+    -------
+    Table
+        Every field as text, spaces around it kept.
+
+    Raises
+    ------
+    DataError
+        If it is empty, not text, or has rows of another length than the header.
+
+    Examples
+    --------
+    >>> list(read_table(b"id,z\n00441,\n", "depths.csv").select("id"))
+    [('00441',)]
+    """
+    old_limit = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        rows = [(reader.line_num, tuple(row)) for row in reader if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{where} is no CSV ({error}); write it again as UTF-8 text") from error
+    finally:
+        csv.field_size_limit(old_limit)
+    if not rows:
+        raise DataError(f"{where} is empty; wanted a header and rows")
+    (_, columns), body = rows[0], rows[1:]
+    if ragged := [f"line {line} has {len(row)} fields" for line, row in body if len(row) != len(columns)]:
+        message = f"{where}: wanted {len(columns)} fields on every line, as in its header"
+        raise DataError(message, _cut(ragged))
+    return Table(where, columns, tuple(row for _, row in body), tuple(line for line, _ in body))
+
+
+def read_csv(path: str | Path) -> Table:
+    """Read any CSV that lies on disk.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    Table
+        Every field as text.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is no CSV.
+    """
+    try:
+        data = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; name a CSV file") from error
+    return read_table(data, str(path))
+
+
+def read_table_beside(archive: Archive, file_name: str) -> Table | None:
+    """Look for a CSV in and round an archive, and read it.
+
+    Parameters
+    ----------
+    archive : Archive
+        Where to begin.
+    file_name : str
+        ``"depths.csv"``; also found zipped.
+
+    Returns
+    -------
+    Table or None
+        None if there is no such file.
+    """
+    found = archive.beside(file_name)
+    if found is None:
+        return None
+    place, name = found
+    return read_table(place.read(name), place.where(name))
+
+
+def _cut(problems: list[str], n: int = 20) -> list[str]:
+    return problems if len(problems) <= n else [*problems[:n], f"… and {len(problems) - n} more"]

@@ -1,0 +1,126 @@
+"""TGS Salt Identification: seismic tiles of 101 × 101 pixels, one mask each, and the depth they were taken at."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kaggle_unet.competitions.archive import open_archive
+from kaggle_unet.competitions.listing import Listing, list_images, list_masks, match_names
+from kaggle_unet.competitions.mask_codes import find_coded_masks
+from kaggle_unet.competitions.mask_files import FileMasks, take_whole_mask
+from kaggle_unet.competitions.oddities import is_constant
+from kaggle_unet.competitions.places import Layout, enter_set
+from kaggle_unet.competitions.settings import CompetitionSettings
+from kaggle_unet.competitions.source import FileSource, MaskReader
+from kaggle_unet.competitions.tables import read_table_beside
+from kaggle_unet.errors import DataError
+from kaggle_unet.metrics.score import ImageScore, score_mask
+from kaggle_unet.types import Image, Labels, Oddity
+
+_DEPTHS_CSV, _LABELS_CSV = "depths.csv", "train.csv"
+_WANTED_MASKS = f"masks/<id>.png, or its row in {_LABELS_CSV} beside the images"
+_IMAGE = re.compile(r"(?P<root>(?:.*/)?)images/(?P<id>[^/]+)\.(?i:png)")
+_MASK = re.compile(r"masks/(?P<id>[^/]+)\.(?i:png)")
+_LAYOUT = Layout(example="images/<id>.png", image=_IMAGE, train=("train",), test=("test",))
+
+
+@dataclass(frozen=True)
+class Tgs:
+    """Salt: ``images/<id>.png`` and ``masks/<id>.png``, or codes from train.csv; depths.csv in or beside them."""
+
+    name: str = "tgs"
+    id_column: str = "id"
+    rle_column: str = "rle_mask"
+    single_object: bool = True
+    fixed_shape: tuple[int, int] | None = (101, 101)
+    sample_submissions: tuple[str, ...] = ("sample_submission.csv",)
+
+    def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
+        """Open the zip that Kaggle serves, its outer zip, or an unpacked folder.
+
+        Parameters
+        ----------
+        data : str
+            A zip, a folder, or ``ZIP:place``.
+        settings : CompetitionSettings
+            Ids to skip, where masks are read.
+        with_masks : bool, optional
+            True wants masks, False leaves them alone, None takes them if they are there.
+
+        Returns
+        -------
+        FileSource
+            Samples of kind seismic, or black where all pixels are equal; with their depth, if it is known.
+
+        Raises
+        ------
+        DataError
+            If the listing or a CSV is faulty; all faults are listed.
+        """
+        archive = enter_set(open_archive(data), _LAYOUT, with_masks=with_masks)
+        listing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
+        masks = None if with_masks is False else _find_masks(listing)
+        if with_masks and masks is None:
+            raise DataError(f"{archive.where()} has no masks; wanted {_WANTED_MASKS}")
+        listing.check(masks, remedy=_WANTED_MASKS)
+        numbers, oddities = _find_depths(listing)
+        return FileSource(archive, listing.images, masks, classify_tile, numbers, (*listing.oddities, *oddities))
+
+    def metric(self, true: Labels, pred: Labels) -> ImageScore:
+        """Score one tile: the mask is one object, wherever it lies.
+
+        Parameters
+        ----------
+        true, pred : int32 array, shape (H, W)
+            What is there, and what was predicted; anything above 0 is salt.
+
+        Returns
+        -------
+        ImageScore
+            Its mean is the tile's score.
+        """
+        return score_mask(true > 0, pred > 0)
+
+
+def classify_tile(image: Image) -> str:
+    """Tell tiles with content from those without.
+
+    Parameters
+    ----------
+    image : uint8 array, shape (H, W) or (H, W, 3)
+        A tile.
+
+    Returns
+    -------
+    str
+        ``"black"`` where all pixels are equal, else ``"seismic"``.
+    """
+    return "black" if is_constant(image) else "seismic"
+
+
+def _find_masks(listing: Listing) -> MaskReader | None:
+    """Take mask files, else the rows of train.csv if it knows any of the images."""
+    if names := list_masks(listing, match_names(_MASK, listing.archive)):
+        return FileMasks(names, take_whole_mask)
+    return find_coded_masks(listing, _LABELS_CSV, ("id", "rle_mask"), single_object=True)
+
+
+def _find_depths(listing: Listing) -> tuple[Mapping[str, Mapping[str, float]], tuple[Oddity, ...]]:
+    """Read depths.csv; tiles without a depth are no fault, since few configs use it."""
+    table = read_table_beside(listing.archive, _DEPTHS_CSV)
+    if table is None:
+        return {}, (Oddity("", f"no {_DEPTHS_CSV}", len(listing.images), "depths unknown"),)
+    texts = {key: text for key, text in table.select("id", "z")}
+    numbers: dict[str, dict[str, float]] = {}
+    faults, oddities = [], []
+    for key in sorted(listing.images):
+        if not texts.get(key, "").strip():
+            oddities.append(Oddity(key, f"not in {_DEPTHS_CSV}", 1, "depth unknown"))
+            continue
+        try:
+            numbers[key] = {"depth": float(texts[key])}
+        except ValueError:
+            faults.append(f"id {key!r}: depth {texts[key]!r}")
+    if faults:
+        raise DataError(f"{table.where}: depths must be numbers; write them again", faults)
+    return numbers, tuple(oddities)

@@ -1,0 +1,364 @@
+"""One experiment, whole: YAML read into frozen settings, checked in full before any work.
+
+A section per room of the package; every key has a default but `competition`. What YAML does silently is refused here:
+a key given twice is an error, `1e-3` is a number, `yes` is a word, and an unknown key is an error that names the
+nearest one.
+"""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError, model_validator
+
+from kaggle_unet.competitions.settings import CompetitionSettings
+from kaggle_unet.data.settings import AugmentationSettings, FoldSettings, InputSettings
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.inference.settings import InferenceSettings
+from kaggle_unet.losses.settings import LossSettings
+from kaggle_unet.models.settings import ModelSettings, PlainUNetSettings
+from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.settings import CodecSettings, DecodeSettings, WeightSettings
+from kaggle_unet.training.settings import TrainingSettings
+from kaggle_unet.types import Settings
+
+
+class Config(Settings):
+    """An experiment.
+
+    Attributes
+    ----------
+    competition : CompetitionSettings
+        Where images and masks come from; the only section without a default.
+    codec, weights, folds, input, model, loss, augmentation, training, inference, decode, postprocess : Settings
+        The other sections; each is documented at its class.
+    """
+
+    competition: CompetitionSettings
+    codec: CodecSettings = CodecSettings()
+    weights: WeightSettings = WeightSettings()
+    folds: FoldSettings = FoldSettings()
+    input: InputSettings = InputSettings()
+    model: ModelSettings = PlainUNetSettings()
+    loss: LossSettings = LossSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    training: TrainingSettings = TrainingSettings()
+    inference: InferenceSettings = InferenceSettings()
+    decode: DecodeSettings = DecodeSettings()
+    postprocess: PostprocessSettings = PostprocessSettings()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        codec = CODECS[self.codec.name]
+        _refuse_unknown("weights.classes", self.weights.classes, codec.classes)
+        _refuse_unknown("loss.dice_planes", self.loss.dice_planes, codec.planes)
+        return self
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        is_tgs = self.competition.name == "tgs"
+        if is_tgs and not self.decode.single_object:
+            msg = "decode.single_object must be true for tgs: a tile's salt is one object, whatever its components"
+            raise ValueError(msg)
+        if is_tgs and self.inference.flips == "d4":
+            msg = "inference.flips must be horizontal or none for tgs: seismic tiles have an up and a down"
+            raise ValueError(msg)
+        if self.decode.single_object and self.codec.name != "mask":
+            msg = f"decode.single_object goes with the codec mask, not {self.codec.name}: one object has no borders"
+            raise ValueError(msg)
+        if self.augmentation.scale[0] > self.augmentation.scale[1]:
+            msg = f"augmentation.scale is (low, high), not {self.augmentation.scale}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _model_fits(self) -> Self:
+        model = self.model
+        if isinstance(model, PlainUNetSettings):
+            rates = model.dropout
+            if isinstance(rates, tuple) and len(rates) != model.depth + 1:
+                msg = f"model.dropout has {len(rates)} rates but depth {model.depth} has {model.depth + 1} levels"
+                raise ValueError(msg)
+            if model.padding == "valid" and self.augmentation.crop_px is None and self.competition.name != "tgs":
+                msg = "model.padding valid needs augmentation.crop_px: images of differing sizes can't share a batch"
+                raise ValueError(msg)
+        return self
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read an experiment.
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file.
+    overrides : sequence of str
+        `key.key=value` each, the value in YAML; later ones win.
+
+    Returns
+    -------
+    config : Config
+        Checked in full.
+
+    Raises
+    ------
+    ConfigError
+        If the file can't be read, or anything in it or in `overrides` is unknown, given twice, or impossible.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"config {path}: {error}; give the path of a YAML file, such as those in configs/"
+        raise ConfigError(msg) from error
+    return parse_config(text, overrides, where=str(path))
+
+
+def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "config") -> Config:
+    r"""Parse an experiment from YAML text.
+
+    Parameters
+    ----------
+    text : str
+        YAML.
+    overrides : sequence of str
+        `key.key=value` each.
+    where : str
+        What messages call the text.
+
+    Returns
+    -------
+    config : Config
+        Checked in full.
+
+    Raises
+    ------
+    ConfigError
+        If anything is unknown, given twice, or impossible.
+
+    Examples
+    --------
+    >>> parse_config("competition: {name: tgs}", ["decode.single_object=true", "codec.name=mask"]).training.epochs
+    20
+    >>> parse_config("competition: {name: dsb2018}\ntraining: {epoch: 3}")
+    Traceback (most recent call last):
+        ...
+    kaggle_unet.errors.ConfigError: config: training.epoch is no setting; did you mean epochs?
+    """
+    tree = _parse_yaml(text, where)
+    if not isinstance(tree, dict):
+        msg = f"{where}: a config is a mapping of sections, this is {type(tree).__name__}"
+        raise ConfigError(msg)
+    for override in overrides:
+        _set(tree, override)
+    return validate(tree, where=where)
+
+
+def validate(tree: Mapping[str, Any], *, where: str = "config") -> Config:
+    """Check a config that was read as plain values.
+
+    Parameters
+    ----------
+    tree : mapping
+        Sections of plain values, as YAML or JSON give them.
+    where : str
+        What messages call it.
+
+    Returns
+    -------
+    config : Config
+        Checked in full.
+
+    Raises
+    ------
+    ConfigError
+        If anything is unknown or impossible.
+    """
+    try:
+        return Config.model_validate_json(json.dumps(tree), strict=True)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, where)) from None
+    except (TypeError, ValueError) as error:
+        msg = f"{where}: {error}; a config holds text, numbers, lists and mappings only"
+        raise ConfigError(msg) from error
+
+
+def plain(config: BaseModel) -> dict[str, Any]:
+    """Turn settings into plain values that JSON and YAML can hold.
+
+    Parameters
+    ----------
+    config : BaseModel
+        A config or one of its sections.
+
+    Returns
+    -------
+    tree : dict
+        Text, numbers, booleans, None, lists and dicts only.
+    """
+    tree: dict[str, Any] = config.model_dump(mode="json")
+    return tree
+
+
+def to_yaml(config: Config) -> str:
+    """Write a config, resolved, as YAML.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+
+    Returns
+    -------
+    text : str
+        What `parse_config` reads as the same config.
+    """
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+
+
+def fingerprint(tree: Any) -> str:
+    """Hash plain values.
+
+    Parameters
+    ----------
+    tree : plain values
+        Text, numbers, lists and mappings.
+
+    Returns
+    -------
+    digest : str
+        sha256 of the canonical JSON, in hexadecimal.
+    """
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def differing(before: Any, now: Any, path: str = "") -> list[str]:
+    """List the keys in which two configs differ.
+
+    Parameters
+    ----------
+    before, now : plain values
+        Nested dicts.
+    path : str
+        Where they are.
+
+    Returns
+    -------
+    keys : list of str
+        With dots.
+
+    Examples
+    --------
+    >>> differing({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
+    ['a.c']
+    """
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = sorted({*before, *now})
+        return [
+            key for name in names for key in differing(before.get(name), now.get(name), f"{path}.{name}".strip("."))
+        ]
+    return [] if before == now else [path]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its surprises; see the module's docstring."""
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            msg = f"key {key!r} is given twice (line {key_node.start_mark.line + 1})"
+            raise ConfigError(msg)
+        seen[key] = loader.construct_object(value_node, deep=True)
+    return seen
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+# YAML 1.1 reads on, off, yes and no as booleans and 1e-3 as text; people mean the opposite.
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern) for tag, pattern in pairs if tag not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"}
+    ]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|Inf)$|^\.(?:nan|NaN)$"),
+    list("-+0123456789."),
+)
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except ConfigError as error:
+        msg = f"{where}: {error}; keep one of them"
+        raise ConfigError(msg) from None
+    except yaml.YAMLError as error:
+        msg = f"{where}: not YAML: {' '.join(str(error).split())}"
+        raise ConfigError(msg) from error
+
+
+def _set(tree: dict[str, Any], override: str) -> None:
+    path, equals, value = override.partition("=")
+    if not equals or not all(path.split(".")):
+        msg = f"--set {override}: wanted key.key=value, such as training.epochs=5"
+        raise ConfigError(msg)
+    *parents, last = path.split(".")
+    section: Any = tree
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            msg = f"--set {override}: {parent} is a value, not a section"
+            raise ConfigError(msg)
+    section[last] = _parse_yaml(value, f"--set {override}")
+
+
+def _refuse_unknown(where: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            msg = f"{where}.{name} is not of this codec; it has {', '.join(known)}"
+            raise ValueError(msg)
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    lines = []
+    for fault in error.errors():
+        location = [str(part) for part in fault["loc"] if part not in {"plain_unet", "smp"}]
+        path = ".".join(location)
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{path} is no setting; {_nearest(location)}")
+        elif fault["type"] == "missing":
+            lines.append(f"{path} is missing")
+        elif fault["type"] == "union_tag_not_found":
+            lines.append(f"{path}.name is missing; say plain_unet or smp")
+        elif fault["type"] == "value_error":
+            lines.append(str(fault["ctx"]["error"]))
+        else:
+            lines.append(f"{path} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
+    return f"{where}: " + f"\n{where}: ".join(dict.fromkeys(lines))
+
+
+def _nearest(location: Sequence[str]) -> str:
+    """Name the setting that was probably meant."""
+    models: list[type[BaseModel]] = [Config]
+    for part in location[:-1]:
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        models = [kind for field in fields for kind in _models_of(field.annotation)]
+    known = sorted({name for model in models for name in model.model_fields})
+    close = difflib.get_close_matches(location[-1], known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+
+
+def _models_of(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_of(part)]

@@ -1,0 +1,135 @@
+"""What a training step is given: samples as arrays, stacked to tensors of one size."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kaggle_unet.data.padding import Slices, pad_to, padded_shape
+from kaggle_unet.types import Inputs, Planes, Weights
+
+
+class Item(NamedTuple):
+    """One sample, or one crop of it.
+
+    Attributes
+    ----------
+    inputs : float32 array, shape (channels, H, W)
+        What the network is given.
+    planes : float32 array, shape (C, H, W)
+        What it should answer.
+    weights : float32 array, shape (H, W)
+        How much each pixel counts.
+    id : str
+        The sample's.
+    """
+
+    inputs: Inputs
+    planes: Planes
+    weights: Weights
+    id: str
+
+
+class Batch(NamedTuple):
+    """Several samples of one size; a tuple, so that torch and Fabric know how to move it.
+
+    Attributes
+    ----------
+    inputs : float32 tensor, shape (B, channels, H, W)
+        What the network is given.
+    planes : float32 tensor, shape (B, C, H, W)
+        What it should answer.
+    weights : float32 tensor, shape (B, H, W)
+        How much each pixel counts.
+    ids : list of str
+        The samples'.
+    """
+
+    inputs: Tensor
+    planes: Tensor
+    weights: Tensor
+    ids: list[str]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Which sizes a network takes.
+
+    Attributes
+    ----------
+    multiple : int
+        Sides of its inputs are multiples of this.
+    margin : int
+        Pixels its output is smaller at each edge.
+    """
+
+    multiple: int = 1
+    margin: int = 0
+
+    def around(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Give the size of the inputs that an image needs.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Height and width of the image.
+
+        Returns
+        -------
+        shape : tuple of int
+            Of the inputs, margin included.
+        """
+        return padded_shape(shape, self.multiple, margin=self.margin)
+
+
+def pad_item(item: Item, shape: tuple[int, int]) -> tuple[Item, Slices]:
+    """Mirror a sample's borders until it has a size; the border counts nowhere.
+
+    Parameters
+    ----------
+    item : Item
+        Not larger than `shape`.
+    shape : tuple of int
+        Wanted height and width.
+
+    Returns
+    -------
+    item : Item
+        Weights are 0 on the border.
+    slices : tuple of slice
+        Where the sample lies.
+    """
+    if item.weights.shape == shape:
+        return item, (slice(0, shape[0]), slice(0, shape[1]))
+    inputs, slices = pad_to(item.inputs, shape)
+    planes, _ = pad_to(item.planes, shape)
+    weights = np.zeros(shape, np.float32)
+    weights[slices] = item.weights
+    return Item(inputs, planes, weights, item.id), slices
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Stack samples, the smaller ones padded to the largest height and width among them.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        At least one.
+
+    Returns
+    -------
+    batch : Batch
+        In the same order.
+    """
+    heights, widths = zip(*(item.weights.shape for item in items), strict=True)
+    shape = (max(heights), max(widths))
+    padded = [pad_item(item, shape)[0] for item in items]
+    return Batch(
+        torch.from_numpy(np.stack([item.inputs for item in padded])),
+        torch.from_numpy(np.stack([item.planes for item in padded])),
+        torch.from_numpy(np.stack([item.weights for item in padded])),
+        [item.id for item in padded],
+    )

@@ -1,0 +1,264 @@
+"""Samples as a network wants them: random crops to learn from, whole images to be judged by.
+
+Training items are asked for by (epoch, index), and all that is random about one follows from the seed, the epoch and
+the index. So any number of worker processes gives the same epoch, no epoch repeats another, and a resumed run goes on
+as if nothing had happened.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from kaggle_unet.data.augment import augment, stable_seed
+from kaggle_unet.data.batch import Batch, Item, Sides, collate, pad_item
+from kaggle_unet.data.inputs import prepare
+from kaggle_unet.data.levels import find_levels, prepare_crop
+from kaggle_unet.data.padding import Slices
+from kaggle_unet.data.settings import AugmentationSettings, InputSettings
+from kaggle_unet.data.tones import Levels
+from kaggle_unet.errors import DataError
+from kaggle_unet.masks.labels import relabel
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.settings import CodecSettings, WeightSettings
+from kaggle_unet.targets.weights import weight_map
+from kaggle_unet.types import Labels, Mask, Planes, Sample, Weights
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a sample becomes inputs, planes and weights.
+
+    Attributes
+    ----------
+    inputs : InputSettings
+        What the network is given.
+    codec : CodecSettings
+        What it should answer.
+    weights : WeightSettings
+        How much each pixel counts; a size weight needs its reference area.
+    """
+
+    inputs: InputSettings
+    codec: CodecSettings
+    weights: WeightSettings
+
+    def targets(self, labels: Labels, ignore: Mask | None) -> tuple[Planes, Weights]:
+        """Make planes and weights from labels.
+
+        Parameters
+        ----------
+        labels : int32 array, shape (H, W)
+            Consecutive ids.
+        ignore : bool array, shape (H, W), or None
+            Pixels that must not count.
+
+        Returns
+        -------
+        planes : float32 array, shape (C, H, W)
+            The codec's.
+        weights : float32 array, shape (H, W)
+            All maps together.
+        """
+        codec = CODECS[self.codec.name]
+        planes = codec.encode(labels, self.codec.border)
+        return planes, weight_map(labels, codec.classify(planes), codec.classes, self.weights, ignore=ignore)
+
+
+class TrainingSet(Dataset[Item]):
+    """Augmented crops of samples.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        With labels; kept in memory, in 8 bits and, where the ids allow it, 16.
+    encoding : Encoding
+        How they become tensors.
+    augmentation : AugmentationSettings
+        Preset and crops.
+    sides : Sides
+        What the network takes. A crop is enlarged until its answer is at least `crop_px` wide, by real pixels where the
+        image has them; a whole image is padded with pixels that do not count.
+    seed : int
+        Of everything random.
+
+    Raises
+    ------
+    DataError
+        If a sample has no labels.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        *,
+        encoding: Encoding,
+        augmentation: AugmentationSettings,
+        sides: Sides,
+        seed: int,
+    ) -> None:
+        self.encoding = encoding
+        self.sides = sides
+        self.seed = seed
+        self._samples = [_Cached.of(sample) for sample in samples]
+        self._crops_per_image = augmentation.crops_per_image
+        self._augmentation = _enlarge(augmentation, sides)
+        self._levels: dict[int, Levels] = {}
+
+    def __len__(self) -> int:
+        """Count the crops of one epoch."""
+        return len(self._samples) * self._crops_per_image
+
+    def __getitem__(self, key: tuple[int, int]) -> Item:
+        """Draw one crop.
+
+        Parameters
+        ----------
+        key : tuple of int
+            Epoch, and index from 0 to the number of crops − 1.
+
+        Returns
+        -------
+        item : Item
+            Always the same for the same key.
+        """
+        epoch, index = key
+        number = index % len(self._samples)
+        sample, levels = self._samples[number], self._find_levels(number)
+        seed = stable_seed(self.seed, epoch, index)
+        image, ids, ignore = augment(
+            sample.image, sample.labels, sample.ignore, self._augmentation, seed=seed, levels=levels
+        )
+        planes, weights = self.encoding.targets(relabel(ids), ignore)
+        item = Item(prepare_crop(image, self.encoding.inputs, levels, depth=sample.depth), planes, weights, sample.id)
+        if self._augmentation.crop_px is not None:
+            return item
+        return pad_item(item, self.sides.around((planes.shape[1], planes.shape[2])))[0]
+
+    def _find_levels(self, number: int) -> Levels:
+        if number not in self._levels:
+            self._levels[number] = find_levels(self._samples[number].image, self.encoding.inputs)
+        return self._levels[number]
+
+
+@dataclass(frozen=True)
+class _Cached:
+    """What training needs of a sample, small."""
+
+    id: str
+    image: NDArray[np.uint8]
+    labels: NDArray[Any]
+    ignore: Mask | None
+    depth: float | None
+
+    @classmethod
+    def of(cls, sample: Sample) -> "_Cached":
+        labels = _labels(sample)
+        small = labels.astype(np.uint16) if labels.max(initial=0) < 1 << 16 else labels
+        return cls(sample.id, sample.image, small, sample.ignore, sample.numbers.get("depth"))
+
+
+def _labels(sample: Sample) -> Labels:
+    if sample.labels is None:
+        msg = f"sample {sample.id!r} has no labels; training and validation need them, leave it out"
+        raise DataError(msg)
+    return sample.labels
+
+
+def _enlarge(augmentation: AugmentationSettings, sides: Sides) -> AugmentationSettings:
+    side = augmentation.crop_px
+    return augmentation if side is None else augmentation.model_copy(update={"crop_px": sides.around((side, side))[0]})
+
+
+@dataclass(frozen=True)
+class WholeBatch:
+    """Whole images of one padded size.
+
+    Attributes
+    ----------
+    batch : Batch
+        Inputs, stored planes and weights; weights are 0 on the padding.
+    slices : list of tuple of slice
+        Where each image lies in its inputs.
+    labels : list of int32 array
+        The truth, unpadded.
+    """
+
+    batch: Batch
+    slices: list[Slices]
+    labels: list[Labels]
+
+
+class ValidationSet:
+    """Whole images with the planes and weights of the store.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        With labels.
+    read_targets : callable
+        Gives planes and weights by a sample's id, such as `Store.read_targets`.
+    inputs : InputSettings
+        What the network is given.
+    sides : Sides
+        What it takes.
+    batch : int
+        Images a batch, at most.
+
+    Raises
+    ------
+    DataError
+        If there is no sample, or one has no labels.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        read_targets: Callable[[str], tuple[Planes, Weights]],
+        *,
+        inputs: InputSettings,
+        sides: Sides,
+        batch: int,
+    ) -> None:
+        if not samples:
+            msg = "the validation set is empty; choose another fold, or fewer folds (folds.n)"
+            raise DataError(msg)
+        self._labels = {sample.id: _labels(sample) for sample in samples}
+        self._samples = {sample.id: sample for sample in samples}
+        self._read_targets = read_targets
+        self._inputs = inputs
+        self._sides = sides
+        self._batch = batch
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self._samples)
+
+    def batches(self) -> Iterator[WholeBatch]:
+        """Go through all images once.
+
+        Yields
+        ------
+        whole : WholeBatch
+            By padded size, then id: always in the same order.
+        """
+        groups = defaultdict(list)
+        for id_ in sorted(self._samples):
+            height, width = self._labels[id_].shape
+            groups[self._sides.around((height, width))].append(id_)
+        for shape, ids in sorted(groups.items()):
+            for start in range(0, len(ids), self._batch):
+                yield self._read(ids[start : start + self._batch], shape)
+
+    def _read(self, ids: Sequence[str], shape: tuple[int, int]) -> WholeBatch:
+        items, slices = zip(*(pad_item(self._item(id_), shape) for id_ in ids), strict=True)
+        return WholeBatch(collate(items), list(slices), [self._labels[id_] for id_ in ids])
+
+    def _item(self, id_: str) -> Item:
+        sample = self._samples[id_]
+        planes, weights = self._read_targets(id_)
+        return Item(prepare(sample.image, self._inputs, depth=sample.numbers.get("depth")), planes, weights, id_)

@@ -1,0 +1,244 @@
+"""Folds that share out every kind of sample and never part what belongs together.
+
+Groups are dealt one by one, the largest first, each to the fold that is then nearest to its share of every stratum and
+of samples in all. The deal depends on the set of ids, not on their order.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.types import Labels
+
+
+def assign_folds(
+    ids: Sequence[str], *, strata: Sequence[str], groups: Sequence[str], n: int, seed: int
+) -> dict[str, int]:
+    """Divide samples into folds, stratified and grouped.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Samples, each once.
+    strata : sequence of str
+        What each fold gets its share of, by sample: image type, class of coverage.
+    groups : sequence of str
+        Samples of one group stay in one fold: tiles of one picture, or the sample's own id.
+    n : int
+        Number of folds.
+    seed : int
+        Of the order in which groups of one size are dealt.
+
+    Returns
+    -------
+    folds : dict of str to int
+        Fold 0…n-1 by id, in the order of `ids`.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer samples than folds.
+
+    Notes
+    -----
+    Fewer groups than folds would leave folds empty; then samples are dealt one by one, groups or not, and
+    `describe_folds` says so. A stratum with fewer samples than folds is missing from some.
+
+    Examples
+    --------
+    >>> assign_folds(list("abcdef"), strata=list("xxxxyy"), groups=list("112234"), n=2, seed=0)
+    {'a': 0, 'b': 0, 'c': 1, 'd': 1, 'e': 1, 'f': 0}
+    """
+    if len(ids) < n:
+        msg = f"{len(ids)} samples cannot be divided into {n} folds; lower folds.n or add samples"
+        raise ConfigError(msg)
+    if len(set(groups)) < n:
+        groups = ids
+    members: dict[str, list[int]] = defaultdict(list)
+    for i in sorted(range(len(ids)), key=lambda i: ids[i]):
+        members[groups[i]].append(i)
+    _, stratum_of = np.unique(np.asarray(strata), return_inverse=True)
+    share = np.bincount(stratum_of) / n
+    counts = np.zeros((n, len(share)))
+    folds = np.zeros(len(ids), np.int64)
+    for group in _deal_order(members, seed):
+        added = np.bincount(stratum_of[members[group]], minlength=len(share))
+        fold = _neediest(counts, added, share)
+        counts[fold] += added
+        folds[members[group]] = fold
+    return {id_: int(fold) for id_, fold in zip(ids, folds, strict=True)}
+
+
+def _deal_order(members: Mapping[str, Sequence[int]], seed: int) -> list[str]:
+    """Groups from the largest to the smallest, shuffled within one size."""
+    names = sorted(members)
+    luck = np.random.default_rng(seed).permutation(len(names))
+    return [names[i] for i in sorted(range(len(names)), key=lambda i: (-len(members[names[i]]), luck[i]))]
+
+
+def _neediest(counts: NDArray[np.float64], added: NDArray[np.int64], share: NDArray[np.float64]) -> int:
+    """Fold whose squared distance from its shares grows least by `added`; of equals the smallest, then the first."""
+    sizes = counts.sum(axis=1)
+    by_stratum = (((counts + added - share) ** 2 - (counts - share) ** 2) / share).sum(axis=1)
+    in_all = ((sizes + added.sum() - share.sum()) ** 2 - (sizes - share.sum()) ** 2) / share.sum()
+    return int(np.lexsort((sizes, np.round(by_stratum + in_all, 9)))[0])
+
+
+def coverage_class(labels: Labels) -> str:
+    """Name the class of a mask's coverage, for strata.
+
+    Parameters
+    ----------
+    labels : int32 array, shape (H, W)
+        Instances; whatever is not 0 counts as covered.
+
+    Returns
+    -------
+    name : str
+        ``"0"`` if nothing is covered, else the covered tenths, rounded up: ``"1"`` … ``"10"``.
+
+    Examples
+    --------
+    >>> coverage_class(np.array([[0, 0, 0, 7]]))
+    '3'
+    """
+    return str(-(-10 * int(np.count_nonzero(labels)) // labels.size))
+
+
+@dataclass(frozen=True, eq=False)
+class FoldBalance:
+    """How well samples are shared out.
+
+    Attributes
+    ----------
+    strata : tuple of str
+        Names of the strata.
+    counts : int64 array, shape (n, S)
+        Samples of each stratum in each fold.
+    p_value : float
+        Of the chi-square test that folds and strata are independent: near 1 when stratified, small when a fold has
+        more than its share of something. 1 where there is only one stratum.
+    n_parted : int
+        Samples that have a member of their group in another fold.
+    """
+
+    strata: tuple[str, ...]
+    counts: NDArray[np.int64]
+    p_value: float
+    n_parted: int
+
+
+def balance(folds: Sequence[int], *, strata: Sequence[str], groups: Sequence[str]) -> FoldBalance:
+    """Measure how well samples are shared out.
+
+    Parameters
+    ----------
+    folds, strata, groups : sequence
+        Fold, stratum and group of each sample.
+
+    Returns
+    -------
+    balance : FoldBalance
+        Counts, test and parted groups.
+    """
+    names = tuple(sorted(set(strata), key=_natural))
+    counts = np.zeros((max(folds, default=-1) + 1, len(names)), np.int64)
+    np.add.at(counts, (np.asarray(folds, np.int64), np.array([names.index(name) for name in strata], np.int64)), 1)
+    folds_of = defaultdict(set)
+    for fold, group in zip(folds, groups, strict=True):
+        folds_of[group].add(fold)
+    n_parted = sum(len(folds_of[group]) > 1 for group in groups)
+    return FoldBalance(names, counts, _chi_square_p(counts), n_parted)
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Sort key that puts ``"10"`` behind ``"9"``."""
+    return (int(name), "") if name.isdecimal() else (-1, name)
+
+
+def _chi_square_p(counts: NDArray[np.int64]) -> float:
+    """p value of Pearson's test of independence on a table; empty rows and columns do not count."""
+    table = counts[counts.any(axis=1)][:, counts.any(axis=0)].astype(np.float64)
+    freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
+    if freedom <= 0:
+        return 1.0
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
+    half = float(((table - expected) ** 2 / expected).sum()) / 2
+    # Survival function by its recurrence over the degrees of freedom, from that of one (erfc) or two (exp).
+    odd = freedom % 2
+    p = math.erfc(math.sqrt(half)) if odd else math.exp(-half)
+    for k in range(1 if odd else 2, freedom, 2):
+        p += math.exp(k / 2 * math.log(half) - half - math.lgamma(k / 2 + 1)) if half > 0 else 0.0
+    return min(1.0, p)
+
+
+def describe_folds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say in lines of text how samples are shared out.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        `id`, `fold`, `group`, `stratum` of each sample; samples whose fold is None are counted and left out.
+
+    Returns
+    -------
+    lines : list of str
+        A table of folds and strata, the test, parted groups, and warnings about what is too small.
+
+    Examples
+    --------
+    >>> rows = [{"id": i, "fold": f, "group": i, "stratum": s} for i, f, s in (("a", 0, "x"), ("b", 1, "x"))]
+    >>> print("\\n".join(describe_folds(rows)))
+    fold    x  all
+       0    1    1
+       1    1    1
+     all    2    2
+    strata against folds: p = 1.00 (chi-square; 1 is even)
+    """
+    inside = [row for row in rows if row["fold"] is not None]
+    if not inside:
+        return [f"no folds: none of {len(rows)} samples has one"]
+    shared = balance(
+        [int(row["fold"]) for row in inside],
+        strata=[str(row["stratum"]) for row in inside],
+        groups=[str(row["group"]) for row in inside],
+    )
+    lines = _table(shared)
+    lines.append(f"strata against folds: p = {shared.p_value:.2f} (chi-square; 1 is even)")
+    return lines + _warnings(shared, inside, n_without=len(rows) - len(inside))
+
+
+def _table(shared: FoldBalance) -> list[str]:
+    """Counts with their sums, in columns."""
+    counts = np.vstack([shared.counts, shared.counts.sum(axis=0)])
+    head = ["fold", *shared.strata, "all"]
+    names = [*map(str, range(len(shared.counts))), "all"]
+    body = [[name, *map(str, row), str(row.sum())] for name, row in zip(names, counts, strict=True)]
+    widths = [max(4, *(len(row[i]) for row in [head, *body])) for i in range(len(head))]
+    return [" ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *body]]
+
+
+def _warnings(shared: FoldBalance, inside: Sequence[Mapping[str, Any]], *, n_without: int) -> list[str]:
+    """What a person should know about groups, strata and samples without fold."""
+    n = len(shared.counts)
+    lines = []
+    sizes = Counter(row["group"] for row in inside)
+    together = [size for size in sizes.values() if size > 1]
+    if together:
+        lines.append(f"{sum(together)} samples lie in {len(together)} groups; {shared.n_parted} of them are parted")
+    if shared.n_parted:
+        lines.append("warning: folds that part a group know their validation samples' neighbours; scores may flatter")
+    small = [
+        f"{name} ({count})" for name, count in zip(shared.strata, shared.counts.sum(axis=0), strict=True) if count < n
+    ]
+    if small:
+        lines.append(f"warning: fewer samples than the {n} folds, so missing from some: {', '.join(small)}")
+    if n_without:
+        lines.append(f"{n_without} samples have no fold: neither trained on nor validated")
+    return lines

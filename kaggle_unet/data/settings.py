@@ -1,0 +1,74 @@
+"""What a config says about inputs, augmentation and folds; free of torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kaggle_unet.types import Settings
+
+Channel = Literal["gray", "red", "green", "blue", "depth", "ramp", "gray_ramp"]
+
+
+class InputSettings(Settings):
+    """What a network is given.
+
+    Attributes
+    ----------
+    channels : tuple of str
+        In order. `gray` is the luma; `depth` the sample's depth scaled to 0…1; `ramp` grows from 0 at the top row to 1
+        at the bottom; `gray_ramp` is their product.
+    normalize : {"percentile", "range"}
+        `percentile` stretches each image so that its 1st and 99.8th percentiles become 0 and 1; `range` divides by 255.
+    invert_bright : bool
+        Whether an image with a bright background is inverted, so that objects are always the brighter part.
+    mean, std : float
+        Subtracted and divided last.
+    """
+
+    channels: tuple[Channel, ...] = ("gray",)
+    normalize: Literal["percentile", "range"] = "percentile"
+    invert_bright: bool = False
+    mean: float = 0.0
+    std: Annotated[float, Field(gt=0)] = 1.0
+
+
+class AugmentationSettings(Settings):
+    """What happens to a training sample.
+
+    Attributes
+    ----------
+    preset : {"none", "light", "nuclei", "salt"}
+        A key of `kaggle_unet.data.augment.PRESETS`.
+    crop_px : int, optional
+        Side of the square cut from each image (smaller ones are mirrored up to it); None takes the image whole, padded.
+    scale : tuple of float
+        Range of the random zoom, `nuclei` only.
+    crops_per_image : int
+        Crops drawn from every image in one epoch.
+    """
+
+    preset: Literal["none", "light", "nuclei", "salt"] = "light"
+    crop_px: Annotated[int, Field(ge=16)] | None = None
+    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.7, 1.4)
+    crops_per_image: Annotated[int, Field(ge=1)] = 1
+
+
+class FoldSettings(Settings):
+    """How samples are divided.
+
+    Attributes
+    ----------
+    n : int
+        Number of folds.
+    seed : int
+        Of the shuffling.
+    group : {"mosaic", "none"}
+        `mosaic` keeps tiles cut from one picture in one fold.
+    stratify : {"kind", "coverage", "none"}
+        What each fold gets its share of: image types, or classes of mask coverage.
+    """
+
+    n: Annotated[int, Field(ge=2)] = 5
+    seed: int = 0
+    group: Literal["mosaic", "none"] = "none"
+    stratify: Literal["kind", "coverage", "none"] = "kind"

@@ -1,0 +1,63 @@
+"""What can go wrong, and the exit code it ends with.
+
+::
+
+    KitError               1   our own bug or a state that should not be: NaN loss, a dead worker
+    ├── ConfigError        2   the command or the config asks for what cannot be
+    ├── DataError          3   a file is missing, damaged, or not what its name says
+    ├── ResourceError      4   no disk, no memory, no permission
+    └── LockedError        5   another process works in this folder
+
+Every message says what came, what was wanted and what to do, and names the file. Interrupted commands end with 130
+(SIGINT) or 143 (SIGTERM), which is nobody's error.
+"""
+
+from collections.abc import Sequence
+
+
+class KitError(Exception):
+    """A fault with a message for the person at the keyboard.
+
+    Attributes
+    ----------
+    exit_code : int
+        What the process ends with.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(KitError):
+    """The command line or the config asks for something impossible."""
+
+    exit_code = 2
+
+
+class DataError(KitError):
+    """Files are missing, damaged or contradict each other.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong and what to do.
+    problems : sequence of str, optional
+        One line per faulty file; all of them, not only the first.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n  - ".join([message, *self.problems]))
+
+
+class ResourceError(KitError):
+    """Disk, memory or permission is lacking."""
+
+    exit_code = 4
+
+
+class LockedError(KitError):
+    """Another process holds the run or the store."""
+
+    exit_code = 5

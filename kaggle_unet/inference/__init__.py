@@ -1,0 +1,1 @@
+"""From models and inputs to planes of probabilities: flips, ensembles, batches."""

@@ -1,0 +1,185 @@
+"""Models and inputs to planes: the mean of probabilities over views and models.
+
+Images of any size are mirrored up to what the models take and cut back afterwards. Sums run in float32 in a fixed
+order, model by model and view by view, so that the same batches give the same bits.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from kaggle_unet.data.padding import Slices, crop, pad_to, padded_shape
+from kaggle_unet.errors import KitError, ResourceError
+from kaggle_unet.inference.flips import VIEWS, Flip
+from kaggle_unet.inference.settings import InferenceSettings
+from kaggle_unet.types import Inputs, Planes
+
+Activation = Literal["sigmoid", "softmax"]
+
+
+def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is recorded, one by one
+    models: Sequence[nn.Module],
+    items: Iterable[tuple[str, Inputs]],
+    *,
+    settings: InferenceSettings,
+    activation: Activation,
+    multiple: int,
+    device: torch.device | str,
+    autocast_dtype: torch.dtype | None = None,
+    channels_last: bool = False,
+) -> Iterator[tuple[str, Planes]]:
+    """Predict the planes of images, one after the other.
+
+    Parameters
+    ----------
+    models : sequence of nn.Module
+        Each gives logits (B, C, H, W) of inputs (B, channels, H, W). They are moved to `device` and set to evaluation.
+    items : iterable of (str, float32 array of shape (channels, H, W))
+        Ids and inputs, in the order of `kaggle_unet.inference.batches.plan_batches`.
+    settings : InferenceSettings
+        Which views are averaged, and how many images share a forward pass.
+    activation : {"sigmoid", "softmax"}
+        The codec's; what turns logits into probabilities.
+    multiple : int
+        Sides the models take are multiples of this (the least common one of all models).
+    device : torch.device or str
+        Where the models run.
+    autocast_dtype : torch.dtype, optional
+        `torch.bfloat16` or `torch.float16`; None computes in float32.
+    channels_last : bool
+        Memory layout of models and inputs.
+
+    Yields
+    ------
+    sample : str
+        The id.
+    planes : float32 array, shape (C, H, W)
+        Mean probabilities.
+
+    Raises
+    ------
+    ResourceError
+        If a batch does not fit into the device's memory.
+    KitError
+        If a prediction is not finite.
+
+    Notes
+    -----
+    Consecutive items of one padded size share a batch. The padding is mirrored and split evenly; it is at least as wide
+    as the largest `margin` among the models, the pixels an unpadded U-Net loses at each edge (0 for models without
+    that attribute), so that the whole image is predicted. Images of a single pixel are no exception.
+    """
+    models = [_ready(model, device, channels_last=channels_last) for model in models]
+    network = _Ensemble(models, largest_margin(models), VIEWS[settings.flips], activation, autocast_dtype)
+    for batch in _group(items, settings.batch, multiple, network.margin):
+        inputs = torch.stack([item.inputs for item in batch]).to(device)
+        if channels_last:
+            inputs = inputs.to(memory_format=torch.channels_last)
+        names = [item.sample for item in batch]
+        planes = _predict(network, inputs, names)
+        for item, predicted in zip(batch, planes.cpu().numpy(), strict=True):
+            yield item.sample, crop(predicted, item.slices).copy()
+
+
+def largest_margin(models: Iterable[nn.Module]) -> int:
+    """Give the border that images need for all models, beyond what `multiple` asks for.
+
+    Parameters
+    ----------
+    models : iterable of nn.Module
+        At least one.
+
+    Returns
+    -------
+    margin : int
+        The largest `margin` attribute; 0 for models without it. For `plan_batches`.
+    """
+    return max(_margin(model) for model in models)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One padded image; the slices say where it lies in what the network gives."""
+
+    sample: str
+    inputs: Tensor
+    slices: Slices
+
+
+@dataclass(frozen=True)
+class _Ensemble:
+    """Models and the views each of them sees."""
+
+    models: Sequence[nn.Module]
+    margin: int
+    views: Sequence[Flip]
+    activation: Activation
+    autocast_dtype: torch.dtype | None
+
+    def probabilities(self, inputs: Tensor) -> Tensor:
+        """Average over models and views, in their order; (B, channels, H, W) -> (B, C, H − 2·margin, W − 2·margin)."""
+        total: Tensor | None = None
+        for model in self.models:
+            surplus = self.margin - _margin(model)
+            for view in self.views:
+                probs = view.undo(self._activate(self._forward(model, view.apply(inputs))))
+                probs = probs[..., surplus : probs.shape[-2] - surplus, surplus : probs.shape[-1] - surplus]
+                total = probs if total is None else total + probs
+        assert total is not None
+        return total / (len(self.models) * len(self.views))
+
+    def _forward(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
+            logits: Tensor = model(inputs)
+        return logits.float()
+
+    def _activate(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
+
+
+def _margin(model: nn.Module) -> int:
+    return int(getattr(model, "margin", 0))
+
+
+def _ready(model: nn.Module, device: torch.device | str, *, channels_last: bool) -> nn.Module:
+    model = model.to(device).eval()
+    return model.to(memory_format=torch.channels_last) if channels_last else model
+
+
+def _group(items: Iterable[tuple[str, Inputs]], size: int, multiple: int, margin: int) -> Iterator[list[_Item]]:
+    """Pad items and gather consecutive ones of one shape, `size` at most."""
+    batch: list[_Item] = []
+    for sample, inputs in items:
+        item = _pad(sample, inputs, multiple, margin)
+        if batch and (len(batch) == size or item.inputs.shape != batch[0].inputs.shape):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _pad(sample: str, inputs: Inputs, multiple: int, margin: int) -> _Item:
+    _, height, width = inputs.shape
+    padded, (rows, columns) = pad_to(inputs, padded_shape((height, width), multiple, margin=margin))
+    slices = slice(rows.start - margin, rows.stop - margin), slice(columns.start - margin, columns.stop - margin)
+    return _Item(sample, torch.from_numpy(padded), slices)
+
+
+@torch.inference_mode()
+def _predict(network: _Ensemble, inputs: Tensor, names: Sequence[str]) -> Tensor:
+    """Run one batch; a function of its own, as a generator would leak the inference mode to whoever reads it."""
+    shape = " × ".join(str(side) for side in inputs.shape)
+    try:
+        planes = network.probabilities(inputs)
+    except torch.OutOfMemoryError as error:
+        msg = f"a batch of {shape} (from {names[0]!r}) does not fit into {inputs.device}; lower inference.batch"
+        raise ResourceError(msg) from error
+    for name, is_finite in zip(names, planes.isfinite().flatten(1).all(dim=1).tolist(), strict=True):
+        if not is_finite:
+            msg = f"prediction of {name!r} is not finite; predict in precision 32, or use an earlier checkpoint"
+            raise KitError(msg)
+    return planes

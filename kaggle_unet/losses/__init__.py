@@ -1,0 +1,1 @@
+"""What training minimises: weighted cross-entropy, soft Dice, and their sum."""

@@ -1,0 +1,1 @@
+"""Run-length codes, labels and overlapping masks: the vocabulary everything above speaks."""

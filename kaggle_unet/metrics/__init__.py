@@ -1,0 +1,1 @@
+"""The competitions' scores and the literature's, from counts of shared pixels, compared in integers."""

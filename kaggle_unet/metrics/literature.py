@@ -1,0 +1,154 @@
+"""Instance scores as the literature gives them, after StarDist's `matching_dataset`.
+
+They differ from the competitions' score in three points: a pair matches when its IoU is *at least* the threshold,
+counts are pooled over the images (a single-nucleus image counts less than a crowded one), and an image on which
+nothing is matched scores 0 even when nothing was there.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.errors import DataError
+from kaggle_unet.metrics.overlap import count_overlap, split_overlap
+from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS
+from kaggle_unet.types import Labels, Overlap
+
+
+@dataclass(frozen=True)
+class LiteratureRow:
+    """All scores at one IoU threshold.
+
+    Attributes
+    ----------
+    threshold_iou : float
+        0.50, 0.55, …, 0.95.
+    tp, fp, fn : int
+        Matched pairs and instances without partner, over all images.
+    ap_pooled : float
+        tp / (tp + fp + fn) of the sums: StarDist's "accuracy", often called AP.
+    ap_per_image : float
+        The same per image, then averaged: what Cellpose reports.
+    precision, recall, f1 : float
+        tp / (tp + fp), tp / (tp + fn), 2·tp / (2·tp + fp + fn) of the sums.
+    pq : float
+        Panoptic quality: the matched pairs' IoU summed, over tp + fp/2 + fn/2.
+    mean_matched_iou : float
+        Mean IoU of the matched pairs.
+    """
+
+    threshold_iou: float
+    tp: int
+    fp: int
+    fn: int
+    ap_pooled: float
+    ap_per_image: float
+    precision: float
+    recall: float
+    f1: float
+    pq: float
+    mean_matched_iou: float
+
+
+def summarize(
+    pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, strict: bool = False
+) -> list[LiteratureRow]:
+    """Compute the literature's scores over a set of images.
+
+    Parameters
+    ----------
+    pairs_or_overlaps : iterable of (labels, labels) or of int64 array, shape (n_true + 1, n_pred + 1)
+        Truth and prediction of each image, or their overlap as `kaggle_unet.metrics.overlap.count_overlap` gives it.
+    strict : bool, default: False
+        Whether a pair must be above the threshold, as in the competitions, instead of reaching it.
+
+    Returns
+    -------
+    list of LiteratureRow
+        One row per threshold, 0.50 to 0.95.
+
+    Raises
+    ------
+    DataError
+        If there is no image.
+
+    Notes
+    -----
+    Every quotient is 0 where nothing matches, so an image without instances lowers `ap_per_image` even when rightly
+    left empty. At exactly 1/2 two halves can claim the same instance; one of them gets it, the other counts as
+    unmatched.
+
+    References
+    ----------
+    .. [1] https://github.com/stardist/stardist/blob/main/stardist/matching.py
+    .. [2] Kirillov et al., Panoptic Segmentation, CVPR 2019, equation 1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = summarize([(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 0]]))])
+    >>> rows[0].tp, rows[0].fp, rows[0].fn, rows[0].ap_pooled, round(rows[0].mean_matched_iou, 3)
+    (1, 0, 1, 0.5, 0.667)
+    """
+    matches = [_match(overlap, strict=strict) for overlap in _overlaps(pairs_or_overlaps)]
+    if not matches:
+        raise DataError("there is no image to score")
+    return [
+        _summarize_threshold(twentieths / 20, np.array([image[row] for image in matches]))
+        for row, twentieths in enumerate(THRESHOLDS_TWENTIETHS)
+    ]
+
+
+def _overlaps(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap]) -> Iterator[Overlap]:
+    """Make every image an overlap."""
+    for item in pairs_or_overlaps:
+        yield count_overlap(*item) if isinstance(item, tuple) else item
+
+
+def _match(overlap: Overlap, *, strict: bool) -> NDArray[np.float64]:
+    """Count one image's tp, fp, fn and sum its matched IoUs: shape (n_thresholds, 4)."""
+    intersection, union = split_overlap(overlap)
+    n_true, n_pred = intersection.shape
+    rows, columns = np.nonzero(intersection)
+    shared, united = intersection[rows, columns], union[rows, columns]
+    counts = np.zeros((len(THRESHOLDS_TWENTIETHS), 4))
+    for i, k in enumerate(THRESHOLDS_TWENTIETHS):
+        hit = 20 * shared > k * united if strict else 20 * shared >= k * united
+        # Where an instance has two partners, both have an IoU of exactly 1/2 and no other: the first is as good.
+        hit[hit] &= _is_first(rows[hit]) & _is_first(columns[hit])
+        tp = int(hit.sum())
+        counts[i] = tp, n_pred - tp, n_true - tp, float((shared[hit] / united[hit]).sum())
+    return counts
+
+
+def _is_first(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark the first appearance of every id."""
+    first = np.zeros(ids.shape, dtype=np.bool_)
+    first[np.unique(ids, return_index=True)[1]] = True
+    return first
+
+
+def _summarize_threshold(threshold_iou: float, counts: NDArray[np.float64]) -> LiteratureRow:
+    """Turn the images' tp, fp, fn and matched IoU, shape (n_images, 4), into one row."""
+    tp, fp, fn, matched = counts.sum(axis=0).tolist()
+    per_image = counts[:, 0] / np.maximum(counts[:, :3].sum(axis=1), 1)
+    return LiteratureRow(
+        threshold_iou=threshold_iou,
+        tp=int(tp),
+        fp=int(fp),
+        fn=int(fn),
+        ap_pooled=_divide(tp, tp + fp + fn),
+        ap_per_image=float(per_image.mean()),
+        precision=_divide(tp, tp + fp),
+        recall=_divide(tp, tp + fn),
+        f1=_divide(2 * tp, 2 * tp + fp + fn),
+        pq=_divide(matched, tp + fp / 2 + fn / 2),
+        mean_matched_iou=_divide(matched, tp),
+    )
+
+
+def _divide(part: float, whole: float) -> float:
+    """Divide, and give 0 where there is nothing to divide by."""
+    return part / whole if whole else 0.0

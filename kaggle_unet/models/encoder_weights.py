@@ -1,0 +1,176 @@
+"""Pretrained weights for an encoder of smp: from a file, or what to do where the hub can't be reached."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from kaggle_unet.errors import ConfigError
+
+FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+def is_weight_file(weights: str) -> bool:
+    """Tell a file of weights from a name that the hub knows.
+
+    Parameters
+    ----------
+    weights : str
+        `model.encoder_weights`.
+
+    Returns
+    -------
+    is_file : bool
+        Whether it ends like one; the file need not exist.
+
+    Examples
+    --------
+    >>> is_weight_file("weights/resnet34.imagenet.safetensors"), is_weight_file("imagenet")
+    (True, False)
+    """
+    return Path(weights).suffix.lower() in FILE_SUFFIXES
+
+
+def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
+    """Fill an encoder with weights that were trained as a classifier.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        `model.encoder` of an smp network, for any number of input channels; filled in place.
+    tensors : mapping of str to tensor
+        Weights by name, as smp's or timm's hub and torchvision serve them.
+    where : str
+        The file's name, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If any weight is missing, has another shape, or belongs to a deeper network of the same family.
+
+    Notes
+    -----
+    timm names a stage `stages.0` in a classifier and `model.stages_0` in an encoder, so names are compared without the
+    prefix and with dots for underscores. Parts that the encoder does not have at all are left aside: the classifier's
+    head, and the stages below `encoder_depth`. A first convolution of three channels is folded to the encoder's, see
+    `fold_channels`.
+    """
+    wanted = encoder.state_dict()
+    given = {_spell(name): tensor for name, tensor in tensors.items()}
+    spelled = {_spell(name): name for name in wanted}
+    found = {spelled[name]: _fit(given[name], wanted[spelled[name]]) for name in spelled if name in given}
+    # files older than PyTorch 0.4.1 do not count batches, and nothing here reads the count
+    missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
+    reshaped = [
+        f"{name} {tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}"
+        for name, tensor in found.items()
+        if tensor.shape != wanted[name].shape
+    ]
+    parts = {_part(name) for name in wanted}
+    extra = [name for name in given.keys() - spelled.keys() if any(name.startswith(f"{part}.") for part in parts)]
+    _refuse({"missing": missing, "of another shape": reshaped, "unexpected": sorted(extra)}, where)
+    # the encoders' own load_state_dict insists on heads and older names
+    nn.Module.load_state_dict(encoder, {**wanted, **found})
+
+
+def fold_channels(weight: Tensor, n_channels: int) -> Tensor:
+    """Make a convolution of RGB images fit another number of channels.
+
+    Parameters
+    ----------
+    weight : float32 tensor, shape (n_out, 3, h, w)
+        Of the first convolution.
+    n_channels : int
+        Channels of the inputs.
+
+    Returns
+    -------
+    weight : float32 tensor, shape (n_out, n_channels, h, w)
+        The three filters in turn, scaled by 3 / n_channels; their sum where there is one channel.
+
+    Notes
+    -----
+    As smp does. An image of equal channels is answered the same where `n_channels` is 1 or a multiple of 3.
+
+    Examples
+    --------
+    >>> fold_channels(torch.tensor([1.0, 2.0, 6.0]).view(1, 3, 1, 1), 1).flatten()
+    tensor([9.])
+    >>> fold_channels(torch.tensor([1.0, 2.0, 6.0]).view(1, 3, 1, 1), 2).flatten()
+    tensor([1.5000, 3.0000])
+    """
+    if n_channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    turns = torch.arange(n_channels) % weight.shape[1]
+    return weight[:, turns] * (weight.shape[1] / n_channels)
+
+
+def explain_hub_failure(encoder: str, weights: str, reason: BaseException) -> str:
+    """Say what to do where pretrained weights can't be downloaded.
+
+    Parameters
+    ----------
+    encoder, weights : str
+        Of `SmpSettings`.
+    reason : BaseException
+        What came instead.
+
+    Returns
+    -------
+    message : str
+        Names the repository and the file, and every way out.
+    """
+    repository, revision = _hub_repository(encoder, weights)
+    cause = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
+    return (
+        f"encoder weights {weights!r} of {encoder} can't be downloaded from {repository} ({cause}). "
+        f"Where there is a network: hf download {repository} model.safetensors --revision {revision} --local-dir . "
+        "then bring the file here and set model.encoder_weights to its path, "
+        "or set model.encoder_weights to null to start from random weights"
+    )
+
+
+def _hub_repository(encoder: str, weights: str) -> tuple[str, str]:
+    """Name the repository on the Hugging Face hub that holds the weights, and its revision."""
+    import segmentation_models_pytorch as smp
+    import timm
+
+    if encoder.startswith("tu-"):
+        served = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
+        return (served.hf_hub_id if served and served.hf_hub_id else "the timm hub"), "main"
+    settings = smp.encoders.encoders[encoder]["pretrained_settings"][weights]
+    return settings["repo_id"], settings["revision"]
+
+
+def _spell(name: str) -> str:
+    """Spell a weight's name as both a classifier and an encoder made of it would."""
+    for prefix in ("module.", "model."):
+        while name.startswith(prefix):
+            name = name.removeprefix(prefix)
+    return name.replace("_", ".")
+
+
+def _part(name: str) -> str:
+    """Give the first part of an encoder's network that a weight belongs to, `layer1` or `stages.0`."""
+    while name.startswith("model."):
+        name = name.removeprefix("model.")
+    return _spell(name.split(".")[0])
+
+
+def _fit(tensor: Tensor, wanted: Tensor) -> Tensor:
+    """Fold the channels of a first convolution of RGB images; anything else stays as it is."""
+    is_first = tensor.ndim == wanted.ndim == 4 and tensor.shape[1] == 3
+    return fold_channels(tensor, wanted.shape[1]) if is_first and wanted.shape[1] != 3 else tensor
+
+
+def _refuse(faults: Mapping[str, Iterable[str]], where: str) -> None:
+    lines = [f"{what}: {_shorten(list(names))}" for what, names in faults.items() if names]
+    if lines:
+        msg = f"weights {where} do not fit model.encoder; give the file of that very encoder, or null\n  - "
+        raise ConfigError(msg + "\n  - ".join(lines))
+
+
+def _shorten(names: list[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

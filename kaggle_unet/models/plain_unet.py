@@ -1,0 +1,254 @@
+"""The U-Net of the articles: two convolutions a level, poolings down, skip connections up.
+
+Every convolution has a bias, also where a norm follows: with 16 filters, batch norm and 3 × 3 transposed convolutions
+that is the Keras network of "Understanding Semantic Segmentation with UNET", 2,161,361 parameters to train, once its
+blocks really have two convolutions. Blocks keep their parameters' names whatever the dropout.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.models.settings import PlainUNetSettings
+
+# Pixels a side that only half exist at the edges of each upsampling, as their other half would come from outside;
+# without padding they are cut off.
+_HALF_SEEN_PX = {"transposed2": 0, "transposed3": 2, "nearest": 0, "bilinear": 2}
+
+
+class PlainUNet(nn.Module):
+    """Encoder, decoder and skip connections after Ronneberger, Fischer and Brox [1]_.
+
+    Parameters
+    ----------
+    in_channels : int
+        Channels of the inputs.
+    out_channels : int
+        Planes of the codec.
+    settings : PlainUNetSettings
+        Filters, depth, padding and the rest.
+
+    Attributes
+    ----------
+    multiple : int
+        Sides of the inputs are multiples of this, 2**depth.
+    margin : int
+        Pixels lost at each edge by inputs of such sides; 0 with padding.
+
+    Raises
+    ------
+    ConfigError
+        If `settings.dropout` has another number of rates than there are levels.
+
+    Notes
+    -----
+    Weights are drawn from normal distributions of variance g / N, N the number of values that each output sums (the
+    paper's "incoming nodes", fan-in), with g = 2 before a rectifier (He; also before an ELU) and g = 1 for what has
+    none, the upsampling and the head. Biases start at 0.
+
+    Dropout is per value, not per feature map, as in the articles; the decoder's blocks share the rate of their level.
+    Group norm has up to 8 groups, of two channels at least, one where channels are odd. Interpolation comes with a
+    1 × 1 convolution, which is computed before it as the two commute.
+
+    Without padding, inputs whose sides halve evenly down to the lowest level are taken whole (572 → 388 at depth 4);
+    other even sides lose the surplus at their edges first (576 → 572 → 388). Every output then depends on real pixels
+    alone: what a tile gives is what the whole image gives there.
+
+    References
+    ----------
+    .. [1] U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015. https://arxiv.org/abs/1505.04597
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, settings: PlainUNetSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        widths = [settings.filters * 2**level for level in range(settings.depth + 1)]
+        rates = _dropout_rates(settings)
+        sources = [in_channels, *widths[:-1]]
+        self.down = nn.ModuleList(
+            _Block(n_in, n_out, settings, rate) for n_in, n_out, rate in zip(sources, widths, rates, strict=True)
+        )
+        # deepest first, the order of the forward pass
+        self.up = nn.ModuleList(_upsampling(2 * width, width, settings) for width in widths[-2::-1])
+        self.merge = nn.ModuleList(
+            _Block(2 * width, width, settings, rate) for width, rate in zip(widths[-2::-1], rates[-2::-1], strict=True)
+        )
+        self.head = _initialise(nn.Conv2d(widths[0], out_channels, 1), gain=1)
+        self.multiple = 1 << settings.depth
+        self._lost = _lost_px(settings)
+        self.margin = (self._lost + self._surplus(self.multiple)) // 2
+
+    def output_size(self, side: int) -> int:
+        """Give how many pixels of a side come out.
+
+        Parameters
+        ----------
+        side : int
+            Height or width of the inputs.
+
+        Returns
+        -------
+        side : int
+            Height or width of the logits.
+
+        Raises
+        ------
+        ConfigError
+            If the network can't take inputs of that side.
+
+        Examples
+        --------
+        >>> PlainUNet(1, 2, PlainUNetSettings(filters=1, depth=4, padding="valid")).output_size(572)
+        388
+        """
+        size = side - self._surplus(side) - self._lost
+        if size < 1:
+            msg = f"inputs of {side} pixels a side leave no output of a U-Net of depth {self.settings.depth} without "
+            msg += f"padding; give more than {2 * self.margin}, or set model.padding to same"
+            raise ConfigError(msg)
+        return size
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute logits.
+
+        Parameters
+        ----------
+        inputs : float32 tensor, shape (B, in_channels, H, W)
+            H and W multiples of `multiple`.
+
+        Returns
+        -------
+        logits : float32 tensor, shape (B, out_channels, H − 2·margin, W − 2·margin)
+            Before the activation.
+
+        Raises
+        ------
+        ConfigError
+            If the network can't take inputs of that size.
+        """
+        height, width = (self.output_size(side) + self._lost for side in inputs.shape[-2:])
+        x = _middle(inputs, height, width)
+        skips: list[Tensor] = []
+        for block in self.down[:-1]:
+            skips.append(block(x))
+            x = F.max_pool2d(skips[-1], 2)
+        x = self.down[-1](x)
+        for up, merge in zip(self.up, self.merge, strict=True):
+            x = up(x)
+            x = merge(torch.cat([_middle(skips.pop(), x.shape[-2], x.shape[-1]), x], dim=1))
+        logits: Tensor = self.head(x)
+        return logits
+
+    def _surplus(self, side: int) -> int:
+        """Give how many pixels must go so that every pooling halves a side evenly."""
+        multiple = 1 << self.settings.depth
+        if self.settings.padding == "same":
+            if side % multiple:
+                msg = f"inputs of {side} pixels a side; a U-Net of depth {self.settings.depth} takes multiples of "
+                msg += f"{multiple}: pad to {-(-side // multiple) * multiple}"
+                raise ConfigError(msg)
+            return 0
+        # side = multiple · k + 4 · (multiple − 1) for the k pixels that the lowest level is given
+        surplus = (side + 4) % multiple
+        if surplus % 2:
+            msg = f"inputs of {side} pixels a side; a U-Net without padding takes even sizes: pad to {side + 1}"
+            raise ConfigError(msg)
+        return surplus
+
+
+class _Block(nn.Module):
+    """Two times convolution, norm and activation; dropout between or after, where the settings want it."""
+
+    def __init__(self, n_in: int, n_out: int, settings: PlainUNetSettings, rates: tuple[float, float]) -> None:
+        super().__init__()
+        padding = 1 if settings.padding == "same" else 0
+        between, after = rates
+        self.conv1 = _initialise(nn.Conv2d(n_in, n_out, 3, padding=padding), gain=2)
+        self.norm1 = _norm(n_out, settings)
+        self.conv2 = _initialise(nn.Conv2d(n_out, n_out, 3, padding=padding), gain=2)
+        self.norm2 = _norm(n_out, settings)
+        self.activation = nn.ReLU() if settings.activation == "relu" else nn.ELU()
+        self.between = nn.Dropout(between)
+        self.after = nn.Dropout(after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.between(self.activation(self.norm1(self.conv1(x))))
+        y: Tensor = self.after(self.activation(self.norm2(self.conv2(x))))
+        return y
+
+
+class _Interpolation(nn.Module):
+    """Halve the channels, double the sides."""
+
+    def __init__(self, n_in: int, n_out: int, settings: PlainUNetSettings) -> None:
+        super().__init__()
+        self.mode = settings.upsampling
+        self.half_seen = _half_seen(settings)
+        self.conv = _initialise(nn.Conv2d(n_in, n_out, 1), gain=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.interpolate(self.conv(x), scale_factor=2, mode=self.mode)
+        return _middle(x, x.shape[-2] - self.half_seen, x.shape[-1] - self.half_seen)
+
+
+def _upsampling(n_in: int, n_out: int, settings: PlainUNetSettings) -> nn.Module:
+    """Make what doubles the sides and halves the channels."""
+    if settings.upsampling == "transposed2":
+        return _initialise(nn.ConvTranspose2d(n_in, n_out, 2, stride=2), gain=1)
+    if settings.upsampling == "transposed3":
+        padding = 1 + _half_seen(settings) // 2
+        return _initialise(nn.ConvTranspose2d(n_in, n_out, 3, stride=2, padding=padding, output_padding=1), gain=1)
+    return _Interpolation(n_in, n_out, settings)
+
+
+def _lost_px(settings: PlainUNetSettings) -> int:
+    """Count the pixels of a side that are lost from top to top, where every pooling halves it evenly."""
+    if settings.padding == "same":
+        return 0
+    multiple = 1 << settings.depth
+    # a block costs 4 pixels of its own level: once at each level down, once at the lowest, once at each level up
+    return 4 * multiple + (4 + 4 + _half_seen(settings)) * (multiple - 1)
+
+
+def _half_seen(settings: PlainUNetSettings) -> int:
+    return _HALF_SEEN_PX[settings.upsampling] if settings.padding == "valid" else 0
+
+
+def _norm(channels: int, settings: PlainUNetSettings) -> nn.Module:
+    if settings.norm == "batch":
+        return nn.BatchNorm2d(channels)
+    if settings.norm == "group":
+        return nn.GroupNorm(max(1, math.gcd(channels, 16) // 2), channels)
+    return nn.Identity()
+
+
+def _initialise(conv: nn.Conv2d | nn.ConvTranspose2d, *, gain: float) -> nn.Module:
+    """Draw weights of variance gain / N and set biases to 0."""
+    n_incoming = conv.in_channels * math.prod(conv.kernel_size) / (math.prod(conv.stride) if conv.transposed else 1)
+    nn.init.normal_(conv.weight, std=math.sqrt(gain / n_incoming))
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
+def _dropout_rates(settings: PlainUNetSettings) -> list[tuple[float, float]]:
+    """Give the rates (between, after) of each level's blocks, from the top."""
+    n_levels = settings.depth + 1
+    rates = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,) * n_levels
+    if len(rates) != n_levels:
+        msg = f"model.dropout has {len(rates)} rates, but depth {settings.depth} has {n_levels} levels; give one each"
+        raise ConfigError(msg)
+    if settings.dropout_place == "between":
+        return [(rate, 0.0) for rate in rates]
+    if settings.dropout_place == "after":
+        return [(0.0, rate) for rate in rates]
+    return [(0.0, 0.0)] * settings.depth + [(0.0, rates[-1])]
+
+
+def _middle(grid: Tensor, height: int, width: int) -> Tensor:
+    """Cut the middle out of (..., H', W')."""
+    top, left = (grid.shape[-2] - height) // 2, (grid.shape[-1] - width) // 2
+    return grid[..., top : top + height, left : left + width]

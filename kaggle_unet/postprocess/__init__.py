@@ -1,0 +1,1 @@
+"""Labels to labels: what is put right after decoding."""

@@ -1,0 +1,22 @@
+"""What a config says about cleaning labels."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from kaggle_unet.types import Settings
+
+
+class PostprocessSettings(Settings):
+    """What is done to decoded labels, in this order.
+
+    Attributes
+    ----------
+    fill_holes_px : int
+        Background holes inside one instance of at most this many pixels join it; 0 fills none.
+    min_area_px : int
+        Instances with fewer pixels are dropped.
+    """
+
+    fill_holes_px: Annotated[int, Field(ge=0)] = 0
+    min_area_px: Annotated[int, Field(ge=0)] = 0

@@ -1,0 +1,168 @@
+"""`demo`: the whole way on images it draws itself, nuclei first, salt after.
+
+Nothing in it is special: it writes zips and configs to a folder and takes the same steps as the verbs. The nuclei it is
+scored on come from another seed than those it trains on, and the score stands beside that of a classical method.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaggle_unet.competitions.drawn import write_dsb_zip, write_tgs_zip
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.competitions.settings import CompetitionName, CompetitionSettings
+from kaggle_unet.config import load_config
+from kaggle_unet.errors import KitError
+from kaggle_unet.steps.baseline import segment_classically
+from kaggle_unet.steps.check import check
+from kaggle_unet.steps.folders import fold_folder
+from kaggle_unet.steps.make_targets import make_targets
+from kaggle_unet.steps.previews import write_figure, write_previews
+from kaggle_unet.steps.report import write_report
+from kaggle_unet.steps.score import score_submission
+from kaggle_unet.steps.show import Screen
+from kaggle_unet.steps.submit import submit
+from kaggle_unet.steps.train import train_fold
+from kaggle_unet.store import atomic_write
+from kaggle_unet.types import Labels
+
+MUST_GAIN = 0.10  # what a minute of training must add to the classical method
+
+NUCLEI = """\
+# Drawn nuclei: what `kaggle-unet demo` trains.
+competition: {name: dsb2018}
+codec: {name: mask_border, border: {rule: touching, radius_px: 2}}
+weights: {classes: {border: 2}}
+folds: {n: 2, group: none}
+model: {name: plain_unet, filters: 8, depth: 3}
+augmentation: {preset: light, crop_px: 96}
+training:
+  epochs: 24
+  batch: 8
+  optimizer: {name: adamw, learning_rate: 4e-3}
+  schedule: {name: cosine, warmup_epochs: 1}
+  validate_every: 6
+inference: {flips: d4}
+decode: {min_seed_px: 3}
+postprocess: {fill_holes_px: 50, min_area_px: 16}
+"""
+
+SALT = """\
+# Drawn salt: what `kaggle-unet demo` trains.
+competition: {name: tgs}
+codec: {name: mask}
+folds: {n: 2, stratify: coverage}
+input: {channels: [gray, ramp], normalize: range}
+model: {name: plain_unet, filters: 8, depth: 4}
+augmentation: {preset: salt}
+training:
+  epochs: 10
+  batch: 16
+  optimizer: {name: adamw, learning_rate: 4e-3}
+  schedule: {name: cosine, warmup_epochs: 1}
+  validate_every: 5
+inference: {flips: horizontal}
+decode: {single_object: true}
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the demo's competitions: its name, its config and what is drawn for it."""
+
+    name: str
+    competition: CompetitionName
+    config: str
+    draw: Callable[..., dict[str, Any]]
+    n_train: int
+    n_test: int
+
+
+PARTS = (
+    Part("nuclei", "dsb2018", NUCLEI, write_dsb_zip, 96, 24),
+    Part("salt", "tgs", SALT, write_tgs_zip, 128, 48),
+)
+
+
+def demo(folder: Path, screen: Screen) -> dict[str, float]:
+    """Take the whole way on drawn images.
+
+    Parameters
+    ----------
+    folder : Path
+        Where everything is written; what an earlier demo left is used or replaced.
+    screen : Screen
+        Where a person reads along.
+
+    Returns
+    -------
+    scores : dict of str to float
+        Of the nuclei: `network`, `classical`; of the salt: `salt`, `salt_blank`.
+
+    Raises
+    ------
+    KitError
+        If the network does not beat the classical method by `MUST_GAIN`.
+    """
+    begin = time.perf_counter()
+    nuclei, salt = (_run(part, folder, screen) for part in PARTS)
+    scores = {
+        "network": nuclei["score"],
+        "classical": nuclei["baseline"],
+        "salt": salt["score"],
+        "salt_blank": salt["baseline"],
+    }
+    screen.say(f"\nnuclei   network {scores['network']:.4f}   Otsu and distance watershed {scores['classical']:.4f}")
+    screen.say(f"salt     network {scores['salt']:.4f}   no salt anywhere {scores['salt_blank']:.4f}")
+    screen.say(f"csv      {nuclei['csv']}\npicture  {nuclei['picture']}\nreport   {nuclei['report']}")
+    screen.say(f"done in  {time.perf_counter() - begin:.0f} s")
+    if scores["network"] < scores["classical"] + MUST_GAIN:
+        msg = f"the network gained less than {MUST_GAIN} over the classical method; please report this"
+        raise KitError(msg)
+    return scores
+
+
+def _run(part: Part, folder: Path, screen: Screen) -> dict[str, Any]:
+    """Draw, prepare, train two folds, submit, check and score one competition."""
+    home = folder / part.name
+    train_zip, test_zip, store, run = home / "train.zip", home / "test.zip", home / "store", home / "run"
+    config_path, csv = home / "config.yaml", home / "submission.csv"
+    screen.say(f"{part.name}: {part.n_train} drawn images to train on, {part.n_test} of another seed to be scored on")
+    part.draw(train_zip, 1, part.n_train)
+    truth = part.draw(test_zip, 2, part.n_test, with_masks=False)
+    atomic_write(config_path, part.config)
+    config = load_config(config_path)
+    with screen.progress() as on_progress:
+        make_targets(config, str(train_zip), store, on_progress=on_progress)
+    write_previews(config, store, 4)
+    for fold in range(config.folds.n):
+        with screen.training(fold, config.training.epochs) as on_event:
+            result = train_fold(config, store, run, fold, on_event=on_event)
+        screen.fold_result(fold, result)
+    checkpoints = [fold_folder(run, fold) for fold in range(config.folds.n)]
+    submit(config, str(test_zip), checkpoints, csv)
+    check(csv, str(test_zip), part.competition)
+    result = score_submission(csv, truth, part.competition)
+    return {
+        "score": result["score"],
+        "baseline": _baseline(part, test_zip, truth),
+        "csv": csv,
+        "report": write_report(run, run / "report.html", store),
+        "picture": write_figure(config, checkpoints, str(test_zip), truth, home / "picture.png"),
+    }
+
+
+def _baseline(part: Part, test_zip: Path, truth: dict[str, Labels]) -> float:
+    """Score what needs no network: the classical method for nuclei, no salt at all for salt."""
+    competition = get_competition(part.competition)
+    source = competition.read(str(test_zip), CompetitionSettings(name=part.competition), with_masks=False)
+    means = []
+    for id_, labels in truth.items():
+        image = source.load(id_).image
+        found = np.zeros(image.shape[:2], np.int32) if part.competition == "tgs" else segment_classically(image)
+        means.append(competition.metric(labels, found).mean)
+    return float(np.mean(means))

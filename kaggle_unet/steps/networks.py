@@ -1,0 +1,133 @@
+"""Checkpoints become networks that predict planes together."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from kaggle_unet.config import Config, plain, validate
+from kaggle_unet.data.inputs import prepare
+from kaggle_unet.inference.batches import plan_batches
+from kaggle_unet.inference.predict import predict_planes
+from kaggle_unet.inference.settings import InferenceSettings
+from kaggle_unet.models.checkpoint import check_compatible, find_checkpoint, load_checkpoint
+from kaggle_unet.models.create import create_model, input_multiple
+from kaggle_unet.steps.planes import round_planes
+from kaggle_unet.store import sha256
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.training.precision import decide
+from kaggle_unet.types import Planes, Sample
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks whose planes are averaged.
+
+    Attributes
+    ----------
+    models : list of Module
+        In evaluation mode.
+    config : Config
+        In whose name they predict; all agree with it in codec, channels and preprocessing.
+    multiple : int
+        What the sides of their inputs are multiples of.
+    sources : dict of str to str
+        Path and sha256 of each checkpoint.
+    """
+
+    models: list[nn.Module]
+    config: Config
+    multiple: int
+    sources: dict[str, str]
+
+
+def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
+    """Load networks that may be averaged.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Checkpoint files, or folders of folds.
+    config : Config
+        The experiment in whose name they are used; its codec and input must be theirs.
+
+    Returns
+    -------
+    ensemble : Ensemble
+        Ready to predict.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, damaged or no checkpoint.
+    ConfigError
+        If codecs, channels or preprocessing differ.
+    """
+    files = list(dict.fromkeys(find_checkpoint(path) for path in paths))
+    checkpoints = {file: load_checkpoint(file) for file in files}
+    check_compatible({Path("the config"): {"config": plain(config)}, **checkpoints})
+    models, multiples = [], []
+    for name, checkpoint in checkpoints.items():
+        trained = validate(checkpoint["config"], where=str(name))
+        codec = CODECS[trained.codec.name]
+        model = create_model(
+            trained.model,
+            in_channels=len(trained.input.channels),
+            out_channels=len(codec.planes),
+            load_encoder=False,
+        )
+        model.load_state_dict(checkpoint["model"])
+        models.append(model.eval())
+        multiples.append(input_multiple(trained.model))
+    return Ensemble(models, config, max(multiples), {str(file): sha256(file) for file in files})
+
+
+def predict_samples(
+    ensemble: Ensemble,
+    sizes: dict[str, tuple[int, int]],
+    load: Callable[[str], Sample],
+    settings: InferenceSettings,
+) -> Iterator[tuple[Sample, Planes]]:
+    """Predict planes for samples of any sizes.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        The networks.
+    sizes : dict of str to tuple of int
+        Height and width of each sample in pixels; batches are planned from it alone, so that they are always the same.
+    load : callable
+        Gives a sample by its id.
+    settings : InferenceSettings
+        Views and batch.
+
+    Yields
+    ------
+    sample : Sample
+        In the order of padded sizes, then ids.
+    planes : float32 array, shape (C, H, W)
+        Mean probabilities, rounded to half precision.
+    """
+    config = ensemble.config
+    decided = decide("auto", "auto")
+    margin = max(int(getattr(model, "margin", 0)) for model in ensemble.models)
+    samples: dict[str, Sample] = {}
+
+    def inputs() -> Iterator[tuple[str, Any]]:
+        for id_ in chain.from_iterable(plan_batches(sizes, settings, multiple=ensemble.multiple, margin=margin)):
+            samples[id_] = load(id_)
+            yield id_, prepare(samples[id_].image, config.input, depth=samples[id_].numbers.get("depth"))
+
+    for id_, planes in predict_planes(
+        ensemble.models,
+        inputs(),
+        settings=settings,
+        activation=CODECS[config.codec.name].activation,
+        multiple=ensemble.multiple,
+        device=decided.device,
+        autocast_dtype=decided.autocast_dtype,
+        channels_last=decided.channels_last,
+    ):
+        yield samples.pop(id_), round_planes(planes)

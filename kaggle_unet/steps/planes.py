@@ -1,0 +1,122 @@
+"""Planes of probabilities on disk: one `.npz` per sample, in half precision.
+
+Every decoder sees planes rounded to half precision, stored or not, so that decoding from the disk gives the labels that
+decoding in memory gives.
+"""
+
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaggle_unet.errors import DataError
+from kaggle_unet.store import atomic_write
+from kaggle_unet.types import Planes
+
+ABOUT = "planes.json"
+
+
+def round_planes(planes: Planes) -> Planes:
+    """Round to what the disk holds.
+
+    Parameters
+    ----------
+    planes : float32 array, shape (C, H, W)
+        Probabilities.
+
+    Returns
+    -------
+    rounded : float32 array, shape (C, H, W)
+        The nearest half-precision numbers.
+    """
+    return planes.astype(np.float16).astype(np.float32)
+
+
+def write_planes(folder: Path, id_: str, planes: Planes) -> None:
+    """Write one sample's planes.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if missing.
+    id_ : str
+        The sample.
+    planes : float32 array, shape (C, H, W)
+        Probabilities.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, planes=planes.astype(np.float16))
+    atomic_write(folder / f"{id_}.npz", buffer.getvalue())
+
+
+def read_planes(folder: Path, id_: str) -> Planes:
+    """Read one sample's planes.
+
+    Parameters
+    ----------
+    folder : Path
+        As given to `write_planes`.
+    id_ : str
+        The sample.
+
+    Returns
+    -------
+    planes : float32 array, shape (C, H, W)
+        Probabilities, as `round_planes` rounds them.
+
+    Raises
+    ------
+    DataError
+        If they are missing or damaged.
+    """
+    path = folder / f"{id_}.npz"
+    try:
+        with np.load(path) as file:
+            return np.asarray(file["planes"], np.float32)
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        msg = f"{path}: planes of sample {id_!r} can't be read ({error}); run kaggle-unet predict --oof again"
+        raise DataError(msg) from error
+
+
+def finish_planes(folder: Path, about: dict[str, Any], ids: Iterable[str]) -> None:
+    """Record that a folder of planes is whole.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are.
+    about : dict
+        Which checkpoints and views made them.
+    ids : iterable of str
+        Samples.
+    """
+    atomic_write(folder / ABOUT, json.dumps({**about, "ids": sorted(ids)}, indent=1))
+
+
+def describe_planes(folder: Path) -> dict[str, Any]:
+    """Read what a folder of planes holds.
+
+    Parameters
+    ----------
+    folder : Path
+        As given to `finish_planes`.
+
+    Returns
+    -------
+    about : dict
+        With `ids`.
+
+    Raises
+    ------
+    DataError
+        If there are no planes, or not all of them.
+    """
+    try:
+        about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+    except (OSError, ValueError) as error:
+        msg = f"{folder}: no finished planes here ({error}); run kaggle-unet predict --oof"
+        raise DataError(msg) from error
+    return about

@@ -1,0 +1,131 @@
+"""`predict`: planes of probabilities, out-of-fold or for any images."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.config import Config, plain
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.models.checkpoint import find_checkpoint
+from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
+from kaggle_unet.steps.planes import finish_planes, write_planes
+from kaggle_unet.store import Store
+from kaggle_unet.types import Sample
+
+OnProgress = Callable[[str, int, int], None]
+
+
+def predict_data(
+    config: Config, checkpoints: Sequence[Path], data: str, folder: Path, *, on_progress: OnProgress
+) -> Path:
+    """Predict planes of any images.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    checkpoints : sequence of Path
+        Whose mean is taken.
+    data : str
+        What `--data` takes.
+    folder : Path
+        Where planes are written.
+    on_progress : callable
+        Called with (what, done, total).
+
+    Returns
+    -------
+    folder : Path
+        The same.
+    """
+    ensemble = load_ensemble(checkpoints, config)
+    competition = get_competition(config.competition.name)
+    source = competition.read(data, config.competition, with_masks=False)
+    sizes = {id_: source.shape(id_) for id_ in source.ids}
+    _predict(ensemble, sizes, source.load, folder, on_progress)
+    return folder
+
+
+def predict_out_of_fold(
+    config: Config, checkpoints: Sequence[Path], store_folder: Path, *, on_progress: OnProgress
+) -> list[Path]:
+    """Predict planes of the samples that each checkpoint was not trained on.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    checkpoints : sequence of Path
+        Folders of folds, `RUN/fold<N>`, or files in them.
+    store_folder : Path
+        The store they were trained from.
+    on_progress : callable
+        Called with (what, done, total).
+
+    Returns
+    -------
+    folders : list of Path
+        `planes` beside each checkpoint.
+
+    Raises
+    ------
+    ConfigError
+        If a checkpoint lies in no fold's folder, so that nobody knows what it has seen.
+    """
+    from kaggle_unet.steps.run import validation_ids
+
+    store = Store.open(store_folder)
+    folders = []
+    for path in checkpoints:
+        file = find_checkpoint(path)
+        if not file.parent.name.removeprefix("fold").isdigit():
+            msg = f"{file}: --oof needs a checkpoint that lies in its run, RUN/fold<N>, not in {file.parent.name}"
+            raise ConfigError(msg)
+        ids = validation_ids(file.parent.parent, int(file.parent.name.removeprefix("fold")))
+        folders.append(predict_stored(config, file, store, ids, on_progress=on_progress))
+    return folders
+
+
+def predict_stored(
+    config: Config, checkpoint: Path, store: Store, ids: Sequence[str], *, on_progress: OnProgress
+) -> Path:
+    """Predict planes of stored samples with one checkpoint.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    checkpoint : Path
+        A file.
+    store : Store
+        Has the samples.
+    ids : sequence of str
+        Which.
+    on_progress : callable
+        Called with (what, done, total).
+
+    Returns
+    -------
+    folder : Path
+        `planes` beside the checkpoint.
+    """
+    ensemble = load_ensemble([checkpoint], config)
+    samples: dict[str, Sample] = {id_: store.read(id_) for id_ in ids}
+    sizes = {id_: (sample.image.shape[0], sample.image.shape[1]) for id_, sample in samples.items()}
+    folder = checkpoint.parent / "planes"
+    _predict(ensemble, sizes, samples.__getitem__, folder, on_progress)
+    return folder
+
+
+def _predict(
+    ensemble: Ensemble,
+    sizes: dict[str, tuple[int, int]],
+    load: Callable[[str], Sample],
+    folder: Path,
+    on_progress: OnProgress,
+) -> None:
+    settings = ensemble.config.inference
+    for done, (sample, planes) in enumerate(predict_samples(ensemble, sizes, load, settings), 1):
+        write_planes(folder, sample.id, planes)
+        on_progress("images", done, len(sizes))
+    finish_planes(folder, {"checkpoints": ensemble.sources, "inference": plain(settings)}, sizes)

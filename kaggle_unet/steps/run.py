@@ -1,0 +1,186 @@
+"""A run's folder: what it was made of, and which samples each fold left out.
+
+::
+
+    RUN/config.yaml       resolved config
+    RUN/run.json          store, its hash, versions, commit, command
+    RUN/folds.csv         id, fold, group, stratum, kind
+    RUN/fold<N>/          best.pt last.pt metrics.csv curves.png result.json planes/
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kaggle_unet.config import Config, differing, load_config, plain, to_yaml
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.steps.make_targets import divide
+from kaggle_unet.steps.record import describe_environment
+from kaggle_unet.store import Store, atomic_write
+
+FOLD_COLUMNS = ("id", "fold", "group", "stratum", "kind")
+
+
+def begin_run(run: Path, config: Config, store: Store, *, resume: bool) -> list[dict[str, Any]]:
+    """Write down what a run is made of, once.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    config : Config
+        The experiment.
+    store : Store
+        What it trains from.
+    resume : bool
+        Whether a fold goes on.
+
+    Returns
+    -------
+    rows : list of dict
+        `id`, `fold`, `group`, `stratum`, `kind` of each sample.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds a run of another config or store.
+    """
+    rows = folds_for(store, config)
+    if (run / "run.json").exists():
+        _refuse_other(run, config, store, resume=resume)
+        return rows
+    about = {"store": str(store.folder), "store_hash": store.manifest["identity_sha256"], "environment": describe_environment()}
+    atomic_write(run / "config.yaml", to_yaml(config))
+    atomic_write(run / "folds.csv", _to_csv(rows))
+    atomic_write(run / "run.json", json.dumps(about, indent=1))
+    return rows
+
+
+def folds_for(store: Store, config: Config) -> list[dict[str, Any]]:
+    """Tell which fold each sample is in.
+
+    Parameters
+    ----------
+    store : Store
+        Finished.
+    config : Config
+        The experiment; if its folds are not those the store was made with, samples are divided anew.
+
+    Returns
+    -------
+    rows : list of dict
+        `id`, `fold`, `group`, `stratum`, `kind` of each sample.
+    """
+    if config.competition.folds or store.report["folds"]["settings"] == plain(config.folds):
+        return _read_rows(store.folder / "folds.csv")
+    return divide([store.read(id_) for id_ in store.ids], config.folds)
+
+
+def open_run(run: Path, store_folder: Path | None = None) -> tuple[Config, Store]:
+    """Open a run and the store it was trained from.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    store_folder : Path, optional
+        The store, if it has moved.
+
+    Returns
+    -------
+    config : Config
+        As it was resolved.
+    store : Store
+        Checked to be the one.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no run, or the store is gone or another.
+    """
+    about = _about(run)
+    store = Store.open(store_folder or Path(about["store"]))
+    if store.manifest["identity_sha256"] != about["store_hash"]:
+        msg = f"{store.folder} is not the store that {run} was trained from; pass the right one with --store"
+        raise DataError(msg)
+    return load_config(run / "config.yaml"), store
+
+
+def fold_rows(run: Path) -> list[dict[str, Any]]:
+    """Read which fold of a run each sample is in.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+
+    Returns
+    -------
+    rows : list of dict
+        `id`, `fold` (None for none), `group`, `stratum`, `kind`.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no run.
+    """
+    _about(run)
+    return _read_rows(run / "folds.csv")
+
+
+def validation_ids(run: Path, fold: int) -> list[str]:
+    """List the samples that a fold was not trained on.
+
+    Parameters
+    ----------
+    run : Path
+        The run's folder.
+    fold : int
+        Which fold.
+
+    Returns
+    -------
+    ids : list of str
+        Sorted.
+    """
+    return sorted(row["id"] for row in fold_rows(run) if row["fold"] == fold)
+
+
+def _about(run: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads((run / "run.json").read_text())
+    except (OSError, ValueError) as error:
+        msg = f"{run}: no run here ({error}); give the folder that kaggle-unet train wrote, such as runs/dsb2018/quick"
+        raise DataError(msg) from error
+    return about
+
+
+def _refuse_other(run: Path, config: Config, store: Store, *, resume: bool) -> None:
+    about = _about(run)
+    if about["store_hash"] != store.manifest["identity_sha256"]:
+        msg = f"{run} was trained from {about['store']}, not {store.folder}; pass that --store or another --run"
+        raise ConfigError(msg)
+    before, now = plain(load_config(run / "config.yaml")), plain(config)
+    changed = [name for name in differing(before, now) if not resume or name not in SAFE_TO_CHANGE]
+    if changed:
+        msg = f"{run} was made with another config ({', '.join(changed)} differ); pass another --run"
+        raise ConfigError(msg)
+
+
+SAFE_TO_CHANGE = ("training.workers", "training.threads")
+
+
+def _to_csv(rows: Sequence[dict[str, Any]]) -> str:
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, FOLD_COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue()
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{**row, "fold": int(row["fold"]) if row["fold"] else None} for row in csv.DictReader(file)]

@@ -1,0 +1,264 @@
+"""`score`: a submission against the truth, or a run on its out-of-fold planes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.competitions.submission import read_submission
+from kaggle_unet.competitions.truth import read_truth
+from kaggle_unet.config import Config
+from kaggle_unet.errors import DataError
+from kaggle_unet.masks.rle import decode_labels
+from kaggle_unet.metrics.literature import summarize
+from kaggle_unet.metrics.overlap import count_overlap
+from kaggle_unet.metrics.score import ImageScore
+from kaggle_unet.postprocess.finish import labels_from_planes
+from kaggle_unet.steps.check import competition_settings
+from kaggle_unet.steps.folders import fold_folder
+from kaggle_unet.steps.planes import describe_planes, read_planes
+from kaggle_unet.steps.run import fold_rows, open_run
+from kaggle_unet.store import Store
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.types import Labels, Overlap, Planes, Sample
+
+N_RESAMPLES = 2000  # enough for the third digit of an interval's ends
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One image with its prediction.
+
+    Attributes
+    ----------
+    id : str
+        The sample.
+    score : ImageScore
+        The competition's.
+    overlap : int64 array, shape (n_true + 1, n_pred + 1)
+        Pixels shared by each pair.
+    parts : mapping of str to str
+        What tables are split by: fold, kind.
+    """
+
+    id: str
+    score: ImageScore
+    overlap: Overlap
+    parts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """One validation sample with all that a report shows.
+
+    Attributes
+    ----------
+    scored : Scored
+        Its scores.
+    sample : Sample
+        Image and truth.
+    planes : float32 array, shape (C, H, W)
+        Probabilities.
+    labels : int32 array, shape (H, W)
+        Decoded.
+    """
+
+    scored: Scored
+    sample: Sample
+    planes: Planes
+    labels: Labels
+
+
+def score_csv(csv: Path, truth: str, name: str, *, images: str = "images", masks: str = "masks") -> dict[str, Any]:
+    """Score a submission as Kaggle would.
+
+    Parameters
+    ----------
+    csv : Path
+        The submission.
+    truth : str
+        What `--data` takes, or a CSV with the masks.
+    name : str
+        The competition.
+    images, masks : str
+        `folder` only: subfolders.
+
+    Returns
+    -------
+    result : dict
+        See `summarise`.
+
+    Raises
+    ------
+    DataError
+        If an image of the truth is not in the CSV.
+    """
+    settings = competition_settings(name, images=images, masks=masks)
+    competition = get_competition(settings.name)
+    return score_submission(csv, read_truth(truth, competition, settings), name)
+
+
+def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> dict[str, Any]:
+    """Score a submission against labels.
+
+    Parameters
+    ----------
+    csv : Path
+        The submission.
+    truth : mapping of str to int32 array, shape (H, W)
+        Labels by id.
+    name : str
+        The competition.
+
+    Returns
+    -------
+    result : dict
+        See `summarise`.
+
+    Raises
+    ------
+    DataError
+        If an image of the truth is not in the CSV.
+    """
+    rles = read_submission(csv, get_competition(name))
+    missing = sorted(set(truth) - set(rles))
+    if missing:
+        msg = f"{csv}: {len(missing)} of the {len(truth)} images to be scored are missing; every image needs a row"
+        raise DataError(msg, missing[:20])
+    scored = []
+    for id_, labels in truth.items():
+        predicted, _ = decode_labels([rle for rle in rles[id_] if rle], labels.shape)
+        scored.append(score_pair(id_, labels, predicted, name))
+    return summarise(scored)
+
+
+def score_run(run: Path, store_folder: Path | None = None) -> dict[str, Any]:
+    """Score a run on the samples that each fold was not trained on.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    store_folder : Path, optional
+        Its store, if it has moved.
+
+    Returns
+    -------
+    result : dict
+        See `summarise`.
+    """
+    config, store = open_run(run, store_folder)
+    return summarise([entry.scored for entry in out_of_fold(run, config, store)])
+
+
+def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | None = None) -> list[OutOfFold]:
+    """Decode and score a run's out-of-fold planes.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    config : Config
+        Says how to decode.
+    store : Store
+        Has the truth.
+    folds : sequence of int, optional
+        Which; all that have planes by default.
+
+    Returns
+    -------
+    entries : list of OutOfFold
+        Sorted by fold, then id.
+
+    Raises
+    ------
+    DataError
+        If there are no planes, or a sample's planes were made by a fold that trained on it.
+    """
+    codec = CODECS[config.codec.name]
+    fold_of = {row["id"]: row["fold"] for row in fold_rows(run)}
+    if folds is None:
+        known = sorted({fold for fold in fold_of.values() if fold is not None})
+        folds = [fold for fold in known if (fold_folder(run, fold) / "planes").exists()]
+    if not folds:
+        msg = f"{run}: no fold has out-of-fold planes; train a fold, or run kaggle-unet predict --oof"
+        raise DataError(msg)
+    entries = []
+    for fold in folds:
+        folder = fold_folder(run, fold) / "planes"
+        for id_ in describe_planes(folder)["ids"]:
+            if fold_of[id_] != fold:
+                msg = f"{folder}: sample {id_!r} belongs to fold {fold_of[id_]}; run kaggle-unet predict --oof again"
+                raise DataError(msg)
+            sample, planes = store.read(id_), read_planes(folder, id_)
+            assert sample.labels is not None
+            labels = labels_from_planes(codec, planes, config.decode, config.postprocess)
+            parts = {"fold": str(fold), "kind": sample.kind}
+            scored = score_pair(id_, sample.labels, labels, config.competition.name, parts)
+            entries.append(OutOfFold(scored, sample, planes, labels))
+    return entries
+
+
+def score_pair(
+    id_: str, true: Labels, predicted: Labels, competition: str, parts: Mapping[str, str] | None = None
+) -> Scored:
+    """Score one image.
+
+    Parameters
+    ----------
+    id_ : str
+        The sample.
+    true, predicted : int32 array, shape (H, W)
+        Instances.
+    competition : str
+        Whose metric.
+    parts : mapping of str to str, optional
+        What tables are split by.
+
+    Returns
+    -------
+    scored : Scored
+        With all that summaries need.
+    """
+    score = get_competition(competition).metric(true, predicted)
+    return Scored(id_, score, count_overlap(true, predicted), parts or {})
+
+
+def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
+    """Summarise the scores of images.
+
+    Parameters
+    ----------
+    scored : sequence of Scored
+        At least one.
+
+    Returns
+    -------
+    result : dict
+        `score` (mean over images), `interval` (95 %, bootstrap over images), counts, `parts` (score and number of
+        images by fold and kind), `per_iou` (the literature's figures, a row per IoU threshold) and `per_image`.
+    """
+    means = np.array([entry.score.mean for entry in scored])
+    draws = np.random.default_rng(0).integers(len(means), size=(N_RESAMPLES, len(means)))
+    low, high = np.percentile(means[draws].mean(axis=1), (2.5, 97.5))
+    names = sorted({name for entry in scored for name in entry.parts})
+    return {
+        "score": float(means.mean()),
+        "interval": [float(low), float(high)],
+        "images": len(scored),
+        "true_objects": sum(entry.overlap.shape[0] - 1 for entry in scored),
+        "predicted_objects": sum(entry.overlap.shape[1] - 1 for entry in scored),
+        "parts": {name: _by_part(scored, name) for name in names},
+        "per_iou": [asdict(row) for row in summarize(entry.overlap for entry in scored)],
+        "per_image": {entry.id: float(entry.score.mean) for entry in scored},
+    }
+
+
+def _by_part(scored: Sequence[Scored], name: str) -> dict[str, list[float]]:
+    groups: dict[str, list[float]] = {}
+    for entry in scored:
+        groups.setdefault(entry.parts[name], []).append(entry.score.mean)
+    return {key: [float(np.mean(means)), len(means)] for key, means in sorted(groups.items())}

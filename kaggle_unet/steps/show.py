@@ -1,0 +1,265 @@
+"""What a person sees in the terminal: bars where there is a terminal, plain lines where there is none."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+OnProgress = Callable[[str, int, int], None]
+
+
+class Screen:
+    """Results on standard output, progress and errors on standard error.
+
+    Attributes
+    ----------
+    debug : bool
+        Whether faults show tracebacks.
+    quiet : bool
+        Whether progress is left out.
+    """
+
+    def __init__(self) -> None:
+        self.debug = False
+        self.quiet = False
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Print a result.
+
+        Parameters
+        ----------
+        text : str
+            One line or more.
+        """
+        self._out.print(escape(text))
+
+    def error(self, text: str) -> None:
+        """Print what went wrong.
+
+        Parameters
+        ----------
+        text : str
+            The message.
+        """
+        self._err.print(f"[bold red]error[/] {escape(text)}")
+
+    def next(self, command: str) -> None:
+        """Name the command that usually follows.
+
+        Parameters
+        ----------
+        command : str
+            As one would type it.
+        """
+        if not self.quiet:
+            self._out.print(f"[dim]next[/]     {escape(command)}")
+
+    @contextmanager
+    def progress(self) -> Iterator[OnProgress]:
+        """Show how far a step is.
+
+        Yields
+        ------
+        on_progress : callable
+            To be called with (what, done, total).
+        """
+        with self._bar() as bar:
+            tasks: dict[str, Any] = {}
+
+            def on_progress(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=total, note="")
+                bar.update(tasks[what], completed=done)
+                if done == total:
+                    self._plain(f"{what}: {done}")
+
+            yield on_progress
+
+    @contextmanager
+    def training(self, fold: int, epochs: int) -> Iterator[Callable[[Any], None]]:
+        """Show a fold's training: a bar of epochs with the last score, or a line per epoch.
+
+        Parameters
+        ----------
+        fold : int
+            Which one.
+        epochs : int
+            At most.
+
+        Yields
+        ------
+        on_event : callable
+            To be called with the events of `kaggle_unet.training.events`.
+        """
+        from kaggle_unet.training.events import Decided, EpochDone, StepDone
+
+        with self._bar() as bar:
+            whole = bar.add_task(f"fold {fold}", total=epochs, note="")
+            part = bar.add_task("  epoch", total=1, note="")
+
+            def on_event(event: Any) -> None:
+                if isinstance(event, Decided):
+                    self._err.print(f"[dim]fold {fold}: {escape(event.text)}[/]") if not self.quiet else None
+                elif isinstance(event, StepDone):
+                    bar.update(part, completed=event.step, total=event.n_steps, note=f"loss {event.loss:.4f}")
+                elif isinstance(event, EpochDone):
+                    line = _epoch_line(event.row, is_best=event.is_best)
+                    bar.update(whole, completed=event.row["epoch"], note=line)
+                    self._plain(f"fold {fold}  {line}")
+
+            yield on_event
+
+    def fold_result(self, fold: int, result: Mapping[str, Any]) -> None:
+        """Print what a fold reached.
+
+        Parameters
+        ----------
+        fold : int
+            Which one.
+        result : mapping
+            What `steps.train.train_fold` returns.
+        """
+        ended = f"best epoch {result['best_epoch']} of {result['epochs']} ({result['stopped_by']})"
+        oof = f"out-of-fold {result['oof_score']:.4f} on {result['samples']} samples"
+        self.say(f"fold {fold}   {ended}, validation {result['best_score']:.4f}; {oof}")
+        self.say(f"         {result['folder']}")
+
+    def data_report(self, report: Mapping[str, Any]) -> None:
+        """Print what `make-targets` found.
+
+        Parameters
+        ----------
+        report : mapping
+            What `steps.make_targets.make_targets` returns.
+        """
+        self.say(
+            f"{report['samples']} samples, {report['instances']} instances, {report['without_instances']} samples empty"
+        )
+        for name in ("instances_per_sample", "area_px"):
+            self.say(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in report[name].items()))
+        for name in ("kinds", "sizes"):
+            self.say(f"{name}: " + ", ".join(f"{key} {count}" for key, count in report[name].items()))
+        if report["oddities"]:
+            columns = ("what", "samples", "count", "done", "example")
+            self.table(columns, [[str(row[name]) for name in columns] for row in report["oddities"]])
+        for line in report["folds"]["lines"]:
+            self.say(line)
+        for fault in report["faulty"]:
+            self.error(f"left out: {fault}")
+
+    def submission(self, path: Path, manifest: Mapping[str, Any]) -> None:
+        """Print where a submission is and how to hand it in.
+
+        Parameters
+        ----------
+        path : Path
+            The CSV.
+        manifest : mapping
+            What lies beside it.
+        """
+        self.say(
+            f"csv      {path}: {manifest['images']} images, {manifest['objects']} objects, {manifest['blank']} blank"
+        )
+        self.say(f"manifest {path.with_suffix('.json')}")
+        for warning in manifest["warnings"]:
+            self._err.print(f"[yellow]warning[/] {escape(warning)}")
+        if manifest["slug"]:
+            self.next(f'kaggle competitions submit {manifest["slug"]} -f {path} -m "kaggle-unet"')
+
+    def verdict(self, path: Path, warnings: Sequence[str]) -> None:
+        """Print that a submission keeps the rules.
+
+        Parameters
+        ----------
+        path : Path
+            The CSV.
+        warnings : sequence of str
+            What is allowed but unusual.
+        """
+        for warning in warnings:
+            self._err.print(f"[yellow]warning[/] {escape(warning)}")
+        self.say(f"ok       {path} keeps every rule")
+
+    def scores(self, result: Mapping[str, Any]) -> None:
+        """Print scores.
+
+        Parameters
+        ----------
+        result : mapping
+            What `steps.score` returns.
+        """
+        low, high = result["interval"]
+        self.say(f"score    {result['score']:.4f}  (95 % of resampled sets of images: {low:.4f} to {high:.4f})")
+        self.say(
+            f"images   {result['images']}, objects {result['true_objects']}, predicted {result['predicted_objects']}"
+        )
+        for name, parts in result.get("parts", {}).items():
+            self.say(f"{name}: " + ", ".join(f"{key} {score:.4f} ({count})" for key, (score, count) in parts.items()))
+        rows = result["per_iou"]
+        self.table(tuple(rows[0]), [[_number(value) for value in row.values()] for row in rows])
+
+    def facts(self, found: Mapping[str, Any]) -> None:
+        """Print pairs of name and value.
+
+        Parameters
+        ----------
+        found : mapping
+            Of plain values; nested ones are indented.
+        """
+        for name, value in found.items():
+            if isinstance(value, Mapping):
+                self.say(f"{name}:")
+                for inner, text in value.items():
+                    self.say(f"  {inner}: {text}")
+            else:
+                self.say(f"{name}: {value}")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Headings.
+        rows : sequence of sequence of str
+            Cells.
+        """
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in columns:
+            table.add_column(column)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        self._out.print(table)
+
+    def _plain(self, line: str) -> None:
+        if not self._err.is_terminal and not self.quiet:
+            self._err.print(escape(line))
+
+    def _bar(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._err,
+            disable=self.quiet or not self._err.is_terminal,
+        )
+
+
+def _epoch_line(row: Mapping[str, Any], *, is_best: bool) -> str:
+    score = row.get("valid_score")
+    shown = "" if score is None else f"  validation {score:.4f}{' best' if is_best else ''}"
+    return f"epoch {row['epoch']}  loss {row['train_loss']:.4f}{shown}  {row['images_per_s']:.0f} images/s"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,107 @@
+"""`submit`: images and checkpoints in, a CSV with its manifest out."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.competitions.check import check_submission
+from kaggle_unet.competitions.submission import write_submission
+from kaggle_unet.config import Config, fingerprint, plain
+from kaggle_unet.errors import DataError
+from kaggle_unet.postprocess.finish import labels_from_planes
+from kaggle_unet.steps.networks import load_ensemble, predict_samples
+from kaggle_unet.steps.record import describe_environment
+from kaggle_unet.store import atomic_write, sha256
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.types import Labels
+
+SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
+
+
+def submit(
+    config: Config,
+    data: str,
+    checkpoints: Sequence[Path],
+    output: Path,
+    *,
+    labels_folder: Path | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> dict[str, Any]:
+    """Write a submission.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment: its decoding and post-processing are used.
+    data : str
+        What `--data` takes.
+    checkpoints : sequence of Path
+        Whose mean is taken.
+    output : Path
+        The CSV; its manifest gets the suffix `.json`.
+    labels_folder : Path, optional
+        Where label TIFFs go, too.
+    on_progress : callable
+        Called with (what, done, total).
+
+    Returns
+    -------
+    manifest : dict
+        What was written beside the CSV.
+
+    Raises
+    ------
+    DataError
+        If the result breaks a rule of the competition; it is kept as `*.rejected.csv`.
+    """
+    competition = get_competition(config.competition.name)
+    ensemble = load_ensemble(checkpoints, config)
+    source = competition.read(data, config.competition, with_masks=False)
+    sizes = {id_: source.shape(id_) for id_ in source.ids}
+    codec = CODECS[config.codec.name]
+    found: dict[str, Labels] = {}
+    for sample, planes in predict_samples(ensemble, sizes, source.load, config.inference):
+        found[sample.id] = labels_from_planes(codec, planes, config.decode, config.postprocess)
+        on_progress("images", len(found), len(sizes))
+        if labels_folder is not None:
+            _write_tiff(labels_folder / f"{sample.id}.tif", found[sample.id])
+    labels = {id_: found[id_] for id_ in source.ids}
+    rejected = output.with_suffix(".rejected.csv")
+    write_submission(rejected, competition, labels)
+    errors, warnings = check_submission(rejected, competition, sizes)
+    if errors:
+        msg = f"{rejected}: breaks {len(errors)} rules of {competition.name}; this is a fault of kaggle-unet"
+        raise DataError(msg, errors)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    rejected.replace(output)
+    manifest = {
+        "csv": output.name,
+        "sha256": sha256(output),
+        "images": len(labels),
+        "objects": int(sum(label.max(initial=0) for label in labels.values())),
+        "blank": sum(not label.any() for label in labels.values()),
+        "warnings": list(warnings),
+        "slug": SLUGS[competition.name],
+        "config": plain(config),
+        "config_hash": fingerprint(plain(config)),
+        "checkpoints": [
+            {"name": "/".join(Path(path).parts[-3:]), "sha256": digest} for path, digest in ensemble.sources.items()
+        ],
+        "data": {"name": Path(data).name, "fingerprint": source.fingerprint()},
+        "environment": describe_environment(),
+    }
+    atomic_write(output.with_suffix(".json"), json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    return manifest
+
+
+def _write_tiff(path: Path, labels: Labels) -> None:
+    dtype = np.uint16 if labels.max(initial=0) < 2**16 else np.uint32
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, labels.astype(dtype), compression="zlib")
+    atomic_write(path, buffer.getvalue())

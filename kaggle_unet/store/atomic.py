@@ -1,0 +1,152 @@
+"""Files that are whole or not there: written beside their name, flushed to disk, then renamed over it."""
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from kaggle_unet.errors import ResourceError
+
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REMEDIES = {
+    **dict.fromkeys(_FULL, "free some space, or write to another disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "change its permissions, or write elsewhere"),
+    errno.EROFS: "the disk is read-only; write elsewhere",
+    errno.EISDIR: "a folder of that name is there; give a file's name",
+    errno.ENOTDIR: "one of its folders is a file; write elsewhere",
+    errno.EEXIST: "one of its folders is a file; write elsewhere",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.EIO: "the disk fails; write to another one",
+}
+
+
+@contextmanager
+def atomic_writer(path: str | Path) -> Iterator[Path]:
+    """Give a temporary file's path, and rename what was written there when the block ends well.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to write; its folders are made.
+
+    Yields
+    ------
+    Path
+        A file in the same folder, to be written by any means.
+
+    Raises
+    ------
+    ResourceError
+        If disk, permission or name do not allow it; the old file is intact then.
+
+    Notes
+    -----
+    A killed process leaves the old file, and at worst a temporary one for `sweep_temporaries`.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(8)}.tmp")
+    with resource_errors(target):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | Path, data: bytes | str) -> None:
+    """Write a whole file, or leave the old one.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; its folders are made.
+    data : bytes or str
+        What it shall hold; text is written as UTF-8, line ends as they are.
+
+    Raises
+    ------
+    ResourceError
+        If disk, permission or name do not allow it.
+    """
+    with atomic_writer(path) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def sweep_temporaries(folder: str | Path) -> int:
+    """Remove what killed processes left of unfinished files.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Searched with all folders below; nobody else may be writing there.
+
+    Returns
+    -------
+    int
+        How many files were removed.
+    """
+    litter = [file for file in Path(folder).rglob(".*.tmp") if _TEMPORARY.fullmatch(file.name)]
+    for file in litter:
+        with resource_errors(file):
+            file.unlink(missing_ok=True)
+    return len(litter)
+
+
+def sha256(path: str | Path) -> str:
+    """Hash a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        An existing file of any size.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def resource_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusals into errors that name the file and the remedy.
+
+    Parameters
+    ----------
+    path : Path
+        What is being written.
+
+    Yields
+    ------
+    None
+        Nothing.
+
+    Raises
+    ------
+    ResourceError
+        For a full disk, a missing permission and the like; other errors pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        space = f" ({_free_mib(path)} MiB free)" if error.errno in _FULL else ""
+        raise ResourceError(f"cannot write {path}: {error.strerror}{space}; {_REMEDIES[error.errno]}") from error
+
+
+def _free_mib(path: Path) -> int:
+    existing = next(folder for folder in path.absolute().parents if folder.exists())
+    return shutil.disk_usage(existing).free // 2**20

@@ -1,0 +1,158 @@
+"""Samples and targets to bytes and back: compressed npz that numpy alone can read.
+
+Plain deflate was measured against PNG inside the npz on all 664 images of DSB2018: 56 MiB against 46 MiB, but 1.5 ms
+against 2.7 ms to read, so the plain one it is. Targets are 0 or 1 and are packed eight to a byte; weights lose digits
+beyond float16, which no loss notices.
+"""
+
+import io
+import json
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.errors import DataError
+from kaggle_unet.types import Labels, Oddity, Planes, Sample, Weights
+
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def encode_sample(sample: Sample) -> bytes:
+    """Write a sample to bytes.
+
+    Parameters
+    ----------
+    sample : Sample
+        With or without labels.
+
+    Returns
+    -------
+    bytes
+        The same for the same sample, always.
+    """
+    about = {
+        "id": sample.id,
+        "kind": sample.kind,
+        "numbers": dict(sample.numbers),
+        "oddities": [[odd.sample, odd.what, odd.count, odd.done] for odd in sample.oddities],
+    }
+    arrays: dict[str, NDArray[Any]] = {
+        "image": sample.image,
+        "about": np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8),
+    }
+    if sample.labels is not None:
+        arrays["labels"] = _shrink(sample.labels)
+    if sample.ignore is not None:
+        arrays["ignore"] = sample.ignore
+    return _pack(arrays)
+
+
+def decode_sample(data: bytes, where: str) -> Sample:
+    """Read a sample back.
+
+    Parameters
+    ----------
+    data : bytes
+        From `encode_sample`.
+    where : str
+        The file, for messages.
+
+    Returns
+    -------
+    Sample
+        Equal to the one that was written.
+
+    Raises
+    ------
+    DataError
+        If the bytes are damaged.
+    """
+    arrays = _unpack(data, where, {"image", "about"})
+    about = json.loads(arrays["about"].tobytes())
+    labels = arrays.get("labels")
+    return Sample(
+        id=about["id"],
+        image=arrays["image"],
+        labels=None if labels is None else labels.astype(np.int32),
+        kind=about["kind"],
+        ignore=arrays.get("ignore"),
+        numbers=about["numbers"],
+        oddities=tuple(Oddity(*odd) for odd in about["oddities"]),
+    )
+
+
+def encode_targets(planes: Planes, weights: Weights | None) -> bytes:
+    """Write planes and weights to bytes.
+
+    Parameters
+    ----------
+    planes : float32 array, shape (C, H, W)
+        Zeros and ones.
+    weights : float32 array, shape (H, W), or None
+        None stands for ones.
+
+    Returns
+    -------
+    bytes
+        Without weights where all are 1.
+    """
+    bits = planes.astype(bool)
+    assert (bits == planes).all(), "target planes hold zeros and ones"
+    arrays: dict[str, NDArray[Any]] = {"planes": np.packbits(bits), "shape": np.array(planes.shape, np.int64)}
+    if weights is not None and (weights != 1).any():
+        assert weights.shape == planes.shape[1:], "weights cover the planes"
+        fits = weights.max() <= np.finfo(np.float16).max
+        arrays["weights"] = weights.astype(np.float16 if fits else np.float32)
+    return _pack(arrays)
+
+
+def decode_targets(data: bytes, where: str) -> tuple[Planes, Weights]:
+    """Read planes and weights back.
+
+    Parameters
+    ----------
+    data : bytes
+        From `encode_targets`.
+    where : str
+        The file, for messages.
+
+    Returns
+    -------
+    tuple of float32 array, shape (C, H, W), and float32 array, shape (H, W)
+        Planes as they were, weights rounded to float16.
+
+    Raises
+    ------
+    DataError
+        If the bytes are damaged.
+    """
+    arrays = _unpack(data, where, {"planes", "shape"})
+    shape = tuple(arrays["shape"].tolist())
+    bits = np.unpackbits(arrays["planes"], count=int(np.prod(shape))).reshape(shape)
+    weights = arrays.get("weights")
+    return bits.astype(np.float32), np.ones(shape[1:], np.float32) if weights is None else weights.astype(np.float32)
+
+
+def _shrink(labels: Labels) -> NDArray[Any]:
+    n = int(labels.max(initial=0))
+    return labels.astype(np.uint8 if n < 2**8 else np.uint16 if n < 2**16 else np.int32)
+
+
+def _pack(arrays: dict[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _unpack(data: bytes, where: str, wanted: set[str]) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = dict(file.items())
+    except _DAMAGE as error:
+        raise DataError(f"{where} is damaged ({error}); delete it and run make-targets again") from error
+    if missing := wanted - arrays.keys():
+        raise DataError(f"{where} lacks {', '.join(sorted(missing))}; delete it and run make-targets again")
+    return arrays

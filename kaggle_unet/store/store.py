@@ -1,0 +1,278 @@
+"""Prepared samples and targets in a folder.
+
+::
+
+    manifest.json        what the store was made from and with; complete or not
+    samples/<id>.npz     image, labels, ignore, what else is known
+    targets/<id>.npz     planes, weights
+    folds.csv            id, fold, and what the folds were made from
+    report.json          what was found while reading
+
+Each file is written whole, so an interrupted run leaves a store that the next one continues.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kaggle_unet.errors import DataError
+from kaggle_unet.store.atomic import atomic_write
+from kaggle_unet.store.records import decode_sample, decode_targets, encode_sample, encode_targets
+from kaggle_unet.types import Planes, Sample, Weights
+
+_FORMAT = 1
+_LONGEST_ID_BYTES = 200  # file systems allow 255, and the suffix and the temporary's name need some
+
+
+class Store:
+    """Samples and targets by id; cheap to pickle, so that every worker has its own.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    manifest : mapping
+        What ``manifest.json`` holds; `create` and `open` give it.
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = dict(manifest)
+
+    @classmethod
+    def create(cls, folder: str | Path, identity: Mapping[str, Any], about: Mapping[str, Any]) -> "Store":
+        """Start a store, or continue one of the same identity.
+
+        Parameters
+        ----------
+        folder : str or Path
+            A new or empty folder, or a store.
+        identity : mapping
+            What decides the targets: competition, codec, border, weights, hash of the source. Plain JSON.
+        about : mapping
+            What a person may want to know: versions, command. Plain JSON.
+
+        Returns
+        -------
+        Store
+            With what an earlier run finished.
+
+        Raises
+        ------
+        DataError
+            If the folder holds something else, or a store of another identity; the differing keys are listed.
+        """
+        folder = Path(folder)
+        if (folder / "manifest.json").exists():
+            store = cls(folder, _read_manifest(folder))
+            if differing := list(_find_differing(store.manifest["identity"], _plain(identity))):
+                message = f"store {folder} was made for something else; pass another --store or delete it"
+                raise DataError(message, differing)
+            return store
+        if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise DataError(f"{folder} is not empty and no store; pass another --store")
+        manifest = {"format": _FORMAT, "complete": False, "identity": _plain(identity), "about": _plain(about)}
+        store = cls(folder, {**manifest, "identity_sha256": _hash(manifest["identity"])})
+        store._write_manifest()
+        return store
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Store":
+        """Open a complete store.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where `make-targets` wrote it.
+
+        Returns
+        -------
+        Store
+            With folds.
+
+        Raises
+        ------
+        DataError
+            If there is none, or an interrupted one.
+        """
+        folder = Path(folder)
+        remedy = f"run kaggle-unet make-targets CONFIG --data ZIP --store {folder}"
+        if not (folder / "manifest.json").exists():
+            raise DataError(f"there is no store in {folder}; {remedy}")
+        store = cls(folder, _read_manifest(folder))
+        if not store.manifest["complete"]:
+            raise DataError(f"store {folder} is not complete; {remedy} again, it continues")
+        return store
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all samples that are there with their targets, sorted."""
+        if self.manifest["complete"]:
+            return tuple(self.manifest["ids"])
+        return tuple(sorted(path.stem for path in (self.folder / "targets").glob("*.npz") if self.has(path.stem)))
+
+    @property
+    def folds(self) -> dict[str, int]:
+        """Fold of each sample; samples without a fold are not in it."""
+        text = (self.folder / "folds.csv").read_text(encoding="utf-8")
+        return {row["id"]: int(row["fold"]) for row in csv.DictReader(io.StringIO(text, newline="")) if row["fold"]}
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What was found while the samples were read, as it was given to `finish`."""
+        report: dict[str, Any] = json.loads(_read(self.folder / "report.json"))
+        return report
+
+    def has(self, sample_id: str) -> bool:
+        """Tell whether a sample is finished.
+
+        Parameters
+        ----------
+        sample_id : str
+            Any id.
+
+        Returns
+        -------
+        bool
+            Whether both of its files are there.
+        """
+        return self._path("samples", sample_id).exists() and self._path("targets", sample_id).exists()
+
+    def write(self, sample: Sample, planes: Planes, weights: Weights | None = None) -> None:
+        """Add or replace a sample.
+
+        Parameters
+        ----------
+        sample : Sample
+            Its id becomes a file's name.
+        planes : float32 array, shape (C, H, W)
+            Zeros and ones.
+        weights : float32 array, shape (H, W), optional
+            None stands for ones.
+
+        Raises
+        ------
+        DataError
+            If the id cannot be a file's name.
+        ResourceError
+            If the disk is full or refuses.
+        """
+        sample_path, targets_path = self._path("samples", sample.id), self._path("targets", sample.id)
+        atomic_write(sample_path, encode_sample(sample))
+        atomic_write(targets_path, encode_targets(planes, weights))
+
+    def read(self, sample_id: str) -> Sample:
+        """Read a sample.
+
+        Parameters
+        ----------
+        sample_id : str
+            One of `ids`.
+
+        Returns
+        -------
+        Sample
+            As it was written.
+
+        Raises
+        ------
+        DataError
+            If it is absent or damaged.
+        """
+        path = self._path("samples", sample_id)
+        return decode_sample(_read(path), str(path))
+
+    def read_targets(self, sample_id: str) -> tuple[Planes, Weights]:
+        """Read a sample's targets.
+
+        Parameters
+        ----------
+        sample_id : str
+            One of `ids`.
+
+        Returns
+        -------
+        tuple of float32 array, shape (C, H, W), and float32 array, shape (H, W)
+            Planes and weights, the latter rounded to float16.
+
+        Raises
+        ------
+        DataError
+            If they are absent or damaged.
+        """
+        path = self._path("targets", sample_id)
+        return decode_targets(_read(path), str(path))
+
+    def finish(self, folds: Sequence[Mapping[str, object]], report: Mapping[str, Any]) -> None:
+        """Write folds and report, and declare the store complete.
+
+        Parameters
+        ----------
+        folds : sequence of mapping
+            One row per sample with the keys `id` and `fold` (None for no fold), and any others, the same in all rows.
+        report : mapping
+            What was found while reading; plain JSON.
+        """
+        assert sorted(str(row["id"]) for row in folds) == sorted(self.ids), "every sample has one row of folds"
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, list(folds[0]) if folds else ["id", "fold"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(folds)
+        atomic_write(self.folder / "folds.csv", table.getvalue())
+        atomic_write(self.folder / "report.json", _to_json(report))
+        self.manifest |= {"ids": list(self.ids), "complete": True}
+        self._write_manifest()
+
+    def _path(self, kind: str, sample_id: str) -> Path:
+        if not sample_id or set(sample_id) & set("/\\\0") or len(sample_id.encode()) > _LONGEST_ID_BYTES:
+            message = f"sample {sample_id[:60]!r} cannot be stored: its id must make a file name"
+            raise DataError(f"{message} of 1 to {_LONGEST_ID_BYTES} bytes without slashes; rename it")
+        return self.folder / kind / f"{sample_id}.npz"
+
+    def _write_manifest(self) -> None:
+        atomic_write(self.folder / "manifest.json", _to_json(self.manifest))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror}); run make-targets again") from error
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(_read(path))
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}); delete the store and run make-targets again") from error
+    if manifest.get("format") != _FORMAT:
+        message = f"{path} has format {manifest.get('format')}, wanted {_FORMAT}"
+        raise DataError(f"{message}; delete the store and run make-targets again")
+    return manifest
+
+
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
+    return plain
+
+
+def _to_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _hash(plain: object) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _find_differing(stored: object, wanted: object, key: str = "") -> Iterator[str]:
+    """Name every key, dots between levels, whose values differ."""
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        for name in sorted(stored.keys() | wanted.keys()):
+            yield from _find_differing(stored.get(name), wanted.get(name), f"{key}.{name}" if key else name)
+    elif stored != wanted:
+        yield f"{key}: the store has {json.dumps(stored)}, now it is {json.dumps(wanted)}"

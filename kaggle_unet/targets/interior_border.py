@@ -1,0 +1,37 @@
+"""The codec `interior_border`: instances split into interior and border, two planes that never overlap."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.targets.border import split_interior
+from kaggle_unet.targets.settings import BorderSettings, CodecName, DecodeSettings
+from kaggle_unet.targets.watershed import decode_instances
+from kaggle_unet.types import Labels, Planes
+
+
+@dataclass(frozen=True)
+class InteriorBorderCodec:
+    """Two disjoint planes, one sigmoid each; their sum is the mask."""
+
+    name: CodecName = "interior_border"
+    planes: tuple[str, ...] = ("interior", "border")
+    classes: tuple[str, ...] = ("interior", "border", "background")
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"
+
+    def encode(self, labels: Labels, border: BorderSettings) -> Planes:
+        """Turn labels into planes; see `kaggle_unet.targets.codecs.Codec`."""
+        return np.stack(split_interior(labels, border)).astype(np.float32)
+
+    def decode(self, planes: Planes, settings: DecodeSettings) -> Labels:
+        """Turn planes into labels; see `kaggle_unet.targets.codecs.Codec`."""
+        interior, border = planes
+        inside = np.minimum(interior + border, 1)  # two sigmoids may add up to more
+        return decode_instances(inside=inside, core=interior, border=border, settings=settings)
+
+    def classify(self, planes: Planes) -> NDArray[np.uint8]:
+        """Index every pixel's class; see `kaggle_unet.targets.codecs.Codec`."""
+        interior, border = planes > 0.5
+        return np.select([border, interior], [1, 0], default=2).astype(np.uint8)

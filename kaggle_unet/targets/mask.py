@@ -1,0 +1,36 @@
+"""The codec `mask`: one plane for everything; instances are its connected components."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.targets.settings import BorderSettings, CodecName, DecodeSettings
+from kaggle_unet.targets.watershed import decode_instances
+from kaggle_unet.types import Labels, Planes
+
+
+@dataclass(frozen=True)
+class MaskCodec:
+    """One plane: inside any instance. Instances that touch come back as one."""
+
+    name: CodecName = "mask"
+    planes: tuple[str, ...] = ("mask",)
+    classes: tuple[str, ...] = ("mask", "background")
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"
+
+    def encode(self, labels: Labels, border: BorderSettings) -> Planes:
+        """Turn labels into planes; see `kaggle_unet.targets.codecs.Codec`."""
+        del border  # this codec has none
+        return (labels > 0).astype(np.float32)[None]
+
+    def decode(self, planes: Planes, settings: DecodeSettings) -> Labels:
+        """Turn planes into labels; see `kaggle_unet.targets.codecs.Codec`."""
+        (mask,) = planes
+        return decode_instances(inside=mask, core=mask, border=None, settings=settings)
+
+    def classify(self, planes: Planes) -> NDArray[np.uint8]:
+        """Index every pixel's class; see `kaggle_unet.targets.codecs.Codec`."""
+        (mask,) = planes
+        return np.where(mask > 0.5, 0, 1).astype(np.uint8)

@@ -1,0 +1,115 @@
+"""What a config says about codecs, borders, weight maps and decoding."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kaggle_unet.types import Settings
+
+CodecName = Literal["mask", "mask_border", "interior_border", "interior_border_background"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class BorderSettings(Settings):
+    """Which pixels are border.
+
+    Attributes
+    ----------
+    rule : {"touching", "contour"}
+        `touching`: the (2·radius + 1)² window round the pixel holds two different instances.
+        `contour`: the pixel is in an instance and its window holds anything else.
+    radius_px : int or "by_size"
+        Half the window's side, in pixels. `by_size` is the 1st place's table: 6 or 3 on background, 1, 2 or 3 inside an
+        instance of under 300, under 2,000 and more pixels.
+    """
+
+    rule: Literal["touching", "contour"] = "touching"
+    radius_px: Annotated[int, Field(ge=1, le=32)] | Literal["by_size"] = 1
+
+
+class CodecSettings(Settings):
+    """How labels become planes.
+
+    Attributes
+    ----------
+    name : str
+        A key of `kaggle_unet.targets.codecs.CODECS`.
+    border : BorderSettings
+        Which pixels are border; without effect for `mask`.
+    """
+
+    name: CodecName = "interior_border_background"
+    border: BorderSettings = BorderSettings()
+
+
+class DistanceWeight(Settings):
+    """The U-Net paper's w0·exp(−(d1 + d2)² / (2σ²)) on background pixels; σ here is the paper's."""
+
+    w0: Positive = 10.0
+    sigma_px: Positive = 5.0
+
+
+class SizeWeight(Settings):
+    """Inside an instance clip((A0 / area)^gamma, lo, hi), and 1 on background.
+
+    Attributes
+    ----------
+    gamma, lo, hi : float
+        Exponent and bounds.
+    reference_area_px : float, optional
+        A0; None takes the median area of the training set.
+    """
+
+    gamma: Positive = 0.5
+    lo: Positive = 0.5
+    hi: Positive = 4.0
+    reference_area_px: Positive | None = None
+
+
+class WeightSettings(Settings):
+    """Which weight maps multiply the cross-entropy: ignore · min(class · size + distance, cap).
+
+    Attributes
+    ----------
+    distance : DistanceWeight, optional
+        None leaves it out.
+    size : SizeWeight, optional
+        None leaves it out.
+    classes : dict of str to float
+        Weight by the class's name, as the codec lists them; 1 for those not named.
+    cap : float
+        Upper bound of the sum.
+    """
+
+    distance: DistanceWeight | None = None
+    size: SizeWeight | None = None
+    classes: dict[str, Annotated[float, Field(ge=0)]] = {}
+    cap: Positive = 20.0
+
+
+class DecodeSettings(Settings):
+    """How planes of probabilities become labels.
+
+    Attributes
+    ----------
+    mask_threshold : float
+        A pixel belongs to some instance where the probability of being inside one is above.
+    seed_threshold : float
+        A pixel may be a seed where its interior (or mask) probability is above …
+    border_threshold : float
+        … and its border probability is not above this.
+    min_seed_px : int
+        Seeds with fewer pixels are dropped.
+    keep_seedless : bool
+        Whether a component of the mask without any seed becomes an instance of its own.
+    single_object : bool
+        All pixels of the mask are one instance (TGS).
+    """
+
+    mask_threshold: Probability = 0.5
+    seed_threshold: Probability = 0.5
+    border_threshold: Probability = 0.5
+    min_seed_px: Annotated[int, Field(ge=0)] = 0
+    keep_seedless: bool = True
+    single_object: bool = False

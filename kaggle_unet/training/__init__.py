@@ -1,0 +1,1 @@
+"""Fitting one fold: a short loop on Lightning Fabric, what the device decides, schedules, records, resuming."""

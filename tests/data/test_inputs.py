@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from kaggle_unet.data.inputs import prepare
+from kaggle_unet.data.settings import InputSettings
+from kaggle_unet.errors import ConfigError, DataError
+
+RANGE = InputSettings(normalize="range")
+shapes = st.one_of(st.tuples(st.integers(1, 12), st.integers(1, 12)), st.tuples(st.just(5), st.just(7), st.just(3)))
+
+
+@given(
+    image=shapes.flatmap(lambda shape: arrays(np.uint8, shape)),
+    normalize=st.sampled_from(["percentile", "range"]),
+    invert=st.booleans(),
+)
+@settings(max_examples=50, deadline=None)
+def test_every_image_gives_finite_float32_planes(image, normalize, invert):
+    channels = ("gray", "red", "green", "blue", "depth", "ramp", "gray_ramp")
+    inputs = prepare(image, InputSettings(channels=channels, normalize=normalize, invert_bright=invert), depth=306.0)
+    assert inputs.dtype == np.float32
+    assert inputs.shape == (7, *image.shape[:2])
+    assert inputs.flags.c_contiguous
+    assert np.isfinite(inputs).all()
+
+
+def test_range_divides_by_255():
+    assert prepare(np.array([[0, 51, 255]], dtype=np.uint8), RANGE).ravel() == pytest.approx([0, 0.2, 1])
+
+
+def test_percentile_stretches_the_1st_to_0_and_the_99_8th_to_1():
+    # 1001 pixels, so that both percentiles fall on a pixel: rank 10 holds 20, rank 998 holds 220
+    image = np.repeat(np.array([0, 20, 120, 220, 255], dtype=np.uint8), [10, 300, 400, 289, 2])[np.newaxis]
+    inputs = prepare(image, InputSettings())[0, 0]
+    assert inputs[[10, 400, 998]] == pytest.approx([0, 0.5, 1])
+    assert inputs[-1] == pytest.approx(1.175), "nothing is clipped"
+    assert inputs[0] == pytest.approx(-0.1)
+
+
+def test_a_few_bright_pixels_on_black_are_stretched_by_minimum_and_maximum():
+    image = np.zeros((100, 100), dtype=np.uint8)
+    image[50, 50:60] = 200  # 0.1 % of the picture, both percentiles are 0
+    inputs = prepare(image, InputSettings())
+    assert inputs.max() == 1
+    assert inputs.min() == 0
+
+
+@pytest.mark.parametrize("level", [0, 1, 128, 255])
+@pytest.mark.parametrize("invert_bright", [False, True])
+def test_a_constant_image_becomes_0(level, invert_bright):
+    image = np.full((4, 5), level, dtype=np.uint8)
+    assert (prepare(image, InputSettings(invert_bright=invert_bright)) == 0).all()
+
+
+def test_bright_backgrounds_are_inverted_and_dark_ones_are_not():
+    settings = InputSettings(normalize="range", invert_bright=True)
+    bright = np.array([[255, 255, 255, 51]], dtype=np.uint8)
+    assert prepare(bright, settings).ravel() == pytest.approx([0, 0, 0, 0.8])
+    dark = 255 - bright
+    assert prepare(dark, settings).ravel() == pytest.approx([0, 0, 0, 0.8])
+
+
+def test_half_of_the_stretched_range_decides_what_is_bright():
+    # 60 is dark on the scale of 0…255 but the brighter half of 20…70
+    image = np.array([[20, 60, 60, 60, 70]], dtype=np.uint8)
+    inverted = prepare(image, InputSettings(invert_bright=True)).ravel()
+    kept = prepare(image, InputSettings(invert_bright=False)).ravel()
+    assert inverted == pytest.approx(1 - kept, abs=1e-6)
+
+
+def test_gray_is_the_luma_and_colours_keep_their_order():
+    image = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], dtype=np.uint8)
+    inputs = prepare(image, InputSettings(channels=("gray", "blue", "red", "green"), normalize="range"))
+    assert inputs[:, 0].ravel() == pytest.approx([0.299, 0.587, 0.114, 0, 0, 1, 1, 0, 0, 0, 1, 0])
+
+
+def test_colours_of_one_image_are_stretched_alike():
+    image = np.array([[[10, 10, 10], [110, 110, 110], [60, 110, 10]]], dtype=np.uint8)
+    red, green, blue = prepare(image, InputSettings(channels=("red", "green", "blue")))[:, 0, 2]
+    assert green - red == pytest.approx(red - blue, rel=1e-5)
+
+
+def test_a_gray_image_gives_its_gray_for_every_colour():
+    image = np.array([[3, 200], [90, 14]], dtype=np.uint8)
+    gray, red, green, blue = prepare(image, InputSettings(channels=("gray", "red", "green", "blue")))
+    for plane in (red, green, blue):
+        np.testing.assert_array_equal(plane, gray)
+
+
+def test_the_ramp_grows_from_0_at_the_top_to_1_at_the_bottom():
+    image = np.full((3, 2), 51, dtype=np.uint8)
+    ramp, product = prepare(image, InputSettings(channels=("ramp", "gray_ramp"), normalize="range"))
+    assert ramp.tolist() == [[0, 0], [0.5, 0.5], [1, 1]]
+    assert product[:, 0] == pytest.approx([0, 0.1, 0.2])
+
+
+def test_depth_is_scaled_by_1000():
+    assert prepare(np.zeros((2, 2), np.uint8), InputSettings(channels=("depth",)), depth=306.0) == pytest.approx(
+        np.full((1, 2, 2), 0.306)
+    )
+
+
+def test_mean_and_std_come_last():
+    settings = InputSettings(channels=("gray", "ramp"), normalize="range", mean=0.5, std=0.25)
+    assert prepare(np.array([[255]], dtype=np.uint8), settings).ravel() == pytest.approx([2, -2])
+
+
+def test_asking_for_a_depth_that_is_not_known_is_refused():
+    with pytest.raises(ConfigError, match="this sample has none"):
+        prepare(np.zeros((2, 2), np.uint8), InputSettings(channels=("depth",)))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((2, 2)), np.zeros((2, 2, 4), np.uint8), np.zeros((0, 3), np.uint8), np.zeros(3, np.uint8)],
+    ids=["float64", "RGBA", "empty", "flat"],
+)
+def test_what_is_no_gray_or_rgb_image_is_refused(image):
+    with pytest.raises(DataError, match="wanted uint8"):
+        prepare(image, InputSettings())

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.dataset import Encoding, TrainingSet
+from kaggle_unet.data.loading import BatchLoader, EpochOrder
+from kaggle_unet.data.settings import AugmentationSettings, InputSettings
+from kaggle_unet.targets.settings import CodecSettings, WeightSettings
+from kaggle_unet.types import Sample
+
+
+@pytest.fixture(scope="module")
+def items():
+    rng = np.random.default_rng(0)
+    labels = np.zeros((24, 24), np.int32)
+    labels[4:12, 4:12] = 1
+    samples = [Sample(str(n), rng.integers(0, 256, (24, 24), dtype=np.uint8), labels) for n in range(5)]
+    encoding = Encoding(InputSettings(), CodecSettings(), WeightSettings())
+    augmentation = AugmentationSettings(preset="light", crop_px=16)
+    return TrainingSet(samples, encoding=encoding, augmentation=augmentation, sides=Sides(), seed=3)
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(-5, 5), st.integers(1, 4))
+def test_an_epoch_has_every_item_once(n_items, batch, seed, epoch):
+    order = EpochOrder(n_items, batch=batch, seed=seed)
+    order.epoch = epoch
+    batches = list(order)
+    assert sorted(index for keys in batches for _, index in keys) == list(range(n_items))
+    assert {number for keys in batches for number, _ in keys} == {epoch}
+    assert len(batches) == len(order)
+    assert all(len(keys) == batch for keys in batches[:-1])
+
+
+def test_the_order_follows_from_seed_and_epoch():
+    def order(seed, epoch):
+        one = EpochOrder(50, batch=50, seed=seed)
+        one.epoch = epoch
+        return [index for _, index in next(iter(one))]
+
+    assert order(0, 1) == order(0, 1)
+    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+def test_loading_draws_nothing_from_torch_s_own_generator(items):
+    before = torch.get_rng_state()
+    for _ in BatchLoader(items, batch=2).epoch(1):
+        pass
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_workers_change_nothing_and_no_epoch_repeats(items):
+    inline, workers = BatchLoader(items, batch=2), BatchLoader(items, batch=2, workers=2)
+    seen = set()
+    for epoch in (1, 2):
+        here, there = list(inline.epoch(epoch)), list(workers.epoch(epoch))
+        assert [batch.ids for batch in here] == [batch.ids for batch in there]
+        for mine, theirs in zip(here, there, strict=True):
+            assert torch.equal(mine.inputs, theirs.inputs)
+            assert torch.equal(mine.planes, theirs.planes)
+            assert torch.equal(mine.weights, theirs.weights)
+            seen.update(inputs.numpy().tobytes() for inputs in mine.inputs)
+    assert len(seen) == 10
+    assert len(inline) == 3

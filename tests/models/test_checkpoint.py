@@ -1,0 +1,264 @@
+import hashlib
+import pickle
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kaggle_unet.errors import ConfigError, DataError, KitError
+from kaggle_unet.models import checkpoint as module
+from kaggle_unet.models.checkpoint import (
+    check_compatible,
+    config_differences,
+    find_checkpoint,
+    load_checkpoint,
+    read_tensors,
+    save_checkpoint,
+)
+
+
+def make(epoch=3, **changes):
+    model = torch.nn.Linear(2, 3)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5)
+    return {
+        "format": 1,
+        "config": {"codec": {"name": "mask"}, "input": {"channels": ["gray"]}},
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "epoch": epoch,
+        "score": 0.5,
+        "history": [{"epoch": epoch, "loss": 0.25}],
+        "rng": {"torch": torch.get_rng_state(), "python": list(random.Random(0).getstate()[1])},
+        **changes,
+    }
+
+
+def write_hash(path):
+    path.with_name(f"{path.name}.sha256").write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    saved = make()
+    save_checkpoint(tmp_path / "best.pt", saved)
+    loaded = load_checkpoint(tmp_path / "best.pt")
+    assert loaded.keys() == saved.keys()
+    for key in ("format", "config", "epoch", "score", "history"):
+        assert loaded[key] == saved[key]
+    assert all(torch.equal(loaded["model"][key], value) for key, value in saved["model"].items())
+    assert torch.equal(loaded["rng"]["torch"], saved["rng"]["torch"])
+    optimizer = torch.optim.AdamW(torch.nn.Linear(2, 3).parameters())
+    optimizer.load_state_dict(loaded["optimizer"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "best.pt.sha256"]
+
+
+def test_the_hash_beside_it_is_what_sha256sum_checks(tmp_path):
+    save_checkpoint(tmp_path / "best.pt", make())
+    save_checkpoint(tmp_path / "best.pt", make(epoch=4))
+    digest = hashlib.sha256((tmp_path / "best.pt").read_bytes()).hexdigest()
+    assert (tmp_path / "best.pt.sha256").read_text() == f"{digest}  best.pt\n"
+
+
+def test_one_checkpoint_gives_one_file_whatever_its_name(tmp_path):
+    saved = make()
+    for name in ("best.pt", "a_longer_name.pt"):
+        save_checkpoint(tmp_path / name, saved)
+    assert (tmp_path / "best.pt").read_bytes() == (tmp_path / "a_longer_name.pt").read_bytes()
+
+
+@pytest.mark.parametrize("n_writes", [0, 1, 2])
+def test_a_save_stopped_between_any_two_writes_leaves_a_checkpoint_that_loads(tmp_path, monkeypatch, n_writes):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, make(epoch=1))
+    write, done = module.atomic_write, []
+
+    def stop_after(target, data):
+        if len(done) == n_writes:
+            raise KeyboardInterrupt
+        write(target, data)
+        done.append(target)
+
+    monkeypatch.setattr(module, "atomic_write", stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(path, make(epoch=2))
+    assert load_checkpoint(path)["epoch"] == (1 if n_writes < 2 else 2)
+    monkeypatch.undo()
+    save_checkpoint(path, make(epoch=3))
+    assert load_checkpoint(path)["epoch"] == 3
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_a_flipped_bit_is_found(tmp_path, place):
+    path = tmp_path / "best.pt"
+    save_checkpoint(path, make())
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"best\.pt: damaged.*copy it again"):
+        load_checkpoint(path)
+
+
+def test_a_truncated_file_is_found_even_under_its_own_hash(tmp_path):
+    path = tmp_path / "best.pt"
+    save_checkpoint(path, make())
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="damaged"):
+        load_checkpoint(path)
+    write_hash(path)
+    with pytest.raises(DataError, match=r"best\.pt: can't be read"):
+        load_checkpoint(path)
+
+
+class Touch:
+    """Unpickling it makes a file."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path, as_zip):
+    path, sentinel = tmp_path / "best.pt", tmp_path / "sentinel"
+    evil = make(model=Touch(sentinel))
+    if as_zip:
+        torch.save(evil, path)
+    else:
+        path.write_bytes(pickle.dumps(evil))
+    write_hash(path)
+    with pytest.raises(DataError, match=r"best\.pt: can't be read \(it holds something else than tensors"):
+        load_checkpoint(path)
+    assert not sentinel.exists()
+    torch.load(path, weights_only=False) if as_zip else pickle.loads(path.read_bytes())
+    assert sentinel.exists(), "the file was harmful"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state_dict": {}}, "not written by kaggle-unet"),
+        ([1, 2], "not written by kaggle-unet"),
+        (make(format=2), "has format 2, this version of kaggle-unet reads format 1"),
+    ],
+    ids=["another project's", "a list", "another version's"],
+)
+def test_foreign_files_are_refused(tmp_path, content, message):
+    path = tmp_path / "best.pt"
+    torch.save(content, path)
+    write_hash(path)
+    with pytest.raises(DataError, match=message):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x80\x02garbage"])
+def test_files_that_are_no_checkpoints_at_all_are_refused(tmp_path, content):
+    path = tmp_path / "best.pt"
+    path.write_bytes(content)
+    write_hash(path)
+    with pytest.raises(DataError, match=r"best\.pt: can't be read"):
+        load_checkpoint(path)
+
+
+def test_a_missing_checkpoint_or_hash_says_what_to_do(tmp_path):
+    path = tmp_path / "best.pt"
+    with pytest.raises(DataError, match="no such file; train the fold first"):
+        load_checkpoint(path)
+    save_checkpoint(path, make())
+    (tmp_path / "best.pt.sha256").unlink()
+    with pytest.raises(DataError, match=r"sha256sum best\.pt > best\.pt\.sha256"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_that_could_not_be_read_back_is_not_written(tmp_path):
+    with pytest.raises(KitError, match=r"numpy.*can't be read back"):
+        save_checkpoint(tmp_path / "best.pt", make(score=np.float64(0.5)))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_means_its_best_checkpoint(tmp_path):
+    fold = tmp_path / "run" / "fold0"
+    fold.mkdir(parents=True)
+    with pytest.raises(DataError, match=r"fold0: holds no best\.pt"):
+        find_checkpoint(fold)
+    (fold / "best.pt").touch()
+    assert find_checkpoint(fold) == fold / "best.pt"
+    assert find_checkpoint(fold / "best.pt") == fold / "best.pt"
+    with pytest.raises(DataError, match=r"a run of several folds; give one --checkpoint for each, .*fold0 first"):
+        find_checkpoint(tmp_path / "run")
+    with pytest.raises(DataError, match="no such file or folder"):
+        find_checkpoint(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_tensors_are_read_from_either_kind_of_file(tmp_path, suffix):
+    path = tmp_path / f"weights{suffix}"
+    tensors = {"conv.weight": torch.arange(6.0).view(2, 3)}
+    save_file(tensors, path) if suffix == ".safetensors" else torch.save(tensors, path)
+    assert torch.equal(read_tensors(path)["conv.weight"], tensors["conv.weight"])
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model"])
+def test_tensors_are_found_inside_a_training_checkpoint(tmp_path, wrapper):
+    torch.save({wrapper: {"weight": torch.ones(1)}, "epoch": 3}, tmp_path / "w.pt")
+    assert list(read_tensors(tmp_path / "w.pt")) == ["weight"]
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_that_are_no_weights_are_refused_by_name(tmp_path, suffix):
+    path = tmp_path / f"weights{suffix}"
+    with pytest.raises(DataError, match=f"weights{suffix}: no such file"):
+        read_tensors(path)
+    path.write_bytes(b"<html>404</html>")
+    with pytest.raises(DataError, match=f"weights{suffix}: can't be read"):
+        read_tensors(path)
+
+
+def test_weights_with_code_or_without_names_are_refused(tmp_path):
+    torch.save({"weight": Touch(tmp_path / "sentinel")}, tmp_path / "w.pth")
+    with pytest.raises(DataError, match="something else than tensors"):
+        read_tensors(tmp_path / "w.pth")
+    assert not (tmp_path / "sentinel").exists()
+    torch.save([torch.ones(1)], tmp_path / "w.pth")
+    with pytest.raises(DataError, match="wanted tensors by name"):
+        read_tensors(tmp_path / "w.pth")
+
+
+def test_differences_are_listed_key_by_key():
+    first = {"model": {"name": "smp", "encoder": "resnet18"}, "input": {"channels": ["gray"]}, "seed": 1}
+    second = {"model": {"name": "smp", "encoder": "resnet34", "depth": 4}, "input": {"channels": ["gray"]}, "seed": 1}
+    assert config_differences(first, first) == []
+    assert config_differences(first, second) == [
+        ("model.depth", None, 4),
+        ("model.encoder", "resnet18", "resnet34"),
+    ]
+
+
+def test_an_ensemble_must_agree_on_codec_and_inputs_only():
+    first = make(config={"codec": {"name": "mask", "border": {"radius_px": 1}}, "input": {"channels": ["gray"]}})
+    same = make(
+        config={"codec": {"name": "mask", "border": {"radius_px": 2}}, "input": {"channels": ["gray"]}, "seed": 7}
+    )
+    check_compatible({Path("a.pt"): first, Path("b.pt"): same})
+    check_compatible({Path("a.pt"): first})
+    other = make(config={"codec": {"name": "mask_border"}, "input": {"channels": ["red", "green", "blue"]}})
+    with pytest.raises(ConfigError) as caught:
+        check_compatible({Path("a.pt"): first, Path("b.pt"): same, Path("c.pt"): other})
+    lines = str(caught.value).splitlines()
+    assert lines[1:] == [
+        "  - codec.name: 'mask' in a.pt, 'mask_border' in c.pt",
+        "  - input.channels: ['gray'] in a.pt, ['red', 'green', 'blue'] in c.pt",
+    ]
+
+
+def test_keys_that_must_agree_can_be_chosen():
+    first, second = make(config={"seed": 1, "codec": 1}), make(config={"seed": 2, "codec": 2})
+    with pytest.raises(ConfigError, match=r"seed: 1 in a\.pt, 2 in b\.pt"):
+        check_compatible({Path("a.pt"): first, Path("b.pt"): second}, keys=["seed"])

@@ -1,0 +1,140 @@
+"""Every verb, end to end, on drawn competitions of a few small images."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tifffile
+from tests.steps.conftest import Trained, call
+
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.competitions.submission import read_submission
+from kaggle_unet.masks.rle import decode_labels
+
+
+@pytest.fixture(scope="module")
+def submitted(trained: Trained):
+    """A submission of both folds."""
+    path = trained.home / "out" / "first.csv"
+    answer = call("submit", trained.config, "--data", trained.test, *trained.checkpoints, "-o", path,
+                  "--labels", trained.home / "labels")  # fmt: skip
+    assert answer.code == 0, answer.err
+    return path
+
+
+def test_make_targets_reports_previews_and_names_the_next_command(trained):
+    assert json.loads((trained.store / "report.json").read_text())["samples"] == 8
+    assert len(list((trained.store / "preview").glob("*.png"))) == 2
+    answer = call("make-targets", trained.config, "--data", trained.train, "--store", trained.store)
+    assert answer.code == 0
+    assert "8 samples" in answer.out
+    assert f"kaggle-unet train {trained.config} --fold 0" in answer.out
+
+
+def test_training_leaves_all_that_is_needed_to_repeat_and_to_look_at(trained):
+    for name in ("config.yaml", "run.json", "folds.csv"):
+        assert (trained.run / name).is_file()
+    for name in ("best.pt", "best.pt.sha256", "last.pt", "metrics.csv", "curves.png", "result.json"):
+        assert (trained.run / "fold1" / name).is_file()
+    with (trained.run / "fold0" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+
+
+def test_a_submission_keeps_every_rule_and_says_where_it_comes_from(trained, submitted):
+    answer = call("check", submitted, "--data", trained.test, "--competition", trained.name)
+    assert answer.code == 0, answer.err
+    manifest = json.loads(submitted.with_suffix(".json").read_text())
+    assert [part["name"] for part in manifest["checkpoints"]] == ["run/fold0/best.pt", "run/fold1/best.pt"]
+    assert manifest["images"] == 4
+    assert str(trained.home) not in submitted.with_suffix(".json").read_text()
+
+
+def test_label_images_hold_what_the_csv_holds(trained, submitted):
+    rles = read_submission(submitted, get_competition(trained.name))
+    for id_, labels in trained.truth.items():
+        written = tifffile.imread(trained.home / "labels" / f"{id_}.tif")
+        decoded, _ = decode_labels([rle for rle in rles[id_] if rle], labels.shape)
+        np.testing.assert_array_equal(written, decoded)
+
+
+def test_the_same_command_writes_the_same_bytes(trained, submitted):
+    again = trained.home / "again.csv"
+    call("submit", trained.config, "--data", trained.test, *trained.checkpoints, "-o", again)
+    assert again.read_bytes() == submitted.read_bytes()
+
+
+def test_the_order_of_rows_is_that_of_the_images(trained, submitted):
+    with submitted.open() as file:
+        ids = list(dict.fromkeys(row[0] for row in list(csv.reader(file))[1:]))
+    assert ids == sorted(trained.truth)
+
+
+def test_a_run_is_scored_on_all_its_samples_and_on_each_fold(trained):
+    answer = call("score", "--run", trained.run, "--json")
+    assert answer.code == 0, answer.err
+    result = json.loads(answer.out)
+    assert result["images"] == 8
+    folds = result["parts"]["fold"]
+    assert result["score"] == pytest.approx(np.mean([score for score, _ in folds.values()]))
+    for fold in (0, 1):
+        written = json.loads((trained.run / f"fold{fold}" / "result.json").read_text())
+        assert folds[str(fold)][0] == pytest.approx(written["oof_score"])
+
+
+def test_predicting_out_of_fold_again_gives_the_same_planes(trained):
+    folder = trained.run / "fold0" / "planes"
+    before = {path.name: path.read_bytes() for path in folder.glob("*.npz")}
+    assert before
+    shutil.rmtree(folder)
+    answer = call("predict", trained.config, "--checkpoint", trained.run / "fold0", "--oof", "--store", trained.store)
+    assert answer.code == 0, answer.err
+    assert {path.name: np.load(path)["planes"].tobytes() for path in folder.glob("*.npz")} == {
+        name: np.load(folder / name)["planes"].tobytes() for name in before
+    }
+    assert set(before) == {path.name for path in folder.glob("*.npz")}
+
+
+def test_planes_of_any_images_go_where_one_says(trained):
+    folder = trained.home / "planes"
+    answer = call("predict", trained.config, *trained.checkpoints, "--data", trained.test, "--planes", folder)
+    assert answer.code == 0, answer.err
+    for id_, labels in trained.truth.items():
+        planes = np.load(folder / f"{id_}.npz")["planes"]
+        assert planes.shape[1:] == labels.shape
+        assert 0 <= planes.min() <= planes.max() <= 1
+
+
+def test_the_report_shows_every_validation_sample(trained):
+    answer = call("report", trained.run)
+    assert answer.code == 0, answer.err
+    page = (trained.run / "report.html").read_text()
+    with (trained.run / "folds.csv").open() as file:
+        ids = [row["id"] for row in csv.DictReader(file)]
+    assert len(ids) == 8
+    assert all(id_ in page for id_ in ids)
+    assert "http://" not in page
+
+
+def test_a_submission_is_scored_against_a_folder_or_zip_with_masks(trained):
+    path = trained.home / "train.csv.out"
+    answer = call("submit", trained.config, "--data", trained.train, *trained.checkpoints, "-o", path)
+    assert answer.code == 0, answer.err
+    answer = call("score", path, "--truth", trained.train, "--competition", trained.name, "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["images"] == 8
+
+
+def test_help_names_every_verb():
+    answer = call("--help")
+    assert answer.code == 0
+    for verb in ("demo", "make-targets", "train", "predict", "submit", "check", "score", "report", "doctor"):
+        assert verb in answer.out
+
+
+def test_doctor_says_what_training_would_compute_in():
+    answer = call("doctor", "--json")
+    assert answer.code == 0, answer.err
+    assert "torch" in json.loads(answer.out)["packages"]

@@ -1,0 +1,129 @@
+import pytest
+import torch
+from torch import nn
+
+from kaggle_unet.data.batch import Batch
+from kaggle_unet.errors import KitError
+from kaggle_unet.training.loop import Learner, train_epoch
+from kaggle_unet.training.precision import Decided
+
+
+def decided(precision="32", channels_last=False):
+    return Decided("cpu", precision, channels_last, "test", 1)
+
+
+def make_learner(weight=2.0, choice=None, **options):
+    """A network that multiplies by one number, moved by plain gradient descent."""
+    network = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.constant_(network.weight, weight)
+    return Learner(network, torch.optim.SGD(network.parameters(), lr=1.0), choice or decided(), **options)
+
+
+def make_batch(value, n=1, ids=None):
+    return Batch(
+        torch.full((n, 1, 2, 2), float(value)), torch.zeros(n, 1, 2, 2), torch.ones(n, 2, 2), ids or ["a"] * n
+    )
+
+
+def mean_logit(logits, planes, weights):
+    assert logits.dtype == torch.float32
+    return logits.mean(), {"half": logits.detach().mean() / 2}
+
+
+def run(learner, batches, loss=mean_logit, rate=lambda step: 0.0, on_step=lambda *_: None):
+    return train_epoch(learner, batches, loss=loss, rate=rate, epoch=3, on_step=on_step)
+
+
+def test_a_step_moves_the_weights_against_the_gradient():
+    learner = make_learner()
+    learner.set_rate(0.1)
+    value, parts = learner.learn(make_batch(5), mean_logit)
+    # the loss is 5·weight, its gradient 5
+    assert (value, parts) == (10.0, {"half": 5.0})
+    assert learner.network.weight.item() == pytest.approx(2 - 0.5)
+
+
+def test_gradients_do_not_add_up_over_steps():
+    learner = make_learner()
+    learner.set_rate(0.1)
+    learner.learn(make_batch(5), mean_logit)
+    learner.learn(make_batch(5), mean_logit)
+    assert learner.network.weight.item() == pytest.approx(2 - 1.0)
+
+
+def test_gradients_are_clipped_to_the_norm():
+    learner = make_learner(clip_norm=1.0)
+    learner.set_rate(0.1)
+    learner.learn(make_batch(5), mean_logit)
+    assert learner.network.weight.item() == pytest.approx(2 - 0.1)
+
+
+def test_each_step_has_its_own_rate():
+    learner = make_learner()
+    seen = []
+    run(
+        learner,
+        [make_batch(1)] * 3,
+        rate=lambda step: step / 10,
+        on_step=lambda *_: seen.append(learner.network.weight.item()),
+    )
+    assert seen == pytest.approx([1.9, 1.7, 1.4])
+
+
+def test_means_are_over_samples_not_over_steps():
+    steps = []
+    means = run(make_learner(), [make_batch(1, n=3), make_batch(5, n=1)], on_step=lambda *step: steps.append(step))
+    # logits are 2 three times and 10 once
+    assert (means.loss, means.parts, means.images) == (4.0, {"half": 2.0}, 4)
+    assert steps == [(1, 2.0, 3), (2, 10.0, 1)]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_layout_reaches_network_and_inputs(channels_last):
+    layouts = []
+    network = nn.Conv2d(3, 4, 3)
+    network.register_forward_pre_hook(
+        lambda _, given: layouts.append(given[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    learner = Learner(network, torch.optim.SGD(network.parameters()), decided(channels_last=channels_last))
+    learner.predict(torch.rand(2, 3, 8, 8))
+    assert layouts == [channels_last]
+    assert network.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
+def test_bf16_computes_in_bf16_but_keeps_weights_and_losses_in_32():
+    kinds = []
+    learner = make_learner(1.0, decided("bf16"))
+    learner.network.register_forward_hook(lambda _, given, logits: kinds.append(logits.dtype))
+    value, _ = learner.learn(make_batch(1 + 2**-10), mean_logit)
+    assert kinds == [torch.bfloat16]
+    assert value == 1.0
+    assert learner.network.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_names_epoch_step_and_samples(value):
+    batches = [make_batch(1), make_batch(value, n=2, ids=["cell 7", "cell 9"])]
+    with pytest.raises(KitError, match=r"epoch 3, step 2: the loss is \w+ \(half \w+\) on the samples cell 7, cell 9"):
+        run(make_learner(), batches)
+
+
+def dying(message):
+    yield make_batch(1)
+    raise RuntimeError(message)
+
+
+def test_a_dead_worker_is_explained():
+    with pytest.raises(KitError, match="memory has run out: set training.workers .* --resume"):
+        run(make_learner(), dying("DataLoader worker (pid 7) is killed by signal: Killed."))
+
+
+def test_other_faults_of_the_data_pass_through():
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        run(make_learner(), dying("shape mismatch"))
+
+
+def test_predictions_leave_no_gradients():
+    learner = make_learner()
+    assert not learner.predict(make_batch(1).inputs).requires_grad
+    assert learner.network.weight.grad is None

@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.training.precision import decide
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretend to be another machine."""
+
+    def pretend(cuda=None, avx512=False, amx=False, mps=False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda is not None)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("traits", "device", "precision", "channels_last"),
+    [
+        ({}, "cpu", "32", False),
+        ({"avx512": True}, "cpu", "bf16", True),
+        ({"amx": True}, "cpu", "bf16", True),
+        ({"mps": True, "avx512": True}, "mps", "32", False),
+        ({"cuda": (7, 5), "avx512": True}, "cuda", "32", True),
+        ({"cuda": (8, 0)}, "cuda", "bf16", True),
+        ({"cuda": (9, 0)}, "cuda", "bf16", True),
+    ],
+)
+def test_auto_follows_what_the_device_can_do(machine, traits, device, precision, channels_last):
+    machine(**traits)
+    decided = decide("auto", "auto")
+    assert (decided.device, decided.precision, decided.channels_last) == (device, precision, channels_last)
+
+
+def test_a_torch_without_the_probes_computes_in_32(machine, monkeypatch):
+    machine()
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    assert decide("auto", "auto").precision == "32"
+
+
+def test_what_is_asked_for_is_done(machine):
+    machine(avx512=True)
+    assert decide("32", "auto").channels_last is False
+    assert decide("32", True).channels_last is True
+    assert decide("bf16", False).channels_last is False
+    machine(cuda=(7, 0))
+    assert decide("fp16", "auto").autocast_dtype is torch.float16
+
+
+def test_fp16_on_a_cpu_is_refused_with_a_better_idea(machine):
+    machine()
+    with pytest.raises(ConfigError, match="fp16 needs a CUDA device, this is cpu; say bf16"):
+        decide("fp16", "auto")
+
+
+def test_the_record_is_plain_and_the_text_names_the_reason(machine):
+    machine(avx512=True)
+    decided = decide("auto", "auto")
+    assert decided.record["reason"] == "the CPU has AVX512-BF16"
+    assert decided.text.startswith("cpu, precision bf16, channels_last, ")
+    assert (decided.autocast_dtype, decided.memory_format) == (torch.bfloat16, torch.channels_last)
+    assert (decide("32", "auto").autocast_dtype, decide("32", "auto").memory_format) == (None, torch.contiguous_format)

@@ -1,0 +1,22 @@
+import numpy as np
+import torch
+
+from kaggle_unet.training.seeding import seed_everything
+
+
+def test_the_same_seed_draws_the_same_and_numpy_is_left_alone():
+    state = np.random.get_state()[1].copy()  # noqa: NPY002  the state that must not move
+    seed_everything(5)
+    first = torch.rand(3)
+    seed_everything(5)
+    assert torch.equal(first, torch.rand(3))
+    seed_everything(6)
+    assert not torch.equal(first, torch.rand(3))
+    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+
+
+def test_threads_are_set_only_when_asked_for():
+    seed_everything(0, threads=1)
+    assert torch.get_num_threads() == 1
+    seed_everything(0)
+    assert torch.get_num_threads() == 1
