@@ -237,34 +237,6 @@ def fingerprint(tree: Any) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
-def differing(before: Any, now: Any, path: str = "") -> list[str]:
-    """List the keys in which two configs differ.
-
-    Parameters
-    ----------
-    before, now : plain values
-        Nested dicts.
-    path : str
-        Where they are.
-
-    Returns
-    -------
-    keys : list of str
-        With dots.
-
-    Examples
-    --------
-    >>> differing({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
-    ['a.c']
-    """
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = sorted({*before, *now})
-        return [
-            key for name in names for key in differing(before.get(name), now.get(name), f"{path}.{name}".strip("."))
-        ]
-    return [] if before == now else [path]
-
-
 class _Loader(yaml.SafeLoader):
     """YAML without its surprises; see the module's docstring."""
 

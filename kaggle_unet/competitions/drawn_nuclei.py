@@ -4,6 +4,7 @@ They are made to be hard in the ways the real ones are: nuclei touch, differ in 
 and among debris, under uneven light and shot noise.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,7 +115,7 @@ def _place(
             reach = rng.uniform(0.80, 0.98) * (host.radius_px + radius)
             y, x = host.y + reach * np.sin(angle), host.x + reach * np.cos(angle)
         inside = 0 <= y < shape[0] and 0 <= x < shape[1]
-        if inside and all(np.hypot(y - o.y, x - o.x) > 0.78 * (radius + o.radius_px) for o in nuclei):
+        if inside and all(math.hypot(y - o.y, x - o.x) > 0.78 * (radius + o.radius_px) for o in nuclei):
             waves = np.stack([rng.normal(0, 0.15 / np.arange(2, 6)), rng.uniform(0, 2 * np.pi, 4)], axis=1)
             nuclei.append(_Nucleus(y, x, radius, 1 + rng.gamma(2.0, 0.17), rng.uniform(0, np.pi), waves))
     return nuclei

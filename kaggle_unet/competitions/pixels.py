@@ -29,7 +29,7 @@ Pixels = NDArray[Any]
 Purpose = Literal["image", "mask", "labels"]
 
 _FORMATS = ("PNG", "TIFF", "JPEG", "BMP")  # never those for which Pillow starts other programs
-_GRAY_MODES = ("1", "L", "LA", "P", "PA", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_GRAY_MODES = ("1", "L", "LA", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _MODES = (*_GRAY_MODES, "RGB", "RGBA")
 _ORIENTATION = 274  # number of the tag, in EXIF and TIFF alike
 _TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
@@ -44,7 +44,7 @@ _UNDO_ORIENTATION = {
     8: Pillow.Transpose.ROTATE_270,
 }
 _DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, NotImplementedError,
     struct.error, zlib.error, cv2.error, tifffile.TiffFileError,
 )  # fmt: skip
 
@@ -80,17 +80,26 @@ def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tupl
     DataError
         If the file is empty, no image, damaged, of absurd size, holds several images or colours other than RGB.
     """
+    pixels, notes = _decode(data, where, purpose)
+    is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and 2 <= pixels.shape[2] <= 4)
+    if not (is_picture and pixels.size and pixels.dtype.kind in "biuf"):
+        found = f"{pixels.dtype} of shape {pixels.shape}"
+        raise DataError(f"{where} holds {found}; wanted one image, gray or RGB: convert it")
+    return pixels, notes
+
+
+def _decode(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tuple[Note, ...]]:
     with _faults_named(data, where):
         picture = _open(data)
         if picture is None:
-            return _read_tiff(data, where, invert=purpose == "image"), ()
+            return _read_tiff(data, where), ()
         _refuse_strange(picture.pillow, where)
         picture.pillow.load()
         pillow = _turn_back(picture)
         notes = []
         if max(picture.tiff_orientation, pillow.getexif().get(_ORIENTATION, 1)) > 1:
             notes.append(Note("orientation tag", 1, "ignored, pixels as stored"))
-        if pillow.mode in {"P", "PA"}:
+        if pillow.mode == "P":
             notes.append(Note("palette", 1, "looked up"))
             return _look_up_palette(pillow, purpose), tuple(notes)
         if read_deep := _deep_reader(data, picture.pillow):
@@ -156,8 +165,8 @@ def _open(data: bytes) -> _Picture | None:
 
 
 def _refuse_strange(pillow: Pillow.Image, where: str) -> None:
-    if isinstance(pillow, TiffImageFile) and pillow.n_frames > 1:
-        raise DataError(f"{where} holds {pillow.n_frames} images; wanted one: save each in a file of its own")
+    if isinstance(pillow, TiffImageFile):
+        _refuse_several(pillow.n_frames, where)
     if pillow.mode not in _MODES:
         raise DataError(f"{where} has {pillow.mode} colours; wanted gray, RGB or a palette: convert it")
 
@@ -171,10 +180,10 @@ def _turn_back(picture: _Picture) -> Pillow.Image:
 
 def _look_up_palette(pillow: Pillow.Image, purpose: Purpose) -> Pixels:
     """Colours, or for labels the indices, unless the palette is gray (a binary mask, say)."""
-    has_alpha = purpose == "image" and (pillow.mode == "PA" or "transparency" in pillow.info)
+    has_alpha = purpose == "image" and "transparency" in pillow.info
     colours = np.asarray(pillow.convert("RGBA" if has_alpha else "RGB"))
     if purpose == "labels" and (colours != colours[..., :1]).any():
-        return np.asarray(pillow)[..., 0] if pillow.mode == "PA" else np.asarray(pillow)
+        return np.asarray(pillow)
     return colours
 
 
@@ -204,16 +213,16 @@ def _read_deep_tiff(data: bytes) -> Pixels:
         return np.moveaxis(pixels, 0, -1) if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else pixels
 
 
-def _read_tiff(data: bytes, where: str, *, invert: bool) -> Pixels:
-    """Read what Pillow does not know, gray only: 64-bit integers, 16- and 64-bit floating point."""
+def _read_tiff(data: bytes, where: str) -> Pixels:
+    """Read what Pillow does not know: 64-bit integers, 16- and 64-bit floating point."""
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        _refuse_several(len(tiff.pages), where)
         page = tiff.pages.first
-        if len(tiff.pages) > 1 or len(page.shape) != 2:
-            raise DataError(
-                f"{where} holds {len(tiff.pages)} images of shape {page.shape}; wanted one gray or RGB image"
-            )
-        if invert and page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            raise DataError(f"{where} has 0 as white in {page.dtype}; wanted 0 as black: convert it")
         if page.imagelength * page.imagewidth > (Pillow.MAX_IMAGE_PIXELS or 0):
             raise Pillow.DecompressionBombError(f"{page.imagelength} x {page.imagewidth} pixels")
         return np.asarray(page.asarray())
+
+
+def _refuse_several(n: int, where: str) -> None:
+    if n > 1:
+        raise DataError(f"{where} holds {n} images; wanted one: save each in a file of its own")

@@ -1,0 +1,1 @@
+"""Inputs, augmentation, mosaics, folds, and torch datasets over the store."""

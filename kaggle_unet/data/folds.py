@@ -53,7 +53,7 @@ def assign_folds(
     Examples
     --------
     >>> assign_folds(list("abcdef"), strata=list("xxxxyy"), groups=list("112234"), n=2, seed=0)
-    {'a': 0, 'b': 0, 'c': 1, 'd': 1, 'e': 1, 'f': 0}
+    {'a': 1, 'b': 1, 'c': 0, 'd': 0, 'e': 0, 'f': 1}
     """
     if len(ids) < n:
         msg = f"{len(ids)} samples cannot be divided into {n} folds; lower folds.n or add samples"
@@ -76,7 +76,7 @@ def assign_folds(
 
 
 def _deal_order(members: Mapping[str, Sequence[int]], seed: int) -> list[str]:
-    """Groups from the largest to the smallest, shuffled within one size."""
+    """Sort groups from the largest to the smallest, shuffled within one size."""
     names = sorted(members)
     luck = np.random.default_rng(seed).permutation(len(names))
     return [names[i] for i in sorted(range(len(names)), key=lambda i: (-len(members[names[i]]), luck[i]))]
@@ -163,7 +163,7 @@ def _natural(name: str) -> tuple[int, str]:
 
 
 def _chi_square_p(counts: NDArray[np.int64]) -> float:
-    """p value of Pearson's test of independence on a table; empty rows and columns do not count."""
+    """Compute the p value of Pearson's test of independence on a table; empty rows and columns do not count."""
     table = counts[counts.any(axis=1)][:, counts.any(axis=0)].astype(np.float64)
     freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
     if freedom <= 0:
@@ -179,7 +179,7 @@ def _chi_square_p(counts: NDArray[np.int64]) -> float:
 
 
 def describe_folds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say in lines of text how samples are shared out.
+    r"""Say in lines of text how samples are shared out.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def describe_folds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     Examples
     --------
     >>> rows = [{"id": i, "fold": f, "group": i, "stratum": s} for i, f, s in (("a", 0, "x"), ("b", 1, "x"))]
-    >>> print("\\n".join(describe_folds(rows)))
+    >>> print("\n".join(describe_folds(rows)))
     fold    x  all
        0    1    1
        1    1    1
@@ -215,7 +215,7 @@ def describe_folds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _table(shared: FoldBalance) -> list[str]:
-    """Counts with their sums, in columns."""
+    """Write counts with their sums, in columns."""
     counts = np.vstack([shared.counts, shared.counts.sum(axis=0)])
     head = ["fold", *shared.strata, "all"]
     names = [*map(str, range(len(shared.counts))), "all"]
@@ -225,7 +225,7 @@ def _table(shared: FoldBalance) -> list[str]:
 
 
 def _warnings(shared: FoldBalance, inside: Sequence[Mapping[str, Any]], *, n_without: int) -> list[str]:
-    """What a person should know about groups, strata and samples without fold."""
+    """List what a person should know about groups, strata and samples without fold."""
     n = len(shared.counts)
     lines = []
     sizes = Counter(row["group"] for row in inside)

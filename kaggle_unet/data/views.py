@@ -106,7 +106,7 @@ def cut(array: NDArray[Any], view: View, *, nearest: bool = False) -> NDArray[An
     Parameters
     ----------
     array : array, shape (H, W) or (H, W, channels)
-        uint8, uint16, int32 or float32.
+        Of uint8, uint16, int32 or float32.
     view : View
         What to show; what lies outside the image is mirrored at its edge.
     nearest : bool

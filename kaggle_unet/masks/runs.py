@@ -89,5 +89,10 @@ def runs_of_mask(mask: Mask) -> Runs:
     int64 array, shape (n_runs, 2)
         Its runs; no rows for an empty mask.
     """
-    _, runs = split_runs(np.asarray(mask, dtype=np.bool_).astype(np.int32))
-    return runs[0] if runs else np.empty((0, 2), dtype=np.int64)
+    columns = np.flatnonzero(mask.any(axis=0))
+    if not columns.size:
+        return np.empty((0, 2), dtype=np.int64)
+    # Most masks are one small object: the columns without it need not be read.
+    _, (runs,) = split_runs((mask[:, columns[0] : columns[-1] + 1] > 0).astype(np.int32))
+    runs[:, 0] += columns[0] * mask.shape[0]
+    return runs

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from kaggle_unet.errors import ConfigError, DataError, KitError
-from kaggle_unet.store import atomic_write, sha256
+from kaggle_unet.store import atomic_write, find_differences, sha256
 
 FORMAT = 1
 Checkpoint = dict[str, Any]
@@ -173,35 +173,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return dict(tensors)
 
 
-def config_differences(first: Any, second: Any, *, key: str = "") -> list[tuple[str, Any, Any]]:
-    """List where two configs of plain values differ.
-
-    Parameters
-    ----------
-    first, second : plain values
-        Mappings of mappings, numbers, text and lists.
-    key : str
-        What the keys of the result begin with.
-
-    Returns
-    -------
-    differences : list of (str, value, value)
-        Dotted key and both values, sorted by key; None stands for an absent key.
-
-    Examples
-    --------
-    >>> config_differences({"codec": {"name": "mask"}, "epochs": 3}, {"codec": {"name": "mask_border"}, "epochs": 3})
-    [('codec.name', 'mask', 'mask_border')]
-    """
-    if not isinstance(first, Mapping) or not isinstance(second, Mapping):
-        return [] if first == second else [(key, first, second)]
-    return [
-        difference
-        for name in sorted(first.keys() | second.keys())
-        for difference in config_differences(first.get(name), second.get(name), key=f"{key}.{name}".lstrip("."))
-    ]
-
-
 def check_compatible(checkpoints: Mapping[Path, Checkpoint], keys: Sequence[str] = ("codec.name", "input")) -> None:
     """Make sure that the predictions of checkpoints can be averaged.
 
@@ -222,7 +193,7 @@ def check_compatible(checkpoints: Mapping[Path, Checkpoint], keys: Sequence[str]
         f"{name}: {mine!r} in {first}, {theirs!r} in {path}"
         for path, other in others
         for key in keys
-        for name, mine, theirs in config_differences(_lookup(reference, key), _lookup(other, key), key=key)
+        for name, mine, theirs in find_differences(_lookup(reference, key), _lookup(other, key), key=key)
     ]
     if lines:
         msg = "\n  - ".join(["checkpoints can't be averaged; predict and submit them apart, or leave some out", *lines])

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from kaggle_unet.competitions.check import check_submission
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.settings import CompetitionSettings
-from kaggle_unet.competitions.check import check_submission
 from kaggle_unet.config import validate
 from kaggle_unet.errors import DataError
 

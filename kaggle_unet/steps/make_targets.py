@@ -79,7 +79,9 @@ def make_targets(
         weights = _resolve(config.weights, source, workers, on_progress)
         todo = [id_ for id_ in source.ids if not store.has(id_)]
         work = partial(_prepare, store, source, config.codec, weights)
-        bad = [fault for fault in _watched(map_samples(work, todo, workers), "samples", len(todo), on_progress) if fault]
+        bad = [
+            fault for fault in _watched(map_samples(work, todo, workers), "samples", len(todo), on_progress) if fault
+        ]
         if bad and not skip_bad:
             msg = f"{data}: {len(bad)} of {len(source.ids)} samples are faulty; mend them, or pass --skip-bad"
             raise DataError(msg, bad)
@@ -118,7 +120,11 @@ def divide(
     mosaics = find_mosaics({sample.id: sample.image for sample in samples}) if settings.group == "mosaic" else {}
     groups = [mosaics.get(id_, id_) for id_ in ids]
     strata = [_stratum(sample, settings) for sample in samples]
-    folds = chosen if chosen is not None else assign_folds(ids, strata=strata, groups=groups, n=settings.n, seed=settings.seed)
+    folds = (
+        chosen
+        if chosen is not None
+        else assign_folds(ids, strata=strata, groups=groups, n=settings.n, seed=settings.seed)
+    )
     return [
         {"id": sample.id, "fold": folds.get(sample.id), "group": group, "stratum": stratum, "kind": sample.kind}
         for sample, group, stratum in zip(samples, groups, strata, strict=True)
@@ -172,7 +178,9 @@ def _prepare(store: Store, source: Source, codec_settings: CodecSettings, weight
 def _resolve(settings: WeightSettings, source: Source, workers: int, on_progress: OnProgress) -> WeightSettings:
     if settings.size is None or settings.size.reference_area_px is not None:
         return settings
-    areas = _watched(map_samples(partial(_read_areas, source), source.ids, workers), "areas", len(source.ids), on_progress)
+    areas = _watched(
+        map_samples(partial(_read_areas, source), source.ids, workers), "areas", len(source.ids), on_progress
+    )
     every = np.concatenate([*areas, np.zeros(0)])
     median = float(np.median(every)) if every.size else 1.0
     return settings.model_copy(update={"size": settings.size.model_copy(update={"reference_area_px": median})})

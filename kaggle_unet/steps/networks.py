@@ -21,6 +21,7 @@ from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.training.precision import decide
 from kaggle_unet.types import Planes, Sample
 
+
 @dataclass(frozen=True)
 class Ensemble:
     """Networks whose planes are averaged.

@@ -15,16 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kaggle_unet.config import Config, differing, load_config, plain, to_yaml
+from kaggle_unet.config import Config, load_config, plain, to_yaml
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.steps.make_targets import divide
 from kaggle_unet.steps.record import describe_environment
-from kaggle_unet.store import Store, atomic_write
+from kaggle_unet.store import Store, atomic_write, find_differences
+from kaggle_unet.training.resume import SAFE_TO_CHANGE
 
 FOLD_COLUMNS = ("id", "fold", "group", "stratum", "kind")
 
 
-def begin_run(run: Path, config: Config, store: Store, *, resume: bool) -> list[dict[str, Any]]:
+def begin_run(run: Path, config: Config, store: Store) -> list[dict[str, Any]]:
     """Write down what a run is made of, once.
 
     Parameters
@@ -35,8 +36,6 @@ def begin_run(run: Path, config: Config, store: Store, *, resume: bool) -> list[
         The experiment.
     store : Store
         What it trains from.
-    resume : bool
-        Whether a fold goes on.
 
     Returns
     -------
@@ -50,9 +49,13 @@ def begin_run(run: Path, config: Config, store: Store, *, resume: bool) -> list[
     """
     rows = folds_for(store, config)
     if (run / "run.json").exists():
-        _refuse_other(run, config, store, resume=resume)
+        _refuse_other(run, config, store)
         return rows
-    about = {"store": str(store.folder), "store_hash": store.manifest["identity_sha256"], "environment": describe_environment()}
+    about = {
+        "store": str(store.folder),
+        "store_hash": store.manifest["identity_sha256"],
+        "environment": describe_environment(),
+    }
     atomic_write(run / "config.yaml", to_yaml(config))
     atomic_write(run / "folds.csv", _to_csv(rows))
     atomic_write(run / "run.json", json.dumps(about, indent=1))
@@ -101,7 +104,7 @@ def open_run(run: Path, store_folder: Path | None = None) -> tuple[Config, Store
     DataError
         If the folder holds no run, or the store is gone or another.
     """
-    about = _about(run)
+    about = describe_run(run)
     store = Store.open(store_folder or Path(about["store"]))
     if store.manifest["identity_sha256"] != about["store_hash"]:
         msg = f"{store.folder} is not the store that {run} was trained from; pass the right one with --store"
@@ -127,7 +130,7 @@ def fold_rows(run: Path) -> list[dict[str, Any]]:
     DataError
         If the folder holds no run.
     """
-    _about(run)
+    describe_run(run)
     return _read_rows(run / "folds.csv")
 
 
@@ -149,7 +152,24 @@ def validation_ids(run: Path, fold: int) -> list[str]:
     return sorted(row["id"] for row in fold_rows(run) if row["fold"] == fold)
 
 
-def _about(run: Path) -> dict[str, Any]:
+def describe_run(run: Path) -> dict[str, Any]:
+    """Read what a run was made of.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+
+    Returns
+    -------
+    about : dict
+        `store`, `store_hash`, `environment`.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no run.
+    """
     try:
         about: dict[str, Any] = json.loads((run / "run.json").read_text())
     except (OSError, ValueError) as error:
@@ -158,19 +178,16 @@ def _about(run: Path) -> dict[str, Any]:
     return about
 
 
-def _refuse_other(run: Path, config: Config, store: Store, *, resume: bool) -> None:
-    about = _about(run)
+def _refuse_other(run: Path, config: Config, store: Store) -> None:
+    about = describe_run(run)
     if about["store_hash"] != store.manifest["identity_sha256"]:
         msg = f"{run} was trained from {about['store']}, not {store.folder}; pass that --store or another --run"
         raise ConfigError(msg)
-    before, now = plain(load_config(run / "config.yaml")), plain(config)
-    changed = [name for name in differing(before, now) if not resume or name not in SAFE_TO_CHANGE]
+    differences = find_differences(plain(load_config(run / "config.yaml")), plain(config))
+    changed = [key for key, _, _ in differences if key not in SAFE_TO_CHANGE]
     if changed:
         msg = f"{run} was made with another config ({', '.join(changed)} differ); pass another --run"
         raise ConfigError(msg)
-
-
-SAFE_TO_CHANGE = ("training.workers", "training.threads")
 
 
 def _to_csv(rows: Sequence[dict[str, Any]]) -> str:

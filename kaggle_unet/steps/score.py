@@ -1,6 +1,6 @@
 """`score`: a submission against the truth, or a run on its out-of-fold planes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -154,8 +154,8 @@ def score_run(run: Path, store_folder: Path | None = None) -> dict[str, Any]:
     return summarise([entry.scored for entry in out_of_fold(run, config, store)])
 
 
-def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | None = None) -> list[OutOfFold]:
-    """Decode and score a run's out-of-fold planes.
+def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | None = None) -> Iterator[OutOfFold]:
+    """Decode and score a run's out-of-fold planes, one sample after the other.
 
     Parameters
     ----------
@@ -168,10 +168,10 @@ def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | 
     folds : sequence of int, optional
         Which; all that have planes by default.
 
-    Returns
-    -------
-    entries : list of OutOfFold
-        Sorted by fold, then id.
+    Yields
+    ------
+    entry : OutOfFold
+        By fold, then id.
 
     Raises
     ------
@@ -180,14 +180,7 @@ def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | 
     """
     codec = CODECS[config.codec.name]
     fold_of = {row["id"]: row["fold"] for row in fold_rows(run)}
-    if folds is None:
-        known = sorted({fold for fold in fold_of.values() if fold is not None})
-        folds = [fold for fold in known if (fold_folder(run, fold) / "planes").exists()]
-    if not folds:
-        msg = f"{run}: no fold has out-of-fold planes; train a fold, or run kaggle-unet predict --oof"
-        raise DataError(msg)
-    entries = []
-    for fold in folds:
+    for fold in folds_with_planes(run) if folds is None else folds:
         folder = fold_folder(run, fold) / "planes"
         for id_ in describe_planes(folder)["ids"]:
             if fold_of[id_] != fold:
@@ -198,8 +191,33 @@ def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | 
             labels = labels_from_planes(codec, planes, config.decode, config.postprocess)
             parts = {"fold": str(fold), "kind": sample.kind}
             scored = score_pair(id_, sample.labels, labels, config.competition.name, parts)
-            entries.append(OutOfFold(scored, sample, planes, labels))
-    return entries
+            yield OutOfFold(scored, sample, planes, labels)
+
+
+def folds_with_planes(run: Path) -> list[int]:
+    """List the folds of a run that have predicted what they have not seen.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+
+    Returns
+    -------
+    folds : list of int
+        Ascending; at least one.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    known = sorted({row["fold"] for row in fold_rows(run) if row["fold"] is not None})
+    folds = [fold for fold in known if (fold_folder(run, fold) / "planes").exists()]
+    if not folds:
+        msg = f"{run}: no fold has out-of-fold planes; train a fold, or run kaggle-unet predict --oof"
+        raise DataError(msg)
+    return folds
 
 
 def score_pair(

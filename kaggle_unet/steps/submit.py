@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.check import check_submission
+from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import write_submission
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.errors import DataError

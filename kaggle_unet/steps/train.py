@@ -77,7 +77,7 @@ def train_fold(
         If a fold is empty, or a run is there already and `resume` is not given.
     """
     store = Store.open(store_folder)
-    rows = begin_run(run, config, store, resume=resume)
+    rows = begin_run(run, config, store)
     division = _divide(rows, fold)
     folder = fold_folder(run, fold)
     with lock(folder):

@@ -15,12 +15,13 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.store.atomic import atomic_write
+from kaggle_unet.store.differences import find_differences
 from kaggle_unet.store.records import decode_sample, decode_targets, encode_sample, encode_targets
 from kaggle_unet.types import Planes, Sample, Weights
 
@@ -69,9 +70,10 @@ class Store:
         folder = Path(folder)
         if (folder / "manifest.json").exists():
             store = cls(folder, _read_manifest(folder))
-            if differing := list(_find_differing(store.manifest["identity"], _plain(identity))):
+            differing = find_differences(store.manifest["identity"], _plain(identity))
+            if differing:
                 message = f"store {folder} was made for something else; pass another --store or delete it"
-                raise DataError(message, differing)
+                raise DataError(message, [f"{key}: was {old!r}, is {new!r}" for key, old, new in differing])
             return store
         if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise DataError(f"{folder} is not empty and no store; pass another --store")
@@ -111,9 +113,7 @@ class Store:
     @property
     def ids(self) -> tuple[str, ...]:
         """Ids of all samples that are there with their targets, sorted."""
-        if self.manifest["complete"]:
-            return tuple(self.manifest["ids"])
-        return tuple(sorted(path.stem for path in (self.folder / "targets").glob("*.npz") if self.has(path.stem)))
+        return tuple(self.manifest["ids"]) if self.manifest["complete"] else self._list()
 
     @property
     def folds(self) -> dict[str, int]:
@@ -217,15 +217,20 @@ class Store:
         report : mapping
             What was found while reading; plain JSON.
         """
-        assert sorted(str(row["id"]) for row in folds) == sorted(self.ids), "every sample has one row of folds"
+        ids = self._list()
+        assert sorted(str(row["id"]) for row in folds) == list(ids), "every sample has one row of folds"
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, list(folds[0]) if folds else ["id", "fold"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(folds)
         atomic_write(self.folder / "folds.csv", table.getvalue())
         atomic_write(self.folder / "report.json", _to_json(report))
-        self.manifest |= {"ids": list(self.ids), "complete": True}
+        self.manifest |= {"ids": list(ids), "complete": True}
         self._write_manifest()
+
+    def _list(self) -> tuple[str, ...]:
+        found = (path.name.removesuffix(".npz") for path in (self.folder / "targets").glob("*.npz"))
+        return tuple(sorted(sample_id for sample_id in found if self.has(sample_id)))
 
     def _path(self, kind: str, sample_id: str) -> Path:
         if not sample_id or set(sample_id) & set("/\\\0") or len(sample_id.encode()) > _LONGEST_ID_BYTES:
@@ -247,8 +252,8 @@ def _read(path: Path) -> bytes:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
-        manifest: dict[str, Any] = json.loads(_read(path))
-    except ValueError as error:
+        manifest: dict[str, Any] = dict(json.loads(_read(path)))
+    except (ValueError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}); delete the store and run make-targets again") from error
     if manifest.get("format") != _FORMAT:
         message = f"{path} has format {manifest.get('format')}, wanted {_FORMAT}"
@@ -267,12 +272,3 @@ def _to_json(value: Mapping[str, Any]) -> str:
 
 def _hash(plain: object) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def _find_differing(stored: object, wanted: object, key: str = "") -> Iterator[str]:
-    """Name every key, dots between levels, whose values differ."""
-    if isinstance(stored, dict) and isinstance(wanted, dict):
-        for name in sorted(stored.keys() | wanted.keys()):
-            yield from _find_differing(stored.get(name), wanted.get(name), f"{key}.{name}" if key else name)
-    elif stored != wanted:
-        yield f"{key}: the store has {json.dumps(stored)}, now it is {json.dumps(wanted)}"

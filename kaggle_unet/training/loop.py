@@ -1,7 +1,8 @@
 """One epoch: forward, loss, backward, step, again."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from kaggle_unet.data.batch import Batch
-from kaggle_unet.errors import KitError
+from kaggle_unet.errors import KitError, ResourceError
 from kaggle_unet.training.precision import Decided
 
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
@@ -70,14 +71,22 @@ class Learner:
             The loss, before the weights moved.
         parts : dict of str to float
             Its parts.
+
+        Raises
+        ------
+        ResourceError
+            If the device's memory does not hold the batch.
         """
-        value, parts = loss(self._forward(batch.inputs), self._here(batch.planes), self._here(batch.weights))
-        self._moving.zero_grad()
-        self._fabric.backward(value)
-        if self._clip_norm is not None:
-            self._fabric.clip_gradients(self._model, self._moving, max_norm=self._clip_norm, error_if_nonfinite=False)
-        self._moving.step()
-        return float(value.detach()), {name: float(part) for name, part in parts.items()}
+        with _enough_memory(batch.inputs, "training.batch or augmentation.crop_px"):
+            value, parts = loss(self._forward(batch.inputs), self._here(batch.planes), self._here(batch.weights))
+            self._moving.zero_grad()
+            self._fabric.backward(value)
+            if self._clip_norm is not None:
+                self._fabric.clip_gradients(
+                    self._model, self._moving, max_norm=self._clip_norm, error_if_nonfinite=False
+                )
+            self._moving.step()
+            return float(value.detach()), {name: float(part) for name, part in parts.items()}
 
     def predict(self, inputs: Tensor) -> Tensor:
         """Compute logits without learning.
@@ -91,8 +100,13 @@ class Learner:
         -------
         logits : float32 tensor, shape (B, C, H', W')
             On the device.
+
+        Raises
+        ------
+        ResourceError
+            If the device's memory does not hold the batch.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), _enough_memory(inputs, "inference.batch"):
             return self._forward(inputs)
 
     def set_rate(self, rate: float) -> None:
@@ -133,6 +147,17 @@ class Learner:
 
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._fabric.device, non_blocking=True)
+
+
+@contextmanager
+def _enough_memory(inputs: Tensor, setting: str) -> Iterator[None]:
+    """Say which setting to lower where a device runs out of memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        shape = " × ".join(str(side) for side in inputs.shape)
+        msg = f"inputs of {shape} do not fit into the device's memory; lower {setting}"
+        raise ResourceError(msg) from error
 
 
 def _precision_plugin(decided: Decided) -> MixedPrecision | None:

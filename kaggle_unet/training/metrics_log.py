@@ -91,7 +91,7 @@ class Tracker:
     Parameters
     ----------
     writer : SummaryWriter or None
-        torch's; None writes nowhere.
+        As torch makes it; None writes nowhere.
     """
 
     def __init__(self, writer: Any | None) -> None:

@@ -1,4 +1,4 @@
-"""torch's optimisers, by name."""
+"""The optimisers of torch, by name."""
 
 from collections.abc import Callable, Iterable
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.models.checkpoint import Checkpoint, config_differences, load_checkpoint, save_checkpoint
+from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from kaggle_unet.store import find_differences
 from kaggle_unet.training.history import Row, best_row
 from kaggle_unet.training.loop import Learner
 
@@ -103,7 +104,7 @@ def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> C
     checkpoint = load_checkpoint(last)
     changed = [
         f"{key}: was {before!r}, is {now!r}"
-        for key, before, now in config_differences(checkpoint["config"], dict(config))
+        for key, before, now in find_differences(checkpoint["config"], dict(config))
         if key not in SAFE_TO_CHANGE
     ]
     if changed:

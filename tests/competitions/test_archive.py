@@ -6,49 +6,35 @@ import stat
 import zipfile
 
 import pytest
-from tests.files import write_folder, write_zip, zipped
 
 from kaggle_unet.competitions import zip_dangers
 from kaggle_unet.competitions.archive import open_archive
 from kaggle_unet.errors import DataError
+from tests.files import write_folder, write_zip, zipped
 
 FILES = {"images/b.png": b"bb", "images/a.png": b"a", "masks/a.png": b"m"}
 NAMES = ("images/a.png", "images/b.png", "masks/a.png")
 
 
-def pack(kind, folder):
+ON_TOP = {f"x/train/{name}": data for name, data in FILES.items()}
+WAYS = {
+    "zip": lambda path: write_zip(path / "train.zip", FILES),
+    "folder": lambda path: write_folder(path / "train", FILES),
+    "folder with folders on top": lambda path: write_folder(path / "all", ON_TOP) + ":x/train",
+    "zip with folders on top": lambda path: write_zip(path / "all.zip", ON_TOP) + ":x/train/",
+    "outer zip": lambda path: write_zip(path / "outer.zip", {"sub/train.zip": zipped(FILES)}) + ":train.zip",
+    "place in an inner zip": lambda path: write_zip(path / "o.zip", {"t.zip": zipped(ON_TOP)}) + ":t.zip:x/train",
+    "folder of zips": lambda path: write_folder(path / "input", {"train.zip": zipped(FILES)}) + ":train.zip",
+    "zip with a colon in its name": lambda path: write_zip(path / "12:30.zip", FILES),
+}
+
+
+def pack(kind, path):
     """Pack FILES in one of the ways people have them, and say what they type."""
-    if kind == "folder":
-        return write_folder(folder / "train", FILES)
-    if kind == "folder with a folder on top":
-        return write_folder(folder / "all", {f"train/{name}": data for name, data in FILES.items()}) + ":train"
-    if kind == "zip with a folder on top":
-        return write_zip(folder / "all.zip", {f"x/train/{name}": data for name, data in FILES.items()}) + ":x/train/"
-    if kind == "outer zip":
-        return write_zip(folder / "outer.zip", {"sub/train.zip": zipped(FILES)}) + ":train.zip"
-    if kind == "outer zip, place inside":
-        inner = {f"x/{name}": data for name, data in FILES.items()}
-        return write_zip(folder / "outer.zip", {"train.zip": zipped(inner)}) + ":train.zip:x"
-    if kind == "folder of zips":
-        return write_folder(folder / "input", {"train.zip": zipped(FILES)}) + ":train.zip"
-    if kind == "zip with a colon in its name":
-        return write_zip(folder / "12:30.zip", FILES)
-    return write_zip(folder / "train.zip", FILES)
+    return WAYS[kind](path)
 
 
-KINDS = (
-    "zip",
-    "folder",
-    "folder with a folder on top",
-    "zip with a folder on top",
-    "outer zip",
-    "outer zip, place inside",
-    "folder of zips",
-    "zip with a colon in its name",
-)
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WAYS)
 def test_files_are_the_same_however_they_are_packed(kind, tmp_path):
     archive = open_archive(pack(kind, tmp_path))
     assert archive.names == NAMES
@@ -56,7 +42,7 @@ def test_files_are_the_same_however_they_are_packed(kind, tmp_path):
     assert archive.fingerprint() == open_archive(write_zip(tmp_path / "plain.zip", FILES)).fingerprint()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WAYS)
 def test_an_archive_survives_pickling(kind, tmp_path):
     archive = open_archive(pack(kind, tmp_path))
     archive.read(NAMES[0])
@@ -109,6 +95,26 @@ def test_messages_say_where_a_file_lies(tmp_path):
     assert open_archive(pack("zip", tmp_path)).where("images/a.png") == f"{tmp_path}/train.zip:images/a.png"
     assert open_archive(pack("outer zip", tmp_path)).where("x") == f"{tmp_path}/outer.zip:sub/train.zip:x"
     assert open_archive(pack("folder", tmp_path)).where("x") == f"{tmp_path}/train/x"
+
+
+def test_a_path_that_is_too_long_does_not_exist():
+    with pytest.raises(DataError, match="no such file or folder: xxx"):
+        open_archive("x" * 5000)
+
+
+def test_a_zip_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    data = write_zip(tmp_path / "a.zip", FILES)
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)
+    with pytest.raises(DataError, match=r"cannot read .*a\.zip: Permission denied"):
+        open_archive(data)
+
+
+def test_an_empty_zip_says_so(tmp_path):
+    with pytest.raises(DataError, match="it holds no files"):
+        open_archive(write_zip(tmp_path / "a.zip", {}) + ":train")
 
 
 def test_a_path_that_does_not_exist_is_named(tmp_path):
@@ -203,7 +209,14 @@ def test_a_member_that_is_not_there_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "typed"),
-    [("inside", "a.zip"), ("outer", "a.zip:t.zip"), ("disk", "t.zip"), ("zipped on disk", "t.zip"), ("up", "d:train"), ("up", "d/train")],
+    [
+        ("inside", "a.zip"),
+        ("outer", "a.zip:t.zip"),
+        ("disk", "t.zip"),
+        ("zipped on disk", "t.zip"),
+        ("up", "d:train"),
+        ("up", "d/train"),
+    ],
 )
 def test_a_table_is_found_inside_round_or_beside_the_images(tmp_path, kind, typed):
     if kind == "inside":
@@ -228,6 +241,12 @@ def test_the_nearest_table_is_taken(tmp_path):
     place, name = open_archive(data).beside("depths.csv")
     assert place.read(name) == b"near"
     assert open_archive(data).beside("train.csv") is None
+
+
+def test_of_two_tables_in_an_archive_the_one_in_fewer_folders_is_taken(tmp_path):
+    data = write_zip(tmp_path / "a.zip", FILES | {"a/old/depths.csv": b"deep", "z/depths.csv": b"flat"})
+    place, name = open_archive(data).beside("depths.csv")
+    assert place.read(name) == b"flat"
 
 
 def test_a_table_in_a_folder_beside_is_not_taken(tmp_path):

@@ -5,7 +5,6 @@ import pickle
 
 import numpy as np
 import pytest
-from tests.files import png, tiff, write_folder, write_zip, zipped
 
 from kaggle_unet.competitions.check import check_submission
 from kaggle_unet.competitions.registry import COMPETITIONS, get_competition
@@ -13,6 +12,7 @@ from kaggle_unet.competitions.settings import CompetitionSettings
 from kaggle_unet.competitions.submission import read_submission, write_submission
 from kaggle_unet.competitions.truth import read_truth
 from kaggle_unet.errors import ConfigError, DataError
+from tests.files import png, tiff, write_folder, write_zip, zipped
 
 H, W = 101, 101
 RNG = np.random.default_rng(7)
@@ -178,6 +178,12 @@ def test_skipped_ids_are_left_out_and_named(competition, tmp_path):
     assert [(odd.sample, odd.what) for odd in source.oddities if odd.what == "skipped"] == [("b", "skipped")]
     test = competition.read(str(tmp_path / "a.zip"), settings, with_masks=False)
     assert "b" in test.ids
+
+
+def test_a_set_that_is_skipped_whole_is_refused(competition, tmp_path):
+    settings = CompetitionSettings(name=competition.name, skip=IDS)
+    with pytest.raises(DataError, match="has no images, or all of them are skipped"):
+        competition.read(write_zip(tmp_path / "a.zip", SETS[competition.name]()), settings)
 
 
 def test_a_skipped_id_may_lack_its_mask(competition, tmp_path):

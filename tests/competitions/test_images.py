@@ -6,8 +6,9 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
-from tests.files import encode, png, tiff
 
 from kaggle_unet.competitions.images import (
     classify_kind,
@@ -17,13 +18,15 @@ from kaggle_unet.competitions.images import (
     decode_shape,
 )
 from kaggle_unet.errors import DataError
+from tests.files import encode, png, tiff
 
 GRAY = np.array([[0, 1, 2], [100, 200, 255]], np.uint8)
 COLOUR = np.dstack([GRAY, GRAY[::-1], 255 - GRAY])
 ALPHA = np.array([[255, 0, 9], [255, 255, 255]], np.uint8)
 DEEP = np.array([[0, 128, 129], [257, 40000, 65535]], np.uint16)
 DEEP_AS_8_BITS = np.array([[0, 0, 1], [1, 156, 255]], np.uint8)  # 40000 / 257 = 155.6
-DEEP_COLOUR = np.dstack([DEEP, DEEP[::-1], DEEP])
+DEEP_COLOUR = np.dstack([DEEP, DEEP[::-1], 65535 - DEEP])
+DEEP_COLOUR_AS_8_BITS = np.dstack([DEEP_AS_8_BITS, DEEP_AS_8_BITS[::-1], 255 - DEEP_AS_8_BITS])
 MASK = np.array([[False, True, True], [True, False, False]])
 
 
@@ -42,6 +45,9 @@ PALETTE.putpalette([10, 20, 30, 0, 0, 0, 200, 100, 50])
 PALETTE_AS_RGB = np.array([[10, 20, 30], [0, 0, 0], [200, 100, 50]], np.uint8)[np.array([[0, 1, 2], [2, 1, 0]])]
 
 
+PLANAR = tiff(np.moveaxis(DEEP_COLOUR, 2, 0), photometric="rgb", planarconfig="separate")
+
+
 @pytest.mark.parametrize(
     ("data", "image", "notes"),
     [
@@ -56,15 +62,15 @@ PALETTE_AS_RGB = np.array([[10, 20, 30], [0, 0, 0], [200, 100, 50]], np.uint8)[n
         (png(PALETTE), PALETTE_AS_RGB, ["palette"]),
         (png(PALETTE, transparency=1), PALETTE_AS_RGB, ["palette", "transparent pixels"]),
         (png(DEEP), DEEP_AS_8_BITS, ["16-bit image"]),
-        (deep_png(DEEP_COLOUR), np.dstack([DEEP_AS_8_BITS, DEEP_AS_8_BITS[::-1], DEEP_AS_8_BITS]), ["16-bit image"]),
-        (deep_png(np.dstack([DEEP_COLOUR, DEEP])), None, ["16-bit image", "transparent pixels"]),
+        (deep_png(DEEP_COLOUR), DEEP_COLOUR_AS_8_BITS, ["16-bit image"]),
+        (deep_png(np.dstack([DEEP_COLOUR, DEEP])), DEEP_COLOUR_AS_8_BITS, ["16-bit image", "transparent pixels"]),
         (tiff(GRAY), GRAY, []),
         (tiff(COLOUR, photometric="rgb"), COLOUR, []),
         (tiff(DEEP), DEEP_AS_8_BITS, ["16-bit image"]),
         (tiff(DEEP, byteorder=">"), DEEP_AS_8_BITS, ["16-bit image"]),
         (tiff(DEEP.astype(np.uint32)), DEEP_AS_8_BITS, ["16-bit image"]),
-        (tiff(DEEP_COLOUR, photometric="rgb"), None, ["16-bit image"]),
-        (tiff(np.moveaxis(DEEP_COLOUR, 2, 0), photometric="rgb", planarconfig="separate"), None, ["16-bit image"]),
+        (tiff(DEEP_COLOUR, photometric="rgb"), DEEP_COLOUR_AS_8_BITS, ["16-bit image"]),
+        (PLANAR, DEEP_COLOUR_AS_8_BITS, ["16-bit image"]),
         (tiff(GRAY, photometric="miniswhite"), 255 - GRAY, []),
         (tiff(DEEP, photometric="miniswhite"), 255 - DEEP_AS_8_BITS, ["16-bit image"]),
         (encode(DEEP, "TIFF", compression="tiff_lzw"), DEEP_AS_8_BITS, ["16-bit image"]),
@@ -74,8 +80,6 @@ PALETTE_AS_RGB = np.array([[10, 20, 30], [0, 0, 0], [200, 100, 50]], np.uint8)[n
 )
 def test_pixels_are_exact_in_every_format(data, image, notes):
     decoded, found = decode_image(data, "a.png")
-    if image is None:
-        image = np.dstack([DEEP_AS_8_BITS, DEEP_AS_8_BITS[::-1], DEEP_AS_8_BITS])
     np.testing.assert_array_equal(decoded, image)
     assert decoded.dtype == np.uint8
     assert decoded.flags.c_contiguous
@@ -214,6 +218,55 @@ BAD = {
 def test_what_cannot_be_decoded_is_named_with_the_reason(decode, match):
     with pytest.raises(DataError, match=rf"^a\.zip:x\.png {match}"):
         decode(BAD[match], "a.zip:x.png")
+
+
+@pytest.mark.parametrize("data", [tiff(np.zeros((40, 40), np.uint8)), tiff(np.zeros((40, 40), np.int64))])
+def test_the_limit_on_pixels_holds_for_every_decoder(data, monkeypatch):
+    decode_label_image(data, "x.tif")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1599)
+    with pytest.raises(DataError, match=r"^x\.tif is too large"):
+        decode_label_image(data, "x.tif")
+
+
+def test_pixels_that_are_no_picture_are_refused():
+    with pytest.raises(DataError, match=r"^x\.tif holds float64 of shape \(5, 6, 3\)|^x\.tif holds float64 values"):
+        decode_image(tiff(np.zeros((5, 6, 3)), photometric="rgb"), "x.tif")
+    with pytest.raises(DataError, match=r"^x\.tif holds complex64 of shape \(5, 6\); wanted one image, gray or RGB"):
+        decode_label_image(tiff(np.zeros((5, 6), np.complex64)), "x.tif")
+    with pytest.raises(DataError, match=r"^x\.tif holds uint8 of shape \(5, 6, 7\)"):
+        decode_mask(tiff(np.zeros((5, 6, 7), np.uint8), photometric="rgb"), "x.tif")
+
+
+SOUND = (png(COLOUR), deep_png(DEEP_COLOUR), png(PALETTE), encode(COLOUR, "BMP"), encode(GRAY, "JPEG"), tiff(DEEP),
+         tiff(DEEP_COLOUR, photometric="rgb"), tiff(MASK), tiff(LABELS.astype(np.int64)))  # fmt: skip
+
+
+@given(
+    data=st.sampled_from(SOUND),
+    spots=st.dictionaries(st.integers(0, 400), st.integers(0, 255)),
+    end=st.none() | st.integers(0, 400),
+)
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_label_image, decode_shape])
+def test_whatever_is_damaged_ends_in_a_picture_or_a_sentence(decode, data, spots, end):
+    damaged = bytearray(data[:end])
+    for spot, value in spots.items():
+        if spot < len(damaged):
+            damaged[spot] = value
+    try:
+        decode(bytes(damaged), "x.png")
+    except DataError as error:
+        assert str(error).startswith("x.png ")
+
+
+def test_several_images_of_64_bits_in_a_tiff_are_refused():
+    with pytest.raises(DataError, match=r"^x\.tif holds 2 images; wanted one"):
+        decode_label_image(tiff(np.zeros((2, 5, 6), np.int64), photometric="minisblack"), "x.tif")
+
+
+def test_a_deep_png_that_opencv_cannot_decode_is_damaged(monkeypatch):
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
+    with pytest.raises(DataError, match=r"^x\.png is damaged or cut off \(OpenCV cannot decode it\)"):
+        decode_image(deep_png(DEEP_COLOUR), "x.png")
 
 
 def test_a_truncated_tiff_is_damaged():

@@ -132,4 +132,7 @@ def test_an_image_without_instances_stays_without(preset):
 
 def test_a_seed_is_the_same_on_every_machine_and_in_every_process():
     assert stable_seed(0, 1, 2) == 0x9783A67F72243431
-    assert len({stable_seed(seed, epoch, index) for seed in range(3) for epoch in range(20) for index in range(50)}) == 3000
+    assert (
+        len({stable_seed(seed, epoch, index) for seed in range(3) for epoch in range(20) for index in range(50)})
+        == 3000
+    )

@@ -56,6 +56,32 @@ def test_planes_are_made_anew_from_the_labels_of_the_view():
         assert (items[epoch, 0].planes == expected).all()
 
 
+def test_a_codec_is_given_consecutive_ids_whatever_the_crop_has_left(monkeypatch):
+    seen = []
+    targets = Encoding.targets
+
+    def spy(encoding, labels, ignore):
+        seen.append(np.unique(labels).tolist())
+        return targets(encoding, labels, ignore)
+
+    monkeypatch.setattr(Encoding, "targets", spy)
+    items = training_set([sample()], crop_px=16, seed=1)
+    for epoch in range(20):
+        items[epoch, 0]
+    assert all(ids == list(range(len(ids))) for ids in seen)
+    assert [0, 1] in seen
+
+
+def test_tones_change_in_proportion_to_the_image_s_own_range():
+    one = sample()
+    dark = Sample("dark", (one.image // 8).astype(np.uint8), one.labels)
+    items = training_set([dark], "light")
+    plain = training_set([dark])[0, 0].inputs
+    # light: contrast up to 1.2, brightness up to 0.1
+    assert max(items[epoch, 0].inputs.max() for epoch in range(30)) < plain.max() * 1.2 + 0.15
+    assert min(items[epoch, 0].inputs.min() for epoch in range(30)) > plain.min() * 1.2 - 0.15
+
+
 def test_weights_are_those_of_the_view():
     encoding = Encoding(
         ENCODING.inputs, ENCODING.codec, WeightSettings(size=SizeWeight(reference_area_px=256, gamma=0.5))
@@ -122,9 +148,9 @@ def test_a_sample_without_labels_is_refused_by_name():
 
 
 def test_validation_batches_hold_images_of_one_padded_size_each_image_once():
-    samples = [sample((40, 40), "c"), sample((64, 64), "b"), sample((33, 48), "a"), sample((48, 48), "d")]
+    samples = [sample((40, 40), "c"), sample((64, 64), "a"), sample((33, 48), "b"), sample((48, 48), "d")]
     wholes = list(validation_set(samples).batches())
-    assert [whole.batch.ids for whole in wholes] == [["a", "c"], ["d"], ["b"]]
+    assert [whole.batch.ids for whole in wholes] == [["b", "c"], ["d"], ["a"]]
     assert [tuple(whole.batch.inputs.shape) for whole in wholes] == [(2, 1, 48, 48), (1, 1, 48, 48), (1, 1, 64, 64)]
 
 

@@ -12,7 +12,6 @@ from kaggle_unet.errors import ConfigError, DataError, KitError
 from kaggle_unet.models import checkpoint as module
 from kaggle_unet.models.checkpoint import (
     check_compatible,
-    config_differences,
     find_checkpoint,
     load_checkpoint,
     read_tensors,
@@ -229,16 +228,6 @@ def test_weights_with_code_or_without_names_are_refused(tmp_path):
     torch.save([torch.ones(1)], tmp_path / "w.pth")
     with pytest.raises(DataError, match="wanted tensors by name"):
         read_tensors(tmp_path / "w.pth")
-
-
-def test_differences_are_listed_key_by_key():
-    first = {"model": {"name": "smp", "encoder": "resnet18"}, "input": {"channels": ["gray"]}, "seed": 1}
-    second = {"model": {"name": "smp", "encoder": "resnet34", "depth": 4}, "input": {"channels": ["gray"]}, "seed": 1}
-    assert config_differences(first, first) == []
-    assert config_differences(first, second) == [
-        ("model.depth", None, 4),
-        ("model.encoder", "resnet18", "resnet34"),
-    ]
 
 
 def test_an_ensemble_must_agree_on_codec_and_inputs_only():

@@ -4,9 +4,9 @@ import os
 import zipfile
 
 import pytest
-from tests.steps.conftest import CONFIGS, COMMON, call
 
 from kaggle_unet.competitions.drawn import write_dsb_zip
+from tests.steps.conftest import COMMON, CONFIGS, call
 
 
 @pytest.fixture

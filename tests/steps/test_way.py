@@ -7,11 +7,11 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
-from tests.steps.conftest import Trained, call
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission
 from kaggle_unet.masks.rle import decode_labels
+from tests.steps.conftest import Trained, call
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from kaggle_unet.data.batch import Batch
-from kaggle_unet.errors import KitError
+from kaggle_unet.errors import KitError, ResourceError
 from kaggle_unet.training.loop import Learner, train_epoch
 from kaggle_unet.training.precision import Decided
 
@@ -20,9 +20,7 @@ def make_learner(weight=2.0, choice=None, **options):
 
 
 def make_batch(value, n=1, ids=None):
-    return Batch(
-        torch.full((n, 1, 2, 2), float(value)), torch.zeros(n, 1, 2, 2), torch.ones(n, 2, 2), ids or ["a"] * n
-    )
+    return Batch(torch.full((n, 1, 2, 2), float(value)), torch.zeros(n, 1, 2, 2), torch.ones(n, 2, 2), ids or ["a"] * n)
 
 
 def mean_logit(logits, planes, weights):
@@ -108,13 +106,25 @@ def test_a_loss_that_is_not_finite_names_epoch_step_and_samples(value):
         run(make_learner(), batches)
 
 
+def test_a_device_that_runs_out_of_memory_is_told_what_to_lower(monkeypatch):
+    def overflow(*_):
+        raise torch.OutOfMemoryError
+
+    learner = make_learner()
+    with pytest.raises(ResourceError, match=r"inputs of 1 × 1 × 2 × 2 do not fit .* lower training\.batch"):
+        learner.learn(make_batch(1), overflow)
+    monkeypatch.setattr(learner.network, "forward", overflow)
+    with pytest.raises(ResourceError, match=r"lower inference\.batch"):
+        learner.predict(make_batch(1).inputs)
+
+
 def dying(message):
     yield make_batch(1)
     raise RuntimeError(message)
 
 
 def test_a_dead_worker_is_explained():
-    with pytest.raises(KitError, match="memory has run out: set training.workers .* --resume"):
+    with pytest.raises(KitError, match=r"memory has run out: set training\.workers .* --resume"):
         run(make_learner(), dying("DataLoader worker (pid 7) is killed by signal: Killed."))
 
 

@@ -2,26 +2,14 @@ import pytest
 import torch
 
 from kaggle_unet.data.batch import Sides
-from kaggle_unet.data.dataset import ValidationSet
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.training.validate import Finish, validate
-
-from .conftest import ENCODING, draw_sample
+from tests.training.tiny import draw_sample, make_validation_set
 
 
 @pytest.fixture
 def samples():
     return {f"v{n}": draw_sample(f"v{n}", 10 + n) for n in range(3)}
-
-
-def make_set(samples, sides):
-    return ValidationSet(
-        list(samples.values()),
-        lambda id_: ENCODING.targets(samples[id_].labels, None),
-        inputs=ENCODING.inputs,
-        sides=sides,
-        batch=2,
-    )
 
 
 def oracle(validation_set, margin):
@@ -37,7 +25,7 @@ def oracle(validation_set, margin):
 
 @pytest.mark.parametrize("margin", [0, 4])
 def test_a_network_that_knows_the_answers_scores_one(samples, margin, loss, finish):
-    validation_set = make_set(samples, Sides(8, margin))
+    validation_set = make_validation_set(samples, Sides(8, margin))
     result = validate(oracle(validation_set, margin), validation_set, loss=loss, finish=finish)
     assert result.score == 1
     assert dict(result.scores) == {"v0": 1, "v1": 1, "v2": 1}
@@ -45,7 +33,7 @@ def test_a_network_that_knows_the_answers_scores_one(samples, margin, loss, fini
 
 
 def test_a_network_that_sees_nothing_scores_nothing(samples, loss, finish):
-    validation_set = make_set(samples, Sides(8))
+    validation_set = make_validation_set(samples, Sides(8))
     blank = torch.tensor([-9.0, -9.0, 9.0])[None, :, None, None]
     result = validate(
         lambda inputs: blank.expand(len(inputs), 3, *inputs.shape[-2:]), validation_set, loss=loss, finish=finish
@@ -55,7 +43,7 @@ def test_a_network_that_sees_nothing_scores_nothing(samples, loss, finish):
 
 
 def test_score_and_loss_are_means_over_images(samples, finish):
-    validation_set = make_set(samples, Sides(8))
+    validation_set = make_validation_set(samples, Sides(8))
     values = iter([torch.tensor(1.0), torch.tensor(4.0)])
     is_known = {"v0": True, "v1": False, "v2": False}
     knows = oracle(validation_set, 0)
@@ -73,7 +61,7 @@ def test_score_and_loss_are_means_over_images(samples, finish):
 
 def test_sigmoid_planes_are_decoded_as_such(samples, finish, loss):
     codec = CODECS["interior_border"]
-    validation_set = make_set(samples, Sides(8))
+    validation_set = make_validation_set(samples, Sides(8))
     knows = oracle(validation_set, 0)
     sigmoid = Finish(codec, finish.decode, finish.postprocess, finish.metric)
     result = validate(

@@ -1,0 +1,217 @@
+"""Arrays turned into pictures for people: outlines, coloured instances, heatmaps, captions.
+
+Every picture is uint8 RGB. Colours say the same everywhere: cyan is the outline of the truth, orange that of the
+prediction, green where they run together; an instance painted white has no partner.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+from matplotlib import get_data_path
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from kaggle_unet.types import Image, Labels, Mask
+
+TRUE_COLOUR = (0, 205, 255)
+PRED_COLOUR = (255, 160, 0)
+BOTH_COLOUR = (30, 200, 70)
+ALONE_COLOUR = (255, 255, 255)
+CAPTION_PX = 22
+_GOLDEN = 0.61803398875
+
+
+def stretch(image: Image) -> Image:
+    """Stretch an image's contrast so that dim objects can be seen.
+
+    Parameters
+    ----------
+    image : uint8 array, shape (H, W) or (H, W, 3)
+        As the competition gives it.
+
+    Returns
+    -------
+    uint8 array, shape (H, W, 3)
+        Gray images run from their 0.5th to their 99.8th percentile; colour images are as they were, for a stretch would
+        change their hues. A constant image stays as it is.
+    """
+    if image.ndim == 3:
+        return image
+    low, high = np.percentile(image, (0.5, 99.8))
+    if high > low:
+        image = np.clip((image - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+    return np.repeat(image[..., None], 3, axis=2)
+
+
+def resize(picture: NDArray[Any], side_px: int, *, smooth: bool = True) -> NDArray[Any]:
+    """Bring the longer side of a picture to about a given length.
+
+    Parameters
+    ----------
+    picture : array, shape (H, W) or (H, W, 3)
+        Pixels, probabilities or labels.
+    side_px : int
+        Wanted length of the longer side. Smaller pictures grow by a whole factor at most up to it, so that pixels stay
+        square; larger ones shrink to it.
+    smooth : bool
+        Whether pixels are averaged when shrinking; labels must not be.
+
+    Returns
+    -------
+    array, shape (H', W') or (H', W', 3)
+        The same kind of values; at least one pixel a side.
+    """
+    height, width = picture.shape[:2]
+    longer = max(height, width)
+    if longer <= side_px:
+        return picture.repeat(side_px // longer, axis=0).repeat(side_px // longer, axis=1)
+    size = (max(1, round(width * side_px / longer)), max(1, round(height * side_px / longer)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smooth else cv2.INTER_NEAREST))
+
+
+def outline(labels: Labels) -> Mask:
+    """Find the outermost pixels of every instance.
+
+    Parameters
+    ----------
+    labels : int32 array, shape (H, W)
+        Instances.
+
+    Returns
+    -------
+    bool array, shape (H, W)
+        Pixels of an instance with something else above, below, left or right of them; the image's edge is nothing.
+
+    Examples
+    --------
+    Touching instances are both outlined:
+
+    >>> outline(np.array([[1, 1, 1, 2, 2]])).astype(int)
+    array([[0, 0, 1, 1, 0]])
+    """
+    edge = np.zeros(labels.shape, np.bool_)
+    beside, above = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
+    edge[:, 1:] |= beside
+    edge[:, :-1] |= beside
+    edge[1:] |= above
+    edge[:-1] |= above
+    return edge & (labels > 0)
+
+
+def draw_outlines(picture: Image, true: Labels, pred: Labels | None = None) -> Image:
+    """Draw the outlines of true and of predicted instances onto a picture.
+
+    Parameters
+    ----------
+    picture : uint8 array, shape (H, W, 3)
+        What to draw on; it is not changed.
+    true, pred : int32 array, shape (H, W)
+        Instances; without prediction only the truth is drawn.
+
+    Returns
+    -------
+    uint8 array, shape (H, W, 3)
+        Truth in cyan, prediction in orange, green where they run together.
+    """
+    drawn = picture.copy()
+    true_edge = outline(true)
+    drawn[true_edge] = TRUE_COLOUR
+    if pred is not None:
+        pred_edge = outline(pred)
+        drawn[pred_edge] = PRED_COLOUR
+        drawn[pred_edge & true_edge] = BOTH_COLOUR
+    return drawn
+
+
+def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -> Image:
+    """Paint every instance in a colour of its own on black.
+
+    Parameters
+    ----------
+    labels : int32 array, shape (H, W)
+        Instances; an id has the same colour in every image.
+    white : integer array, optional
+        Ids that are painted white instead.
+
+    Returns
+    -------
+    uint8 array, shape (H, W, 3)
+        The painting.
+
+    Notes
+    -----
+    Hues advance by the golden section, so that ids near each other, which often are neighbours, differ most.
+    """
+    ids = np.arange(int(labels.max(initial=0)) + 1)
+    hue, light, depth = ids * _GOLDEN % 1, np.where(ids % 2, 255, 190), np.where(ids % 3, 0.75, 0.5)
+    sixth = (hue[:, None] * 6 + (5, 3, 1)) % 6
+    away = np.clip(np.minimum(sixth, 4 - sixth), 0, 1)  # how much of a channel the hue takes away
+    colours = np.round(light[:, None] * (1 - depth[:, None] * away)).astype(np.uint8)
+    colours[0] = 0
+    if white is not None:
+        colours[white] = ALONE_COLOUR
+    return np.asarray(colours[labels], dtype=np.uint8)
+
+
+def heatmap(values: NDArray[np.floating], *, low: float = 0.0, high: float = 1.0, name: str = "magma") -> Image:
+    """Paint numbers as colours.
+
+    Parameters
+    ----------
+    values : float array, shape (H, W)
+        A plane or a weight map.
+    low, high : float
+        What the darkest and the brightest colour stand for; values beyond them get these, NaN the darkest.
+    name : str
+        A colour map of matplotlib.
+
+    Returns
+    -------
+    uint8 array, shape (H, W, 3)
+        The painting.
+    """
+    table = np.round(mpl.colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
+    share = (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12)
+    return np.asarray(table[np.clip(share * 255, 0, 255).round().astype(np.uint8)])
+
+
+def compose(panels: list[tuple[str, Image]], *, gap_px: int = 6) -> Image:
+    """Set pictures side by side, each below its caption.
+
+    Parameters
+    ----------
+    panels : list of (str, uint8 array of shape (H, W, 3))
+        Caption and picture.
+    gap_px : int
+        White space between them.
+
+    Returns
+    -------
+    uint8 array, shape (H', W', 3)
+        The strip; lower pictures are filled up with white.
+    """
+    height = max(picture.shape[0] for _, picture in panels) + CAPTION_PX
+    parts = []
+    for text, picture in panels:
+        part = np.full((height, picture.shape[1] + gap_px, 3), 255, np.uint8)
+        part[CAPTION_PX : CAPTION_PX + picture.shape[0], : picture.shape[1]] = picture
+        part[:CAPTION_PX, : picture.shape[1]] = _write(text, picture.shape[1])
+        parts.append(part)
+    return np.hstack(parts)[:, :-gap_px] if gap_px else np.hstack(parts)
+
+
+def _write(text: str, width: int) -> Image:
+    """Write a line of text in black on white, cut where the width ends."""
+    strip = Pillow.new("RGB", (width, CAPTION_PX), "white")
+    ImageDraw.Draw(strip).text((1, CAPTION_PX // 2), text, fill="black", font=_font(), anchor="lm")
+    return np.asarray(strip)
+
+
+@lru_cache(maxsize=1)
+def _font() -> ImageFont.FreeTypeFont:
+    """Open the font that matplotlib brings along, the same on every machine."""
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 12)

@@ -1,0 +1,196 @@
+"""One HTML file that shows a run: scores, folds, curves, and every prediction beside its truth, worst first.
+
+The file needs nothing else, no network and no scripts: pictures are inside as PNGs, styles too. It follows the reader's
+light or dark mode and prints.
+"""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from kaggle_unet.metrics.overlap import count_overlap, split_overlap
+from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, ImageScore
+from kaggle_unet.report.curves import plot_curves
+from kaggle_unet.report.draw import colour_labels, draw_outlines, heatmap, resize, stretch
+from kaggle_unet.types import Image, Labels, Planes, Sample
+
+# Longer side of each picture: 600 samples then make a file of some 50 MB.
+SIDE_PX = 256
+
+
+@dataclass(frozen=True, eq=False)
+class ReportRow:
+    """One validation sample with its prediction.
+
+    Attributes
+    ----------
+    sample : Sample
+        Image and truth; its labels must be there.
+    labels : int32 array, shape (H, W)
+        Predicted instances.
+    planes : float32 array, shape (C, H, W)
+        Predicted probabilities.
+    plane_names : tuple of str
+        Their names, in order.
+    score : ImageScore
+        The competition's.
+    fold : str
+        Where it was validated.
+    """
+
+    sample: Sample
+    labels: Labels
+    planes: Planes
+    plane_names: tuple[str, ...]
+    score: ImageScore
+    fold: str = ""
+
+
+def render_report(
+    title: str,
+    facts: Mapping[str, object],
+    folds: Sequence[Mapping[str, Any]],
+    rows: Iterable[ReportRow],
+) -> str:
+    """Render a run as one HTML page.
+
+    Parameters
+    ----------
+    title : str
+        Heading of the page.
+    facts : mapping of str to object
+        What a reader should know first, printed as text: config, commit, device, scores.
+    folds : sequence of mapping
+        A row per fold for the table, columns in the order in which keys first appear; floats are printed with four
+        decimals. The key `history`, if there, holds the fold's epochs, as `kaggle_unet.report.curves.plot_curves` takes
+        them, and becomes a picture instead of a column.
+    rows : iterable of ReportRow
+        Validation samples, in any order. Each is turned into pictures as it comes, so a generator keeps memory low.
+
+    Returns
+    -------
+    str
+        The page.
+
+    Notes
+    -----
+    All text is escaped. Without rows the page says so. Rows of equal score are sorted by id.
+    """
+    cards = sorted(map(_card, rows), key=lambda card: (card["score"], card["id"]))
+    environment = Environment(
+        loader=PackageLoader("kaggle_unet.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html").render(
+        title=title,
+        facts=facts,
+        columns=list(dict.fromkeys(key for fold in folds for key in fold if key != "history")),
+        folds=folds,
+        curves=[_curve(fold) for fold in folds if fold.get("history")],
+        cards=cards,
+        totals=_totals(cards),
+        kinds=_by_kind(cards),
+        thresholds=[f"{k / 20:.2f}" for k in THRESHOLDS_TWENTIETHS],
+    )
+
+
+def _curve(fold: Mapping[str, Any]) -> dict[str, str]:
+    """Plot a fold's epochs."""
+    name = f"fold {fold['fold']}" if "fold" in fold else "training"
+    return {"name": name, "png": base64.b64encode(plot_curves(fold["history"])).decode()}
+
+
+def _card(row: ReportRow) -> dict[str, Any]:
+    """Turn a sample into numbers and pictures."""
+    true = row.sample.labels
+    assert true is not None, f"sample {row.sample.id!r} has no labels, so it cannot be reported"
+    return {
+        "id": row.sample.id,
+        "fold": row.fold,
+        "kind": row.sample.kind,
+        "shape": f"{row.sample.image.shape[0]} × {row.sample.image.shape[1]}",
+        "score": row.score.mean,
+        "precision": [float(value) for value in row.score.precision],
+        "n_true": int(row.score.tp[0] + row.score.fn[0]),
+        "n_pred": int(row.score.tp[0] + row.score.fp[0]),
+        "tp": int(row.score.tp[0]),
+        "missed": int(row.score.fn[0]),
+        "extra": int(row.score.fp[0]),
+        "tp_75": int(row.score.tp[5]),
+        "fp_75": int(row.score.fp[5]),
+        "fn_75": int(row.score.fn[5]),
+        "pictures": _pictures(row, true),
+    }
+
+
+def _pictures(row: ReportRow, true: Labels) -> list[dict[str, str]]:
+    """Make the pictures of outlines, truth, prediction and planes, in this order."""
+    image = np.asarray(resize(stretch(row.sample.image), SIDE_PX), np.uint8)
+    partners, missed = _with_ids_of_partners(true, row.labels)
+    small_true, small_pred, small_partners = (
+        np.asarray(resize(labels, SIDE_PX, smooth=False), np.int32) for labels in (true, row.labels, partners)
+    )
+    extra = np.arange(int(true.max(initial=0)) + 1, int(partners.max(initial=0)) + 1)
+    panels = [
+        ("image", draw_outlines(image, small_true, small_pred)),
+        ("truth", colour_labels(small_true, white=missed)),
+        ("prediction", colour_labels(small_partners, white=extra)),
+    ]
+    for name, plane in zip(row.plane_names, row.planes, strict=True):
+        panels.append((name, heatmap(np.asarray(resize(plane, SIDE_PX), np.float32))))
+    return [{"name": name, "png": _encode(picture)} for name, picture in panels]
+
+
+def _with_ids_of_partners(true: Labels, pred: Labels) -> tuple[Labels, NDArray[np.int64]]:
+    """Give predicted instances the id of the true one they overlap by an IoU above 1/2, others ids above all true ones.
+
+    Also return the true ids without partner.
+    """
+    intersection, union = split_overlap(count_overlap(true, pred))
+    hits = 2 * intersection > union
+    true_ids, pred_ids = (np.unique(labels[labels > 0]).astype(np.int64) for labels in (true, pred))
+    table = np.arange(int(pred.max(initial=0)) + 1) + int(true.max(initial=0))
+    table[0] = 0
+    is_true, is_pred = np.nonzero(hits)
+    table[pred_ids[is_pred]] = true_ids[is_true]
+    return table.astype(np.int32)[pred], true_ids[~hits.any(axis=1)]
+
+
+def _encode(picture: Image) -> str:
+    """Encode as PNG of at most 256 colours, in base64."""
+    buffer = io.BytesIO()
+    reduced = Pillow.fromarray(picture).quantize(256, Pillow.Quantize.FASTOCTREE, dither=Pillow.Dither.NONE)
+    reduced.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _totals(cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum over all samples; bars are counts of scores in ten steps."""
+    scores = np.array([card["score"] for card in cards])
+    counts = np.histogram(scores, bins=10, range=(0, 1))[0]
+    return {
+        "n": len(cards),
+        "mean": float(scores.mean()) if len(cards) else 0.0,
+        "median": float(np.median(scores)) if len(cards) else 0.0,
+        **{key: sum(card[key] for card in cards) for key in ("n_true", "n_pred", "missed", "extra")},
+        "precision": np.mean([card["precision"] for card in cards], axis=0).tolist() if cards else [],
+        "bars": counts.tolist(),
+        "highest": max(1, int(counts.max())),
+    }
+
+
+def _by_kind(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Count and score every image type; empty where there is only one."""
+    kinds = sorted({card["kind"] for card in cards})
+    groups = [[card for card in cards if card["kind"] == kind] for kind in kinds]
+    return [
+        {"kind": kind or "(none)", **_totals(group)}
+        for kind, group in zip(kinds, groups, strict=True)
+        if len(kinds) > 1
+    ]

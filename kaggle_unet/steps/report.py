@@ -1,0 +1,81 @@
+"""`report`: one page with every out-of-fold prediction beside its truth, worst first."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from kaggle_unet.report.gallery import ReportRow, render_report
+from kaggle_unet.steps.folders import fold_folder
+from kaggle_unet.steps.run import describe_run, open_run
+from kaggle_unet.steps.score import OutOfFold, folds_with_planes, out_of_fold, score_run
+from kaggle_unet.store import atomic_write
+from kaggle_unet.targets.codecs import CODECS
+
+
+def write_report(run: Path, output: Path, store_folder: Path | None = None) -> Path:
+    """Write a run's report.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    output : Path
+        The HTML file.
+    store_folder : Path, optional
+        Its store, if it has moved.
+
+    Returns
+    -------
+    output : Path
+        The same.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no run, or no fold has out-of-fold planes.
+    """
+    config, store = open_run(run, store_folder)
+    names = CODECS[config.codec.name].planes
+    result = score_run(run, store_folder)
+    low, high = result["interval"]
+    first = result["per_iou"][0]
+    environment = describe_run(run)["environment"]
+    facts = {
+        "out-of-fold score": f"{result['score']:.4f} ({low:.4f} to {high:.4f} on resampled images)",
+        "AP at IoU 0.5": f"{first['ap_pooled']:.4f} pooled, {first['ap_per_image']:.4f} per image",
+        "competition": config.competition.name,
+        "codec": f"{config.codec.name}, border {config.codec.border.rule}, radius {config.codec.border.radius_px}",
+        "model": ", ".join(str(value) for value in config.model.model_dump().values()),
+        "commit": environment["commit"],
+        "command": " ".join(environment["command"]),
+        "torch": environment["packages"].get("torch", ""),
+    }
+    rows = (_row(entry, names) for entry in out_of_fold(run, config, store))
+    folds = [_fold(run, fold) for fold in folds_with_planes(run)]
+    atomic_write(output, render_report(f"{run.parent.name}/{run.name}", facts, folds, rows))
+    return output
+
+
+def _row(entry: OutOfFold, names: tuple[str, ...]) -> ReportRow:
+    return ReportRow(
+        entry.sample, entry.labels, entry.planes, names, entry.scored.score, fold=entry.scored.parts["fold"]
+    )
+
+
+def _fold(run: Path, fold: int) -> dict[str, Any]:
+    """Read what training wrote about a fold, for the table and the curves."""
+    folder = fold_folder(run, fold)
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        history = [{name: float(text) if text else None for name, text in row.items()} for row in csv.DictReader(file)]
+    return {
+        "fold": fold,
+        "samples": result["samples"],
+        "out-of-fold score": result["oof_score"],
+        "validation score": result["best_score"],
+        "best epoch": result["best_epoch"],
+        "epochs": result["epochs"],
+        "minutes": result["seconds"] / 60,
+        "history": history,
+    }

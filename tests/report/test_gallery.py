@@ -1,0 +1,163 @@
+"""The report is one page that tells the truth about every prediction."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kaggle_unet.metrics.score import score_image
+from kaggle_unet.report.gallery import ReportRow, render_report
+from kaggle_unet.types import Sample
+
+VOID = {"meta", "img", "link", "br"}
+
+
+class Outline(HTMLParser):
+    """Collects tags, texts and pictures, and checks that every tag is closed."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.tags, self.texts, self.pictures = [], [], [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag == "img":
+            self.pictures.append(dict(attrs))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if data.strip() and self.open[-1] != "style":
+            self.texts.append(" ".join(data.split()))
+
+
+def square(*boxes):
+    labels = np.zeros((40, 40), np.int32)
+    for number, (top, left, size) in enumerate(boxes, start=1):
+        labels[top : top + size, left : left + size] = number
+    return labels
+
+
+TRUE = square((2, 2, 10), (20, 20, 10), (2, 25, 8))
+
+
+def make_row(id_, pred, *, kind="", fold="0", true=TRUE):
+    image = np.where(true > 0, 180, 20).astype(np.uint8)
+    planes = np.stack([pred > 0, pred == 1]).astype(np.float32)
+    return ReportRow(
+        Sample(id_, image, true, kind=kind), pred, planes, ("mask", "border"), score_image(true, pred), fold
+    )
+
+
+def decode(picture):
+    data = base64.b64decode(picture["src"].removeprefix("data:image/png;base64,"))
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def test_the_worst_prediction_comes_first_and_equals_follow_their_ids():
+    rows = [make_row("b", TRUE), make_row("bad", square((30, 0, 5))), make_row("a", TRUE)]
+    articles = [attrs["id"] for tag, attrs in Outline(render_report("t", {}, [], rows)).tags if tag == "article"]
+    assert articles == ["bad", "a", "b"]
+
+
+def test_the_numbers_of_a_row_are_those_of_its_score():
+    pred = square((2, 2, 10), (20, 20, 8), (32, 32, 5))  # IoU 1, 0.64, 0: one of three missed, one extra
+    page = render_report("t", {}, [], [make_row("a", pred)])
+    numbers = re.findall(r"<li[^>]*><b>(\d+)</b> (\w+)</li>", page)
+    assert numbers == [("3", "true"), ("3", "predicted"), ("2", "found"), ("1", "missed"), ("1", "extra")]
+    assert "tp <b>1</b> fp <b>2</b> fn <b>2</b>" in page
+    # 2 / 4 at the three thresholds below 0.64, 1 / 5 at the seven above
+    assert f"{(3 * 2 / 4 + 7 * 1 / 5) / 10:.4f}" in Outline(page).texts
+
+
+def test_partners_share_a_colour_and_what_has_none_is_white():
+    pred = square((32, 32, 5), (20, 20, 9), (2, 2, 10))
+    pictures = Outline(render_report("t", {}, [], [make_row("a", pred)])).pictures
+    assert [picture["alt"] for picture in pictures] == [
+        "image of a",
+        "truth of a",
+        "prediction of a",
+        "mask of a",
+        "border of a",
+    ]
+    truth, prediction = decode(pictures[1]), decode(pictures[2])
+    factor = truth.shape[0] // 40
+    for y, x in ((5, 5), (25, 25)):
+        np.testing.assert_array_equal(truth[y * factor, x * factor], prediction[y * factor, x * factor])
+    assert not np.array_equal(truth[5 * factor, 5 * factor], truth[25 * factor, 25 * factor])
+    assert truth[5 * factor, 28 * factor].tolist() == [255, 255, 255]
+    assert prediction[34 * factor, 34 * factor].tolist() == [255, 255, 255]
+
+
+def test_totals_are_means_over_images_and_sums_over_objects():
+    texts = Outline(render_report("t", {}, [], [make_row("a", TRUE), make_row("b", TRUE * 0)])).texts
+    assert texts[texts.index("mean score") - 1] == "0.5000"
+    assert texts[texts.index("true objects") - 1] == "6"
+    assert texts[texts.index("missed (3)") - 1] == "50.0%"
+    assert texts[texts.index("extra (0)") - 1] == "0.0%"
+
+
+def test_image_types_are_compared_where_there_are_several():
+    one = render_report("t", {}, [], [make_row("a", TRUE, kind="dark")])
+    two = render_report("t", {}, [], [make_row("a", TRUE, kind="dark"), make_row("b", TRUE * 0, kind="bright")])
+    assert "By image type" not in one
+    texts = Outline(two).texts
+    begin = texts.index("By image type")
+    assert texts[begin + 6 : begin + 11] == ["bright", "1", "0.0000", "100.0%", "–"]
+
+
+def test_folds_are_a_table_and_their_history_a_picture():
+    history = [{"epoch": 1.0, "train_loss": 1.0, "valid_loss": 1.0, "valid_score": 0.5}]
+    folds = [{"fold": 0, "score": 0.51234, "history": history}, {"fold": 1, "seconds": 61.26}]
+    page = Outline(render_report("t", {}, folds, []))
+    begin = page.texts.index("Folds")
+    assert page.texts[begin + 1 : begin + 10] == ["fold", "score", "seconds", "0", "0.5123", "–", "1", "–", "61.3"]
+    assert [picture["alt"] for picture in page.pictures] == ["loss and score, fold 0"]
+
+
+def test_all_text_is_escaped():
+    evil = "<script>alert(1)</script>"
+    page = render_report(evil, {evil: evil}, [{evil: evil}], [make_row(evil, TRUE, kind=evil, fold=evil)])
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 6
+
+
+def test_the_page_needs_nothing_from_outside():
+    page = render_report("t", {"config": "c.yaml"}, [{"fold": 0}], [make_row("a", TRUE)])
+    assert all(picture["src"].startswith("data:image/png;base64,") for picture in Outline(page).pictures)
+    assert not re.search(r"https?://|url\(|<link|<script", page)
+
+
+def test_a_page_without_samples_says_what_to_do():
+    texts = Outline(render_report("empty", {}, [], [])).texts
+    assert "No validated sample: train a fold, then make this page again." in texts
+
+
+@pytest.mark.parametrize("true", [TRUE, TRUE * 0])
+def test_images_without_objects_are_shown_like_others(true):
+    page = render_report("t", {}, [], [make_row("a", TRUE * 0, true=true)])
+    assert len(Outline(page).pictures) == 5
+
+
+def test_large_images_are_shrunk_and_their_labels_too():
+    true = np.zeros((700, 1400), np.int32)
+    true[100:400, 200:800] = 1
+    page = render_report("t", {}, [], [make_row("big", true, true=true)])
+    assert {decode(picture).shape for picture in Outline(page).pictures} == {(128, 256, 3)}
+    assert len(page) < 60_000
+
+
+def test_a_row_without_truth_is_our_own_mistake():
+    row = make_row("a", TRUE)
+    blind = ReportRow(Sample("a", row.sample.image), row.labels, row.planes, row.plane_names, row.score)
+    with pytest.raises(AssertionError, match="sample 'a' has no labels"):
+        render_report("t", {}, [], [blind])

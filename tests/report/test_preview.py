@@ -1,0 +1,45 @@
+"""A preview has a panel for everything that is known of a sample."""
+
+import numpy as np
+import pytest
+
+from kaggle_unet.report.draw import CAPTION_PX
+from kaggle_unet.report.preview import preview
+from kaggle_unet.types import Sample
+
+LABELS = np.zeros((20, 30), np.int32)
+LABELS[2:8, 3:9] = 1
+LABELS[10:18, 12:28] = 2
+IMAGE = np.where(LABELS > 0, 200, 10).astype(np.uint8)
+PLANES = np.stack([LABELS > 0, LABELS == 2]).astype(np.float32)
+
+
+def show(sample, weights=()):
+    return preview(sample, PLANES, ("mask", "border"), {name: PLANES[0] for name in weights}, side_px=60)
+
+
+@pytest.mark.parametrize(("weights", "n_panels"), [((), 4), (("distance", "total"), 6)])
+def test_there_are_panels_for_image_labels_planes_and_weights(weights, n_panels):
+    strip = show(Sample("a", IMAGE, LABELS), weights)
+    assert strip.shape == (40 + CAPTION_PX, n_panels * 66 - 6, 3)
+    assert strip.dtype == np.uint8
+
+
+def test_without_labels_there_is_the_image_alone():
+    assert show(Sample("a", IMAGE)).shape[1] == 3 * 66 - 6
+
+
+def test_planes_are_white_where_they_are_one():
+    strip = show(Sample("a", IMAGE, LABELS))
+    mask = strip[CAPTION_PX:, 2 * 66 : 2 * 66 + 60, 0]
+    np.testing.assert_array_equal(mask == 255, np.kron(LABELS > 0, np.ones((2, 2))) > 0)
+
+
+def test_a_weight_map_of_zeros_is_shown_dark():
+    strip = preview(Sample("a", IMAGE), PLANES[:0], (), {"none": np.zeros((20, 30), np.float32)}, side_px=60)
+    assert strip[CAPTION_PX:, 66:].max() < 10
+
+
+def test_as_many_names_as_planes_are_needed():
+    with pytest.raises(AssertionError, match="2 planes but 1 names"):
+        preview(Sample("a", IMAGE), PLANES, ("mask",), {})

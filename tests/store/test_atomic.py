@@ -1,0 +1,144 @@
+"""Atomic files: old or new, never between; and errors that say what to do."""
+
+import errno
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from kaggle_unet.errors import ResourceError
+from kaggle_unet.store import atomic_write, atomic_writer, sha256, sweep_temporaries
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(("data", "wanted"), [(b"\x00\r\n", b"\x00\r\n"), ("é\n", b"\xc3\xa9\n"), ("a\r\n", b"a\r\n")])
+def test_bytes_and_text_are_written_as_they_are(tmp_path, data, wanted):
+    atomic_write(tmp_path / "new" / "x", data)
+    assert (tmp_path / "new" / "x").read_bytes() == wanted
+    assert names(tmp_path / "new") == ["x"]
+
+
+def test_a_fault_in_the_block_leaves_the_old_file_and_no_litter(tmp_path):
+    atomic_write(tmp_path / "x", b"old")
+
+    def write_half():
+        with atomic_writer(tmp_path / "x") as temporary:
+            temporary.write_bytes(b"half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_half()
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert names(tmp_path) == ["x"]
+
+
+def test_the_old_file_is_there_until_the_block_ends(tmp_path):
+    atomic_write(tmp_path / "x", b"old")
+    with atomic_writer(tmp_path / "x") as temporary:
+        assert temporary.parent == tmp_path
+        temporary.write_bytes(b"new")
+        assert (tmp_path / "x").read_bytes() == b"old"
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
+def test_who_reads_the_old_file_goes_on_reading_it(tmp_path):
+    atomic_write(tmp_path / "x", b"old")
+    with (tmp_path / "x").open("rb") as reader:
+        atomic_write(tmp_path / "x", b"new")
+        assert reader.read() == b"old"
+
+
+def test_a_name_of_the_greatest_length_can_be_written(tmp_path):
+    atomic_write(tmp_path / ("x" * 255), b"new")
+    with pytest.raises(ResourceError, match="the name is too long"):
+        atomic_write(tmp_path / ("x" * 256), b"new")
+
+
+def test_a_full_disk_leaves_the_old_file_and_says_how_much_is_free(tmp_path):
+    atomic_write(tmp_path / "x", b"old")
+    old_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old_handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old_limit[1]))
+    try:
+        with pytest.raises(ResourceError, match=rf"cannot write {tmp_path}/x: .*MiB free\); free some space"):
+            atomic_write(tmp_path / "x", bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old_limit)
+        signal.signal(signal.SIGXFSZ, old_handler)
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "free some space, or write to another disk"),
+        (errno.EACCES, "change its permissions, or write elsewhere"),
+        (errno.EROFS, "the disk is read-only; write elsewhere"),
+    ],
+)
+def test_what_the_system_refuses_is_a_resource_error_with_a_remedy(tmp_path, code, remedy):
+    with pytest.raises(ResourceError, match=rf"cannot write {tmp_path}/x: .*; {remedy}"), atomic_writer(tmp_path / "x"):
+        raise OSError(code, os.strerror(code))
+
+
+def test_errors_that_have_nothing_to_do_with_writing_pass(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_writer(tmp_path / "x"):
+        (tmp_path / "nothing").read_bytes()
+
+
+def test_a_folder_in_the_way_is_named(tmp_path):
+    (tmp_path / "x" / "y").mkdir(parents=True)
+    with pytest.raises(ResourceError, match="a folder of that name is there"):
+        atomic_write(tmp_path / "x", b"new")
+
+
+def test_a_killed_writer_leaves_the_old_file_and_litter_that_is_swept(tmp_path, repository):
+    atomic_write(tmp_path / "sub" / "x", b"old")
+    script = f"""
+        import time
+        from kaggle_unet.store import atomic_writer
+        with atomic_writer({str(tmp_path / "sub" / "x")!r}) as temporary:
+            temporary.write_bytes(b"half")
+            print("written", flush=True)
+            time.sleep(60)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=repository) as process:
+        assert process.stdout.readline() == b"written\n"
+        process.kill()
+    assert (tmp_path / "sub" / "x").read_bytes() == b"old"
+    (tmp_path / ".mine.tmp").write_bytes(b"kept")
+    assert len(names(tmp_path / "sub")) == 2
+    assert sweep_temporaries(tmp_path) == 1
+    assert names(tmp_path / "sub") == ["x"]
+    assert (tmp_path / ".mine.tmp").exists()
+
+
+def test_writers_at_the_same_time_do_not_meet(tmp_path):
+    with atomic_writer(tmp_path / "x") as one, atomic_writer(tmp_path / "x") as two:
+        assert one != two
+        one.write_bytes(b"1")
+        two.write_bytes(b"2")
+    assert names(tmp_path) == ["x"]
+
+
+def test_hashes_are_those_of_hashlib(tmp_path):
+    (tmp_path / "x").write_bytes(bytes(3_000_000))
+    assert sha256(tmp_path / "x") == hashlib.sha256(bytes(3_000_000)).hexdigest()
+
+
+def test_files_written_at_different_times_are_equal(tmp_path):
+    atomic_write(tmp_path / "x", b"1")
+    time.sleep(0.01)
+    atomic_write(tmp_path / "y", b"1")
+    assert sha256(tmp_path / "x") == sha256(tmp_path / "y")

@@ -1,0 +1,65 @@
+"""Locks: one process at a time, and none left behind."""
+
+import errno
+import fcntl
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from kaggle_unet.errors import LockedError, ResourceError
+from kaggle_unet.store import lock
+
+
+def hold(folder, repository):
+    """Start a process that holds the folder, and wait until it does."""
+    script = f"""
+        import time
+        from kaggle_unet.store import lock
+        with lock({str(folder)!r}):
+            print("held", flush=True)
+            time.sleep(60)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=repository)
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path, repository):
+    with hold(tmp_path / "store", repository) as process:
+        match = rf"store is in use by process {process.pid} on \S+; wait until"
+        with pytest.raises(LockedError, match=match), lock(tmp_path / "store"):
+            pass
+        process.kill()
+
+
+def test_a_killed_process_holds_nothing(tmp_path, repository):
+    with hold(tmp_path, repository) as process:
+        process.kill()
+        process.wait()
+        with lock(tmp_path):
+            pass
+
+
+def test_a_lock_ends_with_its_block(tmp_path):
+    for _ in range(2):
+        with lock(tmp_path), pytest.raises(LockedError), lock(tmp_path):
+            pass
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    match = r"cannot lock .*/\.lock: No locks available; use a folder on a local disk"
+    with pytest.raises(ResourceError, match=match), lock(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ResourceError, match="one of its folders is a file"), lock(tmp_path / "file" / "store"):
+        pass

@@ -1,0 +1,109 @@
+"""Records: what comes back is what went in."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from kaggle_unet.errors import DataError
+from kaggle_unet.store.records import decode_sample, decode_targets, encode_sample, encode_targets
+from kaggle_unet.types import Oddity, Sample
+from tests.strategies import shapes
+
+
+@st.composite
+def samples(draw):
+    shape = draw(shapes())
+    dims = draw(st.sampled_from([shape, (*shape, 3)]))
+    return Sample(
+        id=draw(st.text(max_size=5)),
+        image=draw(hnp.arrays(np.uint8, dims)),
+        labels=draw(st.none() | hnp.arrays(np.int32, shape, elements=st.sampled_from([0, 1, 255, 256, 65536]))),
+        kind=draw(st.text(max_size=5)),
+        ignore=draw(st.none() | hnp.arrays(bool, shape)),
+        numbers=draw(st.dictionaries(st.text(max_size=3), st.floats(allow_nan=False), max_size=2)),
+        oddities=tuple(
+            draw(st.lists(st.builds(Oddity, st.text(), st.text(), st.integers(0, 9), st.text()), max_size=2))
+        ),
+    )
+
+
+@given(sample=samples())
+def test_a_sample_comes_back_as_it_was(sample):
+    back = decode_sample(encode_sample(sample), "x.npz")
+    for name in ("image", "labels", "ignore"):
+        wanted, found = getattr(sample, name), getattr(back, name)
+        assert (wanted is None) == (found is None)
+        if wanted is not None:
+            np.testing.assert_array_equal(found, wanted)
+            assert found.dtype == wanted.dtype
+    assert (back.id, back.kind, back.numbers, back.oddities) == (
+        sample.id,
+        sample.kind,
+        sample.numbers,
+        sample.oddities,
+    )
+    assert encode_sample(back) == encode_sample(sample)
+
+
+@given(planes=hnp.array_shapes(min_dims=3, max_dims=3, max_side=9).flatmap(lambda shape: hnp.arrays(bool, shape)))
+def test_planes_come_back_as_they_were(planes):
+    back, weights = decode_targets(encode_targets(planes.astype(np.float32), None), "x.npz")
+    np.testing.assert_array_equal(back, planes)
+    assert (back.dtype, weights.dtype, weights.shape) == (np.float32, np.float32, planes.shape[1:])
+    assert (weights == 1).all()
+
+
+def test_weights_keep_zeros_and_three_digits():
+    weights = np.array([[0, 1, 20, 0.3, 1e-5]], np.float32)
+    _, back = decode_targets(encode_targets(np.zeros((1, 1, 5), np.float32), weights), "x.npz")
+    assert back[0, 0] == 0
+    assert back[0, 1] == 1
+    np.testing.assert_allclose(back, weights, rtol=1e-3, atol=1e-6)
+
+
+def test_weights_beyond_float16_stay_finite():
+    weights = np.array([[1e6]], np.float32)
+    np.testing.assert_array_equal(
+        decode_targets(encode_targets(np.zeros((1, 1, 1), np.float32), weights), "")[1], [[1e6]]
+    )
+
+
+def test_weights_of_1_take_no_room():
+    planes = np.zeros((1, 64, 64), np.float32)
+    ones = encode_targets(planes, np.ones((64, 64), np.float32))
+    assert ones == encode_targets(planes, None)
+    with np.load(io.BytesIO(ones)) as file:
+        assert sorted(file) == ["planes", "shape"]
+        assert file["planes"].nbytes == 64 * 64 // 8
+
+
+def test_labels_take_the_smallest_type_that_holds_them():
+    for highest, dtype in ((255, np.uint8), (256, np.uint16), (65_535, np.uint16), (65_536, np.int32)):
+        sample = Sample("a", np.zeros((1, 2), np.uint8), np.array([[0, highest]], np.int32))
+        with np.load(io.BytesIO(encode_sample(sample))) as file:
+            assert file["labels"].dtype == dtype
+
+
+@pytest.mark.parametrize("decode", [decode_sample, decode_targets])
+def test_damage_is_named_with_the_remedy(decode):
+    sample = Sample("a", np.arange(400, dtype=np.uint8).reshape(20, 20))
+    whole = encode_sample(sample) if decode is decode_sample else encode_targets(np.ones((1, 40, 40), np.float32), None)
+    flipped = bytearray(whole)
+    flipped[70] ^= 255
+    for data in (b"", b"<html>", whole[:-40], whole[:90], bytes(flipped)):
+        with pytest.raises(DataError, match=r"^x\.npz is damaged .* delete it and run make-targets again"):
+            decode(data, "x.npz")
+
+
+def test_a_file_of_another_kind_is_named():
+    with pytest.raises(DataError, match=r"x\.npz lacks about, image"):
+        decode_sample(encode_targets(np.zeros((1, 1, 1), np.float32), None), "x.npz")
+
+
+def test_planes_that_are_no_targets_are_our_own_mistake():
+    with pytest.raises(AssertionError):
+        encode_targets(np.full((1, 1, 1), 0.5, np.float32), None)
