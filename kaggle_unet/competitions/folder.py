@@ -93,12 +93,13 @@ def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
     Returns
     -------
     dict of str to int
-        Folds by id; an id whose fold is empty is left out of training and validation alike, and is not in it.
+        Folds by id; a sample whose fold is empty is left out of training and validation alike, and is not in it. Rows
+        of other ids are ignored, so that one file may serve a set and its parts.
 
     Raises
     ------
     DataError
-        If the file is missing, ids are missing, unknown or come twice, or a fold is no whole number from 0.
+        If the file is missing, samples are missing in it, ids come twice, or a fold is no whole number from 0.
     """
     try:
         table = read_table(path.read_bytes(), str(path))
@@ -107,12 +108,11 @@ def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
     rows = list(table.select("id", "fold"))
     counts = Counter(key for key, _ in rows)
     problems = [f"id {key!r} comes {n} times" for key, n in counts.items() if n > 1]
-    problems += [f"id {key!r} is no sample" for key in counts if key not in ids]
     problems += [f"sample {key!r} has no row; leave its fold empty to leave it out" for key in ids if key not in counts]
     problems += [f"id {key!r}: fold {fold!r} is no whole number from 0" for key, fold in rows if not _is_fold(fold)]
     if problems:
         raise DataError(f"{path} does not fit the data; mend it", problems)
-    return {key: int(fold) for key, fold in rows if fold.strip()}
+    return {key: int(fold) for key, fold in rows if key in ids and fold.strip()}
 
 
 def _is_fold(text: str) -> bool:

@@ -36,7 +36,8 @@ def check(csv: Path, data: str, name: str, *, images: str = "images") -> list[st
     settings = competition_settings(name, images=images)
     competition = get_competition(settings.name)
     source = competition.read(data, settings, with_masks=False)
-    errors, warnings = check_submission(csv, competition, {id_: source.shape(id_) for id_ in source.ids})
+    black = {id_ for id_ in source.ids if competition.single_object and source.load(id_).kind == "black"}
+    errors, warnings = check_submission(csv, competition, {id_: source.shape(id_) for id_ in source.ids}, black=black)
     if errors:
         msg = f"{csv}: Kaggle would refuse this; {len(errors)} faults"
         raise DataError(msg, errors)

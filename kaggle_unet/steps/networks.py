@@ -23,6 +23,25 @@ from kaggle_unet.types import Planes, Sample
 
 
 @dataclass(frozen=True)
+class CheckpointSource:
+    """Where a network came from.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    sha256 : str
+        Of the file.
+    score : float or None
+        On its validation samples, in the competition's metric; None if its epoch was not validated.
+    """
+
+    path: Path
+    sha256: str
+    score: float | None
+
+
+@dataclass(frozen=True)
 class Ensemble:
     """Networks whose planes are averaged.
 
@@ -34,14 +53,14 @@ class Ensemble:
         In whose name they predict; all agree with it in codec, channels and preprocessing.
     multiple : int
         What the sides of their inputs are multiples of.
-    sources : dict of str to str
-        Path and sha256 of each checkpoint.
+    sources : list of CheckpointSource
+        One per model.
     """
 
     models: list[nn.Module]
     config: Config
     multiple: int
-    sources: dict[str, str]
+    sources: list[CheckpointSource]
 
 
 def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
@@ -82,7 +101,8 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
         model.load_state_dict(checkpoint["model"])
         models.append(model.eval())
         multiples.append(input_multiple(trained.model))
-    return Ensemble(models, config, max(multiples), {str(file): sha256(file) for file in files})
+    sources = [CheckpointSource(file, sha256(file), checkpoint["score"]) for file, checkpoint in checkpoints.items()]
+    return Ensemble(models, config, max(multiples), sources)
 
 
 def predict_samples(

@@ -128,4 +128,6 @@ def _predict(
     for done, (sample, planes) in enumerate(predict_samples(ensemble, sizes, load, settings), 1):
         write_planes(folder, sample.id, planes)
         on_progress("images", done, len(sizes))
-    finish_planes(folder, {"checkpoints": ensemble.sources, "inference": plain(settings)}, sizes)
+    finish_planes(
+        folder, {"checkpoints": [source.sha256 for source in ensemble.sources], "inference": plain(settings)}, sizes
+    )

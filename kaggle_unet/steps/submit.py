@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from kaggle_unet.competitions.submission import write_submission
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.errors import DataError
 from kaggle_unet.postprocess.finish import labels_from_planes
-from kaggle_unet.steps.networks import load_ensemble, predict_samples
+from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.record import describe_environment
 from kaggle_unet.store import atomic_write, sha256
 from kaggle_unet.targets.codecs import CODECS
@@ -66,38 +66,52 @@ def submit(
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     codec = CODECS[config.codec.name]
     found: dict[str, Labels] = {}
+    black = set()
     for sample, planes in predict_samples(ensemble, sizes, source.load, config.inference):
         found[sample.id] = labels_from_planes(codec, planes, config.decode, config.postprocess)
+        black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
             _write_tiff(labels_folder / f"{sample.id}.tif", found[sample.id])
     labels = {id_: found[id_] for id_ in source.ids}
     rejected = output.with_suffix(".rejected.csv")
     write_submission(rejected, competition, labels)
-    errors, warnings = check_submission(rejected, competition, sizes)
+    errors, warnings = check_submission(rejected, competition, sizes, black=black)
     if errors:
         msg = f"{rejected}: breaks {len(errors)} rules of {competition.name}; this is a fault of kaggle-unet"
         raise DataError(msg, errors)
-    output.parent.mkdir(parents=True, exist_ok=True)
     rejected.replace(output)
     manifest = {
         "csv": output.name,
         "sha256": sha256(output),
-        "images": len(labels),
-        "objects": int(sum(label.max(initial=0) for label in labels.values())),
-        "blank": sum(not label.any() for label in labels.values()),
-        "warnings": list(warnings),
         "slug": SLUGS[competition.name],
-        "config": plain(config),
-        "config_hash": fingerprint(plain(config)),
-        "checkpoints": [
-            {"name": "/".join(Path(path).parts[-3:]), "sha256": digest} for path, digest in ensemble.sources.items()
-        ],
+        **_count(labels),
+        "warnings": warnings,
         "data": {"name": Path(data).name, "fingerprint": source.fingerprint()},
-        "environment": describe_environment(),
+        **_describe(config, ensemble),
     }
     atomic_write(output.with_suffix(".json"), json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     return manifest
+
+
+def _count(labels: Mapping[str, Labels]) -> dict[str, int]:
+    return {
+        "images": len(labels),
+        "objects": int(sum(label.max(initial=0) for label in labels.values())),
+        "blank": sum(not label.any() for label in labels.values()),
+    }
+
+
+def _describe(config: Config, ensemble: Ensemble) -> dict[str, Any]:
+    return {
+        "checkpoints": [
+            {"name": "/".join(source.path.parts[-3:]), "sha256": source.sha256, "validation_score": source.score}
+            for source in ensemble.sources
+        ],
+        "config": plain(config),
+        "config_hash": fingerprint(plain(config)),
+        "environment": describe_environment(),
+    }
 
 
 def _write_tiff(path: Path, labels: Labels) -> None:

@@ -58,6 +58,19 @@ def test_another_process_opens_the_zip_itself(tmp_path, monkeypatch):
     assert archive.container._open()[0] is not handle
 
 
+def test_copies_in_one_process_share_the_opened_zip(tmp_path):
+    archive = open_archive(write_zip(tmp_path / "outer.zip", {"a.zip": zipped(FILES)}) + ":a.zip")
+    copy = pickle.loads(pickle.dumps(archive))
+    assert copy.container._open()[0] is archive.container._open()[0]
+    assert len(pickle.dumps(archive)) < 1000
+
+
+def test_a_zip_that_changes_on_disk_is_opened_anew(tmp_path):
+    archive = open_archive(write_zip(tmp_path / "a.zip", FILES))
+    write_zip(tmp_path / "a.zip", FILES | {"images/a.png": b"another"})
+    assert archive.read("images/a.png") == b"another"
+
+
 def test_a_changed_byte_changes_the_fingerprint(tmp_path):
     folder = write_folder(tmp_path / "train", FILES)
     before = open_archive(folder).fingerprint()
