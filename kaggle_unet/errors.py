@@ -41,14 +41,18 @@ class DataError(KitError):
     message : str
         What is wrong and what to do.
     problems : sequence of str, optional
-        One line per faulty file; all of them, not only the first.
+        One line per faulty file; all of them, not only the first. The message shows the first hundred.
     """
 
     exit_code = 3
 
+    MOST_SHOWN = 100
+
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n  - ".join([message, *self.problems]))
+        more = len(self.problems) - self.MOST_SHOWN
+        shown = [*self.problems[: self.MOST_SHOWN], *([f"… and {more} more"] if more > 0 else [])]
+        super().__init__("\n  - ".join([message, *shown]))
 
 
 class ResourceError(KitError):

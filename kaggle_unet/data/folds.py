@@ -61,8 +61,8 @@ def assign_folds(
     if len(set(groups)) < n:
         groups = ids
     members: dict[str, list[int]] = defaultdict(list)
-    for i in sorted(range(len(ids)), key=lambda i: ids[i]):
-        members[groups[i]].append(i)
+    for i, group in enumerate(groups):
+        members[group].append(i)
     _, stratum_of = np.unique(np.asarray(strata), return_inverse=True)
     share = np.bincount(stratum_of) / n
     counts = np.zeros((n, len(share)))

@@ -127,7 +127,6 @@ def _compare_edges(ends: Matrix, starts: Matrix) -> _Seams:
     is_sure = (likeness > SURE_LIKENESS) & (misfit < 1)
     fits = is_sure | ((misfit < 1) & (jump < 1))
     proposes = is_sure | (np.hypot(misfit, jump) < 0.9)
-    np.fill_diagonal(fits, False)
     np.fill_diagonal(proposes, False)
     return _Seams(fits, proposes, likeness)
 

@@ -49,7 +49,7 @@ def plot_curves(history: Sequence[Row], *, title: str = "") -> bytes:
 
 def _points(history: Sequence[Row], key: str) -> list[tuple[float, float]]:
     """Take the epochs that have a value."""
-    return [(epoch, value) for row in history if (value := row.get(key)) is not None and (epoch := row["epoch"])]
+    return [(row["epoch"] or 0, value) for row in history if (value := row.get(key)) is not None]
 
 
 def _draw_line(axes: Axes, history: Sequence[Row], key: str, name: str, colour: str) -> None:

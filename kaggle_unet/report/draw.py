@@ -134,7 +134,7 @@ def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -
     ----------
     labels : int32 array, shape (H, W)
         Instances; an id has the same colour in every image.
-    white : integer array, optional
+    white : int array, optional
         Ids that are painted white instead.
 
     Returns

@@ -24,6 +24,7 @@ from kaggle_unet.data.mosaic import find_mosaics
 from kaggle_unet.data.settings import FoldSettings
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.labels import areas_px
+from kaggle_unet.postprocess.finish import labels_from_planes
 from kaggle_unet.steps.record import describe_environment
 from kaggle_unet.store import Store, lock
 from kaggle_unet.targets.codecs import CODECS
@@ -66,7 +67,7 @@ def make_targets(
     Returns
     -------
     report : dict
-        Plain values: counts, sizes, kinds, oddities, folds.
+        Plain values: counts, sizes, kinds, oddities, folds, and the ceiling of this codec with this decoding.
 
     Raises
     ------
@@ -89,6 +90,7 @@ def make_targets(
         rows = divide(samples, config.folds, chosen=read_folds(fold_file, store.ids) if fold_file else None)
         report = {
             **_describe(samples, source),
+            "ceiling": _measure_ceiling(store, config, workers, on_progress),
             "faulty": bad,
             "weights": plain(weights),
             "folds": {"settings": plain(config.folds), "lines": describe_folds(rows)},
@@ -186,6 +188,19 @@ def _resolve(settings: WeightSettings, source: Source, workers: int, on_progress
     return settings.model_copy(update={"size": settings.size.model_copy(update={"reference_area_px": median})})
 
 
+def _measure_ceiling(store: Store, config: Config, workers: int, on_progress: OnProgress) -> float:
+    """Score the targets, decoded, against the labels they were made from: what a perfect network would get."""
+    work = partial(_decode_targets, store, config)
+    scores = list(_watched(map_samples(work, store.ids, workers), "ceiling", len(store.ids), on_progress))
+    return float(np.mean(scores)) if scores else 1.0
+
+
+def _decode_targets(store: Store, config: Config, id_: str) -> float:
+    planes, _ = store.read_targets(id_)
+    labels = labels_from_planes(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+    return get_competition(config.competition.name).metric(_labels(store.read(id_)), labels).mean
+
+
 def _read_areas(source: Source, id_: str) -> NDArray[np.int64]:
     """Read one sample's areas; a faulty sample has none here and is named when it is prepared."""
     try:
@@ -221,8 +236,21 @@ def map_samples(work: Callable[[str], Any], ids: Sequence[str], workers: int) ->
     if workers <= 1 or len(ids) < 64:  # a spawned interpreter costs about as much as this many samples
         yield from map(work, ids)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, ids, chunksize=8)
+    # `work` holds the listing of a whole zip, some MB: each process is given it once, not with every sample.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _adopt, (work,)) as pool:
+        yield from pool.map(_work_on, ids, chunksize=8)
+
+
+_adopted: list[Callable[[str], Any]] = []
+
+
+def _adopt(work: Callable[[str], Any]) -> None:
+    """Keep a process's work, when it starts."""
+    _adopted[:] = [work]
+
+
+def _work_on(id_: str) -> Any:
+    return _adopted[0](id_)
 
 
 def _stratum(sample: Sample, settings: FoldSettings) -> str:

@@ -149,6 +149,7 @@ class Screen:
         if report["oddities"]:
             columns = ("what", "samples", "count", "done", "example")
             self.table(columns, [[str(row[name]) for name in columns] for row in report["oddities"]])
+        self.say(f"ceiling: {report['ceiling']:.4f}, what a perfect network would score with this codec and decoding")
         for line in report["folds"]["lines"]:
             self.say(line)
         for fault in report["faulty"]:

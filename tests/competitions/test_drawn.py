@@ -60,6 +60,8 @@ def test_dsb_test_zip_has_no_masks_but_the_truth_is_known(tmp_path):
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_other_images(tmp_path):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         write_dsb_zip(tmp_path / name, seed, 2, shape=(48, 48))
+    with zipfile.ZipFile(tmp_path / "a") as archive:
+        assert {info.date_time for info in archive.infolist()} == {(2018, 4, 16, 0, 0, 0)}
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
 
 

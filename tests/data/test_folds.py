@@ -56,6 +56,14 @@ def test_large_groups_of_one_stratum_go_to_different_folds():
     assert balance([*folds.values()], strata=strata, groups=groups).counts.tolist() == [[4, 2]] * 3
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_large_group_is_dealt_before_the_samples_that_make_up_for_it(seed):
+    groups = [*"abcde", *"gggg"]
+    ids = [f"{i:02d}" for i in range(9)]
+    folds = assign_folds(ids, strata=["x"] * 9, groups=groups, n=2, seed=seed)
+    assert sorted(np.bincount([*folds.values()])) == [4, 5]
+
+
 def test_another_seed_deals_otherwise():
     ids = [f"{i:02d}" for i in range(20)]
     first, second = (assign_folds(ids, strata=ids, groups=ids, n=4, seed=seed) for seed in (0, 1))

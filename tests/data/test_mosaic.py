@@ -72,9 +72,20 @@ def test_a_tile_of_other_brightness_or_contrast_does_not_fit_although_its_struct
     assert find_mosaics({"left": left, "right": contrasty}) == {}
 
 
-def test_a_tile_is_no_neighbour_of_itself():
-    wave = np.sin(2 * np.pi * np.arange(64) / 64)[:, None] * np.cos(2 * np.pi * np.arange(64) / 16)
-    assert find_mosaics({"periodic": np.round(120 + 100 * wave).astype(np.uint8)}) == {}
+def test_a_tile_is_no_neighbour_of_itself_however_well_it_would_fit():
+    rng = np.random.default_rng(9)
+    rows = rng.integers(20, 200, (256, 1)).astype(np.uint8)
+    tile = np.repeat(rows, 64, axis=1) + rng.integers(0, 3, (256, 64)).astype(np.uint8)
+    assert find_mosaics({"periodic": tile}) == {}
+    neighbour = tile.copy()
+    neighbour[:, :4] = tile[:, :4] + rng.integers(-6, 7, (256, 4))
+    neighbour[:, -4:] = rng.integers(20, 200, (256, 4)).astype(np.uint8)
+    assert find_mosaics({"periodic": tile, "neighbour": neighbour}).keys() == {"periodic", "neighbour"}
+
+
+def test_noise_of_one_level_proves_nothing():
+    rng = np.random.default_rng(10)
+    assert find_mosaics({f"{i:02d}": rng.normal(30, 3, (128, 128)).astype(np.uint8) for i in range(60)}) == {}
 
 
 def test_constant_images_prove_nothing():

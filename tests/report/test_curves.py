@@ -33,6 +33,11 @@ def test_rows_without_validation_keys_are_drawn_too():
     assert np.any(pixels(plot_curves([{"epoch": 1.0, "train_loss": 1.0}])) != pixels(plot_curves([])))
 
 
+def test_a_score_of_zero_is_a_score():
+    none, zero = ([{"epoch": 1.0, "train_loss": 1.0, "valid_score": score}] for score in (None, 0.0))
+    assert plot_curves(none) != plot_curves(zero)
+
+
 def test_the_score_is_drawn_in_its_colour():
     orange = np.all(pixels(plot_curves(HISTORY)) == (0xD9, 0x5F, 0x02), axis=2)
     assert orange.sum() > 50

@@ -1,0 +1,22 @@
+"""Errors: what they show, and what they end with."""
+
+from kaggle_unet import errors
+from kaggle_unet.errors import DataError, KitError
+
+
+def test_every_kind_of_error_has_its_own_exit_code():
+    kinds = [KitError, *KitError.__subclasses__()]
+    assert [kind.exit_code for kind in kinds] == [1, 2, 3, 4, 5]
+
+
+def test_the_tree_in_the_docstring_is_the_tree():
+    for kind in KitError.__subclasses__():
+        assert f"── {kind.__name__:<19}{kind.exit_code} " in errors.__doc__
+
+
+def test_a_data_error_lists_its_problems_and_counts_those_beyond_a_hundred():
+    text = str(DataError("bad files", [f"file {n}" for n in range(103)]))
+    assert "file 99" in text
+    assert "file 100" not in text
+    assert text.endswith("… and 3 more")
+    assert str(DataError("bad", ["a", "b"])) == "bad\n  - a\n  - b"
