@@ -36,18 +36,18 @@ NUCLEI = """\
 # Drawn nuclei: what `kaggle-unet demo` trains.
 competition: {name: dsb2018}
 codec: {name: mask_border, border: {rule: touching, radius_px: 2}}
-weights: {classes: {border: 2}}
+weights: {classes: {border: 3}}
 folds: {n: 2, group: none}
 model: {name: plain_unet, filters: 8, depth: 3}
-augmentation: {preset: light, crop_px: 96}
+augmentation: {preset: light, crop_px: 96, crops_per_image: 4}
 training:
-  epochs: 24
+  epochs: 36
   batch: 8
   optimizer: {name: adamw, learning_rate: 4e-3}
   schedule: {name: cosine, warmup_epochs: 1}
-  validate_every: 6
+  validate_every: 12
 inference: {flips: d4}
-decode: {min_seed_px: 3}
+decode: {border_threshold: 0.3, min_seed_px: 3}
 postprocess: {fill_holes_px: 50, min_area_px: 16}
 """
 
@@ -60,11 +60,11 @@ input: {channels: [gray, ramp], normalize: range}
 model: {name: plain_unet, filters: 8, depth: 4}
 augmentation: {preset: salt}
 training:
-  epochs: 10
+  epochs: 24
   batch: 16
   optimizer: {name: adamw, learning_rate: 4e-3}
   schedule: {name: cosine, warmup_epochs: 1}
-  validate_every: 5
+  validate_every: 8
 inference: {flips: horizontal}
 decode: {single_object: true}
 """
