@@ -9,7 +9,7 @@ from typing import Any
 
 PACKAGES = (
     "kaggle-unet", "torch", "torchvision", "lightning-fabric", "segmentation-models-pytorch", "timm", "albumentations",
-    "opencv-python-headless", "numpy", "scipy", "scikit-image", "pandas", "numba",
+    "opencv-python-headless", "numpy", "scipy", "scikit-image", "numba",
 )  # fmt: skip
 
 
