@@ -9,25 +9,32 @@ References
 
 import cv2
 import numpy as np
+from scipy.ndimage import binary_fill_holes, minimum_filter
 from skimage.feature import peak_local_max
 from skimage.filters import gaussian, threshold_otsu
 from skimage.segmentation import watershed
 
-from kaggle_unet.masks.labels import components, relabel
+from kaggle_unet.masks.labels import components
+from kaggle_unet.postprocess.clean import clean
+from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.types import Image, Labels
 
 
-def segment_classically(image: Image, *, background_sigma_px: float = 25.0, min_distance_px: int = 5) -> Labels:
+def segment_classically(
+    image: Image, *, background_px: int = 31, min_distance_px: int = 6, min_area_px: int = 20
+) -> Labels:
     """Segment bright objects without learning.
 
     Parameters
     ----------
     image : uint8 array, shape (H, W)
         Bright objects on a dark ground.
-    background_sigma_px : float
-        Light that changes over more than this is taken for background and subtracted.
+    background_px : int
+        Side of the window whose darkest pixel, smoothed, is taken for the background and subtracted.
     min_distance_px : int
         Least distance between the centres of two objects.
+    min_area_px : int
+        Smaller objects are dropped.
 
     Returns
     -------
@@ -39,12 +46,13 @@ def segment_classically(image: Image, *, background_sigma_px: float = 25.0, min_
     A foreground component without a peak of its own stays one object.
     """
     smooth = gaussian(image.astype(np.float32), 1)
-    flat = smooth - gaussian(smooth, background_sigma_px)
+    flat = smooth - gaussian(minimum_filter(smooth, background_px), background_px / 2)
     if np.ptp(flat) == 0:
         return np.zeros(image.shape, np.int32)
-    foreground = flat > threshold_otsu(flat)
+    foreground = binary_fill_holes(flat > threshold_otsu(flat))
     depth = cv2.distanceTransform(foreground.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     peaks = peak_local_max(depth, min_distance=min_distance_px, labels=components(foreground), exclude_border=False)
     markers = np.zeros(image.shape, np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    return relabel(watershed(-depth, markers, mask=foreground))
+    labels = watershed(-depth, markers, mask=foreground)
+    return clean(labels, PostprocessSettings(min_area_px=min_area_px))

@@ -4,6 +4,7 @@ Nothing in it is special: it writes zips and configs to a folder and takes the s
 scored on come from another seed than those it trains on, and the score stands beside that of a classical method.
 """
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def demo(folder: Path, screen: Screen) -> dict[str, float]:
     Parameters
     ----------
     folder : Path
-        Where everything is written; what an earlier demo left is used or replaced.
+        Where everything is written; what an earlier demo left there is replaced.
     screen : Screen
         Where a person reads along.
 
@@ -132,6 +133,8 @@ def _run(part: Part, folder: Path, screen: Screen) -> dict[str, Any]:
     train_zip, test_zip, store, run = home / "train.zip", home / "test.zip", home / "store", home / "run"
     config_path, csv = home / "config.yaml", home / "submission.csv"
     screen.say(f"{part.name}: {part.n_train} drawn images to train on, {part.n_test} of another seed to be scored on")
+    for left in (store, run):  # of an earlier demo: this one shows the way from its beginning
+        shutil.rmtree(left, ignore_errors=True)
     part.draw(train_zip, 1, part.n_train)
     truth = part.draw(test_zip, 2, part.n_test, with_masks=False)
     atomic_write(config_path, part.config)
