@@ -135,7 +135,7 @@ def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -
     labels : int32 array, shape (H, W)
         Instances; an id has the same colour in every image.
     white : int array, optional
-        Ids that are painted white instead.
+        Ids that are painted white instead; those that are not in `labels`, lost when a picture shrank, do not matter.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -
     colours = np.round(light[:, None] * (1 - depth[:, None] * away)).astype(np.uint8)
     colours[0] = 0
     if white is not None:
-        colours[white] = ALONE_COLOUR
+        colours[white[white < len(colours)]] = ALONE_COLOUR
     return np.asarray(colours[labels], dtype=np.uint8)
 
 

@@ -28,6 +28,8 @@ class Screen:
         self.debug = False
         self.quiet = False
         self._out = Console(highlight=False, soft_wrap=True)
+        if not self._out.is_terminal:  # rich takes 80 columns for granted, and would cut tables in a pipe
+            self._out = Console(highlight=False, soft_wrap=True, width=200)
         self._err = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:

@@ -162,3 +162,14 @@ def test_a_row_without_truth_is_our_own_mistake():
     blind = ReportRow(Sample("a", row.sample.image), row.labels, row.planes, row.plane_names, row.score)
     with pytest.raises(AssertionError, match="sample 'a' has no labels"):
         render_report("t", {}, [], [blind])
+
+
+def test_an_object_that_vanishes_when_the_picture_shrinks_is_still_counted():
+    true = np.zeros((700, 700), np.int32)
+    true[10:100, 10:100] = 1
+    pred = true.copy()
+    pred[301, 301] = 2  # a lone pixel, predicted and lost at a third of the size
+    image = np.where(true > 0, 180, 20).astype(np.uint8)
+    planes = np.stack([pred > 0]).astype(np.float32)
+    row = ReportRow(Sample("large", image, true), pred, planes, ("mask",), score_image(true, pred))
+    assert re.search(r"<b>1</b> extra", render_report("t", {}, [], [row]))
