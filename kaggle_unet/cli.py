@@ -6,6 +6,7 @@ heavy is imported before a verb needs it, so that `--help` answers at once.
 
 import json
 import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import typer
 
 from kaggle_unet import __version__
 from kaggle_unet.errors import ConfigError, KitError
-from kaggle_unet.steps.folders import run_folder, store_folder
+from kaggle_unet.steps.folders import experiment_of, run_folder, store_folder
 from kaggle_unet.steps.show import Screen
 
 app = typer.Typer(
@@ -106,7 +107,7 @@ def make_targets(
     screen.data_report(report)
     for path in write_previews(settings, folder, preview):
         screen.say(f"preview  {path}")
-    screen.next(f"kaggle-unet train {config} --fold 0" + (f" --store {store}" if store else ""))
+    screen.next(_command("train", config, "--fold", "0", *_given("--store", store), *_repeat(overrides)))
 
 
 @app.command("train")
@@ -122,19 +123,19 @@ def train(
     """Fit one fold or several: checkpoints, metrics, curves, out-of-fold planes and score."""
     from kaggle_unet.config import load_config
     from kaggle_unet.steps.folders import fold_folder, parse_folds
+    from kaggle_unet.steps.run import count_folds
     from kaggle_unet.steps.train import train_fold
 
     settings = load_config(config, overrides or ())
     run_path, store_path = run_folder(config, run), store_folder(config, store)
-    folds = parse_folds(fold, settings.folds.n)
+    folds = parse_folds(fold, count_folds(settings, store_path))
     for number in folds:
         with screen.training(number, settings.training.epochs) as on_event:
             result = train_fold(settings, store_path, run_path, number, resume=resume, track=track, on_event=on_event)
         screen.fold_result(number, result)
-    checkpoints = " ".join(f"--checkpoint {fold_folder(run_path, number)}" for number in folds)
-    screen.next(
-        f"kaggle-unet submit {config} --data TEST.zip {checkpoints} -o submissions/{settings.competition.name}/x.csv"
-    )
+    checkpoints = [word for number in folds for word in ("--checkpoint", fold_folder(run_path, number))]
+    output = Path("submissions") / experiment_of(config).with_suffix(".csv")
+    screen.next(_command("submit", config, "--data", "TEST.zip", *checkpoints, "-o", output, *_repeat(overrides)))
 
 
 @app.command("predict")
@@ -250,6 +251,19 @@ def doctor(as_json: JsonOption = False) -> None:
         screen.facts(found)
 
 
+def _command(*words: object) -> str:
+    """Spell a command that can be pasted."""
+    return shlex.join(["kaggle-unet", *map(str, words)])
+
+
+def _given(option: str, value: object) -> list[object]:
+    return [] if value is None else [option, value]
+
+
+def _repeat(overrides: list[str] | None) -> list[str]:
+    return [word for override in overrides or () for word in ("--set", override)]
+
+
 class _Terminated(BaseException):
     """SIGTERM came."""
 
@@ -272,7 +286,8 @@ def main(arguments: list[str] | None = None) -> Never:
     except KitError as error:
         _fail(error, error.exit_code)
     except _Terminated:
-        screen.error("stopped by SIGTERM; what was finished is kept, and the same command with --resume goes on")
+        goes_on = "the same command with --resume" if "train" in (arguments or sys.argv) else "the same command"
+        screen.error(f"stopped by SIGTERM; what was finished is kept, and {goes_on} goes on")
         sys.exit(143)
     except MemoryError as error:
         _fail(error, 4)

@@ -245,6 +245,9 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
     seen: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            msg = f"key {key!r} is no word (line {key_node.start_mark.line + 1})"
+            raise ConfigError(msg)
         if key in seen:
             msg = f"key {key!r} is given twice (line {key_node.start_mark.line + 1})"
             raise ConfigError(msg)
@@ -272,7 +275,7 @@ def _parse_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except ConfigError as error:
-        msg = f"{where}: {error}; keep one of them"
+        msg = f"{where}: {error}; mend it"
         raise ConfigError(msg) from None
     except yaml.YAMLError as error:
         msg = f"{where}: not YAML: {' '.join(str(error).split())}"

@@ -32,6 +32,9 @@ from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import weight_map
 from kaggle_unet.types import Labels, Oddity, Sample
 
+# What a store's targets depend on, beside the data.
+STORE_SECTIONS = ("competition", "codec", "weights")
+
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -83,7 +86,7 @@ def make_targets(
         bad = [
             fault for fault in _watched(map_samples(work, todo, workers), "samples", len(todo), on_progress) if fault
         ]
-        if bad and not skip_bad:
+        if bad and (not skip_bad or len(bad) == len(source.ids)):
             msg = f"{data}: {len(bad)} of {len(source.ids)} samples are faulty; mend them, or pass --skip-bad"
             raise DataError(msg, bad)
         samples = [store.read(id_) for id_ in store.ids]
@@ -154,12 +157,7 @@ def resolved_weights(settings: WeightSettings, store: Store) -> WeightSettings:
 
 
 def _identity(config: Config, source: Source) -> dict[str, Any]:
-    return {
-        "competition": plain(config.competition),
-        "codec": plain(config.codec),
-        "weights": plain(config.weights),
-        "data": source.fingerprint(),
-    }
+    return {**{name: plain(config)[name] for name in STORE_SECTIONS}, "data": source.fingerprint()}
 
 
 def _prepare(store: Store, source: Source, codec_settings: CodecSettings, weights: WeightSettings, id_: str) -> str:

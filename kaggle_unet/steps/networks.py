@@ -132,7 +132,9 @@ def predict_samples(
         Mean probabilities, rounded to half precision.
     """
     config = ensemble.config
-    decided = decide("auto", "auto")
+    # fp16 is CUDA's; a network trained in it predicts elsewhere in whatever the device decides.
+    precision = "auto" if config.training.precision == "fp16" else config.training.precision
+    decided = decide(precision, config.training.channels_last)
     margin = max(int(getattr(model, "margin", 0)) for model in ensemble.models)
     samples: dict[str, Sample] = {}
 

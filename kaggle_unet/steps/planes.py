@@ -6,9 +6,11 @@ decoding in memory gives.
 
 import io
 import json
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -74,11 +76,22 @@ def read_planes(folder: Path, id_: str) -> Planes:
     """
     path = folder / f"{id_}.npz"
     try:
-        with np.load(path) as file:
+        with np.load(io.BytesIO(path.read_bytes())) as file:
             return np.asarray(file["planes"], np.float32)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         msg = f"{path}: planes of sample {id_!r} can't be read ({error}); run kaggle-unet predict --oof again"
         raise DataError(msg) from error
+
+
+def unfinish_planes(folder: Path) -> None:
+    """Say that a folder's planes are about to change, so that nobody reads half old and half new ones.
+
+    Parameters
+    ----------
+    folder : Path
+        As given to `finish_planes`, later.
+    """
+    (folder / ABOUT).unlink(missing_ok=True)
 
 
 def finish_planes(folder: Path, about: dict[str, Any], ids: Iterable[str]) -> None:

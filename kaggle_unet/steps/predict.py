@@ -8,7 +8,7 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import find_checkpoint
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
-from kaggle_unet.steps.planes import finish_planes, write_planes
+from kaggle_unet.steps.planes import finish_planes, unfinish_planes, write_planes
 from kaggle_unet.store import Store
 from kaggle_unet.types import Sample
 
@@ -78,6 +78,9 @@ def predict_out_of_fold(
     folders = []
     for path in checkpoints:
         file = find_checkpoint(path)
+        if file.parent / "planes" in folders:
+            msg = f"--oof: two checkpoints of {file.parent} would write the same planes; name one of them"
+            raise ConfigError(msg)
         if not file.parent.name.removeprefix("fold").isdigit():
             msg = f"{file}: --oof needs a checkpoint that lies in its run, RUN/fold<N>, not in {file.parent.name}"
             raise ConfigError(msg)
@@ -125,6 +128,7 @@ def _predict(
     on_progress: OnProgress,
 ) -> None:
     settings = ensemble.config.inference
+    unfinish_planes(folder)
     for done, (sample, planes) in enumerate(predict_samples(ensemble, sizes, load, settings), 1):
         write_planes(folder, sample.id, planes)
         on_progress("images", done, len(sizes))

@@ -32,8 +32,9 @@ def describe_environment() -> dict[str, Any]:
 
 def _without_place(argument: str) -> str:
     """Keep of a path outside the working folder only its name: where it lies on one machine helps nobody."""
-    path = Path(argument)
-    return path.name if path.is_absolute() or ".." in path.parts else argument
+    option, equals, value = argument.rpartition("=") if argument.startswith("--") else ("", "", argument)
+    path = Path(value)
+    return option + equals + (path.name if path.is_absolute() or ".." in path.parts else value)
 
 
 def _version_of(name: str) -> str | None:

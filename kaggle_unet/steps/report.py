@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kaggle_unet.errors import DataError
 from kaggle_unet.report.gallery import ReportRow, render_report
 from kaggle_unet.steps.folders import fold_folder
 from kaggle_unet.steps.run import describe_run, open_run
@@ -66,9 +67,16 @@ def _row(entry: OutOfFold, names: tuple[str, ...]) -> ReportRow:
 def _fold(run: Path, fold: int) -> dict[str, Any]:
     """Read what training wrote about a fold, for the table and the curves."""
     folder = fold_folder(run, fold)
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        history = [{name: float(text) if text else None for name, text in row.items()} for row in csv.DictReader(file)]
+    try:
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError) as error:
+        msg = (
+            f"{folder} has planes but its training did not end ({error}); run kaggle-unet train --fold {fold} --resume"
+        )
+        raise DataError(msg) from error
+    history = [{name: float(text) if text else None for name, text in row.items()} for row in rows]
     return {
         "fold": fold,
         "samples": result["samples"],

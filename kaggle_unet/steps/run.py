@@ -17,7 +17,7 @@ from typing import Any
 
 from kaggle_unet.config import Config, load_config, plain, to_yaml
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.steps.make_targets import divide
+from kaggle_unet.steps.make_targets import STORE_SECTIONS, divide
 from kaggle_unet.steps.record import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences
 from kaggle_unet.training.resume import SAFE_TO_CHANGE
@@ -26,7 +26,7 @@ FOLD_COLUMNS = ("id", "fold", "group", "stratum", "kind")
 
 
 def begin_run(run: Path, config: Config, store: Store) -> list[dict[str, Any]]:
-    """Write down what a run is made of, once.
+    """Write down what a run is made of; once a checkpoint is there, it holds.
 
     Parameters
     ----------
@@ -45,12 +45,13 @@ def begin_run(run: Path, config: Config, store: Store) -> list[dict[str, Any]]:
     Raises
     ------
     ConfigError
-        If the folder holds a run of another config or store.
+        If the store was made by another config, or the folder holds a run of another config or store.
     """
+    _refuse_other_store(config, store)
+    if (run / "run.json").exists() and any(run.glob("fold*/*.pt")):
+        _refuse_other_run(run, config, store)
+        return fold_rows(run)
     rows = folds_for(store, config)
-    if (run / "run.json").exists():
-        _refuse_other(run, config, store)
-        return rows
     about = {
         "store": str(store.folder),
         "store_hash": store.manifest["identity_sha256"],
@@ -60,6 +61,26 @@ def begin_run(run: Path, config: Config, store: Store) -> list[dict[str, Any]]:
     atomic_write(run / "folds.csv", _to_csv(rows))
     atomic_write(run / "run.json", json.dumps(about, indent=1))
     return rows
+
+
+def count_folds(config: Config, store_folder: Path) -> int:
+    """Tell how many folds there are: those of the folds file where there is one, else the config's.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    store_folder : Path
+        Its store.
+
+    Returns
+    -------
+    n : int
+        Folds 0…n − 1.
+    """
+    if not config.competition.folds:
+        return config.folds.n
+    return 1 + max(Store.open(store_folder).folds.values(), default=-1)
 
 
 def folds_for(store: Store, config: Config) -> list[dict[str, Any]]:
@@ -178,7 +199,19 @@ def describe_run(run: Path) -> dict[str, Any]:
     return about
 
 
-def _refuse_other(run: Path, config: Config, store: Store) -> None:
+def _refuse_other_store(config: Config, store: Store) -> None:
+    made = {name: store.manifest["identity"][name] for name in STORE_SECTIONS}
+    asked = {name: plain(config)[name] for name in STORE_SECTIONS}
+    changed = [key for key, _, _ in find_differences(made, asked)]
+    if changed:
+        msg = (
+            f"{store.folder} was made with another config ({', '.join(changed)} differ); run kaggle-unet make-targets "
+        )
+        msg += "with this one and another --store, or pass the --store that was"
+        raise ConfigError(msg)
+
+
+def _refuse_other_run(run: Path, config: Config, store: Store) -> None:
     about = describe_run(run)
     if about["store_hash"] != store.manifest["identity_sha256"]:
         msg = f"{run} was trained from {about['store']}, not {store.folder}; pass that --store or another --run"
@@ -199,5 +232,9 @@ def _to_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return [{**row, "fold": int(row["fold"]) if row["fold"] else None} for row in csv.DictReader(file)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [{**row, "fold": int(row["fold"]) if row["fold"] else None} for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError) as error:
+        msg = f"{path} can't be read ({error!r}); make its folder again"
+        raise DataError(msg) from error

@@ -1,5 +1,6 @@
 """What a person sees in the terminal: bars where there is a terminal, plain lines where there is none."""
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,7 +175,8 @@ class Screen:
         for warning in manifest["warnings"]:
             self._err.print(f"[yellow]warning[/] {escape(warning)}")
         if manifest["slug"]:
-            self.next(f'kaggle competitions submit {manifest["slug"]} -f {path} -m "kaggle-unet"')
+            words = ("kaggle", "competitions", "submit", manifest["slug"], "-f", str(path), "-m", "kaggle-unet")
+            self.next(shlex.join(words))
 
     def verdict(self, path: Path, warnings: Sequence[str]) -> None:
         """Print that a submission keeps the rules.

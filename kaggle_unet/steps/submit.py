@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from kaggle_unet.competitions.archive import split_place
 from kaggle_unet.competitions.check import check_submission
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.submission import write_submission
+from kaggle_unet.competitions.submission import order_ids, write_submission
 from kaggle_unet.config import Config, fingerprint, plain
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.postprocess.finish import labels_from_planes
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.record import describe_environment
@@ -40,7 +41,7 @@ def submit(
     config : Config
         The experiment: its decoding and post-processing are used.
     data : str
-        What `--data` takes.
+        What `--data` takes; where a sample submission of these images lies beside it, rows follow its order.
     checkpoints : sequence of Path
         Whose mean is taken.
     output : Path
@@ -57,9 +58,14 @@ def submit(
 
     Raises
     ------
+    ConfigError
+        If `output` cannot be a CSV, or the checkpoints don't fit the config.
     DataError
         If the result breaks a rule of the competition; it is kept as `*.rejected.csv`.
     """
+    if output.suffix != ".csv" or output.is_dir():
+        msg = f"-o {output}: wanted the path of a file that ends in .csv; its manifest will end in .json"
+        raise ConfigError(msg)
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)
     source = competition.read(data, config.competition, with_masks=False)
@@ -73,7 +79,7 @@ def submit(
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
             _write_tiff(labels_folder / f"{sample.id}.tif", found[sample.id])
-    labels = {id_: found[id_] for id_ in source.ids}
+    labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
     rejected = output.with_suffix(".rejected.csv")
     write_submission(rejected, competition, labels)
     errors, warnings = check_submission(rejected, competition, sizes, black=black)
@@ -87,11 +93,24 @@ def submit(
         "slug": SLUGS[competition.name],
         **_count(labels),
         "warnings": warnings,
-        "data": {"name": Path(data).name, "fingerprint": source.fingerprint()},
+        "data": {"name": _name_data(data), "fingerprint": source.fingerprint()},
         **_describe(config, ensemble),
     }
     atomic_write(output.with_suffix(".json"), json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     return manifest
+
+
+def _without_places(tree: Any) -> Any:
+    """Keep of absolute paths in a config, such as local encoder weights, only their names."""
+    if isinstance(tree, dict):
+        return {key: _without_places(value) for key, value in tree.items()}
+    return Path(tree).name if isinstance(tree, str) and Path(tree).is_absolute() else tree
+
+
+def _name_data(data: str) -> str:
+    """Name the data without saying where it lies on this machine."""
+    path, place = split_place(data)
+    return f"{path.name}:{place}" if place else path.name
 
 
 def _count(labels: Mapping[str, Labels]) -> dict[str, int]:
@@ -108,7 +127,7 @@ def _describe(config: Config, ensemble: Ensemble) -> dict[str, Any]:
             {"name": "/".join(source.path.parts[-3:]), "sha256": source.sha256, "validation_score": source.score}
             for source in ensemble.sources
         ],
-        "config": plain(config),
+        "config": _without_places(plain(config)),
         "config_hash": fingerprint(plain(config)),
         "environment": describe_environment(),
     }

@@ -60,7 +60,7 @@ def train_fold(
     fold : int
         Which one is left out.
     resume : bool
-        Go on after the last whole epoch.
+        Go on after the last whole epoch; a fold that has none begins.
     track : bool
         Write TensorBoard files.
     on_event : callable
@@ -74,13 +74,20 @@ def train_fold(
     Raises
     ------
     ConfigError
-        If a fold is empty, or a run is there already and `resume` is not given.
+        If a fold is empty, the store was made by another config, a run is there already and `resume` is not given, or
+        `resume` is given and there is no run.
     """
     store = Store.open(store_folder)
-    rows = begin_run(run, config, store)
-    division = _divide(rows, fold)
+    if resume and not (run / "run.json").exists():
+        msg = f"--resume: there is no run in {run}, so there is nothing to go on from; leave out --resume to begin"
+        raise ConfigError(msg)
+    division = _divide(begin_run(run, config, store), fold)
     folder = fold_folder(run, fold)
     with lock(folder):
+        if resume and not (folder / "last.pt").exists():
+            resume = False  # this fold has not finished an epoch; of a first one that was cut short, nothing is kept
+            for half in folder.glob("best.pt*"):
+                half.unlink()
         fitted = fit_fold(
             _gather(config, store, division),
             config.training,
@@ -101,7 +108,8 @@ def _divide(rows: Sequence[dict[str, Any]], fold: int) -> Division:
     inside = sorted(row["id"] for row in rows if row["fold"] == fold)
     outside = sorted(row["id"] for row in rows if row["fold"] not in {fold, None})
     if not inside or not outside:
-        msg = f"fold {fold} has {len(inside)} samples to validate on and {len(outside)} to train on; lower folds.n"
+        msg = f"fold {fold} has {len(inside)} samples to validate on and {len(outside)} to train on; lower folds.n, "
+        msg += "or change the folds file"
         raise ConfigError(msg)
     return Division(outside, inside)
 

@@ -15,6 +15,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from kaggle_unet.store.records import decode_sample, decode_targets, encode_samp
 from kaggle_unet.types import Planes, Sample, Weights
 
 _FORMAT = 1
+_KINDS = ("samples", "targets")
 _LONGEST_ID_BYTES = 200  # file systems allow 255, and the suffix and the temporary's name need some
 
 
@@ -65,16 +67,21 @@ class Store:
         Raises
         ------
         DataError
-            If the folder holds something else, or a store of another identity; the differing keys are listed.
+            If the folder holds something else, or a complete store of another identity; the differing keys are listed.
+            An incomplete one is begun anew.
         """
         folder = Path(folder)
         if (folder / "manifest.json").exists():
             store = cls(folder, _read_manifest(folder))
             differing = find_differences(store.manifest["identity"], _plain(identity))
-            if differing:
+            if differing and store.manifest["complete"]:
                 message = f"store {folder} was made for something else; pass another --store or delete it"
                 raise DataError(message, [f"{key}: was {old!r}, is {new!r}" for key, old, new in differing])
-            return store
+            if not differing:
+                return store
+            for kind in _KINDS:  # an interrupted store of other data or another config: nobody has used it yet
+                shutil.rmtree(folder / kind, ignore_errors=True)
+            (folder / "manifest.json").unlink()
         if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise DataError(f"{folder} is not empty and no store; pass another --store")
         manifest = {"format": _FORMAT, "complete": False, "identity": _plain(identity), "about": _plain(about)}

@@ -1,10 +1,15 @@
 """What a config says about training; free of torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from kaggle_unet.types import Settings
+
+
+def _spell_number(value: Any) -> Any:
+    """Take the number 32 for the word; YAML knows no difference that a person would see."""
+    return "32" if value == 32 and not isinstance(value, bool) else value
 
 
 class OptimizerSettings(Settings):
@@ -86,7 +91,7 @@ class TrainingSettings(Settings):
     schedule: ScheduleSettings = ScheduleSettings()
     early_stopping: Annotated[int, Field(ge=1)] | None = None
     validate_every: Annotated[int, Field(ge=1)] = 1
-    precision: Literal["auto", "32", "bf16", "fp16"] = "auto"
+    precision: Annotated[Literal["auto", "32", "bf16", "fp16"], BeforeValidator(_spell_number)] = "auto"
     channels_last: Literal["auto"] | bool = "auto"
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=0)] = 0
