@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -32,7 +33,7 @@ def test_make_targets_reports_previews_and_names_the_next_command(trained):
     assert "8 samples" in answer.out
     assert "ceiling: 1.0000" in answer.out or trained.name != "tgs"
     assert json.loads((trained.store / "report.json").read_text())["ceiling"] > 0.9
-    assert f"kaggle-unet train {trained.config} --fold 0" in answer.out
+    assert f"kaggle-unet train {shlex.quote(str(trained.config))} --fold 0" in answer.out
 
 
 def test_training_leaves_all_that_is_needed_to_repeat_and_to_look_at(trained):
@@ -121,7 +122,7 @@ def test_the_report_shows_every_validation_sample(trained):
 
 
 def test_a_submission_is_scored_against_a_folder_or_zip_with_masks(trained):
-    path = trained.home / "train.csv.out"
+    path = trained.home / "of training.csv"
     answer = call("submit", trained.config, "--data", trained.train, *trained.checkpoints, "-o", path)
     assert answer.code == 0, answer.err
     answer = call("score", path, "--truth", trained.train, "--competition", trained.name, "--json")

@@ -53,8 +53,12 @@ def test_half_a_sample_is_not_finished(store, half):
     assert not store.has("a")
 
 
+OTHER = {"competition": {"name": "tgs", "skip": ["a"]}, "codec": {"border": {"radius_px": 2}}, "weights": None}
+
+
 def test_another_identity_is_refused_with_every_difference(store, tmp_path):
-    other = {"competition": {"name": "tgs", "skip": ["a"]}, "codec": {"border": {"radius_px": 2}}, "weights": None}
+    store.finish([], {})
+    other = OTHER
     with pytest.raises(DataError, match="was made for something else; pass another --store or delete it") as caught:
         Store.create(tmp_path / "store", other, {})
     assert caught.value.problems == (
@@ -62,6 +66,14 @@ def test_another_identity_is_refused_with_every_difference(store, tmp_path):
         "competition.skip: was ['a', 'b'], is ['a']",
         "source: was 'abc', is None",
     )
+
+
+def test_an_incomplete_store_of_another_identity_is_begun_anew(store, tmp_path):
+    store.write(sample("a"), PLANES)
+    assert store.has("a")
+    begun = Store.create(tmp_path / "store", OTHER, {})
+    assert not begun.has("a")
+    assert begun.manifest["identity"] == OTHER
 
 
 def test_a_folder_with_other_things_is_refused(tmp_path):
