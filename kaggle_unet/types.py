@@ -8,7 +8,7 @@
 ``weights``  float32, (H, W); what the cross-entropy is multiplied with, 0 = does not count
 ``inputs``   float32, (C, H, W); what a network is given for one image
 ``logits``   float32, (B, C, H, W); what a network gives before its activation
-``overlap``  int64, (n_true + 1, n_pred + 1); pixels shared by each pair of instances
+``overlap``  a record of two labels: areas of the instances, and the pixels of every pair that shares any
 ``sample``   one image with all that is known about it; ``fold`` its part; ``run`` a training's folder
 ===========  ======================================================================================
 """
@@ -26,13 +26,48 @@ Mask = NDArray[np.bool_]
 Planes = NDArray[np.float32]
 Weights = NDArray[np.float32]
 Inputs = NDArray[np.float32]
-Overlap = NDArray[np.int64]
 
 
 class Settings(BaseModel):
     """Base of every settings record: frozen, no unknown keys, no infinite numbers, no silent casts from text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Overlap:
+    """How the instances of two labels of one image lie over each other; background is no instance.
+
+    Attributes
+    ----------
+    areas_true_px, areas_pred_px : int64 array, shape (n_true,) and (n_pred,)
+        Pixels of every instance.
+    true, pred : int64 array, shape (n_pairs,)
+        The pairs that share pixels, as indices of the areas, sorted by `true`, then `pred`.
+    shared_px : int64 array, shape (n_pairs,)
+        Pixels in both instances of a pair, at least 1.
+    """
+
+    areas_true_px: NDArray[np.int64]
+    areas_pred_px: NDArray[np.int64]
+    true: NDArray[np.int64]
+    pred: NDArray[np.int64]
+    shared_px: NDArray[np.int64]
+
+    @property
+    def n_true(self) -> int:
+        """Number of true instances."""
+        return self.areas_true_px.size
+
+    @property
+    def n_pred(self) -> int:
+        """Number of predicted instances."""
+        return self.areas_pred_px.size
+
+    @property
+    def union_px(self) -> NDArray[np.int64]:
+        """int64 array, shape (n_pairs,): pixels in either instance of a pair."""
+        return self.areas_true_px[self.true] + self.areas_pred_px[self.pred] - self.shared_px
 
 
 @dataclass(frozen=True)

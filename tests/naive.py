@@ -2,7 +2,7 @@
 
 import heapq
 from fractions import Fraction
-from itertools import count
+from itertools import count, groupby
 
 import numpy as np
 import scipy.ndimage
@@ -36,6 +36,32 @@ def decode_mask(rle, shape):
     return mask
 
 
+def find_pieces(ids):
+    """Follow every column by itself; sorted by id, then in column-major order."""
+    pieces = []
+    for x in range(ids.shape[1]):
+        y = 0
+        for label, pixels in groupby(ids[:, x].tolist()):
+            length = len(list(pixels))
+            pieces += [(label, x, y, length)] if label else []
+            y += length
+    return [[x, y, length, label] for label, x, y, length in sorted(pieces)]
+
+
+def read_codes(lines, n_px):
+    """Read each line's 0-based runs, or give None if one breaks a rule."""
+    codes = []
+    for line in lines:
+        numbers = [int(token) for token in line.split(" ") if token]
+        runs = [(start - 1, length) for start, length in zip(numbers[::2], numbers[1::2], strict=False)]
+        ends = [0, *(start + length for start, length in runs)]
+        is_sound = len(numbers) % 2 == 0 and ends[-1] <= n_px and all(length > 0 for _, length in runs)
+        if not is_sound or any(start < end for (start, _), end in zip(runs, ends, strict=False)):
+            return None
+        codes.append(runs)
+    return codes
+
+
 def paint_masks(masks, shape):
     """Ask at every pixel which of its masks is smallest; of equals, the first pixels in column-major order decide."""
     precedence = [(int(mask.sum()), (~mask).ravel(order="F").tolist(), index) for index, mask in enumerate(masks)]
@@ -54,29 +80,31 @@ def paint_masks(masks, shape):
 
 
 def count_overlap(true, pred):
-    """Count pixels pair by pair; ids must be consecutive."""
-    return np.array(
-        [
-            [np.count_nonzero((true == i) & (pred == j)) for j in range(int(pred.max()) + 1)]
-            for i in range(int(true.max()) + 1)
-        ]
+    """Count pixels pair by pair.
+
+    Returns
+    -------
+    areas_true, areas_pred : list of int
+        In ascending order of ids.
+    pairs : list of (int, int, int)
+        Index of the true instance, of the predicted one, and the pixels they share.
+    """
+    true_ids, pred_ids = (sorted(set(labels.ravel().tolist()) - {0}) for labels in (true, pred))
+    shared = [
+        (i, j, int(np.count_nonzero((true == true_id) & (pred == pred_id))))
+        for i, true_id in enumerate(true_ids)
+        for j, pred_id in enumerate(pred_ids)
+    ]
+    areas_true, areas_pred = (
+        [int(np.count_nonzero(labels == label)) for label in ids]
+        for labels, ids in ((true, true_ids), (pred, pred_ids))
     )
+    return areas_true, areas_pred, [pair for pair in shared if pair[2]]
 
 
 def window(labels, y, x, radius):
     """Cut the window round a pixel."""
     return labels[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
-
-
-def scan_window(labels, radius, *, with_background, nobody):
-    """Look at every pixel's window."""
-    highest, lowest = np.zeros_like(labels), np.full_like(labels, nobody)
-    for y, x in np.ndindex(*labels.shape):
-        near = window(labels, y, x, radius)
-        highest[y, x] = near.max()
-        if with_background or near.any():
-            lowest[y, x] = near.min() if with_background else near[near > 0].min()
-    return highest, lowest
 
 
 def border(labels, rule, radius_of):
@@ -168,3 +196,16 @@ def fill_holes(labels, max_px):
         if len(pixels) <= max_px and not at_edge and len(near) == 1:
             filled[holes == hole] = near.pop()
     return filled
+
+
+def deepest(labels, label):
+    """Measure every pixel of an instance against every foreign one; the first of the deepest is it."""
+    own, foreign = np.argwhere(labels == label), np.argwhere(labels != label)
+    squares = [min(((foreign - pixel) ** 2).sum(axis=1), default=0) for pixel in own]
+    return tuple(own[int(np.argmax(squares))].tolist())
+
+
+def pieces_and_holes(labels, label):
+    """Label an instance by itself, and what is not it with a frame round the image."""
+    own = np.pad(labels == label, 1)
+    return scipy.ndimage.label(own, np.ones((3, 3)))[1], scipy.ndimage.label(~own)[1] - 1

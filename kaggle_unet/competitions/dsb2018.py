@@ -91,7 +91,8 @@ class Dsb2018:
 def _find_masks(listing: Listing) -> MaskReader | None:
     """Take mask files (an empty folder stands for no nucleus), else the labels CSV if it knows any of the images."""
     if names := group_by_id(match_names(_MASK, listing.archive)):
-        empty = {key: () for key in listing.images if f"{key}/masks/" in listing.archive.folders}
+        folders = listing.archive.folders
+        empty = {key: () for key in listing.images if f"{key}/masks/" in folders}
         return FileMasks({**empty, **names}, merge_object_masks)
     return find_coded_masks(listing, _LABELS_CSV, ("ImageId", "EncodedPixels"), single_object=False)
 

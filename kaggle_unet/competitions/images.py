@@ -170,7 +170,7 @@ def _to_gray_or_rgb(image: Image) -> tuple[Image, tuple[Note, ...]]:
         is_opaque = bool((image[..., -1] == 255).all())
         notes.append(Note("opaque alpha channel" if is_opaque else "transparent pixels", 1, "alpha dropped"))
         image = _drop_alpha(image)
-    if (image == image[..., :1]).all():
+    if all((image[..., 0] == image[..., channel]).all() for channel in range(1, image.shape[2])):
         if image.shape[2] == 3:
             notes.append(Note("equal colour channels", 1, "stored gray"))
         image = image[..., 0]

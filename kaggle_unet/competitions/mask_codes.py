@@ -152,5 +152,7 @@ def collect_codes(table: Table, id_column: str, rle_column: str) -> dict[str, tu
     """
     codes: dict[str, list[str]] = {}
     for sample_id, rle in table.select(id_column, rle_column):
-        codes.setdefault(sample_id, []).extend([rle] if rle.strip() else [])
+        rles = codes.setdefault(sample_id, [])
+        if rle and not rle.isspace():
+            rles.append(rle)
     return {sample_id: tuple(rles) for sample_id, rles in codes.items()}

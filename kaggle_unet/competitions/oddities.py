@@ -3,10 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-from scipy import ndimage
-
+from kaggle_unet.masks.topology import count_pieces_and_holes
 from kaggle_unet.types import Image, Labels, Mask, Oddity
 
 
@@ -74,19 +71,13 @@ def describe_objects(labels: Labels) -> tuple[Note, ...]:
     Pieces are 8-connected. A hole is a 4-connected region of anything else that one instance encloses; what lies
     outside the image's edge is not enclosed.
     """
-    n_split = n_holed = 0
-    boxes = ndimage.find_objects(labels)
-    for i in range(len(boxes)):
-        if boxes[i] is not None:
-            inside = (labels[boxes[i]] == i + 1).astype(np.uint8)
-            n_split += cv2.connectedComponents(inside, connectivity=8)[0] > 2  # background and one piece
-            outside = np.pad(1 - inside, 1, constant_values=1)
-            n_holed += cv2.connectedComponents(outside, connectivity=4)[0] > 2
+    pieces, holes = count_pieces_and_holes(labels)
+    n = len(pieces) - 1
     return (
-        Note("images without instances", int(not boxes), "kept, all background"),
-        Note("instances in several pieces", int(n_split), "each kept as one instance"),
-        Note("instances with holes", int(n_holed), "kept, holes stay background"),
-        Note("more than 255 instances", len(boxes) if len(boxes) > 255 else 0, "numbered beyond 8 bits"),
+        Note("images without instances", int(n == 0), "kept, all background"),
+        Note("instances in several pieces", int((pieces > 1).sum()), "each kept as one instance"),
+        Note("instances with holes", int((holes > 0).sum()), "kept, holes stay background"),
+        Note("more than 255 instances", n if n > 255 else 0, "numbered beyond 8 bits"),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kaggle_unet.competitions.archive import open_archive
 from kaggle_unet.competitions.competition import Competition
+from kaggle_unet.competitions.mask_codes import collect_codes
 from kaggle_unet.competitions.tables import read_csv, read_table_beside
 from kaggle_unet.masks.rle import encode_labels, encode_mask
 from kaggle_unet.store import atomic_write
@@ -66,10 +67,8 @@ def read_submission(path: str | Path, competition: Competition) -> dict[str, lis
     DataError
         If it cannot be read or lacks a column. The codes themselves are not checked.
     """
-    codes: dict[str, list[str]] = {}
-    for sample_id, rle in read_csv(path).select(competition.id_column, competition.rle_column):
-        codes.setdefault(sample_id, []).extend([rle] if rle.strip() else [])
-    return codes
+    codes = collect_codes(read_csv(path), competition.id_column, competition.rle_column)
+    return {sample_id: list(rles) for sample_id, rles in codes.items()}
 
 
 def order_ids(ids: Collection[str], competition: Competition, data: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from kaggle_unet.competitions.competition import Competition, Source
 from kaggle_unet.competitions.settings import CompetitionSettings
 from kaggle_unet.competitions.tables import Table, read_csv, read_table
 from kaggle_unet.errors import DataError
-from kaggle_unet.masks.rle import decode_labels, find_faults
+from kaggle_unet.masks.rle import decode_labels, find_faulty
 from kaggle_unet.types import Labels
 
 _MOST_PROBLEMS = 50
@@ -152,11 +152,11 @@ def _complete(table: Table, competition: Competition) -> list[str]:
 def _refuse_faults(table: Table, objects: list[_Object]) -> None:
     shapes: dict[str, tuple[int, int]] = {}
     problems = []
-    for row in objects:
+    faulty = find_faulty([row.rle for row in objects], [row.shape[0] * row.shape[1] for row in objects])
+    for index, row in enumerate(objects):
         if shapes.setdefault(row.sample_id, row.shape) != row.shape:
             problems.append(f"line {row.line}, id {row.sample_id!r}: another size than in earlier rows")
-        faults = find_faults(row.rle, row.shape[0] * row.shape[1])
-        problems += [f"line {row.line}, id {row.sample_id!r}: {fault}" for fault in faults]
+        problems += [f"line {row.line}, id {row.sample_id!r}: {fault}" for fault in faulty.get(index, ())]
     if problems:
         raise DataError(f"{table.where}: {len(problems)} faults in its masks", problems[:_MOST_PROBLEMS])
     if not objects:

@@ -1,96 +1,198 @@
-"""Runs of equal ids in a flat array: the loops under run-length codes."""
+"""Runs of pixels counted down the columns, found in an image that lies in memory row by row.
+
+Notes
+-----
+Reading an image column by column touches a new line of the cache at every pixel. Here it is read once, in its own
+order: where a row differs from the one above, a *piece* of a run, one that stays in its column, ends or begins. Two
+counting sorts, by column and then by id, put the pieces into the order in which codes name them; pieces that meet at
+the foot and the head of two columns are joined. Beyond the one pass over the pixels all work goes with the runs.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.kernels._jit import jit
 
+# The columns of pieces.
+X, Y, LENGTH, ID = range(4)
+
 
 @jit
-def count_runs(ids: NDArray[np.int32]) -> int:
-    """Count the runs of equal non-zero ids.
+def find_pieces(
+    ids: NDArray[np.int32] | NDArray[np.uint8],
+    y: int,
+    n: int,
+    background: NDArray[np.int32] | NDArray[np.uint8],
+    since: NDArray[np.int32],
+    changed: NDArray[np.uint8],
+    words: NDArray[np.int64],
+    pieces: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Write down the pieces of runs, in the order of the rows in which they end.
 
     Parameters
     ----------
-    ids : int32 array, shape (n_px,)
-        Labels in the order in which runs are read.
+    ids : int32 or uint8 array, shape (H, W)
+        Labels, or a mask as 0 and 1.
+    y, n : int
+        What the call before gave; 1 and 0 for the first.
+    background : array of the same type, shape (W,)
+        Zeros, the row below the image.
+    since : int32 array, shape (W,)
+        The row since which each column has held the same id; zeros for the first call.
+    changed : uint8 array, shape (8 * n_words,), at least W
+        Workspace; zeros for the first call.
+    words : int64 array, shape (n_words,)
+        The same memory, eight pixels at a time.
+    pieces : int32 array, shape (capacity, 4)
+        Row `n` and on are filled with column, first row, length and id.
+
+    Returns
+    -------
+    y : int
+        The row to go on with when `pieces` has been enlarged, or H + 1 if all are found.
+    n : int
+        The number of pieces so far.
+
+    Notes
+    -----
+    Must hold: H is at least 1.
+    """
+    n_y, n_x = ids.shape
+    while y <= n_y and n + n_x <= pieces.shape[0]:
+        above = ids[y - 1]
+        row = ids[y] if y < n_y else background
+        for x in range(n_x):  # no branch: this loop is the one over all pixels
+            changed[x] = above[x] != row[x]
+        for word in range(words.shape[0]):
+            if words[word] == 0:
+                continue
+            for x in range(8 * word, 8 * word + 8):
+                if changed[x] != 0:
+                    pieces[n, X] = x
+                    pieces[n, Y] = since[x]
+                    pieces[n, LENGTH] = y - since[x]
+                    pieces[n, ID] = above[x]
+                    n += above[x] != 0  # what was background is written over: a branch here would be guessed wrong
+                    since[x] = y
+        y += 1
+    return y, n
+
+
+@jit
+def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]) -> None:
+    """Sort pieces by one of their columns; equals keep their order.
+
+    Parameters
+    ----------
+    pieces : int32 array, shape (n, 4)
+        As `find_pieces` gives them.
+    key : int
+        `X` or `ID`.
+    places : int64 array, shape (highest key + 2,)
+        Zeros on entry; used up.
+    ordered : int32 array, shape (n, 4)
+        Filled.
+
+    Notes
+    -----
+    Must hold: no key is negative.
+    """
+    for piece in range(pieces.shape[0]):
+        places[pieces[piece, key] + 1] += 1
+    for value in range(1, places.shape[0]):
+        places[value] += places[value - 1]
+    for piece in range(pieces.shape[0]):
+        place = places[pieces[piece, key]]
+        places[pieces[piece, key]] += 1
+        for column in range(4):
+            ordered[place, column] = pieces[piece, column]
+
+
+@jit
+def join_pieces(
+    pieces: NDArray[np.int32],
+    n_y: int,
+    runs: NDArray[np.int64],
+    ids: NDArray[np.int32],
+    firsts: NDArray[np.int64],
+) -> int:
+    """Join the pieces that go on in the next column.
+
+    Parameters
+    ----------
+    pieces : int32 array, shape (n, 4)
+        Sorted by id, then by column and row.
+    n_y : int
+        H.
+    runs : int64 array, shape (n, 2)
+        Filled with the 0-based start and the length of each run; rows beyond the last are left alone.
+    ids : int32 array, shape (n,)
+        Filled with the ids that are there, as far as needed.
+    firsts : int64 array, shape (n + 1,)
+        Filled with the index of each id's first run and, behind the last id, with the number of runs.
 
     Returns
     -------
     int
-        Number of runs.
+        Number of ids.
     """
-    n = 0
-    previous = np.int32(0)
-    for here in ids:
-        if here != 0 and here != previous:  # noqa: PLR1714 - numba has no `in` for mixed integer types
-            n += 1
-        previous = here
-    return n
-
-
-@jit
-def find_runs(
-    ids: NDArray[np.int32],
-    run_ids: NDArray[np.int32],
-    runs: NDArray[np.int64],
-) -> None:
-    """Write down id, start and length of every run of equal non-zero ids.
-
-    Parameters
-    ----------
-    ids : int32 array, shape (n_px,)
-        Labels in the order in which runs are read.
-    run_ids : int32 array, shape (n_runs,)
-        Filled with the id of each run, in order of the runs' starts.
-    runs : int64 array, shape (n_runs, 2)
-        Filled with the 0-based start and the length of each run.
-
-    Notes
-    -----
-    Must hold: ``n_runs == count_runs(ids)``.
-    """
-    run = -1
-    previous = np.int32(0)
-    for px in range(ids.shape[0]):
-        here = ids[px]
-        if here != 0:
-            if here != previous:
-                run += 1
-                run_ids[run] = here
-                runs[run, 0] = px
-                runs[run, 1] = 0
-            runs[run, 1] += 1
-        previous = here
+    run, n_ids, end = -1, 0, np.int64(-1)
+    for piece in range(pieces.shape[0]):
+        start = np.int64(pieces[piece, X]) * n_y + pieces[piece, Y]
+        is_new = piece == 0 or pieces[piece, ID] != pieces[piece - 1, ID]
+        if is_new:
+            ids[n_ids] = pieces[piece, ID]
+            firsts[n_ids] = run + 1
+            n_ids += 1
+        if is_new or start != end:
+            run += 1
+            runs[run, 0] = start
+            runs[run, 1] = 0
+        runs[run, 1] += pieces[piece, LENGTH]
+        end = start + pieces[piece, LENGTH]
+    firsts[n_ids] = run + 1
+    return n_ids
 
 
 @jit
 def paint_runs(
-    runs: NDArray[np.int64],
-    label: int,
-    ids: NDArray[np.int32],
-    contested: NDArray[np.bool_],
-) -> None:
-    """Paint one instance over whatever is there and mark the pixels that were taken.
+    runs: NDArray[np.int64], firsts: NDArray[np.int64], order: NDArray[np.int64], labels: NDArray[np.int32]
+) -> int:
+    """Paint instances one after another, each where nothing is yet, and mark what they contest.
 
     Parameters
     ----------
     runs : int64 array, shape (n_runs, 2)
-        The instance's 0-based starts and lengths.
-    label : int
-        The id to paint.
-    ids : int32 array, shape (n_px,)
-        Painted over in place.
-    contested : bool array, shape (n_px,)
-        Set to True where `ids` already held an instance.
+        0-based starts and lengths, instance by instance.
+    firsts : int64 array, shape (n + 1,)
+        Index of each instance's first run, and the number of runs.
+    order : int64 array, shape (n,)
+        Instances, 0-based, in the order of painting.
+    labels : int32 array, shape (H, W)
+        Zeros on entry; filled with ids 1…n, in the order of `runs`, below zero where another instance claims the pixel.
+
+    Returns
+    -------
+    int
+        Number of contested pixels.
 
     Notes
     -----
-    Must hold: every run lies inside the array, no two runs of one call share a pixel.
+    Must hold: every run lies inside the image, no two runs of one instance share a pixel.
     """
-    for run in range(runs.shape[0]):
-        start = runs[run, 0]
-        for px in range(start, start + runs[run, 1]):
-            if ids[px] != 0:
-                contested[px] = True
-            ids[px] = label
+    n_y = labels.shape[0]
+    n_contested = 0
+    for instance in order:
+        for run in range(firsts[instance], firsts[instance + 1]):
+            x, y = divmod(runs[run, 0], n_y)
+            for _ in range(runs[run, 1]):
+                if y == n_y:
+                    x, y = x + 1, 0
+                if labels[y, x] == 0:
+                    labels[y, x] = instance + 1
+                elif labels[y, x] > 0:
+                    labels[y, x] = -labels[y, x]
+                    n_contested += 1
+                y += 1
+    return n_contested

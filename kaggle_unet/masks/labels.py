@@ -1,14 +1,16 @@
 """Labels: an image of instance ids, made from masks or renumbered."""
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.kernels.appearance import renumber_by_appearance
+from kaggle_unet.kernels.areas import count_areas, replace_ids
+from kaggle_unet.kernels.components import paint_runs
+from kaggle_unet.masks.components import Connectivity, find_components_of_mask, whole_rows
 from kaggle_unet.masks.runs import merge_runs, runs_of_mask
 from kaggle_unet.types import Labels, Mask
 
@@ -31,15 +33,7 @@ def check_labels(labels: NDArray[Any]) -> Labels:
     DataError
         If it is not two-dimensional, not of integers, or an id is negative or above 2³¹ − 1.
     """
-    if labels.ndim != 2:
-        raise DataError(f"labels have shape {labels.shape}, but (H, W) is wanted")
-    if labels.dtype.kind not in "iub":
-        raise DataError(f"labels are {labels.dtype}, but whole numbers are wanted: convert them with .astype(int)")
-    if labels.dtype.kind != "b" and labels.size:
-        lowest, highest = int(labels.min()), int(labels.max())
-        if lowest < 0 or highest > np.iinfo(np.int32).max:
-            raise DataError(f"labels run from {lowest} to {highest}, but 0 (background) to 2³¹ − 1 are wanted")
-    return np.ascontiguousarray(labels, dtype=np.int32)
+    return _check(labels)[0]
 
 
 def relabel(labels: NDArray[Any]) -> Labels:
@@ -66,14 +60,15 @@ def relabel(labels: NDArray[Any]) -> Labels:
     >>> relabel(np.array([[0, 7, 3]]))
     array([[0, 2, 1]], dtype=int32)
     """
-    labels = check_labels(labels)
-    if int(labels.max(initial=0)) > labels.size:  # a table of all ids would be larger than the image
-        ids = np.unique(labels[labels > 0])
-        return np.where(labels > 0, np.searchsorted(ids, labels) + 1, 0).astype(np.int32)
-    is_present = np.bincount(labels.ravel(), minlength=1) > 0
+    checked, highest = _check(labels)
+    if highest > checked.size:  # a table of all ids would be larger than the image
+        ids = np.unique(checked[checked > 0])
+        return np.where(checked > 0, np.searchsorted(ids, checked) + 1, 0).astype(np.int32)
+    is_present = _count(checked, highest) > 0
     is_present[0] = False
-    new_ids = np.cumsum(is_present, dtype=np.int32)
-    return np.asarray(np.where(labels > 0, new_ids[labels], 0), dtype=np.int32)
+    relabelled = np.empty_like(checked)
+    replace_ids(checked.ravel(), np.cumsum(is_present, dtype=np.int32), relabelled.ravel())
+    return relabelled
 
 
 def relabel_by_appearance(labels: Labels) -> Labels:
@@ -96,7 +91,8 @@ def relabel_by_appearance(labels: Labels) -> Labels:
     array([[0, 1, 2]], dtype=int32)
     """
     ordered: Labels = np.array(labels, dtype=np.int32, order="C")
-    renumber_by_appearance(ordered, np.zeros(int(ordered.max(initial=0)) + 1, dtype=np.int32))
+    new_ids = np.zeros(int(ordered.max(initial=0)) + 1, dtype=np.int32)
+    renumber_by_appearance(whole_rows(ordered.shape), ordered, new_ids, 0)
     return ordered
 
 
@@ -119,10 +115,10 @@ def areas_px(labels: Labels) -> NDArray[np.int64]:
     >>> areas_px(np.array([[0, 2, 2]], dtype=np.int32))
     array([1, 0, 2])
     """
-    return np.bincount(labels.ravel(), minlength=1).astype(np.int64, copy=False)
+    return _count(*_check(labels))
 
 
-def components(mask: Mask, *, connectivity: Literal[4, 8] = 8) -> Labels:
+def components(mask: Mask, *, connectivity: Connectivity = 8) -> Labels:
     """Label the connected components of a mask.
 
     Parameters
@@ -144,9 +140,10 @@ def components(mask: Mask, *, connectivity: Literal[4, 8] = 8) -> Labels:
     >>> int(components(corner).max()), int(components(corner, connectivity=4).max())
     (1, 2)
     """
-    _, found = cv2.connectedComponents(np.ascontiguousarray(mask, dtype=np.uint8), connectivity=connectivity)
-    # OpenCV numbers by the algorithm that it picks; submissions should not change with its version.
-    return relabel_by_appearance(np.asarray(found, dtype=np.int32))
+    found = find_components_of_mask(mask, connectivity=connectivity)
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    paint_runs(found.runs, found.ids, labels)
+    return labels
 
 
 def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, int, int]:
@@ -193,3 +190,33 @@ def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, 
     painted, n_contested = merge_runs(instances, shape)
     labels = relabel(painted)
     return labels, n_contested, len(instances) - int(labels.max(initial=0))
+
+
+def _check(labels: NDArray[Any]) -> tuple[Labels, int]:
+    """Make sure that an array can be read as labels, and find the highest id."""
+    if labels.ndim != 2:
+        raise DataError(f"labels have shape {labels.shape}, but (H, W) is wanted")
+    if labels.dtype.kind not in "iub":
+        raise DataError(f"labels are {labels.dtype}, but whole numbers are wanted: convert them with .astype(int)")
+    if labels.dtype.kind == "b":
+        return np.ascontiguousarray(labels, dtype=np.int32), 1
+    lowest, highest = _range(labels)
+    if lowest < 0 or highest > np.iinfo(np.int32).max:
+        raise DataError(
+            f"labels run from {int(labels.min())} to {int(labels.max())}, but 0 (background) to 2³¹ − 1 are wanted"
+        )
+    return np.ascontiguousarray(labels, dtype=np.int32), highest
+
+
+def _range(labels: NDArray[Any]) -> tuple[int, int]:
+    """Find the lowest and the highest id, one of them at least if they are out of range; 0 and 0 without pixels."""
+    if labels.dtype == np.int32:  # one pass: read without their sign, negative ids are above all others
+        return 0, int(labels.view(np.uint32).max(initial=0))
+    return int(labels.min(initial=0)), int(labels.max(initial=0))
+
+
+def _count(labels: Labels, highest: int) -> NDArray[np.int64]:
+    """Count the pixels of ids 0 to the highest."""
+    areas = np.zeros(highest + 1, dtype=np.int64)
+    count_areas(labels.ravel(), areas)
+    return areas

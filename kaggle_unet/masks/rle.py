@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from kaggle_unet.errors import DataError
+from kaggle_unet.kernels.codes import MOST_DIGITS, UNREADABLE, read_codes, write_codes
 from kaggle_unet.masks.labels import relabel
-from kaggle_unet.masks.runs import Runs, merge_runs, runs_of_mask, split_runs
+from kaggle_unet.masks.runs import Firsts, Runs, chain_runs, find_runs, paint, runs_of_mask
 from kaggle_unet.types import Labels, Mask
 
-# Eighteen digits always fit 64 bits, also as the sum of a start and a length.
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_INTEGER = re.compile(rf"[+-]?[0-9]{{1,{MOST_DIGITS}}}", re.ASCII)
 
 
 def encode_mask(mask: Mask) -> str:
@@ -39,7 +39,8 @@ def encode_mask(mask: Mask) -> str:
     >>> encode_mask(np.array([[0, 1], [0, 1], [1, 0]], dtype=bool))
     '3 3'
     """
-    return _write(runs_of_mask(mask))
+    runs = runs_of_mask(mask)
+    return _write(runs, np.array([0, len(runs)]), mask.size)[0] if runs.size else ""
 
 
 def decode_mask(rle: str, shape: tuple[int, int]) -> Mask:
@@ -69,7 +70,7 @@ def decode_mask(rle: str, shape: tuple[int, int]) -> Mask:
            [0, 1],
            [1, 0]])
     """
-    labels, _ = merge_runs([_read(rle, shape)], shape)
+    labels, _ = paint(*_read([rle], shape), shape)
     return labels > 0
 
 
@@ -92,7 +93,8 @@ def encode_labels(labels: Labels) -> list[str]:
     >>> encode_labels(np.array([[1, 1, 5]], dtype=np.int32))
     ['1 2', '3 1']
     """
-    return [_write(runs) for runs in split_runs(labels)[1]]
+    runs, firsts, _ = find_runs(labels)
+    return _write(runs, firsts, labels.size)
 
 
 def decode_labels(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Labels, int]:
@@ -126,8 +128,43 @@ def decode_labels(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Labels, 
     >>> decode_labels(["1 3", "3 1"], (1, 4))
     (array([[1, 1, 2, 0]], dtype=int32), 1)
     """
-    painted, n_contested = merge_runs([_read(rle, shape) for rle in rles], shape)
-    return relabel(painted), n_contested
+    runs, firsts = _read(rles, shape)
+    labels, n_contested = paint(runs, firsts, shape)
+    has_gaps = n_contested > 0 or (firsts[1:] == firsts[:-1]).any()
+    return relabel(labels) if has_gaps else labels, n_contested
+
+
+def find_faulty(rles: Sequence[str], sizes_px: Sequence[int]) -> dict[int, list[str]]:
+    """Find the codes that break a rule among many, most of which are sound.
+
+    Parameters
+    ----------
+    rles : sequence of str
+        Codes of any images.
+    sizes_px : sequence of int
+        Pixels of each one's image.
+
+    Returns
+    -------
+    dict of int to list of str
+        What `find_faults` says, by the indices of the codes that have faults.
+
+    Examples
+    --------
+    >>> find_faulty(["1 2", "2 9", ""], [9, 9, 9])
+    {1: ["run '2 9' ends past the last pixel, 9"]}
+    """
+    by_size: dict[int, list[int]] = {}
+    for index, n_px in enumerate(sizes_px):
+        by_size.setdefault(n_px, []).append(index)
+    suspects = [
+        index
+        for n_px, group in by_size.items()
+        if _read_plain([rles[index] for index in group], n_px) is None
+        for index in group
+    ]
+    faults = {index: find_faults(rles[index], sizes_px[index]) for index in sorted(suspects)}
+    return {index: sentences for index, sentences in faults.items() if sentences}
 
 
 def find_faults(rle: str, n_px: int) -> list[str]:
@@ -173,8 +210,25 @@ def _find_run_faults(pairs: Runs, n_px: int) -> list[str]:
     return [f"run '{' '.join(map(str, pairs[broken][0]))}' {what}" for broken, what in rules if broken.any()]
 
 
-def _read(rle: str, shape: tuple[int, int]) -> Runs:
-    """Read a code's runs, 0-based, or raise."""
+def _read(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Runs, Firsts]:
+    """Read the runs of all codes, 0-based, or raise."""
+    found = _read_plain(rles, shape[0] * shape[1])
+    return chain_runs([_read_odd(rle, shape) for rle in rles]) if found is None else found
+
+
+def _read_plain(rles: Sequence[str], n_px: int) -> tuple[Runs, Firsts] | None:
+    """Read codes of nothing but digits and spaces, if none of them breaks a rule."""
+    try:
+        text = np.frombuffer("\n".join([*rles, ""]).encode("ascii"), dtype=np.uint8)
+    except UnicodeEncodeError:
+        return None
+    runs, firsts = np.empty((len(text) // 4, 2), dtype=np.int64), np.empty(len(rles) + 1, dtype=np.int64)
+    n_runs = read_codes(text, n_px, runs, firsts)
+    return None if n_runs == UNREADABLE else (runs[:n_runs], firsts)
+
+
+def _read_odd(rle: str, shape: tuple[int, int]) -> Runs:
+    """Read one code that may have signs or any white space, or raise."""
     n_y, n_x = shape
     faults = find_faults(rle, n_y * n_x)
     if faults:
@@ -185,9 +239,11 @@ def _read(rle: str, shape: tuple[int, int]) -> Runs:
     return runs
 
 
-def _write(runs: Runs) -> str:
-    """Write 0-based runs as a 1-based code."""
-    return " ".join(map(str, (runs + np.array([1, 0])).ravel().tolist()))
+def _write(runs: Runs, firsts: Firsts, n_px: int) -> list[str]:
+    """Write 0-based runs as 1-based codes."""
+    text = np.empty(len(runs) * 2 * (len(str(n_px)) + 1), dtype=np.uint8)
+    first = write_codes(runs, firsts, text)
+    return str(text[first:].data, "ascii").splitlines()
 
 
 def _shorten(text: str, length: int = 40) -> str:

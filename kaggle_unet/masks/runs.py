@@ -1,7 +1,8 @@
 """Runs: where an instance starts and how long it goes on, counted down the columns.
 
 ``runs`` are int64, (n_runs, 2): 0-based start and length, in order of the starts. They are what run-length codes write
-down and what overlapping masks are painted from.
+down and what overlapping masks are painted from. The runs of several instances lie one behind the other; ``firsts``,
+int64, (n + 1,), are the indices of each instance's first run and, at the end, the number of runs.
 """
 
 from collections.abc import Sequence
@@ -9,10 +10,46 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.kernels.runs import count_runs, find_runs, paint_runs
+from kaggle_unet.kernels.runs import ID, X, find_pieces, join_pieces, paint_runs, sort_pieces
 from kaggle_unet.types import Labels, Mask
 
 Runs = NDArray[np.int64]
+Firsts = NDArray[np.int64]
+
+
+def find_runs(labels: Labels) -> tuple[Runs, Firsts, NDArray[np.int32]]:
+    """Find the runs of all instances.
+
+    Parameters
+    ----------
+    labels : int32 array, shape (H, W)
+        Instances, 0 is background.
+
+    Returns
+    -------
+    runs : int64 array, shape (n_runs, 2)
+        0-based start and length, by ascending id.
+    firsts : int64 array, shape (n + 1,)
+        Index of each instance's first run, and the number of runs.
+    ids : int32 array, shape (n,)
+        The ids present, ascending.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> find_runs(np.array([[5, 2], [5, 5]], dtype=np.int32))
+    (array([[2, 1], [0, 2], [3, 1]]), array([0, 1, 3]), array([2, 5], dtype=int32))
+    """
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    pieces = _sort(_find_pieces(labels), X, labels.shape[1])
+    if not pieces.size:
+        return np.empty((0, 2), np.int64), np.zeros(1, np.int64), np.empty(0, np.int32)
+    highest = int(pieces[:, ID].view(np.uint32).max())  # read without their sign, negative ids are above all others
+    if highest <= labels.size:
+        return _join(_sort(pieces, ID, highest + 1), labels.shape[0])
+    ids, pieces[:, ID] = np.unique(pieces[:, ID], return_inverse=True)  # a table of all ids would be too large
+    runs, firsts, _ = _join(_sort(pieces, ID, ids.size), labels.shape[0])
+    return runs, firsts, ids
 
 
 def split_runs(labels: Labels) -> tuple[NDArray[np.int32], list[Runs]]:
@@ -30,14 +67,8 @@ def split_runs(labels: Labels) -> tuple[NDArray[np.int32], list[Runs]]:
     runs : list of int64 array, shape (n_runs, 2)
         The runs of each id.
     """
-    flat = np.asarray(labels, dtype=np.int32).ravel(order="F")
-    n_runs = count_runs(flat)
-    run_ids = np.empty(n_runs, dtype=np.int32)
-    runs = np.empty((n_runs, 2), dtype=np.int64)
-    find_runs(flat, run_ids, runs)
-    order = np.argsort(run_ids, kind="stable")
-    ids, firsts = np.unique(run_ids[order], return_index=True)
-    return ids, np.split(runs[order], firsts[1:]) if len(ids) else []
+    runs, firsts, ids = find_runs(labels)
+    return ids, np.split(runs, firsts[1:-1]) if ids.size else []
 
 
 def merge_runs(instances: Sequence[Runs], shape: tuple[int, int]) -> tuple[Labels, int]:
@@ -62,12 +93,57 @@ def merge_runs(instances: Sequence[Runs], shape: tuple[int, int]) -> tuple[Label
     Of two equally large instances the one wins that has the first pixel, in column-major order, that is not in both;
     only for equal instances does the input's order decide.
     """
-    n_y, n_x = shape
-    flat = np.zeros(n_y * n_x, dtype=np.int32)
-    contested = np.zeros(flat.shape, dtype=np.bool_)
-    for index in sorted(range(len(instances)), key=lambda i: (*_precedence(instances[i]), i), reverse=True):
-        paint_runs(instances[index], index + 1, flat, contested)
-    return np.ascontiguousarray(flat.reshape(n_x, n_y).T), int(contested.sum())
+    return paint(*chain_runs(instances), shape)
+
+
+def chain_runs(instances: Sequence[Runs]) -> tuple[Runs, Firsts]:
+    """Put the runs of several instances one behind the other.
+
+    Parameters
+    ----------
+    instances : sequence of int64 array, shape (n_runs, 2)
+        The runs of each instance.
+
+    Returns
+    -------
+    runs : int64 array, shape (n_runs, 2)
+        All of them.
+    firsts : int64 array, shape (n + 1,)
+        Index of each instance's first run, and the number of runs.
+    """
+    firsts = np.zeros(len(instances) + 1, dtype=np.int64)
+    np.cumsum([len(runs) for runs in instances], dtype=np.int64, out=firsts[1:])
+    return np.concatenate([np.empty((0, 2), np.int64), *instances]), firsts
+
+
+def paint(runs: Runs, firsts: Firsts, shape: tuple[int, int]) -> tuple[Labels, int]:
+    """Paint the runs of all instances into one image; `merge_runs` says who wins where they overlap.
+
+    Parameters
+    ----------
+    runs : int64 array, shape (n_runs, 2)
+        Sorted and without overlap within each instance, inside the image.
+    firsts : int64 array, shape (n + 1,)
+        Index of each instance's first run, and the number of runs.
+    shape : tuple of int
+        (H, W).
+
+    Returns
+    -------
+    labels : int32 array, shape (H, W)
+        Ids 1…n in the order of the instances; an instance that is left without a pixel has none.
+    n_contested : int
+        Pixels claimed by more than one instance.
+    """
+    labels = np.full(shape, 0, dtype=np.int32)  # written here, as fresh memory read first would be mapped in twice
+    n_contested = paint_runs(runs, firsts, np.arange(len(firsts) - 1), labels)
+    if n_contested:  # only now does it matter who comes first
+        labels[:] = 0
+        instances = np.split(runs, firsts[1:-1])
+        order = sorted(range(len(instances)), key=lambda i: (*_precedence(instances[i]), i))
+        paint_runs(runs, firsts, np.array(order), labels)
+        np.abs(labels, out=labels)
+    return labels, n_contested
 
 
 def _precedence(runs: Runs) -> tuple[int, bytes]:
@@ -89,10 +165,37 @@ def runs_of_mask(mask: Mask) -> Runs:
     int64 array, shape (n_runs, 2)
         Its runs; no rows for an empty mask.
     """
-    columns = np.flatnonzero(mask.any(axis=0))
-    if not columns.size:
-        return np.empty((0, 2), dtype=np.int64)
-    # Most masks are one small object: the columns without it need not be read.
-    _, (runs,) = split_runs((mask[:, columns[0] : columns[-1] + 1] > 0).astype(np.int32))
-    runs[:, 0] += columns[0] * mask.shape[0]
-    return runs
+    is_in = np.ascontiguousarray(mask if mask.dtype == np.bool_ else mask > 0)
+    return _join(_sort(_find_pieces(is_in.view(np.uint8)), X, mask.shape[1]), mask.shape[0])[0]
+
+
+def _find_pieces(ids: NDArray[np.int32] | NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Find the pieces of runs, cut at the feet of the columns, in an array that is made larger when it is full."""
+    n_y, n_x = ids.shape
+    words = np.zeros(-(-n_x // 8), dtype=np.int64)
+    rows = np.zeros(n_x, dtype=ids.dtype), np.zeros(n_x, dtype=np.int32), words.view(np.uint8), words
+    pieces = np.empty((2 * n_x + ids.size // 32, 4), dtype=np.int32)
+    y, n = 1, 0
+    while ids.size:
+        y, n = find_pieces(ids, y, n, *rows, pieces)
+        if y > n_y:
+            break
+        pieces = np.concatenate([pieces, np.empty_like(pieces)])
+    return pieces[:n]
+
+
+def _sort(pieces: NDArray[np.int32], key: int, n_values: int) -> NDArray[np.int32]:
+    """Sort pieces by one of their columns, whose values lie below `n_values`; equals keep their order."""
+    ordered = np.empty_like(pieces)
+    sort_pieces(pieces, key, np.zeros(n_values + 1, dtype=np.int64), ordered)
+    return ordered
+
+
+def _join(pieces: NDArray[np.int32], n_y: int) -> tuple[Runs, Firsts, NDArray[np.int32]]:
+    """Join sorted pieces to runs."""
+    n = len(pieces)
+    runs, firsts = np.empty((n, 2), dtype=np.int64), np.empty(n + 1, dtype=np.int64)
+    ids = np.empty(n, dtype=np.int32)
+    n_ids = join_pieces(pieces, n_y, runs, ids, firsts)
+    firsts = firsts[: n_ids + 1]
+    return runs[: firsts[-1]], firsts, ids[:n_ids]

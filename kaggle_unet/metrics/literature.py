@@ -2,7 +2,8 @@
 
 They differ from the competitions' score in three points: a pair matches when its IoU is *at least* the threshold,
 counts are pooled over the images (a single-nucleus image counts less than a crowded one), and an image on which
-nothing is matched scores 0 even when nothing was there.
+nothing is matched scores 0 even when nothing was there. All corners, and how other libraries differ, are in the tables
+of docs/scores.md.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.metrics.overlap import count_overlap, split_overlap
+from kaggle_unet.metrics.overlap import count_overlap, iou_twentieths
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS
 from kaggle_unet.types import Labels, Overlap
 
@@ -59,7 +60,7 @@ def summarize(
 
     Parameters
     ----------
-    pairs_or_overlaps : iterable of (labels, labels) or of int64 array, shape (n_true + 1, n_pred + 1)
+    pairs_or_overlaps : iterable of (labels, labels) or of Overlap
         Truth and prediction of each image, or their overlap as `kaggle_unet.metrics.overlap.count_overlap` gives it.
     strict : bool, default: False
         Whether a pair must be above the threshold, as in the competitions, instead of reaching it.
@@ -109,17 +110,15 @@ def _overlaps(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap]) -> I
 
 def _match(overlap: Overlap, *, strict: bool) -> NDArray[np.float64]:
     """Count one image's tp, fp, fn and sum its matched IoUs: shape (n_thresholds, 4)."""
-    intersection, union = split_overlap(overlap)
-    n_true, n_pred = intersection.shape
-    rows, columns = np.nonzero(intersection)
-    shared, united = intersection[rows, columns], union[rows, columns]
+    twentieths = iou_twentieths(overlap, strict=strict)
+    hits = np.flatnonzero(twentieths >= THRESHOLDS_TWENTIETHS.start)
+    # Where an instance has two partners, both have an IoU of exactly 1/2 and no other: the first is as good.
+    hits = hits[_is_first(overlap.true[hits]) & _is_first(overlap.pred[hits])]
+    twentieths, ious = twentieths[hits], overlap.shared_px[hits] / overlap.union_px[hits]
     counts = np.zeros((len(THRESHOLDS_TWENTIETHS), 4))
     for i, k in enumerate(THRESHOLDS_TWENTIETHS):
-        hit = 20 * shared > k * united if strict else 20 * shared >= k * united
-        # Where an instance has two partners, both have an IoU of exactly 1/2 and no other: the first is as good.
-        hit[hit] &= _is_first(rows[hit]) & _is_first(columns[hit])
-        tp = int(hit.sum())
-        counts[i] = tp, n_pred - tp, n_true - tp, float((shared[hit] / united[hit]).sum())
+        matched = ious[twentieths >= k]
+        counts[i] = matched.size, overlap.n_pred - matched.size, overlap.n_true - matched.size, matched.sum()
     return counts
 
 

@@ -1,14 +1,26 @@
 """Which instances share how many pixels: everything the scores are made from."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
+from kaggle_unet.kernels.overlap import ID_WITHOUT_PLACE, PAIR_WITHOUT_PLACE
 from kaggle_unet.kernels.overlap import count_overlap as _count_overlap
-from kaggle_unet.masks.labels import relabel
+from kaggle_unet.masks.labels import check_labels, relabel
 from kaggle_unet.types import Overlap
+
+# Places for ids and for pairs at the first try: few images need a second one, and clearing the tables takes little time
+# beside the pass over the pixels.
+_PLACES, _PX_PER_PLACE = 2048, 64
+
+# Pixels whose changes are marked at a time, and that are converted at a time where they have to be: small beside the
+# first and the second cache.
+_BLOCK_PX, _PART_PX = 4096, 65536
+
+# An id that is out of the kernel's range, as all larger ones are.
+_NO_ID = np.uint64(2**32 - 1)
 
 
 def count_overlap(true: NDArray[Any], pred: NDArray[Any]) -> Overlap:
@@ -21,43 +33,175 @@ def count_overlap(true: NDArray[Any], pred: NDArray[Any]) -> Overlap:
 
     Returns
     -------
-    int64 array, shape (n_true + 1, n_pred + 1)
-        Entry (i, j) counts the pixels of the i-th true and the j-th predicted instance, in ascending order of ids; row
-        and column 0 are background, also where an image has no background pixel.
+    Overlap
+        Instances in ascending order of their ids, pairs that share pixels in the order of their instances.
 
     Raises
     ------
     DataError
         If the shapes differ or an array is not labels.
 
+    Notes
+    -----
+    One pass over the images, in O(pixels) time and memory for any number of instances; of pairs alone, O(n log n) to
+    sort them. The pass starts anew, with more room, where it meets ids or numbers of pairs above 2,048 and above a 64th
+    of the pixels. int32 arrays of one memory order are not copied, others part by part.
+
     Examples
     --------
     >>> import numpy as np
-    >>> count_overlap(np.array([[7, 7, 0]]), np.array([[0, 1, 1]]))
-    array([[0, 1],
-           [1, 1]])
+    >>> overlap = count_overlap(np.array([[7, 7, 7, 2]]), np.array([[0, 1, 1, 0]]))
+    >>> overlap.areas_true_px, overlap.areas_pred_px
+    (array([1, 3]), array([2]))
+    >>> overlap.true, overlap.pred, overlap.shared_px
+    (array([1]), array([0]), array([2]))
     """
     if true.shape != pred.shape:
         raise DataError(f"true labels are {true.shape} but predicted ones {pred.shape}: they must show the same image")
-    true, pred = relabel(true), relabel(pred)
-    overlap = np.zeros((int(true.max(initial=0)) + 1, int(pred.max(initial=0)) + 1), dtype=np.int64)
-    _count_overlap(true, pred, overlap)
-    return overlap
+    for labels in (true, pred):
+        if labels.ndim != 2 or labels.dtype.kind not in "iub":
+            check_labels(labels)  # says what is wrong
+    if true.flags.f_contiguous and pred.flags.f_contiguous:
+        true, pred = true.T, pred.T
+    n_ids = n_places = max(_PLACES, true.size // _PX_PER_PLACE)
+    while True:
+        tables = _make_tables(n_ids, n_places)
+        code = _fill(tables, true, pred)
+        if code == PAIR_WITHOUT_PLACE:
+            n_places = min(8 * n_places, true.size)
+        elif code == ID_WITHOUT_PLACE:
+            true, pred = check_labels(true), check_labels(pred)
+            n_ids = max(int(true.max()), int(pred.max()))
+            if n_ids > true.size:
+                true, pred, n_ids = relabel(true), relabel(pred), true.size
+        else:
+            return _describe(tables)
 
 
-def split_overlap(overlap: Overlap) -> tuple[Overlap, Overlap]:
-    """Take shared pixels and united pixels of all pairs of instances from an overlap.
+class _Tables(NamedTuple):
+    """What the kernel fills, in its order."""
+
+    areas_px: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+    slots: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    run_ends: NDArray[np.bool_]
+
+
+def _make_tables(n_ids: int, n_places: int) -> _Tables:
+    """Make room for some ids and some pairs."""
+    return _Tables(
+        areas_px=np.zeros((2, n_ids + 1), dtype=np.int64),
+        pairs=np.empty((n_places, 3), dtype=np.int64),
+        slots=np.zeros(2 << (n_places - 1).bit_length(), dtype=np.int32),  # at most half of them are taken
+        counts=np.zeros(5, dtype=np.int64),
+        run_ends=np.empty(_BLOCK_PX, dtype=np.bool_),
+    )
+
+
+def _fill(tables: _Tables, true: NDArray[Any], pred: NDArray[Any]) -> int:
+    """Count part by part, so that no more than a part is converted at a time; give the kernel's code."""
+    n_y, n_x = true.shape
+    is_taken_as_it_is = all(labels.dtype == np.int32 and labels.flags.c_contiguous for labels in (true, pred))
+    n_lines = n_y if is_taken_as_it_is else _PART_PX // max(1, n_x)
+    for y in range(0, n_y, max(1, n_lines)):
+        code = _count_overlap(_ids(true[y : y + n_lines]), _ids(pred[y : y + n_lines]), *tables)
+        if code:
+            return code
+    return 0
+
+
+def _ids(labels: NDArray[Any]) -> NDArray[np.uint32]:
+    """Make labels what the kernel takes; ids that are no labels become large ones, for which it has no place."""
+    labels = np.ascontiguousarray(labels)
+    if labels.dtype == np.int32:
+        return labels.reshape(-1).view(np.uint32)
+    if labels.dtype.itemsize > 4:
+        labels = np.minimum(labels.astype(np.uint64), _NO_ID)
+    return labels.astype(np.uint32).reshape(-1)
+
+
+def _describe(tables: _Tables) -> Overlap:
+    """Sort what the kernel counted, and leave out ids without a pixel."""
+    n_pairs, highest_true, highest_pred, n_true, n_pred = tables.counts.tolist()
+    pairs = tables.pairs[:n_pairs]
+    true, pred, shared_px = np.ascontiguousarray(pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].T)
+    areas_true_px, true = _leave_out_gaps(tables.areas_px[0, 1 : highest_true + 1], n_true, true - 1)
+    areas_pred_px, pred = _leave_out_gaps(tables.areas_px[1, 1 : highest_pred + 1], n_pred, pred - 1)
+    return Overlap(areas_true_px, areas_pred_px, true, pred, shared_px)
+
+
+def _leave_out_gaps(
+    areas_px: NDArray[np.int64], n: int, indices: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Take areas of which n are not 0; give those, and the new indices of some of them."""
+    if n == areas_px.size:
+        return areas_px.copy(), indices
+    present = np.flatnonzero(areas_px)
+    return areas_px[present], np.searchsorted(present, indices)
+
+
+def merge_instances(overlap: Overlap) -> Overlap:
+    """Make one instance of all true ones, and one of all predicted ones.
 
     Parameters
     ----------
-    overlap : int64 array, shape (n_true + 1, n_pred + 1)
+    overlap : Overlap
         As `count_overlap` gives it.
 
     Returns
     -------
-    intersection, union : int64 array, shape (n_true, n_pred)
-        Background left out; their quotient is the IoU.
+    Overlap
+        What `count_overlap` gives for the masks of all instances; of at most one pair.
     """
-    intersection = overlap[1:, 1:]
-    areas_true, areas_pred = overlap.sum(axis=1)[1:], overlap.sum(axis=0)[1:]
-    return intersection, areas_true[:, None] + areas_pred[None, :] - intersection
+    sums = (overlap.shared_px.sum(), overlap.areas_true_px.sum(), overlap.areas_pred_px.sum())
+    return pair_of_masks(*map(int, sums))
+
+
+def pair_of_masks(n_shared_px: int, n_true_px: int, n_pred_px: int) -> Overlap:
+    """Describe two masks as one instance each.
+
+    Parameters
+    ----------
+    n_shared_px, n_true_px, n_pred_px : int
+        As `kaggle_unet.metrics.pixels.count_pixels` gives them; a mask without a pixel is no instance.
+
+    Returns
+    -------
+    Overlap
+        Of at most one pair.
+    """
+    shared_px, areas_true_px, areas_pred_px = (
+        np.array([n] if n else [], dtype=np.int64) for n in (n_shared_px, n_true_px, n_pred_px)
+    )
+    first = np.zeros(shared_px.size, dtype=np.int64)
+    return Overlap(areas_true_px, areas_pred_px, first, first, shared_px)
+
+
+def iou_twentieths(overlap: Overlap, *, strict: bool) -> NDArray[np.int64]:
+    """Find the highest twentieth that each pair's IoU reaches.
+
+    Parameters
+    ----------
+    overlap : Overlap
+        As `count_overlap` gives it.
+    strict : bool
+        Whether the IoU must be above it.
+
+    Returns
+    -------
+    int64 array, shape (n_pairs,)
+        The largest k with ``20·I >= k·U``, or ``20·I > k·U``: 0 to 20, or to 19.
+
+    Notes
+    -----
+    In integers: 0.6 is not a binary fraction, and a float quotient would decide by chance at 12/20.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> overlap = count_overlap(np.array([[1, 1, 1, 1, 1]]), np.array([[1, 1, 1, 0, 0]]))
+    >>> iou_twentieths(overlap, strict=False), iou_twentieths(overlap, strict=True)
+    (array([12]), array([11]))
+    """
+    return (20 * overlap.shared_px - int(strict)) // overlap.union_px

@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from kaggle_unet.masks.labels import areas_px, components, relabel
-from kaggle_unet.masks.window import NOBODY, scan_window
+from kaggle_unet.kernels.areas import replace_ids
+from kaggle_unet.kernels.holes import fill_small_holes, measure_holes
+from kaggle_unet.masks.components import find_components_of_mask
+from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.types import Labels
 
 
-def clean(labels: Labels, settings: PostprocessSettings) -> Labels:
+def clean(labels: Labels, settings: PostprocessSettings, *, in_place: bool = False) -> Labels:
     """Fill small holes inside instances, then drop small instances.
 
     Parameters
@@ -17,6 +19,8 @@ def clean(labels: Labels, settings: PostprocessSettings) -> Labels:
         Instances, 0 is background.
     settings : PostprocessSettings
         The limits.
+    in_place : bool, default: False
+        Whether `labels` may be changed, which spares copies; it must be int32 in C order then.
 
     Returns
     -------
@@ -33,10 +37,11 @@ def clean(labels: Labels, settings: PostprocessSettings) -> Labels:
     >>> clean(np.array([[1, 0, 2, 2]], dtype=np.int32), PostprocessSettings(min_area_px=2))
     array([[0, 0, 1, 1]], dtype=int32)
     """
-    return drop_small(fill_holes(labels, settings.fill_holes_px), settings.min_area_px)
+    filled = fill_holes(labels, settings.fill_holes_px, in_place=in_place)
+    return drop_small(filled, settings.min_area_px, in_place=in_place or filled is not labels)
 
 
-def fill_holes(labels: Labels, max_px: int) -> Labels:
+def fill_holes(labels: Labels, max_px: int, *, in_place: bool = False) -> Labels:
     """Give background holes inside one instance to that instance.
 
     Parameters
@@ -45,11 +50,13 @@ def fill_holes(labels: Labels, max_px: int) -> Labels:
         Instances, 0 is background.
     max_px : int
         The largest hole that is filled; 0 fills none.
+    in_place : bool, default: False
+        Whether `labels` itself is changed; it must be int32 in C order then.
 
     Returns
     -------
     int32 array, shape (H, W)
-        The same instances, without those holes.
+        The same instances, without those holes; the same array where none is asked for.
 
     Notes
     -----
@@ -63,22 +70,17 @@ def fill_holes(labels: Labels, max_px: int) -> Labels:
     >>> int(fill_holes(ring, 1)[1, 1])
     3
     """
-    if max_px == 0 or not labels.any():
+    if max_px == 0:
         return labels
-    holes = components(labels == 0, connectivity=4)
-    is_hole = areas_px(holes) <= max_px
-    is_hole[0] = False
-    for edge in (holes[0], holes[-1], holes[:, 0], holes[:, -1]):
-        is_hole[edge] = False
-    highest, lowest = scan_window(labels, 1, with_background=False)
-    owners, others = np.zeros(len(is_hole), dtype=np.int32), np.full(len(is_hole), NOBODY, dtype=np.int32)
-    np.maximum.at(owners, holes.ravel(), highest.ravel())
-    np.minimum.at(others, holes.ravel(), lowest.ravel())
-    is_hole &= owners == others
-    return np.where(is_hole[holes], owners[holes], labels)
+    holes = find_components_of_mask(labels == 0, connectivity=4)
+    areas = np.zeros(holes.n + 1, dtype=np.int64)
+    measure_holes(holes.runs, holes.ids, labels.shape, areas)
+    filled: Labels = labels if in_place else np.array(labels, dtype=np.int32, order="C")
+    fill_small_holes(holes.runs, holes.ids, areas, max_px, np.zeros(holes.n + 1, dtype=np.int32), filled)
+    return filled
 
 
-def drop_small(labels: Labels, min_px: int) -> Labels:
+def drop_small(labels: Labels, min_px: int, *, in_place: bool = False) -> Labels:
     """Drop instances of fewer pixels and close the gaps in the ids.
 
     Parameters
@@ -87,11 +89,18 @@ def drop_small(labels: Labels, min_px: int) -> Labels:
         Instances, 0 is background.
     min_px : int
         The smallest instance that stays.
+    in_place : bool, default: False
+        Whether `labels` itself is changed; it must be int32 in C order then.
 
     Returns
     -------
     int32 array, shape (H, W)
-        Instances 1…n.
+        Instances 1…n; the same array where nothing had to change.
     """
-    is_small = areas_px(labels) < min_px
-    return relabel(np.where(is_small[labels], 0, labels))
+    is_kept = areas_px(labels) >= max(min_px, 1)
+    if is_kept[1:].all():
+        return labels
+    is_kept[0] = False
+    kept = labels if in_place else np.array(labels, dtype=np.int32, order="C")
+    replace_ids(kept.ravel(), np.where(is_kept, np.cumsum(is_kept), 0).astype(np.int32), kept.ravel())
+    return kept

@@ -28,4 +28,6 @@ def labels_from_planes(
     int32 array, shape (H, W)
         Instances 1…n.
     """
-    return clean(codec.decode(planes, decode), postprocess)
+    if postprocess.fill_holes_px == 0:  # areas are known as soon as decoding ends
+        return codec.decode(planes, decode, min_area_px=postprocess.min_area_px)
+    return clean(codec.decode(planes, decode), postprocess, in_place=True)

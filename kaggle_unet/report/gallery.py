@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from kaggle_unet.metrics.overlap import count_overlap, split_overlap
+from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, ImageScore
 from kaggle_unet.report.curves import plot_curves
 from kaggle_unet.report.draw import colour_labels, draw_outlines, heatmap, resize, stretch
@@ -152,14 +152,13 @@ def _with_ids_of_partners(true: Labels, pred: Labels) -> tuple[Labels, NDArray[n
 
     Also return the true ids without partner.
     """
-    intersection, union = split_overlap(count_overlap(true, pred))
-    hits = 2 * intersection > union
+    overlap = count_overlap(true, pred)
+    hits = 2 * overlap.shared_px > overlap.union_px
     true_ids, pred_ids = (np.unique(labels[labels > 0]).astype(np.int64) for labels in (true, pred))
     table = np.arange(int(pred.max(initial=0)) + 1) + int(true.max(initial=0))
     table[0] = 0
-    is_true, is_pred = np.nonzero(hits)
-    table[pred_ids[is_pred]] = true_ids[is_true]
-    return table.astype(np.int32)[pred], true_ids[~hits.any(axis=1)]
+    table[pred_ids[overlap.pred[hits]]] = true_ids[overlap.true[hits]]
+    return table.astype(np.int32)[pred], np.delete(true_ids, overlap.true[hits])
 
 
 def _encode(picture: Image) -> str:

@@ -12,7 +12,6 @@ Each file is written whole, so an interrupted run leaves a store that the next o
 """
 
 import csv
-import hashlib
 import io
 import json
 import shutil
@@ -23,10 +22,10 @@ from typing import Any
 from kaggle_unet.errors import DataError
 from kaggle_unet.store.atomic import atomic_write
 from kaggle_unet.store.differences import find_differences
+from kaggle_unet.store.manifest import FORMAT, hash_plain, read_file, read_manifest, to_json, to_plain
 from kaggle_unet.store.records import decode_sample, decode_targets, encode_sample, encode_targets
 from kaggle_unet.types import Planes, Sample, Weights
 
-_FORMAT = 1
 _KINDS = ("samples", "targets")
 _LONGEST_ID_BYTES = 200  # file systems allow 255, and the suffix and the temporary's name need some
 
@@ -72,8 +71,8 @@ class Store:
         """
         folder = Path(folder)
         if (folder / "manifest.json").exists():
-            store = cls(folder, _read_manifest(folder))
-            differing = find_differences(store.manifest["identity"], _plain(identity))
+            store = cls(folder, read_manifest(folder))
+            differing = find_differences(store.manifest["identity"], to_plain(identity))
             if differing and store.manifest["complete"]:
                 message = f"store {folder} was made for something else; pass another --store or delete it"
                 raise DataError(message, [f"{key}: was {old!r}, is {new!r}" for key, old, new in differing])
@@ -84,8 +83,8 @@ class Store:
             (folder / "manifest.json").unlink()
         if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise DataError(f"{folder} is not empty and no store; pass another --store")
-        manifest = {"format": _FORMAT, "complete": False, "identity": _plain(identity), "about": _plain(about)}
-        store = cls(folder, {**manifest, "identity_sha256": _hash(manifest["identity"])})
+        manifest = {"format": FORMAT, "complete": False, "identity": to_plain(identity), "about": to_plain(about)}
+        store = cls(folder, {**manifest, "identity_sha256": hash_plain(manifest["identity"])})
         store._write_manifest()
         return store
 
@@ -112,7 +111,7 @@ class Store:
         remedy = f"run kaggle-unet make-targets CONFIG --data ZIP --store {folder}"
         if not (folder / "manifest.json").exists():
             raise DataError(f"there is no store in {folder}; {remedy}")
-        store = cls(folder, _read_manifest(folder))
+        store = cls(folder, read_manifest(folder))
         if not store.manifest["complete"]:
             raise DataError(f"store {folder} is not complete; {remedy} again, it continues")
         return store
@@ -131,7 +130,7 @@ class Store:
     @property
     def report(self) -> dict[str, Any]:
         """What was found while the samples were read, as it was given to `finish`."""
-        report: dict[str, Any] = json.loads(_read(self.folder / "report.json"))
+        report: dict[str, Any] = json.loads(read_file(self.folder / "report.json"))
         return report
 
     def has(self, sample_id: str) -> bool:
@@ -168,9 +167,46 @@ class Store:
         ResourceError
             If the disk is full or refuses.
         """
-        sample_path, targets_path = self._path("samples", sample.id), self._path("targets", sample.id)
-        atomic_write(sample_path, encode_sample(sample))
-        atomic_write(targets_path, encode_targets(planes, weights))
+        self.write_sample(sample)
+        self.write_targets(sample.id, planes, weights)
+
+    def write_sample(self, sample: Sample) -> None:
+        """Add or replace a sample whose targets are still to come.
+
+        Parameters
+        ----------
+        sample : Sample
+            Its id becomes a file's name.
+
+        Raises
+        ------
+        DataError
+            If the id cannot be a file's name.
+        ResourceError
+            If the disk is full or refuses.
+        """
+        atomic_write(self._path("samples", sample.id), encode_sample(sample))
+
+    def write_targets(self, sample_id: str, planes: Planes, weights: Weights | None = None) -> None:
+        """Add or replace a sample's targets.
+
+        Parameters
+        ----------
+        sample_id : str
+            Its id.
+        planes : float32 array, shape (C, H, W)
+            Zeros and ones.
+        weights : float32 array, shape (H, W), optional
+            None stands for ones.
+
+        Raises
+        ------
+        DataError
+            If the id cannot be a file's name.
+        ResourceError
+            If the disk is full or refuses.
+        """
+        atomic_write(self._path("targets", sample_id), encode_targets(planes, weights))
 
     def read(self, sample_id: str) -> Sample:
         """Read a sample.
@@ -191,7 +227,7 @@ class Store:
             If it is absent or damaged.
         """
         path = self._path("samples", sample_id)
-        return decode_sample(_read(path), str(path))
+        return decode_sample(read_file(path), str(path))
 
     def read_targets(self, sample_id: str) -> tuple[Planes, Weights]:
         """Read a sample's targets.
@@ -212,7 +248,7 @@ class Store:
             If they are absent or damaged.
         """
         path = self._path("targets", sample_id)
-        return decode_targets(_read(path), str(path))
+        return decode_targets(read_file(path), str(path))
 
     def finish(self, folds: Sequence[Mapping[str, object]], report: Mapping[str, Any]) -> None:
         """Write folds and report, and declare the store complete.
@@ -231,7 +267,7 @@ class Store:
         writer.writeheader()
         writer.writerows(folds)
         atomic_write(self.folder / "folds.csv", table.getvalue())
-        atomic_write(self.folder / "report.json", _to_json(report))
+        atomic_write(self.folder / "report.json", to_json(report))
         self.manifest |= {"ids": list(ids), "complete": True}
         self._write_manifest()
 
@@ -246,36 +282,4 @@ class Store:
         return self.folder / kind / f"{sample_id}.npz"
 
     def _write_manifest(self) -> None:
-        atomic_write(self.folder / "manifest.json", _to_json(self.manifest))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror}); run make-targets again") from error
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    try:
-        manifest: dict[str, Any] = dict(json.loads(_read(path)))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}); delete the store and run make-targets again") from error
-    if manifest.get("format") != _FORMAT:
-        message = f"{path} has format {manifest.get('format')}, wanted {_FORMAT}"
-        raise DataError(f"{message}; delete the store and run make-targets again")
-    return manifest
-
-
-def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
-    return plain
-
-
-def _to_json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
-
-
-def _hash(plain: object) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+        atomic_write(self.folder / "manifest.json", to_json(self.manifest))

@@ -4,12 +4,14 @@ A pixel's window decides, not a watershed line: scikit-image stopped drawing lin
 border recipes built on them have fused neighbours ever since.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
-import scipy.ndimage
 from numpy.typing import NDArray
 
+from kaggle_unet.kernels.border import NOBODY, keep_reached, mark_near
+from kaggle_unet.kernels.deepest import SEEN, find_deepest, survey_marks
 from kaggle_unet.masks.labels import areas_px
-from kaggle_unet.masks.window import scan_window
 from kaggle_unet.targets.settings import BorderSettings
 from kaggle_unet.types import Labels, Mask
 
@@ -50,12 +52,13 @@ def border(labels: Labels, settings: BorderSettings) -> Mask:
     >>> border(labels, BorderSettings(rule="contour")).astype(int)
     array([[0, 1, 1, 1, 1, 0, 0]])
     """
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
     if settings.radius_px != "by_size":
-        return _mark(labels, settings.rule, settings.radius_px)
+        return _mark(labels, settings.rule, [settings.radius_px]).view(np.bool_)
     radii = _radii_by_size(labels)
-    marked = np.zeros(labels.shape, dtype=np.bool_)
-    for radius in np.unique(radii).tolist():
-        marked |= _mark(labels, settings.rule, radius) & (radii == radius)
+    least = _mark(labels, settings.rule, np.unique(radii)[::-1].tolist())
+    marked = np.empty(labels.shape, dtype=np.bool_)
+    keep_reached(labels, radii, least, marked)
     return marked
 
 
@@ -110,37 +113,35 @@ def spare_seeds(labels: Labels, marked: Mask) -> Mask:
     The deepest pixel is the one farthest from anything that is not the instance, the first in raster order of several.
     What lies beyond the image's edge counts as the instance's own.
     """
-    areas = areas_px(labels)
-    free = np.bincount(labels[~marked], minlength=len(areas))
-    spared = marked.copy()
-    lost = [label for label in np.flatnonzero((areas > 0) & (free == 0)).tolist() if label > 0]
-    boxes = scipy.ndimage.find_objects(labels) if lost else []
-    for label in lost:
-        spared[_deepest_pixel(labels, label, boxes[label - 1])] = False
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    spared: Mask = np.array(marked, dtype=np.bool_, order="C")
+    found = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.uint8)
+    survey_marks(labels, spared.view(np.uint8), found)
+    is_lost = found == SEEN
+    is_lost[0] = False
+    if is_lost.any():
+        places = np.empty(len(found), dtype=np.int64)
+        find_deepest(labels, is_lost, np.empty_like(labels), np.zeros(len(found), dtype=np.int64), places)
+        spared.ravel()[places[is_lost]] = False
     return spared
 
 
-def _mark(labels: Labels, rule: str, radius_px: int) -> Mask:
-    """Mark border pixels by one radius for all."""
-    is_contour = rule == "contour"
-    highest, lowest = scan_window(labels, radius_px, with_background=is_contour)
-    differs = lowest < highest
-    return differs & (labels > 0) if is_contour else differs
+def _mark(labels: Labels, rule: str, radii_px: Sequence[int]) -> NDArray[np.uint8]:
+    """Find the least radius that makes a pixel border, 0 if none does; a single radius counts as 1."""
+    n_y, n_x = labels.shape
+    marked = np.zeros((n_y, n_x), dtype=np.uint8)
+    for radius in radii_px:  # from the largest to the least
+        tails = np.empty((2, 2 * radius + 2, n_x), dtype=np.int32)
+        tails[0, -1], tails[1, -1] = 0, NOBODY
+        spread = np.empty((2, 2, n_x + 2 * radius), dtype=np.int32)
+        value = radius if len(radii_px) > 1 else 1
+        mark_near(labels, radius, rule == "contour", value, tails, spread, marked)
+    return marked
 
 
-def _radii_by_size(labels: Labels) -> NDArray[np.int64]:
-    """Look up every pixel's radius in the 1st place's table."""
+def _radii_by_size(labels: Labels) -> NDArray[np.uint8]:
+    """Look up every id's radius in the 1st place's table."""
     areas = areas_px(labels)
-    radii = np.array(_RADII_PX)[np.searchsorted(_AREAS_PX, areas, side="right")]
+    radii = np.array(_RADII_PX, dtype=np.uint8)[np.searchsorted(_AREAS_PX, areas, side="right")]
     radii[0] = _NEAR_LARGE_PX if areas[1:].max(initial=0) > _LARGE_AREA_PX else _ELSEWHERE_PX
-    return radii[labels]
-
-
-def _deepest_pixel(labels: Labels, label: int, box: tuple[slice, slice]) -> tuple[int, int]:
-    """Find the pixel of an instance that is farthest from anything else."""
-    # One pixel more on each side shows the nearest foreign pixel of every pixel in the box.
-    top, left = (max(side.start - 1, 0) for side in box)
-    crop = labels[top : box[0].stop + 1, left : box[1].stop + 1]
-    depths = scipy.ndimage.distance_transform_edt(crop == label)
-    y, x = np.unravel_index(int(np.argmax(depths)), crop.shape)
-    return top + int(y), left + int(x)
+    return radii

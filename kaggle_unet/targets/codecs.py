@@ -14,7 +14,7 @@ from kaggle_unet.targets.interior_border_background import InteriorBorderBackgro
 from kaggle_unet.targets.mask import MaskCodec
 from kaggle_unet.targets.mask_border import MaskBorderCodec
 from kaggle_unet.targets.settings import BorderSettings, CodecName, DecodeSettings
-from kaggle_unet.types import Labels, Planes
+from kaggle_unet.types import Labels, Mask, Planes
 
 
 class Codec(Protocol):
@@ -57,8 +57,27 @@ class Codec(Protocol):
         """
         ...
 
-    def decode(self, planes: Planes, settings: DecodeSettings) -> Labels:
+    def decode(self, planes: Planes, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
         """Turn planes into labels.
+
+        Parameters
+        ----------
+        planes : float32 array, shape (n_planes, H, W)
+            Probabilities, or the targets themselves.
+        settings : DecodeSettings
+            Thresholds and rules.
+        min_area_px : int, default: 0
+            Instances with fewer pixels are left out.
+
+        Returns
+        -------
+        int32 array, shape (H, W)
+            Instances 1…n.
+        """
+        ...
+
+    def find_mask(self, planes: Planes, settings: DecodeSettings) -> Mask:
+        """Tell which pixels are in some instance, before any is dropped.
 
         Parameters
         ----------
@@ -69,8 +88,9 @@ class Codec(Protocol):
 
         Returns
         -------
-        int32 array, shape (H, W)
-            Instances 1…n.
+        bool array, shape (H, W)
+            `decode` labels nothing else, and what it does in one component of this mask, connected through sides and
+            corners, does not depend on what lies outside (with `single_object`, nothing but this mask counts).
         """
         ...
 

@@ -44,7 +44,16 @@ class CodecSettings(Settings):
 
 
 class DistanceWeight(Settings):
-    """The U-Net paper's w0·exp(−(d1 + d2)² / (2σ²)) on background pixels; σ here is the paper's."""
+    """The U-Net paper's w0·exp(−(d1 + d2)² / (2σ²)) on background pixels.
+
+    Attributes
+    ----------
+    w0 : float
+        The weight where d1 + d2 would be 0. The paper has 10; kits after neptune's have 50, and add 1 to the map.
+    sigma_px : float
+        The paper's σ, 5 px there. Kits after neptune's write exp(−(d1 + d2)² / σ²), without the 2: their σ is √2 times
+        this one, so that their 10 is 7.07 here.
+    """
 
     w0: Positive = 10.0
     sigma_px: Positive = 5.0

@@ -3,27 +3,36 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.kernels.watershed import NOBODY, flood
-from kaggle_unet.masks.labels import areas_px, components, relabel_by_appearance
+from kaggle_unet.kernels.appearance import DROPPED, renumber_by_appearance
+from kaggle_unet.kernels.classes import GROUND, HIGHEST, OUTSIDE, SEED, classify
+from kaggle_unet.kernels.components import paint_runs
+from kaggle_unet.kernels.ground import settle_components, sort_runs, split_ground
+from kaggle_unet.kernels.watershed import N_LEVELS, NOBODY, flood
+from kaggle_unet.masks.components import Components, blank_classes, find_components, number_components
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import Labels, Mask
 
 Plane = NDArray[np.float32]
 
 
-def decode_instances(*, inside: Plane, core: Plane, border: Plane | None, settings: DecodeSettings) -> Labels:
+def decode_instances(
+    *, inside: Plane | None, core: Plane, border: Plane | None, settings: DecodeSettings, min_area_px: int = 0
+) -> Labels:
     """Turn probabilities into instances.
 
     Parameters
     ----------
-    inside : float32 array, shape (H, W)
-        Probability of being inside any instance; where it is above `mask_threshold`, some instance is.
+    inside : float32 array, shape (H, W), or None
+        Probability of being inside any instance; where it is above `mask_threshold`, some instance is. None stands for
+        min(core + border, 1): two sigmoids may add up to more.
     core : float32 array, shape (H, W)
         Probability of the plane that seeds are taken from.
     border : float32 array, shape (H, W), or None
         Probability of being border, if the codec has such a plane.
     settings : DecodeSettings
         Thresholds and rules.
+    min_area_px : int, default: 0
+        Instances with fewer pixels are left out.
 
     Returns
     -------
@@ -36,21 +45,54 @@ def decode_instances(*, inside: Plane, core: Plane, border: Plane | None, settin
     probability of being inside would not do: it is near 1 on both sides of a border, and noise would draw the line.
     Hard planes of 0 and 1 are flat ground, shared evenly. Nothing is random: the same planes give the same labels.
 
+    Components of the mask, connected through sides and corners, have no influence on each other. One that holds a
+    single seed is that instance, whatever the ground.
+
     An image without seeds or mask gives no instance.
     """
-    mask = inside > settings.mask_threshold
+    classes, levels = _classify(inside, core, border, settings)
     if settings.single_object:
-        return mask.astype(np.int32)
-    seeds = core > settings.seed_threshold
-    ground = np.float32(1) - core
-    if border is not None:
-        seeds &= border <= settings.border_threshold
-        ground = (ground + border) / np.float32(2)
-    labels = grow_seeds(_label_seeds(seeds & mask, settings.min_seed_px), ground, mask)
-    if settings.keep_seedless:
-        seedless = components(mask & (labels == 0))
-        labels = np.where(seedless > 0, seedless + labels.max(initial=0), labels)
-    return relabel_by_appearance(labels)
+        inside_any: Mask = classes[1:-1, : core.shape[1]] != OUTSIDE
+        return np.asarray(inside_any & (np.count_nonzero(inside_any) >= min_area_px), dtype=np.int32)
+    mask, seeds = find_components(classes)
+    owners, n_seeds = np.zeros(seeds.n + 1, dtype=np.int32), np.zeros(mask.n + 1, dtype=np.int32)
+    instances, areas = np.empty(len(mask.runs), dtype=np.int32), np.zeros(seeds.n + mask.n + 1, dtype=np.int64)
+    rules = settings.min_seed_px, settings.keep_seedless
+    has_contested = settle_components(
+        mask.runs, mask.ids, seeds.runs, seeds.ids, *rules, owners, n_seeds, instances, areas
+    )
+    labels = np.zeros(core.shape, dtype=np.int32)
+    paint_runs(mask.runs, instances, labels)
+    if has_contested:
+        paint_runs(seeds.runs, seeds.ids, labels)
+        _flood(mask, n_seeds, seeds, (classes, levels), areas, labels)
+    new_ids = np.where(areas < min_area_px, DROPPED, 0).astype(np.int32)
+    renumber_by_appearance(mask.runs, labels, new_ids, 0)
+    return labels
+
+
+def find_mask(*, inside: Plane | None, core: Plane, border: Plane | None, settings: DecodeSettings) -> Mask:
+    """Tell which pixels are in some instance, before any is dropped.
+
+    Parameters
+    ----------
+    inside : float32 array, shape (H, W), or None
+        As in `decode_instances`.
+    core : float32 array, shape (H, W)
+        As in `decode_instances`.
+    border : float32 array, shape (H, W), or None
+        As in `decode_instances`.
+    settings : DecodeSettings
+        The threshold.
+
+    Returns
+    -------
+    bool array, shape (H, W)
+        The mask whose components `decode_instances` works on.
+    """
+    classes, _ = _classify(inside, core, border, settings)
+    mask: Mask = classes[1:-1, : core.shape[1]] != OUTSIDE
+    return mask
 
 
 def grow_seeds(seeds: Labels, ground: Plane, mask: Mask) -> Labels:
@@ -85,15 +127,55 @@ def grow_seeds(seeds: Labels, ground: Plane, mask: Mask) -> Labels:
     >>> grow_seeds(seeds, ridge, np.ones((1, 6), dtype=bool))
     array([[1, 1, 2, 2, 2, 2]], dtype=int32)
     """
-    levels = np.ascontiguousarray(np.rint(np.clip(ground, 0, 1) * 255), dtype=np.uint8)
-    labels = np.ascontiguousarray(np.where(mask, seeds, NOBODY), dtype=np.int32)
-    heads, tails = np.full(256, NOBODY, dtype=np.int64), np.empty(256, dtype=np.int64)
-    flood(levels, labels, heads, tails, np.empty(labels.size, dtype=np.int64))
-    return np.maximum(labels, 0)
+    n_x = mask.shape[1]
+    labels = np.ascontiguousarray(np.where(mask, seeds, 0), dtype=np.int32)
+    classes, levels = blank_classes(mask.shape), blank_classes(mask.shape)
+    classes[1:-1, :n_x] = np.where(labels > 0, SEED, np.where(mask, GROUND, OUTSIDE))
+    levels[1:-1, :n_x] = np.rint(np.clip(ground, 0, 1) * np.float32(HIGHEST))
+    inside, cores = find_components(classes)
+    n_seeds = np.full(inside.n + 1, 2, dtype=np.int32)  # so that every component is flooded
+    areas = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
+    _flood(inside, n_seeds, cores, (classes, levels), areas, labels)
+    return labels
 
 
-def _label_seeds(seeds: Mask, min_px: int) -> Labels:
-    """Label the components of the seeds and drop those that are too small; ids may be missing."""
-    labels = components(seeds)
-    is_small = areas_px(labels) < min_px
-    return np.where(is_small[labels], 0, labels)
+def _classify(
+    inside: Plane | None, core: Plane, border: Plane | None, settings: DecodeSettings
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Find out which pixels are outside, ground and seeds, and how high they are, both in the frame of classes."""
+    above, core_above = np.float32(settings.mask_threshold), np.float32(settings.seed_threshold)
+    border_at_most = np.float32(np.inf if border is None else settings.border_threshold)
+    if inside is None and above >= 1:
+        above = np.float32(np.inf)  # min(core + border, 1) is never above 1, and the kernel leaves the minimum out
+    # Kernels want one precision and one memory order; half precision would also round the sum of two planes.
+    whole, centre, edge = (
+        np.ascontiguousarray(core if plane is None else plane, dtype=np.float32) for plane in (inside, core, border)
+    )
+    classes = blank_classes(core.shape)
+    levels = np.empty_like(classes)
+    thresholds = above, core_above, border_at_most
+    shares = np.float32(inside is None), np.float32(border is not None)
+    classify(whole, centre, edge, thresholds, *shares, classes[1:-1], levels[1:-1])
+    return classes, levels
+
+
+def _flood(
+    mask: Components,
+    n_seeds: NDArray[np.int32],
+    seeds: Components,
+    landscape: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    areas: NDArray[np.int64],
+    labels: Labels,
+) -> None:
+    """Grow the seeds that are painted in the labels over components of the mask that have several."""
+    classes, levels = landscape
+    runs = np.empty((len(mask.runs) + len(seeds.runs) + 1, 3), dtype=np.int32)
+    firsts = np.empty_like(mask.firsts)
+    split_ground(mask.runs, mask.firsts, mask.ids, n_seeds, seeds.runs, seeds.ids, runs, firsts)
+    ground = number_components(runs[: firsts[-1]], firsts)
+    starts, order = np.zeros(ground.n + 2, dtype=np.int32), np.empty(len(ground.runs), dtype=np.int32)
+    n_px = sort_runs(ground.runs, ground.ids, starts, order)
+    nodes = np.empty((N_LEVELS + min(n_px, labels.size), 4), dtype=np.int32)
+    nodes[:N_LEVELS] = NOBODY
+    tails = np.arange(N_LEVELS, dtype=np.int32)
+    flood(levels, classes, ground.runs, order, starts, tails, nodes, areas, labels)

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.kernels.nearest import FAR, find_two_nearest, scan_two_nearest
+from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest, scan_down
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.targets.settings import DistanceWeight, SizeWeight, WeightSettings
 from kaggle_unet.types import Labels, Mask, Weights
 
-# Distances at which a weight falls below this share of w0 are not worth searching.
-_NEGLIGIBLE = 1e-8
+# What a float32 near 1 can't tell from nothing: smaller weights, absolute or as a share of a smaller w0, are 0.
+_RESOLUTION = 2**-24
 
 
 def weight_map(
@@ -73,13 +73,16 @@ def distance_weight(labels: Labels, settings: DistanceWeight) -> Weights:
     Returns
     -------
     float32 array, shape (H, W)
-        0 inside instances, on background up to w0. Exactly 0 where it would be below 1e-8·w0.
+        0 inside instances, on background up to w0; 0 too where it would be below 2⁻²⁴ (of a w0 below 1: its 2⁻²⁴th),
+        which a float32 next to a weight of 1 can't hold.
 
     Notes
     -----
     d1 and d2 are the exact Euclidean distances, pixel centre to pixel centre, to the nearest and to the second nearest
-    instance. With fewer than two instances d2 is infinite and every weight 0. Other conventions are other numbers here:
-    exp(−d²/σ²) is this with σ/√2.
+    instance; the weight made of them is right to three millionths of itself. With fewer than two instances d2 is
+    infinite and every weight 0. Other conventions of σ are other numbers here: see `DistanceWeight`.
+
+    Memory is 12 bytes a pixel beside the labels, whatever their number; time grows with the pixels and with σ.
 
     References
     ----------
@@ -93,36 +96,43 @@ def distance_weight(labels: Labels, settings: DistanceWeight) -> Weights:
     >>> distance_weight(np.array([[1, 0, 2]], dtype=np.int32), DistanceWeight(w0=1, sigma_px=2)).round(3)
     array([[0.   , 0.607, 0.   ]], dtype=float32)
     """
-    limit_px = settings.sigma_px * sqrt(-2 * log(_NEGLIGIBLE))
-    squares = two_nearest_squares(labels, reach_px=limit_px)
-    distances_px = np.sqrt(squares[0]) + np.sqrt(squares[1])
-    weights = settings.w0 * np.exp(-((distances_px / settings.sigma_px) ** 2) / 2)
-    weights[distances_px > limit_px] = 0
-    return np.asarray(weights, dtype=np.float32)
+    exponent_least = log(min(settings.w0, 1) * _RESOLUTION / settings.w0)
+    reach_px = settings.sigma_px * sqrt(-2 * exponent_least)
+    weights = np.empty(labels.shape, dtype=np.float32)
+    exponents(two_nearest_squares(labels, reach_px=reach_px), -1 / (2 * settings.sigma_px**2), reach_px, weights)
+    np.exp(weights, out=weights)
+    weights *= np.float32(settings.w0)
+    return weights
 
 
-def two_nearest_squares(labels: Labels, *, reach_px: float) -> NDArray[np.int64]:
+def two_nearest_squares(labels: Labels, *, reach_px: float) -> NDArray[np.signedinteger]:
     """Compute the squared distances from background to the nearest and the second nearest instance.
 
     Parameters
     ----------
     labels : int32 array, shape (H, W)
-        Instances 1…n, 0 is background.
+        Instances, 0 is background.
     reach_px : float
         Pairs of instances whose two distances sum to more need not be found.
 
     Returns
     -------
-    int64 array, shape (2, H, W)
-        Squares in px², exact where the two distances sum to at most `reach_px`; elsewhere they may be larger, and are
-        2⁶⁰ where none was found, and inside instances.
+    integer array, shape (2, H, W)
+        Squares in px², exact where the two distances sum to at most `reach_px`; elsewhere, and inside instances, the
+        roots sum to more. int16 for a reach of up to 126 px, otherwise int64.
     """
-    shape = (2, *labels.shape)
-    ids, distances_px = np.zeros(shape, dtype=np.int32), np.full(shape, FAR, dtype=np.int64)
-    scan_two_nearest(np.ascontiguousarray(labels, dtype=np.int32), ids, distances_px)
-    nearest_ids, squares = np.zeros(shape, dtype=np.int32), np.full(shape, FAR * FAR, dtype=np.int64)
-    find_two_nearest(ids, distances_px, reach_px, nearest_ids, squares)
-    return squares
+    n_y, n_x = labels.shape
+    far, margin = int(reach_px) + 1, min(int(reach_px), n_x)
+    dtype = np.int16 if 2 * far**2 <= np.iinfo(np.int16).max else np.int64
+    ids, rows = np.empty((n_y, n_x), dtype=np.int32), np.empty((2, n_y, n_x), dtype=dtype)
+    below_ids, below = np.zeros(n_x, dtype=np.int32), np.full((2, n_x), far, dtype=dtype)
+    row_ids = np.zeros(n_x + 2 * margin, dtype=np.int32)
+    row = np.full((2, n_x + 2 * margin), far**2, dtype=dtype)
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    scan_down(labels, reach_px, ids, rows)
+    block_ids = np.empty(BLOCK_PX, dtype=np.int32)
+    find_two_nearest(labels, reach_px, ids, rows, below_ids, below, row_ids, row, block_ids)
+    return rows
 
 
 def size_weight(labels: Labels, settings: SizeWeight) -> Weights:

@@ -1,8 +1,11 @@
 """CSV files: text stays text, and faults have lines."""
 
 import csv
+import io
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kaggle_unet.competitions.archive import open_archive
 from kaggle_unet.competitions.tables import read_csv, read_table, read_table_beside
@@ -25,6 +28,18 @@ def test_byte_order_marks_line_ends_blank_lines_and_quotes_do_not_matter(data):
 
 def test_lines_are_those_of_the_file():
     assert read_table(b"id,z\n\na,1\nb,2\n", "x.csv").lines == (3, 4)
+
+
+@given(st.text("ab,, \t\n\r\x0b\x0c\x1c\x85\u2028'é"))
+def test_a_text_without_quotes_is_split_as_the_csv_module_splits_it(text):
+    reader = csv.reader(io.StringIO("x,y\n" + text, newline=""), strict=True)
+    rows = [(reader.line_num, tuple(row)) for row in reader if row][1:]
+    if any(len(row) != 2 for _, row in rows):
+        with pytest.raises(DataError, match="wanted 2 fields"):
+            read_table(("x,y\n" + text).encode(), "x.csv")
+    else:
+        table = read_table(("x,y\n" + text).encode(), "x.csv")
+        assert list(zip(table.lines, table.rows, strict=True)) == rows
 
 
 def test_columns_are_selected_by_name_in_any_order():

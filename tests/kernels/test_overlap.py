@@ -1,16 +1,80 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from kaggle_unet.kernels.overlap import count_overlap
+from kaggle_unet.kernels.overlap import (
+    ID_WITHOUT_PLACE,
+    PAIR_WITHOUT_PLACE,
+    count_mask_overlap,
+    count_overlap,
+)
 from tests import naive, strategies
 
 
-@given(strategies.pairs())
+def tables(n_ids, n_places, n_slots, n_block):
+    return (
+        np.zeros((2, n_ids + 1), dtype=np.int64),
+        np.full((n_places, 3), -1, dtype=np.int64),
+        np.zeros(n_slots, dtype=np.int32),
+        np.zeros(5, dtype=np.int64),
+        np.ones(n_block, dtype=np.bool_),
+    )
+
+
+def flat(*ids):
+    return np.array(ids, dtype=np.int32).view(np.uint32)
+
+
+@given(strategies.pairs(), st.sampled_from([8, 16, 24]), st.integers(0, 100))
 @settings(max_examples=50, deadline=None)
-def test_pairs_are_counted_like_the_twin_does(pair):
+def test_pairs_are_counted_like_the_twin_does_in_one_part_or_two(pair, n_block, cut):
     true, pred = pair
-    overlap = np.zeros((true.max() + 1, pred.max() + 1), dtype=np.int64)
+    # 25 pairs at most in 32 slots: searches run into each other and round the end of the table.
+    filled = tables(4, 16, 32, n_block)
+    for part in (slice(None, cut), slice(cut, None)):
+        assert count_overlap(true.ravel().view(np.uint32)[part], pred.ravel().view(np.uint32)[part], *filled) == 0
 
-    count_overlap(true, pred, overlap)
+    (areas_true, areas_pred), pairs, _, counts, _ = filled
+    ids_true, ids_pred = (np.flatnonzero(areas[1:]) + 1 for areas in (areas_true, areas_pred))
+    found = sorted(
+        (ids_true.tolist().index(i), ids_pred.tolist().index(j), n) for i, j, n in pairs[: counts[0]].tolist()
+    )
+    expected = naive.count_overlap(true, pred)
+    assert (areas_true[ids_true].tolist(), areas_pred[ids_pred].tolist(), found) == expected
+    assert counts[1:].tolist() == [true.max(), pred.max(), ids_true.size, ids_pred.size]
 
-    assert (overlap == naive.count_overlap(true, pred)).all()
+
+@pytest.mark.parametrize("ids", [(1, 5), (1, -1), (2**31 - 1, 0)])
+def test_an_id_without_a_place_is_refused_on_either_side(ids):
+    assert count_overlap(flat(*ids), flat(1, 1), *tables(4, 4, 8, 8)) == ID_WITHOUT_PLACE
+    assert count_overlap(flat(1, 1), flat(*ids), *tables(4, 4, 8, 8)) == ID_WITHOUT_PLACE
+
+
+def test_a_pair_without_a_place_is_refused_but_not_one_that_was_met():
+    assert count_overlap(flat(1, 2, 1), flat(1, 2, 1), *tables(4, 2, 4, 8)) == 0
+    assert count_overlap(flat(1, 2, 3), flat(1, 2, 1), *tables(4, 2, 4, 8)) == PAIR_WITHOUT_PLACE
+
+
+def test_large_ids_make_pairs_of_their_own():
+    filled = tables(70_000, 4, 8, 8)
+
+    count_overlap(flat(65_536, 1, 65_536), flat(1, 65_536, 1), *filled)
+
+    assert filled[1][:2].tolist() == [[65_536, 1, 2], [1, 65_536, 1]]
+
+
+@given(strategies.masks(), st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_pixels_of_masks_are_counted_as_numpy_does(true, random):
+    pred = true ^ np.array([[random.random() < 0.3 for _ in line] for line in true])
+
+    found = count_mask_overlap(true.ravel().view(np.uint8), pred.ravel().view(np.uint8))
+
+    assert found == ((true & pred).sum(), true.sum(), pred.sum())
+
+
+def test_counts_of_masks_do_not_end_at_255():
+    ones = np.ones(1000, dtype=np.uint8)
+
+    assert count_mask_overlap(ones, ones) == (1000, 1000, 1000)

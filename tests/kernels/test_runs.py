@@ -1,46 +1,91 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from kaggle_unet.kernels.runs import count_runs, find_runs, paint_runs
-from tests import strategies
-
-
-def test_runs_end_at_another_id_as_at_background():
-    ids = np.array([0, 3, 3, 1, 0, 1], dtype=np.int32)
-    run_ids, runs = np.empty(3, dtype=np.int32), np.empty((3, 2), dtype=np.int64)
-
-    assert count_runs(ids) == 3
-    find_runs(ids, run_ids, runs)
-
-    assert run_ids.tolist() == [3, 1, 1]
-    assert runs.tolist() == [[1, 2], [3, 1], [5, 1]]
+from kaggle_unet.kernels.runs import ID, X, find_pieces, join_pieces, paint_runs, sort_pieces
+from tests import naive, strategies
 
 
-def test_an_empty_array_has_no_runs():
-    assert count_runs(np.zeros(0, dtype=np.int32)) == 0
-    assert count_runs(np.zeros(4, dtype=np.int32)) == 0
+def find(ids, capacity):
+    """Find all pieces, in an array that is as small as it may be each time."""
+    words = np.zeros(-(-ids.shape[1] // 8), dtype=np.int64)
+    rows = np.zeros_like(ids[0]), np.zeros(ids.shape[1], dtype=np.int32), words.view(np.uint8), words
+    pieces, y, n = np.empty((capacity, 4), dtype=np.int32), 1, 0
+    while True:
+        y, n = find_pieces(ids, y, n, *rows, pieces)
+        if y > ids.shape[0]:
+            return pieces[:n]
+        pieces = np.concatenate([pieces[:n], np.empty((ids.shape[1], 4), dtype=np.int32)])
 
 
-def test_painting_over_an_instance_marks_the_pixels_taken():
-    ids, contested = np.array([1, 1, 0, 0], dtype=np.int32), np.zeros(4, dtype=bool)
+def sort(pieces, key):
+    places, ordered = np.zeros(int(pieces[:, key].max(initial=0)) + 2, dtype=np.int64), np.empty_like(pieces)
+    sort_pieces(pieces, key, places, ordered)
+    return ordered
 
-    paint_runs(np.array([[1, 2]]), 2, ids, contested)
 
-    assert ids.tolist() == [1, 2, 2, 0]
-    assert contested.tolist() == [False, True, False, False]
+def join(pieces, n_y):
+    runs, firsts = np.empty((len(pieces), 2), dtype=np.int64), np.empty(len(pieces) + 1, dtype=np.int64)
+    ids = np.empty(len(pieces), dtype=np.int32)
+    n = join_pieces(pieces, n_y, runs, ids, firsts)
+    return runs[: firsts[n]], ids[:n], firsts[: n + 1]
+
+
+def test_pieces_come_in_the_order_of_the_rows_in_which_they_end():
+    ids = np.array([[0, 3, 1], [2, 3, 0], [2, 1, 1]], dtype=np.int32)
+
+    assert find(ids, 20).tolist() == [[2, 0, 1, 1], [1, 0, 2, 3], [0, 1, 2, 2], [1, 2, 1, 1], [2, 2, 1, 1]]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8])
+@given(labels=strategies.labels(max_side=20), capacity=st.integers(0, 60))
+@settings(max_examples=50, deadline=None)
+def test_sorted_pieces_are_those_of_the_twin_however_often_the_array_is_full(labels, capacity, dtype):
+    pieces = sort(sort(find(labels.astype(dtype), capacity), X), ID)
+
+    assert pieces.tolist() == naive.find_pieces(labels)
+
+
+def test_sorting_keeps_the_order_of_equals():
+    pieces = np.array([[1, 9, 0, 0], [0, 8, 0, 0], [1, 7, 0, 0], [0, 6, 0, 0]], dtype=np.int32)
+
+    assert sort(pieces, X)[:, 1].tolist() == [8, 6, 9, 7]
+
+
+def test_pieces_that_meet_are_joined_if_they_have_one_id():
+    pieces = np.array([[0, 1, 2, 4], [1, 0, 3, 4], [2, 0, 1, 4], [2, 1, 1, 7]], dtype=np.int32)
+
+    runs, ids, firsts = join(pieces, n_y=3)
+
+    assert runs.tolist() == [[1, 6], [7, 1]]
+    assert ids.tolist() == [4, 7]
+    assert firsts.tolist() == [0, 1, 2]
+
+
+def test_pieces_that_leave_a_gap_are_not_joined():
+    assert join(np.array([[0, 0, 1, 4], [1, 0, 1, 4]], dtype=np.int32), n_y=2)[0].tolist() == [[0, 1], [2, 1]]
+
+
+def test_large_images_have_starts_beyond_32_bits():
+    assert join(np.array([[70_000, 5, 1, 1]], dtype=np.int32), n_y=70_000)[0].tolist() == [[4_900_000_005, 1]]
+
+
+def test_the_first_painted_keeps_its_pixels_and_what_others_claim_is_marked():
+    labels = np.zeros((3, 2), dtype=np.int32)
+    runs, firsts = np.array([[0, 4], [1, 1], [3, 2], [1, 1]]), np.array([0, 1, 3, 4])
+
+    n_contested = paint_runs(runs, firsts, np.array([1, 0, 2]), labels)
+
+    assert n_contested == 2
+    assert labels.tolist() == [[1, -2], [-2, 2], [1, 0]]
 
 
 @given(strategies.labels())
 @settings(max_examples=50, deadline=None)
 def test_painting_every_run_found_gives_the_labels_back(labels):
-    ids = labels.ravel()
-    run_ids = np.empty(count_runs(ids), dtype=np.int32)
-    runs = np.empty((len(run_ids), 2), dtype=np.int64)
-    painted, contested = np.zeros_like(ids), np.zeros(ids.shape, dtype=bool)
+    runs, ids, firsts = join(sort(sort(find(labels, 400), X), ID), labels.shape[0])
+    painted = np.zeros_like(labels)
 
-    find_runs(ids, run_ids, runs)
-    for label, run in zip(run_ids, runs, strict=True):
-        paint_runs(run[None], label, painted, contested)
-
-    assert (painted == ids).all()
-    assert not contested.any()
+    assert paint_runs(runs, firsts, np.arange(len(ids)), painted) == 0
+    assert (painted == labels).all()

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.masks.rle import decode_labels, decode_mask, encode_labels, encode_mask, find_faults
+from kaggle_unet.masks.rle import decode_labels, decode_mask, encode_labels, encode_mask, find_faults, find_faulty
 from tests import naive, realdata, strategies
 
 
@@ -78,6 +78,30 @@ def test_ids_that_are_missing_have_no_code():
     assert encode_labels(np.array([[2, 0, 9]], dtype=np.int32)) == ["1 1", "3 1"]
 
 
+@pytest.mark.parametrize("highest", [8, 2**31 - 1])
+def test_ids_may_be_any(highest):
+    labels = np.array([[highest, 7, 0], [highest, 7, 7]], dtype=np.int32)
+
+    assert encode_labels(labels) == ["3 2 6 1", "1 2"]
+
+
+@given(strategies.labels(max_side=20, max_id=1))
+@settings(max_examples=20, deadline=None)
+def test_memory_order_and_type_of_labels_do_not_matter(labels):
+    rles = encode_labels(labels)
+
+    assert encode_labels(np.asfortranarray(labels)) == rles
+    assert encode_labels(labels[::-1][::-1].astype(np.uint16)) == rles
+    assert [encode_mask(labels * 255)] == (rles or [""])
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_an_image_without_pixels_has_no_codes(shape):
+    assert encode_labels(np.zeros(shape, dtype=np.int32)) == []
+    assert encode_mask(np.zeros(shape, dtype=bool)) == ""
+    assert decode_labels([""], shape)[0].shape == shape
+
+
 def test_an_image_without_instances_has_no_codes():
     assert encode_labels(np.zeros((2, 2), dtype=np.int32)) == []
     assert decode_labels([], (2, 2))[0].max() == 0
@@ -88,6 +112,24 @@ def test_contested_pixels_go_to_the_smaller_instance():
 
     assert labels.ravel().tolist() == [1, 1, 1, 2, 2, 0]
     assert n_contested == 1
+
+
+@given(st.lists(strategies.masks(max_side=6), max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_overlapping_codes_are_painted_as_overlapping_masks(masks):
+    masks = [np.resize(mask, (6, 5)) for mask in masks]
+    labels, n_contested = decode_labels([encode_mask(mask) for mask in masks], (6, 5))
+    expected, n_expected, _ = naive.paint_masks(masks, (6, 5))
+
+    assert (labels == expected).all()
+    assert n_contested == n_expected
+
+
+@pytest.mark.parametrize("odd", ["+3 1", "3\t1", "3\n1", "\u20033 1", " 3 1\r\n"])
+def test_signs_and_any_white_space_are_read_as_int_reads_them(odd):
+    labels, _ = decode_labels(["1 2", odd, "\n"], (3, 1))
+
+    assert labels.ravel().tolist() == [1, 1, 2]
 
 
 def test_blank_codes_have_no_id():
@@ -134,6 +176,17 @@ def test_a_text_is_decoded_exactly_when_it_has_no_faults(text):
             decode_mask(text, (3, 4))
     else:
         assert (decode_mask(text, (3, 4)) == naive.decode_mask(text, (3, 4))).all()
+
+
+@given(st.lists(st.tuples(st.text(alphabet="0123456789 -+\n", max_size=8), st.integers(0, 12)), max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_faults_of_many_codes_are_those_of_each(codes):
+    rles, sizes_px = [rle for rle, _ in codes], [n_px for _, n_px in codes]
+
+    expected = {i: find_faults(rle, n_px) for i, (rle, n_px) in enumerate(codes) if find_faults(rle, n_px)}
+
+    assert find_faulty(rles, sizes_px) == expected
+    assert list(find_faulty(rles, sizes_px)) == sorted(expected)
 
 
 def test_the_error_quotes_the_code_the_image_and_the_rule():

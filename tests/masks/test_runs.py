@@ -1,6 +1,6 @@
 import numpy as np
 
-from kaggle_unet.masks.runs import merge_runs, runs_of_mask, split_runs
+from kaggle_unet.masks.runs import find_runs, merge_runs, runs_of_mask, split_runs
 
 
 def test_runs_are_listed_by_ascending_id():
@@ -8,6 +8,24 @@ def test_runs_are_listed_by_ascending_id():
 
     assert ids.tolist() == [2, 5]
     assert [instance.tolist() for instance in runs] == [[[2, 1]], [[0, 2], [3, 1]]]
+
+
+def test_runs_of_all_instances_lie_one_behind_the_other():
+    runs, firsts, ids = find_runs(np.array([[5, 2], [5, 5]], dtype=np.int32))
+
+    assert runs.tolist() == [[2, 1], [0, 2], [3, 1]]
+    assert firsts.tolist() == [0, 1, 3]
+    assert ids.tolist() == [2, 5]
+
+
+def test_more_runs_than_were_expected_are_found():
+    noise = np.indices((63, 32)).sum(axis=0) % 2 == 1  # every pixel a piece of its own: far more than in real images
+
+    assert len(runs_of_mask(noise)) == noise.sum()
+
+
+def test_a_mask_of_other_values_than_one_is_one_instance():
+    assert runs_of_mask(np.array([[1, 255], [3, 0]], dtype=np.uint8)).tolist() == [[0, 3]]
 
 
 def test_no_instance_has_no_runs():
@@ -25,6 +43,20 @@ def test_merging_what_was_split_gives_the_labels_back():
 
     assert (merged == labels).all()
     assert n_contested == 0
+
+
+def test_nothing_merged_is_background():
+    merged, n_contested = merge_runs([], (2, 3))
+
+    assert (merged == np.zeros((2, 3))).all()
+    assert n_contested == 0
+
+
+def test_a_pixel_that_three_claim_counts_once():
+    merged, n_contested = merge_runs([np.array([[0, length]]) for length in (3, 1, 2)], (3, 1))
+
+    assert merged.ravel().tolist() == [2, 3, 1]
+    assert n_contested == 2
 
 
 def test_of_equals_the_one_with_the_first_pixel_not_in_both_wins_also_beyond_a_byte():

@@ -99,6 +99,15 @@ def test_partners_share_a_colour_and_what_has_none_is_white():
     assert prediction[34 * factor, 34 * factor].tolist() == [255, 255, 255]
 
 
+def test_a_partner_needs_more_than_half_of_what_either_covers():
+    pictures = Outline(
+        render_report("t", {}, [], [make_row("a", square((2, 8, 10)), true=square((2, 2, 10)))])
+    ).pictures
+    truth, prediction = decode(pictures[1]), decode(pictures[2])
+    factor = truth.shape[0] // 40
+    assert truth[5 * factor, 4 * factor].tolist() == prediction[5 * factor, 16 * factor].tolist() == [255, 255, 255]
+
+
 def test_totals_are_means_over_images_and_sums_over_objects():
     texts = Outline(render_report("t", {}, [], [make_row("a", TRUE), make_row("b", TRUE * 0)])).texts
     assert texts[texts.index("mean score") - 1] == "0.5000"

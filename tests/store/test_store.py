@@ -53,6 +53,14 @@ def test_half_a_sample_is_not_finished(store, half):
     assert not store.has("a")
 
 
+def test_targets_may_come_after_their_sample(store):
+    store.write_sample(sample("a"))
+    assert not store.has("a")
+    store.write_targets("a", PLANES)
+    assert store.has("a")
+    np.testing.assert_array_equal(store.read_targets("a")[0], PLANES)
+
+
 OTHER = {"competition": {"name": "tgs", "skip": ["a"]}, "codec": {"border": {"radius_px": 2}}, "weights": None}
 
 

@@ -1,0 +1,113 @@
+"""Pixels whose window holds two different ids.
+
+Strategy. A window's highest and lowest id differ where it holds two. Both are taken along the columns first, then along
+the rows, in loops over x that run on vector registers. Down the columns, images are cut into blocks of as many rows as
+the window has: every window is the tail of one block and the head of the next (van Herk), so each pixel is looked at
+three times whatever the radius. Along a row, windows of 1, 2, 4, 8… pixels are joined, two by two.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.kernels._jit import jit
+
+NOBODY = np.iinfo(np.int32).max
+
+
+@jit
+def mark_near(
+    labels: NDArray[np.int32],
+    radius: int,
+    with_background: bool,
+    value: int,
+    tails: NDArray[np.int32],
+    spread: NDArray[np.int32],
+    marked: NDArray[np.uint8],
+) -> None:
+    """Mark the pixels whose window holds two different ids.
+
+    Parameters
+    ----------
+    labels : int32 array, shape (H, W)
+        Instances, 0 is background.
+    radius : int
+        The window reaches as far to every side, and is cut at the image's edge.
+    with_background : bool
+        True counts background as an id and marks instances only; False overlooks it and marks background too.
+    value : int
+        What marked pixels become; the others stay as they are.
+    tails : int32 array, shape (2, 2·radius + 2, W)
+        Scratch; the last row of the first half holds 0, of the second half `NOBODY`.
+    spread : int32 array, shape (2, 2, W + 2·radius)
+        Scratch.
+    marked : uint8 array, shape (H, W)
+        Filled where pixels are marked.
+
+    References
+    ----------
+    .. [1] van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels,
+       Pattern Recognition Letters 13 (1992) 517-521
+    """
+    n_y, n_x = labels.shape
+    side = 2 * radius + 1
+    nobody = 0 if with_background else NOBODY
+    least = 1 if with_background else 0
+    head_high, head_low = tails[0, side - 1], tails[1, side - 1]
+    for top in range(0, n_y, side):
+        for i in range(side - 1, -1, -1):
+            # Rows beyond the edge are the one at the edge, which lies in all windows that reach so far.
+            own = labels[min(max(top - radius + i, 0), n_y - 1)]
+            high, low, high_after, low_after = tails[0, i], tails[1, i], tails[0, i + 1], tails[1, i + 1]
+            for x in range(n_x):
+                high[x] = max(high_after[x], own[x])
+                low[x] = min(low_after[x], own[x] if own[x] > 0 else nobody)
+        for i in range(min(side, n_y - top)):
+            # The block's last row is the first one of all heads, and lies in all windows of this block.
+            own = labels[min(top + radius + i, n_y - 1)]
+            for x in range(n_x):
+                head_high[x] = max(head_high[x], own[x])
+                head_low[x] = min(head_low[x], own[x] if own[x] > 0 else nobody)
+            spread[0, 0, :radius] = spread[0, 0, radius + n_x :] = 0
+            spread[1, 0, :radius] = spread[1, 0, radius + n_x :] = NOBODY
+            high, low, high_after, low_after = spread[0, 0, radius:], spread[1, 0, radius:], tails[0, i], tails[1, i]
+            for x in range(n_x):
+                high[x] = max(high_after[x], head_high[x])
+                low[x] = min(low_after[x], head_low[x])
+            span, turn, n = 1, 0, n_x + 2 * radius
+            while 2 * span < side:
+                n -= span
+                high, high_after, high_next = spread[0, turn], spread[0, turn, span:], spread[0, 1 - turn]
+                low, low_after, low_next = spread[1, turn], spread[1, turn, span:], spread[1, 1 - turn]
+                for x in range(n):
+                    high_next[x] = max(high[x], high_after[x])
+                    low_next[x] = min(low[x], low_after[x])
+                span, turn = 2 * span, 1 - turn
+            high, high_after = spread[0, turn], spread[0, turn, side - span :]
+            low, low_after = spread[1, turn], spread[1, turn, side - span :]
+            own, out = labels[top + i], marked[top + i]
+            for x in range(n_x):
+                differs = min(low[x], low_after[x]) < max(high[x], high_after[x])
+                out[x] = value if differs & (own[x] >= least) else out[x]
+
+
+@jit
+def keep_reached(
+    labels: NDArray[np.int32], radii: NDArray[np.uint8], least: NDArray[np.uint8], marked: NDArray[np.bool_]
+) -> None:
+    """Mark the pixels that see two ids within their own instance's radius.
+
+    Parameters
+    ----------
+    labels : int32 array, shape (H, W)
+        Instances 1…n, 0 is background.
+    radii : uint8 array, shape (n + 1,)
+        Radius by id.
+    least : uint8 array, shape (H, W)
+        The least radius that shows two ids, 0 where none does.
+    marked : bool array, shape (H, W)
+        Filled.
+    """
+    n_y, n_x = labels.shape
+    for y in range(n_y):
+        for x in range(n_x):
+            marked[y, x] = 0 < least[y, x] <= radii[labels[y, x]]

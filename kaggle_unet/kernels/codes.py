@@ -1,0 +1,123 @@
+"""The text of run-length codes: digits, one byte each."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.kernels._jit import jit
+
+SPACE, LINE_FEED, ZERO = 32, 10, 48
+
+# What `read_codes` gives for codes that it cannot read.
+UNREADABLE = -1
+
+# Eighteen digits always fit 64 bits, also as the sum of a start and a length.
+MOST_DIGITS = 18
+
+
+@jit
+def write_codes(runs: NDArray[np.int64], firsts: NDArray[np.int64], text: NDArray[np.uint8]) -> int:
+    """Write ``start length start length …``, 1-based, a line per instance, from the end of a text to its beginning.
+
+    Parameters
+    ----------
+    runs : int64 array, shape (n_runs, 2)
+        0-based starts and lengths, instance by instance.
+    firsts : int64 array, shape (n + 1,)
+        Index of each instance's first run, and the number of runs.
+    text : uint8 array, shape (capacity,)
+        The codes, ASCII, are its last bytes; each has a line feed behind it.
+
+    Returns
+    -------
+    int
+        The first byte written.
+
+    Notes
+    -----
+    Must hold: every instance has a run, and the capacity is two numbers and two separators for each run. Backwards,
+    because digits come up from the last to the first: how many there are need not be known.
+    """
+    byte = len(text)
+    for instance in range(firsts.shape[0] - 2, -1, -1):
+        separator = LINE_FEED
+        for run in range(firsts[instance + 1] - 1, firsts[instance] - 1, -1):
+            byte -= 1
+            text[byte] = separator
+            byte = _write_number(runs[run, 1], text, byte) - 1
+            text[byte] = SPACE
+            byte = _write_number(runs[run, 0] + 1, text, byte)
+            separator = SPACE
+    return byte
+
+
+@jit
+def _write_number(number: int, text: NDArray[np.uint8], end: int) -> int:
+    """Write a number ahead of byte `end`, two digits at a time, and give its first byte."""
+    while number >= 10:
+        rest = number // 100
+        pair = number - 100 * rest
+        tens = pair * 103 >> 10  # pair // 10
+        text[end - 1] = ZERO + pair - 10 * tens
+        text[end - 2] = ZERO + tens
+        end -= 2
+        number = rest
+        if rest == 0:
+            return end
+    text[end - 1] = ZERO + number
+    return end - 1
+
+
+@jit
+def read_codes(text: NDArray[np.uint8], n_px: int, runs: NDArray[np.int64], firsts: NDArray[np.int64]) -> int:
+    """Read the runs of codes, a line each, if they are plain and break no rule.
+
+    Parameters
+    ----------
+    text : uint8 array, shape (n_bytes,)
+        The codes, each with a line feed behind it.
+    n_px : int
+        Pixels of the image.
+    runs : int64 array, shape (capacity, 2)
+        Filled with the 0-based start and the length of each run; room for one run in four bytes of text is enough.
+    firsts : int64 array, shape (n + 1,)
+        Filled with the index of each code's first run, and the number of runs.
+
+    Returns
+    -------
+    int
+        Number of runs, or `UNREADABLE` if a rule is broken, there are not just n lines, or there is anything but digits
+        and spaces in them. `kaggle_unet.masks.rle.find_faults` then says what is wrong, if anything is.
+    """
+    run = code = 0
+    start, end = 0, 1  # of the last run, 1-based; `start` is 0 where a new run begins
+    number = n_digits = 0
+    firsts[0] = 0
+    for byte in text:
+        if ZERO <= byte < ZERO + 10:
+            number = 10 * number + int(byte) - ZERO
+            n_digits += 1
+            if n_digits > MOST_DIGITS:
+                return UNREADABLE
+            continue
+        if n_digits > 0 and start == 0:
+            if number < end:
+                return UNREADABLE
+            start = number
+        elif n_digits > 0:
+            end = start + number
+            if number == 0 or end - 1 > n_px:
+                return UNREADABLE
+            runs[run, 0] = start - 1
+            runs[run, 1] = number
+            run += 1
+            start = 0
+        number = n_digits = 0
+        if byte == LINE_FEED:
+            if start != 0 or code == firsts.shape[0] - 1:
+                return UNREADABLE
+            code += 1
+            firsts[code] = run
+            end = 1
+        elif byte != SPACE:
+            return UNREADABLE
+    return run if code == firsts.shape[0] - 1 else UNREADABLE

@@ -1,0 +1,46 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kaggle_unet.kernels.border import NOBODY, keep_reached, mark_near
+from tests import naive, strategies
+
+
+def mark(labels, radius, rule, value, marked):
+    n_x = labels.shape[1]
+    tails = np.empty((2, 2 * radius + 2, n_x), dtype=np.int32)
+    tails[0, -1], tails[1, -1] = 0, NOBODY
+    mark_near(labels, radius, rule == "contour", value, tails, np.empty((2, 2, n_x + 2 * radius), np.int32), marked)
+    return marked
+
+
+@given(strategies.labels(max_side=16), st.integers(1, 20), st.sampled_from(["touching", "contour"]))
+@settings(max_examples=100, deadline=None)
+def test_running_extrema_see_what_the_twin_sees_in_the_square(labels, radius, rule):
+    marked = mark(labels, radius, rule, 1, np.zeros(labels.shape, dtype=np.uint8))
+
+    assert (marked == naive.border(labels, rule, lambda _: radius)).all()
+
+
+def test_pixels_that_are_not_marked_stay_as_they_are():
+    labels = np.array([[1, 2, 0, 0]], dtype=np.int32)
+
+    marked = mark(labels, 1, "touching", 7, np.full(labels.shape, 3, dtype=np.uint8))
+
+    assert marked.tolist() == [[7, 7, 3, 3]]
+
+
+def test_a_window_wider_than_the_image_holds_all_of_it():
+    labels = np.array([[1, 0, 0], [0, 0, 0], [0, 0, 2]], dtype=np.int32)
+
+    assert mark(labels, 32, "touching", 1, np.zeros(labels.shape, dtype=np.uint8)).all()
+
+
+def test_every_pixel_is_held_against_the_radius_of_its_own_instance():
+    labels = np.array([[0, 0, 1, 1, 1]], dtype=np.int32)
+    least = np.array([[0, 3, 0, 1, 2]], dtype=np.uint8)
+    marked = np.empty(labels.shape, dtype=np.bool_)
+
+    keep_reached(labels, np.array([3, 1], dtype=np.uint8), least, marked)
+
+    assert marked.tolist() == [[False, True, False, True, False]]

@@ -1,0 +1,106 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.postprocess.finish import labels_from_planes
+from kaggle_unet.postprocess.large import decode_large
+from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.settings import BorderSettings, DecodeSettings
+
+
+def draw_planes(codec, rng, shape):
+    """Draw planes of a network in doubt: blocks of a few values, so that there are shapes, ties and holes."""
+    coarse = rng.choice([0.1, 0.3, 0.6, 0.9], size=(len(codec.planes), -(-shape[0] // 2), -(-shape[1] // 2)))
+    return coarse.repeat(2, axis=1).repeat(2, axis=2)[:, : shape[0], : shape[1]].astype(np.float16)
+
+
+@given(
+    codec=st.sampled_from(list(CODECS.values())),
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(1, 30), st.integers(1, 20)),
+    stripe_px=st.integers(1, 12),
+    decode=st.builds(
+        DecodeSettings,
+        mask_threshold=st.sampled_from([0.2, 0.5, 1.0]),
+        min_seed_px=st.integers(0, 6),
+        keep_seedless=st.booleans(),
+    ),
+    postprocess=st.builds(PostprocessSettings, fill_holes_px=st.integers(0, 8), min_area_px=st.integers(0, 12)),
+)
+@settings(max_examples=300, deadline=None)
+def test_stripes_give_the_labels_of_one_piece(codec, seed, shape, stripe_px, decode, postprocess):
+    planes = draw_planes(codec, np.random.default_rng(seed), shape)
+    out = np.full(shape, -7, dtype=np.int32)
+
+    n = decode_large(codec, planes, decode, postprocess, out=out, stripe_px=stripe_px)
+
+    expected = labels_from_planes(codec, planes.astype(np.float32), decode, postprocess)
+    assert (out == expected).all()
+    assert n == expected.max(initial=0)
+
+
+def test_instances_and_their_holes_go_on_across_seams():
+    planes = np.zeros((1, 12, 12), dtype=np.float32)
+    planes[0, 1:11, 1:11] = 1
+    planes[0, 3:9, 5:7] = 0  # a hole that spans three stripes
+    out = np.empty((12, 12), dtype=np.int32)
+
+    decode_large(CODECS["mask"], planes, DecodeSettings(), PostprocessSettings(fill_holes_px=12), out=out, stripe_px=3)
+
+    assert (out[1:11, 1:11] == 1).all()
+    assert out.sum() == 100
+
+
+@pytest.mark.parametrize("min_area_px", [0, 3, 5])
+def test_a_single_object_is_what_is_in_the_mask(min_area_px):
+    planes = np.zeros((1, 9, 4), dtype=np.float32)
+    planes[0, ::3, 1] = planes[0, 4, 2] = 1
+    decode, postprocess = DecodeSettings(single_object=True), PostprocessSettings(min_area_px=min_area_px)
+    out = np.empty((9, 4), dtype=np.int32)
+
+    n = decode_large(CODECS["mask"], planes, decode, postprocess, out=out, stripe_px=2)
+
+    assert (out == labels_from_planes(CODECS["mask"], planes, decode, postprocess)).all()
+    assert n == out.max()
+
+
+def test_holes_of_a_single_object_are_refused():
+    with pytest.raises(ConfigError, match="set it to 0"):
+        decode_large(
+            CODECS["mask"],
+            np.zeros((1, 2, 2), dtype=np.float32),
+            DecodeSettings(single_object=True),
+            PostprocessSettings(fill_holes_px=1),
+            out=np.empty((2, 2), dtype=np.int32),
+        )
+
+
+class Watched:
+    """An array that remembers the sizes of the boxes that were read."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.sizes = array, array.shape, Counter()
+
+    def __getitem__(self, key):
+        box = self.array[key]
+        self.sizes[box.size] += 1
+        return box
+
+
+def test_no_more_is_read_at_a_time_than_a_stripe_or_a_component():
+    labels = np.zeros((400, 50), dtype=np.int32)
+    for label, top in enumerate(range(2, 390, 12), start=1):
+        labels[top : top + 9, 20:29] = label
+    planes = Watched(CODECS["mask_border"].encode(labels, BorderSettings()))
+    out = np.empty(labels.shape, dtype=np.int32)
+
+    decode_large(CODECS["mask_border"], planes, DecodeSettings(), PostprocessSettings(), out=out, stripe_px=16)
+
+    assert (out == labels).all()
+    assert max(planes.sizes) == 2 * 16 * 50
+    assert sum(size * count for size, count in planes.sizes.items()) < 2 * planes.array.size
