@@ -113,29 +113,68 @@ def make_targets(
 @app.command("train")
 def train(
     config: ConfigPath,
-    fold: Annotated[str, typer.Option("--fold", help="A number, several with commas, or all.")],
+    fold: Annotated[str, typer.Option("--fold", help="A number, several with commas, or all.")] = "",
     store: StoreOption = None,
     run: RunOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last whole epoch.")] = False,
     track: Annotated[bool, typer.Option("--track", help="Write TensorBoard files (extra: track).")] = False,
+    devices: Annotated[int | None, typer.Option("--devices", min=1, help="Of this machine, with DDP.")] = None,
+    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines with as many devices each.")] = None,
+    show: Annotated[
+        Path | None, typer.Option("--show-batch", metavar="PNG", help="Draw what the network sees first, and stop.")
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Fit one fold or several: checkpoints, metrics, curves, out-of-fold planes and score."""
     from kaggle_unet.config import load_config
     from kaggle_unet.steps.folders import fold_folder, parse_folds
     from kaggle_unet.steps.run import count_folds
-    from kaggle_unet.steps.train import train_fold
+    from kaggle_unet.steps.train import show_batch, train_fold
+    from kaggle_unet.training.crew import open_crew
 
     settings = load_config(config, overrides or ())
     run_path, store_path = run_folder(config, run), store_folder(config, store)
-    folds = parse_folds(fold, count_folds(settings, store_path))
+    if not fold and show is None:
+        msg = "train: say which fold is left out with --fold N, or --fold all"
+        raise ConfigError(msg)
+    folds = parse_folds(fold or "0", count_folds(settings, store_path))
+    if show is not None:
+        screen.say(f"batch    {show_batch(settings, store_path, folds[0], show)}")
+        return
+    crew = open_crew(settings.training, devices, nodes)
+    if not crew.is_first:
+        screen.silence()
     for number in folds:
         with screen.training(number, settings.training.epochs) as on_event:
-            result = train_fold(settings, store_path, run_path, number, resume=resume, track=track, on_event=on_event)
+            result = train_fold(
+                settings, store_path, run_path, number, resume=resume, track=track, on_event=on_event, crew=crew
+            )
         screen.fold_result(number, result)
     checkpoints = [word for number in folds for word in ("--checkpoint", fold_folder(run_path, number))]
     output = Path("submissions") / experiment_of(config).with_suffix(".csv")
     screen.next(_command("submit", config, "--data", "TEST.zip", *checkpoints, "-o", output, *_repeat(overrides)))
+
+
+@app.command("bench-train")
+def bench_train(
+    config: ConfigPath,
+    store: StoreOption = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Of each loop in each round.")] = 12,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Rounds; medians are printed.")] = 5,
+    as_json: JsonOption = False,
+    overrides: Overrides = None,
+) -> None:
+    """Measure images/s of the real loop, of the bare step on one batch, and of a plain fp32 loop, in one run."""
+    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.bench_train import bench_train as measure
+
+    settings = load_config(config, overrides or ())
+    with screen.progress() as on_progress:
+        result = measure(settings, store_folder(config, store), steps=steps, repeat=repeat, on_progress=on_progress)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        screen.training_speed(result)
 
 
 @app.command("predict")

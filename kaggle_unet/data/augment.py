@@ -1,130 +1,82 @@
-"""From one sample many: what the augmentation presets do, and doing it.
+"""From one sample many: doing what the augmentation presets say.
 
-Geometry comes first, tones after, both drawn from one seed per call. Only image, labels and ignored pixels change here;
-planes and weights are made from the changed labels, so that a border stays as wide as the codec says at any zoom.
+Geometry comes first, copied nuclei second, tones last, all drawn from one seed per call. Only image, labels and ignored
+pixels change here; planes and weights are made from the changed labels, so that a border stays as wide as the codec
+says at any zoom, and follows copied nuclei.
 """
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_unet.data.inputs import Levels
+from kaggle_unet.data.paste import paste
+from kaggle_unet.data.presets import PRESETS, Preset
+from kaggle_unet.data.scene import Scene
 from kaggle_unet.data.settings import AugmentationSettings
-from kaggle_unet.data.tones import UNCHANGED, Levels, Tones, change_tones
-from kaggle_unet.data.views import View, cut, place
+from kaggle_unet.data.tones import change_tones
+from kaggle_unet.data.views import View, cut, draw_knots, place
 from kaggle_unet.types import Image, Mask
 
 
-@dataclass(frozen=True)
-class Preset:
-    """What may happen to a sample.
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """One view of a sample.
 
     Attributes
     ----------
-    turns : bool
-        Quarter turns, each of the four as likely.
-    mirror : bool
-        Left and right change places in half of all cases.
-    p_warp : float
-        Probability of a zoom and a rotation.
-    zoom : tuple of float, optional
-        Range of the zoom, drawn evenly in its logarithm; None takes the settings' `scale`.
-    max_degrees : float
-        Rotation, either way.
-    tones : Tones
-        What happens to the values.
+    image : uint8 array, shape (H, W) or (H, W, 3)
+        What is seen.
+    labels : uint16 or int32 array, shape (H, W)
+        Ids, of which some may be missing.
+    ignore : bool array, shape (H, W), or None
+        Pixels that must not count.
+    levels : tuple of float
+        The gray levels of `image` that become 0 and 1.
     """
 
-    turns: bool = False
-    mirror: bool = False
-    p_warp: float = 0.0
-    zoom: tuple[float, float] | None = None
-    max_degrees: float = 0.0
-    tones: Tones = UNCHANGED
+    image: Image
+    labels: NDArray[Any]
+    ignore: Mask | None
+    levels: Levels
 
 
-PRESETS = {
-    "none": Preset(),
-    "light": Preset(turns=True, mirror=True, tones=Tones(p_levels=0.5, contrast=(0.8, 1.2), brightness=(-0.1, 0.1))),
-    "nuclei": Preset(
-        turns=True,
-        mirror=True,
-        p_warp=0.5,
-        max_degrees=45,
-        tones=Tones(
-            p_levels=0.5,
-            contrast=(0.7, 1.3),
-            brightness=(-0.15, 0.15),
-            p_gamma=0.5,
-            gamma=(0.6, 1.6),
-            p_noise=0.2,
-            noise=(0.01, 0.1),
-            p_blur=0.2,
-            p_colour=0.2,
-        ),
-    ),
-    # A tile has an up and a down. A zoom of 1.25 shows 80 % of the tile's side, from anywhere in it.
-    "salt": Preset(
-        mirror=True,
-        p_warp=0.4,
-        zoom=(1.0, 1.25),
-        tones=Tones(p_levels=0.3, contrast=(0.9, 1.1), brightness=(-0.1, 0.1)),
-    ),
-}
-
-
-def augment(
-    image: Image,
-    labels: NDArray[Any],
-    ignore: Mask | None,
-    settings: AugmentationSettings,
-    *,
-    seed: int,
-    levels: Levels = (0.0, 255.0),
-) -> tuple[Image, NDArray[Any], Mask | None]:
+def augment(scene: Scene, settings: AugmentationSettings, *, seed: int) -> Crop:
     """Draw one view of a sample.
 
     Parameters
     ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Not changed.
-    labels : int32 or uint16 array, shape (H, W)
-        Not changed.
-    ignore : bool array, shape (H, W), or None
+    scene : Scene
         Not changed.
     settings : AugmentationSettings
-        Preset and size of the crop.
+        Preset, size of the crop, whether it finds objects.
     seed : int
         Not negative; the same seed draws the same view, see `stable_seed`.
-    levels : tuple of float
-        The gray levels that count as 0 and 1 when values change.
 
     Returns
     -------
-    image : uint8 array, shape (crop_px, crop_px) or (crop_px, crop_px, 3)
-        The view; without `crop_px` of the image's own shape, perhaps turned.
-    labels : array of the dtype of `labels`, same height and width
-        The ids of `labels`, of which some may be missing now.
-    ignore : bool array, same height and width, or None
-        As above.
+    crop : Crop
+        Of `crop_px` a side; without that of the image's own shape, perhaps turned.
 
     Notes
     -----
     An instance cut by the crop's edge keeps its id, in several parts if need be. A crop larger than the image shows it
     mirrored, labels included. A crop with no instance is as good as any other.
     """
-    assert image.shape[:2] == labels.shape
+    assert scene.image.shape[:2] == scene.labels.shape
     preset = PRESETS[settings.preset]
     rng = np.random.default_rng(seed)
-    view = _draw_view(rng, preset, settings, labels.shape)
-    return (
-        change_tones(cut(image, view), preset.tones, rng, levels=levels),
-        cut(labels, view, nearest=True),
-        None if ignore is None else cut(ignore.view(np.uint8), view, nearest=True).view(np.bool_),
-    )
+    view = _draw_view(rng, preset, settings, scene)
+    ignore = None if scene.ignore is None else cut(scene.ignore.view(np.uint8), view, nearest=True).view(np.bool_)
+    crop = Crop(cut(scene.image, view), cut(scene.labels, view, nearest=True), ignore, scene.levels)
+    if preset.p_paste and rng.random() < preset.p_paste:
+        crop = _copy_nuclei(crop, view, scene, rng, n=int(rng.integers(1, preset.max_pasted + 1)))
+    image, levels = change_tones(crop.image, preset.tones, rng, levels=crop.levels)
+    return replace(crop, image=image, levels=levels)
 
 
 def stable_seed(*numbers: int) -> int:
@@ -151,22 +103,42 @@ def stable_seed(*numbers: int) -> int:
     return int.from_bytes(digest, "little")
 
 
-def _draw_view(
-    rng: np.random.Generator, preset: Preset, settings: AugmentationSettings, image_shape: tuple[int, ...]
-) -> View:
-    height, width = image_shape
+def _draw_view(rng: np.random.Generator, preset: Preset, settings: AugmentationSettings, scene: Scene) -> View:
+    height, width = scene.labels.shape
     side = settings.crop_px
     shape = (height, width) if side is None else (side, side)
-    zoom, angle = 1.0, 0.0
-    if rng.random() < preset.p_warp:
+    zoom, angle, knots = 1.0, 0.0, None
+    is_warped = rng.random() < preset.p_warp
+    if is_warped:
         low, high = preset.zoom or settings.scale
         zoom = math.exp(rng.uniform(math.log(low), math.log(high)))
         angle = math.radians(rng.uniform(-preset.max_degrees, preset.max_degrees))
-    return View(
-        shape=shape,
-        centre_yx=place(rng, (height, width), shape, zoom=zoom, angle=angle),
-        zoom=zoom,
-        angle=angle,
-        turns=int(rng.integers(4)) if preset.turns else 0,
-        mirrored=preset.mirror and bool(rng.random() < 0.5),
-    )
+    focus = _draw_middle(rng, settings.crop_finds_objects, scene)
+    centre = place(rng, (height, width), shape, zoom=zoom, angle=angle, focus_yx=focus)
+    if is_warped and preset.max_shift:
+        dy, dx = rng.uniform(-preset.max_shift, preset.max_shift, 2)
+        centre = centre[0] + float(dy) * shape[0], centre[1] + float(dx) * shape[1]
+    turns = int(rng.integers(4)) if preset.turns else 0
+    mirrored = preset.mirror and bool(rng.random() < 0.5)
+    if preset.p_bend and rng.random() < preset.p_bend:
+        knots = draw_knots(rng, shape, rng.uniform(*preset.bend_px))
+    return View(shape, centre, zoom=zoom, angle=angle, turns=turns, mirrored=mirrored, knots=knots)
+
+
+def _draw_middle(rng: np.random.Generator, p: float, scene: Scene) -> tuple[float, float] | None:
+    """Draw an instance that the crop shall show, or none."""
+    if not p or rng.random() >= p or len(scene.middles_yx) == 0:
+        return None
+    y, x = scene.middles_yx[rng.integers(len(scene.middles_yx))].tolist()
+    return y, x
+
+
+def _copy_nuclei(crop: Crop, view: View, scene: Scene, rng: np.random.Generator, *, n: int) -> Crop:
+    """Copy nuclei from elsewhere in the image, zoomed and bent as much."""
+    elsewhere = replace(view, centre_yx=place(rng, scene.labels.shape, view.shape, zoom=view.zoom, angle=view.angle))
+    labels = scene.labels
+    if scene.ignore is not None:  # an instance that must not count in part must not be copied
+        labels = np.where(np.isin(labels, np.unique(labels[scene.ignore])), 0, labels).astype(labels.dtype)
+    donor = cut(scene.image, elsewhere), cut(labels, elsewhere, nearest=True)
+    image, ids = paste(crop.image, crop.labels, donor, rng, n=n, ignore=crop.ignore)
+    return replace(crop, image=image, labels=ids)

@@ -8,7 +8,6 @@ as if nothing had happened.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,12 @@ from torch.utils.data import Dataset
 
 from kaggle_unet.data.augment import augment, stable_seed
 from kaggle_unet.data.batch import Batch, Item, Sides, collate, pad_item
+from kaggle_unet.data.folds import coverage_class
 from kaggle_unet.data.inputs import prepare
-from kaggle_unet.data.levels import find_levels, prepare_crop
 from kaggle_unet.data.padding import Slices
+from kaggle_unet.data.sampling import draw_samples
+from kaggle_unet.data.scene import Scene, truth
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
-from kaggle_unet.data.tones import Levels
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.labels import relabel
 from kaggle_unet.targets.codecs import CODECS
@@ -66,7 +66,9 @@ class Encoding:
         """
         codec = CODECS[self.codec.name]
         planes = codec.encode(labels, self.codec.border)
-        return planes, weight_map(labels, codec.classify(planes), codec.classes, self.weights, ignore=ignore)
+        # Classes take as long as planes, and without weights of their own all count alike.
+        classes = codec.classify(planes) if self.weights.classes else np.zeros(labels.shape, np.uint8)
+        return planes, weight_map(labels, classes, codec.classes, self.weights, ignore=ignore)
 
 
 class TrainingSet(Dataset[Item]):
@@ -79,7 +81,7 @@ class TrainingSet(Dataset[Item]):
     encoding : Encoding
         How they become tensors.
     augmentation : AugmentationSettings
-        Preset and crops.
+        Preset, crops, and which samples have more of them.
     sides : Sides
         What the network takes. A crop is enlarged until its answer is at least `crop_px` wide, by real pixels where the
         image has them; a whole image is padded with pixels that do not count.
@@ -104,14 +106,14 @@ class TrainingSet(Dataset[Item]):
         self.encoding = encoding
         self.sides = sides
         self.seed = seed
-        self._samples = [_Cached.of(sample) for sample in samples]
-        self._crops_per_image = augmentation.crops_per_image
+        self._scenes = [Scene.of(sample, encoding.inputs) for sample in samples]
+        self._strata = _strata(samples, augmentation.sampling)
         self._augmentation = _enlarge(augmentation, sides)
-        self._levels: dict[int, Levels] = {}
+        self._drawn: tuple[int, NDArray[np.intp]] | None = None
 
     def __len__(self) -> int:
         """Count the crops of one epoch."""
-        return len(self._samples) * self._crops_per_image
+        return len(self._scenes) * self._augmentation.crops_per_image
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         """Draw one crop.
@@ -127,46 +129,30 @@ class TrainingSet(Dataset[Item]):
             Always the same for the same key.
         """
         epoch, index = key
-        number = index % len(self._samples)
-        sample, levels = self._samples[number], self._find_levels(number)
-        seed = stable_seed(self.seed, epoch, index)
-        image, ids, ignore = augment(
-            sample.image, sample.labels, sample.ignore, self._augmentation, seed=seed, levels=levels
-        )
-        planes, weights = self.encoding.targets(relabel(ids), ignore)
-        item = Item(prepare_crop(image, self.encoding.inputs, levels, depth=sample.depth), planes, weights, sample.id)
+        scene = self._scenes[self._sample_number(epoch, index)]
+        crop = augment(scene, self._augmentation, seed=stable_seed(self.seed, epoch, index))
+        planes, weights = self.encoding.targets(relabel(crop.labels), crop.ignore)
+        inputs = prepare(crop.image, self.encoding.inputs, depth=scene.depth, levels=crop.levels)
+        item = Item(inputs, planes, weights, scene.id)
         if self._augmentation.crop_px is not None:
             return item
         return pad_item(item, self.sides.around((planes.shape[1], planes.shape[2])))[0]
 
-    def _find_levels(self, number: int) -> Levels:
-        if number not in self._levels:
-            self._levels[number] = find_levels(self._samples[number].image, self.encoding.inputs)
-        return self._levels[number]
+    def _sample_number(self, epoch: int, index: int) -> int:
+        if self._strata is None:
+            return index % len(self._scenes)
+        if self._drawn is None or self._drawn[0] != epoch:
+            strength = self._augmentation.sampling_strength
+            drawn = draw_samples(self._strata, len(self), strength=strength, seed=stable_seed(self.seed, epoch))
+            self._drawn = epoch, drawn
+        return int(self._drawn[1][index])
 
 
-@dataclass(frozen=True)
-class _Cached:
-    """What training needs of a sample, small."""
-
-    id: str
-    image: NDArray[np.uint8]
-    labels: NDArray[Any]
-    ignore: Mask | None
-    depth: float | None
-
-    @classmethod
-    def of(cls, sample: Sample) -> "_Cached":
-        labels = _labels(sample)
-        small = labels.astype(np.uint16) if labels.max(initial=0) < 1 << 16 else labels
-        return cls(sample.id, sample.image, small, sample.ignore, sample.numbers.get("depth"))
-
-
-def _labels(sample: Sample) -> Labels:
-    if sample.labels is None:
-        msg = f"sample {sample.id!r} has no labels; training and validation need them, leave it out"
-        raise DataError(msg)
-    return sample.labels
+def _strata(samples: Sequence[Sample], sampling: str) -> list[str] | None:
+    """Name what rare samples are told by; None where all are drawn alike."""
+    if sampling == "uniform":
+        return None
+    return [sample.kind if sampling == "kind" else coverage_class(truth(sample)) for sample in samples]
 
 
 def _enlarge(augmentation: AugmentationSettings, sides: Sides) -> AugmentationSettings:
@@ -227,7 +213,7 @@ class ValidationSet:
         if not samples:
             msg = "the validation set is empty; choose another fold, or fewer folds (folds.n)"
             raise DataError(msg)
-        self._labels = {sample.id: _labels(sample) for sample in samples}
+        self._labels = {sample.id: truth(sample) for sample in samples}
         self._samples = {sample.id: sample for sample in samples}
         self._read_targets = read_targets
         self._inputs = inputs

@@ -1,12 +1,16 @@
 """What a network is given for one image: chosen channels, stretched to about 0…1.
 
 The stretch is measured on the luma and applied to every colour alike, so that hues survive, and nothing is clipped: the
-brightest 0.2 % of a picture lies above 1.
+brightest 0.2 % of a picture lies above 1. A crop is given the stretch of the image it was cut from: stretched by
+itself, it would look unlike the same pixels in the whole image, and a change of brightness would be stretched away.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from kaggle_unet.data.settings import Channel, InputSettings
 from kaggle_unet.errors import ConfigError, DataError
@@ -15,10 +19,60 @@ from kaggle_unet.types import Image, Inputs
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in Pillow's convert("L")
 PERCENTILES = (1.0, 99.8)  # StarDist's choice for nuclei
 DEPTH_SCALE = 1000.0  # the depths of TGS run from 51 to 959
+Levels = tuple[float, float]  # the gray levels that become 0 and 1; the first is larger where an image is inverted
 
 
-def prepare(image: Image, settings: InputSettings, *, depth: float | None = None) -> Inputs:
-    """Turn an image into the inputs of a network.
+def find_levels(image: Image, settings: InputSettings) -> Levels:
+    """Find the gray levels that become 0 and 1.
+
+    Parameters
+    ----------
+    image : uint8 array, shape (H, W) or (H, W, 3)
+        Whole.
+    settings : InputSettings
+        How it is scaled.
+
+    Returns
+    -------
+    levels : tuple of float
+        They differ; the first is larger where the image is inverted.
+
+    Raises
+    ------
+    DataError
+        If `image` is not a gray or RGB image of at least one pixel.
+
+    Notes
+    -----
+    `percentile` takes the luma's 1st and 99.8th percentiles. Where they lie less than one gray level apart (a dark
+    field with a few bright pixels) its minimum and maximum take their place; a constant image becomes 0.
+    `invert_bright` swaps the two where the median luma lies above the middle between them.
+
+    Examples
+    --------
+    >>> find_levels(np.array([[0, 50, 200]], np.uint8), InputSettings(normalize="range"))
+    (0.0, 255.0)
+    >>> find_levels(np.array([[0, 150, 200]], np.uint8), InputSettings(normalize="range", invert_bright=True))
+    (255.0, 0.0)
+    """
+    _check(image)
+    low, high = 0.0, 255.0
+    if settings.normalize == "range" and not settings.invert_bright:
+        return low, high
+    n, luma = image.shape[0] * image.shape[1], _sorted_luma(image)
+    if settings.normalize == "percentile":
+        low, high = (_between(luma, percent / 100 * (n - 1)) for percent in PERCENTILES)
+        if high - low < 1:
+            low, high = luma(0), luma(n - 1)
+        high = max(high, low + 1)
+    is_bright = settings.invert_bright and _between(luma, (n - 1) / 2) - low > (high - low) / 2
+    return (high, low) if is_bright else (low, high)
+
+
+def prepare(
+    image: Image, settings: InputSettings, *, depth: float | None = None, levels: Levels | None = None
+) -> Inputs:
+    """Turn an image, or a crop of one, into the inputs of a network.
 
     Parameters
     ----------
@@ -28,6 +82,9 @@ def prepare(image: Image, settings: InputSettings, *, depth: float | None = None
         Which channels, and how they are scaled.
     depth : float, optional
         The sample's depth, for the channel `depth`; divided by 1000.
+    levels : tuple of float, optional
+        The gray levels that become 0 and 1: for a crop those of its whole image, from `find_levels`. None finds the
+        image's own.
 
     Returns
     -------
@@ -43,11 +100,8 @@ def prepare(image: Image, settings: InputSettings, *, depth: float | None = None
 
     Notes
     -----
-    `percentile` maps the luma's 1st and 99.8th percentiles to 0 and 1. Where they lie less than one gray level apart
-    (a dark field with a few bright pixels) its minimum and maximum take their place; a constant image becomes 0.
-    `invert_bright` replaces x by 1 − x where the median of the stretched luma is above ½, half of the stretched range.
     Position and depth are neither stretched nor inverted; `mean` and `std` apply to every channel. The ramp is laid
-    over the image itself, so padding mirrors it too.
+    over the image itself, so padding mirrors it too, and a crop has its own.
 
     Examples
     --------
@@ -60,55 +114,96 @@ def prepare(image: Image, settings: InputSettings, *, depth: float | None = None
     array([[0., 0.],
            [1., 1.]], dtype=float32)
     """
+    _check(image)
+    shown = _Shown(image, find_levels(image, settings) if levels is None else levels, depth)
+    inputs = np.empty((len(settings.channels), *image.shape[:2]), np.float32)
+    for plane, channel in zip(inputs, settings.channels, strict=True):
+        _CHANNELS[channel](shown, plane)
+    if (settings.mean, settings.std) != (0.0, 1.0):
+        inputs -= settings.mean
+        inputs /= settings.std
+    return inputs
+
+
+def _check(image: Image) -> None:
     if image.dtype != np.uint8 or image.size == 0 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
         msg = f"image is {image.dtype} of shape {image.shape}; wanted uint8, (H, W) or (H, W, 3); decode it again"
         raise DataError(msg)
-    rgb = image if image.ndim == 3 else image[..., np.newaxis].repeat(3, axis=2)
-    gray = rgb @ LUMA if image.ndim == 3 else image.astype(np.float32)
-    scale = _intensity_scale(gray, settings)
-    shown = np.dstack([scale(gray), scale(rgb.astype(np.float32))])
-    planes = [_CHANNELS[channel](shown, depth) for channel in settings.channels]
-    return np.ascontiguousarray((np.stack(planes) - settings.mean) / settings.std, dtype=np.float32)
 
 
-def _intensity_scale(gray: Inputs, settings: InputSettings) -> Callable[[Inputs], Inputs]:
-    """Find the map of gray levels to about 0…1 that `settings` ask for."""
-    low, high = _stretched_range(gray) if settings.normalize == "percentile" else (0.0, 255.0)
-    if settings.invert_bright and np.median(gray) - low > (high - low) / 2:
-        low, high = high, low
-    return lambda levels: (levels - np.float32(low)) / np.float32(high - low)
+def _sorted_luma(image: Image) -> Callable[[int], float]:
+    """Give what looks up the luma that has a rank, the darkest pixel's being 0."""
+    if image.ndim == 3:
+        luma = np.sort((image @ LUMA).ravel())
+        return lambda rank: float(luma[rank])
+    n_up_to = np.cumsum(np.bincount(image.ravel(), minlength=256))
+    return lambda rank: float(np.searchsorted(n_up_to, rank, side="right"))
 
 
-def _stretched_range(gray: Inputs) -> tuple[float, float]:
-    """Give the gray levels that become 0 and 1; they always differ."""
-    low, high = (float(level) for level in np.percentile(gray, PERCENTILES))
-    if high - low < 1:
-        low, high = float(gray.min()), float(gray.max())
-    return low, max(high, low + 1)
+def _between(luma: Callable[[int], float], rank: float) -> float:
+    """Interpolate between two ranks, as `numpy.percentile` does."""
+    below = int(rank)
+    share = rank - below
+    return luma(below) if share == 0 else luma(below) * (1 - share) + luma(below + 1) * share
 
 
-def _ramp(shown: Inputs, depth: float | None) -> Inputs:  # noqa: ARG001  every channel is made by the same call
-    height, width = shown.shape[:2]
-    column = np.linspace(0, 1, height, dtype=np.float32)
-    return np.broadcast_to(column[:, np.newaxis], (height, width))
+class _Shown(NamedTuple):
+    """An image, and all that its channels are made of."""
+
+    image: Image
+    levels: Levels
+    depth: float | None
 
 
-def _depth(shown: Inputs, depth: float | None) -> Inputs:
-    if depth is None:
+def _scale(values: Inputs, levels: Levels) -> Inputs:
+    low, high = levels
+    return (values - np.float32(low)) / np.float32(high - low)
+
+
+def _look_up(levels: NDArray[np.uint8], shown: _Shown, plane: Inputs) -> None:
+    # One table of 256 numbers instead of passes over the image.
+    cv2.LUT(levels, _scale(np.arange(256, dtype=np.float32), shown.levels), dst=plane)
+
+
+def _gray(shown: _Shown, plane: Inputs) -> None:
+    if shown.image.ndim == 3:
+        plane[:] = _scale(shown.image @ LUMA, shown.levels)
+    else:
+        _look_up(shown.image, shown, plane)
+
+
+def _colour(index: int) -> Callable[[_Shown, Inputs], None]:
+    def fill(shown: _Shown, plane: Inputs) -> None:
+        image = shown.image
+        _look_up(image if image.ndim == 2 else np.ascontiguousarray(image[..., index]), shown, plane)
+
+    return fill
+
+
+def _ramp(shown: _Shown, plane: Inputs) -> None:  # noqa: ARG001  every channel is made by the same call
+    plane[:] = np.linspace(0, 1, plane.shape[0], dtype=np.float32)[:, np.newaxis]
+
+
+def _gray_ramp(shown: _Shown, plane: Inputs) -> None:
+    _gray(shown, plane)
+    plane *= np.linspace(0, 1, plane.shape[0], dtype=np.float32)[:, np.newaxis]
+
+
+def _depth(shown: _Shown, plane: Inputs) -> None:
+    if shown.depth is None:
         msg = (
             "input.channels has depth, but this sample has none; give depths.csv beside the images, or drop the channel"
         )
         raise ConfigError(msg)
-    return np.full(shown.shape[:2], depth / DEPTH_SCALE, dtype=np.float32)
+    plane[:] = shown.depth / DEPTH_SCALE
 
 
-# (H, W, 4) of scaled gray, red, green, blue, and the depth -> (H, W)
-_CHANNELS: dict[Channel, Callable[[Inputs, float | None], Inputs]] = {
-    "gray": lambda shown, _: shown[..., 0],
-    "red": lambda shown, _: shown[..., 1],
-    "green": lambda shown, _: shown[..., 2],
-    "blue": lambda shown, _: shown[..., 3],
+_CHANNELS: dict[Channel, Callable[[_Shown, Inputs], None]] = {
+    "gray": _gray,
+    "red": _colour(0),
+    "green": _colour(1),
+    "blue": _colour(2),
     "depth": _depth,
     "ramp": _ramp,
-    "gray_ramp": lambda shown, depth: shown[..., 0] * _ramp(shown, depth),
+    "gray_ramp": _gray_ramp,
 }

@@ -12,29 +12,16 @@ structure crosses. The strongest joins come first, pictures grow to any layout, 
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
+from kaggle_unet.data.seams import STRIP_PX, Edges, Seams, compare_edges, cut_edges
 from kaggle_unet.types import Image
 
-Matrix = NDArray[np.float32]
 Picture = dict[tuple[int, int], int]
 
-RIGHT, DOWN = (0, 1), (1, 0)
-# Lines of pixels along each edge that are compared.
-STRIP_PX = 4
-# Measured on DSB2018's stage1_train: seams within assembled pictures have a misfit of 0.9 +- 0.3 and a jump under 0.4,
-# while 99 of 100 pairs of dark tiles miss one of the limits. Given one tile of each picture, so that nothing is to be
-# found, no join is as strong as MIN_LIKENESS; above SURE_LIKENESS a change of brightness between tiles is forgiven.
-MAX_MISFIT = 2.0
-MAX_JUMP = 0.7
+# Given one tile of each picture of DSB2018's stage1_train, so that nothing is to be found, no join is as strong.
 MIN_LIKENESS = 4.5
-SURE_LIKENESS = 10.0
-# Pairs of lines that are sorted at a time, to bound the memory.
-CHUNK = 50_000
 
 
 def find_mosaics(images: Mapping[str, Image]) -> dict[str, str]:
@@ -65,8 +52,7 @@ def find_mosaics(images: Mapping[str, Image]) -> dict[str, str]:
     >>> find_mosaics({"left": picture[:, :32], "right": picture[:, 32:], "other": picture[::-1, :32].T})
     {'left': 'mosaic-left', 'right': 'mosaic-left'}
     """
-    pictures = find_layouts(images)
-    return {id_: f"mosaic-{min(layout.values())}" for layout in pictures for id_ in sorted(layout.values())}
+    return join_mosaics({id_: cut_edges(image) for id_, image in images.items()})
 
 
 def find_layouts(images: Mapping[str, Image]) -> list[dict[tuple[int, int], str]]:
@@ -83,108 +69,38 @@ def find_layouts(images: Mapping[str, Image]) -> list[dict[tuple[int, int], str]
         For each picture the ids of its tiles by their place, counted from its upmost and leftmost tile; places may be
         vacant. In the order of each picture's first id.
     """
-    by_shape: dict[tuple[int, ...], list[str]] = defaultdict(list)
-    for id_ in sorted(images):
-        by_shape[images[id_].shape[:2]].append(id_)
+    return _join({id_: cut_edges(image) for id_, image in images.items()})
+
+
+def join_mosaics(edges: Mapping[str, Edges]) -> dict[str, str]:
+    """Find images that are tiles of one picture, by their edges.
+
+    Parameters
+    ----------
+    edges : mapping of str to Edges
+        By image id.
+
+    Returns
+    -------
+    dict of str to str
+        As `find_mosaics` gives it.
+    """
+    return {id_: f"mosaic-{min(layout.values())}" for layout in _join(edges) for id_ in sorted(layout.values())}
+
+
+def _join(edges: Mapping[str, Edges]) -> list[dict[tuple[int, int], str]]:
+    by_shape: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for id_ in sorted(edges):
+        by_shape[edges[id_].shape].append(id_)
     layouts = []
     for shape, ids in by_shape.items():
         if len(ids) > 1 and min(shape) >= 2 * STRIP_PX:
-            seams = _compare_all([images[id_] for id_ in ids])
+            seams = compare_edges([edges[id_] for id_ in ids])
             layouts += [_name_places(picture, ids) for picture in _assemble(seams, len(ids))]
     return sorted(layouts, key=lambda layout: min(layout.values()))
 
 
-class _Seams(NamedTuple):
-    """All pairs of tiles along one direction; rows are the left or upper tile, columns the right or lower one."""
-
-    fits: NDArray[np.bool_]
-    proposes: NDArray[np.bool_]
-    likeness: Matrix
-
-
-def _compare_all(tiles: list[Image]) -> dict[tuple[int, int], _Seams]:
-    """Compare every tile with every other, side by side and one above the other."""
-    gray = [tile if tile.ndim == 2 else tile.mean(axis=2) for tile in tiles]
-    sides = {RIGHT: gray, DOWN: [tile.T for tile in gray]}
-    return {direction: _compare_edges(*_edges(turned)) for direction, turned in sides.items()}
-
-
-def _edges(tiles: list[NDArray[np.generic]]) -> tuple[Matrix, Matrix]:
-    """Last and first columns of each tile, from its edge inwards; shape (n, STRIP_PX, H)."""
-    ends = np.stack([tile[:, : -STRIP_PX - 1 : -1].T for tile in tiles]).astype(np.float32)
-    starts = np.stack([tile[:, :STRIP_PX].T for tile in tiles]).astype(np.float32)
-    return ends, starts
-
-
-def _compare_edges(ends: Matrix, starts: Matrix) -> _Seams:
-    """Judge the seam of each end with each start."""
-    likeness = _likeness(ends[:, 0], starts[:, 0])
-    # Four lines together show the pattern of faint rows that one line hides in noise; they count half.
-    likeness += 0.5 * np.clip(_likeness(ends.mean(axis=1), starts.mean(axis=1)), -2, 6)
-    misfit = _misfit(ends, starts) / MAX_MISFIT
-    jump = np.full_like(misfit, np.inf)
-    jump[misfit < 1] = _jump(ends, starts, np.argwhere(misfit < 1)) / MAX_JUMP
-    is_sure = (likeness > SURE_LIKENESS) & (misfit < 1)
-    fits = is_sure | ((misfit < 1) & (jump < 1))
-    proposes = is_sure | (np.hypot(misfit, jump) < 0.9)
-    np.fill_diagonal(proposes, False)
-    return _Seams(fits, proposes, likeness)
-
-
-def _misfit(ends: Matrix, starts: Matrix) -> Matrix:
-    """Mean squared step over the seam, as a multiple of the steps from line to line beside it."""
-    steps = [np.square(side[:, 0] - side[:, 1]).mean(axis=1) for side in (ends, starts)]
-    a, b = ends[:, 0], starts[:, 0]
-    across = np.square(a).mean(axis=1)[:, None] + np.square(b).mean(axis=1) - 2 * (a @ b.T) / a.shape[1]
-    # The half is the noise of rounding to whole gray levels.
-    return np.asarray(across / (0.5 * (steps[0][:, None] + steps[1]) + 0.5), dtype=np.float32)
-
-
-def _jump(ends: Matrix, starts: Matrix, pairs: NDArray[np.intp]) -> Matrix:
-    """Step of the background's brightness over the seams of some pairs, as a multiple of the usual step beside them."""
-    usual_end, usual_start = (_central_mean(np.abs(side[:, 0] - side[:, 1])) for side in (ends, starts))
-    steps = [
-        _central_mean(ends[some[:, 0], 0] - starts[some[:, 1], 0])
-        for some in np.array_split(pairs, len(pairs) // CHUNK + 1)
-    ]
-    usual = 0.5 * (usual_end[pairs[:, 0]] + usual_start[pairs[:, 1]])
-    return np.asarray(np.abs(np.concatenate(steps)) / (usual + 0.3), dtype=np.float32)
-
-
-def _central_mean(lines: Matrix) -> Matrix:
-    """Mean of the middle half of each line's sorted values: of the background, without the objects."""
-    length = lines.shape[1]
-    return np.asarray(np.sort(lines, axis=1)[:, length // 4 : length - length // 4].mean(axis=1), dtype=np.float32)
-
-
-def _likeness(a: Matrix, b: Matrix) -> Matrix:
-    """Correlation of fine structure along the edges, in standard deviations of what chance gives (Fisher's z).
-
-    Neighbouring pixels are alike, so a line is worth fewer independent values than it has pixels: Bartlett's formula.
-    """
-    a, b = (_fine_structure(lines) for lines in (a, b))
-    repeats = 1 + 2 * _autocorrelation(a) @ _autocorrelation(b).T
-    independent = np.clip(a.shape[1] / repeats, 4, a.shape[1])
-    correlation = np.clip(a @ b.T / a.shape[1], -0.999, 0.999)
-    return np.asarray(np.arctanh(correlation) * np.sqrt(independent - 3), dtype=np.float32)
-
-
-def _autocorrelation(lines: Matrix) -> Matrix:
-    """Correlation of each line with itself, shifted by 1, 2, … 12 pixels."""
-    shifts = range(1, min(13, lines.shape[1]))
-    products = [(lines[:, shift:] * lines[:, :-shift]).sum(axis=1) for shift in shifts]
-    return np.asarray(np.stack(products, axis=1) / lines.shape[1], dtype=np.float32)
-
-
-def _fine_structure(lines: Matrix) -> Matrix:
-    """Logarithm of each line without its slow course, with mean 0 and standard deviation 1 (0 if it is constant)."""
-    logs = np.log1p(lines)
-    fine = logs - ndimage.gaussian_filter1d(logs, 3, axis=1)
-    fine -= fine.mean(axis=1, keepdims=True)
-    return np.asarray(fine / (fine.std(axis=1, keepdims=True) + 1e-6), dtype=np.float32)
-
-
-def _assemble(seams: Mapping[tuple[int, int], _Seams], n: int) -> list[Picture]:
+def _assemble(seams: Mapping[tuple[int, int], Seams], n: int) -> list[Picture]:
     """Join tiles to pictures, the strongest joins first, until no join is left; return those of two tiles or more."""
     proposals = [(direction, a, b) for direction, side in seams.items() for a, b in _best_of_both(side)]
     pictures: list[Picture] = [{(0, 0): tile} for tile in range(n)]
@@ -199,7 +115,7 @@ def _assemble(seams: Mapping[tuple[int, int], _Seams], n: int) -> list[Picture]:
             return [picture for picture in pictures if len(picture) > 1]
 
 
-def _best_of_both(seams: _Seams) -> Iterator[tuple[int, int]]:
+def _best_of_both(seams: Seams) -> Iterator[tuple[int, int]]:
     """Yield the pairs of which each is the other's most similar partner among those that propose."""
     likeness = np.where(seams.proposes, seams.likeness, 0)
     best = (likeness == likeness.max(axis=1, keepdims=True)) & (likeness == likeness.max(axis=0, keepdims=True))
@@ -210,7 +126,7 @@ def _best_of_both(seams: _Seams) -> Iterator[tuple[int, int]]:
 def _judge(
     proposals: list[tuple[tuple[int, int], int, int]],
     pictures: list[Picture],
-    seams: Mapping[tuple[int, int], _Seams],
+    seams: Mapping[tuple[int, int], Seams],
 ) -> Iterator[tuple[float, int, int, Picture]]:
     """Yield the acceptable joins: how strong, which two pictures, and what they become."""
     where = {tile: (i, place) for i, picture in enumerate(pictures) for place, tile in picture.items()}
@@ -227,7 +143,7 @@ def _judge(
             yield strength, first, second, pictures[first] | moved
 
 
-def _strength(first: Picture, second: Picture, seams: Mapping[tuple[int, int], _Seams]) -> float:
+def _strength(first: Picture, second: Picture, seams: Mapping[tuple[int, int], Seams]) -> float:
     """Structure that crosses all seams between two pictures laid side by side; 0 if any of these seams does not fit."""
     strength = 0.0
     for near, far in ((first, second), (second, first)):

@@ -1,20 +1,27 @@
-"""Random views of an image: where a crop lies, how it is zoomed, rotated, turned and mirrored.
+"""Random views of an image: where a crop lies, how it is zoomed, rotated, bent, turned and mirrored.
 
-A view is drawn once and then cut from image and labels alike. A zoomed or rotated view is one affine map from the
-crop's pixels to the image's, so its cost follows the crop's size, not the image's, and the crop's corners come from the
-image wherever it is large enough; all other views are copies, exact to the pixel.
+A view is drawn once and then cut from image and labels alike. A zoomed, rotated or bent view is one map from the crop's
+pixels to the image's, so its cost follows the crop's size, not the image's, and the crop's corners come from the image
+wherever it is large enough; all other views are copies, exact to the pixel.
 """
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Knots = NDArray[np.float32]
 
-@dataclass(frozen=True)
+# Far enough apart that a nucleus is bent as a whole, near enough that its neighbour is bent otherwise.
+_KNOT_PX = 40
+_ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
+
+
+@dataclass(frozen=True, eq=False)
 class View:
     """What one crop shows of an image.
 
@@ -29,9 +36,12 @@ class View:
     angle : float
         Rotation in radians.
     turns : int
-        Quarter turns, counter-clockwise, done last but for the mirror.
+        Quarter turns, counter-clockwise, 0 to 3, done last but for the mirror.
     mirrored : bool
         Whether left and right change places, last.
+    knots : float32 array, shape (n_y, n_x, 2), optional
+        What bends the crop, from `draw_knots`: how far to the right and down of its place each knot of an even grid
+        looks, in the crop's pixels; cubic in between.
     """
 
     shape: tuple[int, int]
@@ -40,11 +50,55 @@ class View:
     angle: float = 0.0
     turns: int = 0
     mirrored: bool = False
+    knots: Knots | None = None
 
     @property
     def is_exact(self) -> bool:
         """Whether every pixel of the crop is one of the image's."""
-        return self.zoom == 1.0 and self.angle == 0.0
+        return self.zoom == 1.0 and self.angle == 0.0 and self.knots is None
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """float64 array, shape (2, 3): from (x, y, 1) of the crop's pixels, not yet bent or turned, to the image's."""
+        height, width = self.shape
+        (cosine, sine), (centre_y, centre_x) = (math.cos(self.angle), math.sin(self.angle)), self.centre_yx
+        turn = np.array([[cosine, -sine], [sine, cosine]]) / self.zoom
+        # cv2 counts from pixel centres, we from corners: half a pixel off at both ends.
+        offset = np.array([centre_x - 0.5, centre_y - 0.5]) - turn @ [(width - 1) / 2, (height - 1) / 2]
+        return np.column_stack([turn, offset])
+
+    @cached_property
+    def maps(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """float32 arrays, shape `shape`: x and y in the image of every pixel of the bent crop, not yet turned."""
+        assert self.knots is not None
+        height, width = self.shape
+        bend = cv2.resize(self.knots, (width, height), interpolation=cv2.INTER_CUBIC)
+        x = bend[..., 0] + np.arange(width, dtype=np.float32)
+        y = bend[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+        rows = self.matrix.astype(np.float32)
+        return rows[0, 0] * x + rows[0, 1] * y + rows[0, 2], rows[1, 0] * x + rows[1, 1] * y + rows[1, 2]
+
+
+def draw_knots(rng: np.random.Generator, shape: tuple[int, int], sigma_px: float) -> Knots:
+    """Draw how a crop is bent.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of chance.
+    shape : tuple of int
+        Height and width of the crop.
+    sigma_px : float
+        Standard deviation of a knot's shift along either axis; at most 5, so that nothing is folded over.
+
+    Returns
+    -------
+    knots : float32 array, shape (n_y, n_x, 2)
+        About 40 px apart; none is shifted by more than 2 σ along an axis.
+    """
+    n_y, n_x = (max(round(side / _KNOT_PX), 1) + 1 for side in shape)
+    knots: Knots = rng.standard_normal((n_y, n_x, 2), dtype=np.float32).clip(-2, 2) * np.float32(sigma_px)
+    return knots
 
 
 def place(
@@ -54,6 +108,7 @@ def place(
     *,
     zoom: float = 1.0,
     angle: float = 0.0,
+    focus_yx: tuple[float, float] | None = None,
 ) -> tuple[float, float]:
     """Draw where in an image a crop lies.
 
@@ -67,6 +122,8 @@ def place(
         Height and width of the crop.
     zoom, angle : float
         Of the crop.
+    focus_yx : tuple of float, optional
+        A place in the image that is wanted in the inner half of the crop, or as near to it as the image's edges let.
 
     Returns
     -------
@@ -83,12 +140,15 @@ def place(
     draws = rng.random(2)
     is_exact = zoom == 1.0 and angle == 0.0
     centres = []
-    for size, side, draw in zip(image_shape, sides, draws, strict=True):
+    for axis, (size, side, draw) in enumerate(zip(image_shape, sides, draws, strict=True)):
         room = size - side
-        if is_exact:
-            start = math.floor(draw * (room + 1)) if room >= 0 else room // 2
+        if room < 0:
+            start = room // 2 if is_exact else room / 2
+        elif focus_yx is None:
+            start = math.floor(draw * (room + 1)) if is_exact else draw * room
         else:
-            start = draw * room if room >= 0 else room / 2
+            start = min(max(focus_yx[axis] - side * (0.25 + 0.5 * draw), 0), room)
+            start = round(start) if is_exact else start
         centres.append(start + side / 2)
     return centres[0], centres[1]
 
@@ -128,8 +188,11 @@ def cut(array: NDArray[Any], view: View, *, nearest: bool = False) -> NDArray[An
     array([[2, 1, 2, 3, 2]], dtype=uint8)
     """
     crop = _copy(array, view) if view.is_exact else _warp(array, view, nearest)
-    crop = np.rot90(crop, view.turns)
-    return np.array(crop[:, ::-1] if view.mirrored else crop, order="C")
+    if view.turns:
+        crop = cv2.rotate(crop, _ROTATIONS[view.turns])
+    if view.mirrored:
+        crop = cv2.flip(crop, 1)
+    return crop.copy() if np.may_share_memory(crop, array) else crop
 
 
 def _copy(array: NDArray[Any], view: View) -> NDArray[Any]:
@@ -171,15 +234,10 @@ def mirror_indices(start: int, n: int, size: int) -> NDArray[np.intp]:
 
 
 def _warp(array: NDArray[Any], view: View, nearest: bool) -> NDArray[Any]:
+    flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    if view.knots is not None:
+        return cv2.remap(array, *view.maps, flags, borderMode=cv2.BORDER_REFLECT_101)
     height, width = view.shape
-    (cosine, sine), (centre_y, centre_x) = (math.cos(view.angle), math.sin(view.angle)), view.centre_yx
-    turn = np.array([[cosine, -sine], [sine, cosine]]) / view.zoom
-    # cv2 counts from pixel centres, we from corners: half a pixel off at both ends.
-    offset = np.array([centre_x - 0.5, centre_y - 0.5]) - turn @ [(width - 1) / 2, (height - 1) / 2]
     return cv2.warpAffine(
-        array,
-        np.column_stack([turn, offset]),
-        (width, height),
-        flags=(cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT_101,
+        array, view.matrix, (width, height), flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101
     )

@@ -1,1 +1,1 @@
-"""What training minimises: weighted cross-entropy, soft Dice, and their sum."""
+"""What training minimises: cross-entropy, focal loss, soft Dice, Lovász, and their sum over all heads of a network."""

@@ -8,7 +8,9 @@ from torch import Tensor
 Activation = Literal["sigmoid", "softmax"]
 
 
-def pixel_cross_entropy(logits: Tensor, planes: Tensor, activation: Activation) -> Tensor:
+def pixel_cross_entropy(
+    logits: Tensor, planes: Tensor, activation: Activation, *, shares: Tensor | None = None
+) -> Tensor:
     """Compute the cross-entropy of every pixel.
 
     Parameters
@@ -19,6 +21,8 @@ def pixel_cross_entropy(logits: Tensor, planes: Tensor, activation: Activation) 
         Targets; they sum to 1 over C for `softmax`.
     activation : {"sigmoid", "softmax"}
         `sigmoid` takes the mean of C binary cross-entropies, so that codecs of one and of two planes are on one scale.
+    shares : float32 tensor, shape (C,), optional
+        Weights of that mean, not all 0; None takes the plain one. Without effect for `softmax`.
 
     Returns
     -------
@@ -30,8 +34,34 @@ def pixel_cross_entropy(logits: Tensor, planes: Tensor, activation: Activation) 
     The softmax form is written out because the backward pass of torch's NLLLoss has no deterministic version on CUDA.
     """
     if activation == "sigmoid":
-        return F.binary_cross_entropy_with_logits(logits, planes, reduction="none").mean(dim=1)
+        return plane_mean(F.binary_cross_entropy_with_logits(logits, planes, reduction="none"), shares)
     return -(planes * F.log_softmax(logits, dim=1)).sum(dim=1)
+
+
+def plane_mean(values: Tensor, shares: Tensor | None) -> Tensor:
+    """Average over planes.
+
+    Parameters
+    ----------
+    values : float32 tensor, shape (B, C, H, W)
+        One for each plane.
+    shares : float32 tensor, shape (C,), or None
+        Weights, not all 0; None weighs all planes alike.
+
+    Returns
+    -------
+    mean : float32 tensor, shape (B, H, W)
+        Σ share·value / Σ share.
+
+    Examples
+    --------
+    >>> import torch
+    >>> plane_mean(torch.tensor([1.0, 5.0]).view(1, 2, 1, 1), torch.tensor([3.0, 1.0])).item()
+    2.0
+    """
+    if shares is None:
+        return values.mean(dim=1)
+    return (values * (shares / shares.sum()).view(-1, 1, 1)).sum(dim=1)
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:

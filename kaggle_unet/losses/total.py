@@ -1,18 +1,43 @@
-"""The loss of a config: weighted cross-entropy plus soft Dice."""
+"""The loss of a config: all its terms, over all that a network answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.losses.cross_entropy import Activation, pixel_cross_entropy, weighted_mean
 from kaggle_unet.losses.dice import soft_dice
+from kaggle_unet.losses.emptiness import empty_cross_entropy, find_empty
+from kaggle_unet.losses.focal import pixel_focal
+from kaggle_unet.losses.lovasz import lovasz_hinge, lovasz_softmax
 from kaggle_unet.losses.settings import LossSettings
+from kaggle_unet.losses.shares import check_terms, plane_shares
+
+
+class Answer(Protocol):
+    """What a network with more than one head gives while it trains."""
+
+    @property
+    def logits(self) -> Tensor:
+        """Tensor, shape (B, C, H, W)."""
+        ...
+
+    @property
+    def empty(self) -> Tensor | None:
+        """Tensor, shape (B,), above 0 for images held to be empty; None without such a head."""
+        ...
+
+    @property
+    def sides(self) -> Sequence[Tensor]:
+        """Tensors, shape (B, C, h, w) each, of lower levels."""
+        ...
 
 
 class SegmentationLoss(nn.Module):
-    """Weighted cross-entropy plus soft Dice, in float32 whatever the logits are.
+    """The sum of a config's terms, in float32 whatever the logits are.
 
     Parameters
     ----------
@@ -26,37 +51,46 @@ class SegmentationLoss(nn.Module):
     Raises
     ------
     ConfigError
-        If a plane in `settings.dice_planes` does not exist, or if the settings leave nothing to minimise.
+        If a plane in the settings does not exist, a setting is not for such a codec, or nothing is left to minimise.
 
     Notes
     -----
-    The loss is cross_entropy · weighted cross-entropy + dice · (1 − soft Dice). Weights multiply the cross-entropy
-    only; Dice looks at nothing but whether a pixel counts. A pixel of weight 0 counts in neither, so ignoring pixels is
-    the same as cutting them off. The Dice term is the mean over planes, weighted by `settings.dice_planes`; for
-    `softmax` the plane `background` is left out unless it is named there, as its share of the picture would hide the
-    others.
+    Weights multiply the cross-entropy and the focal loss; Dice and Lovász look at nothing but whether a pixel counts. A
+    pixel of weight 0 counts in no term, so ignoring pixels is the same as cutting them off. The Dice and Lovász terms
+    are means over planes, weighted by their shares, see `kaggle_unet.losses.shares.plane_shares`.
 
-    Logits smaller than the targets (a U-Net without padding) are compared with the middle of the targets. The loss is
-    finite for finite logits up to 1e30, far beyond what float16 holds.
+    Logits smaller than the targets (a U-Net without padding) are compared with the middle of the targets. Side outputs
+    are enlarged to the logits' size, bilinearly. The loss is finite for finite logits up to 1e30, far beyond what
+    float16 holds.
     """
-
-    shares: Tensor
 
     def __init__(self, settings: LossSettings, plane_names: Sequence[str], activation: Activation) -> None:
         super().__init__()
+        check_terms(settings, plane_names, activation)
         self.settings = settings
         self.activation: Activation = activation
-        shares = torch.tensor([_dice_share(name, settings, activation) for name in plane_names])
-        _check(settings, plane_names, shares)
-        self.register_buffer("shares", shares, persistent=False)
+        self._objects = [index for index, name in enumerate(plane_names) if name != "background"]
+        self._terms: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+            name: term
+            for name, term in {
+                "cross_entropy": self._cross_entropy,
+                "focal": self._focal,
+                "dice": self._dice,
+                "lovasz": self._lovasz,
+            }.items()
+            if getattr(settings, name)
+        }
+        for name in ("cross_entropy", "dice", "lovasz"):
+            shares = plane_shares(settings, name, plane_names, activation)
+            self.register_buffer(f"{name}_shares", shares, persistent=False)
 
-    def forward(self, logits: Tensor, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare logits with targets.
+    def forward(self, answer: Tensor | Answer, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compare what a network answers with targets.
 
         Parameters
         ----------
-        logits : tensor, shape (B, C, H, W)
-            In float32, bfloat16 or float16.
+        answer : tensor of shape (B, C, H, W), or Answer
+            Logits in float32, bfloat16 or float16; alone, or with what further heads say.
         planes : float32 tensor, shape (B, C, H', W')
             Targets; H' ≥ H and W' ≥ W.
         weights : float32 tensor, shape (B, H', W')
@@ -67,44 +101,103 @@ class SegmentationLoss(nn.Module):
         loss : float32 tensor, shape ()
             What to minimise; 0 where no pixel counts.
         parts : dict of str to float32 tensor
-            `cross_entropy` and `dice` before their coefficients, detached; a part with coefficient 0 is absent.
+            The terms by the name of their coefficient, before it, detached. A term of coefficient 0 is absent, and so
+            are `empty` and `deep_supervision` where the answer is logits alone, as in validation.
+
+        Raises
+        ------
+        ConfigError
+            If a term is wanted of a head that the network does not have.
         """
-        logits = logits.float()
+        logits, empty, sides = _unpack(answer)
         batch, n_planes, height, width = logits.shape
         planes, weights = _middle(planes.float(), height, width), _middle(weights.float(), height, width)
         assert planes.shape == (batch, n_planes, height, width), (planes.shape, logits.shape)
         assert weights.shape == (batch, height, width), (weights.shape, logits.shape)
-        parts: dict[str, Tensor] = {}
-        if self.settings.cross_entropy:
-            parts["cross_entropy"] = weighted_mean(pixel_cross_entropy(logits, planes, self.activation), weights)
-        if self.settings.dice:
-            parts["dice"] = self._dice_loss(logits, planes, weights)
-        coefficients = {"cross_entropy": self.settings.cross_entropy, "dice": self.settings.dice}
-        loss = torch.stack([coefficients[name] * part for name, part in parts.items()]).sum()
-        return loss, {name: part.detach() for name, part in parts.items()}
+        self._check_heads(empty, sides, is_training=logits.requires_grad)
+        parts = self._compare(logits, planes, weights)
+        if self.settings.empty and empty is not None:
+            is_empty = find_empty(planes[:, self._objects], weights)
+            parts["empty"] = empty_cross_entropy(empty.float(), is_empty, weights)
+        if self.settings.deep_supervision and sides:
+            parts["deep_supervision"] = self._supervise(sides, planes, weights)
+        return self._sum(parts), {name: part.detach() for name, part in parts.items()}
 
-    def _dice_loss(self, logits: Tensor, planes: Tensor, weights: Tensor) -> Tensor:
-        probs = logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
+    def _compare(self, logits: Tensor, planes: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """Compute the terms of logits alone."""
+        logits = logits.float()
+        return {name: term(logits, planes, weights) for name, term in self._terms.items()}
+
+    def _sum(self, parts: dict[str, Tensor]) -> Tensor:
+        return torch.stack([getattr(self.settings, name) * part for name, part in parts.items()]).sum()
+
+    def _supervise(self, sides: Sequence[Tensor], planes: Tensor, weights: Tensor) -> Tensor:
+        if self.settings.deep_supervision_images == "non_empty":
+            is_empty = find_empty(planes[:, self._objects], weights)
+            weights = weights * ~is_empty[:, None, None]
+        size = planes.shape[-2:]
+        enlarged = (F.interpolate(side.float(), size, mode="bilinear", align_corners=False) for side in sides)
+        losses = [self._sum(self._compare(logits, planes, weights)) for logits in enlarged]
+        return torch.stack(losses).mean()
+
+    def _cross_entropy(self, logits: Tensor, planes: Tensor, weights: Tensor) -> Tensor:
+        values = pixel_cross_entropy(logits, planes, self.activation, shares=self._pixel_shares())
+        return weighted_mean(values, weights)
+
+    def _focal(self, logits: Tensor, planes: Tensor, weights: Tensor) -> Tensor:
+        values = pixel_focal(
+            logits,
+            planes,
+            self.activation,
+            gamma=self.settings.focal_gamma,
+            alpha=self.settings.focal_alpha,
+            shares=self._pixel_shares(),
+        )
+        return weighted_mean(values, weights)
+
+    def _dice(self, logits: Tensor, planes: Tensor, weights: Tensor) -> Tensor:
         counted = (weights > 0).float()
-        dice = soft_dice(probs, planes, counted, over=self.settings.dice_over, smooth=self.settings.smooth)
-        return ((1 - dice) * self.shares).sum() / self.shares.sum()
+        over, smooth = self.settings.dice_over, self.settings.smooth
+        return self._plane_mean(1 - soft_dice(self._probs(logits), planes, counted, over=over, smooth=smooth), "dice")
+
+    def _lovasz(self, logits: Tensor, planes: Tensor, weights: Tensor) -> Tensor:
+        if self.activation == "softmax":
+            losses = lovasz_softmax(self._probs(logits), planes, weights, over=self.settings.lovasz_over)
+        else:
+            losses = lovasz_hinge(
+                logits,
+                planes,
+                weights,
+                over=self.settings.lovasz_over,
+                hinge=self.settings.lovasz_hinge,
+                symmetric=self.settings.lovasz_symmetric,
+            )
+        return self._plane_mean(losses, "lovasz")
+
+    def _probs(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
+
+    def _pixel_shares(self) -> Tensor | None:
+        return self.get_buffer("cross_entropy_shares") if self.settings.cross_entropy_planes else None
+
+    def _plane_mean(self, losses: Tensor, term: str) -> Tensor:
+        shares = self.get_buffer(f"{term}_shares")
+        return (losses * shares).sum() / shares.sum()
+
+    def _check_heads(self, empty: Tensor | None, sides: Sequence[Tensor], *, is_training: bool) -> None:
+        for term, has_head, key in (
+            ("empty", empty is not None, "model.empty_head"),
+            ("deep_supervision", bool(sides), "model.deep_supervision"),
+        ):
+            if is_training and getattr(self.settings, term) and not has_head:
+                msg = f"loss.{term} is {getattr(self.settings, term):g}, but the network has no such head; set {key}, "
+                raise ConfigError(msg + f"or loss.{term} to 0")
 
 
-def _dice_share(name: str, settings: LossSettings, activation: Activation) -> float:
-    default = 0.0 if activation == "softmax" and name == "background" else 1.0
-    return settings.dice_planes.get(name, default)
-
-
-def _check(settings: LossSettings, plane_names: Sequence[str], shares: Tensor) -> None:
-    if unknown := sorted(set(settings.dice_planes) - set(plane_names)):
-        msg = f"loss.dice_planes names {', '.join(unknown)}; the codec's planes are {', '.join(plane_names)}"
-        raise ConfigError(msg)
-    if settings.dice and not shares.sum() > 0:
-        msg = "loss.dice_planes leaves no plane for Dice; give one a share above 0, or set loss.dice to 0"
-        raise ConfigError(msg)
-    if not settings.cross_entropy and not settings.dice:
-        msg = "loss.cross_entropy and loss.dice are both 0, which leaves nothing to minimise; set one above 0"
-        raise ConfigError(msg)
+def _unpack(answer: Tensor | Answer) -> tuple[Tensor, Tensor | None, Sequence[Tensor]]:
+    if isinstance(answer, Tensor):
+        return answer, None, ()
+    return answer.logits, answer.empty, answer.sides
 
 
 def _middle(grid: Tensor, height: int, width: int) -> Tensor:

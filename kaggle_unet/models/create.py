@@ -1,8 +1,6 @@
 """The network a config describes."""
 
-import difflib
-import inspect
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,11 +9,13 @@ from torch import nn
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import read_tensors
 from kaggle_unet.models.encoder_weights import explain_hub_failure, fill_encoder, is_weight_file
+from kaggle_unet.models.names import refuse_unknown
 from kaggle_unet.models.plain_unet import PlainUNet
-from kaggle_unet.models.settings import ModelSettings, PlainUNetSettings, SmpSettings
+from kaggle_unet.models.settings import ModelSettings, PlainUNetSettings, SmpSettings, TernausNetSettings
+from kaggle_unet.models.smp_network import SmpNetwork, build_smp, check_smp
+from kaggle_unet.models.ternausnet import TernausNet
 
-# What `create_model` gives itself, or what would make the network return something else than logits.
-_TAKEN_OPTIONS = ("arch", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params")
+_Build = Callable[[str | bool | None], nn.Module]
 
 
 def create_model(
@@ -25,7 +25,7 @@ def create_model(
 
     Parameters
     ----------
-    settings : PlainUNetSettings or SmpSettings
+    settings : PlainUNetSettings, SmpSettings or TernausNetSettings
         Which network.
     in_channels : int
         Channels of the inputs.
@@ -38,7 +38,8 @@ def create_model(
     Returns
     -------
     model : nn.Module
-        Gives logits (B, out_channels, H, W), on the CPU, with random weights drawn from torch's generator.
+        Gives logits (B, out_channels, H, W), and while it trains, if it has further heads,
+        `kaggle_unet.models.outputs.Outputs`. On the CPU, with random weights drawn from torch's generator.
 
     Raises
     ------
@@ -50,18 +51,20 @@ def create_model(
     """
     if isinstance(settings, PlainUNetSettings):
         return PlainUNet(in_channels, out_channels, settings)
-    _check_names(settings)
     weights = settings.encoder_weights if load_encoder else None
-    if weights is None:
-        return _build_smp(settings, in_channels, out_channels, None)
-    if not is_weight_file(weights):
-        return _build_from_hub(settings, in_channels, out_channels, weights)
-    tensors = read_tensors(Path(weights))
-    model = _build_smp(settings, in_channels, out_channels, None)
-    encoder = model.encoder
-    assert isinstance(encoder, nn.Module)
-    fill_encoder(encoder, tensors, where=weights)
-    return model
+    if isinstance(settings, TernausNetSettings):
+        return _with_weights(
+            lambda name: TernausNet(in_channels, out_channels, settings, weights=str(name) if name else None),
+            settings.encoder,
+            weights,
+        )
+    check_smp(settings)
+    network = _with_weights(
+        lambda name: build_smp(settings, in_channels, out_channels, name), settings.encoder, weights
+    )
+    if settings.hypercolumn or settings.deep_supervision or settings.empty_head:
+        return SmpNetwork(network, settings, out_channels)
+    return network
 
 
 def input_multiple(settings: ModelSettings) -> int:
@@ -69,7 +72,7 @@ def input_multiple(settings: ModelSettings) -> int:
 
     Parameters
     ----------
-    settings : PlainUNetSettings or SmpSettings
+    settings : PlainUNetSettings, SmpSettings or TernausNetSettings
         Which network.
 
     Returns
@@ -82,8 +85,9 @@ def input_multiple(settings: ModelSettings) -> int:
     >>> input_multiple(PlainUNetSettings(depth=4)), input_multiple(SmpSettings())
     (16, 32)
     """
-    depth = settings.depth if isinstance(settings, PlainUNetSettings) else settings.options.get("encoder_depth", 5)
-    return int(2**depth)
+    if isinstance(settings, SmpSettings):
+        return int(2 ** settings.options.get("encoder_depth", 5))
+    return 2**settings.depth if isinstance(settings, PlainUNetSettings) else 32
 
 
 def output_margin(settings: ModelSettings) -> int:
@@ -91,7 +95,7 @@ def output_margin(settings: ModelSettings) -> int:
 
     Parameters
     ----------
-    settings : PlainUNetSettings or SmpSettings
+    settings : PlainUNetSettings, SmpSettings or TernausNetSettings
         Which network.
 
     Returns
@@ -110,73 +114,28 @@ def output_margin(settings: ModelSettings) -> int:
         return PlainUNet(1, 1, settings).margin
 
 
-def _build_from_hub(settings: SmpSettings, in_channels: int, out_channels: int, weights: str) -> nn.Module:
+def _with_weights(build: _Build, encoder: str, weights: str | None) -> nn.Module:
+    """Build a network, its encoder filled from a file, from the hub, or at random."""
+    if weights is None:
+        return build(None)
+    if not is_weight_file(weights):
+        return _build_from_hub(build, encoder, weights)
+    tensors = read_tensors(Path(weights))
+    network = build(None)
+    assert isinstance(network.encoder, nn.Module)
+    fill_encoder(network.encoder, tensors, where=weights)
+    return network
+
+
+def _build_from_hub(build: _Build, encoder: str, weights: str) -> nn.Module:
     """Build with weights from the hub; smp takes their name, timm only whether they are wanted."""
     import segmentation_models_pytorch as smp
 
-    is_timm = settings.encoder.startswith("tu-")
+    is_timm = encoder.startswith("tu-")
     if not is_timm:
-        served = smp.encoders.encoders[settings.encoder]["pretrained_settings"]
-        _refuse_unknown("model.encoder_weights", weights, list(served))
+        served = smp.encoders.encoders[encoder]["pretrained_settings"]
+        refuse_unknown("model.encoder_weights", weights, list(served))
     try:
-        return _build_smp(settings, in_channels, out_channels, True if is_timm else weights)
+        return build(True if is_timm else weights)
     except (OSError, RuntimeError) as error:  # huggingface_hub's errors are OSErrors; timm's "no weights" is the other
-        raise ConfigError(explain_hub_failure(settings.encoder, weights, error)) from error
-
-
-def _build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weights: str | bool | None) -> nn.Module:
-    import segmentation_models_pytorch as smp
-
-    try:
-        model: nn.Module = smp.create_model(
-            settings.architecture,
-            settings.encoder,
-            weights,
-            in_channels=in_channels,
-            classes=out_channels,
-            **settings.options,
-        )
-    except (TypeError, ValueError, KeyError) as error:
-        msg = f"smp can't make a {settings.architecture} on {settings.encoder} with model.options {settings.options}: "
-        raise ConfigError(f"{msg}{error}; see the arguments of smp.create_model") from error
-    return model
-
-
-def _check_names(settings: SmpSettings) -> None:
-    """Refuse architectures, encoders and options that do not exist, before anything is built."""
-    import segmentation_models_pytorch as smp
-    import timm
-
-    _refuse_unknown("model.architecture", settings.architecture.lower(), list(smp.MODEL_ARCHITECTURES_MAPPING))
-    if settings.encoder.startswith("tu-"):
-        if not timm.is_model(settings.encoder.removeprefix("tu-")):
-            _refuse_unknown("model.encoder", settings.encoder, [f"tu-{name}" for name in timm.list_models()])
-    else:
-        _refuse_unknown("model.encoder", settings.encoder, smp.encoders.get_encoder_names())
-    _check_options(settings)
-
-
-def _check_options(settings: SmpSettings) -> None:
-    """Refuse options that smp would swallow in silence, or that are not the config's to give."""
-    import segmentation_models_pytorch as smp
-
-    if taken := sorted(set(settings.options) & set(_TAKEN_OPTIONS)):
-        msg = (
-            f"model.options can't hold {', '.join(taken)}: kaggle-unet sets them, or needs plain logits; leave them out"
-        )
-        raise ConfigError(msg)
-    if settings.encoder.startswith("tu-"):
-        return  # what smp does not know goes on to timm, which refuses what it does not know either
-    architecture = smp.MODEL_ARCHITECTURES_MAPPING[settings.architecture.lower()]
-    known = [name for name in inspect.signature(architecture).parameters if name not in (*_TAKEN_OPTIONS, "kwargs")]
-    for name in settings.options:
-        _refuse_unknown("model.options", name, known)
-
-
-def _refuse_unknown(key: str, name: str, known: Sequence[str]) -> None:
-    if name in known:
-        return
-    near = difflib.get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(known)[:20])}"
-    msg = f"{key} {name!r} is unknown; {hint}"
-    raise ConfigError(msg)
+        raise ConfigError(explain_hub_failure(encoder, weights, error)) from error

@@ -12,6 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaggle_unet.errors import ConfigError
+from kaggle_unet.models.attention import ScSE
+from kaggle_unet.models.dropout import Rates, dropout_rates
+from kaggle_unet.models.heads import EmptyHead, Hypercolumn, SideHeads
+from kaggle_unet.models.outputs import Outputs, answer
 from kaggle_unet.models.settings import PlainUNetSettings
 
 # Pixels a side that only half exist at the edges of each upsampling, as their other half would come from outside;
@@ -66,17 +70,26 @@ class PlainUNet(nn.Module):
         super().__init__()
         self.settings = settings
         widths = [settings.filters * 2**level for level in range(settings.depth + 1)]
-        rates = _dropout_rates(settings)
+        rates_down, rates_up = dropout_rates(settings)
         sources = [in_channels, *widths[:-1]]
         self.down = nn.ModuleList(
-            _Block(n_in, n_out, settings, rate) for n_in, n_out, rate in zip(sources, widths, rates, strict=True)
+            _Block(n_in, n_out, settings, rate) for n_in, n_out, rate in zip(sources, widths, rates_down, strict=True)
         )
         # deepest first, the order of the forward pass
         self.up = nn.ModuleList(_upsampling(2 * width, width, settings) for width in widths[-2::-1])
         self.merge = nn.ModuleList(
-            _Block(2 * width, width, settings, rate) for width, rate in zip(widths[-2::-1], rates[-2::-1], strict=True)
+            _Block(2 * width, width, settings, rate) for width, rate in zip(widths[-2::-1], rates_up, strict=True)
         )
         self.head = _initialise(nn.Conv2d(widths[0], out_channels, 1), gain=1)
+        maps = widths[-2::-1]
+        self.hypercolumn = (
+            Hypercolumn(maps, norm=_norm(maps[-1], settings), activation=_activation(settings))
+            if settings.hypercolumn
+            else None
+        )
+        self.sides = SideHeads(maps, out_channels) if settings.deep_supervision else None
+        self.empty = EmptyHead(widths[-1], settings.empty_head) if settings.empty_head else None
+        self.gate_above = settings.empty_head.gate_above if settings.empty_head else None
         self.multiple = 1 << settings.depth
         self._lost = _lost_px(settings)
         self.margin = (self._lost + self._surplus(self.multiple)) // 2
@@ -111,7 +124,7 @@ class PlainUNet(nn.Module):
             raise ConfigError(msg)
         return size
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor | Outputs:
         """Compute logits.
 
         Parameters
@@ -121,26 +134,52 @@ class PlainUNet(nn.Module):
 
         Returns
         -------
-        logits : float32 tensor, shape (B, out_channels, H − 2·margin, W − 2·margin)
-            Before the activation.
+        answer : tensor of shape (B, out_channels, H − 2·margin, W − 2·margin), or Outputs
+            Logits, before the activation. While a network with further heads trains, all that they say; in evaluation
+            the logits alone, cleared where the empty head's gate says so.
 
         Raises
         ------
         ConfigError
             If the network can't take inputs of that size.
         """
+        return answer(self.outputs(inputs), is_training=self.training, gate_above=self.gate_above)
+
+    def outputs(self, inputs: Tensor) -> Outputs:
+        """Compute all that the network says, without any gate.
+
+        Parameters
+        ----------
+        inputs : float32 tensor, shape (B, in_channels, H, W)
+            H and W multiples of `multiple`.
+
+        Returns
+        -------
+        outputs : Outputs
+            With `sides` in training mode only.
+        """
+        lowest, maps = self._decode(inputs)
+        top = maps[-1] if self.hypercolumn is None else self.hypercolumn(maps)
+        return Outputs(
+            self.head(top),
+            None if self.empty is None else self.empty(lowest),
+            self.sides(maps) if self.sides is not None and self.training else (),
+        )
+
+    def _decode(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Give the lowest level's map, and the decoder's of every level above, from the bottom."""
         height, width = (self.output_size(side) + self._lost for side in inputs.shape[-2:])
         x = _middle(inputs, height, width)
         skips: list[Tensor] = []
         for block in self.down[:-1]:
             skips.append(block(x))
             x = F.max_pool2d(skips[-1], 2)
-        x = self.down[-1](x)
+        lowest: Tensor = self.down[-1](x)
+        maps = [lowest]
         for up, merge in zip(self.up, self.merge, strict=True):
-            x = up(x)
-            x = merge(torch.cat([_middle(skips.pop(), x.shape[-2], x.shape[-1]), x], dim=1))
-        logits: Tensor = self.head(x)
-        return logits
+            x = up(maps[-1])
+            maps.append(merge(torch.cat([_middle(skips.pop(), x.shape[-2], x.shape[-1]), x], dim=1)))
+        return lowest, maps[1:]
 
     def _surplus(self, side: int) -> int:
         """Give how many pixels must go so that every pooling halves a side evenly."""
@@ -160,23 +199,22 @@ class PlainUNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two times convolution, norm and activation; dropout between or after, where the settings want it."""
+    """Two times convolution, norm and activation; attention at the end, dropout where the settings want it."""
 
-    def __init__(self, n_in: int, n_out: int, settings: PlainUNetSettings, rates: tuple[float, float]) -> None:
+    def __init__(self, n_in: int, n_out: int, settings: PlainUNetSettings, rates: Rates) -> None:
         super().__init__()
         padding = 1 if settings.padding == "same" else 0
-        between, after = rates
         self.conv1 = _initialise(nn.Conv2d(n_in, n_out, 3, padding=padding), gain=2)
         self.norm1 = _norm(n_out, settings)
         self.conv2 = _initialise(nn.Conv2d(n_out, n_out, 3, padding=padding), gain=2)
         self.norm2 = _norm(n_out, settings)
-        self.activation = nn.ReLU() if settings.activation == "relu" else nn.ELU()
-        self.between = nn.Dropout(between)
-        self.after = nn.Dropout(after)
+        self.activation = _activation(settings)
+        self.attention = ScSE(n_out) if settings.attention == "scse" else nn.Identity()
+        self.before, self.between, self.after = (nn.Dropout(rate) for rate in rates)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.between(self.activation(self.norm1(self.conv1(x))))
-        y: Tensor = self.after(self.activation(self.norm2(self.conv2(x))))
+        x = self.between(self.activation(self.norm1(self.conv1(self.before(x)))))
+        y: Tensor = self.after(self.attention(self.activation(self.norm2(self.conv2(x)))))
         return y
 
 
@@ -225,6 +263,10 @@ def _norm(channels: int, settings: PlainUNetSettings) -> nn.Module:
     return nn.Identity()
 
 
+def _activation(settings: PlainUNetSettings) -> nn.Module:
+    return nn.ReLU() if settings.activation == "relu" else nn.ELU()
+
+
 def _initialise(conv: nn.Conv2d | nn.ConvTranspose2d, *, gain: float) -> nn.Module:
     """Draw weights of variance gain / N and set biases to 0."""
     n_incoming = conv.in_channels * math.prod(conv.kernel_size) / (math.prod(conv.stride) if conv.transposed else 1)
@@ -232,20 +274,6 @@ def _initialise(conv: nn.Conv2d | nn.ConvTranspose2d, *, gain: float) -> nn.Modu
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
     return conv
-
-
-def _dropout_rates(settings: PlainUNetSettings) -> list[tuple[float, float]]:
-    """Give the rates (between, after) of each level's blocks, from the top."""
-    n_levels = settings.depth + 1
-    rates = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,) * n_levels
-    if len(rates) != n_levels:
-        msg = f"model.dropout has {len(rates)} rates, but depth {settings.depth} has {n_levels} levels; give one each"
-        raise ConfigError(msg)
-    if settings.dropout_place == "between":
-        return [(rate, 0.0) for rate in rates]
-    if settings.dropout_place == "after":
-        return [(0.0, rate) for rate in rates]
-    return [(0.0, 0.0)] * settings.depth + [(0.0, rates[-1])]
 
 
 def _middle(grid: Tensor, height: int, width: int) -> Tensor:

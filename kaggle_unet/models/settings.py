@@ -1,12 +1,31 @@
 """What a config says about the network; free of torch."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kaggle_unet.types import Settings
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class EmptyHeadSettings(Settings):
+    """A second head that says whether an image holds no object at all; learned through `loss.empty`.
+
+    Attributes
+    ----------
+    pooling : {"avg", "max"}
+        How the lowest map becomes one number a channel.
+    dropout : float
+        Between pooling and the linear layer.
+    gate_above : float, optional
+        Predictions are cleared where the probability of being empty is above this; for sigmoid codecs. None learns the
+        head but clears nothing.
+    """
+
+    pooling: Literal["avg", "max"] = "avg"
+    dropout: Rate = 0.0
+    gate_above: Rate | None = None
 
 
 class PlainUNetSettings(Settings):
@@ -26,10 +45,20 @@ class PlainUNetSettings(Settings):
         After each norm.
     dropout : float or tuple of float
         One rate, or one per level from the top (depth + 1 of them).
-    dropout_place : {"between", "after", "bottleneck"}
-        Between a block's two convolutions, after each block, or after the lowest block alone.
+    dropout_place : {"before", "between", "after", "bottleneck"}
+        Before each block but the first (after pooling, and after what comes up met its skip connection), between a
+        block's two convolutions, after each block, or after the lowest block alone.
     upsampling : {"transposed2", "transposed3", "nearest", "bilinear"}
         Transposed convolutions of 2 × 2 or 3 × 3, or interpolation and a convolution.
+    attention : {"none", "scse"}
+        At the end of each block.
+    hypercolumn : bool
+        Whether the head reads the decoder's maps of all levels instead of the last alone.
+    deep_supervision : bool
+        Whether lower levels of the decoder have heads of their own while training; learned through
+        `loss.deep_supervision`.
+    empty_head : EmptyHeadSettings, optional
+        None has no such head.
     """
 
     name: Literal["plain_unet"] = "plain_unet"
@@ -39,8 +68,28 @@ class PlainUNetSettings(Settings):
     norm: Literal["none", "batch", "group"] = "batch"
     activation: Literal["relu", "elu"] = "relu"
     dropout: Rate | tuple[Rate, ...] = 0.0
-    dropout_place: Literal["between", "after", "bottleneck"] = "between"
+    dropout_place: Literal["before", "between", "after", "bottleneck"] = "between"
     upsampling: Literal["transposed2", "transposed3", "nearest", "bilinear"] = "transposed2"
+    attention: Literal["none", "scse"] = "none"
+    hypercolumn: bool = False
+    deep_supervision: bool = False
+    empty_head: EmptyHeadSettings | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        extras = {
+            "attention": self.attention != "none",
+            "hypercolumn": self.hypercolumn,
+            "deep_supervision": self.deep_supervision,
+            "empty_head": self.empty_head is not None,
+        }
+        if self.padding == "valid" and (wanted := [name for name, is_wanted in extras.items() if is_wanted]):
+            msg = f"model.{wanted[0]} goes with padding same: without padding a pixel must not depend on all others"
+            raise ValueError(msg)
+        if self.depth == 1 and (self.hypercolumn or self.deep_supervision):
+            msg = "model.hypercolumn and model.deep_supervision need a depth of 2 at least: a decoder with levels"
+            raise ValueError(msg)
+        return self
 
 
 class SmpSettings(Settings):
@@ -55,7 +104,11 @@ class SmpSettings(Settings):
     encoder_weights : str, optional
         A name the hub knows (`imagenet`), the path of a local `.pth`, `.pt` or `.safetensors` file, or None.
     options : dict
-        Further keyword arguments of `smp.create_model`.
+        Further keyword arguments of `smp.create_model`, such as `decoder_attention_type: scse`.
+    hypercolumn, deep_supervision : bool
+        As in `PlainUNetSettings`; for the architecture `unet`.
+    empty_head : EmptyHeadSettings, optional
+        smp's `aux_params`; None has no such head.
     """
 
     name: Literal["smp"] = "smp"
@@ -63,6 +116,35 @@ class SmpSettings(Settings):
     encoder: str = "resnet34"
     encoder_weights: str | None = None
     options: dict[str, Any] = {}
+    hypercolumn: bool = False
+    deep_supervision: bool = False
+    empty_head: EmptyHeadSettings | None = None
+
+    @model_validator(mode="after")
+    def _architecture_fits(self) -> Self:
+        if (self.hypercolumn or self.deep_supervision) and self.architecture.lower() != "unet":
+            msg = f"model.hypercolumn and model.deep_supervision go with architecture unet, not {self.architecture}"
+            raise ValueError(msg)
+        return self
 
 
-ModelSettings = Annotated[PlainUNetSettings | SmpSettings, Field(discriminator="name")]
+class TernausNetSettings(Settings):
+    """The U-Net of the TernausNet paper (`kaggle_unet.models.ternausnet.TernausNet`).
+
+    Attributes
+    ----------
+    encoder : {"vgg11", "vgg16"}
+        The paper has `vgg11`.
+    encoder_weights : str, optional
+        `imagenet`, the path of a local file as torchvision or smp's hub serves it, or None.
+    filters : int
+        Of the decoder's last block, the others have 2, 4, 8 and 8 times as many; 32 in the paper.
+    """
+
+    name: Literal["ternausnet"] = "ternausnet"
+    encoder: Literal["vgg11", "vgg16"] = "vgg11"
+    encoder_weights: str | None = None
+    filters: Annotated[int, Field(ge=1)] = 32
+
+
+ModelSettings = Annotated[PlainUNetSettings | SmpSettings | TernausNetSettings, Field(discriminator="name")]

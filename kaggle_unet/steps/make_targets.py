@@ -1,41 +1,36 @@
 """`make-targets`: a zip or folder becomes a store of samples, targets, weights and folds.
 
-Each sample is read, checked, encoded and written by one process, all cores at once; what is already in the store is not
-done again. A size weight without reference area needs the median area of the whole set first, and so a pass of its own.
+Each sample is read, checked, encoded, written and scored by one process, all cores at once; what is already in the
+store is not done again. A size weight without reference area needs the median area of the whole set first: the targets
+are then made from the stored samples, so that no file is decoded twice.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kaggle_unet.competitions.competition import Source
 from kaggle_unet.competitions.folder import read_folds
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
-from kaggle_unet.data.folds import assign_folds, coverage_class, describe_folds
-from kaggle_unet.data.mosaic import find_mosaics
+from kaggle_unet.data.folds import assign_folds, describe_folds
+from kaggle_unet.data.mosaic import join_mosaics
 from kaggle_unet.data.settings import FoldSettings
 from kaggle_unet.errors import DataError
-from kaggle_unet.masks.labels import areas_px
-from kaggle_unet.postprocess.finish import labels_from_planes
+from kaggle_unet.steps.facts import Facts, describe_set, take_facts
+from kaggle_unet.steps.prepare import Preparation, add_targets, prepare_sample
 from kaggle_unet.steps.record import describe_environment
+from kaggle_unet.steps.workers import OnProgress, map_samples, watched
 from kaggle_unet.store import Store, lock
-from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.targets.settings import CodecSettings, WeightSettings
-from kaggle_unet.targets.weights import weight_map
-from kaggle_unet.types import Labels, Oddity, Sample
+from kaggle_unet.targets.settings import WeightSettings
+from kaggle_unet.types import Sample
 
 # What a store's targets depend on, beside the data.
 STORE_SECTIONS = ("competition", "codec", "weights")
-
-OnProgress = Callable[[str, int, int], None]
 
 
 def make_targets(
@@ -80,22 +75,22 @@ def make_targets(
     source = get_competition(config.competition.name).read(data, config.competition, with_masks=True)
     with lock(folder):
         store = Store.create(folder, _identity(config, source), {"environment": describe_environment(), "data": data})
-        weights = _resolve(config.weights, source, workers, on_progress)
-        todo = [id_ for id_ in source.ids if not store.has(id_)]
-        work = partial(_prepare, store, source, config.codec, weights)
-        bad = [
-            fault for fault in _watched(map_samples(work, todo, workers), "samples", len(todo), on_progress) if fault
-        ]
-        if bad and (not skip_bad or len(bad) == len(source.ids)):
+        preparation = Preparation(source, store, config, config.weights)
+        results = map_samples(partial(prepare_sample, preparation), source.ids, workers)
+        facts, bad = _part(watched(results, "samples", len(source.ids), on_progress))
+        if bad and not (skip_bad and facts):
             msg = f"{data}: {len(bad)} of {len(source.ids)} samples are faulty; mend them, or pass --skip-bad"
             raise DataError(msg, bad)
-        samples = [store.read(id_) for id_ in store.ids]
-        rows = divide(samples, config.folds, chosen=read_folds(fold_file, store.ids) if fold_file else None)
+        if not preparation.has_weights:
+            preparation = replace(preparation, weights=_resolve(config.weights, facts))
+            todo = [one.id for one in facts if not store.has(one.id)]
+            results = map_samples(partial(add_targets, preparation), todo, workers)
+            list(watched(results, "targets", len(todo), on_progress))
+        rows = _divide(facts, config.folds, chosen=read_folds(fold_file, store.ids) if fold_file else None)
         report = {
-            **_describe(samples, source),
-            "ceiling": _measure_ceiling(store, config, workers, on_progress),
+            **describe_set(facts, source.oddities),
             "faulty": bad,
-            "weights": plain(weights),
+            "weights": plain(preparation.weights),
             "folds": {"settings": plain(config.folds), "lines": describe_folds(rows)},
         }
         store.finish(rows, report)
@@ -103,14 +98,14 @@ def make_targets(
 
 
 def divide(
-    samples: Sequence[Sample], settings: FoldSettings, *, chosen: Mapping[str, int] | None = None
+    samples: Iterable[Sample], settings: FoldSettings, *, chosen: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:
     """Assign samples to folds.
 
     Parameters
     ----------
-    samples : sequence of Sample
-        With labels.
+    samples : iterable of Sample
+        With labels; taken one at a time.
     settings : FoldSettings
         How many folds, what is kept together, what is balanced.
     chosen : mapping of str to int, optional
@@ -121,19 +116,7 @@ def divide(
     rows : list of dict
         `id`, `fold` (None for none), `group`, `stratum`, `kind` of each sample, in their order.
     """
-    ids = [sample.id for sample in samples]
-    mosaics = find_mosaics({sample.id: sample.image for sample in samples}) if settings.group == "mosaic" else {}
-    groups = [mosaics.get(id_, id_) for id_ in ids]
-    strata = [_stratum(sample, settings) for sample in samples]
-    folds = (
-        chosen
-        if chosen is not None
-        else assign_folds(ids, strata=strata, groups=groups, n=settings.n, seed=settings.seed)
-    )
-    return [
-        {"id": sample.id, "fold": folds.get(sample.id), "group": group, "stratum": stratum, "kind": sample.kind}
-        for sample, group, stratum in zip(samples, groups, strata, strict=True)
-    ]
+    return _divide([take_facts(sample) for sample in samples], settings, chosen=chosen)
 
 
 def resolved_weights(settings: WeightSettings, store: Store) -> WeightSettings:
@@ -160,143 +143,39 @@ def _identity(config: Config, source: Source) -> dict[str, Any]:
     return {**{name: plain(config)[name] for name in STORE_SECTIONS}, "data": source.fingerprint()}
 
 
-def _prepare(store: Store, source: Source, codec_settings: CodecSettings, weights: WeightSettings, id_: str) -> str:
-    """Read, encode and write one sample; what it returns is the fault, if there is one."""
-    try:
-        sample = source.load(id_)
-    except DataError as error:
-        return str(error)
-    if sample.labels is None:
-        return f"sample {id_!r} has no masks; training needs them"
-    codec = CODECS[codec_settings.name]
-    planes = codec.encode(sample.labels, codec_settings.border)
-    weight = weight_map(sample.labels, codec.classify(planes), codec.classes, weights, ignore=sample.ignore)
-    store.write(sample, planes, weight)
-    return ""
+def _part(found: Iterable[Facts | str]) -> tuple[list[Facts], list[str]]:
+    """Part the good samples from the faults of the others."""
+    facts: list[Facts] = []
+    bad: list[str] = []
+    for one in found:
+        if isinstance(one, str):
+            bad.append(one)
+        else:
+            facts.append(one)
+    return facts, bad
 
 
-def _resolve(settings: WeightSettings, source: Source, workers: int, on_progress: OnProgress) -> WeightSettings:
-    if settings.size is None or settings.size.reference_area_px is not None:
-        return settings
-    areas = _watched(
-        map_samples(partial(_read_areas, source), source.ids, workers), "areas", len(source.ids), on_progress
-    )
-    every = np.concatenate([*areas, np.zeros(0)])
-    median = float(np.median(every)) if every.size else 1.0
+def _resolve(settings: WeightSettings, facts: Sequence[Facts]) -> WeightSettings:
+    """Take the median area of the set for the reference area of a size weight."""
+    assert settings.size is not None
+    areas = np.concatenate([*(one.areas_px for one in facts), np.zeros(0)])
+    median = float(np.median(areas)) if areas.size else 1.0
     return settings.model_copy(update={"size": settings.size.model_copy(update={"reference_area_px": median})})
 
 
-def _measure_ceiling(store: Store, config: Config, workers: int, on_progress: OnProgress) -> float:
-    """Score the targets, decoded, against the labels they were made from: what a perfect network would get."""
-    work = partial(_decode_targets, store, config)
-    scores = list(_watched(map_samples(work, store.ids, workers), "ceiling", len(store.ids), on_progress))
-    return float(np.mean(scores)) if scores else 1.0
-
-
-def _decode_targets(store: Store, config: Config, id_: str) -> float:
-    planes, _ = store.read_targets(id_)
-    labels = labels_from_planes(CODECS[config.codec.name], planes, config.decode, config.postprocess)
-    return get_competition(config.competition.name).metric(_labels(store.read(id_)), labels).mean
-
-
-def _read_areas(source: Source, id_: str) -> NDArray[np.int64]:
-    """Read one sample's areas; a faulty sample has none here and is named when it is prepared."""
-    try:
-        labels = source.load(id_).labels
-    except DataError:
-        labels = None
-    return np.zeros(0, np.int64) if labels is None else areas_px(labels)[1:]
-
-
-def _watched(results: Iterator[Any], what: str, total: int, on_progress: OnProgress) -> Iterator[Any]:
-    for done, result in enumerate(results, 1):
-        on_progress(what, done, total)
-        yield result
-
-
-def map_samples(work: Callable[[str], Any], ids: Sequence[str], workers: int) -> Iterator[Any]:
-    """Do per-sample work over several processes, in order.
-
-    Parameters
-    ----------
-    work : callable
-        Takes an id; must be picklable.
-    ids : sequence of str
-        What to work on.
-    workers : int
-        Processes; 1, or few samples, works in this one.
-
-    Yields
-    ------
-    result : object
-        What `work` returns, in the order of `ids`.
-    """
-    if workers <= 1 or len(ids) < 64:  # a spawned interpreter costs about as much as this many samples
-        yield from map(work, ids)
-        return
-    # `work` holds the listing of a whole zip, some MB: each process is given it once, not with every sample.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _adopt, (work,)) as pool:
-        yield from pool.map(_work_on, ids, chunksize=8)
-
-
-_adopted: list[Callable[[str], Any]] = []
-
-
-def _adopt(work: Callable[[str], Any]) -> None:
-    """Keep a process's work, when it starts."""
-    _adopted[:] = [work]
-
-
-def _work_on(id_: str) -> Any:
-    return _adopted[0](id_)
-
-
-def _stratum(sample: Sample, settings: FoldSettings) -> str:
-    if settings.stratify == "kind":
-        return sample.kind
-    if settings.stratify == "coverage":
-        return coverage_class(_labels(sample))
-    return ""
-
-
-def _labels(sample: Sample) -> Labels:
-    assert sample.labels is not None
-    return sample.labels
-
-
-def _describe(samples: Sequence[Sample], source: Source) -> dict[str, Any]:
-    areas = [areas_px(_labels(sample))[1:] for sample in samples]
-    counts = [len(area) for area in areas]
-    return {
-        "samples": len(samples),
-        "instances": int(sum(counts)),
-        "instances_per_sample": _quantiles(counts),
-        "area_px": _quantiles(np.concatenate([*areas, np.zeros(0)])),
-        "sizes": dict(Counter(f"{s.image.shape[1]}×{s.image.shape[0]}" for s in samples).most_common()),
-        "kinds": dict(Counter(sample.kind for sample in samples).most_common()),
-        "without_instances": counts.count(0),
-        "oddities": _summarise([*source.oddities, *(oddity for sample in samples for oddity in sample.oddities)]),
-    }
-
-
-def _quantiles(values: Any) -> dict[str, float]:
-    if not len(values):
-        return {}
-    marks = {"min": 0, "p5": 5, "median": 50, "p95": 95, "max": 100}
-    return {name: float(np.percentile(values, mark)) for name, mark in marks.items()}
-
-
-def _summarise(oddities: Iterable[Oddity]) -> list[dict[str, Any]]:
-    table: dict[tuple[str, str], list[Oddity]] = {}
-    for oddity in oddities:
-        table.setdefault((oddity.what, oddity.done), []).append(oddity)
+def _divide(
+    facts: Sequence[Facts], settings: FoldSettings, *, chosen: Mapping[str, int] | None
+) -> list[dict[str, Any]]:
+    ids = [one.id for one in facts]
+    mosaics = join_mosaics({one.id: one.edges for one in facts}) if settings.group == "mosaic" else {}
+    groups = [mosaics.get(id_, id_) for id_ in ids]
+    strata = [{"kind": one.kind, "coverage": one.coverage}.get(settings.stratify, "") for one in facts]
+    folds = (
+        chosen
+        if chosen is not None
+        else assign_folds(ids, strata=strata, groups=groups, n=settings.n, seed=settings.seed)
+    )
     return [
-        {
-            "what": what,
-            "samples": len(found),
-            "count": sum(oddity.count for oddity in found),
-            "done": done,
-            "example": found[0].sample,
-        }
-        for (what, done), found in sorted(table.items(), key=lambda item: -len(item[1]))
+        {"id": one.id, "fold": folds.get(one.id), "group": group, "stratum": stratum, "kind": one.kind}
+        for one, group, stratum in zip(facts, groups, strata, strict=True)
     ]

@@ -19,6 +19,7 @@ from kaggle_unet.steps.planes import round_planes
 from kaggle_unet.store import sha256
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.training.precision import decide
+from kaggle_unet.training.seeding import choose_operations
 from kaggle_unet.types import Planes, Sample
 
 
@@ -135,6 +136,7 @@ def predict_samples(
     # fp16 is CUDA's; a network trained in it predicts elsewhere in whatever the device decides.
     precision = "auto" if config.training.precision == "fp16" else config.training.precision
     decided = decide(precision, config.training.channels_last)
+    choose_operations(deterministic=config.training.deterministic)
     margin = max(int(getattr(model, "margin", 0)) for model in ensemble.models)
     samples: dict[str, Sample] = {}
 

@@ -3,19 +3,19 @@
 ::
 
     RUN/config.yaml       resolved config
-    RUN/run.json          store, its hash, versions, commit, command
+    RUN/run.json          store and data with their hashes, config, device, versions, commit, command
     RUN/folds.csv         id, fold, group, stratum, kind
-    RUN/fold<N>/          best.pt last.pt metrics.csv curves.png result.json planes/
+    RUN/fold<N>/          best.pt last.pt metrics.csv curves.png result.json planes/, perhaps snapshot<k>.pt swa.pt
 """
 
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kaggle_unet.config import Config, load_config, plain, to_yaml
+from kaggle_unet.config import Config, fingerprint, load_config, plain, to_yaml
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.steps.make_targets import STORE_SECTIONS, divide
 from kaggle_unet.steps.record import describe_environment
@@ -25,7 +25,7 @@ from kaggle_unet.training.resume import SAFE_TO_CHANGE
 FOLD_COLUMNS = ("id", "fold", "group", "stratum", "kind")
 
 
-def begin_run(run: Path, config: Config, store: Store) -> list[dict[str, Any]]:
+def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Write down what a run is made of; once a checkpoint is there, it holds.
 
     Parameters
@@ -36,6 +36,8 @@ def begin_run(run: Path, config: Config, store: Store) -> list[dict[str, Any]]:
         The experiment.
     store : Store
         What it trains from.
+    device : mapping
+        What it computes on and in, in plain values.
 
     Returns
     -------
@@ -55,6 +57,10 @@ def begin_run(run: Path, config: Config, store: Store) -> list[dict[str, Any]]:
     about = {
         "store": str(store.folder),
         "store_hash": store.manifest["identity_sha256"],
+        "data": store.manifest["identity"]["data"],
+        "config_hash": fingerprint(plain(config)),
+        "config": plain(config),
+        "device": dict(device),
         "environment": describe_environment(),
     }
     atomic_write(run / "config.yaml", to_yaml(config))

@@ -14,8 +14,8 @@ from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.rle import decode_labels
 from kaggle_unet.metrics.literature import summarize
-from kaggle_unet.metrics.overlap import count_overlap
-from kaggle_unet.metrics.score import ImageScore
+from kaggle_unet.metrics.overlap import count_overlap, merge_instances
+from kaggle_unet.metrics.score import ImageScore, score_overlap
 from kaggle_unet.postprocess.finish import labels_from_planes
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.folders import fold_folder
@@ -38,7 +38,7 @@ class Scored:
         The sample.
     score : ImageScore
         The competition's.
-    overlap : int64 array, shape (n_true + 1, n_pred + 1)
+    overlap : Overlap
         Pixels shared by each pair.
     parts : mapping of str to str
         What tables are split by: fold, kind.
@@ -241,8 +241,9 @@ def score_pair(
     scored : Scored
         With all that summaries need.
     """
-    score = get_competition(competition).metric(true, predicted)
-    return Scored(id_, score, count_overlap(true, predicted), parts or {})
+    overlap = count_overlap(true, predicted)
+    score = score_overlap(merge_instances(overlap) if get_competition(competition).single_object else overlap)
+    return Scored(id_, score, overlap, parts or {})
 
 
 def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
@@ -258,7 +259,13 @@ def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
     result : dict
         `score` (mean over images), `interval` (95 %, bootstrap over images), counts, `parts` (score and number of
         images by fold and kind), `per_iou` (the literature's figures, a row per IoU threshold) and `per_image`.
+
+    Raises
+    ------
+    DataError
+        If there is no image.
     """
+    per_iou = summarize(entry.overlap for entry in scored)
     means = np.array([entry.score.mean for entry in scored])
     draws = np.random.default_rng(0).integers(len(means), size=(N_RESAMPLES, len(means)))
     low, high = np.percentile(means[draws].mean(axis=1), (2.5, 97.5))
@@ -267,10 +274,10 @@ def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
         "score": float(means.mean()),
         "interval": [float(low), float(high)],
         "images": len(scored),
-        "true_objects": sum(entry.overlap.shape[0] - 1 for entry in scored),
-        "predicted_objects": sum(entry.overlap.shape[1] - 1 for entry in scored),
+        "true_objects": sum(entry.overlap.n_true for entry in scored),
+        "predicted_objects": sum(entry.overlap.n_pred for entry in scored),
         "parts": {name: _by_part(scored, name) for name in names},
-        "per_iou": [asdict(row) for row in summarize(entry.overlap for entry in scored)],
+        "per_iou": [asdict(row) for row in per_iou],
         "per_image": {entry.id: float(entry.score.mean) for entry in scored},
     }
 

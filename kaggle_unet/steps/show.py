@@ -33,6 +33,10 @@ class Screen:
             self._out = Console(highlight=False, soft_wrap=True, width=200)
         self._err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+    def silence(self) -> None:
+        """Show nothing any more; of several processes that do the same, one speaks for all."""
+        self._out.quiet = self._err.quiet = True
+
     def say(self, text: str) -> None:
         """Print a result.
 
@@ -52,6 +56,17 @@ class Screen:
             The message.
         """
         self._err.print(f"[bold red]error[/] {escape(text)}")
+
+    def warn(self, text: str) -> None:
+        """Print what is allowed but should be known.
+
+        Parameters
+        ----------
+        text : str
+            The message; nothing is printed for an empty one.
+        """
+        if text:
+            self._err.print(f"[yellow]warning[/] {escape(text)}")
 
     def next(self, command: str) -> None:
         """Name the command that usually follows.
@@ -116,6 +131,7 @@ class Screen:
                     line = _epoch_line(event.row, is_best=event.is_best)
                     bar.update(whole, completed=event.row["epoch"], note=line)
                     self._plain(f"fold {fold}  {line}")
+                    self.warn(event.warning)
 
             yield on_event
 
@@ -133,6 +149,29 @@ class Screen:
         oof = f"out-of-fold {result['oof_score']:.4f} on {result['samples']} samples"
         self.say(f"fold {fold}   {ended}, validation {result['best_score']:.4f}; {oof}")
         self.say(f"         {result['folder']}")
+        if result["other_checkpoints"]:
+            others = (f"{name} {score:.4f}" for name, score in result["other_checkpoints"].items())
+            self.say(f"         beside best.pt: {', '.join(others)}")
+
+    def training_speed(self, result: Mapping[str, Any]) -> None:
+        """Print how fast training is.
+
+        Parameters
+        ----------
+        result : mapping
+            What `steps.bench_train.bench_train` returns.
+        """
+        self.say(f"data     {result['data']}, batches of {result['batch']}, inputs {result['inputs']}")
+        self.say(f"device   {result['device']['text']}")
+        rows = [
+            [name, *(f"{loop[key]:.1f}" for key in ("images_per_s", "lowest", "highest"))]
+            for name, loop in result["loops"].items()
+        ]
+        self.table(("images/s", f"median of {result['rounds']}", "lowest", "highest"), rows)
+        for name, ratio in result["ratios"].items():
+            self.say(f"{name}: {ratio:.2f}")
+        for name, part in result["ceilings"].items():
+            self.say(f"{name}: {part['measured']:.3g} {part['unit']}; the bare step reaches {part['share']:.1%} of it")
 
     def data_report(self, report: Mapping[str, Any]) -> None:
         """Print what `make-targets` found.
@@ -173,7 +212,7 @@ class Screen:
         )
         self.say(f"manifest {path.with_suffix('.json')}")
         for warning in manifest["warnings"]:
-            self._err.print(f"[yellow]warning[/] {escape(warning)}")
+            self.warn(warning)
         if manifest["slug"]:
             words = ("kaggle", "competitions", "submit", manifest["slug"], "-f", str(path), "-m", "kaggle-unet")
             self.next(shlex.join(words))
@@ -189,7 +228,7 @@ class Screen:
             What is allowed but unusual.
         """
         for warning in warnings:
-            self._err.print(f"[yellow]warning[/] {escape(warning)}")
+            self.warn(warning)
         self.say(f"ok       {path} keeps every rule")
 
     def scores(self, result: Mapping[str, Any]) -> None:

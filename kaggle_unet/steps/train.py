@@ -2,31 +2,29 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
-from kaggle_unet.data.batch import Sides
-from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
+from kaggle_unet.data.batch import Batch
+from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.losses.total import SegmentationLoss
-from kaggle_unet.models.create import create_model, input_multiple, output_margin
+from kaggle_unet.report.batch import draw_batch
 from kaggle_unet.report.curves import plot_curves
+from kaggle_unet.steps.fold_parts import gather_parts, training_set_of
 from kaggle_unet.steps.folders import fold_folder
-from kaggle_unet.steps.make_targets import resolved_weights
 from kaggle_unet.steps.predict import predict_stored
-from kaggle_unet.steps.run import begin_run
+from kaggle_unet.steps.previews import to_png
+from kaggle_unet.steps.run import begin_run, folds_for, validation_ids
 from kaggle_unet.steps.score import out_of_fold, summarise
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.training.crew import Crew, open_crew
 from kaggle_unet.training.events import OnEvent
-from kaggle_unet.training.fit import FitResult, FoldParts, fit_fold
-from kaggle_unet.training.validate import Finish, validate
+from kaggle_unet.training.faults import TrainingFault
+from kaggle_unet.training.fit import FitResult, fit_fold
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Division:
     validation: list[str]
 
 
-def train_fold(
+def train_fold(  # noqa: PLR0913  the options of a verb
     config: Config,
     store_folder: Path,
     run: Path,
@@ -46,6 +44,7 @@ def train_fold(
     resume: bool = False,
     track: bool = False,
     on_event: OnEvent = lambda _: None,
+    crew: Crew | None = None,
 ) -> dict[str, Any]:
     """Fit a fold and score it out-of-fold.
 
@@ -65,6 +64,8 @@ def train_fold(
         Write TensorBoard files.
     on_event : callable
         Called with the events of `kaggle_unet.training.events`.
+    crew : Crew, optional
+        The processes that train together; None is this one alone. The first one writes all files.
 
     Returns
     -------
@@ -76,32 +77,87 @@ def train_fold(
     ConfigError
         If a fold is empty, the store was made by another config, a run is there already and `resume` is not given, or
         `resume` is given and there is no run.
+    TrainingFault
+        If the training goes wrong; `failed_batch.npz` and `failed_batch.png` in the fold's folder show with what.
     """
+    crew = crew or open_crew(config.training)
     store = Store.open(store_folder)
+    rows = crew.on_first(lambda: _begin(run, config, store, crew, resume=resume))
+    division = _divide(rows, fold)
+    folder = fold_folder(run, fold)
+    with ExitStack() as held:
+        crew.on_first(lambda: held.enter_context(lock(folder)))
+        goes_on = crew.on_first(lambda: resume and _has_begun(folder))
+        try:
+            fitted = fit_fold(
+                gather_parts(config, store, division.training, division.validation, crew),
+                config.training,
+                folder=folder,
+                config=plain(config),
+                resume=goes_on,
+                track=track,
+                on_event=on_event,
+            )
+        except TrainingFault as fault:
+            if crew.is_first and fault.batch is not None:
+                _write_batch(config, fault.batch, folder / "failed_batch.png")
+            raise
+        return crew.on_first(lambda: _finish(config, store, run, fold, fitted))
+
+
+def show_batch(config: Config, store_folder: Path, fold: int, path: Path) -> Path:
+    """Draw the first batch that a training would see.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    store_folder : Path
+        What `make-targets` wrote.
+    fold : int
+        Which one is left out.
+    path : Path
+        Where the PNG goes.
+
+    Returns
+    -------
+    path : Path
+        The same.
+
+    Raises
+    ------
+    ConfigError
+        If a fold is empty, or the file's name is not a picture's.
+    """
+    if path.suffix != ".png":
+        msg = f"--show-batch {path}: wanted the path of a file that ends in .png"
+        raise ConfigError(msg)
+    store = Store.open(store_folder)
+    training_set = training_set_of(config, store, _divide(folds_for(store, config), fold).training)
+    loader = BatchLoader(training_set, batch=config.training.batch)
+    return _write_batch(config, next(loader.epoch(1)), path)
+
+
+def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
+    picture = draw_batch(batch, CODECS[config.codec.name].planes, config.input.channels)
+    atomic_write(path, to_png(picture))
+    return path
+
+
+def _begin(run: Path, config: Config, store: Store, crew: Crew, *, resume: bool) -> list[dict[str, Any]]:
     if resume and not (run / "run.json").exists():
         msg = f"--resume: there is no run in {run}, so there is nothing to go on from; leave out --resume to begin"
         raise ConfigError(msg)
-    division = _divide(begin_run(run, config, store), fold)
-    folder = fold_folder(run, fold)
-    with lock(folder):
-        if resume and not (folder / "last.pt").exists():
-            resume = False  # this fold has not finished an epoch; of a first one that was cut short, nothing is kept
-            for half in folder.glob("best.pt*"):
-                half.unlink()
-        fitted = fit_fold(
-            _gather(config, store, division),
-            config.training,
-            folder=folder,
-            config=plain(config),
-            resume=resume,
-            track=track,
-            on_event=on_event,
-        )
-        atomic_write(folder / "curves.png", plot_curves(fitted.history))
-        predict_stored(config, folder / "best.pt", store, division.validation, on_progress=lambda *_: None)
-        result = _conclude(config, store, run, fold, fitted)
-        atomic_write(folder / "result.json", json.dumps(result, indent=1) + "\n")
-    return result
+    return begin_run(run, config, store, {**crew.decided.record, "processes": crew.size})
+
+
+def _has_begun(folder: Path) -> bool:
+    """Tell whether a fold has finished an epoch; of a first one that was cut short, nothing is kept."""
+    if (folder / "last.pt").exists():
+        return True
+    for half in (*folder.glob("best.pt*"), *folder.glob("snapshot*.pt*")):
+        half.unlink()
+    return False
 
 
 def _divide(rows: Sequence[dict[str, Any]], fold: int) -> Division:
@@ -114,50 +170,18 @@ def _divide(rows: Sequence[dict[str, Any]], fold: int) -> Division:
     return Division(outside, inside)
 
 
-def _gather(config: Config, store: Store, division: Division) -> FoldParts:
-    """Build everything a fold is fitted with."""
-    codec = CODECS[config.codec.name]
-    sides = Sides(input_multiple(config.model), output_margin(config.model))
-    loss = SegmentationLoss(config.loss, codec.planes, codec.activation)
-    competition = get_competition(config.competition.name)
-    validation_set = ValidationSet(
-        [store.read(id_) for id_ in division.validation],
-        store.read_targets,
-        inputs=config.input,
-        sides=sides,
-        batch=config.inference.batch,
-    )
-    training_set = TrainingSet(
-        [store.read(id_) for id_ in division.training],
-        encoding=Encoding(config.input, config.codec, resolved_weights(config.weights, store)),
-        augmentation=config.augmentation,
-        sides=sides,
-        seed=config.training.seed,
-    )
-    finish = Finish(codec, config.decode, config.postprocess, competition.metric)
-    return FoldParts(
-        build_model=partial(_build_model, config),
-        loss=loss,
-        training_set=training_set,
-        validate=partial(validate, validation_set=validation_set, loss=loss, finish=finish),
-    )
-
-
-def _build_model(config: Config) -> nn.Module:
-    return create_model(
-        config.model,
-        in_channels=len(config.input.channels),
-        out_channels=len(CODECS[config.codec.name].planes),
-    )
-
-
-def _conclude(config: Config, store: Store, run: Path, fold: int, fitted: FitResult) -> dict[str, Any]:
+def _finish(config: Config, store: Store, run: Path, fold: int, fitted: FitResult) -> dict[str, Any]:
+    """Predict and score the samples that the fold has not seen, and write down how it went."""
+    folder = fold_folder(run, fold)
+    atomic_write(folder / "curves.png", plot_curves(fitted.history))
+    predict_stored(config, folder / "best.pt", store, validation_ids(run, fold), on_progress=lambda *_: None)
     scored = summarise([entry.scored for entry in out_of_fold(run, config, store, [fold])])
-    return {
+    result = {
         "fold": fold,
-        "folder": str(fold_folder(run, fold)),
+        "folder": str(folder),
         "best_epoch": fitted.best_epoch,
         "best_score": fitted.best_score,
+        "other_checkpoints": fitted.others,
         "epochs": fitted.epochs,
         "stopped_by": fitted.stopped_by,
         "seconds": sum(row["seconds"] or 0.0 for row in fitted.history),
@@ -166,3 +190,5 @@ def _conclude(config: Config, store: Store, run: Path, fold: int, fitted: FitRes
         "oof_score": scored["score"],
         "oof_interval": scored["interval"],
     }
+    atomic_write(folder / "result.json", json.dumps(result, indent=1) + "\n")
+    return result

@@ -55,10 +55,13 @@ class EpochDone:
         Its line in `metrics.csv`; None where it was not validated.
     is_best : bool
         Whether it is now the best.
+    warning : str
+        What a person should know; empty if there is nothing.
     """
 
     row: Mapping[str, float | None]
     is_best: bool
+    warning: str = ""
 
 
 Event = Decided | EpochStarted | StepDone | EpochDone

@@ -1,5 +1,6 @@
 """What the device decides: precision and memory layout, from its capabilities, never from a stopwatch."""
 
+import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +28,10 @@ class Decided:
         What it was decided from.
     threads : int
         Of torch.
+    compiled : bool
+        Whether `torch.compile` makes one program of the network.
+    deterministic : bool
+        Whether only repeatable operations are taken.
     """
 
     device: Device
@@ -34,6 +39,8 @@ class Decided:
     channels_last: bool
     reason: str
     threads: int
+    compiled: bool = False
+    deterministic: bool = False
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:
@@ -48,8 +55,13 @@ class Decided:
     @property
     def text(self) -> str:
         """One line for a person."""
-        layout = ", channels_last" if self.channels_last else ""
-        return f"{self.device}, precision {self.precision}{layout}, {self.threads} threads ({self.reason})"
+        traits = {
+            "channels_last": self.channels_last,
+            "compiled": self.compiled,
+            "deterministic": self.deterministic,
+        }
+        shown = "".join(f", {name}" for name, is_so in traits.items() if is_so)
+        return f"{self.device}, precision {self.precision}{shown}, {self.threads} threads ({self.reason})"
 
     @property
     def record(self) -> dict[str, Any]:
@@ -58,12 +70,20 @@ class Decided:
             "device": self.device,
             "precision": self.precision,
             "channels_last": self.channels_last,
+            "compiled": self.compiled,
+            "deterministic": self.deterministic,
             "threads": self.threads,
             "reason": self.reason,
         }
 
 
-def decide(precision: Precision | Literal["auto"], channels_last: bool | Literal["auto"]) -> Decided:
+def decide(
+    precision: Precision | Literal["auto"],
+    channels_last: bool | Literal["auto"],
+    *,
+    compiled: bool = False,
+    deterministic: bool = False,
+) -> Decided:
     """Decide what to compute on and in.
 
     Parameters
@@ -71,7 +91,9 @@ def decide(precision: Precision | Literal["auto"], channels_last: bool | Literal
     precision : {"auto", "32", "bf16", "fp16"}
         `auto` is bf16 where the device computes in it natively: CUDA from capability 8.0, CPUs with AVX512-BF16 or AMX.
     channels_last : bool or "auto"
-        `auto` takes it on CUDA, and elsewhere whenever the precision is not 32.
+        `auto` takes it on CUDA, on CPUs with AVX512, and elsewhere whenever the precision is not 32.
+    compiled, deterministic : bool
+        Taken as they are.
 
     Returns
     -------
@@ -87,7 +109,8 @@ def decide(precision: Precision | Literal["auto"], channels_last: bool | Literal
     -----
     bf16 can be asked for on any device; without native support it is slow, but right. On an AMD EPYC with AVX512-BF16
     and torch 2.15, a step of a U-Net of 16 filters on 16 crops of 128² took 0.31 s of one core's time in bf16 with
-    channels_last, 0.38 s without, and 0.78 s in 32.
+    channels_last, 0.38 s without, and 0.78 s in 32. On two cores of an Intel Xeon with AVX512 alone, channels_last made
+    a step in 32 1.2 times as fast for that network and 1.27 times for a U-Net on resnet18 at 256².
     """
     device = _pick_device()
     if precision == "fp16" and device != "cuda":
@@ -101,14 +124,40 @@ def decide(precision: Precision | Literal["auto"], channels_last: bool | Literal
         reason = native or f"this {device} does not compute in bf16"
     else:
         chosen, reason = precision, f"training.precision is {precision}"
-    layout = device == "cuda" or chosen != "32" if channels_last == "auto" else channels_last
-    return Decided(device, chosen, layout, reason, torch.get_num_threads())
+    gains = device == "cuda" or chosen != "32" or (device == "cpu" and _has_avx512())
+    layout = gains if channels_last == "auto" else channels_last
+    return Decided(device, chosen, layout, reason, torch.get_num_threads(), compiled, deterministic)
+
+
+def count_workers(wanted: int | Literal["auto"], device: Device) -> int:
+    """Tell how many processes prepare batches.
+
+    Parameters
+    ----------
+    wanted : int or "auto"
+        As in the settings.
+    device : {"cuda", "mps", "cpu"}
+        Where the network computes.
+
+    Returns
+    -------
+    n : int
+        For `auto`: on a GPU one for each core this process may use but one, 8 at most; 0 on a CPU, where they would
+        take the cores that compute.
+    """
+    if wanted != "auto":
+        return wanted
+    return 0 if device == "cpu" else min(8, len(os.sched_getaffinity(0)) - 1)
 
 
 def _pick_device() -> Device:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _has_avx512() -> bool:
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def _native_bf16(device: Device) -> str:

@@ -1,7 +1,8 @@
 """A training between two processes: what is saved after each epoch, and how the next process goes on from it.
 
-A checkpoint holds the network, the optimiser, torch's random state and the history. Everything else follows: the order
-and augmentation of an epoch from its number, the learning rate, the best epoch and the patience left from the history.
+A checkpoint holds the network, its averages, the optimiser, torch's random state and the history. Everything else
+follows: the order and augmentation of an epoch from its number, the learning rate, the best epoch and the patience left
+from the history.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,21 +15,29 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kaggle_unet.store import find_differences
 from kaggle_unet.training.history import Row, best_row
-from kaggle_unet.training.loop import Learner
+from kaggle_unet.training.learner import Learner
+from kaggle_unet.training.schedules import cycle_ends
+from kaggle_unet.training.settings import TrainingSettings
 
-BEST, LAST = "best.pt", "last.pt"
+BEST, LAST, MEAN = "best.pt", "last.pt", "swa.pt"
 SAFE_TO_CHANGE = ("training.workers", "training.threads")
+# What a checkpoint needs for a training to go on; to predict with one, it needs none of these.
+_STATES = ("optimizer", "schedule", "rng", "scaler", "averages")
 
 
-def save_epoch(folder: Path, learner: Learner, config: Mapping[str, Any], history: Sequence[Row]) -> bool:
+def save_epoch(
+    folder: Path, learner: Learner, settings: TrainingSettings, config: Mapping[str, Any], history: Sequence[Row]
+) -> bool:
     """Save the state after a whole epoch.
 
     Parameters
     ----------
     folder : Path
-        The fold's; `last.pt` is written, and `best.pt` if this epoch is the best.
+        The fold's; `last.pt` is written, `best.pt` if this epoch is the best, `snapshot<k>.pt` if it ends a cycle.
     learner : Learner
         Not changed.
+    settings : TrainingSettings
+        What is better, and which schedule.
     config : mapping
         Plain values.
     history : sequence of Row
@@ -41,30 +50,76 @@ def save_epoch(folder: Path, learner: Learner, config: Mapping[str, Any], histor
 
     Notes
     -----
-    `best.pt` holds no optimiser: it is to predict with. It is written first. A process killed between the two files
-    repeats the epoch when it resumes, and writes the same `best.pt` again; the other way round it could be lost.
+    `best.pt` and snapshots hold no optimiser: they are to predict with, and have the weights that were validated, those
+    of the moving average where there is one. They are written first. A process killed before `last.pt` is written
+    repeats the epoch when it resumes, and writes the same files again; the other way round they could be lost.
     """
     row = history[-1]
-    score = row["valid_score"]
-    shared = {
-        "format": 1,
-        "config": dict(config),
-        "model": learner.network.state_dict(),
-        "epoch": len(history),
-        "score": score,
-        "history": [dict(row) for row in history],
-    }
-    is_best = score is not None and best_row(history) is row
+    epoch = len(history)
+    judged = {**_describe(config, history, row["valid_score"]), "model": learner.judged.state_dict()}
+    ends = cycle_ends(settings.schedule, settings.epochs)
+    if epoch in ends:
+        save_checkpoint(folder / snapshot_name(ends.index(epoch) + 1), judged)
+    is_best = row["valid_score"] is not None and best_row(history, settings.monitor) is row
     if is_best:
-        save_checkpoint(folder / BEST, {**shared, "optimizer": None, "schedule": None, "rng": None, "scaler": None})
+        save_checkpoint(folder / BEST, judged)
     state = {
         "optimizer": learner.optimizer.state_dict(),
         "schedule": None,
         "rng": _random_state(),
         "scaler": learner.scaler_state(),
+        "averages": learner.averages.state(),
     }
-    save_checkpoint(folder / LAST, {**shared, **state})
+    save_checkpoint(folder / LAST, {**judged, "model": learner.network.state_dict(), **state})
     return is_best
+
+
+def save_mean(folder: Path, learner: Learner, config: Mapping[str, Any], history: Sequence[Row], score: float) -> None:
+    """Save the mean over epochs, to predict with.
+
+    Parameters
+    ----------
+    folder : Path
+        The fold's; `swa.pt` is written.
+    learner : Learner
+        Has such a mean.
+    config : mapping
+        Plain values.
+    history : sequence of Row
+        All epochs.
+    score : float
+        The mean's own.
+    """
+    mean = learner.averages.mean
+    assert mean is not None
+    save_checkpoint(folder / MEAN, {**_describe(config, history, score), "model": mean.state_dict()})
+
+
+def snapshot_name(number: int) -> str:
+    """Name the checkpoint that a cycle leaves.
+
+    Parameters
+    ----------
+    number : int
+        Which cycle, from 1.
+
+    Returns
+    -------
+    name : str
+        Of the file.
+    """
+    return f"snapshot{number}.pt"
+
+
+def _describe(config: Mapping[str, Any], history: Sequence[Row], score: float | None) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "config": dict(config),
+        "epoch": len(history),
+        "score": score,
+        "history": [dict(row) for row in history],
+        **dict.fromkeys(_STATES),
+    }
 
 
 def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> Checkpoint | None:
@@ -75,7 +130,8 @@ def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> C
     folder : Path
         The fold's.
     config : mapping
-        Plain values; of the keys in `SAFE_TO_CHANGE` any value will do.
+        Plain values; of the keys in `SAFE_TO_CHANGE` any value will do, and of those that an older version did not
+        know.
     resume : bool
         Whether the fold is meant to go on.
 
@@ -105,12 +161,21 @@ def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> C
     changed = [
         f"{key}: was {before!r}, is {now!r}"
         for key, before, now in find_differences(checkpoint["config"], dict(config))
-        if key not in SAFE_TO_CHANGE
+        if key not in SAFE_TO_CHANGE and _knows(checkpoint["config"], key)
     ]
     if changed:
         head = f"--resume: {last} was trained with another config; change it back, or pass another --run to begin anew"
         raise ConfigError("\n  - ".join([head, *changed]))
     return checkpoint
+
+
+def _knows(tree: Any, key: str) -> bool:
+    """Tell whether a config has a key, perhaps as None."""
+    for name in key.split("."):
+        if not isinstance(tree, Mapping) or name not in tree:
+            return False
+        tree = tree[name]
+    return True
 
 
 def restore(checkpoint: Checkpoint, learner: Learner) -> list[Row]:
@@ -130,6 +195,7 @@ def restore(checkpoint: Checkpoint, learner: Learner) -> list[Row]:
     """
     learner.network.load_state_dict(checkpoint["model"])
     learner.optimizer.load_state_dict(checkpoint["optimizer"])
+    learner.averages.load_state(checkpoint.get("averages") or {})
     learner.load_scaler_state(checkpoint["scaler"])
     torch.set_rng_state(checkpoint["rng"]["cpu"])
     if len(checkpoint["rng"]["cuda"]) == torch.cuda.device_count():

@@ -1,16 +1,16 @@
 """The learning rate as a function of how far the training is; nothing to save, nothing to restore.
 
-`plateau`, too, is computed from the scores so far and not from a counter.
+`plateau`, too, is computed from the validations so far and not from a counter.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kaggle_unet.training.settings import ScheduleSettings
 
 
 def rate_share(
-    settings: ScheduleSettings, *, progress: float, epochs: int, scores: Sequence[float | None] = ()
+    settings: ScheduleSettings, *, progress: float, epochs: int, merits: Sequence[float | None] = ()
 ) -> float:
     """Tell which share of the first learning rate a step uses.
 
@@ -22,8 +22,8 @@ def rate_share(
         Epochs done once this step is, with a fraction: 1.5 is the last step of the second epoch's first half.
     epochs : int
         Epochs there are at most.
-    scores : sequence of float or None
-        Validation score of each whole epoch so far, None where it was not validated.
+    merits : sequence of float or None
+        How good each whole epoch so far was, more is better, None where it was not validated.
 
     Returns
     -------
@@ -33,7 +33,15 @@ def rate_share(
     Notes
     -----
     `cosine` starts after the warm-up and reaches `floor` with the very last step. `exponential` counts whole epochs
-    after the warm-up. No schedule but a warm-up goes below `floor`.
+    after the warm-up. `one_cycle` is Smith's super-convergence [1]_ in the form of
+    `torch.optim.lr_scheduler.OneCycleLR` but for the momentum, which stays. `snapshots` restarts a
+    cosine [2]_ at the full rate; its first cycle begins after the warm-up. No schedule goes below `floor` but in a
+    warm-up and in the rise of `one_cycle`.
+
+    References
+    ----------
+    .. [1] Smith, Topin: Super-convergence, 2017. https://arxiv.org/abs/1708.07120
+    .. [2] Huang et al.: Snapshot ensembles, 2017. https://arxiv.org/abs/1704.00109
 
     Examples
     --------
@@ -42,28 +50,85 @@ def rate_share(
     [0.5, 1.0, 0.5, 0.0]
     """
     if settings.name == "plateau":
-        return max(settings.floor, _plateau(settings, scores))
-    warmup = settings.warmup_epochs
-    if progress < warmup:
-        return progress / warmup
-    since = progress - warmup
-    if settings.name == "cosine":
-        share = (1 + math.cos(math.pi * min(1.0, since / max(epochs - warmup, 1e-9)))) / 2
-        return settings.floor + (1 - settings.floor) * share
-    if settings.name == "exponential":
-        # A step belongs to the epoch it ends in, so the last step of an epoch is not yet the next one's.
-        return max(settings.floor, settings.factor ** max(0, math.ceil(since) - 1))
-    return 1.0
+        return max(settings.floor, _plateau(settings, merits))
+    if settings.name == "one_cycle":
+        return _one_cycle(settings, progress / epochs)
+    if progress < settings.warmup_epochs:
+        return progress / settings.warmup_epochs
+    return _AFTER_WARMUP[settings.name](settings, progress, epochs)
 
 
-def _plateau(settings: ScheduleSettings, scores: Sequence[float | None]) -> float:
-    """Multiply by the factor whenever more than `patience` epochs in a row brought no better score."""
+def cycle_ends(settings: ScheduleSettings, epochs: int) -> list[int]:
+    """List the epochs that end a cycle.
+
+    Parameters
+    ----------
+    settings : ScheduleSettings
+        Which schedule.
+    epochs : int
+        Epochs there are at most.
+
+    Returns
+    -------
+    ends : list of int
+        Ascending; the last one is `epochs`. None for schedules without snapshots.
+
+    Examples
+    --------
+    >>> cycle_ends(ScheduleSettings(name="snapshots", cycles=3), 10)
+    [3, 6, 10]
+    """
+    if settings.name != "snapshots":
+        return []
+    return [cycle * epochs // settings.cycles for cycle in range(1, settings.cycles + 1)]
+
+
+def _between(first: float, last: float, progress: float, start: float, end: float) -> float:
+    """Go from one share to another along half a cosine."""
+    done = min(1.0, (progress - start) / max(end - start, 1e-9))
+    return last + (first - last) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _one_cycle(settings: ScheduleSettings, done: float) -> float:
+    if done < settings.rise:
+        return _between(settings.start, 1.0, done, 0.0, settings.rise)
+    return _between(1.0, settings.floor, done, settings.rise, 1.0)
+
+
+def _exponential(settings: ScheduleSettings, progress: float) -> float:
+    # A step belongs to the epoch it ends in, so the last step of an epoch is not yet the next one's.
+    n_epochs = max(0, math.ceil(progress - settings.warmup_epochs) - 1)
+    return max(settings.floor, settings.factor**n_epochs)
+
+
+def _snapshots(settings: ScheduleSettings, progress: float, epochs: int) -> float:
+    """Find the cycle that a step ends in; the last step of one is not yet the next one's."""
+    start = 0.0
+    for end in cycle_ends(settings, epochs):
+        if progress <= end:
+            return _between(1.0, settings.floor, progress, max(start, settings.warmup_epochs), end)
+        start = end
+    return settings.floor
+
+
+_AFTER_WARMUP: dict[str, Callable[[ScheduleSettings, float, int], float]] = {
+    "constant": lambda settings, progress, epochs: 1.0,  # noqa: ARG005  all are called alike
+    "cosine": lambda settings, progress, epochs: _between(
+        1.0, settings.floor, progress, settings.warmup_epochs, epochs
+    ),
+    "exponential": lambda settings, progress, _: _exponential(settings, progress),
+    "snapshots": _snapshots,
+}
+
+
+def _plateau(settings: ScheduleSettings, merits: Sequence[float | None]) -> float:
+    """Multiply by the factor whenever more than `patience` epochs in a row brought nothing better."""
     best, bad, share = -math.inf, 0, 1.0
-    for score in scores:
-        if score is not None and score > best:
-            best, bad = score, 0
+    for merit in merits:
+        if merit is not None and merit > best:
+            best, bad = merit, 0
             continue
         bad += 1
-        if score is not None and bad > settings.patience:
+        if merit is not None and bad > settings.patience:
             share, bad = share * settings.factor, 0
     return share

@@ -1,11 +1,13 @@
 """One seed for everything that draws from a global state; the rest is passed generators."""
 
+import os
+
 import cv2
 import torch
 
 
-def seed_everything(seed: int, threads: int | None = None) -> None:
-    """Seed torch and fix the number of threads.
+def seed_everything(seed: int, threads: int | None = None, *, deterministic: bool = False) -> None:
+    """Seed torch, fix the number of threads, and choose between fast and repeatable operations.
 
     Parameters
     ----------
@@ -13,6 +15,8 @@ def seed_everything(seed: int, threads: int | None = None) -> None:
         Of torch, on every device; weights and dropout follow from it.
     threads : int, optional
         Threads of torch; None leaves its own choice.
+    deterministic : bool
+        Whether an operation that does not give the same bits each time is an error.
 
     Notes
     -----
@@ -23,3 +27,23 @@ def seed_everything(seed: int, threads: int | None = None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
     cv2.setNumThreads(1)
+    choose_operations(deterministic=deterministic)
+
+
+def choose_operations(*, deterministic: bool) -> None:
+    """Choose between fast and repeatable operations; on a CPU all are repeatable.
+
+    Parameters
+    ----------
+    deterministic : bool
+        Whether an operation that does not give the same bits each time is an error.
+
+    Notes
+    -----
+    cuBLAS reads its variable when it is first used, so this comes before any network is moved to a device.
+    """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = False

@@ -1,12 +1,13 @@
 """How good a network is: loss, and the competition's own score of the labels its planes decode to."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import ValidationSet, WholeBatch
 from kaggle_unet.data.padding import crop
 from kaggle_unet.metrics.score import ImageScore
@@ -14,7 +15,8 @@ from kaggle_unet.postprocess.finish import labels_from_planes
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
-from kaggle_unet.training.loop import Loss
+from kaggle_unet.training.faults import TrainingFault, name_samples
+from kaggle_unet.training.learner import Loss
 from kaggle_unet.types import Labels
 
 Predict = Callable[[Tensor], Tensor]
@@ -32,11 +34,23 @@ class ValidationResult:
         Mean over images of the competition's metric.
     scores : mapping of str to float
         Each image's, by id.
+    true_objects, predicted_objects : int
+        Instances of all images.
+    batch : Batch, optional
+        Where nothing was found, the first one.
     """
 
     loss: float
     score: float
     scores: Mapping[str, float]
+    true_objects: int = 0
+    predicted_objects: int = 0
+    batch: Batch | None = None
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing was found although there is something."""
+        return self.true_objects > 0 and self.predicted_objects == 0
 
 
 @dataclass(frozen=True)
@@ -79,30 +93,94 @@ def validate(predict: Predict, validation_set: ValidationSet, *, loss: Loss, fin
     -------
     result : ValidationResult
         Flips and folds are not averaged here: this is the network alone.
+
+    Raises
+    ------
+    TrainingFault
+        If a loss is not finite; it has the batch.
     """
-    losses, scores = [], {}
+    tally = _Tally()
     with torch.inference_mode():
         for whole in validation_set.batches():
             batch = whole.batch
             logits = predict(batch.inputs)
-            value, _ = loss(logits, batch.planes.to(logits.device), batch.weights.to(logits.device))
-            losses += [float(value)] * len(batch.ids)
-            scores.update(_score(logits, whole, finish))
-    n_images = len(validation_set)
-    return ValidationResult(math.fsum(losses) / n_images, math.fsum(scores.values()) / n_images, scores)
+            value = float(loss(logits, batch.planes.to(logits.device), batch.weights.to(logits.device))[0])
+            if not math.isfinite(value):
+                msg = f"the validation loss is {value} on the samples {name_samples(batch.ids)}"
+                raise TrainingFault(msg, batch)
+            tally.add(value, whole, _find_labels(logits, whole, finish), finish)
+    return tally.result()
 
 
-def _score(logits: Tensor, whole: WholeBatch, finish: Finish) -> dict[str, float]:
+class _Tally:
+    """What has been found so far."""
+
+    def __init__(self) -> None:
+        self._losses: list[float] = []
+        self._scores: dict[str, float] = {}
+        self._n_true = self._n_predicted = 0
+        self._batch: Batch | None = None
+
+    def add(self, loss: float, whole: WholeBatch, found: Sequence[Labels], finish: Finish) -> None:
+        self._batch = self._batch or whole.batch
+        self._losses += [loss] * len(found)
+        for id_, truth, labels in zip(whole.batch.ids, whole.labels, found, strict=True):
+            self._scores[id_] = finish.metric(truth, labels).mean
+            self._n_true += int(truth.max(initial=0))
+            self._n_predicted += int(labels.max(initial=0))
+
+    def result(self) -> ValidationResult:
+        n_images = len(self._scores)
+        result = ValidationResult(
+            math.fsum(self._losses) / n_images,
+            math.fsum(self._scores.values()) / n_images,
+            self._scores,
+            self._n_true,
+            self._n_predicted,
+        )
+        return replace(result, batch=self._batch) if result.is_blank else result
+
+
+def merge(results: Sequence[ValidationResult]) -> ValidationResult:
+    """Put together what several processes found, each on its share of the images.
+
+    Parameters
+    ----------
+    results : sequence of ValidationResult
+        At least one.
+
+    Returns
+    -------
+    result : ValidationResult
+        Of all images.
+
+    Examples
+    --------
+    >>> merge([ValidationResult(1.0, 0.5, {"a": 0.5}), ValidationResult(4.0, 1.0, {"b": 1.0, "c": 1.0})]).loss
+    3.0
+    """
+    if len(results) == 1:
+        return results[0]
+    counts = [len(result.scores) for result in results]
+    scores = {id_: score for result in results for id_, score in result.scores.items()}
+    return ValidationResult(
+        math.fsum(result.loss * n for result, n in zip(results, counts, strict=True)) / sum(counts),
+        math.fsum(scores.values()) / len(scores),
+        scores,
+        sum(result.true_objects for result in results),
+        sum(result.predicted_objects for result in results),
+        results[0].batch,  # looked at only if no process has found anything
+    )
+
+
+def _find_labels(logits: Tensor, whole: WholeBatch, finish: Finish) -> list[Labels]:
     probs = logits.float().softmax(1) if finish.codec.activation == "softmax" else logits.float().sigmoid()
     margin_y, margin_x = ((whole.batch.inputs.shape[axis] - logits.shape[axis]) // 2 for axis in (-2, -1))
-    scores = {}
-    for id_, planes, slices, truth in zip(
-        whole.batch.ids, probs.cpu().numpy(), whole.slices, whole.labels, strict=True
-    ):
+    found = []
+    for planes, slices in zip(probs.cpu().numpy(), whole.slices, strict=True):
         inside = crop(planes, (_shift(slices[0], margin_y), _shift(slices[1], margin_x)))
-        labels = labels_from_planes(finish.codec, inside, finish.decode, finish.postprocess)
-        scores[id_] = finish.metric(truth, labels).mean
-    return scores
+        found.append(labels_from_planes(finish.codec, inside, finish.decode, finish.postprocess))
+    return found
 
 
 def _shift(stretch: slice, margin: int) -> slice:

@@ -6,6 +6,8 @@ from kaggle_unet.data.batch import Sides
 from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare
 from kaggle_unet.data.padding import crop
+from kaggle_unet.data.presets import PRESETS
+from kaggle_unet.data.scene import Scene
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.labels import relabel
@@ -51,8 +53,8 @@ def test_planes_are_made_anew_from_the_labels_of_the_view():
     items = training_set([one], "nuclei", crop_px=24, seed=7)
     for epoch in range(1, 12):
         settings = AugmentationSettings(preset="nuclei", crop_px=24)
-        _, labels, _ = augment(one.image, one.labels, None, settings, seed=stable_seed(7, epoch, 0))
-        expected = CODEC.encode(relabel(labels), ENCODING.codec.border)
+        view = augment(Scene.of(one, ENCODING.inputs), settings, seed=stable_seed(7, epoch, 0))
+        expected = CODEC.encode(relabel(view.labels), ENCODING.codec.border)
         assert (items[epoch, 0].planes == expected).all()
 
 
@@ -80,6 +82,18 @@ def test_tones_change_in_proportion_to_the_image_s_own_range():
     # light: contrast up to 1.2, brightness up to 0.1
     assert max(items[epoch, 0].inputs.max() for epoch in range(30)) < plain.max() * 1.2 + 0.15
     assert min(items[epoch, 0].inputs.min() for epoch in range(30)) > plain.min() * 1.2 - 0.15
+
+
+@pytest.mark.parametrize("preset", ["none", "light"])
+def test_a_crop_without_objects_stays_dark(preset):
+    image = np.random.default_rng(0).integers(0, 12, (80, 80), dtype=np.uint8)
+    labels = np.zeros((80, 80), np.int32)
+    labels[60:70, 60:70] = 1
+    image[labels > 0] = 200
+    items = training_set([Sample("a", image, labels)], preset, crop_px=24)
+    dark = [item for item in (items[epoch, 0] for epoch in range(40)) if not item.planes[0].any()]
+    assert len(dark) > 10
+    assert max(np.median(item.inputs) for item in dark) < 0.2
 
 
 def test_weights_are_those_of_the_view():
@@ -111,6 +125,66 @@ def test_a_crop_of_a_network_without_padding_takes_more_of_the_image():
     item = training_set([sample((80, 80))], crop_px=32, sides=Sides(16, 10))[1, 0]
     assert item.inputs.shape == (1, 64, 64)
     assert (item.weights > 0).all()
+
+
+def test_copied_nuclei_are_in_the_planes():
+    one = sample((80, 80))
+    items = training_set([one], "first_place", crop_px=64, seed=1)
+    plain = training_set([one], "nuclei", crop_px=64, seed=1)
+    more = [items[e, 0].planes[0].sum() for e in range(60)]
+    assert max(more) > max(plain[e, 0].planes[0].sum() for e in range(60))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_item_of_two_epochs_is_like_another_and_each_is_always_the_same(preset):
+    samples = [sample((60, 70), "a"), sample((64, 64), "bb")]
+    first, again = (training_set(samples, preset, crop_px=24, crops_per_image=4, seed=5) for _ in range(2))
+    keys = [(epoch, index) for epoch in (1, 2) for index in range(8)]
+    shown = [first[key].inputs.tobytes() for key in keys]
+    assert len(set(shown)) >= (len(keys) if preset != "none" else 12)  # `none` can draw the same place twice
+    # asked for in another order, as other workers would
+    assert [again[key].inputs.tobytes() for key in reversed(keys)] == shown[::-1]
+
+
+def test_rare_types_are_drawn_more_often_in_an_epoch_of_the_same_length():
+    samples = [sample(id_=f"{i}", kind="dark" if i else "bright") for i in range(9)]
+    counts = {}
+    for sampling in ("uniform", "kind"):
+        items = training_set(samples, crop_px=16, crops_per_image=2, sampling=sampling, sampling_strength=1.0)
+        assert len(items) == 18
+        counts[sampling] = [sum(items[e, i].id == "0" for i in range(18)) for e in (1, 2, 3)]
+    assert counts == {"uniform": [2, 2, 2], "kind": [9, 9, 9]}
+
+
+def test_rare_coverages_are_drawn_more_often():
+    samples = [sample((200, 200), id_=f"{i}") for i in range(4)]
+    samples.append(Sample("full", samples[0].image, np.ones((200, 200), np.int32)))
+    items = training_set(samples, crop_px=16, crops_per_image=4, sampling="coverage", sampling_strength=1.0)
+    assert [items[1, i].id for i in range(20)].count("full") == 10
+
+
+def test_samples_are_drawn_by_seed_and_epoch():
+    samples = [sample(id_=f"{i}", kind=str(i % 3 > 0)) for i in range(12)]
+
+    def ids(seed, epoch):
+        items = training_set(samples, crop_px=16, sampling="kind", sampling_strength=0.7, seed=seed)
+        items[9, 0]  # of another epoch in between
+        return tuple(items[epoch, i].id for i in range(12))
+
+    assert ids(0, 1) == ids(0, 1)
+    assert len({ids(seed, epoch) for seed in (0, 1) for epoch in (1, 2)}) == 4
+
+
+def test_crops_find_objects_as_asked():
+    labels = np.zeros((200, 200), np.int32)
+    labels[100:104, 60:64] = 1
+    one = Sample("a", (labels * 200).astype(np.uint8), labels)
+    found = [
+        sum(training_set([one], crop_px=32, crop_finds_objects=p)[e, 0].planes[0].any() for e in range(50))
+        for p in (0.0, 1.0)
+    ]
+    assert found[0] < 10
+    assert found[1] == 50
 
 
 def test_several_crops_of_an_image_differ_within_an_epoch_and_between_epochs():

@@ -51,16 +51,35 @@ def test_loading_draws_nothing_from_torch_s_own_generator(items):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_workers_change_nothing_and_no_epoch_repeats(items):
-    inline, workers = BatchLoader(items, batch=2), BatchLoader(items, batch=2, workers=2)
+@pytest.fixture(scope="module")
+def rich_items():
+    """Colour images of two types, with everything that is random: all of `first_place`, types and objects preferred."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((64, 64), np.int32)
+    labels[20:28, 20:28], labels[40:46, 30:37] = 1, 2
+    image = (np.dstack([labels > 0] * 3) * 120).astype(np.uint8)
+    samples = [
+        Sample(str(n), image + rng.integers(0, 100, image.shape, dtype=np.uint8), labels, kind=str(n > 0))
+        for n in range(5)
+    ]
+    encoding = Encoding(InputSettings(channels=("red", "green", "blue")), CodecSettings(), WeightSettings())
+    augmentation = AugmentationSettings(
+        preset="first_place", crop_px=48, crops_per_image=3, sampling="kind", crop_finds_objects=0.5
+    )
+    return TrainingSet(samples, encoding=encoding, augmentation=augmentation, sides=Sides(), seed=3)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing_and_no_epoch_repeats(workers, rich_items):
+    inline, outside = BatchLoader(rich_items, batch=4), BatchLoader(rich_items, batch=4, workers=workers)
     seen = set()
-    for epoch in (1, 2):
-        here, there = list(inline.epoch(epoch)), list(workers.epoch(epoch))
+    for epoch in (1, 2, 3):
+        here, there = list(inline.epoch(epoch)), list(outside.epoch(epoch))
         assert [batch.ids for batch in here] == [batch.ids for batch in there]
         for mine, theirs in zip(here, there, strict=True):
             assert torch.equal(mine.inputs, theirs.inputs)
             assert torch.equal(mine.planes, theirs.planes)
             assert torch.equal(mine.weights, theirs.weights)
             seen.update(inputs.numpy().tobytes() for inputs in mine.inputs)
-    assert len(seen) == 10
-    assert len(inline) == 3
+    assert len(seen) == 45
+    assert len(inline) == 4

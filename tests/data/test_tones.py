@@ -3,8 +3,8 @@ import os
 import numpy as np
 import pytest
 
-from kaggle_unet.data.augment import PRESETS
-from kaggle_unet.data.tones import UNCHANGED, Tones, add_noise, bend_levels, change_tones
+from kaggle_unet.data.presets import PRESETS
+from kaggle_unet.data.tones import UNCHANGED, Tones, add_noise, bend_levels, change_tones, stretch_levels
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(5, 32, (24, 30), dtype=np.uint8)
@@ -12,7 +12,7 @@ RGB = RNG.integers(0, 256, (24, 30, 3), dtype=np.uint8)
 
 
 def test_no_tones_are_no_change():
-    assert change_tones(GRAY, UNCHANGED, np.random.default_rng(0)) is GRAY
+    assert change_tones(GRAY, UNCHANGED, np.random.default_rng(0))[0] is GRAY
 
 
 def test_levels_bend_about_the_image_s_own_black():
@@ -44,16 +44,17 @@ def test_noise_is_as_strong_as_asked_and_the_same_in_all_colours():
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_dark_image_stays_dark(name):
     for seed in range(30):
-        changed = change_tones(GRAY, PRESETS[name].tones, np.random.default_rng(seed), levels=(5, 31))
-        assert changed.max() < 31 * 2
-        assert changed.std() > 1
+        changed, (low, high) = change_tones(GRAY, PRESETS[name].tones, np.random.default_rng(seed), levels=(5, 31))
+        shown = (changed.astype(float) - low) / (high - low)
+        assert -1 < shown.min() <= shown.max() < 2.2
+        assert shown.std() > 0.04
 
 
 @pytest.mark.parametrize("image", [GRAY, RGB], ids=["gray", "colour"])
-@pytest.mark.parametrize("name", ["light", "nuclei", "salt"])
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "none"])
 def test_the_same_seed_does_the_same_and_others_do_others(name, image):
     tones = PRESETS[name].tones
-    first, again = ([change_tones(image, tones, np.random.default_rng(s)) for s in range(20)] for _ in range(2))
+    first, again = ([change_tones(image, tones, np.random.default_rng(s))[0] for s in range(20)] for _ in range(2))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert all(changed.shape == image.shape for changed in first)
     assert all(changed.dtype == np.uint8 for changed in first)
@@ -61,9 +62,89 @@ def test_the_same_seed_does_the_same_and_others_do_others(name, image):
 
 
 def test_colours_change_in_colour_images_only():
-    tones = Tones(p_colour=1.0)
-    assert (change_tones(GRAY, tones, np.random.default_rng(0)) == GRAY).all()
-    assert (change_tones(RGB, tones, np.random.default_rng(0)) != RGB).any()
+    for tones in (Tones(p_hue=1.0), Tones(p_shuffle=1.0), Tones(p_gray=1.0)):
+        seeds = [np.random.default_rng(seed) for seed in range(5)]
+        assert all((change_tones(GRAY, tones, rng)[0] == GRAY).all() for rng in seeds)
+        assert any((change_tones(RGB, tones, rng)[0] != RGB).any() for rng in seeds)
+
+
+def test_a_shuffle_only_orders_the_channels_anew():
+    orders = set()
+    for seed in range(40):
+        changed, _ = change_tones(RGB, Tones(p_shuffle=1.0), np.random.default_rng(seed))
+        found = [[c for c in range(3) if (changed[..., k] == RGB[..., c]).all()] for k in range(3)]
+        orders.add(tuple(c for (c,) in found))
+    assert len(orders) == 6
+
+
+def test_no_colours_are_three_equal_channels():
+    changed, _ = change_tones(RGB, Tones(p_gray=1.0), np.random.default_rng(0))
+    assert (changed == changed[..., :1]).all()
+    assert changed.std() > 10
+
+
+def test_another_hue_keeps_the_brightest_channel_as_bright():
+    changed, _ = change_tones(RGB, Tones(p_hue=1.0), np.random.default_rng(0))
+    assert abs(changed.max(-1).astype(int) - RGB.max(-1)).max() <= 1
+
+
+@pytest.mark.parametrize("levels", [(10.0, 20.0), (20.0, 10.0)])
+def test_stretched_levels_show_the_same_in_more_gray_levels(levels):
+    image = np.arange(9, 23, dtype=np.uint8)[None]
+    stretched, (low, high) = stretch_levels(image, levels)
+    assert len(np.unique(stretched)) == 14
+    before = (image - levels[0]) / (levels[1] - levels[0])
+    assert (stretched - low) / (high - low) == pytest.approx(before, abs=0.51 / abs(high - low))
+    assert (np.diff(stretched.astype(int)) > 10).all()
+
+
+def test_a_stretch_cuts_nothing_off_and_leaves_wide_images_alone():
+    for image in (np.array([[0, 10, 30, 200]], np.uint8), np.array([[0, 10, 30, 40]], np.uint8)):
+        stretched, (low, high) = stretch_levels(image, (10.0, 30.0))
+        assert high - low > 20
+        assert (np.diff(stretched.astype(int)) > 0).all()
+        assert (stretched - low) / (high - low) == pytest.approx((image - 10.0) / 20, abs=0.51 / (high - low))
+    wide = np.array([[0, 255]], np.uint8)
+    assert stretch_levels(wide, (3.0, 230.0)) == (wide, (3.0, 230.0))
+
+
+def test_only_gray_images_are_stretched():
+    assert change_tones(GRAY, Tones(stretches=True), np.random.default_rng(0), levels=(5.0, 31.0))[1] == (32, 224)
+    dark = RGB // 8
+    changed, levels = change_tones(dark, Tones(stretches=True), np.random.default_rng(0), levels=(5, 31))
+    assert changed is dark
+    assert levels == (5, 31)
+
+
+def test_bright_and_dark_change_places_within_the_image_s_own_levels():
+    image = np.array([[10, 20, 50]], np.uint8)
+    changed, levels = change_tones(image, Tones(p_invert=1.0), np.random.default_rng(0), levels=(10, 50))
+    assert changed.tolist() == [[50, 40, 10]]
+    assert levels == (10, 50)
+
+
+@pytest.mark.parametrize("image", [GRAY * 8, RGB], ids=["gray", "colour"])
+def test_local_contrast_shows_a_shallow_step_better(image):
+    step = np.full((64, 64), 100, np.uint8)
+    step[:, 32:] = 110
+    step = step if image.ndim == 2 else np.dstack([step] * 3)
+    changes = [change_tones(step, Tones(p_local=1.0), np.random.default_rng(seed))[0].astype(int) for seed in range(30)]
+    assert sum((changed != step).any() for changed in changes) > 25
+    assert max(changed.max() - changed.min() for changed in changes) > 12
+
+
+def test_contrast_of_neighbourhoods_is_left_alone_where_levels_are_near():
+    for seed in range(10):
+        changed, _ = change_tones(GRAY, Tones(p_local=1.0), np.random.default_rng(seed), levels=(5, 31))
+        assert changed is GRAY
+
+
+@pytest.mark.parametrize("tones", [Tones(p_soften=1.0), Tones(p_blur=1.0)])
+def test_a_blur_leaves_less_noise(tones):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    stds = [change_tones(noise, tones, np.random.default_rng(seed))[0].std() for seed in range(20)]
+    assert max(stds) < noise.std() * 0.97
+    assert min(stds) < noise.std() * 0.6
 
 
 def test_the_network_is_not_asked_for_a_newer_albumentations():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.data.views import View, cut, mirror_indices, place
+from kaggle_unet.data.views import View, cut, draw_knots, mirror_indices, place
 
 GRID = np.arange(24, dtype=np.uint8).reshape(4, 6)
 angles = st.floats(-math.pi, math.pi)
@@ -93,4 +93,65 @@ def test_image_and_labels_stay_aligned(zoom, angle, centre_y, centre_x):
     image, moved = cut((labels > 0).astype(np.uint8) * 255, view), cut(labels, view, nearest=True)
     assert image.shape == moved.shape == (20, 24)
     assert (moved[image > 200] == 3).all()
+    assert (moved[image < 55] == 0).all()
+
+
+@given(
+    st.integers(0, 99), st.floats(0, 89.5), st.floats(0, 98.5), st.sampled_from([(1.0, 0.0), (1.3, 0.0), (1.0, 0.5)])
+)
+def test_a_focus_lies_in_a_crop_s_inner_half_unless_the_image_ends(seed, y, x, warp):
+    zoom, angle = warp
+    shape, image_shape = (20, 16), (90, 99)
+    centre = place(np.random.default_rng(seed), image_shape, shape, zoom=zoom, angle=angle, focus_yx=(y, x))
+    free = place(np.random.default_rng(seed), image_shape, shape, zoom=zoom, angle=angle)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    extents = (20 * cosine + 16 * sine) / zoom, (16 * cosine + 20 * sine) / zoom
+    for middle, focus, extent, size, other in zip(centre, (y, x), extents, image_shape, free, strict=True):
+        assert extent / 2 - 1e-6 <= middle <= size - extent / 2 + 1e-6
+        assert abs(middle - focus) <= extent / 2 + 0.5
+        if extent <= focus <= size - extent:
+            assert abs(middle - focus) <= extent / 4 + 0.5
+        assert zoom != 1 or angle or (middle - other) % 1 == pytest.approx(0, abs=1e-9), "still on the image's pixels"
+
+
+def test_knots_that_do_not_move_change_nothing():
+    knots = np.zeros((2, 2, 2), np.float32)
+    for nearest in (True, False):
+        assert (cut(GRID, View((4, 6), (2, 3), knots=knots), nearest=nearest) == GRID).all()
+
+
+def test_knots_that_all_move_alike_shift_the_crop():
+    image = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    knots = np.full((2, 2, 2), (3, -2), np.float32)  # 3 to the right, 2 up
+    assert (cut(image, View((8, 8), (10, 10), knots=knots), nearest=True) == image[4:12, 9:17]).all()
+
+
+def test_a_bend_comes_before_zoom_and_turns():
+    image = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    knots = np.full((2, 2, 2), (2, 0), np.float32)
+    view = View((6, 6), (10, 10), angle=math.pi / 2, turns=1, mirrored=True, knots=knots)
+    plain = View((6, 6), (12, 10), angle=math.pi / 2, turns=1, mirrored=True)
+    assert (cut(image, view, nearest=True) == cut(image, plain, nearest=True)).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_strongest_bend_folds_nothing_over(seed):
+    shape = (192, 160)
+    knots = draw_knots(np.random.default_rng(seed), shape, 5.0)
+    x, y = View(shape, (96, 80), knots=knots).maps
+    assert abs(knots).max() <= 10
+    area = np.diff(x, axis=1)[:-1] * np.diff(y, axis=0)[:, :-1] - np.diff(x, axis=0)[:, :-1] * np.diff(y, axis=1)[:-1]
+    assert area.min() > 0
+    assert area.max() > 1.2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_a_bend_makes_no_new_ids_and_keeps_image_and_labels_aligned(dtype):
+    labels = np.zeros((64, 64), dtype)
+    labels[10:30, 12:40], labels[35:60, 20:50] = 9, 200
+    view = View((48, 48), (32, 30), zoom=1.2, angle=0.4, knots=draw_knots(np.random.default_rng(0), (48, 48), 4.0))
+    moved, image = cut(labels, view, nearest=True), cut((labels > 0).astype(np.uint8) * 255, view)
+    assert moved.dtype == dtype
+    assert set(np.unique(moved)) == {0, 9, 200}
+    assert (moved[image > 200] > 0).all()
     assert (moved[image < 55] == 0).all()

@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,8 +23,27 @@ CONTRACTS = [
         {"dice": 0},
         {"dice_over": "image", "cross_entropy": 0.3, "dice": 2.0, "smooth": 0.1},
         {"dice_planes": {"border": 0.5}},
+        {"focal": 1, "cross_entropy": 0, "dice": 0},
+        {"focal": 0.7, "focal_gamma": 0.5, "dice": 0},
+        {"lovasz": 1, "cross_entropy": 0, "dice": 0},
+        {"lovasz": 0.5, "lovasz_over": "batch", "lovasz_hinge": "relu", "lovasz_planes": {"border": 3}, "dice": 0},
     )
 ]
+CONTRACTS += [
+    (LossSettings(**options), "sigmoid")
+    for options in (
+        {"cross_entropy_planes": {"border": 10}, "focal": 0.2, "focal_alpha": 0.25},
+        {"lovasz": 1, "lovasz_symmetric": True, "cross_entropy": 0, "dice": 0},
+    )
+]
+TERMS = ("cross_entropy", "focal", "dice", "lovasz")
+HEADS = {"lovasz": 0.5, "empty": 0.3, "deep_supervision": 0.2}
+
+
+class Answer(NamedTuple):
+    logits: torch.Tensor
+    empty: torch.Tensor | None = None
+    sides: tuple[torch.Tensor, ...] = ()
 
 
 def make_loss(activation, **options):
@@ -113,7 +134,7 @@ class TestEveryLoss:
         loss, parts = SegmentationLoss(loss_settings, PLANES[activation], activation)(*draw(activation))
         wanted = sum(getattr(loss_settings, name) * part for name, part in parts.items())
         torch.testing.assert_close(loss, wanted)
-        assert set(parts) == {name for name in ("cross_entropy", "dice") if getattr(loss_settings, name)}
+        assert set(parts) == {name for name in TERMS if getattr(loss_settings, name)}
         assert not any(part.requires_grad for part in parts.values())
 
 
@@ -166,14 +187,97 @@ def test_smaller_logits_are_compared_with_the_middle_of_the_targets():
     assert smaller == wanted
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"dice_planes": {"bordre": 1}}, "names bordre; the codec's planes are mask, border"),
-        ({"dice_planes": {"mask": 0, "border": 0}}, "leaves no plane for Dice"),
-        ({"cross_entropy": 0, "dice": 0}, "both 0"),
-    ],
-)
-def test_settings_that_leave_nothing_to_minimise_are_refused(options, message):
-    with pytest.raises(ConfigError, match=message):
-        make_loss("sigmoid", **options)
+def test_settings_are_checked_before_anything_is_learned():
+    with pytest.raises(ConfigError, match="names bordre"):
+        make_loss("sigmoid", lovasz_planes={"bordre": 1})
+
+
+def test_shares_of_planes_decide_which_of_two_that_disagree_wins():
+    """One number is the logit of both planes; of all pixels half are mask and none border."""
+    signs = []
+    for planes_share in ({}, {"mask": 10}, {"border": 10}):
+        loss = make_loss("sigmoid", dice=0, cross_entropy_planes=planes_share)
+        planes = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
+        logit = torch.zeros(1, 1, 1, 1, requires_grad=True)
+        loss(logit.expand(1, 2, 1, 1), planes, torch.ones(1, 1, 1))[0].backward()
+        signs.append(torch.sign(-logit.grad).item())
+    assert signs == [0, 1, -1]
+
+
+def test_the_cross_entropy_of_planes_with_shares_stays_on_its_scale():
+    logits, planes, weights = draw("sigmoid")
+    alike = make_loss("sigmoid", cross_entropy_planes={"mask": 7, "border": 7})(logits, planes, weights)[0]
+    torch.testing.assert_close(alike, make_loss("sigmoid")(logits, planes, weights)[0])
+
+
+class TestAnswersOfMoreThanOneHead:
+    def answer(self, seed=0):
+        """Logits of 2 images of 8 × 8, of which the second is empty."""
+        logits, planes, weights = draw("sigmoid", seed, shape=(2, 8, 8))
+        planes[1] = 0
+        generator = torch.Generator().manual_seed(seed + 1)
+        sides = tuple(torch.randn(2, 2, side, side, generator=generator) for side in (2, 4))
+        return Answer(logits, torch.tensor([-1.0, 2.0]), sides), planes, weights
+
+    def test_logits_alone_are_compared_as_ever(self):
+        answer, planes, weights = self.answer()
+        loss, parts = make_loss("sigmoid", **HEADS)(answer.logits, planes, weights)
+        wanted, _ = make_loss("sigmoid", lovasz=0.5)(answer.logits, planes, weights)
+        assert loss == wanted
+        assert set(parts) == {"cross_entropy", "dice", "lovasz"}
+
+    def test_parts_and_coefficients_make_the_sum(self):
+        answer, planes, weights = self.answer()
+        loss, parts = make_loss("sigmoid", **HEADS)(answer, planes, weights)
+        coefficients = {"cross_entropy": 1, "dice": 1, **HEADS}
+        assert set(parts) == set(coefficients)
+        torch.testing.assert_close(loss, sum(coefficients[name] * part for name, part in parts.items()))
+
+    def test_the_empty_head_is_asked_image_by_image(self):
+        answer, planes, weights = self.answer()
+        _, parts = make_loss("sigmoid", empty=1)(answer, planes, weights)
+        torch.testing.assert_close(parts["empty"], (F.softplus(answer.empty[0]) + F.softplus(-answer.empty[1])) / 2)
+
+    def test_a_background_plane_is_no_object(self):
+        _, planes, weights = draw("softmax", shape=(1, 8, 8))
+        planes[:, :2], planes[:, 2] = 0, 1
+        _, parts = make_loss("softmax", empty=1)(Answer(planes, torch.tensor([4.0])), planes, weights)
+        torch.testing.assert_close(parts["empty"], F.softplus(torch.tensor(-4.0)))
+
+    def test_sides_are_enlarged_and_given_all_terms(self):
+        answer, planes, weights = self.answer()
+        loss = make_loss("sigmoid", **HEADS)
+        of_sides = [
+            loss(F.interpolate(side, (8, 8), mode="bilinear", align_corners=False), planes, weights)[0]
+            for side in answer.sides
+        ]
+        torch.testing.assert_close(loss(answer, planes, weights)[1]["deep_supervision"], sum(of_sides) / 2)
+
+    def test_sides_may_count_on_non_empty_images_alone(self):
+        answer, planes, weights = self.answer()
+        for side in answer.sides:
+            side.requires_grad_()
+        loss = make_loss("sigmoid", deep_supervision=1, deep_supervision_images="non_empty")
+        loss(answer, planes, weights)[0].backward()
+        for side in answer.sides:
+            assert (side.grad[0] != 0).any()
+            assert (side.grad[1] == 0).all()
+
+    def test_heads_of_coefficient_0_are_ignored(self):
+        answer, planes, weights = self.answer()
+        bad = Answer(answer.logits, answer.empty * torch.nan, tuple(side * torch.nan for side in answer.sides))
+        assert make_loss("sigmoid")(bad, planes, weights)[0] == make_loss("sigmoid")(answer.logits, planes, weights)[0]
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_half_precision_heads_are_compared_in_float32(self, dtype):
+        answer, planes, weights = self.answer()
+        half = Answer(answer.logits.to(dtype), answer.empty.to(dtype), tuple(side.to(dtype) for side in answer.sides))
+        full = Answer(half.logits.float(), half.empty.float(), tuple(side.float() for side in half.sides))
+        loss = make_loss("sigmoid", **HEADS)
+        assert torch.equal(loss(half, planes, weights)[0], loss(full, planes, weights)[0])
+
+    @pytest.mark.parametrize(("term", "key"), [("empty", "empty_head"), ("deep_supervision", "deep_supervision")])
+    def test_a_term_for_a_head_that_is_not_there_is_refused_while_training(self, term, key):
+        answer, planes, weights = self.answer()
+        with pytest.raises(ConfigError, match=rf"no such head; set model\.{key}, or loss\.{term} to 0"):
+            make_loss("sigmoid", **{term: 0.5})(answer.logits.requires_grad_(), planes, weights)

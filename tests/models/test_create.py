@@ -8,16 +8,29 @@ from timm.models import _builder as timm_builder
 
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.models.create import create_model, input_multiple
-from kaggle_unet.models.settings import PlainUNetSettings, SmpSettings
+from kaggle_unet.models.outputs import Outputs
+from kaggle_unet.models.settings import EmptyHeadSettings, PlainUNetSettings, SmpSettings, TernausNetSettings
 
 REGISTRY = [
     PlainUNetSettings(filters=2, depth=2),
     SmpSettings(encoder="resnet18", options={"decoder_channels": [8, 8, 8, 4, 4]}),
     SmpSettings(architecture="Linknet", encoder="tu-resnet10t"),
     SmpSettings(encoder="resnet18", options={"encoder_depth": 3, "decoder_channels": [8, 8, 4]}),
+    PlainUNetSettings(filters=4, depth=2, attention="scse", hypercolumn=True, deep_supervision=True, empty_head={}),
+    SmpSettings(architecture="fpn", encoder="resnet18", empty_head=EmptyHeadSettings(gate_above=0.4, pooling="max")),
+    SmpSettings(
+        encoder="resnet18",
+        options={"decoder_channels": [16] * 5, "decoder_attention_type": "scse"},
+        hypercolumn=True,
+        deep_supervision=True,
+        empty_head=EmptyHeadSettings(dropout=0.1),
+    ),
+    TernausNetSettings(filters=2),
 ]
 
 
+# Stages below encoder_depth, and the attention of a skip connection where there is none.
+UNUSED_BY_SMP = ("encoder.layer3", "encoder.layer4", "decoder.blocks.4.attention1")
 SHALLOW = {"encoder_depth": 4, "decoder_channels": [8, 8, 4, 4]}
 
 
@@ -44,6 +57,31 @@ class TestEveryModel:
         with torch.no_grad():
             assert model(torch.zeros(1, 2, 2 * multiple, multiple)).shape == (1, 3, 2 * multiple, multiple)
 
+    def test_while_it_trains_it_answers_with_every_head_it_has_and_else_with_logits(self, model_settings):
+        model = create_model(model_settings, in_channels=2, out_channels=3)
+        multiple = input_multiple(model_settings)
+        answer = model(torch.zeros(2, 2, 2 * multiple, multiple))
+        has_empty = bool(getattr(model_settings, "empty_head", None))
+        has_sides = getattr(model_settings, "deep_supervision", False)
+        assert isinstance(answer, Outputs) == (has_empty or has_sides)
+        outputs = answer if isinstance(answer, Outputs) else Outputs(answer)
+        assert outputs.logits.shape == (2, 3, 2 * multiple, multiple)
+        assert (outputs.empty is not None) == has_empty
+        assert outputs.empty is None or outputs.empty.shape == (2,)
+        assert bool(outputs.sides) == has_sides
+        assert all(side.shape[:2] == (2, 3) for side in outputs.sides)
+
+    def test_every_parameter_learns(self, model_settings):
+        torch.manual_seed(0)
+        model = create_model(model_settings, in_channels=1, out_channels=1)
+        side = 2 * input_multiple(model_settings)
+        answer = model(torch.randn(2, 1, side, side))
+        outputs = answer if isinstance(answer, Outputs) else Outputs(answer)
+        total = sum(grid.square().mean() for grid in (outputs.logits, *outputs.sides))
+        (total if outputs.empty is None else total + outputs.empty.sum()).backward()
+        idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+        assert not [name for name in idle if not any(part in name for part in UNUSED_BY_SMP)]
+
     def test_the_seed_decides_the_weights(self, model_settings):
         states = []
         for seed in (0, 0, 1):
@@ -61,9 +99,30 @@ class TestEveryModel:
             assert torch.equal(first(inputs), second(inputs))
 
 
+@pytest.mark.parametrize("encoder", ["resnet18", "vgg11_bn", "tu-convnext_atto"])
+def test_a_wrapped_unet_without_its_hypercolumn_answers_as_smp_s_own(encoder):
+    torch.manual_seed(0)
+    channels = [8, 8, 8, 4, 4]
+    settings = SmpSettings(encoder=encoder, options={"decoder_channels": channels}, deep_supervision=True)
+    wrapped = create_model(settings, in_channels=1, out_channels=2).eval()
+    inputs = torch.randn(1, 1, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(wrapped(inputs), wrapped.network(inputs))
+
+
+def test_an_encoder_in_a_wrapped_network_is_filled_from_a_file(tmp_path):
+    source = smp.encoders.get_encoder("resnet18", weights=None)
+    path = tmp_path / "resnet18.pth"
+    save_weights(source, path)
+    settings = SmpSettings(encoder="resnet18", encoder_weights=str(path), empty_head=EmptyHeadSettings())
+    model = create_model(settings, in_channels=3, out_channels=1)
+    assert torch.equal(model.network.encoder.conv1.weight, source.conv1.weight)
+
+
 def test_input_multiples_follow_the_depth():
     assert input_multiple(PlainUNetSettings(depth=3)) == 8
     assert input_multiple(SmpSettings()) == 32
+    assert input_multiple(TernausNetSettings()) == 32
     assert input_multiple(SmpSettings(options={"encoder_depth": 4})) == 16
 
 
@@ -145,11 +204,13 @@ def test_a_missing_file_is_named():
     [
         ("resnet18", "smp-hub/resnet18.imagenet", "3f2325ff978283d47aa6a1d6878ca20565622683"),
         ("tu-resnet10t", "timm/resnet10t.c3_in1k", "main"),
+        ("vgg11", "smp-hub/vgg11.imagenet", "ad8b90e1051c38fdbf399cf5016886a1be357390"),
     ],
 )
 def test_without_a_network_the_message_names_the_file_and_every_way_out(encoder, repository, revision):
+    kind = TernausNetSettings if encoder == "vgg11" else SmpSettings
     with pytest.raises(ConfigError) as caught:
-        create_model(SmpSettings(encoder=encoder, encoder_weights="imagenet"), in_channels=3, out_channels=1)
+        create_model(kind(encoder=encoder, encoder_weights="imagenet"), in_channels=3, out_channels=1)
     message = str(caught.value)
     assert f"hf download {repository} model.safetensors --revision {revision}" in message
     assert "set model.encoder_weights to its path" in message
@@ -170,6 +231,10 @@ def test_prediction_touches_neither_the_hub_nor_a_file(encoder, weights):
         (SmpSettings(architecture="unett"), "model.architecture 'unett' is unknown; did you mean unet"),
         (SmpSettings(encoder="resnet43"), "model.encoder 'resnet43' is unknown; did you mean resnet"),
         (SmpSettings(encoder="tu-resnet10x"), "model.encoder 'tu-resnet10x' is unknown; did you mean tu-resnet"),
+        (
+            TernausNetSettings(encoder_weights="imagnet"),
+            "model.encoder_weights 'imagnet' is unknown; did you mean imagenet",
+        ),
         (SmpSettings(encoder_weights="imagnet"), "model.encoder_weights 'imagnet' is unknown; did you mean imagenet"),
         (SmpSettings(options={"aux_params": {}}), "model.options can't hold aux_params"),
         (
@@ -179,7 +244,17 @@ def test_prediction_touches_neither_the_hub_nor_a_file(encoder, weights):
         (SmpSettings(encoder="tu-resnet10t", options={"decoder_chanels": []}), "smp can't make a .*decoder_chanels"),
         (SmpSettings(options={"encoder_depth": 4}), "smp can't make a unet on resnet34.*Model depth is 4"),
     ],
-    ids=["architecture", "encoder", "timm encoder", "weights", "reserved option", "option", "timm option", "depth"],
+    ids=[
+        "architecture",
+        "encoder",
+        "timm encoder",
+        "weights of ternausnet",
+        "weights",
+        "reserved option",
+        "option",
+        "timm option",
+        "depth",
+    ],
 )
 def test_what_does_not_exist_is_refused_with_what_does(settings, message):
     with pytest.raises(ConfigError, match=message):

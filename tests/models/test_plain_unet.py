@@ -143,19 +143,21 @@ def test_group_norm_takes_any_number_of_filters(channels):
 
 
 def rates(model):
-    """Rates (between, after) of the blocks, encoder from the top and decoder from the bottom."""
-    return [(block.between.p, block.after.p) for block in [*model.down, *model.merge]]
+    """Rates (before, between, after) of the blocks, encoder from the top and decoder from the bottom."""
+    return [(block.before.p, block.between.p, block.after.p) for block in [*model.down, *model.merge]]
 
 
 @pytest.mark.parametrize(
     ("dropout", "place", "wanted"),
     [
-        (0.1, "between", [(0.1, 0)] * 5),
-        (0.1, "after", [(0, 0.1)] * 5),
-        (0.1, "bottleneck", [(0, 0), (0, 0), (0, 0.1), (0, 0), (0, 0)]),
-        ((0.1, 0.2, 0.3), "between", [(0.1, 0), (0.2, 0), (0.3, 0), (0.2, 0), (0.1, 0)]),
-        ((0.1, 0.2, 0.3), "after", [(0, 0.1), (0, 0.2), (0, 0.3), (0, 0.2), (0, 0.1)]),
-        ((0.1, 0.2, 0.3), "bottleneck", [(0, 0), (0, 0), (0, 0.3), (0, 0), (0, 0)]),
+        (0.1, "before", [(0, 0, 0)] + [(0.1, 0, 0)] * 4),
+        (0.1, "between", [(0, 0.1, 0)] * 5),
+        (0.1, "after", [(0, 0, 0.1)] * 5),
+        (0.1, "bottleneck", [(0, 0, 0), (0, 0, 0), (0, 0, 0.1), (0, 0, 0), (0, 0, 0)]),
+        ((0.1, 0.2, 0.3), "before", [(0, 0, 0), (0.2, 0, 0), (0.3, 0, 0), (0.2, 0, 0), (0.1, 0, 0)]),
+        ((0.1, 0.2, 0.3), "between", [(0, 0.1, 0), (0, 0.2, 0), (0, 0.3, 0), (0, 0.2, 0), (0, 0.1, 0)]),
+        ((0.1, 0.2, 0.3), "after", [(0, 0, 0.1), (0, 0, 0.2), (0, 0, 0.3), (0, 0, 0.2), (0, 0, 0.1)]),
+        ((0.1, 0.2, 0.3), "bottleneck", [(0, 0, 0), (0, 0, 0), (0, 0, 0.3), (0, 0, 0), (0, 0, 0)]),
     ],
 )
 def test_dropout_goes_where_the_settings_put_it(dropout, place, wanted):
@@ -188,3 +190,56 @@ def test_weights_keep_the_variance_and_biases_start_at_0():
     assert model.down[1].conv2.weight.std().item() == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)
     assert model.up[0].weight.std().item() == pytest.approx((1 / 128) ** 0.5, rel=0.02), "each output sums 128 values"
     assert all((value == 0).all() for key, value in model.named_parameters() if key.endswith("bias"))
+
+
+def test_a_network_without_further_heads_reads_older_checkpoints_and_draws_the_same_weights():
+    keys = PlainUNet(1, 1, PlainUNetSettings(filters=1, depth=1)).state_dict().keys()
+    assert not [key for key in keys if key.split(".")[0] not in {"down", "up", "merge", "head"}]
+    torch.manual_seed(5)
+    plain = PlainUNet(1, 1, PlainUNetSettings(filters=2, depth=2)).state_dict()
+    torch.manual_seed(5)
+    more = PlainUNet(
+        1, 1, PlainUNetSettings(filters=2, depth=2, hypercolumn=True, empty_head={}, deep_supervision=True)
+    )
+    assert all(torch.equal(plain[key], more.state_dict()[key]) for key in plain)
+
+
+def test_sides_come_from_the_decoder_s_lower_levels():
+    model = PlainUNet(1, 2, PlainUNetSettings(filters=2, depth=4, deep_supervision=True))
+    outputs = model(torch.zeros(1, 1, 64, 32))
+    assert [tuple(side.shape) for side in outputs.sides] == [(1, 2, 8, 4), (1, 2, 16, 8), (1, 2, 32, 16)]
+
+
+def test_sides_teach_lower_levels_even_where_the_head_is_blind():
+    torch.manual_seed(6)
+    for deep_supervision in (False, True):
+        model = PlainUNet(1, 1, PlainUNetSettings(filters=2, depth=2, norm="none", deep_supervision=deep_supervision))
+        torch.nn.init.zeros_(model.head.weight)
+        answer = model(torch.randn(2, 1, 8, 8))
+        sum((grid**2).sum() for grid in ([answer.logits, *answer.sides] if deep_supervision else [answer])).backward()
+        assert (model.down[-1].conv2.weight.grad.abs().sum() > 0) == deep_supervision
+
+
+@pytest.mark.parametrize("hypercolumn", [False, True])
+def test_a_hypercolumn_shows_the_head_lower_levels_even_where_the_last_is_blank(hypercolumn):
+    torch.manual_seed(7)
+    model = PlainUNet(1, 1, PlainUNetSettings(filters=4, depth=2, norm="none", hypercolumn=hypercolumn)).eval()
+    torch.nn.init.zeros_(model.merge[-1].conv2.weight)
+    with torch.no_grad():
+        logits = model(torch.randn(1, 1, 16, 16))
+    assert (logits.std() > 0.01) == hypercolumn
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"padding": "valid", "attention": "scse"},
+        {"padding": "valid", "hypercolumn": True},
+        {"padding": "valid", "empty_head": {}},
+        {"depth": 1, "deep_supervision": True},
+    ],
+    ids=["scse", "hypercolumn", "empty head", "no lower level"],
+)
+def test_heads_that_the_network_can_t_have_are_refused(options):
+    with pytest.raises(ValueError, match=r"padding same|depth of 2"):
+        PlainUNetSettings(**options)

@@ -12,7 +12,15 @@ import torch
 
 from tests.steps.conftest import call
 
-EPOCHS = 6
+EPOCHS = 3
+# An epoch of a second or so, in the middle of which the signal arrives.
+OPTIONS = {
+    "training.epochs": EPOCHS,
+    "training.threads": 1,
+    "training.ema": "{decay: 0.9}",
+    "augmentation.preset": "nuclei",
+    "augmentation.crops_per_image": 30,
+}
 
 
 def checkpoint(run):
@@ -20,16 +28,9 @@ def checkpoint(run):
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_stopped_training_resumes_to_the_weights_of_an_uninterrupted_one(drawn_config, tmp_path, how, code):
-    config, data, _ = drawn_config("dsb2018")
-    options = [
-        "--set",
-        f"training.epochs={EPOCHS}",
-        "--set",
-        "training.threads=1",
-        "--set",
-        "augmentation.preset=nuclei",
-    ]
+def test_a_stopped_training_resumes_to_what_an_uninterrupted_one_submits(drawn_config, tmp_path, how, code):
+    config, data, test = drawn_config("dsb2018")
+    options = [word for key, value in OPTIONS.items() for word in ("--set", f"{key}={value}")]
     assert call("make-targets", config, "--data", data, "--store", tmp_path / "store").code == 0
     words = ["train", config, "--fold", "0", "--store", tmp_path / "store", *options, "--run"]
     process = subprocess.Popen(
@@ -57,6 +58,10 @@ def test_a_stopped_training_resumes_to_the_weights_of_an_uninterrupted_one(drawn
         assert torch.equal(stopped["model"][name], tensor), name
     with (tmp_path / "stopped" / "fold0" / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == [str(n + 1) for n in range(EPOCHS)]
+    for run in ("stopped", "whole"):
+        words = ["submit", config, "--data", test, "--checkpoint", tmp_path / run / "fold0", *options]
+        assert call(*words, "-o", tmp_path / f"{run}.csv").code == 0
+    assert (tmp_path / "stopped.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def wait_for(path):

@@ -13,17 +13,18 @@ from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.metrics.score import score_image
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.settings import DecodeSettings
-from kaggle_unet.training.fit import FoldParts
+from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.validate import Finish, validate
 from tests.training.tiny import CODEC, ENCODING, draw_sample, make_validation_set, tiny_network
 
 
 @pytest.fixture(autouse=True)
-def _same_threads():
-    """Undo the thread count that a fit sets."""
+def _same_torch():
+    """Undo what a fit sets for the whole process."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,13 @@ from kaggle_unet.errors import ConfigError, KitError
 from kaggle_unet.models.checkpoint import find_checkpoint, load_checkpoint
 from kaggle_unet.training.events import Decided, EpochDone, EpochStarted, StepDone
 from kaggle_unet.training.fit import fit_fold
-from kaggle_unet.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
+from kaggle_unet.training.settings import (
+    EmaSettings,
+    OptimizerSettings,
+    ScheduleSettings,
+    SwaSettings,
+    TrainingSettings,
+)
 from kaggle_unet.training.validate import ValidationResult
 from tests.training.tiny import ENCODING, draw_sample
 
@@ -82,8 +88,10 @@ def assert_same(one, other):
         {},
         {"optimizer": OptimizerSettings(name="sgd", learning_rate=0.1), "schedule": ScheduleSettings(name="plateau")},
         {"precision": "bf16", "clip_norm": 0.1, "validate_every": 3},
+        {"ema": EmaSettings(decay=0.8), "swa": SwaSettings(from_epoch=2), "accumulate": 2},
+        {"schedule": ScheduleSettings(name="snapshots", cycles=2), "monitor": "loss"},
     ],
-    ids=["adam, cosine", "sgd, plateau", "bf16, clipped"],
+    ids=["adam, cosine", "sgd, plateau", "bf16, clipped", "averages", "snapshots"],
 )
 def test_a_resumed_training_ends_where_an_uninterrupted_one_ends(parts, tmp_path, changes):
     settings = make_settings(**changes)
@@ -95,7 +103,9 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_ends(parts, tmp_path
     torch.manual_seed(99)
     resumed = fit_fold(parts, settings, folder=broken, config=CONFIG, resume=True)
     assert without_times(resumed.history) == without_times(straight.history)
-    for name in ("last.pt", "best.pt"):
+    names = sorted(path.name for path in whole.glob("*.pt"))
+    assert names == sorted(path.name for path in broken.glob("*.pt"))
+    for name in names:
         one, other = load_checkpoint(whole / name), load_checkpoint(broken / name)
         assert_same(
             one | {"history": without_times(one["history"])}, other | {"history": without_times(other["history"])}
@@ -108,7 +118,7 @@ def test_a_fit_learns_and_leaves_its_files(parts, tmp_path):
     assert (result.epochs, result.stopped_by) == (6, "epochs")
     lines = (tmp_path / "run" / "fold0" / "metrics.csv").read_text().splitlines()
     assert lines[0] == (
-        "epoch,lr,train_loss,train_cross_entropy,train_dice,valid_loss,valid_score,seconds,images_per_s"
+        "epoch,lr,train_loss,train_cross_entropy,train_dice,valid_loss,valid_score,valid_objects,seconds,images_per_s"
     )
     assert [line.split(",")[0] for line in lines[1:]] == list("123456")
     best = load_checkpoint(find_checkpoint(tmp_path / "run" / "fold0"))
@@ -139,6 +149,29 @@ def test_early_stopping_counts_validations_without_a_better_score(parts, tmp_pat
     parts = dataclasses.replace(parts, validate=answers((0.3, 1.0), (0.5, 2.0), (0.5, 1.5), (0.4, 0.1), (0.9, 0.0)))
     result = fit_fold(parts, make_settings(epochs=9, early_stopping=2), folder=tmp_path, config=CONFIG)
     assert (result.epochs, result.stopped_by, result.best_epoch) == (4, "early stopping", 3)
+
+
+def test_early_stopping_and_the_best_may_follow_the_loss(parts, tmp_path):
+    parts = dataclasses.replace(parts, validate=answers((0.3, 1.0), (0.5, 0.5), (0.6, 0.7), (0.7, 0.6), (0.9, 0.0)))
+    settings = make_settings(epochs=9, early_stopping=2, monitor="loss")
+    result = fit_fold(parts, settings, folder=tmp_path, config=CONFIG)
+    assert (result.epochs, result.stopped_by, result.best_epoch, result.best_score) == (4, "early stopping", 2, 0.5)
+    assert load_checkpoint(tmp_path / "best.pt")["epoch"] == 2
+
+
+def test_the_ends_of_cycles_are_validated_and_kept(parts, tmp_path):
+    parts = dataclasses.replace(parts, validate=answers((0.3, 1.0), (0.2, 1.0), (0.1, 1.0)))
+    settings = make_settings(epochs=5, validate_every=4, schedule=ScheduleSettings(name="snapshots", cycles=2, floor=0))
+    result = fit_fold(parts, settings, folder=tmp_path, config=CONFIG)
+    assert [row["valid_score"] for row in result.history] == [None, 0.3, None, 0.2, 0.1]
+    assert [row["lr"] for row in result.history] == pytest.approx([5e-3, 0, 7.5e-3, 2.5e-3, 0], abs=1e-9)
+    assert result.others == {"snapshot1.pt": 0.3, "snapshot2.pt": 0.1}
+    found = [load_checkpoint(find_checkpoint(tmp_path / name)) for name in result.others]
+    assert [(snapshot["epoch"], snapshot["score"], snapshot["optimizer"]) for snapshot in found] == [
+        (2, 0.3, None),
+        (5, 0.1, None),
+    ]
+    assert not torch.equal(found[0]["model"]["0.weight"], found[1]["model"]["0.weight"])
 
 
 def test_validation_comes_every_few_epochs_and_at_the_end(parts, tmp_path):
@@ -249,6 +282,12 @@ def test_another_config_is_not_resumed_and_every_difference_is_named(parts, tmp_
     ]
 
 
+def test_what_an_older_version_did_not_know_is_no_difference(parts, tmp_path):
+    fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG)
+    newer = {"training": {**CONFIG["training"], "ema": None, "compile": False}, "model": CONFIG["model"]}
+    assert fit_fold(parts, make_settings(epochs=2), folder=tmp_path, config=newer, resume=True).epochs == 2
+
+
 def test_other_workers_and_threads_are_resumed(parts, tmp_path):
     fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG)
     changed = {"training": {"epochs": 4, "workers": 2, "threads": 8}, "model": {"name": "tiny"}}
@@ -269,7 +308,7 @@ def test_a_best_checkpoint_holds_nothing_but_what_prediction_needs(parts, tmp_pa
     fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG)
     best, last = (load_checkpoint(tmp_path / name) for name in ("best.pt", "last.pt"))
     assert best.keys() == last.keys()
-    assert (best["optimizer"], best["rng"]) == (None, None)
+    assert (best["optimizer"], best["rng"], best["averages"]) == (None, None, None)
     assert_same(best["model"], last["model"])
 
 

@@ -1,6 +1,13 @@
 import pytest
 
-from kaggle_unet.training.history import best_row, is_validated, validations_without_gain
+from kaggle_unet.training.history import (
+    best_row,
+    blank_validations,
+    first_loss,
+    is_validated,
+    merits,
+    validations_without_gain,
+)
 
 
 def rows(*pairs):
@@ -42,3 +49,27 @@ def test_without_a_validation_nothing_is_best():
 )
 def test_validations_since_the_highest_score_was_first_reached(pairs, n):
     assert validations_without_gain(rows(*pairs)) == n
+
+
+def test_the_loss_may_decide_instead():
+    history = rows((0.2, 1.0), (0.4, 3.0), (0.1, 1.0), None)
+    assert merits(history, "loss") == [-1.0, -3.0, -1.0, None]
+    # of equal losses the higher score
+    assert best_row(history, "loss")["epoch"] == 1
+    assert validations_without_gain(history, "loss") == 2
+    assert validations_without_gain(history, "score") == 1
+
+
+@pytest.mark.parametrize(("counts", "n"), [([], 0), ([0], 1), ([0, 3], 0), ([3, 0, 0], 2), ([0, 1, 0], 1)], ids=str)
+def test_validations_that_found_nothing_are_counted_from_the_end(counts, n):
+    history = [{"valid_score": 0.0, "valid_objects": count} for count in counts]
+    assert blank_validations([*history, {"valid_score": None, "valid_objects": None}]) == n
+
+
+def test_an_older_history_counts_no_objects():
+    assert blank_validations([{"valid_score": 0.0}]) == 0
+
+
+def test_the_first_epoch_gives_the_scale_of_the_loss():
+    assert first_loss([]) is None
+    assert first_loss([{"train_loss": 0.5}, {"train_loss": 0.1}]) == 0.5

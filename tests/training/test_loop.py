@@ -4,23 +4,17 @@ from torch import nn
 
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.errors import KitError, ResourceError
-from kaggle_unet.training.loop import Learner, train_epoch
+from kaggle_unet.training.crew import Crew
+from kaggle_unet.training.learner import Learner
+from kaggle_unet.training.loop import train_epoch
 from kaggle_unet.training.precision import Decided
+from kaggle_unet.training.settings import OptimizerSettings, TrainingSettings
+
+DESCENT = OptimizerSettings(name="sgd", learning_rate=1.0, momentum=0)
 
 
-def decided(precision="32", channels_last=False):
-    return Decided("cpu", precision, channels_last, "test", 1)
-
-
-def make_learner(weight=2.0, choice=None, **options):
-    """A network that multiplies by one number, moved by plain gradient descent."""
-    network = nn.Conv2d(1, 1, 1, bias=False)
-    nn.init.constant_(network.weight, weight)
-    return Learner(network, torch.optim.SGD(network.parameters(), lr=1.0), choice or decided(), **options)
-
-
-def make_batch(value, n=1, ids=None):
-    return Batch(torch.full((n, 1, 2, 2), float(value)), torch.zeros(n, 1, 2, 2), torch.ones(n, 2, 2), ids or ["a"] * n)
+def make_crew(precision="32", channels_last=False, compiled=False):
+    return Crew(Decided("cpu", precision, channels_last, "test", 1, compiled))
 
 
 def mean_logit(logits, planes, weights):
@@ -28,31 +22,41 @@ def mean_logit(logits, planes, weights):
     return logits.mean(), {"half": logits.detach().mean() / 2}
 
 
-def run(learner, batches, loss=mean_logit, rate=lambda step: 0.0, on_step=lambda *_: None):
-    return train_epoch(learner, batches, loss=loss, rate=rate, epoch=3, on_step=on_step)
+def make_learner(weight=2.0, crew=None, loss=mean_logit, **options):
+    """A network that multiplies by one number, moved by plain gradient descent."""
+    network = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.constant_(network.weight, weight)
+    return Learner(network, loss, TrainingSettings(optimizer=DESCENT, **options), crew or make_crew())
+
+
+def make_batch(value, n=1, ids=None):
+    return Batch(torch.full((n, 1, 2, 2), float(value)), torch.zeros(n, 1, 2, 2), torch.ones(n, 2, 2), ids or ["a"] * n)
+
+
+def run(learner, batches, rate=lambda step: 0.0, on_step=lambda *_: None, **options):
+    return train_epoch(learner, batches, rate=rate, epoch=3, on_step=on_step, **options)
 
 
 def test_a_step_moves_the_weights_against_the_gradient():
     learner = make_learner()
     learner.set_rate(0.1)
-    value, parts = learner.learn(make_batch(5), mean_logit)
     # the loss is 5·weight, its gradient 5
-    assert (value, parts) == (10.0, {"half": 5.0})
+    assert learner.learn(make_batch(5)) == (10.0, {"half": 5.0}, 1, True)
     assert learner.network.weight.item() == pytest.approx(2 - 0.5)
 
 
 def test_gradients_do_not_add_up_over_steps():
     learner = make_learner()
     learner.set_rate(0.1)
-    learner.learn(make_batch(5), mean_logit)
-    learner.learn(make_batch(5), mean_logit)
+    learner.learn(make_batch(5))
+    learner.learn(make_batch(5))
     assert learner.network.weight.item() == pytest.approx(2 - 1.0)
 
 
 def test_gradients_are_clipped_to_the_norm():
     learner = make_learner(clip_norm=1.0)
     learner.set_rate(0.1)
-    learner.learn(make_batch(5), mean_logit)
+    learner.learn(make_batch(5))
     assert learner.network.weight.item() == pytest.approx(2 - 0.1)
 
 
@@ -83,7 +87,7 @@ def test_the_layout_reaches_network_and_inputs(channels_last):
     network.register_forward_pre_hook(
         lambda _, given: layouts.append(given[0].is_contiguous(memory_format=torch.channels_last))
     )
-    learner = Learner(network, torch.optim.SGD(network.parameters()), decided(channels_last=channels_last))
+    learner = Learner(network, mean_logit, TrainingSettings(), make_crew(channels_last=channels_last))
     learner.predict(torch.rand(2, 3, 8, 8))
     assert layouts == [channels_last]
     assert network.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
@@ -91,11 +95,11 @@ def test_the_layout_reaches_network_and_inputs(channels_last):
 
 def test_bf16_computes_in_bf16_but_keeps_weights_and_losses_in_32():
     kinds = []
-    learner = make_learner(1.0, decided("bf16"))
+    learner = make_learner(1.0, make_crew("bf16"))
     learner.network.register_forward_hook(lambda _, given, logits: kinds.append(logits.dtype))
-    value, _ = learner.learn(make_batch(1 + 2**-10), mean_logit)
-    assert kinds == [torch.bfloat16]
-    assert value == 1.0
+    assert learner.learn(make_batch(1 + 2**-10)).loss == 1.0
+    assert learner.predict(make_batch(1).inputs).dtype == torch.float32
+    assert kinds == [torch.bfloat16] * 2
     assert learner.network.weight.dtype == torch.float32
 
 
@@ -110,9 +114,9 @@ def test_a_device_that_runs_out_of_memory_is_told_what_to_lower(monkeypatch):
     def overflow(*_):
         raise torch.OutOfMemoryError
 
-    learner = make_learner()
+    learner = make_learner(loss=overflow)
     with pytest.raises(ResourceError, match=r"inputs of 1 × 1 × 2 × 2 do not fit .* lower training\.batch"):
-        learner.learn(make_batch(1), overflow)
+        learner.learn(make_batch(1))
     monkeypatch.setattr(learner.network, "forward", overflow)
     with pytest.raises(ResourceError, match=r"lower inference\.batch"):
         learner.predict(make_batch(1).inputs)

@@ -2,14 +2,15 @@ import pytest
 import torch
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.training.precision import decide
+from kaggle_unet.training.precision import count_workers, decide
 
 
 @pytest.fixture
 def machine(monkeypatch):
     """Pretend to be another machine."""
 
-    def pretend(cuda=None, avx512=False, amx=False, mps=False):
+    def pretend(cuda=None, avx512=False, amx=False, mps=False, capability="AVX2"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda is not None)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
@@ -23,6 +24,8 @@ def machine(monkeypatch):
     ("traits", "device", "precision", "channels_last"),
     [
         ({}, "cpu", "32", False),
+        ({"capability": "AVX512"}, "cpu", "32", True),
+        ({"mps": True, "capability": "AVX512"}, "mps", "32", False),
         ({"avx512": True}, "cpu", "bf16", True),
         ({"amx": True}, "cpu", "bf16", True),
         ({"mps": True, "avx512": True}, "mps", "32", False),
@@ -66,3 +69,19 @@ def test_the_record_is_plain_and_the_text_names_the_reason(machine):
     assert decided.text.startswith("cpu, precision bf16, channels_last, ")
     assert (decided.autocast_dtype, decided.memory_format) == (torch.bfloat16, torch.channels_last)
     assert (decide("32", "auto").autocast_dtype, decide("32", "auto").memory_format) == (None, torch.contiguous_format)
+
+
+def test_what_was_asked_for_is_recorded(machine):
+    machine()
+    decided = decide("32", "auto", compiled=True, deterministic=True)
+    assert (decided.record["compiled"], decided.record["deterministic"]) == (True, True)
+    assert ", compiled, deterministic, " in decided.text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "cores", "n"),
+    [("auto", "cpu", 16, 0), ("auto", "cuda", 4, 3), ("auto", "cuda", 64, 8), ("auto", "cuda", 1, 0), (5, "cpu", 2, 5)],
+)
+def test_batches_are_prepared_where_cores_are_free(monkeypatch, wanted, device, cores, n):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    assert count_workers(wanted, device) == n

@@ -1,11 +1,12 @@
 import pytest
+import torch
 
-from kaggle_unet.training.schedules import rate_share
+from kaggle_unet.training.schedules import cycle_ends, rate_share
 from kaggle_unet.training.settings import ScheduleSettings
 
 
-def shares(settings, points, epochs=4, scores=()):
-    return [rate_share(settings, progress=point, epochs=epochs, scores=scores) for point in points]
+def shares(settings, points, epochs=4, merits=()):
+    return [rate_share(settings, progress=point, epochs=epochs, merits=merits) for point in points]
 
 
 def test_constant_is_constant():
@@ -56,11 +57,60 @@ def test_exponential_counts_from_the_end_of_the_warm_up():
 )
 def test_plateau_multiplies_after_more_than_patience_epochs_without_gain(scores, share):
     settings = ScheduleSettings(name="plateau", factor=0.1, patience=2, floor=0.01)
-    assert shares(settings, [7.5], scores=scores) == pytest.approx([share])
+    assert shares(settings, [7.5], merits=scores) == pytest.approx([share])
 
 
 def test_plateau_counts_epochs_but_acts_on_validations():
     settings = ScheduleSettings(name="plateau", factor=0.1, patience=2)
-    assert shares(settings, [5], scores=[0.5, None, None, None]) == [1]
-    assert shares(settings, [5], scores=[0.5, None, None, 0.4]) == [0.1]
-    assert shares(settings, [5], scores=[0.5, None, None, 0.6]) == [1]
+    assert shares(settings, [5], merits=[0.5, None, None, None]) == [1]
+    assert shares(settings, [5], merits=[0.5, None, None, 0.4]) == [0.1]
+    assert shares(settings, [5], merits=[0.5, None, None, 0.6]) == [1]
+
+
+def test_one_cycle_is_torchs():
+    settings = ScheduleSettings(name="one_cycle", rise=0.25, start=0.1, floor=0.02)
+    n_steps, epochs = 400, 4
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0, momentum=0.9)
+    other = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 1.0, total_steps=n_steps, pct_start=0.25, div_factor=10, final_div_factor=0.1 / 0.02
+    )
+    theirs = []
+    for _ in range(n_steps):
+        theirs.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(theirs) < n_steps:
+            other.step()
+    ours = shares(settings, [epochs * step / n_steps for step in range(1, n_steps + 1)], epochs)
+    # torch counts from the step before, so both differ by less than a step's change
+    assert ours == pytest.approx(theirs, abs=0.02)
+
+
+def test_one_cycle_rises_to_the_full_rate_and_falls_to_its_floor():
+    settings = ScheduleSettings(name="one_cycle", rise=0.25, start=0.2, floor=0.1, warmup_epochs=3)
+    # cos is 1, 0, −1 at the halves of either way
+    assert shares(settings, [0, 0.5, 1, 2.5, 4]) == pytest.approx([0.2, 0.6, 1, 0.55, 0.1])
+
+
+def test_snapshots_restart_at_the_full_rate():
+    settings = ScheduleSettings(name="snapshots", cycles=2, floor=0.1)
+    # the last step of a cycle is at the floor, the first one of the next nearly at the full rate
+    assert shares(settings, [0, 1, 2, 2 + 1e-9, 3, 4]) == pytest.approx([1, 0.55, 0.1, 1, 0.55, 0.1])
+
+
+def test_the_first_cycle_begins_after_the_warm_up():
+    settings = ScheduleSettings(name="snapshots", cycles=2, floor=0, warmup_epochs=1)
+    assert shares(settings, [0.5, 1, 1.5, 2, 3]) == pytest.approx([0.5, 1, 0.5, 0, 0.5])
+
+
+@pytest.mark.parametrize(("epochs", "cycles"), [(1, 1), (5, 5), (7, 3), (40, 4), (100, 7)])
+def test_cycles_fill_the_training_and_differ_by_an_epoch_at_most(epochs, cycles):
+    ends = cycle_ends(ScheduleSettings(name="snapshots", cycles=cycles), epochs)
+    lengths = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    assert ends[-1] == epochs
+    assert len(ends) == cycles
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_other_schedules_have_no_cycles():
+    assert cycle_ends(ScheduleSettings(name="cosine"), 10) == []

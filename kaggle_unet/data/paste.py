@@ -1,0 +1,190 @@
+"""Nuclei copied onto free background, in the image and in its labels.
+
+Copies come from another view of the same image: light, stain, size and sharpness fit, which they would not from another
+image of its type, where areas differ 26-fold. Half of them slide up to a nucleus that is there already, for borders
+between neighbours are what a network sees too few of. Nothing that is there is covered. A copy brings its own soft edge
+along, two pixels of background that fade out, and is made as much brighter or darker as the new background is. So only
+nuclei that touch no other are copied: the straight edge between two would show.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import scipy.ndimage
+from numpy.typing import NDArray
+
+from kaggle_unet.types import Image, Labels, Mask
+
+_RIM_PX = 2
+_LOOKS = 3  # a copy; in dense images most nuclei touch another
+_LEAST_AREA_PX = 16  # what an edge or the nearest-neighbour rule has left of a nucleus is smaller
+_LARGEST_SHARE = 0.5  # of the view's side
+_TRIES = 8
+_MAX_GAP_PX = 3
+_LEAST_BACKGROUND_PX = 8
+Box = tuple[slice, slice]
+
+
+def paste(
+    image: Image,
+    labels: NDArray[Any],
+    donor: tuple[Image, NDArray[Any]],
+    rng: np.random.Generator,
+    *,
+    n: int,
+    ignore: Mask | None = None,
+) -> tuple[Image, Labels]:
+    """Copy nuclei onto free background.
+
+    Parameters
+    ----------
+    image : uint8 array, shape (H, W) or (H, W, 3)
+        A view of an image; not changed.
+    labels : integer array, shape (H, W)
+        Its instances; not changed.
+    donor : tuple of uint8 array and integer array
+        The view that nuclei are copied from, and its instances: of any size, as gray or colourful as `image`.
+    rng : Generator
+        Source of chance.
+    n : int
+        Copies, fewer where nuclei or places for them are rare.
+    ignore : bool array, shape (H, W), optional
+        Pixels that are left as they are.
+
+    Returns
+    -------
+    image : uint8 array, same shape
+        Unchanged where there were instances.
+    labels : int32 array, shape (H, W)
+        With new ids above all others. What was an instance is as it was.
+
+    Notes
+    -----
+    Copied is what lies in the donor whole, with a rim of 2 px, touches nothing, is no larger than half of the donor
+    either way and has at least 16 px. The same nucleus may be copied more than once, turned and mirrored at random.
+    """
+    image, labels = image.copy(), labels.astype(np.int32)
+    is_taken = labels > 0 if ignore is None else (labels > 0) | ignore
+    last = int(labels.max(initial=0)) + n
+    for nucleus in itertools.islice(_draw_nuclei(*donor, rng, most=_LOOKS * n), n):
+        corner = _slide(nucleus.mask, is_taken, rng) if rng.random() < 0.5 else _drop(nucleus.mask, is_taken, rng)
+        if corner is not None:
+            inside = tuple(slice(start, start + side) for start, side in zip(corner, nucleus.mask.shape, strict=True))
+            _blend(image[inside], is_taken[inside], nucleus)
+            labels[inside][nucleus.mask], last = last, last - 1
+            is_taken[inside] |= nucleus.mask
+    return image, labels
+
+
+def _draw_nuclei(image: Image, labels: NDArray[Any], rng: np.random.Generator, *, most: int) -> Iterator["_Nucleus"]:
+    """Look at some instances, and give those that can be copied."""
+    whole = _find_whole(labels)
+    for _ in range(most if whole else 0):
+        id_, box = whole[rng.integers(len(whole))]
+        symmetry = int(rng.integers(8))
+        nucleus = _Nucleus.of(_turn(image[box], symmetry), _turn(labels[box], symmetry), id_)
+        if nucleus is not None:
+            yield nucleus
+
+
+def _find_whole(labels: NDArray[Any]) -> list[tuple[int, Box]]:
+    """List instances that lie inside a view whole, and the boxes round them and their rims."""
+    found = []
+    for id_, box in enumerate(scipy.ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        starts, stops = [side.start - _RIM_PX for side in box], [side.stop + _RIM_PX for side in box]
+        is_small = all(b - a <= _LARGEST_SHARE * n for a, b, n in zip(starts, stops, labels.shape, strict=True))
+        if is_small and min(starts) >= 0 and all(b <= n for b, n in zip(stops, labels.shape, strict=True)):
+            found.append((id_, (slice(starts[0], stops[0]), slice(starts[1], stops[1]))))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Nucleus:
+    """What is copied.
+
+    Attributes
+    ----------
+    image : uint8 array, shape (h, w) or (h, w, 3)
+        The box round the instance and its rim.
+    mask : bool array, shape (h, w)
+        The instance.
+    fade : float32 array, shape (h, w)
+        How much of `image` is seen: 1 in the instance, less the further into the rim, 0 in other instances.
+    is_background : bool array, shape (h, w)
+        Pixels of no instance.
+    """
+
+    image: Image
+    mask: Mask
+    fade: NDArray[np.float32]
+    is_background: Mask
+
+    @classmethod
+    def of(cls, image: Image, labels: NDArray[Any], id_: int) -> "_Nucleus | None":
+        """Cut an instance out, if it is large enough and touches no other."""
+        mask, is_background = labels == id_, labels == 0
+        grown = cv2.dilate(mask.view(np.uint8), np.ones((3, 3), np.uint8))
+        touches = (grown.view(np.bool_) & ~mask & ~is_background).any()
+        if touches or np.count_nonzero(mask) < _LEAST_AREA_PX:
+            return None
+        fade = np.asarray(cv2.blur(grown.astype(np.float32), (3, 3), borderType=cv2.BORDER_CONSTANT), np.float32)
+        fade[mask] = 1
+        fade[~mask & ~is_background] = 0
+        return cls(image, mask, fade, is_background)
+
+
+def _turn(array: NDArray[Any], symmetry: int) -> NDArray[Any]:
+    """Show an array by one of the eight symmetries of a square."""
+    turned = np.rot90(array, symmetry % 4)
+    return np.ascontiguousarray(turned[:, ::-1] if symmetry >= 4 else turned)
+
+
+def _drop(mask: Mask, is_taken: Mask, rng: np.random.Generator) -> tuple[int, int] | None:
+    """Try places until one is free."""
+    rooms = [side - own for side, own in zip(is_taken.shape, mask.shape, strict=True)]
+    for y, x in rng.integers(0, np.maximum(rooms, 0) + 1, (_TRIES, 2)).tolist():
+        if _is_free(mask, is_taken, (y, x)):
+            return y, x
+    return None
+
+
+def _slide(mask: Mask, is_taken: Mask, rng: np.random.Generator) -> tuple[int, int] | None:
+    """Start upon an instance and move away from it until nothing is covered, and perhaps a little further."""
+    taken = np.flatnonzero(is_taken)
+    if taken.size == 0:
+        return _drop(mask, is_taken, rng)
+    y, x = divmod(int(taken[rng.integers(taken.size)]), is_taken.shape[1])
+    angle, gap_px = rng.uniform(0, 2 * math.pi), int(rng.integers(_MAX_GAP_PX + 1))
+    top, left, down, right = y - mask.shape[0] / 2, x - mask.shape[1] / 2, math.sin(angle), math.cos(angle)
+    path = ((round(top + step * down), round(left + step * right)) for step in range(2 * sum(mask.shape)))
+    is_free = partial(_is_free, mask, is_taken)
+    beyond = itertools.dropwhile(lambda corner: not is_free(corner), path)
+    free = list(itertools.takewhile(is_free, itertools.islice(beyond, gap_px + 1)))
+    return free[-1] if free else None
+
+
+def _is_free(mask: Mask, is_taken: Mask, corner: tuple[int, int]) -> bool:
+    (y, x), (height, width) = corner, mask.shape
+    if y < 0 or x < 0 or y + height > is_taken.shape[0] or x + width > is_taken.shape[1]:
+        return False
+    return not (is_taken[y : y + height, x : x + width] & mask).any()
+
+
+def _blend(image: Image, is_taken: Mask, nucleus: _Nucleus) -> None:
+    """Lay a nucleus over a part of an image, in place."""
+    here, there = ~is_taken & ~nucleus.mask, nucleus.is_background
+    shift: Any = 0.0
+    if min(np.count_nonzero(here), np.count_nonzero(there)) >= _LEAST_BACKGROUND_PX:
+        shift = np.median(image[here], axis=0) - np.median(nucleus.image[there], axis=0)
+    fade = np.where(is_taken, np.float32(0), nucleus.fade)
+    fade = fade if image.ndim == 2 else fade[..., np.newaxis]
+    blended = image + fade * (nucleus.image + np.float32(shift) - image)
+    image[:] = np.clip(np.rint(blended), 0, 255)

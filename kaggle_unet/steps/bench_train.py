@@ -1,0 +1,194 @@
+"""`bench-train`: how fast the real loop is, how fast it could be, and how fast plain code would be.
+
+Three loops take turns in one run, so that a machine's moods hit all of them: the training as `train` does it, the same
+steps on one batch that is always there, and those steps in fp32 with contiguous tensors and nothing compiled. All of
+them are `kaggle_unet.training.loop.train_epoch`.
+"""
+
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kaggle_unet.competitions.drawn import write_dsb_zip, write_folder, write_tgs_zip
+from kaggle_unet.config import Config
+from kaggle_unet.data.batch import Batch
+from kaggle_unet.data.dataset import TrainingSet
+from kaggle_unet.data.loading import BatchLoader
+from kaggle_unet.steps.fold_parts import build_model, loss_of, training_set_of
+from kaggle_unet.steps.make_targets import make_targets
+from kaggle_unet.store import Store
+from kaggle_unet.training.ceilings import count_step, measure_ceilings, synchronize
+from kaggle_unet.training.crew import Crew, open_crew
+from kaggle_unet.training.learner import Learner
+from kaggle_unet.training.loop import train_epoch
+from kaggle_unet.training.precision import count_workers
+from kaggle_unet.training.seeding import seed_everything
+
+OnProgress = Callable[[str, int, int], None]
+_DRAWN = 24  # samples of a drawn store
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """A way to go through some steps: who learns, and from what in the n-th round."""
+
+    learner: Learner
+    device: torch.device
+    batches: Callable[[int], Iterable[Batch]]
+
+    def images_per_s(self, number: int) -> float:
+        """Go through the steps of a round."""
+        start = time.perf_counter()
+        means = train_epoch(
+            self.learner, self.batches(number), rate=lambda _: 0.0, epoch=number, on_step=lambda *_: None
+        )
+        synchronize(self.device)
+        return means.images / (time.perf_counter() - start)
+
+
+def bench_train(
+    config: Config, store_folder: Path, *, steps: int = 12, repeat: int = 5, on_progress: OnProgress = lambda *_: None
+) -> dict[str, Any]:
+    """Measure training in images a second.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    store_folder : Path
+        What `make-targets` wrote; where there is none, images are drawn for the purpose.
+    steps : int
+        Of each loop in each round.
+    repeat : int
+        Rounds, after one that does not count.
+    on_progress : callable
+        Called with (what, done, total).
+
+    Returns
+    -------
+    result : dict
+        Plain values: `loops`, by name the median, lowest and highest images a second; `ratios` of their medians;
+        `ceilings`, what the device was measured to do at best, and the bare step's share of it.
+
+    Notes
+    -----
+    Learning rates are 0, so that no loop trains further than another; nothing else is left out. A round of the real
+    loop is a whole epoch of so many samples, the time until the first batch is there included. The plain loop is what
+    the bare step is compared with, so it has the bare step's batch and its optimiser.
+    """
+    settings = config.training
+    seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
+    crew = open_crew(settings, devices=1, nodes=1)
+    plain = Crew(replace(crew.decided, precision="32", channels_last=False, compiled=False))
+    with _samples(config, store_folder, math.ceil(steps * settings.batch / config.augmentation.crops_per_image)) as (
+        training_set,
+        data,
+    ):
+        workers = count_workers(settings.workers, crew.decided.device)
+        loader = BatchLoader(training_set, batch=settings.batch, workers=workers, pin=crew.decided.device == "cuda")
+        batch = next(loader.epoch(1))
+        device = crew.fabric.device
+        learner, simple = (_make_learner(config, one) for one in (crew, plain))
+        loops = {
+            "real loop": _Loop(learner, device, lambda number: _epochs(loader, number, steps)),
+            "bare step": _Loop(learner, device, lambda _: _again(batch, steps)),
+            "plain fp32 loop": _Loop(simple, device, lambda _: _again(batch, steps)),
+        }
+        speeds = _take_turns(loops, repeat, on_progress)
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    return {
+        "data": data,
+        "batch": len(batch.ids),
+        "inputs": " × ".join(map(str, batch.inputs.shape[1:])),
+        "workers": workers,
+        "steps": steps,
+        "rounds": repeat,
+        "device": {**crew.decided.record, "text": crew.decided.text},
+        "loops": {
+            name: {"images_per_s": medians[name], "lowest": min(values), "highest": max(values)}
+            for name, values in speeds.items()
+        },
+        "ratios": {
+            "real loop / bare step": medians["real loop"] / medians["bare step"],
+            "bare step / plain fp32 loop": medians["bare step"] / medians["plain fp32 loop"],
+        },
+        "ceilings": _compare(learner, crew, batch, medians["bare step"]),
+    }
+
+
+def _make_learner(config: Config, crew: Crew) -> Learner:
+    return Learner(build_model(config), loss_of(config), config.training, crew)
+
+
+def _take_turns(loops: dict[str, _Loop], n_rounds: int, on_progress: OnProgress) -> dict[str, list[float]]:
+    """Run all loops once to warm up, then in turns."""
+    speeds: dict[str, list[float]] = {name: [] for name in loops}
+    for number in range(n_rounds + 1):
+        for name, loop in loops.items():
+            speed = loop.images_per_s(number + 1)
+            if number:
+                speeds[name].append(speed)
+        on_progress("rounds", number + 1, n_rounds + 1)
+    return speeds
+
+
+def _epochs(loader: BatchLoader, number: int, steps: int) -> Iterator[Batch]:
+    """Go through as many whole epochs as `steps` take, other ones in each round."""
+    n_epochs = math.ceil(steps / len(loader))
+    first = 1 + (number - 1) * n_epochs
+    return chain.from_iterable(loader.epoch(epoch) for epoch in range(first, first + n_epochs))
+
+
+def _again(batch: Batch, steps: int) -> Iterator[Batch]:
+    return repeat(batch, steps)
+
+
+def _compare(learner: Learner, crew: Crew, batch: Batch, images_per_s: float) -> dict[str, dict[str, Any]]:
+    """Hold the bare step against what the device does at best."""
+    n_flops, n_bytes = count_step(learner, batch)
+    steps_per_s = images_per_s / len(batch.ids)
+    flops, copied = measure_ceilings(crew.fabric.device, crew.decided.autocast_dtype)
+    return {
+        "matrix product": {"measured": flops / 1e12, "unit": "TFLOP/s", "share": n_flops * steps_per_s / flops},
+        "memory copy": {"measured": copied / 1e9, "unit": "GB/s", "share": n_bytes * steps_per_s / copied},
+    }
+
+
+@contextmanager
+def _samples(config: Config, store_folder: Path, n: int) -> Iterator[tuple[TrainingSet, str]]:
+    """Take so many samples of a store, or of one that is drawn and forgotten afterwards."""
+    if (store_folder / "manifest.json").exists():
+        store = Store.open(store_folder)
+        yield training_set_of(config, store, store.ids[:n]), f"{len(store.ids[:n])} samples of {store.folder}"
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = config.model_copy(update={"competition": config.competition.model_copy(update={"folds": None})})
+        data = _draw(drawn, Path(folder), min(n, _DRAWN))
+        make_targets(drawn, str(data), Path(folder) / "store", fold_file=None, skip_bad=False, workers=1)
+        store = Store.open(Path(folder) / "store")
+        yield training_set_of(drawn, store, store.ids), f"{len(store.ids)} drawn samples, as there is no {store_folder}"
+
+
+def _draw(config: Config, folder: Path, n: int) -> Path:
+    """Draw images of the sizes that the competition has most."""
+    competition = config.competition
+    if competition.name == "tgs":
+        write_tgs_zip(folder / "train.zip", 0, n)
+        return folder / "train.zip"
+    if competition.name == "dsb2018":
+        write_dsb_zip(folder / "train.zip", 0, n, shape=(256, 256))
+        return folder / "train.zip"
+    write_folder(folder / "data", 0, n, shape=(256, 256))
+    for drawn, wanted in (("images", competition.images), ("masks", competition.masks)):
+        (folder / "data" / wanted).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "data" / drawn).rename(folder / "data" / wanted)
+    return folder / "data"

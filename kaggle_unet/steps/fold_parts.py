@@ -1,0 +1,148 @@
+"""From a config and a store: the network, the loss, what is learnt from and what it is judged by."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import nn
+
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.config import Config
+from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.losses.total import SegmentationLoss
+from kaggle_unet.models.create import create_model, input_multiple, output_margin
+from kaggle_unet.steps.make_targets import resolved_weights
+from kaggle_unet.store import Store
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.training.crew import Crew, spread
+from kaggle_unet.training.fold import FoldParts
+from kaggle_unet.training.validate import Finish, ValidationResult, validate
+
+
+def training_set_of(config: Config, store: Store, ids: Sequence[str]) -> TrainingSet:
+    """Gather what a network learns from.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    store : Store
+        Has the samples.
+    ids : sequence of str
+        Which.
+
+    Returns
+    -------
+    training_set : TrainingSet
+        In memory.
+
+    Raises
+    ------
+    ConfigError
+        If there is not one object to learn.
+    """
+    samples = [store.read(id_) for id_ in ids]
+    if not any(sample.labels is not None and sample.labels.any() for sample in samples):
+        msg = f"not one of {len(samples)} training samples has an object, so there is nothing to learn; lower folds.n, "
+        msg += "change the folds file, or look for the masks"
+        raise ConfigError(msg)
+    return TrainingSet(
+        samples,
+        encoding=Encoding(config.input, config.codec, resolved_weights(config.weights, store)),
+        augmentation=config.augmentation,
+        sides=_sides(config),
+        seed=config.training.seed,
+    )
+
+
+def loss_of(config: Config) -> SegmentationLoss:
+    """Make the loss of a config.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+
+    Returns
+    -------
+    loss : SegmentationLoss
+        For its codec.
+    """
+    codec = CODECS[config.codec.name]
+    return SegmentationLoss(config.loss, codec.planes, codec.activation)
+
+
+def gather_parts(
+    config: Config, store: Store, training: Sequence[str], validation: Sequence[str], crew: Crew
+) -> FoldParts:
+    """Build everything a fold is fitted with.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    store : Store
+        Has the samples.
+    training, validation : sequence of str
+        Ids on either side of the fold.
+    crew : Crew
+        Who fits it; each process validates its share.
+
+    Returns
+    -------
+    parts : FoldParts
+        For `fit_fold`.
+
+    Raises
+    ------
+    ConfigError
+        If there is not one object to learn.
+    """
+    loss = loss_of(config)
+    own = spread(validation, crew)
+    return FoldParts(
+        build_model=partial(build_model, config),
+        loss=loss,
+        training_set=training_set_of(config, store, training),
+        validate=_judge(config, store, own, loss) if own else None,
+        crew=crew,
+    )
+
+
+def _judge(config: Config, store: Store, ids: Sequence[str], loss: SegmentationLoss) -> partial[ValidationResult]:
+    """Prepare the validation on samples."""
+    competition = get_competition(config.competition.name)
+    validation_set = ValidationSet(
+        [store.read(id_) for id_ in ids],
+        store.read_targets,
+        inputs=config.input,
+        sides=_sides(config),
+        batch=config.inference.batch,
+    )
+    finish = Finish(CODECS[config.codec.name], config.decode, config.postprocess, competition.metric)
+    return partial(validate, validation_set=validation_set, loss=loss, finish=finish)
+
+
+def _sides(config: Config) -> Sides:
+    return Sides(input_multiple(config.model), output_margin(config.model))
+
+
+def build_model(config: Config) -> nn.Module:
+    """Make the network of a config.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+
+    Returns
+    -------
+    network : Module
+        On the CPU, with random weights or those it starts from.
+    """
+    return create_model(
+        config.model,
+        in_channels=len(config.input.channels),
+        out_channels=len(CODECS[config.codec.name].planes),
+    )

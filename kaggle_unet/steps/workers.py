@@ -1,0 +1,70 @@
+"""Per-sample work over several processes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+OnProgress = Callable[[str, int, int], None]
+
+
+def map_samples(work: Callable[[str], Any], ids: Sequence[str], workers: int) -> Iterator[Any]:
+    """Do per-sample work over several processes, in order.
+
+    Parameters
+    ----------
+    work : callable
+        Takes an id; must be picklable.
+    ids : sequence of str
+        What to work on.
+    workers : int
+        Processes; 1, or few samples, works in this one.
+
+    Yields
+    ------
+    result : object
+        What `work` returns, in the order of `ids`.
+    """
+    if workers <= 1 or len(ids) < 64:  # a spawned interpreter costs about as much as this many samples
+        yield from map(work, ids)
+        return
+    # `work` holds the listing of a whole zip, some MB: each process is given it once, not with every sample. Samples go
+    # out one by one, for a single one may have a hundred times the pixels of another.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _adopt, (work,)) as pool:
+        yield from pool.map(_work_on, ids)
+
+
+def watched(results: Iterator[Any], what: str, total: int, on_progress: OnProgress) -> Iterator[Any]:
+    """Report progress while results are taken.
+
+    Parameters
+    ----------
+    results : iterator
+        From `map_samples`.
+    what : str
+        What the results are, in the plural.
+    total : int
+        How many there will be.
+    on_progress : callable
+        Called with (what, done, total).
+
+    Yields
+    ------
+    result : object
+        The same results.
+    """
+    for done, result in enumerate(results, 1):
+        on_progress(what, done, total)
+        yield result
+
+
+_adopted: list[Callable[[str], Any]] = []
+
+
+def _adopt(work: Callable[[str], Any]) -> None:
+    """Keep a process's work, when it starts."""
+    _adopted[:] = [work]
+
+
+def _work_on(id_: str) -> Any:
+    return _adopted[0](id_)

@@ -1,0 +1,146 @@
+"""Averages of a network's weights: an exponential one over steps (EMA), a plain one over epochs (SWA).
+
+Both are `torch.optim.swa_utils.AveragedModel`. The first averages batch norm's running statistics along with the
+weights; for the second they are measured anew at the end, as the mean of running statistics belongs to no network.
+
+References
+----------
+.. [1] Izmailov et al.: Averaging weights leads to wider optima and better generalization, 2018.
+   https://arxiv.org/abs/1803.05407
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, update_bn
+
+from kaggle_unet.training.settings import EmaSettings, SwaSettings
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
+
+
+class Averages:
+    """The averages of one network.
+
+    Parameters
+    ----------
+    network : Module
+        Copied once for each average.
+    ema : EmaSettings, optional
+        The moving average; None for none.
+    swa : SwaSettings, optional
+        The mean over epochs; None for none.
+    """
+
+    def __init__(self, network: nn.Module, ema: EmaSettings | None, swa: SwaSettings | None) -> None:
+        self._from_epoch = swa.from_epoch if swa else 0
+        self._ema = AveragedModel(network, multi_avg_fn=_Ema(ema.decay), use_buffers=True) if ema else None
+        self._swa = AveragedModel(network) if swa else None
+
+    def after_step(self, network: nn.Module) -> None:
+        """Take in the weights that a step has left.
+
+        Parameters
+        ----------
+        network : Module
+            The one that learns.
+        """
+        if self._ema is not None:
+            self._ema.update_parameters(network)
+
+    def after_epoch(self, network: nn.Module, epoch: int) -> None:
+        """Take in the weights that an epoch has left.
+
+        Parameters
+        ----------
+        network : Module
+            The one that learns.
+        epoch : int
+            Which one.
+        """
+        if self._swa is not None and epoch >= self._from_epoch:
+            self._swa.update_parameters(network)
+
+    def judged(self, network: nn.Module) -> nn.Module:
+        """Choose what is validated and kept.
+
+        Parameters
+        ----------
+        network : Module
+            The one that learns.
+
+        Returns
+        -------
+        judged : Module
+            The moving average where there is one, else `network`.
+        """
+        if self._ema is None or not self._ema.n_averaged:
+            return network
+        averaged: nn.Module = self._ema.module
+        return averaged
+
+    @property
+    def mean(self) -> nn.Module | None:
+        """The mean over epochs; None where none has been taken in."""
+        if self._swa is None or not self._swa.n_averaged:
+            return None
+        averaged: nn.Module = self._swa.module
+        return averaged
+
+    def state(self) -> dict[str, Any]:
+        """Give both as plain values and tensors.
+
+        Returns
+        -------
+        state : dict
+            For `load_state`.
+        """
+        found = {"ema": self._ema, "swa": self._swa}
+        return {name: average.state_dict() for name, average in found.items() if average is not None}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on averaging where others stopped.
+
+        Parameters
+        ----------
+        state : dict
+            From `state`.
+        """
+        for name, average in (("ema", self._ema), ("swa", self._swa)):
+            if average is not None and name in state:
+                average.load_state_dict(state[name])
+
+
+class _Ema:
+    """One step of a moving average; a class, as `AveragedModel` may be copied."""
+
+    def __init__(self, decay: float) -> None:
+        self._decay = decay
+
+    @torch.no_grad()
+    def __call__(self, averaged: Tensors, current: Tensors, n_averaged: Tensor | int) -> None:
+        n = int(n_averaged)
+        decay = min(self._decay, (1 + n) / (10 + n))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - decay)
+        else:  # batch norm's counters
+            torch._foreach_copy_(averaged, current)
+
+
+def measure_norms(network: nn.Module, inputs: Iterable[Tensor]) -> None:
+    """Measure batch norm's statistics anew, as the mean over batches.
+
+    Parameters
+    ----------
+    network : Module
+        Changed; nothing happens to one without batch norm, and nothing is drawn from `inputs` then.
+    inputs : iterable of tensor, shape (B, channels, H, W)
+        On the network's device.
+
+    Notes
+    -----
+    Dropout is on, as it is while training.
+    """
+    update_bn(inputs, network)

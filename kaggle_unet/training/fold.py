@@ -1,0 +1,245 @@
+"""One fold while it is fitted: what lives from one epoch to the next."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kaggle_unet.data.augment import stable_seed
+from kaggle_unet.data.dataset import TrainingSet
+from kaggle_unet.data.loading import BatchLoader
+from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint
+from kaggle_unet.training.crew import Crew
+from kaggle_unet.training.events import EpochStarted, OnEvent, StepDone
+from kaggle_unet.training.faults import TrainingFault, explain_blank, explain_validation
+from kaggle_unet.training.history import Row, blank_validations, first_loss, merits
+from kaggle_unet.training.learner import Learner, Loss
+from kaggle_unet.training.loop import train_epoch
+from kaggle_unet.training.metrics_log import write_metrics
+from kaggle_unet.training.precision import count_workers
+from kaggle_unet.training.resume import MEAN, restore, save_epoch, save_mean, snapshot_name
+from kaggle_unet.training.schedules import cycle_ends, rate_share
+from kaggle_unet.training.settings import TrainingSettings
+from kaggle_unet.training.shards import Shard
+from kaggle_unet.training.validate import Predict, ValidationResult, merge
+
+
+@dataclass(frozen=True)
+class FoldParts:
+    """What a fold is fitted with.
+
+    Attributes
+    ----------
+    build_model : callable
+        Makes the network; called once, after seeding.
+    loss : callable
+        Takes what the network gives, planes and weights; gives the loss and its parts. A module is moved to the device.
+    training_set : TrainingSet
+        What is learnt from.
+    validate : callable, optional
+        Judges a network by its predictions: `kaggle_unet.training.validate.validate` with all but the first argument.
+        None where another process of the crew does.
+    crew : Crew, optional
+        Who trains, and on what; None opens one of this process alone.
+    """
+
+    build_model: Callable[[], nn.Module]
+    loss: Loss
+    training_set: TrainingSet
+    validate: Callable[[Predict], ValidationResult] | None
+    crew: Crew | None = None
+
+
+class Fold:
+    """A fold that is being fitted.
+
+    Parameters
+    ----------
+    parts : FoldParts
+        Network, loss, data.
+    settings : TrainingSettings
+        How it is fitted.
+    crew : Crew
+        Who fits it, and on what.
+    previous : dict, optional
+        The checkpoint that it goes on from.
+
+    Attributes
+    ----------
+    learner : Learner
+        The network.
+    history : list of Row
+        Epochs done.
+    """
+
+    def __init__(self, parts: FoldParts, settings: TrainingSettings, crew: Crew, previous: Checkpoint | None) -> None:
+        self.learner = Learner(parts.build_model(), parts.loss, settings, crew)
+        self.history = restore(previous, self.learner) if previous else []
+        self._parts = parts
+        self._settings = settings
+        self._crew = crew
+        items: Any = parts.training_set if crew.size == 1 else Shard(parts.training_set, crew.rank, crew.size)
+        self._loader = BatchLoader(
+            items,
+            batch=settings.batch * crew.size,
+            workers=count_workers(settings.workers, crew.decided.device),
+            pin=crew.decided.device == "cuda",
+        )
+
+    def run_epoch(self, on_event: OnEvent) -> tuple[Row, str]:
+        """Train and validate.
+
+        Parameters
+        ----------
+        on_event : callable
+            Told of each step.
+
+        Returns
+        -------
+        row : Row
+            What the history has grown by.
+        warning : str
+            What a person should know; empty if there is nothing.
+
+        Raises
+        ------
+        TrainingFault
+            If the fold can't go on.
+        """
+        epoch, n_steps = len(self.history) + 1, len(self._loader)
+        on_event(EpochStarted(epoch, self._settings.epochs, n_steps))
+        if self._crew.size > 1:  # dropout that differs between processes, and that a resume can repeat
+            torch.manual_seed(stable_seed(self._settings.seed, epoch, self._crew.rank))
+        start = time.perf_counter()
+        means = train_epoch(
+            self.learner,
+            self._loader.epoch(epoch),
+            rate=lambda step: self._rate(epoch - 1 + step / n_steps),
+            epoch=epoch,
+            on_step=lambda step, value, images: on_event(StepDone(step, n_steps, value, images)),
+            diverged_above=self._settings.diverged_above or math.inf,
+            usual_loss=first_loss(self.history),
+        )
+        trained = time.perf_counter()
+        self.learner.averages.after_epoch(self.learner.network, epoch)
+        valid = self._judge(self.learner.judged, epoch) if self._is_due(epoch) else None
+        row: Row = {
+            "epoch": epoch,
+            "lr": self._rate(epoch),
+            "train_loss": means.loss,
+            **{f"train_{name}": value for name, value in means.parts.items()},
+            "valid_loss": valid.loss if valid else None,
+            "valid_score": valid.score if valid else None,
+            "valid_objects": valid.predicted_objects if valid else None,
+            "seconds": time.perf_counter() - start,
+            "images_per_s": means.images / (trained - start),
+        }
+        self.history.append(row)
+        return row, self._look_for_blanks(valid)
+
+    def save(self, folder: Path, config: Mapping[str, Any]) -> bool:
+        """Write the epoch's checkpoints and the table.
+
+        Parameters
+        ----------
+        folder : Path
+            The fold's.
+        config : mapping
+            Plain values.
+
+        Returns
+        -------
+        is_best : bool
+            Whether it is the best epoch so far.
+        """
+        is_best = save_epoch(folder, self.learner, self._settings, config, self.history)
+        write_metrics(folder / "metrics.csv", self.history)
+        return is_best
+
+    def finish(self, folder: Path, config: Mapping[str, Any]) -> dict[str, float | None]:
+        """Finish the mean over epochs, and name the checkpoints there are beside the best.
+
+        Parameters
+        ----------
+        folder : Path
+            The fold's.
+        config : mapping
+            Plain values.
+
+        Returns
+        -------
+        others : dict of str to float or None
+            Scores by file name.
+        """
+        ends = cycle_ends(self._settings.schedule, self._settings.epochs)
+        others = {
+            snapshot_name(number): self.history[end - 1]["valid_score"]
+            for number, end in enumerate(ends, 1)
+            if end <= len(self.history)
+        }
+        if self.learner.averages.mean is not None:
+            others[MEAN] = self._finish_mean(folder, config)
+        return others
+
+    def _finish_mean(self, folder: Path, config: Mapping[str, Any]) -> float:
+        """Measure the batch norm of the mean over epochs, on crops that no epoch has seen; judge and save it."""
+        if (folder / MEAN).exists():  # a finished training that is resumed
+            return float(load_checkpoint(folder / MEAN)["score"])
+        mean = self.learner.averages.mean
+        assert mean is not None
+        epoch = len(self.history)
+        self.learner.measure_norms(mean, self._loader.epoch(epoch + 1))
+        score = self._judge(mean, epoch).score
+        self._crew.on_first(lambda: save_mean(folder, self.learner, config, self.history, score))
+        return score
+
+    def _rate(self, progress: float) -> float:
+        settings, swa = self._settings, self._settings.swa
+        share = rate_share(
+            settings.schedule,
+            progress=progress,
+            epochs=settings.epochs,
+            merits=merits(self.history, settings.monitor),
+        )
+        if swa is not None and swa.rate is not None and progress > swa.from_epoch - 1:
+            share = swa.rate
+        return settings.optimizer.learning_rate * share
+
+    def _is_due(self, epoch: int) -> bool:
+        settings = self._settings
+        return epoch % settings.validate_every == 0 or epoch in [
+            settings.epochs,
+            *cycle_ends(settings.schedule, settings.epochs),
+        ]
+
+    def _judge(self, network: nn.Module, epoch: int) -> ValidationResult:
+        network.eval()
+        self._crew.share_buffers(network)
+        judge = self._parts.validate
+
+        def work() -> ValidationResult | None:
+            return judge(lambda inputs: self.learner.predict(inputs, network)) if judge else None
+
+        try:
+            found = merge([result for result in self._crew.each(work) if result is not None])
+        except TrainingFault as fault:
+            raise TrainingFault(explain_validation(epoch, str(fault)), fault.batch) from fault
+        if not math.isfinite(found.loss):
+            raise TrainingFault(explain_validation(epoch, f"the validation loss is {found.loss}"))
+        return found
+
+    def _look_for_blanks(self, valid: ValidationResult | None) -> str:
+        """Warn of a network that finds nothing, and stop after too many validations of it."""
+        if valid is None or not valid.is_blank:
+            return ""
+        message = explain_blank(len(self.history), len(valid.scores), valid.true_objects)
+        limit = self._settings.blank_validations
+        if limit is not None and blank_validations(self.history) >= limit:
+            msg = f"{message}. So it was in {limit} validations, which is all that training.blank_validations allows"
+            raise TrainingFault(msg, valid.batch)
+        return message

@@ -1,0 +1,101 @@
+"""A process's share of every batch, where several train together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kaggle_unet.data.batch import Batch, Item
+from kaggle_unet.data.dataset import TrainingSet
+
+FILLER = ""  # the id of an item that only keeps a process busy
+
+
+class Shard:
+    """A training set that gives one process its share of the items it is asked for.
+
+    Asked for the items of a batch of all processes, it makes those of its own. So a step sees the samples that one
+    process with the whole batch would see, whatever the number of processes.
+
+    Parameters
+    ----------
+    items : TrainingSet
+        All items.
+    rank, size : int
+        Which process, of how many.
+
+    Attributes
+    ----------
+    seed : int
+        Of `items`.
+    """
+
+    def __init__(self, items: TrainingSet, rank: int, size: int) -> None:
+        self.seed = items.seed
+        self._items = items
+        self._rank = rank
+        self._size = size
+
+    def __len__(self) -> int:
+        """Count the items of all processes."""
+        return len(self._items)
+
+    def __getitem__(self, key: tuple[int, int]) -> Item:
+        """Make one item.
+
+        Parameters
+        ----------
+        key : tuple of int
+            As `TrainingSet` takes it.
+
+        Returns
+        -------
+        item : Item
+            The same in all processes.
+        """
+        return self._items[key]
+
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[Item]:
+        """Make this process's share of a batch.
+
+        Parameters
+        ----------
+        keys : sequence of tuple of int
+            The whole batch's.
+
+        Returns
+        -------
+        items : list of Item
+            A stretch of them, as long as those of the other processes or one longer. Where there is none left, one
+            that counts nowhere: processes must all take part in every step.
+        """
+        start, end = (len(keys) * rank // self._size for rank in (self._rank, self._rank + 1))
+        if start < end:
+            return [self._items[key] for key in keys[start:end]]
+        return [_blank(self._items[keys[0]])]
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what else a training set has."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._items, name)
+
+
+def count_samples(batch: Batch) -> int:
+    """Count the samples of a batch that count.
+
+    Parameters
+    ----------
+    batch : Batch
+        Perhaps with a filler.
+
+    Returns
+    -------
+    n : int
+        0 for a batch that is only there to keep a process busy.
+    """
+    return sum(id_ != FILLER for id_ in batch.ids)
+
+
+def _blank(item: Item) -> Item:
+    return item._replace(weights=np.zeros_like(item.weights), id=FILLER)

@@ -1,0 +1,97 @@
+"""A batch's picture shows every array of it."""
+
+import numpy as np
+import pytest
+import torch
+
+from kaggle_unet.data.batch import Batch
+from kaggle_unet.report.batch import draw_batch
+from kaggle_unet.report.draw import CAPTION_PX, heatmap
+
+PANEL_PX, GAP_PX = 40, 6
+
+
+def batch(n=2):
+    inputs = torch.arange(n * 2 * 20 * 20, dtype=torch.float32).reshape(n, 2, 20, 20)
+    planes = torch.zeros(n, 1, 20, 20)
+    planes[:, :, 5:10, 5:15] = 1
+    weights = torch.ones(n, 20, 20)
+    weights[:, :3] = 0
+    weights[0, 10:] = 4
+    return Batch(inputs, planes, weights, [f"sample{i}" for i in range(n)])
+
+
+def panel(picture, row, column):
+    top, left = row * (PANEL_PX + CAPTION_PX) + CAPTION_PX, column * (PANEL_PX + GAP_PX)
+    return picture[top : top + PANEL_PX, left : left + PANEL_PX].astype(int)
+
+
+def test_there_is_a_row_per_sample_and_a_panel_per_array():
+    picture = draw_batch(batch(3), ("mask",), side_px=PANEL_PX)
+    assert picture.shape == (3 * (PANEL_PX + CAPTION_PX), 4 * (PANEL_PX + GAP_PX) - GAP_PX, 3)
+    assert picture.dtype == np.uint8
+
+
+def test_inputs_run_from_black_to_white_each_by_itself():
+    picture = draw_batch(batch(), ("mask",), side_px=PANEL_PX)
+    for row in range(2):
+        for column in range(2):
+            shown = panel(picture, row, column)
+            assert (shown[0, 0] == 0).all()
+            assert (shown[-1, -1] == 255).all()
+            assert (np.diff(shown[:, 0, 0]) >= 0).all()
+
+
+def test_targets_are_white_where_they_are_one():
+    shown = panel(draw_batch(batch(), ("mask",), side_px=PANEL_PX), 1, 2)
+    expected = np.zeros((PANEL_PX, PANEL_PX), bool)
+    expected[10:20, 10:30] = True
+    assert ((shown[..., 0] == 255) == expected).all()
+
+
+def test_pixels_that_do_not_count_are_dark_and_heavy_ones_bright():
+    shown = panel(draw_batch(batch(), ("mask",), side_px=PANEL_PX), 0, 3).sum(-1)
+    assert shown[0, 0] < 10
+    assert shown[0, 0] < shown[10, 0] < shown[-1, 0]
+
+
+def test_an_empty_plane_is_black():
+    one = batch()
+    picture = draw_batch(one._replace(planes=one.planes * 0), ("mask",), side_px=PANEL_PX)
+    assert not panel(picture, 0, 2).any()
+
+
+def test_a_full_plane_is_white():
+    one = batch()
+    picture = draw_batch(one._replace(planes=one.planes * 0 + 1), ("mask",), side_px=PANEL_PX)
+    assert (panel(picture, 0, 2) == 255).all()
+
+
+def test_weights_run_from_zero_to_their_own_greatest():
+    brightest = (heatmap(np.ones((1, 1)))[0, 0]).tolist()
+    one = batch()
+    assert panel(draw_batch(one, ("mask",), side_px=PANEL_PX), 0, 3)[-1, -1].tolist() == brightest
+    alike = panel(draw_batch(one._replace(weights=one.weights * 0 + 3), ("mask",), side_px=PANEL_PX), 0, 3)
+    assert alike[0, 0].tolist() == brightest
+
+
+def test_ids_names_and_ranges_are_written(monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        "kaggle_unet.report.batch.compose",
+        lambda panels, **_: (written.extend(text for text, _ in panels), np.zeros((1, 1, 3)))[1],
+    )
+    draw_batch(batch(1), ("mask",), ("gray", "ramp"))
+    assert written == ["sample0 gray: 0 … 399", "ramp: 400 … 799", "mask: 0 … 1", "weight: 0 … 4"]
+
+
+def test_half_precision_is_shown_too():
+    one = batch()
+    assert draw_batch(one._replace(inputs=one.inputs.bfloat16()), ("mask",)).any()
+
+
+def test_names_must_fit():
+    with pytest.raises(AssertionError, match="1 planes but 2 names"):
+        draw_batch(batch(), ("mask", "border"))
+    with pytest.raises(AssertionError, match="2 inputs but 1 names"):
+        draw_batch(batch(), ("mask",), ("gray",))

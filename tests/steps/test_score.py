@@ -1,0 +1,67 @@
+"""Images are scored from their overlaps, each counted once; the corners of the table in docs/scores.md."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import kaggle_unet.metrics.overlap
+from kaggle_unet.competitions.registry import COMPETITIONS, get_competition
+from kaggle_unet.errors import DataError
+from kaggle_unet.steps import score
+from tests import strategies
+
+
+@pytest.mark.parametrize("name", list(COMPETITIONS))
+@given(pair=strategies.pairs())
+@settings(max_examples=30, deadline=None)
+def test_a_score_from_overlaps_is_the_competitions(name, pair):
+    scored, expected = score.score_pair("a", *pair, name).score, get_competition(name).metric(*pair)
+
+    assert (scored.tp.tolist(), scored.fp.tolist(), scored.fn.tolist()) == (
+        expected.tp.tolist(),
+        expected.fp.tolist(),
+        expected.fn.tolist(),
+    )
+
+
+@pytest.mark.parametrize("name", list(COMPETITIONS))
+def test_an_images_overlaps_are_counted_once(monkeypatch, name):
+    labels, calls = np.eye(3, dtype=np.int32), []
+    count = kaggle_unet.metrics.overlap._count_overlap
+    monkeypatch.setattr(kaggle_unet.metrics.overlap, "_count_overlap", lambda *args: calls.append(1) or count(*args))
+
+    score.summarise([score.score_pair("a", labels, labels, name)])
+
+    assert len(calls) == 1
+
+
+def test_objects_are_counted_by_side():
+    true, pred = np.array([[1, 2, 3]]), np.array([[1, 1, 0]])
+
+    result = score.summarise([score.score_pair(id_, true, pred, "dsb2018") for id_ in "ab"])
+
+    assert (result["true_objects"], result["predicted_objects"]) == (6, 2)
+
+
+def test_an_image_that_is_missing_from_the_csv_is_refused(tmp_path):
+    (tmp_path / "x.csv").write_text("ImageId,EncodedPixels\na,1 1\n")
+    truth = {id_: np.ones((2, 2), dtype=np.int32) for id_ in "abc"}
+
+    with pytest.raises(DataError, match="2 of the 3 images to be scored are missing") as caught:
+        score.score_submission(tmp_path / "x.csv", truth, "dsb2018")
+    assert caught.value.problems == ("b", "c")
+
+
+def test_an_empty_field_is_an_empty_prediction_and_other_images_do_not_count(tmp_path):
+    (tmp_path / "x.csv").write_text("ImageId,EncodedPixels\na,1 4\nb,\nelsewhere,1 1\n")
+    truth = {"a": np.ones((2, 2), dtype=np.int32), "b": np.zeros((2, 2), dtype=np.int32)}
+
+    result = score.score_submission(tmp_path / "x.csv", truth, "dsb2018")
+
+    assert result["per_image"] == {"a": 1, "b": 1}
+    assert result["per_iou"][0]["ap_per_image"] == 0.5
+
+
+def test_no_image_at_all_is_refused():
+    with pytest.raises(DataError, match="no image to score"):
+        score.summarise([])

@@ -1,0 +1,121 @@
+"""What `train` does beside fitting a fold well."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kaggle_unet.competitions import drawn
+from kaggle_unet.competitions.drawn_salt import draw_salt
+from tests.steps.conftest import call
+
+
+@pytest.fixture(scope="module")
+def prepared(drawn_config, tmp_path_factory):
+    """A config, its data, its store."""
+    config, data, test = drawn_config("dsb2018")
+    store = tmp_path_factory.mktemp("store") / "store"
+    assert call("make-targets", config, "--data", data, "--store", store).code == 0
+    return config, test, store
+
+
+def train(prepared, run, *options):
+    config, _, store = prepared
+    sets = [word for option in options for word in ("--set", option)]
+    return call("train", config, "--fold", 0, "--store", store, "--run", run, *sets)
+
+
+def test_snapshots_are_checkpoints_that_a_submission_can_combine(prepared, tmp_path):
+    config, test, _ = prepared
+    options = "training.epochs=3", "training.schedule={name: snapshots, cycles: 3}", "training.swa={from_epoch: 2}"
+    answer = train(prepared, tmp_path / "run", *options)
+    assert answer.code == 0, answer.err
+    names = ["snapshot1.pt", "snapshot2.pt", "snapshot3.pt", "swa.pt"]
+    assert "beside best.pt: snapshot1.pt 0." in answer.out
+    fold = tmp_path / "run" / "fold0"
+    assert list(json.loads((fold / "result.json").read_text())["other_checkpoints"]) == names
+    checkpoints = [word for name in names for word in ("--checkpoint", fold / name)]
+    answer = call("submit", config, "--data", test, *checkpoints, "-o", tmp_path / "x.csv")
+    assert answer.code == 0, answer.err
+    manifest = json.loads((tmp_path / "x.json").read_text())
+    assert [checkpoint["name"] for checkpoint in manifest["checkpoints"]] == [f"run/fold0/{name}" for name in names]
+    assert len({checkpoint["sha256"] for checkpoint in manifest["checkpoints"]}) == 4
+
+
+def test_a_first_epoch_that_was_cut_short_leaves_no_snapshot(prepared, tmp_path):
+    options = "training.epochs=1", "training.schedule={name: snapshots, cycles: 1}"
+    assert train(prepared, tmp_path / "run", *options).code == 0
+    fold = tmp_path / "run" / "fold0"
+    (fold / "last.pt").unlink()
+    (fold / "snapshot9.pt").write_bytes(b"of another try")
+    config, _, store = prepared
+    sets = [word for option in options for word in ("--set", option)]
+    answer = call("train", config, "--fold", 0, "--store", store, "--run", tmp_path / "run", "--resume", *sets)
+    assert answer.code == 0, answer.err
+    assert [path.name for path in fold.glob("snapshot*.pt")] == ["snapshot1.pt"]
+
+
+def test_a_training_that_goes_wrong_is_shown_and_ends_with_1(prepared, tmp_path):
+    answer = train(prepared, tmp_path / "run", "training.optimizer={name: sgd, learning_rate: 1e9}", "training.batch=2")
+    assert answer.code == 1
+    assert "epoch 1, step 2: the" in answer.err
+    fold = tmp_path / "run" / "fold0"
+    assert str(fold / "failed_batch.npz") in answer.err.replace("\n", "")
+    with np.load(fold / "failed_batch.npz") as kept, Image.open(fold / "failed_batch.png") as picture:
+        assert kept["inputs"].shape[0] == len(kept["ids"]) == 2
+        assert picture.mode == "RGB"
+    assert not (fold / "best.pt").exists()
+
+
+def test_an_empty_fold_is_named(drawn_config, tmp_path):
+    config, data, _ = drawn_config("folder")
+    ids = sorted(path.stem for path in (data / "images").iterdir())
+    rows = [f"{id_},{2 * (number % 2)}" for number, id_ in enumerate(ids)]
+    (config.parent / "folds.csv").write_text("\n".join(["id,fold", *rows]) + "\n")
+    words = ["--store", tmp_path / "store", "--set", "competition.folds=folds.csv"]
+    assert call("make-targets", config, "--data", data, *words).code == 0
+    answer = call("train", config, "--fold", 1, "--run", tmp_path / "run", *words)
+    assert answer.code == 2
+    assert f"fold 1 has 0 samples to validate on and {len(ids)} to train on" in answer.err
+
+
+def test_a_set_without_an_object_is_nothing_to_learn_from(drawn_config, tmp_path, monkeypatch):
+    def draw_rock(rng):
+        image, mask = draw_salt(rng)
+        return image, np.zeros_like(mask)
+
+    monkeypatch.setattr(drawn, "draw_salt", draw_rock)
+    drawn.write_tgs_zip(tmp_path / "train.zip", 1, 8)
+    config, _, _ = drawn_config("tgs")
+    answer = call("make-targets", config, "--data", tmp_path / "train.zip", "--store", tmp_path / "store")
+    assert answer.code == 0, answer.err
+    answer = call("train", config, "--fold", 0, "--store", tmp_path / "store", "--run", tmp_path / "run")
+    assert answer.code == 2
+    assert "not one of 4 training samples has an object, so there is nothing to learn" in answer.err
+
+
+def test_a_network_that_finds_nothing_is_warned_of(prepared, tmp_path):
+    answer = train(prepared, tmp_path / "run", "decode.mask_threshold=0.999", "decode.seed_threshold=0.999")
+    assert answer.code == 0, answer.err
+    assert "warning epoch 2: the network finds no object in any of 4 validation samples" in answer.err
+
+
+def test_the_first_batch_is_drawn_and_nothing_else_happens(prepared, tmp_path):
+    config, _, store = prepared
+    words = ["--store", store, "--run", tmp_path / "run", "--show-batch"]
+    assert call("train", config, *words, tmp_path / "batch.png").code == 0
+    answer = call("train", config, "--fold", 1, *words, tmp_path / "other.png")
+    assert answer.out == f"batch    {tmp_path / 'other.png'}\n"
+    assert not (tmp_path / "run").exists()
+    pictures = [np.asarray(Image.open(tmp_path / name)) for name in ("batch.png", "other.png")]
+    assert pictures[0].shape[2] == 3
+    assert not np.array_equal(*pictures)
+    answer = call("train", config, *words, tmp_path / "batch.jpg")
+    assert (answer.code, "ends in .png" in answer.err) == (2, True)
+
+
+def test_a_fold_must_be_named(prepared):
+    answer = call("train", prepared[0], "--store", prepared[2])
+    assert answer.code == 2
+    assert "say which fold is left out with --fold N, or --fold all" in answer.err

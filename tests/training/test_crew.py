@@ -1,0 +1,58 @@
+import pytest
+import torch
+from torch import nn
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.training.crew import _count_nodes, _started, open_crew, spread
+from kaggle_unet.training.settings import TrainingSettings
+from tests.training.test_loop import make_crew
+
+
+def test_one_process_is_a_crew(monkeypatch):
+    crew = make_crew()
+    assert (crew.size, crew.rank, crew.is_first) == (1, 0, True)
+    assert crew.each(lambda: 5) == [5]
+    assert crew.on_first(lambda: "done") == "done"
+    assert crew.add_up(torch.tensor([1.0, 2.0])).tolist() == [1, 2]
+    assert spread(["a", "b", "c"], crew) == ["a", "b", "c"]
+    network = nn.BatchNorm2d(1)
+    crew.share_buffers(network, mean=True)
+    assert network.running_var.item() == 1
+
+
+def test_faults_pass_through():
+    def fail():
+        msg = "no"
+        raise ConfigError(msg)
+
+    with pytest.raises(ConfigError, match="no"):
+        make_crew().on_first(fail)
+
+
+def test_threads_come_before_what_is_recorded():
+    assert open_crew(TrainingSettings(threads=1)).decided.threads == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "devices", "nodes"),
+    [
+        ({}, 1, 1),
+        # a cluster's variables mean nothing by themselves
+        ({"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, 1, 1),
+        ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, 4, 2),
+    ],
+)
+def test_torchrun_says_how_many_there_are(monkeypatch, environment, devices, nodes):
+    for name in ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert (_started("LOCAL_WORLD_SIZE"), _count_nodes()) == (devices, nodes)
+
+
+def test_devices_that_are_not_there_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match="--devices 2: this machine has 1"):
+        open_crew(TrainingSettings(), devices=2)

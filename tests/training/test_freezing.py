@@ -1,0 +1,76 @@
+import pytest
+import torch
+from torch import nn
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.models.create import create_model
+from kaggle_unet.models.settings import SmpSettings
+from kaggle_unet.training.freezing import Freezer
+from kaggle_unet.training.learner import Learner
+from kaggle_unet.training.settings import OptimizerSettings, TrainingSettings
+from tests.training.test_loop import make_batch, make_crew, run
+
+
+class _Two(nn.Module):
+    """An encoder with batch norm and a head."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+        self.head = nn.Conv2d(2, 1, 1)
+        self.encoder[0].bias.requires_grad_(False)
+
+    def forward(self, inputs):
+        return self.head(self.encoder(inputs))
+
+
+def mean_square(logits, planes, weights):
+    return ((logits - 1) ** 2).mean(), {}
+
+
+def state_of(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def differing(before, module):
+    return {name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+def test_a_frozen_encoder_stands_still_to_the_last_bit_and_then_moves():
+    torch.manual_seed(0)
+    network = _Two()
+    adam = OptimizerSettings(name="adamw", learning_rate=0.1, weight_decay=0.5)
+    learner = Learner(network, mean_square, TrainingSettings(optimizer=adam, freeze_encoder_epochs=3), make_crew())
+    before, head = state_of(network.encoder), state_of(network.head)
+    batches = [make_batch(2, n=3), make_batch(-1, n=3)]
+    run(learner, batches, rate=lambda _: 0.1)  # the third epoch
+    # weight decay does not reach it either, nor do the running statistics move
+    assert differing(before, network.encoder) == set()
+    assert differing(head, network.head) == {"weight", "bias"}
+    learner.begin_epoch(4)
+    learner.learn(batches[0])
+    # what was not meant to learn stays out of it
+    assert differing(before, network.encoder) == {
+        "0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"
+    }  # fmt: skip
+
+
+def test_the_encoder_of_a_network_inside_another_is_found():
+    network = nn.Sequential(_Two())
+    assert Freezer(network, 1).begin_epoch(1)
+    assert not network[0].encoder[0].weight.requires_grad
+    assert network[0].head.weight.requires_grad
+
+
+def test_a_network_of_smp_has_an_encoder():
+    network = create_model(SmpSettings(encoder="resnet18"), in_channels=1, out_channels=1)
+    Freezer(network.train(), 2).begin_epoch(2)
+    assert not any(parameter.requires_grad for parameter in network.encoder.parameters())
+    assert not any(module.training for module in network.encoder.modules())
+    assert all(parameter.requires_grad for parameter in network.decoder.parameters())
+
+
+def test_a_network_without_an_encoder_is_refused():
+    with pytest.raises(ConfigError, match=r"needs a network with an encoder, .* Conv2d has none: set it to 0"):
+        Freezer(nn.Conv2d(1, 1, 1), 1)
+    assert not Freezer(nn.Conv2d(1, 1, 1), 0).begin_epoch(1)
