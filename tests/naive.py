@@ -133,6 +133,40 @@ def flood(levels, seeds, mask):
     return labels
 
 
+def runs(mask):
+    """List row, start and end of what is set, row by row."""
+    found = []
+    for y in range(mask.shape[0]):
+        edges = np.flatnonzero(np.diff(np.pad(mask[y].astype(int), 1)))
+        found += [[y, int(start), int(end)] for start, end in edges.reshape(-1, 2)]
+    return found
+
+
+def decode(inside, core, border, rules, min_area_px):
+    """Do what the settings say, one sentence after the other."""
+    mask = inside > np.float32(rules.mask_threshold)
+    ground = 1 - core if border is None else (1 - core + border) / 2
+    levels = np.rint(np.clip(ground, 0, 1) * 255)
+    seeds = mask & (core > np.float32(rules.seed_threshold))
+    if border is not None:
+        seeds &= border <= np.float32(rules.border_threshold)
+    labels, n_seeds = scipy.ndimage.label(seeds, np.ones((3, 3)))
+    for seed in range(1, n_seeds + 1):
+        if np.count_nonzero(labels == seed) < rules.min_seed_px:
+            labels[labels == seed] = 0
+    labels = flood(levels, labels, mask)
+    if rules.keep_seedless:
+        seedless, _ = scipy.ndimage.label(mask & (labels == 0), np.ones((3, 3)))
+        labels = np.where(seedless > 0, seedless + n_seeds, labels)
+    if rules.single_object:
+        labels = mask.astype(int)
+    numbered = np.zeros_like(labels)
+    for label in dict.fromkeys(labels[labels > 0].tolist()):  # in the order of their first pixels
+        if np.count_nonzero(labels == label) >= min_area_px:
+            numbered[labels == label] = numbered.max() + 1
+    return numbered
+
+
 def two_nearest_px(labels):
     """Stack one distance transform per instance and sort them; infinite where there is no such instance."""
     distances = [np.full(labels.shape, np.inf)] * 2

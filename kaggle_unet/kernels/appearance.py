@@ -46,6 +46,7 @@ def renumber_by_appearance(
                     n += 1
                     new = np.int32(n)
                     new_ids[old] = new
-                new = max(new, np.int32(0))
+                if new < 0:
+                    new = np.int32(0)
             labels[y, x] = new
     return n

@@ -46,4 +46,6 @@ def classify(
             is_seed = is_inside & (core[y, x] > core_above) & (border[y, x] <= border_at_most)
             classes[y, x] = np.uint8(is_inside) + np.uint8(is_seed)
             height = (one - core[y, x] + height_share * border[y, x]) * scale
-            levels[y, x] = np.uint8(np.rint(min(max(height, np.float32(0)), one) * np.float32(HIGHEST)))
+            height = height if height > 0 else np.float32(0)
+            height = height if height < one else one
+            levels[y, x] = np.uint8(np.rint(height * np.float32(HIGHEST)))

@@ -136,8 +136,11 @@ def link_runs(runs: NDArray[np.int32], firsts: NDArray[np.int32], reach: int, id
                 above += 1
             while above < firsts[y] and runs[above, 1] < runs[run, 2] + reach:
                 theirs = _root(above, ids)
-                ids[max(mine, theirs)] = min(mine, theirs)
-                mine = min(mine, theirs)
+                if theirs < mine:
+                    ids[mine] = theirs
+                    mine = theirs
+                else:
+                    ids[theirs] = mine
                 if runs[above, 2] + reach > runs[run, 2]:  # it may touch the next run of this row, too
                     break
                 above += 1

@@ -25,9 +25,13 @@ def survey_marks(labels: NDArray[np.int32], marked: NDArray[np.uint8], found: ND
         Zeros, filled: `SEEN`, `SEEN` + `FREE`, or 0 for ids that are missing.
     """
     n_y, n_x = labels.shape
+    last_label, last_mark = -1, -1
     for y in range(n_y):
         for x in range(n_x):
-            found[labels[y, x]] |= SEEN if marked[y, x] else SEEN + FREE
+            label, mark = int(labels[y, x]), int(marked[y, x])
+            if label != last_label or mark != last_mark:  # most pixels are like the one before, and need no writing
+                found[label] |= SEEN if mark else SEEN + FREE
+                last_label, last_mark = label, mark
 
 
 @jit

@@ -79,7 +79,7 @@ def find_components(classes: NDArray[np.uint8], *, connectivity: Connectivity = 
     runs = np.empty((2, n_at_most + 1, 3), dtype=np.int32)
     changes = np.empty(classes.shape[1] + 1, dtype=np.int32)
     find_runs(classes, classes.view(np.int64), runs[0], firsts[0], runs[1], firsts[1], changes)
-    mask, seeds = (number_components(runs[i, : firsts[i, -1]], firsts[i], connectivity) for i in (0, 1))
+    mask, seeds = (_link(runs[i, : firsts[i, -1]], firsts[i], connectivity) for i in (0, 1))
     return mask, seeds
 
 
@@ -109,27 +109,6 @@ def find_components_of_mask(mask: Mask, *, connectivity: Connectivity = 8) -> Co
     return find_components(classes, connectivity=connectivity)[0]
 
 
-def number_components(runs: NDArray[np.int32], firsts: NDArray[np.int32], connectivity: Connectivity = 8) -> Components:
-    """Find the connected components of runs.
-
-    Parameters
-    ----------
-    runs : int32 array, shape (n_runs, 3)
-        Row, first column and the column after the last, in raster order.
-    firsts : int32 array, shape (H + 1,)
-        Index of each row's first run; the last entry is their number.
-    connectivity : {4, 8}, default: 8
-        Whether pixels that share only a corner are connected.
-
-    Returns
-    -------
-    Components
-        The same runs, numbered.
-    """
-    ids = np.empty(len(runs), dtype=np.int32)
-    return Components(runs, firsts, ids, link_runs(runs, firsts, int(connectivity == 8), ids))
-
-
 def whole_rows(shape: tuple[int, int]) -> NDArray[np.int32]:
     """Make one run of every row, for kernels that look at runs only.
 
@@ -147,3 +126,9 @@ def whole_rows(shape: tuple[int, int]) -> NDArray[np.int32]:
     runs[:, 0] = np.arange(shape[0])
     runs[:, 2] = shape[1]
     return runs
+
+
+def _link(runs: NDArray[np.int32], firsts: NDArray[np.int32], connectivity: Connectivity) -> Components:
+    """Find which runs are connected."""
+    ids = np.empty(len(runs), dtype=np.int32)
+    return Components(runs, firsts, ids, link_runs(runs, firsts, int(connectivity == 8), ids))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kaggle_unet.kernels.areas import replace_ids
-from kaggle_unet.kernels.holes import fill_small_holes, measure_holes
+from kaggle_unet.kernels.holes import UNKNOWN, fill_small_holes
 from kaggle_unet.masks.components import find_components_of_mask
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.postprocess.settings import PostprocessSettings
@@ -73,10 +73,9 @@ def fill_holes(labels: Labels, max_px: int, *, in_place: bool = False) -> Labels
     if max_px == 0:
         return labels
     holes = find_components_of_mask(labels == 0, connectivity=4)
-    areas = np.zeros(holes.n + 1, dtype=np.int64)
-    measure_holes(holes.runs, holes.ids, labels.shape, areas)
+    areas, owners = np.zeros(holes.n + 1, dtype=np.int64), np.full(holes.n + 1, UNKNOWN, dtype=np.int32)
     filled: Labels = labels if in_place else np.array(labels, dtype=np.int32, order="C")
-    fill_small_holes(holes.runs, holes.ids, areas, max_px, np.zeros(holes.n + 1, dtype=np.int32), filled)
+    fill_small_holes(holes.runs, holes.ids, max_px, areas, owners, filled)
     return filled
 
 

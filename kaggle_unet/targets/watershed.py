@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from kaggle_unet.kernels.appearance import DROPPED, renumber_by_appearance
 from kaggle_unet.kernels.classes import GROUND, HIGHEST, OUTSIDE, SEED, classify
 from kaggle_unet.kernels.components import paint_runs
-from kaggle_unet.kernels.ground import settle_components, sort_runs, split_ground
+from kaggle_unet.kernels.ground import settle_components
 from kaggle_unet.kernels.watershed import N_LEVELS, NOBODY, flood
-from kaggle_unet.masks.components import Components, blank_classes, find_components, number_components
+from kaggle_unet.masks.components import Components, blank_classes, find_components
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import Labels, Mask
 
@@ -58,14 +58,14 @@ def decode_instances(
     owners, n_seeds = np.zeros(seeds.n + 1, dtype=np.int32), np.zeros(mask.n + 1, dtype=np.int32)
     instances, areas = np.empty(len(mask.runs), dtype=np.int32), np.zeros(seeds.n + mask.n + 1, dtype=np.int64)
     rules = settings.min_seed_px, settings.keep_seedless
-    has_contested = settle_components(
-        mask.runs, mask.ids, seeds.runs, seeds.ids, *rules, owners, n_seeds, instances, areas
+    n_contested_px = settle_components(
+        mask.runs, mask.ids, seeds.runs, seeds.ids, *rules, owners, n_seeds, instances, areas, classes[1:-1]
     )
     labels = np.zeros(core.shape, dtype=np.int32)
     paint_runs(mask.runs, instances, labels)
-    if has_contested:
+    if n_contested_px:
         paint_runs(seeds.runs, seeds.ids, labels)
-        _flood(mask, n_seeds, seeds, (classes, levels), areas, labels)
+        _flood((classes, levels), mask, n_seeds, n_contested_px, areas, labels)
     new_ids = np.where(areas < min_area_px, DROPPED, 0).astype(np.int32)
     renumber_by_appearance(mask.runs, labels, new_ids, 0)
     return labels
@@ -132,10 +132,10 @@ def grow_seeds(seeds: Labels, ground: Plane, mask: Mask) -> Labels:
     classes, levels = blank_classes(mask.shape), blank_classes(mask.shape)
     classes[1:-1, :n_x] = np.where(labels > 0, SEED, np.where(mask, GROUND, OUTSIDE))
     levels[1:-1, :n_x] = np.rint(np.clip(ground, 0, 1) * np.float32(HIGHEST))
-    inside, cores = find_components(classes)
+    inside, _ = find_components(classes)
     n_seeds = np.full(inside.n + 1, 2, dtype=np.int32)  # so that every component is flooded
     areas = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
-    _flood(inside, n_seeds, cores, (classes, levels), areas, labels)
+    _flood((classes, levels), inside, n_seeds, int(np.count_nonzero(mask)), areas, labels)
     return labels
 
 
@@ -160,22 +160,17 @@ def _classify(
 
 
 def _flood(
+    landscape: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     mask: Components,
     n_seeds: NDArray[np.int32],
-    seeds: Components,
-    landscape: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    n_px: int,
     areas: NDArray[np.int64],
     labels: Labels,
 ) -> None:
     """Grow the seeds that are painted in the labels over components of the mask that have several."""
     classes, levels = landscape
-    runs = np.empty((len(mask.runs) + len(seeds.runs) + 1, 3), dtype=np.int32)
-    firsts = np.empty_like(mask.firsts)
-    split_ground(mask.runs, mask.firsts, mask.ids, n_seeds, seeds.runs, seeds.ids, runs, firsts)
-    ground = number_components(runs[: firsts[-1]], firsts)
-    starts, order = np.zeros(ground.n + 2, dtype=np.int32), np.empty(len(ground.runs), dtype=np.int32)
-    n_px = sort_runs(ground.runs, ground.ids, starts, order)
-    nodes = np.empty((N_LEVELS + min(n_px, labels.size), 4), dtype=np.int32)
+    following, heads = np.empty(len(mask.runs), dtype=np.int32), np.full(mask.n + 1, NOBODY, dtype=np.int32)
+    nodes = np.empty((N_LEVELS + n_px, 4), dtype=np.int32)
     nodes[:N_LEVELS] = NOBODY
     tails = np.arange(N_LEVELS, dtype=np.int32)
-    flood(levels, classes, ground.runs, order, starts, tails, nodes, areas, labels)
+    flood(levels, classes, mask.runs, mask.ids, n_seeds, following, heads, tails, nodes, areas, labels)

@@ -3,25 +3,37 @@ import scipy.ndimage
 from hypothesis import given, settings
 
 from kaggle_unet.kernels.appearance import DROPPED, renumber_by_appearance
+from kaggle_unet.masks.components import whole_rows
 from kaggle_unet.masks.labels import components
 from tests import strategies
-
-RUNS = np.array([[0, 0, 2], [1, 0, 2]], dtype=np.int32)  # all of two rows of two
 
 
 def test_ids_are_given_in_raster_order():
     labels, new_ids = np.array([[0, 3], [1, 3]], dtype=np.int32), np.zeros(4, dtype=np.int32)
 
-    assert renumber_by_appearance(RUNS, labels, new_ids, 0) == 2
+    assert renumber_by_appearance(whole_rows((2, 2)), labels, new_ids, 0) == 2
+
     assert labels.tolist() == [[0, 1], [2, 1]]
     assert new_ids.tolist() == [0, 2, 0, 1]
 
 
-def test_dropped_ids_become_background_and_counting_goes_on_from_where_it_was():
-    labels = np.array([[2, 3], [1, 3]], dtype=np.int32)
+def test_an_image_is_renumbered_part_by_part():
+    labels, new_ids = np.array([[5, 3], [1, 3], [5, 2]], dtype=np.int32), np.zeros(6, dtype=np.int32)
+    new_ids[3] = DROPPED
 
-    assert renumber_by_appearance(RUNS, labels, np.array([0, 0, DROPPED, 0], dtype=np.int32), 5) == 7
-    assert labels.tolist() == [[0, 6], [7, 6]]
+    n = renumber_by_appearance(whole_rows((1, 2)), labels[:1], new_ids, 0)
+    n = renumber_by_appearance(whole_rows((2, 2)), labels[1:], new_ids, n)
+
+    assert n == 3
+    assert labels.tolist() == [[1, 0], [2, 0], [1, 3]]
+
+
+def test_pixels_outside_the_runs_are_left_alone():
+    labels = np.array([[7, 7, 9, 9]], dtype=np.int32)
+
+    renumber_by_appearance(np.array([[0, 1, 3]], dtype=np.int32), labels, np.zeros(10, dtype=np.int32), 0)
+
+    assert labels.tolist() == [[7, 1, 2, 9]]
 
 
 @given(strategies.masks(max_side=14))

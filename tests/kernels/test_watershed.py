@@ -1,4 +1,6 @@
 import numpy as np
+import pytest
+import skimage.segmentation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -23,3 +25,33 @@ def test_buckets_flood_as_a_heap_does(landscape):
     grown = grow_seeds(seeds, levels.astype(np.float32) / 255, mask)
 
     assert (grown == naive.flood(levels, seeds, mask)).all()
+
+
+@given(
+    shape=hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=16),
+    n_seeds=st.integers(0, 12),
+    ground=st.sampled_from([1.0, 0.8, 0.5]),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=200, deadline=None)
+def test_without_ties_labels_are_those_of_scikit_image(shape, n_seeds, ground, seed):
+    rng = np.random.default_rng(seed)
+    levels = rng.permutation(256)[: shape[0] * shape[1]].reshape(shape)  # no two pixels are of the same height
+    mask, seeds = rng.random(shape) < ground, np.zeros(shape, dtype=np.int32)
+    for label in range(1, n_seeds + 1):
+        seeds[rng.integers(shape[0]), rng.integers(shape[1])] = label
+    seeds[~mask] = 0
+
+    grown = grow_seeds(seeds, levels.astype(np.float32) / 255, mask)
+
+    assert (grown == skimage.segmentation.watershed(levels, seeds, mask=mask, connectivity=2)).all()
+
+
+@pytest.mark.parametrize("level", range(255))
+def test_every_level_is_told_from_the_next(level):
+    ground = np.array([[0, level + 1, 0, level, 0]], dtype=np.float32) / 255
+    seeds = np.array([[1, 0, 0, 0, 2]], dtype=np.int32)
+
+    grown = grow_seeds(seeds, ground, np.ones((1, 5), dtype=bool))
+
+    assert grown.tolist() == [[1, 1, 2, 2, 2]]

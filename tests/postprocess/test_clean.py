@@ -73,3 +73,19 @@ def test_cleaning_twice_is_cleaning_once(labels, fill_holes_px, min_area_px):
 
 def test_an_empty_image_stays_empty():
     assert not clean(np.zeros((3, 2), dtype=np.int32), PostprocessSettings(fill_holes_px=9, min_area_px=3)).any()
+
+
+@given(strategies.labels(max_id=3), st.integers(0, 4), st.integers(0, 8), st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_labels_are_changed_only_if_they_may_be(labels, fill_holes_px, min_area_px, in_place):
+    settings = PostprocessSettings(fill_holes_px=fill_holes_px, min_area_px=min_area_px)
+    before, expected = labels.copy(), clean(labels.copy(), settings)
+
+    cleaned = clean(labels, settings, in_place=in_place)
+
+    assert (cleaned == expected).all()
+    assert (labels == (cleaned if in_place else before)).all()
+
+
+def test_gaps_in_the_ids_are_closed_though_nothing_is_small():
+    assert drop_small(np.array([[4, 0, 9]], dtype=np.int32), 0).tolist() == [[1, 0, 2]]

@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from kaggle_unet.postprocess.clean import clean
 from kaggle_unet.postprocess.finish import labels_from_planes
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import CODECS
@@ -14,3 +16,15 @@ def test_planes_are_decoded_and_then_cleaned():
     )
 
     assert labels.tolist() == [[0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize("fill_holes_px", [0, 3])
+@pytest.mark.parametrize("min_area_px", [0, 1, 5])
+@pytest.mark.parametrize("name", CODECS)
+def test_it_is_decoding_and_then_cleaning_whatever_is_done_at_once(name, min_area_px, fill_holes_px):
+    planes = np.random.default_rng(7).random((len(CODECS[name].planes), 20, 30), dtype=np.float32)
+    postprocess = PostprocessSettings(fill_holes_px=fill_holes_px, min_area_px=min_area_px)
+
+    labels = labels_from_planes(CODECS[name], planes, DecodeSettings(), postprocess)
+
+    assert (labels == clean(CODECS[name].decode(planes, DecodeSettings()), postprocess)).all()

@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kaggle_unet.masks.labels import components, relabel
 from kaggle_unet.metrics.score import score_image
+from kaggle_unet.postprocess.clean import drop_small
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings, DecodeSettings
 from tests import strategies
@@ -103,6 +105,29 @@ class TestEveryCodec:
             CODECS[name].decode(half, DecodeSettings())
             == CODECS[name].decode(half.astype(np.float32), DecodeSettings())
         ).all()
+
+    @given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(0, 4))
+    @settings(max_examples=30, deadline=None)
+    def test_a_component_of_the_mask_decodes_alone_as_among_others(self, name, seed, keep_seedless, min_seed_px):
+        codec, rules = CODECS[name], DecodeSettings(keep_seedless=keep_seedless, min_seed_px=min_seed_px)
+        planes = np.random.default_rng(seed).choice(np.float32([0, 0.3, 0.4, 0.9]), (len(codec.planes), 12, 15))
+        parts = components(codec.find_mask(planes, rules))
+
+        decoded = codec.decode(planes, rules)
+
+        assert not decoded[parts == 0].any()
+        for part in range(1, parts.max() + 1):
+            alone = codec.decode(np.where(parts == part, planes, 0), rules)
+            assert (alone == relabel(np.where(parts == part, decoded, 0))).all()
+
+    @given(st.integers(0, 2**32 - 1), st.integers(0, 30))
+    @settings(max_examples=30, deadline=None)
+    def test_small_instances_are_left_out_as_dropping_them_later_does(self, name, seed, min_area_px):
+        planes = np.random.default_rng(seed).random((len(CODECS[name].planes), 12, 15), dtype=np.float32)
+
+        decoded = CODECS[name].decode(planes, DecodeSettings(), min_area_px=min_area_px)
+
+        assert (decoded == drop_small(CODECS[name].decode(planes, DecodeSettings()), min_area_px)).all()
 
     def test_decoding_leaves_the_planes_alone_and_repeats_itself(self, name):
         planes = np.random.default_rng(4).random((len(CODECS[name].planes), 20, 30), dtype=np.float32)

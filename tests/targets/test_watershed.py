@@ -1,7 +1,12 @@
 import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.targets.settings import DecodeSettings
-from kaggle_unet.targets.watershed import decode_instances, grow_seeds
+from kaggle_unet.targets.watershed import decode_instances, find_mask, grow_seeds
+from tests import naive, strategies
 
 
 def plane(*rows):
@@ -80,3 +85,66 @@ def test_low_ground_behind_a_ridge_goes_to_whoever_crosses_it_first():
     ground = plane([0, 0.9, 0, 0.3, 0])
 
     assert grow_seeds(seeds, ground, np.ones((1, 5), dtype=bool)).tolist() == [[1, 1, 2, 2, 2]]
+
+
+@st.composite
+def decodings(draw):
+    """Draw planes (few values, so that there are blobs, ties and thresholds met exactly; some as noise) and rules."""
+    shape = draw(strategies.shapes(14))
+    values = st.sampled_from([0, 0.25, 0.5, 0.75, 0.9, 1]) if draw(st.booleans()) else st.floats(0, 1, width=16)
+    planes = [draw(hnp.arrays(np.float32, shape, elements=values)) for _ in range(3)]
+    thresholds = st.sampled_from([0, 0.3, 0.5, 0.75, 1])
+    rules = DecodeSettings(
+        mask_threshold=draw(thresholds),
+        seed_threshold=draw(thresholds),
+        border_threshold=draw(thresholds),
+        min_seed_px=draw(st.integers(0, 4)),
+        keep_seedless=draw(st.booleans()),
+        single_object=draw(st.sampled_from([False, False, False, True])),
+    )
+    return planes, rules, draw(st.sampled_from([0, 1, 3, 6]))
+
+
+@given(decodings(), st.sampled_from(["plane", "core", "sum"]), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_decoding_does_what_the_twin_does(drawn, inside_is, has_border):
+    (plane, core, border), rules, min_area_px = drawn
+    has_border |= inside_is == "sum"
+    inside = {"plane": plane, "core": core, "sum": np.minimum(core + border, 1)}[inside_is]
+    given = {
+        "inside": None if inside_is == "sum" else inside,
+        "core": core,
+        "border": border if has_border else None,
+        "settings": rules,
+    }
+
+    labels = decode_instances(**given, min_area_px=min_area_px)
+
+    assert labels.dtype == np.int32
+    assert (labels == naive.decode(inside, core, border if has_border else None, rules, min_area_px)).all()
+    assert (find_mask(**given) == (inside > np.float32(rules.mask_threshold))).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (1, 9), (9, 1)])
+def test_images_of_any_shape_decode(shape):
+    full = np.ones(shape, dtype=np.float32)
+
+    assert (decode_instances(inside=full, core=full, border=None, settings=DecodeSettings()) == np.ones(shape)).all()
+
+
+def test_two_seeds_in_a_bay_of_a_third_are_flooded_by_themselves():
+    core = plane(
+        [1, 1, 1, 1, 1, 1, 1],
+        [1, 0, 0, 0, 0, 0, 1],
+        [1, 0, 0, 0, 0, 0, 1],
+        [1, 0, 0, 1, 0, 0, 1],
+        [1, 0, 0, 0, 0, 0, 1],
+        [1, 0, 0, 0, 0, 0, 1],
+        [1, 1, 1, 1, 1, 1, 1],
+    )
+    inside = np.ones_like(core)
+
+    labels = np.array(decode(core, inside=inside))
+
+    assert (labels[2:5, 2:5] == 2).all()
+    assert np.count_nonzero(labels == 2) == 9
