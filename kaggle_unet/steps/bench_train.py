@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
+from itertools import chain
+from itertools import repeat as again
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from kaggle_unet.training.precision import count_workers
 from kaggle_unet.training.seeding import seed_everything
 
 OnProgress = Callable[[str, int, int], None]
+REAL, BARE, PLAIN = "real loop", "bare step", "plain fp32 loop"
 _DRAWN = 24  # samples of a drawn store
 
 
@@ -88,23 +90,14 @@ def bench_train(
     settings = config.training
     seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
     crew = open_crew(settings, devices=1, nodes=1)
-    plain = Crew(replace(crew.decided, precision="32", channels_last=False, compiled=False))
-    with _samples(config, store_folder, math.ceil(steps * settings.batch / config.augmentation.crops_per_image)) as (
-        training_set,
-        data,
-    ):
-        workers = count_workers(settings.workers, crew.decided.device)
+    workers = count_workers(settings.workers, crew.decided.device)
+    n_samples = math.ceil(steps * settings.batch / config.augmentation.crops_per_image)
+    with _samples(config, store_folder, n_samples) as (training_set, data):
         loader = BatchLoader(training_set, batch=settings.batch, workers=workers, pin=crew.decided.device == "cuda")
         batch = next(loader.epoch(1))
-        device = crew.fabric.device
-        learner, simple = (_make_learner(config, one) for one in (crew, plain))
-        loops = {
-            "real loop": _Loop(learner, device, lambda number: _epochs(loader, number, steps)),
-            "bare step": _Loop(learner, device, lambda _: _again(batch, steps)),
-            "plain fp32 loop": _Loop(simple, device, lambda _: _again(batch, steps)),
-        }
+        loops = _prepare_loops(config, crew, loader, batch, steps)
         speeds = _take_turns(loops, repeat, on_progress)
-    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    compared = _compare_loops(speeds)
     return {
         "data": data,
         "batch": len(batch.ids),
@@ -113,20 +106,31 @@ def bench_train(
         "steps": steps,
         "rounds": repeat,
         "device": {**crew.decided.record, "text": crew.decided.text},
+        **compared,
+        "ceilings": _compare(loops[BARE].learner, crew, batch, compared["loops"][BARE]["images_per_s"]),
+    }
+
+
+def _prepare_loops(config: Config, crew: Crew, loader: BatchLoader, batch: Batch, steps: int) -> dict[str, _Loop]:
+    device = crew.fabric.device
+    plain = Crew(replace(crew.decided, precision="32", channels_last=False, compiled=False))
+    learner, simple = (Learner(build_model(config), loss_of(config), config.training, one) for one in (crew, plain))
+    return {
+        REAL: _Loop(learner, device, lambda number: _epochs(loader, number, steps)),
+        BARE: _Loop(learner, device, lambda _: again(batch, steps)),
+        PLAIN: _Loop(simple, device, lambda _: again(batch, steps)),
+    }
+
+
+def _compare_loops(speeds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    return {
         "loops": {
             name: {"images_per_s": medians[name], "lowest": min(values), "highest": max(values)}
             for name, values in speeds.items()
         },
-        "ratios": {
-            "real loop / bare step": medians["real loop"] / medians["bare step"],
-            "bare step / plain fp32 loop": medians["bare step"] / medians["plain fp32 loop"],
-        },
-        "ceilings": _compare(learner, crew, batch, medians["bare step"]),
+        "ratios": {f"{one} / {other}": medians[one] / medians[other] for one, other in ((REAL, BARE), (BARE, PLAIN))},
     }
-
-
-def _make_learner(config: Config, crew: Crew) -> Learner:
-    return Learner(build_model(config), loss_of(config), config.training, crew)
 
 
 def _take_turns(loops: dict[str, _Loop], n_rounds: int, on_progress: OnProgress) -> dict[str, list[float]]:
@@ -146,10 +150,6 @@ def _epochs(loader: BatchLoader, number: int, steps: int) -> Iterator[Batch]:
     n_epochs = math.ceil(steps / len(loader))
     first = 1 + (number - 1) * n_epochs
     return chain.from_iterable(loader.epoch(epoch) for epoch in range(first, first + n_epochs))
-
-
-def _again(batch: Batch, steps: int) -> Iterator[Batch]:
-    return repeat(batch, steps)
 
 
 def _compare(learner: Learner, crew: Crew, batch: Batch, images_per_s: float) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.kernels.appearance import DROPPED, renumber_by_appearance
-from kaggle_unet.kernels.classes import GROUND, HIGHEST, OUTSIDE, SEED, classify
+from kaggle_unet.kernels.classes import HIGHEST, OUTSIDE, classify
 from kaggle_unet.kernels.components import paint_runs
 from kaggle_unet.kernels.ground import settle_components
 from kaggle_unet.kernels.watershed import N_LEVELS, NOBODY, flood
@@ -117,6 +117,9 @@ def grow_seeds(seeds: Labels, ground: Plane, mask: Mask) -> Labels:
     Where two basins reach a pixel at the same height and time, the one takes it that was flooded there first; at the
     start that is the seed first in raster order.
 
+    Where no two pixels are of the same height, these are the labels of ``skimage.segmentation.watershed(...,
+    connectivity=2)``. At ties that leaves the order of its seeds to its heap, so single pixels on flat ground differ.
+
     Examples
     --------
     >>> import numpy as np
@@ -128,10 +131,11 @@ def grow_seeds(seeds: Labels, ground: Plane, mask: Mask) -> Labels:
     array([[1, 1, 2, 2, 2, 2]], dtype=int32)
     """
     n_x = mask.shape[1]
-    labels = np.ascontiguousarray(np.where(mask, seeds, 0), dtype=np.int32)
+    labels = np.multiply(seeds, mask, dtype=np.int32, order="C")
     classes, levels = blank_classes(mask.shape), blank_classes(mask.shape)
-    classes[1:-1, :n_x] = np.where(labels > 0, SEED, np.where(mask, GROUND, OUTSIDE))
-    levels[1:-1, :n_x] = np.rint(np.clip(ground, 0, 1) * np.float32(HIGHEST))
+    np.add(mask, labels > 0, out=classes[1:-1, :n_x], dtype=np.uint8)
+    heights = np.multiply(ground, np.float32(HIGHEST), dtype=np.float32)
+    levels[1:-1, :n_x] = np.clip(np.rint(heights, out=heights), 0, HIGHEST, out=heights)
     inside, _ = find_components(classes)
     n_seeds = np.full(inside.n + 1, 2, dtype=np.int32)  # so that every component is flooded
     areas = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)

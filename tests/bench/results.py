@@ -2,8 +2,9 @@
 
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 
 import numpy as np
@@ -81,11 +82,20 @@ def summarise(raw):
         "exponents": _exponents(measurements),
         "measurements": measurements,
         "machine": describe_machine(raw["machine_info"]),
-        "versions": {"python": raw["machine_info"]["python_version"], **{name: version(name) for name in PACKAGES}},
+        "versions": {"python": raw["machine_info"]["python_version"], **_find_versions()},
         "commit": raw["commit_info"]["id"],
         "is_changed": raw["commit_info"]["dirty"],
         "date": raw["datetime"],
     }
+
+
+def _find_versions():
+    """Name the rivals' versions; one that isn't installed didn't run."""
+    versions = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def _rows(bench):
