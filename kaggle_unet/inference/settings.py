@@ -16,7 +16,11 @@ class InferenceSettings(Settings):
         Views that are averaged: the image alone, with its mirror image, or all eight of the square's symmetries.
     batch : int
         Images of one size a forward pass takes; part of what decides the last bits of a prediction.
+    pad_to_multiple : int
+        Sides are mirrored up to a multiple of this and of what the network takes, in validation, too. 128 shows a
+        tile of 101 pixels to the network as its training crops of 128 did.
     """
 
     flips: Literal["none", "horizontal", "d4"] = "none"
     batch: Annotated[int, Field(ge=1)] = 8
+    pad_to_multiple: Annotated[int, Field(ge=1)] = 1

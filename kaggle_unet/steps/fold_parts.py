@@ -1,5 +1,6 @@
 """From a config and a store: the network, the loss, what is learnt from and what it is judged by."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -125,7 +126,8 @@ def _judge(config: Config, store: Store, ids: Sequence[str], loss: SegmentationL
 
 
 def _sides(config: Config) -> Sides:
-    return Sides(input_multiple(config.model), output_margin(config.model))
+    multiple = math.lcm(input_multiple(config.model), config.inference.pad_to_multiple)
+    return Sides(multiple, output_margin(config.model))
 
 
 def build_model(config: Config) -> nn.Module:

@@ -1,5 +1,6 @@
 """Checkpoints become networks that predict planes together."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -138,10 +139,11 @@ def predict_samples(
     decided = decide(precision, config.training.channels_last)
     choose_operations(deterministic=config.training.deterministic)
     margin = max(int(getattr(model, "margin", 0)) for model in ensemble.models)
+    multiple = math.lcm(ensemble.multiple, settings.pad_to_multiple)
     samples: dict[str, Sample] = {}
 
     def inputs() -> Iterator[tuple[str, Any]]:
-        for id_ in chain.from_iterable(plan_batches(sizes, settings, multiple=ensemble.multiple, margin=margin)):
+        for id_ in chain.from_iterable(plan_batches(sizes, settings, multiple=multiple, margin=margin)):
             samples[id_] = load(id_)
             yield id_, prepare(samples[id_].image, config.input, depth=samples[id_].numbers.get("depth"))
 
@@ -150,7 +152,7 @@ def predict_samples(
         inputs(),
         settings=settings,
         activation=CODECS[config.codec.name].activation,
-        multiple=ensemble.multiple,
+        multiple=multiple,
         device=decided.device,
         autocast_dtype=decided.autocast_dtype,
         channels_last=decided.channels_last,
