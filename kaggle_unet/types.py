@@ -24,6 +24,7 @@ Image = NDArray[np.uint8]
 Labels = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 Planes = NDArray[np.float32]
+HalfPlanes = NDArray[np.float16]
 Weights = NDArray[np.float32]
 Inputs = NDArray[np.float32]
 

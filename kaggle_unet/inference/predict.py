@@ -4,10 +4,11 @@ Images of any size are mirrored up to what the models take and cut back afterwar
 order, model by model and view by view, so that the same batches give the same bits.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,9 +16,11 @@ from kaggle_unet.data.padding import Slices, crop, pad_to, padded_shape
 from kaggle_unet.errors import KitError, ResourceError
 from kaggle_unet.inference.flips import VIEWS, Flip
 from kaggle_unet.inference.settings import InferenceSettings
-from kaggle_unet.types import Inputs, Planes
+from kaggle_unet.inference.tiles import Tile, cut_tile, merge_tiles, plan_tiles
+from kaggle_unet.types import HalfPlanes, Inputs, Planes
 
 Activation = Literal["sigmoid", "softmax"]
+_Forward = Callable[[Sequence[Inputs], Sequence[str]], Planes]
 
 
 def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is recorded, one by one
@@ -30,7 +33,7 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
     device: torch.device | str,
     autocast_dtype: torch.dtype | None = None,
     channels_last: bool = False,
-) -> Iterator[tuple[str, Planes]]:
+) -> Iterator[tuple[str, Planes | HalfPlanes]]:
     """Predict the planes of images, one after the other.
 
     Parameters
@@ -57,7 +60,7 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
     sample : str
         The id.
     planes : float32 array, shape (C, H, W)
-        Mean probabilities.
+        Mean probabilities; float16 of an image that is predicted in tiles.
 
     Raises
     ------
@@ -70,17 +73,24 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
     -----
     Consecutive items of one padded size share a batch. The padding is mirrored and split evenly; it is at least as wide
     as the largest `margin` among the models, the pixels an unpadded U-Net loses at each edge (0 for models without
-    that attribute), so that the whole image is predicted. Images of a single pixel are no exception.
+    that attribute), so that the whole image is predicted. Images of a single pixel are no exception. Images with a
+    padded side beyond `settings.tile_px` go through the models tile by tile, see `kaggle_unet.inference.tiles`.
     """
     models = [_ready(model, device, channels_last=channels_last) for model in models]
     network = _Ensemble(models, largest_margin(models), VIEWS[settings.flips], activation, autocast_dtype)
-    for batch in _group(items, settings.batch, multiple, network.margin):
-        inputs = torch.stack([item.inputs for item in batch]).to(device)
-        if channels_last:
-            inputs = inputs.to(memory_format=torch.channels_last)
-        names = [item.sample for item in batch]
-        planes = _predict(network, inputs, names)
-        for item, predicted in zip(batch, planes.cpu().numpy(), strict=True):
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+
+    def forward(inputs: Sequence[Inputs], names: Sequence[str]) -> Planes:
+        stacked = torch.from_numpy(np.stack(inputs)).to(device).contiguous(memory_format=layout)
+        planes: Planes = _predict(network, stacked, names).cpu().numpy()
+        return planes
+
+    for batch in _group(items, settings, multiple, network.margin):
+        if isinstance(batch, _Large):
+            yield batch.sample, _predict_large(batch, forward)
+            continue
+        planes = forward([item.inputs for item in batch], [item.sample for item in batch])
+        for item, predicted in zip(batch, planes, strict=True):
             yield item.sample, crop(predicted, item.slices).copy()
 
 
@@ -105,8 +115,17 @@ class _Item:
     """One padded image; the slices say where it lies in what the network gives."""
 
     sample: str
-    inputs: Tensor
+    inputs: Inputs
     slices: Slices
+
+
+@dataclass(frozen=True)
+class _Large:
+    """An image that is predicted in tiles."""
+
+    sample: str
+    inputs: Inputs
+    tiles: list[Tile]
 
 
 @dataclass(frozen=True)
@@ -149,24 +168,43 @@ def _ready(model: nn.Module, device: torch.device | str, *, channels_last: bool)
     return model.to(memory_format=torch.channels_last) if channels_last else model
 
 
-def _group(items: Iterable[tuple[str, Inputs]], size: int, multiple: int, margin: int) -> Iterator[list[_Item]]:
-    """Pad items and gather consecutive ones of one shape, `size` at most."""
+def _group(
+    items: Iterable[tuple[str, Inputs]], settings: InferenceSettings, multiple: int, margin: int
+) -> Iterator[list[_Item] | _Large]:
+    """Pad items and gather consecutive ones of one shape, a batch at most; lay tiles over large ones."""
     batch: list[_Item] = []
     for sample, inputs in items:
-        item = _pad(sample, inputs, multiple, margin)
-        if batch and (len(batch) == size or item.inputs.shape != batch[0].inputs.shape):
+        _, height, width = inputs.shape
+        shape = padded_shape((height, width), multiple, margin=margin)
+        if batch and (len(batch) == settings.batch or shape != batch[0].inputs.shape[1:]):
             yield batch
             batch = []
-        batch.append(item)
+        if max(shape) > settings.tile_px:
+            px = {"tile_px": settings.tile_px, "overlap_px": settings.overlap_px}
+            yield _Large(sample, inputs, plan_tiles((height, width), **px, multiple=multiple, margin=margin))
+        else:
+            batch.append(_pad(sample, inputs, shape, margin))
     if batch:
         yield batch
 
 
-def _pad(sample: str, inputs: Inputs, multiple: int, margin: int) -> _Item:
-    _, height, width = inputs.shape
-    padded, (rows, columns) = pad_to(inputs, padded_shape((height, width), multiple, margin=margin))
+def _pad(sample: str, inputs: Inputs, shape: tuple[int, int], margin: int) -> _Item:
+    padded, (rows, columns) = pad_to(inputs, shape)
     slices = slice(rows.start - margin, rows.stop - margin), slice(columns.start - margin, columns.stop - margin)
-    return _Item(sample, torch.from_numpy(padded), slices)
+    return _Item(sample, padded, slices)
+
+
+def _predict_large(image: _Large, forward: _Forward) -> HalfPlanes:
+    """Predict tile by tile; memory beside inputs and result is that of one row of tiles."""
+    height, width = image.inputs.shape[1:]
+    pieces = ((tile, forward([cut_tile(image.inputs, tile)], [image.sample])[0]) for tile in image.tiles)
+    planes: HalfPlanes | None = None
+    for rows, merged in merge_tiles(pieces, width):
+        if planes is None:
+            planes = np.empty((len(merged), height, width), dtype=np.float16)
+        planes[:, rows] = merged
+    assert planes is not None
+    return planes
 
 
 @torch.inference_mode()

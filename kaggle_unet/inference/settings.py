@@ -19,8 +19,16 @@ class InferenceSettings(Settings):
     pad_to_multiple : int
         Sides are mirrored up to a multiple of this and of what the network takes, in validation, too. 128 shows a
         tile of 101 pixels to the network as its training crops of 128 did.
+    tile_px : int
+        Images with a longer side (padded) are predicted in overlapping tiles of this side at most, and decoded in
+        stripes; results of smaller ones do not depend on it.
+    overlap_px : int
+        Least overlap of neighbouring tiles. Its outer 3/8 on either side count nothing: 256 is enough for a U-Net of
+        depth 4 to give what it gives for the whole image. A network without padding ignores it, its outputs abut.
     """
 
     flips: Literal["none", "horizontal", "d4"] = "none"
     batch: Annotated[int, Field(ge=1)] = 8
     pad_to_multiple: Annotated[int, Field(ge=1)] = 1
+    tile_px: Annotated[int, Field(ge=32)] = 1536
+    overlap_px: Annotated[int, Field(ge=0)] = 256

@@ -22,7 +22,7 @@ from kaggle_unet.postprocess.pieces import Piece, Pieces
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
-from kaggle_unet.types import Labels, Mask, Planes
+from kaggle_unet.types import HalfPlanes, Labels, Mask, Planes
 
 _AS_DECODED = PostprocessSettings()
 
@@ -117,6 +117,41 @@ def decode_large(
         _decode_piece(codec, planes, decode, piece, found, out)
     _fill_holes(out, found, postprocess.fill_holes_px, stripe_px)
     return _renumber(out, found, postprocess.min_area_px, stripe_px)
+
+
+def decode_any_size(
+    codec: Codec,
+    planes: Planes | HalfPlanes,
+    decode: DecodeSettings,
+    postprocess: PostprocessSettings,
+    *,
+    most_px: int = 1 << 24,
+) -> Labels:
+    """Decode planes and clean the labels, in stripes where one piece would take much memory.
+
+    Parameters
+    ----------
+    codec : Codec
+        What the planes mean.
+    planes : float16 or float32 array, shape (n_planes, H, W)
+        Probabilities.
+    decode : DecodeSettings
+        How they become labels.
+    postprocess : PostprocessSettings
+        How those are cleaned.
+    most_px : int, default: 16,777,216
+        Larger images are decoded in stripes; the labels are the same.
+
+    Returns
+    -------
+    int32 array, shape (H, W)
+        Instances 1…n.
+    """
+    if planes[0].size <= most_px or decode.single_object:
+        return labels_from_planes(codec, planes.astype(np.float32, copy=False), decode, postprocess)
+    labels = np.empty(planes.shape[1:], dtype=np.int32)
+    decode_large(codec, planes, decode, postprocess, out=labels)
+    return labels
 
 
 def _stripes(height: int, stripe_px: int) -> Iterator[slice]:

@@ -21,7 +21,7 @@ from kaggle_unet.store import sha256
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.training.precision import decide
 from kaggle_unet.training.seeding import choose_operations
-from kaggle_unet.types import Planes, Sample
+from kaggle_unet.types import HalfPlanes, Planes, Sample
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def predict_samples(
     sizes: dict[str, tuple[int, int]],
     load: Callable[[str], Sample],
     settings: InferenceSettings,
-) -> Iterator[tuple[Sample, Planes]]:
+) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
     """Predict planes for samples of any sizes.
 
     Parameters
@@ -131,7 +131,7 @@ def predict_samples(
     sample : Sample
         In the order of padded sizes, then ids.
     planes : float32 array, shape (C, H, W)
-        Mean probabilities, rounded to half precision.
+        Mean probabilities, rounded to half precision; float16 of an image that is predicted in tiles.
     """
     config = ensemble.config
     # fp16 is CUDA's; a network trained in it predicts elsewhere in whatever the device decides.

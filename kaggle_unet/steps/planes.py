@@ -16,28 +16,28 @@ import numpy as np
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.store import atomic_write
-from kaggle_unet.types import Planes
+from kaggle_unet.types import HalfPlanes, Planes
 
 ABOUT = "planes.json"
 
 
-def round_planes(planes: Planes) -> Planes:
+def round_planes(planes: Planes | HalfPlanes) -> Planes | HalfPlanes:
     """Round to what the disk holds.
 
     Parameters
     ----------
-    planes : float32 array, shape (C, H, W)
+    planes : float16 or float32 array, shape (C, H, W)
         Probabilities.
 
     Returns
     -------
-    rounded : float32 array, shape (C, H, W)
-        The nearest half-precision numbers.
+    rounded : float16 or float32 array, shape (C, H, W)
+        The nearest half-precision numbers, in the dtype given.
     """
-    return planes.astype(np.float16).astype(np.float32)
+    return planes if planes.dtype == np.float16 else planes.astype(np.float16).astype(np.float32)
 
 
-def write_planes(folder: Path, id_: str, planes: Planes) -> None:
+def write_planes(folder: Path, id_: str, planes: Planes | HalfPlanes) -> None:
     """Write one sample's planes.
 
     Parameters
@@ -46,11 +46,11 @@ def write_planes(folder: Path, id_: str, planes: Planes) -> None:
         Made if missing.
     id_ : str
         The sample.
-    planes : float32 array, shape (C, H, W)
+    planes : float16 or float32 array, shape (C, H, W)
         Probabilities.
     """
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, planes=planes.astype(np.float16))
+    np.savez_compressed(buffer, planes=planes.astype(np.float16, copy=False))
     atomic_write(folder / f"{id_}.npz", buffer.getvalue())
 
 

@@ -15,7 +15,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids, write_submission
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.postprocess.finish import labels_from_planes
+from kaggle_unet.postprocess.large import decode_any_size
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.record import describe_environment
 from kaggle_unet.store import atomic_write, sha256
@@ -74,7 +74,7 @@ def submit(
     found: dict[str, Labels] = {}
     black = set()
     for sample, planes in predict_samples(ensemble, sizes, source.load, config.inference):
-        found[sample.id] = labels_from_planes(codec, planes, config.decode, config.postprocess)
+        found[sample.id] = decode_any_size(codec, planes, config.decode, config.postprocess)
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:

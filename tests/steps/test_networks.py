@@ -8,7 +8,9 @@ from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.steps.networks import Ensemble, predict_samples
 from kaggle_unet.types import Sample
 
-CONFIG = parse_config("competition: {name: tgs}", ["decode.single_object=true", "codec.name=mask"])
+CONFIG = parse_config(
+    "competition: {name: tgs}", ["decode.single_object=true", "codec.name=mask", "augmentation.preset=salt"]
+)
 
 
 class Seen(torch.nn.Module):

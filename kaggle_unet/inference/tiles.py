@@ -1,0 +1,218 @@
+"""Tiles of an image too large for one forward pass, and how they become one picture again.
+
+Tiles lie on a grid that all poolings share, see mirrored pixels beyond the image's edges, and overlap. What a padded
+network says near the edge of a tile, where it saw zeros instead of the picture, counts nothing; further in a tile's
+share rises smoothly until it is alone. Shares sum to 1 everywhere, so that tiles of a picture merge into that picture.
+A network whose field of view fits into the part that counts nothing gives the same planes as for the whole image.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.data.padding import padded_shape
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.types import Inputs, Planes
+
+SILENT_SHARE = 3 / 8  # of an overlap, at either side
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Where a tile lies along one axis.
+
+    Attributes
+    ----------
+    start : int
+        First pixel the network is given, in the image's coordinates; negative in the border.
+    side : int
+        How many it is given.
+    out : slice
+        The image's pixels that its output covers.
+    seen : slice
+        Where these lie in the output.
+    share : float32 array, shape (out.stop - out.start,)
+        How much each counts; those of all stretches sum to 1.
+    """
+
+    start: int
+    side: int
+    out: slice
+    seen: slice
+    share: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile: its rows and its columns."""
+
+    rows: Stretch
+    columns: Stretch
+
+
+def plan_tiles(
+    shape: tuple[int, int], *, tile_px: int, overlap_px: int, multiple: int = 1, margin: int = 0
+) -> list[Tile]:
+    """Lay tiles over an image.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the image.
+    tile_px : int
+        Longest side of a tile, as the network is given it.
+    overlap_px : int
+        Least overlap of neighbours. Where `margin` is not 0 it is 2 · `margin`, so that outputs abut, on the grid.
+    multiple : int
+        Tiles begin and end on multiples of this, counted from the border's first pixel.
+    margin : int
+        Pixels the network loses at each edge.
+
+    Returns
+    -------
+    tiles : list of Tile
+        Row by row; all of one size, and no more than needed.
+
+    Raises
+    ------
+    ConfigError
+        If tiles are too small for their overlap.
+
+    Examples
+    --------
+    >>> [tile.columns.start for tile in plan_tiles((8, 40), tile_px=16, overlap_px=4, multiple=4)]
+    [0, 12, 24]
+    >>> [tile.columns.out for tile in plan_tiles((8, 20), tile_px=16, overlap_px=0, margin=3)]
+    [slice(0, 10, None), slice(10, 20, None)]
+    """
+    rows, columns = (_plan_axis(length, tile_px, overlap_px, multiple, margin) for length in shape)
+    return [Tile(row, column) for row in rows for column in columns]
+
+
+def cut_tile(inputs: Inputs, tile: Tile) -> Inputs:
+    """Cut a tile out of an image, mirrored beyond its edges.
+
+    Parameters
+    ----------
+    inputs : float32 array, shape (C, H, W)
+        The image.
+    tile : Tile
+        Of `plan_tiles` for H × W.
+
+    Returns
+    -------
+    inputs : float32 array, shape (C, rows.side, columns.side)
+        A copy; the mirror includes the edge pixel.
+
+    Examples
+    --------
+    >>> image = np.arange(6, dtype=np.float32).reshape(1, 1, 6)
+    >>> (tile,) = plan_tiles((1, 6), tile_px=8, overlap_px=0, multiple=8)
+    >>> cut_tile(image, tile)[0, 0]
+    array([0., 0., 1., 2., 3., 4., 5., 5.], dtype=float32)
+    """
+    y, x = (
+        _mirror(stretch, length) for stretch, length in zip((tile.rows, tile.columns), inputs.shape[1:], strict=True)
+    )
+    found: Inputs = inputs[:, y[:, np.newaxis], x]
+    return found
+
+
+def merge_tiles(pieces: Iterable[tuple[Tile, Planes]], width: int) -> Iterator[tuple[slice, Planes]]:
+    """Put tiles together, and let go of rows as soon as no further tile can change them.
+
+    Parameters
+    ----------
+    pieces : iterable of (Tile, float32 array of shape (n_planes, h, w))
+        All tiles of an image in the order of `plan_tiles`, with what the network gave for each.
+    width : int
+        The image's.
+
+    Yields
+    ------
+    rows : slice
+        Of the image, from top to bottom, without gaps.
+    planes : float32 array, shape (n_planes, rows, width)
+        Theirs.
+    """
+    begun: Planes | None = None  # the rows that the next tiles may change
+    top = 0
+    for start, row in groupby(pieces, key=lambda piece: piece[0].rows.out.start):
+        if begun is not None and start > top:
+            yield slice(top, start), begun[:, : start - top]
+            begun = begun[:, start - top :]
+        top = start
+        for tile, planes in row:
+            begun = _grow(begun, (planes.shape[0], tile.rows.out.stop - top, width))
+            share = tile.rows.share[:, np.newaxis] * tile.columns.share
+            begun[:, :, tile.columns.out] += planes[:, tile.rows.seen, tile.columns.seen] * share
+    if begun is not None:
+        yield slice(top, top + begun.shape[1]), begun
+
+
+def _grow(begun: Planes | None, shape: tuple[int, int, int]) -> Planes:
+    """Add rows of zeros below, where there are too few."""
+    if begun is not None and begun.shape[1] >= shape[1]:
+        return begun
+    grown = np.zeros(shape, dtype=np.float32)
+    if begun is not None:
+        grown[:, : begun.shape[1]] = begun
+    return grown
+
+
+def _plan_axis(length: int, tile_px: int, overlap_px: int, multiple: int, margin: int) -> list[Stretch]:
+    (padded, _) = padded_shape((length, length), multiple, margin=margin)
+    overlap = -(-(2 * margin if margin else overlap_px) // multiple) * multiple
+    longest = tile_px // multiple * multiple
+    if padded <= longest:
+        n, side = 1, padded
+    elif longest <= overlap:
+        msg = (
+            f"tiles of {tile_px} pixels a side can't overlap by {overlap} (on multiples of {multiple}); raise "
+            "inference.tile_px, or lower inference.overlap_px"
+        )
+        raise ConfigError(msg)
+    else:
+        n = -(-(padded - overlap) // (longest - overlap))
+        side = -(-(padded + (n - 1) * overlap) // (n * multiple)) * multiple
+    step = -(-(padded - side) // (max(n - 1, 1) * multiple)) * multiple
+    border = (padded - length) // 2
+    starts = [min(number * step, padded - side) - border for number in range(n)]
+    return _share(length, starts, side, margin)
+
+
+def _share(length: int, starts: list[int], side: int, margin: int) -> list[Stretch]:
+    """Give every tile its share of every pixel of an axis."""
+    ends = [start + side - margin for start in starts]
+    starts_out = [start + margin for start in starts]
+    overlaps = [0, *(end - start for end, start in zip(ends[:-1], starts_out[1:], strict=True)), 0]
+    size = side - 2 * margin
+    windows = [_rise(size, low) * _rise(size, high)[::-1] for low, high in pairwise(overlaps)]
+    seen = [slice(max(0, -start), size - max(0, end - length)) for start, end in zip(starts_out, ends, strict=True)]
+    outs = [slice(start + part.start, start + part.stop) for start, part in zip(starts_out, seen, strict=True)]
+    total = np.zeros(length)
+    for window, part, out in zip(windows, seen, outs, strict=True):
+        total[out] += window[part]
+    return [
+        Stretch(start, side, out, part, (window[part] / total[out]).astype(np.float32))
+        for start, window, part, out in zip(starts, windows, seen, outs, strict=True)
+    ]
+
+
+def _rise(size: int, overlap: int) -> NDArray[np.float64]:
+    """Rise from 0 to 1 along a cosine, in the middle of the first `overlap` pixels."""
+    if overlap == 0:
+        return np.ones(size)
+    silent = int(SILENT_SHARE * overlap)
+    risen = np.clip((np.arange(size) + 0.5 - silent) / (overlap - 2 * silent), 0, 1)
+    rise: NDArray[np.float64] = (1 - np.cos(np.pi * risen)) / 2
+    return rise
+
+
+def _mirror(stretch: Stretch, length: int) -> NDArray[np.intp]:
+    """Give the image's pixel that each of a stretch shows."""
+    place = np.arange(stretch.start, stretch.start + stretch.side) % (2 * length)
+    return np.minimum(place, 2 * length - 1 - place)
