@@ -115,6 +115,10 @@ def train(
     config: ConfigPath,
     fold: Annotated[str, typer.Option("--fold", help="A number, several with commas, or all.")] = "",
     store: StoreOption = None,
+    add_store: Annotated[
+        list[Path] | None,
+        typer.Option("--add-store", metavar="DIR", help="More to train on in every fold, never validated. Repeatable."),
+    ] = None,
     run: RunOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after the last whole epoch.")] = False,
     track: Annotated[bool, typer.Option("--track", help="Write TensorBoard files (extra: track).")] = False,
@@ -139,7 +143,7 @@ def train(
         raise ConfigError(msg)
     folds = parse_folds(fold or "0", count_folds(settings, store_path))
     if show is not None:
-        screen.say(f"batch    {show_batch(settings, store_path, folds[0], show)}")
+        screen.say(f"batch    {show_batch(settings, store_path, folds[0], show, add=add_store or ())}")
         return
     crew = open_crew(settings.training, devices, nodes)
     if not crew.is_first:
@@ -147,7 +151,16 @@ def train(
     for number in folds:
         with screen.training(number, settings.training.epochs) as on_event:
             result = train_fold(
-                settings, store_path, run_path, number, resume=resume, track=track, on_event=on_event, crew=crew
+                settings,
+                store_path,
+                run_path,
+                number,
+                add=add_store or (),
+                resume=resume,
+                track=track,
+                on_event=on_event,
+                on_warning=screen.warn,
+                crew=crew,
             )
         screen.fold_result(number, result)
     checkpoints = [word for number in folds for word in ("--checkpoint", fold_folder(run_path, number))]
@@ -205,6 +218,53 @@ def predict(
             folders = [predict_data(settings, checkpoint, str(data), planes, on_progress=on_progress)]
     for folder in folders:
         screen.say(f"planes   {folder}")
+
+
+@app.command("pseudo-label")
+def pseudo_label(
+    config: ConfigPath,
+    data: DataOption,
+    run: RunOption = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option("--checkpoint", metavar="PATH", help="Default: the best of each of the run's folds. Repeatable."),
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option("--confidence", min=0, max=1, help="Keep images with at least this share of sure pixels.")
+    ] = 0.9,
+    pixel_confidence: Annotated[
+        float, typer.Option("--pixel-confidence", min=0, max=1, help="A pixel is sure if max(p, 1 - p) is above this.")
+    ] = 0.8,
+    ignore_unsure: Annotated[
+        bool, typer.Option("--ignore-unsure", help="Other pixels of a kept image count in no loss.")
+    ] = False,
+    store: Annotated[
+        Path | None, typer.Option("--store", metavar="DIR", help="Written. Default: store/<experiment>_pseudo.")
+    ] = None,
+    preview: Annotated[int, typer.Option("--preview", min=0, help="Pictures of the first N samples.")] = 0,
+    overrides: Overrides = None,
+) -> None:
+    """Label images by networks, and store those they are sure of for train --add-store."""
+    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.previews import write_previews
+    from kaggle_unet.steps.pseudo_label import ChoiceSettings
+    from kaggle_unet.steps.pseudo_label import pseudo_label as label
+    from kaggle_unet.steps.run import describe_run
+
+    settings = load_config(config, overrides or ())
+    run_path = run_folder(config, run)
+    folder = store or _beside(store_folder(config, None), "pseudo")
+    choice = ChoiceSettings(confidence=confidence, pixel_confidence=pixel_confidence, ignore_unsure=ignore_unsure)
+    with screen.progress() as on_progress:
+        report = label(settings, data, checkpoint or (), run_path, folder, choice, on_progress=on_progress)
+    screen.data_report(report)
+    _say_confidence(report["confidence"])
+    for path in write_previews(settings, folder, preview):
+        screen.say(f"preview  {path}")
+    main = Path(describe_run(run_path)["store"]) if (run_path / "run.json").exists() else store_folder(config, None)
+    stores = [*(() if main == store_folder(config, None) else ("--store", main)), "--add-store", folder]
+    run_words = ("--run", _beside(run_path, "pseudo"))
+    screen.next(_command("train", config, "--fold", "0", *stores, *run_words, *_repeat(overrides)))
 
 
 @app.command("submit")
@@ -288,6 +348,16 @@ def doctor(as_json: JsonOption = False) -> None:
         typer.echo(json.dumps(found, indent=2))
     else:
         screen.facts(found)
+
+
+def _say_confidence(found: dict[str, Any]) -> None:
+    screen.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in found["quantiles"]))
+    screen.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in found["kept_at"]))
+    screen.say(f"kept     {found['kept']} of {found['images']} images; {found['constant']} constant ones are left out")
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f"{folder.name}_{suffix}")
 
 
 def _command(*words: object) -> str:

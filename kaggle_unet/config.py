@@ -21,12 +21,16 @@ from kaggle_unet.data.settings import AugmentationSettings, FoldSettings, InputS
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.settings import LossSettings
+from kaggle_unet.losses.shares import check_terms
 from kaggle_unet.models.settings import ModelSettings, PlainUNetSettings
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, DecodeSettings, WeightSettings
 from kaggle_unet.training.settings import TrainingSettings
 from kaggle_unet.types import Settings
+
+# Of `kaggle_unet.data.presets.PRESETS`, which is not asked because it comes with albumentations.
+UPRIGHT_PRESETS = ("none", "salt", "salt_first_place")
 
 
 class Config(Settings):
@@ -57,7 +61,29 @@ class Config(Settings):
     def _names_exist(self) -> Self:
         codec = CODECS[self.codec.name]
         _refuse_unknown("weights.classes", self.weights.classes, codec.classes)
-        _refuse_unknown("loss.dice_planes", self.loss.dice_planes, codec.planes)
+        for key in ("cross_entropy_planes", "dice_planes", "lovasz_planes"):
+            _refuse_unknown(f"loss.{key}", getattr(self.loss, key), codec.planes)
+        return self
+
+    @model_validator(mode="after")
+    def _loss_fits(self) -> Self:
+        codec = CODECS[self.codec.name]
+        try:
+            check_terms(self.loss, codec.planes, codec.activation)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        for term, key in (("empty", "empty_head"), ("deep_supervision", "deep_supervision")):
+            has_head, weight = bool(getattr(self.model, key, None)), getattr(self.loss, term)
+            if weight and not has_head:
+                msg = (
+                    f"loss.{term} is {weight:g}, but the network has no such head; set model.{key} (plain_unet and smp "
+                )
+                raise ValueError(msg + f"have it), or loss.{term} to 0")
+            if has_head and not weight:
+                msg = (
+                    f"model.{key} is set, but loss.{term} is 0, so nothing would teach it; set loss.{term} above 0, or "
+                )
+                raise ValueError(msg + f"leave model.{key} out")
         return self
 
     @model_validator(mode="after")
@@ -69,12 +95,25 @@ class Config(Settings):
         if is_tgs and self.inference.flips == "d4":
             msg = "inference.flips must be horizontal or none for tgs: seismic tiles have an up and a down"
             raise ValueError(msg)
+        if is_tgs and self.augmentation.preset not in UPRIGHT_PRESETS:
+            msg = f"augmentation.preset {self.augmentation.preset} turns images; seismic tiles have an up and a down: "
+            raise ValueError(msg + f"for tgs say {', '.join(UPRIGHT_PRESETS)}")
         if self.decode.single_object and self.codec.name != "mask":
             msg = f"decode.single_object goes with the codec mask, not {self.codec.name}: one object has no borders"
             raise ValueError(msg)
-        if self.augmentation.scale[0] > self.augmentation.scale[1]:
-            msg = f"augmentation.scale is (low, high), not {self.augmentation.scale}"
+        return self
+
+    @model_validator(mode="after")
+    def _augmentation_fits(self) -> Self:
+        augmentation = self.augmentation
+        if augmentation.scale[0] > augmentation.scale[1]:
+            msg = f"augmentation.scale is (low, high), not {augmentation.scale}"
             raise ValueError(msg)
+        if augmentation.crop_finds_objects and augmentation.crop_px is None:
+            msg = (
+                f"augmentation.crop_finds_objects is {augmentation.crop_finds_objects:g}, but images are taken whole; "
+            )
+            raise ValueError(msg + "set augmentation.crop_px, or augmentation.crop_finds_objects to 0")
         return self
 
     @model_validator(mode="after")
@@ -88,6 +127,11 @@ class Config(Settings):
             if model.padding == "valid" and self.augmentation.crop_px is None and self.competition.name != "tgs":
                 msg = "model.padding valid needs augmentation.crop_px: images of differing sizes can't share a batch"
                 raise ValueError(msg)
+        head, codec = getattr(model, "empty_head", None), CODECS[self.codec.name]
+        if head and head.gate_above is not None and codec.activation == "softmax":
+            msg = f"model.empty_head.gate_above is {head.gate_above:g}, but the planes of {codec.name} are a softmax, "
+            msg += "which sums to 1 and can't be cleared; leave gate_above out, or take a sigmoid codec"
+            raise ValueError(msg)
         return self
 
 
@@ -143,7 +187,7 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "conf
 
     Examples
     --------
-    >>> parse_config("competition: {name: tgs}", ["decode.single_object=true", "codec.name=mask"]).training.epochs
+    >>> parse_config("competition: {name: dsb2018}", ["training.optimizer.name=sgd"]).training.epochs
     20
     >>> parse_config("competition: {name: dsb2018}\ntraining: {epoch: 3}")
     Traceback (most recent call last):
@@ -307,14 +351,16 @@ def _refuse_unknown(where: str, given: Mapping[str, Any], known: Sequence[str]) 
 def _explain(error: ValidationError, where: str) -> str:
     lines = []
     for fault in error.errors():
-        location = [str(part) for part in fault["loc"] if part not in {"plain_unet", "smp"}]
+        location = [str(part) for part in fault["loc"] if part not in _MODEL_NAMES]
         path = ".".join(location)
         if fault["type"] == "extra_forbidden":
             lines.append(f"{path} is no setting; {_nearest(location)}")
         elif fault["type"] == "missing":
             lines.append(f"{path} is missing")
         elif fault["type"] == "union_tag_not_found":
-            lines.append(f"{path}.name is missing; say plain_unet or smp")
+            lines.append(f"{path}.name is missing; say {_LISTED_NAMES}")
+        elif fault["type"] == "union_tag_invalid":
+            lines.append(f"{path}.name is {fault['ctx']['tag']!r}; say {_LISTED_NAMES}")
         elif fault["type"] == "value_error":
             lines.append(str(fault["ctx"]["error"]))
         else:
@@ -337,3 +383,7 @@ def _models_of(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models_of(part)]
+
+
+_MODEL_NAMES = [kind.model_fields["name"].default for kind in _models_of(ModelSettings)]
+_LISTED_NAMES = f"{', '.join(_MODEL_NAMES[:-1])} or {_MODEL_NAMES[-1]}"

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.config import fingerprint, load_config, parse_config, plain, to_yaml
+from kaggle_unet.config import UPRIGHT_PRESETS, fingerprint, load_config, parse_config, plain, to_yaml
+from kaggle_unet.data.presets import PRESETS
 from kaggle_unet.errors import ConfigError
 
 DSB = "competition: {name: dsb2018}\n"
@@ -63,6 +64,84 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_one(text, words):
 def test_an_impossible_value_is_an_error_that_names_its_key(text, word):
     with pytest.raises(ConfigError, match=word.replace(".", r"\.")):
         parse_config(DSB + text)
+
+
+SIGMOID = "codec: {name: mask_border}\n"
+HEAD = "model: {name: plain_unet, empty_head: {}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (SIGMOID + "loss: {cross_entropy_planes: {bordre: 2}}", r"cross_entropy_planes\.bordre .* has mask, border"),
+        (SIGMOID + "loss: {lovasz_planes: {interior: 2}}", r"loss\.lovasz_planes\.interior .* has mask, border"),
+        ("loss: {cross_entropy_planes: {border: 2}}", r"cross_entropy_planes is for .* softmax: .* weights\.classes"),
+        ("loss: {focal: 1, focal_alpha: 0.25}", r"loss\.focal_alpha is for .* softmax"),
+        ("loss: {lovasz: 1, lovasz_symmetric: true}", r"loss\.lovasz_symmetric is for .* softmax"),
+        ("loss: {cross_entropy: 0, dice: 0}", "leaves nothing to minimise; set one above 0"),
+        ("loss: {dice_planes: {interior: 0, border: 0}}", r"leaves no plane for loss\.dice"),
+        ("loss: {empty: 0.1}", r"loss\.empty is 0\.1, but .* set model\.empty_head .* loss\.empty to 0"),
+        ("model: {name: ternausnet}\nloss: {empty: 0.1}", r"plain_unet and smp have it"),
+        (HEAD, r"model\.empty_head is set, but loss\.empty is 0, .* leave model\.empty_head out"),
+        ("loss: {deep_supervision: 1}", r"loss\.deep_supervision is 1, but .* set model\.deep_supervision"),
+        (
+            "model: {name: smp, deep_supervision: true}",
+            r"model\.deep_supervision is set, but loss\.deep_supervision is 0",
+        ),
+        (
+            "model: {name: smp, empty_head: {gate_above: 0.5}}\nloss: {empty: 1}",
+            r"gate_above is 0\.5, but the planes of interior_border_background are a softmax",
+        ),
+        ("augmentation: {crop_finds_objects: 0.5}", r"crop_finds_objects is 0\.5, .* set augmentation\.crop_px"),
+    ],
+)
+def test_sections_that_contradict_each_other_are_refused_with_what_to_do(text, says):
+    with pytest.raises(ConfigError, match=says):
+        parse_config(DSB + text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SIGMOID + "loss: {cross_entropy_planes: {border: 10}, lovasz: 1, lovasz_planes: {mask: 2}}",
+        SIGMOID + "loss: {focal: 1, focal_alpha: 0.25, lovasz: 1, lovasz_symmetric: true}",
+        "loss: {lovasz: 1, lovasz_planes: {background: 1}}",
+        HEAD + "loss: {empty: 0.1}",
+        SIGMOID + "model: {name: smp, empty_head: {gate_above: 0.5}, deep_supervision: true}\n"
+        "loss: {empty: 0.1, deep_supervision: 0.1}",
+        "model: {name: smp, empty_head: null}",
+        "augmentation: {crop_finds_objects: 0.5, crop_px: 64}",
+    ],
+)
+def test_sections_that_agree_are_taken(text):
+    parse_config(DSB + text)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_tiles_with_an_up_and_a_down_are_not_turned(preset):
+    text = "competition: {name: tgs}\ncodec: {name: mask}\ndecode: {single_object: true}\n"
+    text += f"augmentation: {{preset: {preset}, crop_px: 64}}"
+    turns = PRESETS[preset].turns or PRESETS[preset].max_degrees > 0
+    assert turns == (preset not in UPRIGHT_PRESETS)
+    if turns:
+        with pytest.raises(ConfigError, match=rf"preset {preset} turns images; .* say none, salt, salt_first_place"):
+            parse_config(text)
+    else:
+        parse_config(text)
+
+
+@pytest.mark.parametrize("name", ["plain_unet", "smp", "ternausnet"])
+def test_a_fault_of_any_network_is_named_as_it_is_written(name):
+    with pytest.raises(ConfigError, match=r"^config: model\.fliters is no setting"):
+        parse_config(DSB + f"model: {{name: {name}, fliters: 8}}")
+
+
+@pytest.mark.parametrize(
+    ("model", "says"), [("{filters: 3}", r"model\.name is missing"), ("{name: unet}", r"model\.name is 'unet'")]
+)
+def test_a_network_must_be_named(model, says):
+    with pytest.raises(ConfigError, match=says + "; say plain_unet, smp or ternausnet$"):
+        parse_config(DSB + f"model: {model}")
 
 
 def test_a_key_given_twice_is_an_error():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.data.inputs import Levels
 from kaggle_unet.data.paste import paste
-from kaggle_unet.data.presets import PRESETS, Preset
+from kaggle_unet.data.presets import PRESETS
 from kaggle_unet.data.scene import Scene
 from kaggle_unet.data.settings import AugmentationSettings
 from kaggle_unet.data.tones import change_tones
@@ -70,7 +70,7 @@ def augment(scene: Scene, settings: AugmentationSettings, *, seed: int) -> Crop:
     assert scene.image.shape[:2] == scene.labels.shape
     preset = PRESETS[settings.preset]
     rng = np.random.default_rng(seed)
-    view = _draw_view(rng, preset, settings, scene)
+    view = draw_view(rng, settings, scene)
     ignore = None if scene.ignore is None else cut(scene.ignore.view(np.uint8), view, nearest=True).view(np.bool_)
     crop = Crop(cut(scene.image, view), cut(scene.labels, view, nearest=True), ignore, scene.levels)
     if preset.p_paste and rng.random() < preset.p_paste:
@@ -103,7 +103,24 @@ def stable_seed(*numbers: int) -> int:
     return int.from_bytes(digest, "little")
 
 
-def _draw_view(rng: np.random.Generator, preset: Preset, settings: AugmentationSettings, scene: Scene) -> View:
+def draw_view(rng: np.random.Generator, settings: AugmentationSettings, scene: Scene) -> View:
+    """Draw where a crop lies and how it is zoomed, rotated, bent, turned and mirrored.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of chance.
+    settings : AugmentationSettings
+        Preset, size of the crop, whether it finds objects.
+    scene : Scene
+        Only its size and the middles of its instances count.
+
+    Returns
+    -------
+    view : View
+        Not yet cut from anything.
+    """
+    preset = PRESETS[settings.preset]
     height, width = scene.labels.shape
     side = settings.crop_px
     shape = (height, width) if side is None else (side, side)

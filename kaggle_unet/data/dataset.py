@@ -88,6 +88,15 @@ class TrainingSet(Dataset[Item]):
     seed : int
         Of everything random.
 
+    Attributes
+    ----------
+    scenes : list of Scene
+        The samples as they are kept.
+    encoding, sides, seed : Encoding, Sides, int
+        As given.
+    augmentation : AugmentationSettings
+        With the enlarged crop.
+
     Raises
     ------
     DataError
@@ -106,14 +115,14 @@ class TrainingSet(Dataset[Item]):
         self.encoding = encoding
         self.sides = sides
         self.seed = seed
-        self._scenes = [Scene.of(sample, encoding.inputs) for sample in samples]
+        self.scenes = [Scene.of(sample, encoding.inputs) for sample in samples]
         self._strata = _strata(samples, augmentation.sampling)
-        self._augmentation = _enlarge(augmentation, sides)
+        self.augmentation = _enlarge(augmentation, sides)
         self._drawn: tuple[int, NDArray[np.intp]] | None = None
 
     def __len__(self) -> int:
         """Count the crops of one epoch."""
-        return len(self._scenes) * self._augmentation.crops_per_image
+        return len(self.scenes) * self.augmentation.crops_per_image
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         """Draw one crop.
@@ -128,21 +137,37 @@ class TrainingSet(Dataset[Item]):
         item : Item
             Always the same for the same key.
         """
-        epoch, index = key
-        scene = self._scenes[self._sample_number(epoch, index)]
-        crop = augment(scene, self._augmentation, seed=stable_seed(self.seed, epoch, index))
+        number, seed = self.draw(key)
+        scene = self.scenes[number]
+        crop = augment(scene, self.augmentation, seed=seed)
         planes, weights = self.encoding.targets(relabel(crop.labels), crop.ignore)
         inputs = prepare(crop.image, self.encoding.inputs, depth=scene.depth, levels=crop.levels)
         item = Item(inputs, planes, weights, scene.id)
-        if self._augmentation.crop_px is not None:
+        if self.augmentation.crop_px is not None:
             return item
         return pad_item(item, self.sides.around((planes.shape[1], planes.shape[2])))[0]
 
+    def draw(self, key: tuple[int, int]) -> tuple[int, int]:
+        """Tell which sample an item is of, and what its randomness follows from.
+
+        Parameters
+        ----------
+        key : tuple of int
+            Epoch and index.
+
+        Returns
+        -------
+        number, seed : int
+            Index of `scenes`, and the seed of the view.
+        """
+        epoch, index = key
+        return self._sample_number(epoch, index), stable_seed(self.seed, epoch, index)
+
     def _sample_number(self, epoch: int, index: int) -> int:
         if self._strata is None:
-            return index % len(self._scenes)
+            return index % len(self.scenes)
         if self._drawn is None or self._drawn[0] != epoch:
-            strength = self._augmentation.sampling_strength
+            strength = self.augmentation.sampling_strength
             drawn = draw_samples(self._strata, len(self), strength=strength, seed=stable_seed(self.seed, epoch))
             self._drawn = epoch, drawn
         return int(self._drawn[1][index])

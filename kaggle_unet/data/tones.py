@@ -19,13 +19,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from kaggle_unet.data.inputs import Levels
+from kaggle_unet.data.levels import add_noise, bend_levels, draw_noise, stretch_levels
 from kaggle_unet.types import Image
 
 Range = tuple[float, float]
-# Where levels of 0 and 1 lie after a stretch, with room for brighter pixels and noise.
-STRETCHED = (32.0, 224.0)
 # Levels nearer than this: contrast in neighbourhoods would be stretched to many times the image's own range.
 _LEAST_RANGE = 64.0
 
@@ -109,7 +109,59 @@ def change_tones(
     """
     if tones.stretches and image.ndim == 2:
         image, levels = stretch_levels(image, levels)
-    image = _filter(image, tones, rng, levels)
+    drawn = draw_tones(tones, rng, image.shape[:2], has_colour=image.ndim == 3, levels=levels)
+    if drawn.filters is not None:
+        image = np.asarray(drawn.filters(image=image)["image"], dtype=np.uint8)
+    if drawn.table is not None:
+        image = np.asarray(cv2.LUT(image, drawn.table), dtype=np.uint8)
+    return image if drawn.noise is None else add_noise(image, drawn.noise), levels
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnTones:
+    """What is to happen to the values of one image, in this order.
+
+    Attributes
+    ----------
+    filters : callable or None
+        albumentations' part, seeded for this image.
+    table : uint8 array, shape (256,), or None
+        What each value becomes.
+    noise : float32 array, shape (H, W), or None
+        What is added to every channel, in gray levels.
+    """
+
+    filters: Any
+    table: NDArray[np.uint8] | None
+    noise: NDArray[np.float32] | None
+
+
+def draw_tones(
+    tones: Tones, rng: np.random.Generator, shape: tuple[int, int], *, has_colour: bool, levels: Levels
+) -> DrawnTones:
+    """Draw what happens to the values of an image, which need not be there yet.
+
+    Parameters
+    ----------
+    tones : Tones
+        Which changes.
+    rng : Generator
+        Source of chance.
+    shape : tuple of int
+        Height and width of the image.
+    has_colour : bool
+        Whether it has three channels.
+    levels : tuple of float
+        The gray levels that count as 0 and 1, after a stretch if there is one.
+
+    Returns
+    -------
+    drawn : DrawnTones
+        Its filters are good until the next call.
+    """
+    filters = _pipeline(tones, has_colour=has_colour, has_local=abs(levels[1] - levels[0]) >= _LEAST_RANGE)
+    if filters is not None:
+        filters.set_random_seed(int(rng.integers(2**32)))
     contrast, brightness, gamma = 1.0, 0.0, 1.0
     if rng.random() < tones.p_levels:
         contrast, brightness = rng.uniform(*tones.contrast), rng.uniform(*tones.brightness)
@@ -117,113 +169,35 @@ def change_tones(
         gamma = float(np.exp(rng.uniform(*np.log(tones.gamma))))
     if tones.p_invert and rng.random() < tones.p_invert:
         contrast, brightness = -contrast, 1 - brightness  # 1 − x instead of x
+    table = None
     if (contrast, brightness, gamma) != (1.0, 0.0, 1.0):
-        image = bend_levels(image, contrast=contrast, brightness=brightness, gamma=gamma, levels=levels)
+        table = bend_levels(contrast=contrast, brightness=brightness, gamma=gamma, levels=levels)
+    noise = None
     if rng.random() < tones.p_noise:
-        image = add_noise(image, rng, rng.uniform(*tones.noise) * abs(levels[1] - levels[0]))
-    return image, levels
+        noise = draw_noise(rng, shape, rng.uniform(*tones.noise) * abs(levels[1] - levels[0]))
+    return DrawnTones(filters, table, noise)
 
 
-def stretch_levels(image: Image, levels: Levels) -> tuple[Image, Levels]:
-    """Spread a dark image over more gray levels.
-
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W)
-        Not changed.
-    levels : tuple of float
-        The gray levels that count as 0 and 1.
-
-    Returns
-    -------
-    image : uint8 array, same shape
-        Rounded; none of its pixels is cut off. What was bright stays bright.
-    levels : tuple of float
-        What counts as 0 and 1 now: at most `STRETCHED`, nearer where brighter pixels need the room; as given where they
-        were as far apart already.
-
-    Examples
-    --------
-    >>> stretch_levels(np.array([[10, 15, 20]], np.uint8), (10, 20))
-    (array([[ 32, 128, 224]], dtype=uint8), (32.0, 224.0))
-    >>> stretch_levels(np.array([[10, 20, 110]], np.uint8), (20, 10))[1]
-    (54.3, 32.0)
-    """
-    low, high = min(levels), max(levels)
-    darkest, brightest = float(image.min()), float(image.max())
-    factor = (STRETCHED[1] - STRETCHED[0]) / (high - low)
-    if brightest > high:
-        factor = min(factor, (255 - STRETCHED[0]) / (brightest - low))
-    if darkest < low:
-        factor = min(factor, STRETCHED[0] / (low - darkest))
-    if factor <= 1:
-        return image, levels
-    table = np.clip(np.rint(STRETCHED[0] + (np.arange(256) - low) * factor), 0, 255).astype(np.uint8)
-    new_low, new_high = (STRETCHED[0] + (level - low) * factor for level in levels)
-    return np.asarray(cv2.LUT(image, table), dtype=np.uint8), (new_low, new_high)
-
-
-def bend_levels(image: Image, *, contrast: float, brightness: float, gamma: float, levels: Levels) -> Image:
-    """Map levels x of an image to contrast · xᵞ + brightness.
+def read_filters(drawn: DrawnTones, *, has_colour: bool) -> dict[str, dict[str, Any]]:
+    """Look up what albumentations would do, without doing it.
 
     Parameters
     ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Not changed.
-    contrast, brightness, gamma : float
-        1, 0 and 1 change nothing; what is below 0 keeps its sign.
-    levels : tuple of float
-        The gray levels that are 0 and 1.
+    drawn : DrawnTones
+        Just drawn, of tones without `p_local` and `p_soften`.
+    has_colour : bool
+        Whether it was drawn for an image of three channels.
 
     Returns
     -------
-    image : uint8 array, same shape
-        Rounded, cut off at 0 and 255.
-
-    Examples
-    --------
-    >>> image = np.array([[10, 35, 60, 110]], np.uint8)
-    >>> bend_levels(image, contrast=1.0, brightness=0.5, gamma=2.0, levels=(10, 110))
-    array([[ 60,  66,  85, 160]], dtype=uint8)
+    filters : dict of str to dict
+        Parameters by the name of albumentations' class, in order.
     """
-    low, high = levels
-    x = (np.arange(256) - low) / (high - low)
-    bent = contrast * np.sign(x) * np.abs(x) ** gamma + brightness
-    table = np.clip(np.rint(low + (high - low) * bent), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(image, table), dtype=np.uint8)
-
-
-def add_noise(image: Image, rng: np.random.Generator, sigma: float) -> Image:
-    """Add Gaussian noise, the same to all colours.
-
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Not changed.
-    rng : Generator
-        Source of chance.
-    sigma : float
-        Standard deviation in gray levels.
-
-    Returns
-    -------
-    image : uint8 array, same shape
-        Rounded, cut off at 0 and 255.
-    """
-    noise = rng.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(sigma)
-    # Merged, not broadcast: a loop over three colours is what takes numpy longest.
-    noisy = image + (noise if image.ndim == 2 else cv2.merge([noise] * 3))
-    return np.clip(np.rint(noisy, out=noisy), 0, 255, out=noisy).astype(np.uint8)
-
-
-def _filter(image: Image, tones: Tones, rng: np.random.Generator, levels: Levels) -> Image:
-    """Do albumentations' part."""
-    has_colour, is_wide = image.ndim == 3, abs(levels[1] - levels[0]) >= _LEAST_RANGE
-    pipeline = _pipeline(tones, has_colour=has_colour, has_local=is_wide)
-    if pipeline is None:
-        return image
-    pipeline.set_random_seed(int(rng.integers(2**32)))
-    return np.asarray(pipeline(image=image)["image"], dtype=np.uint8)
+    if drawn.filters is None:
+        return {}
+    # What those filters draw depends on the number of channels alone.
+    little = np.zeros((2, 2, 3) if has_colour else (2, 2), np.uint8)
+    return dict(drawn.filters(image=little)["applied_transforms"])
 
 
 @cache
@@ -249,7 +223,8 @@ def _pipeline(tones: Tones, *, has_colour: bool, has_local: bool) -> Any:
             *(colours if has_colour and _has_colours(tones) else []),
             *(blur if tones.p_blur else []),
             *(soften if tones.p_soften else []),
-        ]
+        ],
+        save_applied_params=True,
     )
 
 

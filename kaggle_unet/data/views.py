@@ -67,6 +67,27 @@ class View:
         offset = np.array([centre_x - 0.5, centre_y - 0.5]) - turn @ [(width - 1) / 2, (height - 1) / 2]
         return np.column_stack([turn, offset])
 
+    @property
+    def starts(self) -> tuple[int, int]:
+        """Row and column of the image that an exact view begins with."""
+        top, left = (round(centre - side / 2) for centre, side in zip(self.centre_yx, self.shape, strict=True))
+        return top, left
+
+    @property
+    def axes(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """float32 arrays, shape (2, H) and (2, W) of the turned crop, not bent: what adds up to a pixel's (x, y)."""
+        assert self.knots is None
+        matrix = np.eye(2, 3) if self.is_exact else self.matrix
+        if self.is_exact:
+            matrix[:, 2] = self.starts[::-1]
+        rows_of, columns_of = (np.arange(side, dtype=np.float32) for side in self.shape)
+        # cv2 computes in 32 bits, in this order.
+        x, y, offset = matrix.astype(np.float32).T[:, :, None]
+        rows, columns = y * rows_of + offset, x * columns_of
+        for _ in range(self.turns):
+            rows, columns = columns[:, ::-1], rows
+        return rows, columns[:, ::-1] if self.mirrored else columns
+
     @cached_property
     def maps(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """float32 arrays, shape `shape`: x and y in the image of every pixel of the bent crop, not yet turned."""
@@ -196,7 +217,7 @@ def cut(array: NDArray[Any], view: View, *, nearest: bool = False) -> NDArray[An
 
 
 def _copy(array: NDArray[Any], view: View) -> NDArray[Any]:
-    starts = [round(centre - side / 2) for centre, side in zip(view.centre_yx, view.shape, strict=True)]
+    starts = view.starts
     if all(0 <= start <= size - side for start, side, size in zip(starts, view.shape, array.shape[:2], strict=True)):
         top, left = starts
         return array[top : top + view.shape[0], left : left + view.shape[1]]

@@ -1,9 +1,10 @@
 """Pixels whose window holds two different ids.
 
-Strategy. A window's highest and lowest id differ where it holds two. Both are taken along the columns first, then along
-the rows, in loops over x that run on vector registers. Down the columns, images are cut into blocks of as many rows as
-the window has: every window is the tail of one block and the head of the next (van Herk), so each pixel is looked at
-three times whatever the radius. Along a row, windows of 1, 2, 4, 8… pixels are joined, two by two.
+Strategy. A window's highest and lowest id differ where it holds two; the lowest is kept as the highest negative. Both
+are taken along the columns first, then along the rows, in loops over x that run on vector registers. Down the columns,
+images are cut into blocks of as many rows as the window has: every window is the tail of one block and the head of the
+next (van Herk), so each pixel is looked at three times whatever the radius. Along a row, windows of 1, 2, 4, 8… pixels
+are joined, two by two.
 """
 
 import numpy as np
@@ -37,9 +38,9 @@ def mark_near(
     value : int
         What marked pixels become; the others stay as they are.
     tails : int32 array, shape (2, 2·radius + 2, W)
-        Scratch; the last row of the first half holds 0, of the second half `NOBODY`.
-    spread : int32 array, shape (2, 2, W + 2·radius)
-        Scratch.
+        Scratch; the last row of the first half holds 0, of the second half −`NOBODY`.
+    spread : int32 array, shape (3, 2·(W + 2·radius))
+        Scratch; the first half of the first row holds 0, the second half −`NOBODY`.
     marked : uint8 array, shape (H, W)
         Filled where pixels are marked.
 
@@ -49,45 +50,45 @@ def mark_near(
        Pattern Recognition Letters 13 (1992) 517-521
     """
     n_y, n_x = labels.shape
-    side = 2 * radius + 1
-    nobody = 0 if with_background else NOBODY
+    side, width = 2 * radius + 1, n_x + 2 * radius
+    nobody = np.int32(0 if with_background else -NOBODY)
     least = 1 if with_background else 0
     head_high, head_low = tails[0, side - 1], tails[1, side - 1]
     for top in range(0, n_y, side):
         for i in range(side - 1, -1, -1):
             # Rows beyond the edge are the one at the edge, which lies in all windows that reach so far.
-            own = labels[min(max(top - radius + i, 0), n_y - 1)]
+            y = top - radius + i if top - radius + i > 0 else 0
+            own = labels[y if y < n_y else n_y - 1]
             high, low, high_after, low_after = tails[0, i], tails[1, i], tails[0, i + 1], tails[1, i + 1]
             for x in range(n_x):
-                high[x] = max(high_after[x], own[x])
-                low[x] = min(low_after[x], own[x] if own[x] > 0 else nobody)
-        for i in range(min(side, n_y - top)):
+                negative = -own[x] if own[x] > 0 else nobody
+                high[x] = high_after[x] if high_after[x] > own[x] else own[x]
+                low[x] = low_after[x] if low_after[x] > negative else negative
+        for i in range(side if top + side < n_y else n_y - top):
             # The block's last row is the first one of all heads, and lies in all windows of this block.
-            own = labels[min(top + radius + i, n_y - 1)]
+            own = labels[top + radius + i if top + radius + i < n_y else n_y - 1]
             for x in range(n_x):
-                head_high[x] = max(head_high[x], own[x])
-                head_low[x] = min(head_low[x], own[x] if own[x] > 0 else nobody)
-            spread[0, 0, :radius] = spread[0, 0, radius + n_x :] = 0
-            spread[1, 0, :radius] = spread[1, 0, radius + n_x :] = NOBODY
-            high, low, high_after, low_after = spread[0, 0, radius:], spread[1, 0, radius:], tails[0, i], tails[1, i]
+                negative = -own[x] if own[x] > 0 else nobody
+                head_high[x] = head_high[x] if head_high[x] > own[x] else own[x]
+                head_low[x] = head_low[x] if head_low[x] > negative else negative
+            high, low, high_after, low_after = spread[0, radius:], spread[0, width + radius :], tails[0, i], tails[1, i]
             for x in range(n_x):
-                high[x] = max(high_after[x], head_high[x])
-                low[x] = min(low_after[x], head_low[x])
-            span, turn, n = 1, 0, n_x + 2 * radius
+                high[x] = high_after[x] if high_after[x] > head_high[x] else head_high[x]
+                low[x] = low_after[x] if low_after[x] > head_low[x] else head_low[x]
+            span, turn, n = 1, 0, 2 * width
             while 2 * span < side:
                 n -= span
-                high, high_after, high_next = spread[0, turn], spread[0, turn, span:], spread[0, 1 - turn]
-                low, low_after, low_next = spread[1, turn], spread[1, turn, span:], spread[1, 1 - turn]
+                one, other, joined = spread[turn], spread[turn, span:], spread[2 if turn == 1 else 1]
                 for x in range(n):
-                    high_next[x] = max(high[x], high_after[x])
-                    low_next[x] = min(low[x], low_after[x])
-                span, turn = 2 * span, 1 - turn
-            high, high_after = spread[0, turn], spread[0, turn, side - span :]
-            low, low_after = spread[1, turn], spread[1, turn, side - span :]
+                    joined[x] = one[x] if one[x] > other[x] else other[x]
+                span, turn = 2 * span, 2 if turn == 1 else 1
+            high, high_after = spread[turn], spread[turn, side - span :]
+            low, low_after = spread[turn, width:], spread[turn, width + side - span :]
             own, out = labels[top + i], marked[top + i]
             for x in range(n_x):
-                differs = min(low[x], low_after[x]) < max(high[x], high_after[x])
-                out[x] = value if differs & (own[x] >= least) else out[x]
+                highest = high[x] if high[x] > high_after[x] else high_after[x]
+                lowest = -(low[x] if low[x] > low_after[x] else low_after[x])
+                out[x] = value if (lowest < highest) & (own[x] >= least) else out[x]
 
 
 @jit

@@ -41,30 +41,23 @@ def write_codes(runs: NDArray[np.int64], firsts: NDArray[np.int64], text: NDArra
     for instance in range(firsts.shape[0] - 2, -1, -1):
         separator = LINE_FEED
         for run in range(firsts[instance + 1] - 1, firsts[instance] - 1, -1):
-            byte -= 1
-            text[byte] = separator
-            byte = _write_number(runs[run, 1], text, byte) - 1
-            text[byte] = SPACE
-            byte = _write_number(runs[run, 0] + 1, text, byte)
-            separator = SPACE
+            for column in range(1, -1, -1):
+                byte -= 1
+                text[byte] = separator
+                separator = SPACE
+                number = int(runs[run, column]) + 1 - column
+                while number >= 10:  # two digits at a time
+                    rest = number // 100
+                    pair = number - 100 * rest
+                    tens = pair * 103 >> 10  # pair // 10
+                    text[byte - 1] = ZERO + pair - 10 * tens
+                    text[byte - 2] = ZERO + tens
+                    byte -= 2
+                    number = rest
+                if number > 0:
+                    byte -= 1
+                    text[byte] = ZERO + number
     return byte
-
-
-@jit
-def _write_number(number: int, text: NDArray[np.uint8], end: int) -> int:
-    """Write a number ahead of byte `end`, two digits at a time, and give its first byte."""
-    while number >= 10:
-        rest = number // 100
-        pair = number - 100 * rest
-        tens = pair * 103 >> 10  # pair // 10
-        text[end - 1] = ZERO + pair - 10 * tens
-        text[end - 2] = ZERO + tens
-        end -= 2
-        number = rest
-        if rest == 0:
-            return end
-    text[end - 1] = ZERO + number
-    return end - 1
 
 
 @jit

@@ -135,7 +135,10 @@ def link_runs(runs: NDArray[np.int32], firsts: NDArray[np.int32], reach: int, id
             while above < firsts[y] and runs[above, 2] + reach <= runs[run, 1]:
                 above += 1
             while above < firsts[y] and runs[above, 1] < runs[run, 2] + reach:
-                theirs = _root(above, ids)
+                theirs = int(ids[above])
+                while ids[theirs] != theirs:  # to the first run of the component, with a shorter way for the next
+                    ids[theirs] = ids[ids[theirs]]
+                    theirs = int(ids[theirs])
                 if theirs < mine:
                     ids[mine] = theirs
                     mine = theirs
@@ -152,15 +155,6 @@ def link_runs(runs: NDArray[np.int32], firsts: NDArray[np.int32], reach: int, id
         else:
             ids[run] = ids[ids[run]]
     return n
-
-
-@jit
-def _root(run: int, ids: NDArray[np.int32]) -> int:
-    """Follow a run to the first of its component, shortening the way for the next."""
-    while ids[run] != run:
-        ids[run] = ids[ids[run]]
-        run = ids[run]
-    return run
 
 
 @jit

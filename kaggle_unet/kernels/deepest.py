@@ -66,24 +66,24 @@ def find_deepest(
     for y in range(n_y):
         for x in range(n_x):
             is_foreign = y > 0 and labels[y - 1, x] != labels[y, x]
-            steps[y, x] = 1 if is_foreign else min(steps[y - 1, x] + 1, FAR) if y > 0 else FAR
+            steps[y, x] = 1 if is_foreign else steps[y - 1, x] + 1 if y > 0 and steps[y - 1, x] < FAR else FAR
     for y in range(n_y - 2, -1, -1):
         for x in range(n_x):
-            beyond = 1 if labels[y + 1, x] != labels[y, x] else steps[y + 1, x] + 1
-            steps[y, x] = min(steps[y, x], beyond)
+            beyond = 1 if labels[y + 1, x] != labels[y, x] else int(steps[y + 1, x]) + 1
+            steps[y, x] = beyond if beyond < steps[y, x] else steps[y, x]
     for y in range(n_y):
         for x in range(n_x):
             label = labels[y, x]
             if not is_wanted[label]:
                 continue
-            nearest = int(steps[y, x]) ** 2
-            for side in (-1, 1):
+            nearest = int(steps[y, x]) * int(steps[y, x])
+            for side in range(-1, 2, 2):
                 near, off = x + side, 1
-                while 0 <= near < n_x and off * off < nearest:
-                    if labels[y, near] != label:
-                        nearest = off * off
-                    else:
-                        nearest = min(nearest, off * off + int(steps[y, near]) ** 2)
+                while near >= 0 and near < n_x and off * off < nearest:
+                    step = int(steps[y, near]) if labels[y, near] == label else 0
+                    square = off * off + step * step
+                    nearest = square if square < nearest else nearest
                     near, off = near + side, off + 1
             if nearest > squares[label]:
-                squares[label], places[label] = nearest, y * n_x + x
+                squares[label] = nearest
+                places[label] = y * n_x + x

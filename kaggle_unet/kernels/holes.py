@@ -36,20 +36,19 @@ def fill_small_holes(
     """
     n_y, n_x = labels.shape
     for run in range(runs.shape[0]):
-        hole, y, start, end = ids[run], runs[run, 0], runs[run, 1], runs[run, 2]
+        hole, y = ids[run], runs[run, 0]
+        start, end = runs[run, 1], runs[run, 2]
         areas[hole] += end - start
         if y == 0 or y == n_y - 1 or start == 0 or end == n_x:
             owners[hole] = NOT_ONE  # it may go on beyond the edge
     for run in range(runs.shape[0]):
-        hole, y, start, end = ids[run], runs[run, 0], runs[run, 1], runs[run, 2]
+        hole, y = ids[run], runs[run, 0]
         if owners[hole] != NOT_ONE and areas[hole] <= max_px:
             for v in range(y - 1, y + 2):
-                for x in range(start - 1, end + 1):
+                for x in range(runs[run, 1] - 1, runs[run, 2] + 1):
                     near = labels[v, x]
-                    if near > 0 and owners[hole] == UNKNOWN:
-                        owners[hole] = near
-                    elif near > 0 and owners[hole] != near:
-                        owners[hole] = NOT_ONE
+                    if near > 0 and owners[hole] != near:
+                        owners[hole] = near if owners[hole] == UNKNOWN else NOT_ONE
     for run in range(runs.shape[0]):
         hole = ids[run]
         if owners[hole] > 0:

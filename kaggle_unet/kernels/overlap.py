@@ -58,114 +58,61 @@ def count_overlap(
     `n_places`; `n_block` is a multiple of eight; the machine is little-endian, as are all that numba compiles for.
     """
     n_px, n_block, run_start = true.shape[0], run_ends.shape[0], np.int64(0)
-    n_ids = areas_px.shape[1]
-    n_pairs, highest_true, highest_pred, n_true, n_pred = counts[0], counts[1], counts[2], counts[3], counts[4]
+    n_ids, last_slot = areas_px.shape[1], slots.shape[0] - 1
+    n_pairs, highest_true, highest_pred = counts[0], counts[1], counts[2]
+    n_true, n_pred = counts[3], counts[4]
     words = run_ends.view(np.uint64)
     for start in range(0, n_px, n_block):
-        _mark_run_ends(true, pred, start, run_ends)
+        # Slices that begin at 0: numba then knows that no index is negative, and the loop becomes vector instructions.
+        true_here, pred_here = true[start : start + n_block + 1], pred[start : start + n_block + 1]
+        n_inner = true_here.shape[0] - 1
+        for k in range(n_inner):
+            run_ends[k] = ((true_here[k] ^ true_here[k + 1]) | (pred_here[k] ^ pred_here[k + 1])) != 0
+        for k in range(n_inner, n_block):
+            run_ends[k] = k == n_inner  # the last pixel of all
         for word in range(words.shape[0]):
             bits = words[word]
             while bits != 0:
-                run_end = start + 8 * word + _lowest_byte(bits) + 1
+                # The zeros below the lowest one, a one per byte; then their number, 0 to 7. A multiplication would add
+                # the bytes in one step, but overflow, of which numpy warns where kernels run uncompiled.
+                ones = (bits - _ONE) & ~bits & _LOW_BITS
+                ones += ones >> np.uint64(32)
+                ones += ones >> np.uint64(16)
+                ones += ones >> np.uint64(8)
+                run_end = start + 8 * word + np.int64(ones & np.uint64(15)) + 1
                 bits &= bits - _ONE
                 n = run_end - run_start
                 run_start = run_end
                 i, j = np.int64(true[run_end - 1]), np.int64(pred[run_end - 1])
                 if i >= n_ids or j >= n_ids:
                     return ID_WITHOUT_PLACE
-                highest_true, highest_pred = max(highest_true, i), max(highest_pred, j)
+                highest_true = i if i > highest_true else highest_true
+                highest_pred = j if j > highest_pred else highest_pred
                 n_true += i > 0 and areas_px[0, i] == 0
                 n_pred += j > 0 and areas_px[1, j] == 0
                 areas_px[0, i] += n
                 areas_px[1, j] += n
                 if i > 0 and j > 0:
-                    slot = _find_slot(i, j, pairs, slots)
-                    if slots[slot] > 0:
-                        pairs[slots[slot] - 1, 2] += n
+                    # Fibonacci hashing of either id: the factors are 2³² over the golden ratio and over the plastic
+                    # number, rounded down to what happen to be odd numbers. Products of 31 bits by 32 do not overflow.
+                    slot = ((i * 0x9E3779B9 ^ j * 0xC13FA9A9) >> 16) & last_slot
+                    pair = slots[slot] - 1
+                    while pair >= 0 and (pairs[pair, 0] != i or pairs[pair, 1] != j):
+                        slot = (slot + 1) & last_slot
+                        pair = slots[slot] - 1
+                    if pair >= 0:
+                        pairs[pair, 2] += n
                     elif n_pairs == pairs.shape[0]:
                         return PAIR_WITHOUT_PLACE
                     else:
-                        pairs[n_pairs, 0], pairs[n_pairs, 1], pairs[n_pairs, 2] = i, j, n
+                        pairs[n_pairs, 0] = i
+                        pairs[n_pairs, 1] = j
+                        pairs[n_pairs, 2] = n
                         n_pairs += 1
                         slots[slot] = n_pairs
-    counts[0], counts[1], counts[2], counts[3], counts[4] = n_pairs, highest_true, highest_pred, n_true, n_pred
+    counts[0], counts[1], counts[2] = n_pairs, highest_true, highest_pred
+    counts[3], counts[4] = n_true, n_pred
     return 0
-
-
-@jit
-def _mark_run_ends(true: NDArray[np.uint32], pred: NDArray[np.uint32], start: int, run_ends: NDArray[np.bool_]) -> None:
-    """Mark the pixels of a block behind which either image changes, and the last pixel of all.
-
-    Parameters
-    ----------
-    true, pred : uint32 array, shape (n_px,)
-        Labels.
-    start : int
-        The block's first pixel.
-    run_ends : bool array, shape (n_block,)
-        Filled; False behind the last pixel of all.
-    """
-    # Slices that begin at 0: numba then knows that no index is negative, and the loop becomes vector instructions.
-    true_here, pred_here = true[start : start + run_ends.shape[0] + 1], pred[start : start + run_ends.shape[0] + 1]
-    n_inner = true_here.shape[0] - 1
-    for k in range(n_inner):
-        run_ends[k] = ((true_here[k] ^ true_here[k + 1]) | (pred_here[k] ^ pred_here[k + 1])) != 0
-    if n_inner < run_ends.shape[0]:
-        run_ends[n_inner] = True
-        for k in range(n_inner + 1, run_ends.shape[0]):
-            run_ends[k] = False
-
-
-@jit
-def _lowest_byte(bits: np.uint64) -> np.int64:
-    """Find the lowest byte that is 1 in a word of bytes that are 0 or 1.
-
-    Parameters
-    ----------
-    bits : uint64
-        Not 0.
-
-    Returns
-    -------
-    int64
-        0 to 7.
-    """
-    # The zeros below the lowest one, a one per byte; then their number. A multiplication would add the bytes in one
-    # step, but overflow, of which numpy warns where kernels run uncompiled.
-    ones = (bits - _ONE) & ~bits & _LOW_BITS
-    ones += ones >> np.uint64(32)
-    ones += ones >> np.uint64(16)
-    ones += ones >> np.uint64(8)
-    return np.int64(ones & np.uint64(15))
-
-
-@jit
-def _find_slot(i: np.int64, j: np.int64, pairs: NDArray[np.int64], slots: NDArray[np.int32]) -> np.int64:
-    """Find a pair's slot in a hash table with linear probing.
-
-    Parameters
-    ----------
-    i, j : int64
-        The pair's true and predicted id.
-    pairs : int64 array, shape (n_places, 3)
-        Pairs met so far.
-    slots : int32 array, shape (n_slots,)
-        Index of a pair, plus 1; 0 where a slot is free.
-
-    Returns
-    -------
-    int64
-        The slot that holds the pair, or the free one where it belongs.
-    """
-    # Fibonacci hashing of either id: the factors are 2³² over the golden ratio and over the plastic number, rounded
-    # down to what happen to be odd numbers. Products of 31 bits by 32 do not overflow.
-    slot: np.int64 = (i * 0x9E3779B9 ^ j * 0xC13FA9A9) >> 16
-    while True:
-        slot &= slots.shape[0] - 1
-        pair = slots[slot] - 1
-        if pair < 0 or (pairs[pair, 0] == i and pairs[pair, 1] == j):
-            return slot
-        slot += 1
 
 
 @jit

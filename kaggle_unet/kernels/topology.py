@@ -39,50 +39,43 @@ def count_parts(
             above = int(labels[y - 1, x]) if y > 0 and x < n_x else 0
             own = int(labels[y, x]) if y < n_y and x < n_x else 0
             if own != left or own != above or own != corner:
+                # Each id scores by one of its pixels: how many are `beside` it, and whether one is across.
                 if own > 0:
-                    quads[own] += _quad(left == own, above == own, corner == own)
+                    beside = int(left == own) + int(above == own)
+                    quads[own] += 1 - beside + int(corner == own) * (2 * beside - 3)
                 if left > 0 and left != own:
-                    quads[left] += _quad(corner == left, False, above == left)
-                if above > 0 and above not in (own, left):
-                    quads[above] += _quad(corner == above, False, False)
-                if corner > 0 and corner not in (own, left, above):
+                    beside = int(corner == left)
+                    quads[left] += 1 - beside + int(above == left) * (2 * beside - 3)
+                if above > 0 and above != own and above != left:  # noqa: PLR1714  (tuples take the compiler longer)
+                    quads[above] += 1 - int(corner == above)
+                if corner > 0 and corner != own and corner != left and corner != above:  # noqa: PLR1714
                     quads[corner] += 1
             if own > 0:
-                here = y * n_x + x
+                here = one = y * n_x + x
                 right = int(labels[y - 1, x + 1]) if y > 0 and x + 1 < n_x else 0
-                parents[here] = here
                 if above == own:  # whatever else is near is a neighbour of the pixel above
-                    parents[here] = parents[here - n_x]
-                elif own in (left, corner):
-                    parents[here] = parents[here - 1] if left == own else parents[here - n_x - 1]
-                    if right == own:
-                        pieces[own] -= _join(here, here - n_x + 1, parents)
+                    one = here - n_x
+                elif left == own:
+                    one = here - 1
+                elif corner == own:
+                    one = here - n_x - 1
                 elif right == own:
-                    parents[here] = parents[here - n_x + 1]
+                    one = here - n_x + 1
                 else:
                     pieces[own] += 1
+                parents[here] = here
+                parents[here] = parents[one]
+                if right == own and above != own:  # two pieces may meet here
+                    other = here - n_x + 1
+                    while parents[one] != one:
+                        parents[one] = parents[parents[one]]
+                        one = int(parents[one])
+                    while parents[other] != other:
+                        parents[other] = parents[parents[other]]
+                        other = int(parents[other])
+                    if one < other:
+                        parents[other] = one
+                    elif other < one:
+                        parents[one] = other
+                    pieces[own] -= int(one != other)
             corner, left = above, own
-
-
-@jit
-def _quad(beside: bool, other_beside: bool, across: bool) -> int:
-    """Score a square that holds a pixel of an id, by which of the others are of it too."""
-    n = beside + other_beside + across
-    if n == 1:
-        return -2 if across else 0
-    return 1 if n == 0 else -1 if n == 2 else 0
-
-
-@jit
-def _join(one: int, other: int, parents: NDArray[np.int32]) -> int:
-    """Make two pieces one; 1 if they weren't."""
-    while parents[one] != one:
-        parents[one] = parents[parents[one]]
-        one = parents[one]
-    while parents[other] != other:
-        parents[other] = parents[parents[other]]
-        other = parents[other]
-    if one == other:
-        return 0
-    parents[max(one, other)] = min(one, other)
-    return 1

@@ -24,8 +24,10 @@ N_LEVELS = HIGHEST + 1
 
 @jit
 def flood(
+    n_x: int,
+    n_columns: int,
     levels: NDArray[np.uint8],
-    classes: NDArray[np.uint8],
+    kinds: NDArray[np.uint8],
     runs: NDArray[np.int32],
     ids: NDArray[np.int32],
     n_seeds: NDArray[np.int32],
@@ -40,9 +42,11 @@ def flood(
 
     Parameters
     ----------
-    levels : uint8 array, shape (H + 2, n_columns)
-        The landscape, in the frame of `classes`.
-    classes : uint8 array, shape (H + 2, n_columns)
+    n_x, n_columns : int
+        W, and the columns with those of the frame.
+    levels : uint8 array, shape ((H + 2) · n_columns,)
+        The landscape, in the frame of `kinds`.
+    kinds : uint8 array, shape ((H + 2) · n_columns,)
         `GROUND`, `SEED` or `OUTSIDE`, with a frame of `OUTSIDE`: a row above and below, a column or more to the right.
         Ground that is reached becomes `SEED`.
     runs : int32 array, shape (n_runs, 3)
@@ -58,11 +62,11 @@ def flood(
     tails : int32 array, shape (256,)
         Workspace: the last node of each level's queue, or the level itself where it is empty, as on entry.
     nodes : int32 array, shape (256 + the pixels of the largest component, 4)
-        Workspace: every queued pixel's place in `classes` and in `labels`, its id, and the node behind it. The first
+        Workspace: every queued pixel's place in `kinds` and in `labels`, its id, and the node behind it. The first
         256 nodes are no pixels: behind each is the first node of a level's queue, `NOBODY` on entry.
     areas : int64 array, shape (highest id + 1,)
         Increased by the pixels that are flooded, by id.
-    labels : int32 array, shape (H, W)
+    labels : int32 array, shape (H · W,)
         On entry the seeds' ids, 0 on ground; ground that a seed reaches is filled.
 
     Notes
@@ -72,102 +76,61 @@ def flood(
     for run in range(runs.shape[0] - 1, -1, -1):
         following[run] = heads[ids[run]]
         heads[ids[run]] = run
-    n_x, n_columns = labels.shape[1], classes.shape[1]
-    heights, kinds, owners = levels.ravel(), classes.ravel(), labels.ravel()
     for component in range(1, heads.shape[0]):
-        if n_seeds[component] > 1:
-            _mark_shore(runs, following, heads[component], n_columns, kinds)
-            n_nodes = _queue_shore(runs, following, heads[component], heights, n_columns, kinds, tails, nodes, labels)
-            _flood_component(n_nodes, n_x, n_columns, heights, kinds, tails, nodes, areas, owners)
-
-
-@jit
-def _mark_shore(
-    runs: NDArray[np.int32], following: NDArray[np.int32], run: int, n_columns: int, kinds: NDArray[np.uint8]
-) -> None:
-    """Mark the seed pixels that have ground beside them."""
-    while run != NOBODY:
-        row = (runs[run, 0] + 1) * n_columns
-        for place in range(row + runs[run, 1], row + runs[run, 2]):
-            if kinds[place] == GROUND:
-                for near in (place - n_columns, place, place + n_columns):
-                    for step in range(-1, 2):
-                        kinds[near + step] += kinds[near + step] == SEED  # makes seeds shore and leaves others alone
-        run = following[run]
-
-
-@jit
-def _queue_shore(
-    runs: NDArray[np.int32],
-    following: NDArray[np.int32],
-    run: int,
-    heights: NDArray[np.uint8],
-    n_columns: int,
-    kinds: NDArray[np.uint8],
-    tails: NDArray[np.int32],
-    nodes: NDArray[np.int32],
-    labels: NDArray[np.int32],
-) -> int:
-    """Queue the shore in raster order, and count the nodes."""
-    n_nodes = N_LEVELS
-    while run != NOBODY:
-        y = runs[run, 0]
-        for x in range(runs[run, 1], runs[run, 2]):
-            place = (y + 1) * n_columns + x
-            if kinds[place] == SHORE:
-                kinds[place] = SEED
-                _queue(n_nodes, place, y * labels.shape[1] + x, labels[y, x], heights[place], tails, nodes)
-                n_nodes += 1
-        run = following[run]
-    return n_nodes
-
-
-@jit
-def _flood_component(
-    n_nodes: int,
-    n_x: int,
-    n_columns: int,
-    heights: NDArray[np.uint8],
-    kinds: NDArray[np.uint8],
-    tails: NDArray[np.int32],
-    nodes: NDArray[np.int32],
-    areas: NDArray[np.int64],
-    owners: NDArray[np.int32],
-) -> None:
-    """Flood the ground from the queued nodes of its shore."""
-    lowest = 0
-    n_done = N_LEVELS
-    while n_done < n_nodes:
-        node = nodes[lowest, 3]
-        if node == NOBODY:
-            lowest += 1
+        if n_seeds[component] < 2:
             continue
-        n_done += 1
-        nodes[lowest, 3] = nodes[node, 3]
-        if tails[lowest] == node:
-            tails[lowest] = lowest
-        for row in range(-1, 2):
-            for column in range(-1, 2):
-                place = nodes[node, 0] + row * n_columns + column
+        run = heads[component]
+        while run != NOBODY:
+            row = (runs[run, 0] + 1) * n_columns
+            for place in range(row + runs[run, 1], row + runs[run, 2]):
                 if kinds[place] == GROUND:
+                    for line in range(-1, 2):
+                        for column in range(-1, 2):
+                            near = place + line * n_columns + column
+                            kinds[near] += kinds[near] == SEED  # makes seeds shore and leaves others alone
+            run = following[run]
+        n_nodes, lowest = N_LEVELS, HIGHEST
+        run = heads[component]
+        while run != NOBODY:  # the shore is queued in raster order
+            row = (runs[run, 0] + 1) * n_columns
+            px = runs[run, 0] * n_x - row
+            for place in range(row + runs[run, 1], row + runs[run, 2]):
+                if kinds[place] == SHORE:
                     kinds[place] = SEED
-                    px = nodes[node, 1] + row * n_x + column
-                    owners[px] = nodes[node, 2]
-                    areas[nodes[node, 2]] += 1
-                    level = heights[place]
-                    _queue(n_nodes, place, px, nodes[node, 2], level, tails, nodes)
+                    level = int(levels[place])
+                    lowest = level if level < lowest else lowest
+                    nodes[n_nodes, 0] = place
+                    nodes[n_nodes, 1] = px + place
+                    nodes[n_nodes, 2] = labels[px + place]
+                    nodes[n_nodes, 3] = NOBODY
+                    nodes[tails[level], 3] = n_nodes
+                    tails[level] = n_nodes
                     n_nodes += 1
-                    lowest = min(lowest, level)
-
-
-@jit
-def _queue(
-    node: int, place: int, px: int, owner: int, level: int, tails: NDArray[np.int32], nodes: NDArray[np.int32]
-) -> None:
-    """Put a pixel at the end of its level's queue."""
-    nodes[node, 0] = place
-    nodes[node, 1] = px
-    nodes[node, 2] = owner
-    nodes[node, 3] = NOBODY
-    nodes[tails[level], 3] = node
-    tails[level] = node
+            run = following[run]
+        n_done = N_LEVELS
+        while n_done < n_nodes:
+            node = nodes[lowest, 3]
+            if node == NOBODY:
+                lowest += 1
+                continue
+            n_done += 1
+            nodes[lowest, 3] = nodes[node, 3]
+            if tails[lowest] == node:
+                tails[lowest] = lowest
+            for line in range(-1, 2):
+                for column in range(-1, 2):
+                    place = nodes[node, 0] + line * n_columns + column
+                    if kinds[place] == GROUND:
+                        kinds[place] = SEED
+                        px = nodes[node, 1] + line * n_x + column
+                        labels[px] = nodes[node, 2]
+                        areas[nodes[node, 2]] += 1
+                        level = int(levels[place])
+                        lowest = level if level < lowest else lowest
+                        nodes[n_nodes, 0] = place
+                        nodes[n_nodes, 1] = px
+                        nodes[n_nodes, 2] = nodes[node, 2]
+                        nodes[n_nodes, 3] = NOBODY
+                        nodes[tails[level], 3] = n_nodes
+                        tails[level] = n_nodes
+                        n_nodes += 1

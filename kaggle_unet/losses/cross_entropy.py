@@ -1,11 +1,9 @@
 """Cross-entropy, pixel by pixel, and its weighted mean."""
 
-from typing import Literal
-
 import torch.nn.functional as F
 from torch import Tensor
 
-Activation = Literal["sigmoid", "softmax"]
+from kaggle_unet.losses.settings import Activation
 
 
 def pixel_cross_entropy(

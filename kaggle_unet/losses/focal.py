@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kaggle_unet.losses.cross_entropy import Activation, plane_mean
+from kaggle_unet.losses.cross_entropy import plane_mean
+from kaggle_unet.losses.settings import Activation
 
 
 def pixel_focal(

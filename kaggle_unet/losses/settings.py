@@ -7,6 +7,7 @@ from pydantic import Field
 from kaggle_unet.types import Settings
 
 Coefficient = Annotated[float, Field(ge=0)]
+Activation = Literal["sigmoid", "softmax"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -46,9 +47,10 @@ class LossSettings(Settings):
     lovasz_symmetric : bool
         Whether the hinge is the mean of those of the objects and of the background; for sigmoid codecs.
     empty : float
-        Coefficient of the binary cross-entropy of a network's `empty_head`.
+        Coefficient of the binary cross-entropy of a network's `empty_head`; in training and in validation.
     deep_supervision : float
-        Coefficient of the mean over a network's side outputs, each of which is given all terms above but `empty`.
+        Coefficient of the mean over a network's side outputs, each of which is given all terms above but `empty`; in
+        training alone.
     deep_supervision_images : {"all", "non_empty"}
         Whether images without any object count for the side outputs.
     """

@@ -1,13 +1,9 @@
-"""Which planes count how much in a term of the loss, and what settings make no sense for a codec."""
+"""Which planes count how much in a term of the loss, and what settings make no sense for a codec; free of torch."""
 
 from collections.abc import Mapping, Sequence
 
-import torch
-from torch import Tensor
-
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.losses.cross_entropy import Activation
-from kaggle_unet.losses.settings import LossSettings
+from kaggle_unet.losses.settings import Activation, LossSettings
 
 # The terms that compare planes, and the setting that names their shares.
 _SHARED_BY = {
@@ -42,7 +38,7 @@ def check_terms(settings: LossSettings, plane_names: Sequence[str], activation: 
         if unknown := sorted(set(getattr(settings, key)) - set(plane_names)):
             msg = f"loss.{key} names {', '.join(unknown)}; the codec's planes are {', '.join(plane_names)}"
             raise ConfigError(msg)
-        if getattr(settings, term) and not plane_shares(settings, term, plane_names, activation).sum() > 0:
+        if getattr(settings, term) and not any(plane_shares(settings, term, plane_names, activation)):
             msg = f"loss.{key} leaves no plane for loss.{term}; give one a share above 0, or set loss.{term} to 0"
             raise ConfigError(msg)
     if not any(getattr(settings, term) for term in _SHARED_BY):
@@ -50,7 +46,9 @@ def check_terms(settings: LossSettings, plane_names: Sequence[str], activation: 
         raise ConfigError(msg)
 
 
-def plane_shares(settings: LossSettings, term: str, plane_names: Sequence[str], activation: Activation) -> Tensor:
+def plane_shares(
+    settings: LossSettings, term: str, plane_names: Sequence[str], activation: Activation
+) -> tuple[float, ...]:
     """Give the share of each plane in a term.
 
     Parameters
@@ -66,18 +64,18 @@ def plane_shares(settings: LossSettings, term: str, plane_names: Sequence[str], 
 
     Returns
     -------
-    shares : float32 tensor, shape (C,)
+    shares : tuple of float
         1 where the settings say nothing, but 0 for the background of a softmax: its share of the picture would hide
         the others.
 
     Examples
     --------
     >>> plane_shares(LossSettings(dice_planes={"border": 2.0}), "dice", ("interior", "border", "background"), "softmax")
-    tensor([1., 2., 0.])
+    (1.0, 2.0, 0.0)
     """
     named: Mapping[str, float] = getattr(settings, _SHARED_BY[term])
-    return torch.tensor(
-        [named.get(name, 0.0 if activation == "softmax" and name == "background" else 1.0) for name in plane_names]
+    return tuple(
+        named.get(name, 0.0 if activation == "softmax" and name == "background" else 1.0) for name in plane_names
     )
 
 

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.losses.cross_entropy import Activation, pixel_cross_entropy, weighted_mean
+from kaggle_unet.losses.cross_entropy import pixel_cross_entropy, weighted_mean
 from kaggle_unet.losses.dice import soft_dice
 from kaggle_unet.losses.emptiness import empty_cross_entropy, find_empty
 from kaggle_unet.losses.focal import pixel_focal
 from kaggle_unet.losses.lovasz import lovasz_hinge, lovasz_softmax
-from kaggle_unet.losses.settings import LossSettings
+from kaggle_unet.losses.settings import Activation, LossSettings
 from kaggle_unet.losses.shares import check_terms, plane_shares
 
 
@@ -81,7 +81,7 @@ class SegmentationLoss(nn.Module):
             if getattr(settings, name)
         }
         for name in ("cross_entropy", "dice", "lovasz"):
-            shares = plane_shares(settings, name, plane_names, activation)
+            shares = torch.tensor(plane_shares(settings, name, plane_names, activation))
             self.register_buffer(f"{name}_shares", shares, persistent=False)
 
     def forward(self, answer: Tensor | Answer, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -102,7 +102,7 @@ class SegmentationLoss(nn.Module):
             What to minimise; 0 where no pixel counts.
         parts : dict of str to float32 tensor
             The terms by the name of their coefficient, before it, detached. A term of coefficient 0 is absent, and so
-            are `empty` and `deep_supervision` where the answer is logits alone, as in validation.
+            is `deep_supervision` in validation, where networks answer without sides.
 
         Raises
         ------

@@ -188,6 +188,8 @@ def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, 
             raise DataError(f"mask {index} has shape {mask.shape}, but its image has {shape}")
         instances.append(runs_of_mask(mask))
     painted, n_contested = merge_runs(instances, shape)
+    if not n_contested and all(map(len, instances)):
+        return painted, 0, 0
     labels = relabel(painted)
     return labels, n_contested, len(instances) - int(labels.max(initial=0))
 

@@ -1,13 +1,14 @@
 """What a network with more than one head answers, and when.
 
 While it trains, such a network gives all it knows as `Outputs`; in evaluation it gives logits alone, so that whatever
-predicts, cuts tiles or exports need not know about heads.
+predicts, cuts tiles or exports need not know about heads. A validation, which wants both, asks with `look`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 # What a pixel's logit is at most in an image that is held to be empty: a probability of 0.00005, below any threshold,
 # and yet no infinity that a mean over views or a loss would have to carry.
@@ -25,14 +26,24 @@ class Outputs(NamedTuple):
         Logit of an image without any object; None for networks without that head.
     sides : tuple of tensor, shape (B, C, H / 2^k, W / 2^k)
         Logits of the planes from each lower level of the decoder, the lowest first; only while the network trains.
+    gate_above : float, optional
+        See `gate`; None never empties an image.
     """
 
     logits: Tensor
     empty: Tensor | None = None
     sides: tuple[Tensor, ...] = ()
+    gate_above: float | None = None
+
+    @property
+    def predicted(self) -> Tensor:
+        """Logits to predict with: cleared where the gate says so."""
+        if self.empty is None or self.gate_above is None:
+            return self.logits
+        return gate(self.logits, self.empty, above=self.gate_above)
 
 
-def answer(outputs: Outputs, *, is_training: bool, gate_above: float | None) -> Tensor | Outputs:
+def answer(outputs: Outputs, *, is_training: bool) -> Tensor | Outputs:
     """Choose what a network gives.
 
     Parameters
@@ -41,8 +52,6 @@ def answer(outputs: Outputs, *, is_training: bool, gate_above: float | None) -> 
         All it knows.
     is_training : bool
         Whether it learns.
-    gate_above : float, optional
-        See `gate`; None never empties an image.
 
     Returns
     -------
@@ -51,9 +60,30 @@ def answer(outputs: Outputs, *, is_training: bool, gate_above: float | None) -> 
     """
     if is_training and (outputs.empty is not None or outputs.sides):
         return outputs
-    if outputs.empty is None or gate_above is None:
-        return outputs.logits
-    return gate(outputs.logits, outputs.empty, above=gate_above)
+    return outputs.predicted
+
+
+def look(network: nn.Module, inputs: Tensor) -> Tensor | Outputs:
+    """Ask a network for all that it says in evaluation.
+
+    Parameters
+    ----------
+    network : Module
+        In evaluation mode.
+    inputs : float32 tensor, shape (B, channels, H, W)
+        Of a size that it takes.
+
+    Returns
+    -------
+    answer : tensor of shape (B, C, H, W), or Outputs
+        Logits without any gate; of a network with an empty head, that head's, too.
+    """
+    ask: Callable[[Tensor], Outputs] | None = getattr(network, "outputs", None)
+    if ask is None:
+        logits: Tensor = network(inputs)
+        return logits
+    outputs = ask(inputs)
+    return outputs.logits if outputs.empty is None else outputs
 
 
 def gate(logits: Tensor, empty: Tensor, *, above: float) -> Tensor:

@@ -143,7 +143,7 @@ class PlainUNet(nn.Module):
         ConfigError
             If the network can't take inputs of that size.
         """
-        return answer(self.outputs(inputs), is_training=self.training, gate_above=self.gate_above)
+        return answer(self.outputs(inputs), is_training=self.training)
 
     def outputs(self, inputs: Tensor) -> Outputs:
         """Compute all that the network says, without any gate.
@@ -164,6 +164,7 @@ class PlainUNet(nn.Module):
             self.head(top),
             None if self.empty is None else self.empty(lowest),
             self.sides(maps) if self.sides is not None and self.training else (),
+            self.gate_above,
         )
 
     def _decode(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:

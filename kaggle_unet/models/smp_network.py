@@ -63,7 +63,7 @@ class SmpNetwork(nn.Module):
             Logits, before the activation. While the network trains, all that it says; in evaluation the logits alone,
             cleared where the empty head's gate says so.
         """
-        return answer(self.outputs(inputs), is_training=self.training, gate_above=self.gate_above)
+        return answer(self.outputs(inputs), is_training=self.training)
 
     def outputs(self, inputs: Tensor) -> Outputs:
         """Compute all that the network says, without any gate.
@@ -80,7 +80,7 @@ class SmpNetwork(nn.Module):
         """
         if self.hypercolumn is None and self.sides is None:
             logits, empty = self.network(inputs)
-            return Outputs(logits, empty.squeeze(1))
+            return Outputs(logits, empty.squeeze(1), gate_above=self.gate_above)
         network: Any = self.network
         features = network.encoder(inputs)
         maps = self._decode(features)
@@ -89,6 +89,7 @@ class SmpNetwork(nn.Module):
             network.segmentation_head(top),
             network.classification_head(features[-1]).squeeze(1) if self._has_empty else None,
             self.sides(maps) if self.sides is not None and self.training else (),
+            self.gate_above,
         )
 
     def _decode(self, features: Sequence[Tensor]) -> list[Tensor]:

@@ -23,12 +23,12 @@ from kaggle_unet.competitions.drawn import write_dsb_zip, write_folder, write_tg
 from kaggle_unet.config import Config
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import TrainingSet
-from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.steps.fold_parts import build_model, loss_of, training_set_of
 from kaggle_unet.steps.make_targets import make_targets
 from kaggle_unet.store import Store
 from kaggle_unet.training.ceilings import count_step, measure_ceilings, synchronize
 from kaggle_unet.training.crew import Crew, open_crew
+from kaggle_unet.training.fold import Loader, open_loader
 from kaggle_unet.training.learner import Learner
 from kaggle_unet.training.loop import train_epoch
 from kaggle_unet.training.precision import count_workers
@@ -90,19 +90,18 @@ def bench_train(
     settings = config.training
     seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
     crew = open_crew(settings, devices=1, nodes=1)
-    workers = count_workers(settings.workers, crew.decided.device)
     n_samples = math.ceil(steps * settings.batch / config.augmentation.crops_per_image)
     with _samples(config, store_folder, n_samples) as (training_set, data):
-        loader = BatchLoader(training_set, batch=settings.batch, workers=workers, pin=crew.decided.device == "cuda")
+        loader, place = open_loader(training_set, settings, crew)
         batch = next(loader.epoch(1))
         loops = _prepare_loops(config, crew, loader, batch, steps)
         speeds = _take_turns(loops, repeat, on_progress)
     compared = _compare_loops(speeds)
     return {
-        "data": data,
+        "data": f"{data}, {place.text}",
         "batch": len(batch.ids),
         "inputs": " × ".join(map(str, batch.inputs.shape[1:])),
-        "workers": workers,
+        "workers": 0 if place.on_device else count_workers(settings.workers, crew.decided.device),
         "steps": steps,
         "rounds": repeat,
         "device": {**crew.decided.record, "text": crew.decided.text},
@@ -111,7 +110,7 @@ def bench_train(
     }
 
 
-def _prepare_loops(config: Config, crew: Crew, loader: BatchLoader, batch: Batch, steps: int) -> dict[str, _Loop]:
+def _prepare_loops(config: Config, crew: Crew, loader: Loader, batch: Batch, steps: int) -> dict[str, _Loop]:
     device = crew.fabric.device
     plain = Crew(replace(crew.decided, precision="32", channels_last=False, compiled=False))
     learner, simple = (Learner(build_model(config), loss_of(config), config.training, one) for one in (crew, plain))
@@ -145,7 +144,7 @@ def _take_turns(loops: dict[str, _Loop], n_rounds: int, on_progress: OnProgress)
     return speeds
 
 
-def _epochs(loader: BatchLoader, number: int, steps: int) -> Iterator[Batch]:
+def _epochs(loader: Loader, number: int, steps: int) -> Iterator[Batch]:
     """Go through as many whole epochs as `steps` take, other ones in each round."""
     n_epochs = math.ceil(steps / len(loader))
     first = 1 + (number - 1) * n_epochs

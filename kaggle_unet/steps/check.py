@@ -8,6 +8,9 @@ from kaggle_unet.competitions.settings import CompetitionSettings
 from kaggle_unet.config import validate
 from kaggle_unet.errors import DataError
 
+# What a config of tgs has to say.
+_OF_TGS = {"codec": {"name": "mask"}, "decode": {"single_object": True}, "augmentation": {"preset": "none"}}
+
 
 def check(csv: Path, data: str, name: str, *, images: str = "images") -> list[str]:
     """Hold a submission against the images it is for.
@@ -64,5 +67,5 @@ def competition_settings(name: str, **options: str) -> CompetitionSettings:
     ConfigError
         If there is no such competition.
     """
-    extra = {"codec": {"name": "mask"}, "decode": {"single_object": True}} if name == "tgs" else {}
-    return validate({"competition": {"name": name, **options}, **extra}, where="--competition").competition
+    others = _OF_TGS if name == "tgs" else {}
+    return validate({"competition": {"name": name, **options}, **others}, where="--competition").competition

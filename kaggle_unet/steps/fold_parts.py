@@ -1,7 +1,7 @@
 """From a config and a store: the network, the loss, what is learnt from and what it is judged by."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from torch import nn
@@ -10,7 +10,8 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
 from kaggle_unet.data.batch import Sides
 from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.data.settings import InputSettings
+from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.models.create import create_model, input_multiple, output_margin
 from kaggle_unet.steps.make_targets import resolved_weights
@@ -19,9 +20,10 @@ from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.training.crew import Crew, spread
 from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.validate import Finish, ValidationResult, validate
+from kaggle_unet.types import Sample
 
 
-def training_set_of(config: Config, store: Store, ids: Sequence[str]) -> TrainingSet:
+def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Sequence[Sample] = ()) -> TrainingSet:
     """Gather what a network learns from.
 
     Parameters
@@ -32,6 +34,8 @@ def training_set_of(config: Config, store: Store, ids: Sequence[str]) -> Trainin
         Has the samples.
     ids : sequence of str
         Which.
+    added : sequence of Sample
+        Those of other stores.
 
     Returns
     -------
@@ -42,8 +46,10 @@ def training_set_of(config: Config, store: Store, ids: Sequence[str]) -> Trainin
     ------
     ConfigError
         If there is not one object to learn.
+    DataError
+        If the network is given depths, and samples have none.
     """
-    samples = [store.read(id_) for id_ in ids]
+    samples = [*_read(config, store, ids), *added]
     if not any(sample.labels is not None and sample.labels.any() for sample in samples):
         msg = f"not one of {len(samples)} training samples has an object, so there is nothing to learn; lower folds.n, "
         msg += "change the folds file, or look for the masks"
@@ -74,8 +80,39 @@ def loss_of(config: Config) -> SegmentationLoss:
     return SegmentationLoss(config.loss, codec.planes, codec.activation)
 
 
+def refuse_missing_depths(inputs: InputSettings, samples: Iterable[Sample], where: str) -> None:
+    """Make sure that each sample has the depth that a network is given.
+
+    Parameters
+    ----------
+    inputs : InputSettings
+        What the network is given; without the channel `depth` no sample is looked at.
+    samples : iterable of Sample
+        Read anew or stored.
+    where : str
+        Where they come from, for the message.
+
+    Raises
+    ------
+    DataError
+        If some have none; all are listed.
+    """
+    if "depth" not in inputs.channels:
+        return
+    without = [f"sample {sample.id!r}" for sample in samples if "depth" not in sample.numbers]
+    if without:
+        msg = f"{where}: {len(without)} samples have no depth, but input.channels has depth; add their rows to "
+        msg += "depths.csv beside the images (a store must then be made again), or drop the channel"
+        raise DataError(msg, without)
+
+
 def gather_parts(
-    config: Config, store: Store, training: Sequence[str], validation: Sequence[str], crew: Crew
+    config: Config,
+    store: Store,
+    training: Sequence[str],
+    validation: Sequence[str],
+    crew: Crew,
+    added: Sequence[Sample] = (),
 ) -> FoldParts:
     """Build everything a fold is fitted with.
 
@@ -89,6 +126,8 @@ def gather_parts(
         Ids on either side of the fold.
     crew : Crew
         Who fits it; each process validates its share.
+    added : sequence of Sample
+        More to train on.
 
     Returns
     -------
@@ -99,23 +138,31 @@ def gather_parts(
     ------
     ConfigError
         If there is not one object to learn.
+    DataError
+        If the network is given depths, and samples have none.
     """
     loss = loss_of(config)
     own = spread(validation, crew)
     return FoldParts(
         build_model=partial(build_model, config),
         loss=loss,
-        training_set=training_set_of(config, store, training),
+        training_set=training_set_of(config, store, training, added),
         validate=_judge(config, store, own, loss) if own else None,
         crew=crew,
     )
+
+
+def _read(config: Config, store: Store, ids: Sequence[str]) -> list[Sample]:
+    samples = [store.read(id_) for id_ in ids]
+    refuse_missing_depths(config.input, samples, f"{store.folder}, made of {store.manifest['about'].get('data')}")
+    return samples
 
 
 def _judge(config: Config, store: Store, ids: Sequence[str], loss: SegmentationLoss) -> partial[ValidationResult]:
     """Prepare the validation on samples."""
     competition = get_competition(config.competition.name)
     validation_set = ValidationSet(
-        [store.read(id_) for id_ in ids],
+        _read(config, store, ids),
         store.read_targets,
         inputs=config.input,
         sides=_sides(config),

@@ -7,6 +7,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import find_checkpoint
+from kaggle_unet.steps.fold_parts import refuse_missing_depths
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.planes import finish_planes, unfinish_planes, write_planes
 from kaggle_unet.store import Store
@@ -37,10 +38,16 @@ def predict_data(
     -------
     folder : Path
         The same.
+
+    Raises
+    ------
+    DataError
+        If the networks are given depths, and images have none.
     """
     ensemble = load_ensemble(checkpoints, config)
     competition = get_competition(config.competition.name)
     source = competition.read(data, config.competition, with_masks=False)
+    refuse_missing_depths(config.input, map(source.load, source.ids), data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     _predict(ensemble, sizes, source.load, folder, on_progress)
     return folder

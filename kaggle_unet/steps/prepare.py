@@ -1,5 +1,6 @@
 """What `make-targets` does with one sample, in whichever process."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from kaggle_unet.competitions.competition import Source
@@ -12,7 +13,7 @@ from kaggle_unet.store import Store
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import WeightSettings
 from kaggle_unet.targets.weights import weight_map
-from kaggle_unet.types import Labels, Planes, Sample
+from kaggle_unet.types import Labels, Planes, Sample, Weights
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,15 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> Facts | str:
         return str(error)
     if sample.labels is None:
         return f"sample {sample_id!r} has no masks; training needs them"
-    planes = _encode(preparation.config, sample.labels)
-    store.write_sample(sample)
-    if preparation.has_weights:
-        _write_targets(preparation, sample, planes)
-    return _score(preparation.config, sample, planes)
+    with ThreadPoolExecutor(max_workers=1) as disk:  # which lets others compute while it writes
+        written = [disk.submit(store.write_sample, sample)]
+        planes = _encode(preparation.config, sample.labels)
+        if preparation.has_weights:
+            written.append(disk.submit(store.write_targets, sample.id, planes, _weigh(preparation, sample, planes)))
+        facts = _score(preparation.config, sample, planes)
+        for one in written:
+            one.result()  # raises what the disk refused
+    return facts
 
 
 def add_targets(preparation: Preparation, sample_id: str) -> None:
@@ -84,18 +89,18 @@ def add_targets(preparation: Preparation, sample_id: str) -> None:
         Which sample.
     """
     sample = preparation.store.read(sample_id)
-    _write_targets(preparation, sample, _encode(preparation.config, _labels(sample)))
+    planes = _encode(preparation.config, _labels(sample))
+    preparation.store.write_targets(sample_id, planes, _weigh(preparation, sample, planes))
 
 
 def _encode(config: Config, labels: Labels) -> Planes:
     return CODECS[config.codec.name].encode(labels, config.codec.border)
 
 
-def _write_targets(preparation: Preparation, sample: Sample, planes: Planes) -> None:
+def _weigh(preparation: Preparation, sample: Sample, planes: Planes) -> Weights:
     codec = CODECS[preparation.config.codec.name]
     classes = codec.classify(planes)
-    weights = weight_map(_labels(sample), classes, codec.classes, preparation.weights, ignore=sample.ignore)
-    preparation.store.write_targets(sample.id, planes, weights)
+    return weight_map(_labels(sample), classes, codec.classes, preparation.weights, ignore=sample.ignore)
 
 
 def _score(config: Config, sample: Sample, planes: Planes) -> Facts:

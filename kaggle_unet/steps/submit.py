@@ -16,6 +16,7 @@ from kaggle_unet.competitions.submission import order_ids, write_submission
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.postprocess.large import decode_any_size
+from kaggle_unet.steps.fold_parts import refuse_missing_depths
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.record import describe_environment
 from kaggle_unet.store import atomic_write, sha256
@@ -61,7 +62,8 @@ def submit(
     ConfigError
         If `output` cannot be a CSV, or the checkpoints don't fit the config.
     DataError
-        If the result breaks a rule of the competition; it is kept as `*.rejected.csv`.
+        If the networks are given depths and images have none, or if the result breaks a rule of the competition; it
+        is kept as `*.rejected.csv`.
     """
     if output.suffix != ".csv" or output.is_dir():
         msg = f"-o {output}: wanted the path of a file that ends in .csv; its manifest will end in .json"
@@ -69,6 +71,7 @@ def submit(
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)
     source = competition.read(data, config.competition, with_masks=False)
+    refuse_missing_depths(config.input, map(source.load, source.ids), data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     codec = CODECS[config.codec.name]
     found: dict[str, Labels] = {}

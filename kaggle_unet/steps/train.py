@@ -1,7 +1,7 @@
 """`train`: fit one fold, then predict and score the samples it has not seen."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.report.batch import draw_batch
 from kaggle_unet.report.curves import plot_curves
-from kaggle_unet.steps.fold_parts import gather_parts, training_set_of
+from kaggle_unet.steps.added_stores import open_added, read_added, record_added
+from kaggle_unet.steps.fold_parts import gather_parts, refuse_missing_depths, training_set_of
 from kaggle_unet.steps.folders import fold_folder
 from kaggle_unet.steps.predict import predict_stored
 from kaggle_unet.steps.previews import to_png
@@ -25,6 +26,7 @@ from kaggle_unet.training.crew import Crew, open_crew
 from kaggle_unet.training.events import OnEvent
 from kaggle_unet.training.faults import TrainingFault
 from kaggle_unet.training.fit import FitResult, fit_fold
+from kaggle_unet.types import Sample
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,11 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     run: Path,
     fold: int,
     *,
+    add: Sequence[Path] = (),
     resume: bool = False,
     track: bool = False,
     on_event: OnEvent = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
     crew: Crew | None = None,
 ) -> dict[str, Any]:
     """Fit a fold and score it out-of-fold.
@@ -58,12 +62,16 @@ def train_fold(  # noqa: PLR0913  the options of a verb
         The run's folder; the fold gets `RUN/fold<N>`.
     fold : int
         Which one is left out.
+    add : sequence of Path
+        Stores whose samples are trained on in every fold and never validated on.
     resume : bool
         Go on after the last whole epoch; a fold that has none begins.
     track : bool
         Write TensorBoard files.
     on_event : callable
         Called with the events of `kaggle_unet.training.events`.
+    on_warning : callable
+        Called with what is done but should be known.
     crew : Crew, optional
         The processes that train together; None is this one alone. The first one writes all files.
 
@@ -76,21 +84,25 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     ------
     ConfigError
         If a fold is empty, the store was made by another config, a run is there already and `resume` is not given, or
-        `resume` is given and there is no run.
+        `resume` is given and there is no run, or the run has other added stores.
+    DataError
+        If an id is in two stores, or samples lack the depths that the network is given.
     TrainingFault
         If the training goes wrong; `failed_batch.npz` and `failed_batch.png` in the fold's folder show with what.
     """
     crew = crew or open_crew(config.training)
     store = Store.open(store_folder)
-    rows = crew.on_first(lambda: _begin(run, config, store, crew, resume=resume))
+    added = open_added(config, store, add)
+    rows = crew.on_first(lambda: _begin(run, config, store, added, crew, resume=resume))
     division = _divide(rows, fold)
+    more = _read_added(config, added, store, division, on_warning)
     folder = fold_folder(run, fold)
     with ExitStack() as held:
         crew.on_first(lambda: held.enter_context(lock(folder)))
         goes_on = crew.on_first(lambda: resume and _has_begun(folder))
         try:
             fitted = fit_fold(
-                gather_parts(config, store, division.training, division.validation, crew),
+                gather_parts(config, store, division.training, division.validation, crew, more),
                 config.training,
                 folder=folder,
                 config=plain(config),
@@ -102,10 +114,11 @@ def train_fold(  # noqa: PLR0913  the options of a verb
             if crew.is_first and fault.batch is not None:
                 _write_batch(config, fault.batch, folder / "failed_batch.png")
             raise
-        return crew.on_first(lambda: _finish(config, store, run, fold, fitted))
+        trained = {"training_samples": len(division.training) + len(more), "added_samples": len(more)}
+        return crew.on_first(lambda: _finish(config, store, run, fold, fitted, trained))
 
 
-def show_batch(config: Config, store_folder: Path, fold: int, path: Path) -> Path:
+def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add: Sequence[Path] = ()) -> Path:
     """Draw the first batch that a training would see.
 
     Parameters
@@ -118,6 +131,8 @@ def show_batch(config: Config, store_folder: Path, fold: int, path: Path) -> Pat
         Which one is left out.
     path : Path
         Where the PNG goes.
+    add : sequence of Path
+        Stores whose samples are trained on, too.
 
     Returns
     -------
@@ -133,7 +148,9 @@ def show_batch(config: Config, store_folder: Path, fold: int, path: Path) -> Pat
         msg = f"--show-batch {path}: wanted the path of a file that ends in .png"
         raise ConfigError(msg)
     store = Store.open(store_folder)
-    training_set = training_set_of(config, store, _divide(folds_for(store, config), fold).training)
+    division = _divide(folds_for(store, config), fold)
+    more = _read_added(config, open_added(config, store, add), store, division, lambda _: None)
+    training_set = training_set_of(config, store, division.training, more)
     loader = BatchLoader(training_set, batch=config.training.batch)
     return _write_batch(config, next(loader.epoch(1)), path)
 
@@ -144,11 +161,27 @@ def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
     return path
 
 
-def _begin(run: Path, config: Config, store: Store, crew: Crew, *, resume: bool) -> list[dict[str, Any]]:
+def _begin(
+    run: Path, config: Config, store: Store, added: Sequence[Store], crew: Crew, *, resume: bool
+) -> list[dict[str, Any]]:
     if resume and not (run / "run.json").exists():
         msg = f"--resume: there is no run in {run}, so there is nothing to go on from; leave out --resume to begin"
         raise ConfigError(msg)
-    return begin_run(run, config, store, {**crew.decided.record, "processes": crew.size})
+    rows = begin_run(run, config, store, {**crew.decided.record, "processes": crew.size})
+    record_added(run, added)
+    return rows
+
+
+def _read_added(
+    config: Config, added: Sequence[Store], store: Store, division: Division, on_warning: Callable[[str], None]
+) -> list[Sample]:
+    """Read what other stores add to a fold, and say what they cannot."""
+    samples, left_out = read_added(added, store, set(store.ids) - set(division.training))
+    refuse_missing_depths(config.input, samples, f"--add-store {', '.join(str(one.folder) for one in added)}")
+    if left_out:
+        shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
+        on_warning(f"{len(left_out)} added samples are left out, as their images are among those held out: {shown}")
+    return samples
 
 
 def _has_begun(folder: Path) -> bool:
@@ -170,7 +203,9 @@ def _divide(rows: Sequence[dict[str, Any]], fold: int) -> Division:
     return Division(outside, inside)
 
 
-def _finish(config: Config, store: Store, run: Path, fold: int, fitted: FitResult) -> dict[str, Any]:
+def _finish(
+    config: Config, store: Store, run: Path, fold: int, fitted: FitResult, trained: dict[str, int]
+) -> dict[str, Any]:
     """Predict and score the samples that the fold has not seen, and write down how it went."""
     folder = fold_folder(run, fold)
     atomic_write(folder / "curves.png", plot_curves(fitted.history))
@@ -186,6 +221,7 @@ def _finish(config: Config, store: Store, run: Path, fold: int, fitted: FitResul
         "stopped_by": fitted.stopped_by,
         "seconds": sum(row["seconds"] or 0.0 for row in fitted.history),
         "device": fitted.decided.record,
+        **trained,
         "samples": scored["images"],
         "oof_score": scored["score"],
         "oof_interval": scored["interval"],

@@ -37,4 +37,5 @@ class InteriorBorderBackgroundCodec:
 
     def classify(self, planes: Planes) -> NDArray[np.uint8]:
         """Index every pixel's class; see `kaggle_unet.targets.codecs.Codec`."""
-        return np.asarray(planes.argmax(axis=0), dtype=np.uint8)
+        _, border, background = (planes > 0.5).view(np.uint8)
+        return np.asarray(border + 2 * background, dtype=np.uint8)

@@ -38,4 +38,4 @@ class MaskCodec:
     def classify(self, planes: Planes) -> NDArray[np.uint8]:
         """Index every pixel's class; see `kaggle_unet.targets.codecs.Codec`."""
         (mask,) = planes
-        return np.where(mask > 0.5, 0, 1).astype(np.uint8)
+        return np.asarray(mask <= 0.5, dtype=np.uint8)

@@ -177,4 +177,6 @@ def _flood(
     nodes = np.empty((N_LEVELS + n_px, 4), dtype=np.int32)
     nodes[:N_LEVELS] = NOBODY
     tails = np.arange(N_LEVELS, dtype=np.int32)
-    flood(levels, classes, mask.runs, mask.ids, n_seeds, following, heads, tails, nodes, areas, labels)
+    sides, ground = (labels.shape[1], classes.shape[1]), (levels.reshape(-1), classes.reshape(-1))
+    queues = following, heads, tails, nodes
+    flood(*sides, *ground, mask.runs, mask.ids, n_seeds, *queues, areas, labels.reshape(-1))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest, scan_down
+from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest, scan_columns
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.targets.settings import DistanceWeight, SizeWeight, WeightSettings
 from kaggle_unet.types import Labels, Mask, Weights
@@ -124,14 +124,14 @@ def two_nearest_squares(labels: Labels, *, reach_px: float) -> NDArray[np.signed
     n_y, n_x = labels.shape
     far, margin = int(reach_px) + 1, min(int(reach_px), n_x)
     dtype = np.int16 if 2 * far**2 <= np.iinfo(np.int16).max else np.int64
-    ids, rows = np.empty((n_y, n_x), dtype=np.int32), np.empty((2, n_y, n_x), dtype=dtype)
-    below_ids, below = np.zeros(n_x, dtype=np.int32), np.full((2, n_x), far, dtype=dtype)
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    ids, rows = np.zeros((n_y, n_x), dtype=np.int32), np.full((2, n_y, n_x), far, dtype=dtype)
+    for first, step in ((0, 1), (n_y - 1, -1)):  # down, then up
+        seen_ids, seen = np.zeros(n_x, dtype=np.int32), np.full((2, n_x), far, dtype=dtype)
+        scan_columns(labels, first, step, reach_px, seen_ids, seen, ids, rows)
     row_ids = np.zeros(n_x + 2 * margin, dtype=np.int32)
     row = np.full((2, n_x + 2 * margin), far**2, dtype=dtype)
-    labels = np.ascontiguousarray(labels, dtype=np.int32)
-    scan_down(labels, reach_px, ids, rows)
-    block_ids = np.empty(BLOCK_PX, dtype=np.int32)
-    find_two_nearest(labels, reach_px, ids, rows, below_ids, below, row_ids, row, block_ids)
+    find_two_nearest(reach_px, ids, rows, row_ids, row, np.empty(BLOCK_PX, dtype=np.int32))
     return rows
 
 
@@ -183,4 +183,4 @@ def _class_weight(classes: NDArray[np.uint8], class_names: Sequence[str], settin
         raise ConfigError(
             f"weights.classes names {', '.join(unknown)}, but the codec's classes are {', '.join(class_names)}"
         )
-    return np.array([settings.classes.get(name, 1) for name in class_names], dtype=np.float32)[classes]
+    return np.array([settings.classes.get(name, 1) for name in class_names], dtype=np.float32).take(classes)

@@ -13,6 +13,7 @@ from torch import nn
 from kaggle_unet.data.augment import stable_seed
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader
+from kaggle_unet.data.on_device.loader import DeviceLoader, Place, choose_place
 from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint
 from kaggle_unet.training.crew import Crew
 from kaggle_unet.training.events import EpochStarted, OnEvent, StepDone
@@ -27,6 +28,8 @@ from kaggle_unet.training.schedules import cycle_ends, rate_share
 from kaggle_unet.training.settings import TrainingSettings
 from kaggle_unet.training.shards import Shard
 from kaggle_unet.training.validate import Predict, ValidationResult, merge
+
+Loader = BatchLoader | DeviceLoader
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,7 @@ class Fold:
         self._parts = parts
         self._settings = settings
         self._crew = crew
-        items: Any = parts.training_set if crew.size == 1 else Shard(parts.training_set, crew.rank, crew.size)
-        self._loader = BatchLoader(
-            items,
-            batch=settings.batch * crew.size,
-            workers=count_workers(settings.workers, crew.decided.device),
-            pin=crew.decided.device == "cuda",
-        )
+        self._loader, self._place = open_loader(parts.training_set, settings, crew)
 
     def run_epoch(self, on_event: OnEvent) -> tuple[Row, str]:
         """Train and validate.
@@ -140,7 +137,7 @@ class Fold:
             "images_per_s": means.images / (trained - start),
         }
         self.history.append(row)
-        return row, self._look_for_blanks(valid)
+        return row, " ".join(filter(None, [self._look_for_place(epoch), self._look_for_blanks(valid)]))
 
     def save(self, folder: Path, config: Mapping[str, Any]) -> bool:
         """Write the epoch's checkpoints and the table.
@@ -233,6 +230,13 @@ class Fold:
             raise TrainingFault(explain_validation(epoch, f"the validation loss is {found.loss}"))
         return found
 
+    def _look_for_place(self, epoch: int) -> str:
+        """Say in the first epoch why a GPU does not make its batches itself, unless that was asked for."""
+        is_other = (
+            self._crew.decided.device == "cuda" and self._settings.data_on == "auto" and not self._place.on_device
+        )
+        return self._place.text if is_other and epoch == 1 else ""
+
     def _look_for_blanks(self, valid: ValidationResult | None) -> str:
         """Warn of a network that finds nothing, and stop after too many validations of it."""
         if valid is None or not valid.is_blank:
@@ -243,3 +247,38 @@ class Fold:
             msg = f"{message}. So it was in {limit} validations, which is all that training.blank_validations allows"
             raise TrainingFault(msg, valid.batch)
         return message
+
+
+def open_loader(items: TrainingSet, settings: TrainingSettings, crew: Crew) -> tuple[Loader, Place]:
+    """Make what gives a process its share of every batch.
+
+    Parameters
+    ----------
+    items : TrainingSet
+        What batches are made of.
+    settings : TrainingSettings
+        Size of a batch, workers, where batches are made.
+    crew : Crew
+        Who shares them, and on what they train.
+
+    Returns
+    -------
+    loader : BatchLoader or DeviceLoader
+        Both give the same batches, but for roundings.
+    place : Place
+        Which of the two, and why.
+
+    Raises
+    ------
+    ConfigError
+        If the device is to make them and can't.
+    ResourceError
+        If the device's memory does not hold the samples.
+    """
+    device, n = crew.fabric.device, settings.batch * crew.size
+    place = choose_place(items, settings.data_on, device)
+    if place.on_device:
+        return DeviceLoader(items, batch=n, device=device, rank=crew.rank, size=crew.size), place
+    shared: Any = items if crew.size == 1 else Shard(items, crew.rank, crew.size)
+    workers = count_workers(settings.workers, crew.decided.device)
+    return BatchLoader(shared, batch=n, workers=workers, pin=crew.decided.device == "cuda"), place

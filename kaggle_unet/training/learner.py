@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.errors import ConfigError, ResourceError
+from kaggle_unet.models.outputs import Outputs, look
 from kaggle_unet.training.averaging import Averages, measure_norms
 from kaggle_unet.training.crew import Crew
 from kaggle_unet.training.freezing import Freezer
@@ -145,8 +146,8 @@ class Learner:
         value.backward()
         self._moving.zero_grad()
 
-    def predict(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor:
-        """Compute logits without learning.
+    def predict(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor | Outputs:
+        """Compute what a network in evaluation mode says, without learning.
 
         Parameters
         ----------
@@ -157,8 +158,8 @@ class Learner:
 
         Returns
         -------
-        logits : float32 tensor, shape (B, C, H', W')
-            On the device.
+        answer : float32 tensor, shape (B, C, H', W'), or Outputs
+            Logits on the device, without any gate; of a network with an empty head, that head's, too.
 
         Raises
         ------
@@ -166,8 +167,8 @@ class Learner:
             If the device's memory does not hold the batch.
         """
         with torch.inference_mode(), _explained(inputs, "inference.batch"), self._fabric.autocast():
-            logits: Tensor = (network or self.network)(self._inputs(inputs))
-        return logits.float()
+            found = look(network or self.network, self._inputs(inputs))
+        return found.float() if isinstance(found, Tensor) else found._replace(logits=found.logits.float())
 
     def measure_norms(self, network: nn.Module, batches: Iterable[Batch]) -> None:
         """Measure the statistics of an average's batch norm.

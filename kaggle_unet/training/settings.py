@@ -117,6 +117,7 @@ class TrainingSettings(Settings):
         A mean over the last epochs; saved as `swa.pt`.
     monitor : {"score", "loss"}
         Which of the validation's numbers says what is better: for the best checkpoint, early stopping and `plateau`.
+        The loss is the training's without deep supervision, and of logits before any gate.
     early_stopping : int, optional
         Stop after this many validations without a better one; None never stops early.
     validate_every : int
@@ -141,6 +142,10 @@ class TrainingSettings(Settings):
     workers : int or {"auto"}
         Processes that prepare batches; 0 prepares them in the training process. `auto` is one for each core but one, 8
         at most, on a GPU, and 0 on a CPU, whose cores are busy. Results do not depend on it.
+    data_on : {"auto", "device", "workers"}
+        Where batches are made: by `workers`, or on the device, which then holds all samples. `auto` takes a GPU of
+        CUDA that can do what the settings ask for (not `first_place`, not distance weights) and whose memory the
+        samples take a quarter of at most. Both make the same batches, but for roundings.
     threads : int, optional
         Threads of torch; None leaves torch's own choice. Results are identical for one number of threads only.
     seed : int
@@ -166,6 +171,7 @@ class TrainingSettings(Settings):
     deterministic: bool = False
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = 0
+    data_on: Literal["auto", "device", "workers"] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     seed: int = 0
 

@@ -1,4 +1,8 @@
-"""How good a network is: loss, and the competition's own score of the labels its planes decode to."""
+"""How good a network is: loss, and the competition's own score of the labels its planes decode to.
+
+The loss is the training's without deep supervision: of the logits before the empty head's gate, with that head's own
+term. The score is of what would be predicted, behind the gate.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +15,7 @@ from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import ValidationSet, WholeBatch
 from kaggle_unet.data.padding import crop
 from kaggle_unet.metrics.score import ImageScore
+from kaggle_unet.models.outputs import Outputs
 from kaggle_unet.postprocess.finish import labels_from_planes
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import Codec
@@ -19,7 +24,7 @@ from kaggle_unet.training.faults import TrainingFault, name_samples
 from kaggle_unet.training.learner import Loss
 from kaggle_unet.types import Labels
 
-Predict = Callable[[Tensor], Tensor]
+Predict = Callable[[Tensor], Tensor | Outputs]
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,12 @@ def validate(predict: Predict, validation_set: ValidationSet, *, loss: Loss, fin
     Parameters
     ----------
     predict : callable
-        Gives logits (B, C, H', W') of inputs (B, channels, H, W); of a network without padding H' and W' are smaller.
+        Gives logits (B, C, H', W') of inputs (B, channels, H, W), or all that further heads say beside them; of a
+        network without padding H' and W' are smaller.
     validation_set : ValidationSet
         The images.
     loss : callable
-        The training's; the padding's weights are 0.
+        The training's; the padding's weights are 0. It is given what `predict` gives.
     finish : Finish
         From planes to a score.
 
@@ -103,8 +109,9 @@ def validate(predict: Predict, validation_set: ValidationSet, *, loss: Loss, fin
     with torch.inference_mode():
         for whole in validation_set.batches():
             batch = whole.batch
-            logits = predict(batch.inputs)
-            value = float(loss(logits, batch.planes.to(logits.device), batch.weights.to(logits.device))[0])
+            said = predict(batch.inputs)
+            logits = said if isinstance(said, Tensor) else said.predicted
+            value = float(loss(said, batch.planes.to(logits.device), batch.weights.to(logits.device))[0])
             if not math.isfinite(value):
                 msg = f"the validation loss is {value} on the samples {name_samples(batch.ids)}"
                 raise TrainingFault(msg, batch)
@@ -169,7 +176,7 @@ def merge(results: Sequence[ValidationResult]) -> ValidationResult:
         scores,
         sum(result.true_objects for result in results),
         sum(result.predicted_objects for result in results),
-        results[0].batch,  # looked at only if no process has found anything
+        next((result.batch for result in results if result.batch), None),  # looked at only if none has found anything
     )
 
 

@@ -3,8 +3,9 @@ import os
 import numpy as np
 import pytest
 
+from kaggle_unet.data.levels import add_noise, bend_levels, draw_noise, stretch_levels
 from kaggle_unet.data.presets import PRESETS
-from kaggle_unet.data.tones import UNCHANGED, Tones, add_noise, bend_levels, change_tones, stretch_levels
+from kaggle_unet.data.tones import UNCHANGED, Tones, change_tones
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(5, 32, (24, 30), dtype=np.uint8)
@@ -18,24 +19,24 @@ def test_no_tones_are_no_change():
 def test_levels_bend_about_the_image_s_own_black():
     image = np.array([[10, 30, 50]], np.uint8)
     # x is 0, 0.5, 1; doubled less a quarter that is -0.25, 0.75, 1.75 of a range of 40 above 10
-    assert bend_levels(image, contrast=2, brightness=-0.25, gamma=1, levels=(10, 50)).tolist() == [[0, 40, 80]]
+    assert bend_levels(contrast=2, brightness=-0.25, gamma=1, levels=(10, 50))[image].tolist() == [[0, 40, 80]]
 
 
 def test_levels_of_an_inverted_image_bend_the_other_way():
     image = np.array([[100, 150, 200]], np.uint8)
     # x is 1, 0.5, 0; a tenth more of each is 10 levels darker
-    assert bend_levels(image, contrast=1, brightness=0.1, gamma=1, levels=(200, 100)).tolist() == [[90, 140, 190]]
+    assert bend_levels(contrast=1, brightness=0.1, gamma=1, levels=(200, 100))[image].tolist() == [[90, 140, 190]]
 
 
 def test_levels_below_black_survive_a_gamma():
     image = np.array([[60, 140]], np.uint8)
     # x is -0.4 and 0.4 of a range of 100 about 100; squared with its sign ±0.16
-    assert bend_levels(image, contrast=1, brightness=0, gamma=2, levels=(100, 200)).tolist() == [[84, 116]]
+    assert bend_levels(contrast=1, brightness=0, gamma=2, levels=(100, 200))[image].tolist() == [[84, 116]]
 
 
 def test_noise_is_as_strong_as_asked_and_the_same_in_all_colours():
     image = np.full((200, 200, 3), 128, np.uint8)
-    difference = add_noise(image, np.random.default_rng(0), 8.0).astype(float) - 128
+    difference = add_noise(image, draw_noise(np.random.default_rng(0), image.shape[:2], 8.0)).astype(float) - 128
     assert difference.std() == pytest.approx(8, rel=0.02)
     assert difference.mean() == pytest.approx(0, abs=0.1)
     assert (difference == difference[..., :1]).all()

@@ -9,8 +9,10 @@ from tests import naive, strategies
 def mark(labels, radius, rule, value, marked):
     n_x = labels.shape[1]
     tails = np.empty((2, 2 * radius + 2, n_x), dtype=np.int32)
-    tails[0, -1], tails[1, -1] = 0, NOBODY
-    mark_near(labels, radius, rule == "contour", value, tails, np.empty((2, 2, n_x + 2 * radius), np.int32), marked)
+    tails[0, -1], tails[1, -1] = 0, -NOBODY
+    spread = np.empty((3, 2 * (n_x + 2 * radius)), np.int32)
+    spread[0] = np.repeat((0, -NOBODY), n_x + 2 * radius)
+    mark_near(labels, radius, rule == "contour", value, tails, spread, marked)
     return marked
 
 

@@ -1,10 +1,12 @@
 import ast
+import gc
 import importlib
 import pkgutil
 from pathlib import Path
 
 import numba
 import pytest
+from numba.core.event import trigger_event
 
 import kaggle_unet.kernels
 from kaggle_unet.kernels._jit import jit
@@ -55,3 +57,17 @@ def test_without_the_compiler_a_kernel_is_the_function_itself():
         return 2 * number
 
     assert jit(double) is double
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_garbage_collector_pauses_while_anything_compiles(is_on):
+    was_on = gc.isenabled()
+    try:
+        (gc.enable if is_on else gc.disable)()
+        with trigger_event("numba:compile"):
+            with trigger_event("numba:compile"):
+                assert not gc.isenabled()
+            assert not gc.isenabled()
+        assert gc.isenabled() == is_on
+    finally:
+        (gc.enable if was_on else gc.disable)()

@@ -108,6 +108,37 @@ class TestEveryLoss:
         assert (logits.grad[:, :, 4:] == 0).all()
         assert (logits.grad[:, :, :4] != 0).any()
 
+    @pytest.mark.parametrize("factor", [-3.0, 1e20])
+    def test_what_is_said_of_ignored_pixels_changes_not_one_bit(self, loss_settings, activation, factor):
+        logits, planes, weights = draw(activation)
+        generator = torch.Generator().manual_seed(3)
+        ignored = torch.rand(weights.shape, generator=generator) < 0.4
+        weights[ignored] = 0
+        loss = SegmentationLoss(loss_settings, PLANES[activation], activation)
+        found = []
+        for others in (logits, torch.where(ignored.unsqueeze(1), factor * logits + 1, logits)):
+            said = others.clone().requires_grad_()
+            value, parts = loss(said, planes, weights)
+            value.backward()
+            assert (said.grad.movedim(1, -1)[ignored] == 0).all()
+            found.append((value.detach(), said.grad, *parts.values()))
+        assert all(torch.equal(before, after) for before, after in zip(*found, strict=True))
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_half_precision_costs_and_pulls_nearly_the_same(self, loss_settings, activation, dtype):
+        logits, planes, weights = draw(activation)
+        loss = SegmentationLoss(loss_settings, PLANES[activation], activation)
+        found = []
+        for said in (logits.clone(), logits.to(dtype)):
+            said.requires_grad_()
+            with torch.autocast("cpu", torch.bfloat16, enabled=said.dtype != torch.float32):
+                value, _ = loss(said, planes, weights)
+            value.backward()
+            found.append((value.item(), said.grad.float().flatten()))
+        (exact, pull), (rounded, rounded_pull) = found
+        assert rounded == pytest.approx(exact, rel=0.01)
+        assert torch.cosine_similarity(pull, rounded_pull, dim=0) > 0.98
+
     def test_a_batch_without_a_counting_pixel_costs_nothing_and_has_a_gradient_of_0(self, loss_settings, activation):
         logits, planes, weights = draw(activation)
         logits.requires_grad_()

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
-from kaggle_unet.models.outputs import Outputs, answer, gate
+from kaggle_unet.models.outputs import Outputs, answer, gate, look
 
 LOGITS = torch.tensor([[[[3.0, -20.0]]], [[[3.0, 1.0]]]])
 EMPTY = torch.tensor([2.0, -2.0])  # probabilities 0.88 and 0.12
@@ -10,13 +11,41 @@ SIDES = (torch.zeros(2, 1, 1, 1),)
 
 @pytest.mark.parametrize("outputs", [Outputs(LOGITS, EMPTY), Outputs(LOGITS, None, SIDES)], ids=["empty", "sides"])
 def test_everything_is_given_while_training_and_logits_alone_otherwise(outputs):
-    assert answer(outputs, is_training=True, gate_above=0.5) is outputs
-    assert answer(outputs, is_training=False, gate_above=None) is outputs.logits
+    assert answer(outputs, is_training=True) is outputs
+    assert answer(outputs, is_training=False) is outputs.logits
+    gated = outputs._replace(gate_above=0.5)
+    assert answer(gated, is_training=True) is gated
 
 
 def test_a_network_of_one_head_gives_logits_always():
-    assert answer(Outputs(LOGITS), is_training=True, gate_above=None) is LOGITS
-    assert answer(Outputs(LOGITS), is_training=False, gate_above=0.5) is LOGITS
+    assert answer(Outputs(LOGITS), is_training=True) is LOGITS
+    assert answer(Outputs(LOGITS, gate_above=0.5), is_training=False) is LOGITS
+
+
+def test_predictions_are_behind_the_gate_and_the_logits_before_it():
+    outputs = Outputs(LOGITS, EMPTY, gate_above=0.5)
+    assert torch.equal(answer(outputs, is_training=False), gate(LOGITS, EMPTY, above=0.5))
+    assert outputs.logits is LOGITS
+
+
+class _Talkative(nn.Module):
+    def __init__(self, said):
+        super().__init__()
+        self.said = said
+
+    def forward(self, inputs):
+        return self.outputs(inputs).predicted
+
+    def outputs(self, inputs):
+        return self.said
+
+
+def test_whoever_looks_is_told_everything_that_is_said_in_evaluation():
+    inputs = torch.zeros(2, 1, 1, 2)
+    said = Outputs(LOGITS, EMPTY, gate_above=0.5)
+    assert look(_Talkative(said), inputs) is said
+    assert look(_Talkative(Outputs(LOGITS)), inputs) is LOGITS
+    assert look(nn.Identity(), inputs) is inputs
 
 
 @pytest.mark.parametrize(("above", "is_cleared"), [(0.1, [True, True]), (0.5, [True, False]), (0.9, [False, False])])

@@ -1,17 +1,21 @@
 """Two runs of one config are the same to the byte, and a run says all that is needed to repeat it."""
 
 import json
+import subprocess
 from importlib.metadata import version
 
 import pytest
 import torch
 
+from kaggle_unet.config import parse_config, plain
 from kaggle_unet.models.checkpoint import load_checkpoint
 from tests.steps.conftest import call
 
 OPTIONS = {
     "augmentation.preset": "first_place",
     "augmentation.crops_per_image": 4,
+    "augmentation.crop_finds_objects": 0.5,
+    "augmentation.sampling": "kind",
     "training.ema": "{decay: 0.9}",
     "training.threads": 1,
     "training.epochs": 2,
@@ -55,6 +59,9 @@ def test_two_runs_with_everything_switched_on_are_the_same_to_the_byte(prepared,
         for name, tensor in one["averages"]["ema"].items():
             assert torch.equal(tensor, again["averages"]["ema"][name]), name
     assert first == second == third
+    tables = [(tmp_path / name / "fold0" / "metrics.csv").read_text().splitlines() for name in "abc"]
+    # all but how long it took
+    assert len({tuple(line.rsplit(",", 2)[0] for line in table) for table in tables}) == 1
     another, _ = train(prepared, tmp_path / "d", "--set", "training.seed=1")
     assert not torch.equal(another["model"]["head.weight"], one["model"]["head.weight"])
 
@@ -67,16 +74,22 @@ def test_deterministic_operations_change_nothing_on_a_cpu(prepared, tmp_path):
     assert json.loads((tmp_path / "strict" / "run.json").read_text())["device"]["deterministic"] is True
 
 
-def test_a_run_says_all_that_is_needed_to_repeat_it(prepared, tmp_path):
+def test_a_run_says_all_that_is_needed_to_repeat_it(prepared, tmp_path, repository):
     train(prepared, tmp_path / "run")
     about = json.loads((tmp_path / "run" / "run.json").read_text())
     manifest = json.loads((prepared[2] / "manifest.json").read_text())
     assert about["config"]["training"]["ema"] == {"decay": 0.9}
     assert about["config"]["folds"]["n"] == 2
+    assert plain(parse_config((tmp_path / "run" / "config.yaml").read_text())) == about["config"]
     assert about["data"] == manifest["identity"]["data"]
+    assert len(bytes.fromhex(about["data"])) == 32  # a sha256
     assert about["store_hash"] == manifest["identity_sha256"]
     assert about["device"]["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
     assert (about["device"]["threads"], about["device"]["processes"]) == (1, 1)
     environment = about["environment"]
     assert environment["packages"]["torch"] == version("torch")
     assert {"command", "commit", "python", "machine", "packages"} <= environment.keys()
+    assert environment["command"]
+    if (repository / ".git").exists():
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True)
+        assert environment["commit"].rstrip("+") == head.stdout.strip()

@@ -64,6 +64,9 @@ def test_the_scale_of_the_loss_is_the_first_epochs(parts, tmp_path):
     loss.done = 0
     with pytest.raises(TrainingFault, match="epoch 2, step 1: the training diverges"):
         fit_fold(parts, make_settings(epochs=2, diverged_above=10), folder=tmp_path / "strict", config=CONFIG)
+    assert len(kept(tmp_path / "strict")["ids"]) == 2
+    for name in ("best.pt", "last.pt"):
+        assert load_checkpoint(tmp_path / "strict" / name)["epoch"] == 1
 
 
 def test_broken_gradients_are_blamed_on_their_own_batch():

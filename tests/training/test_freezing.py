@@ -1,13 +1,18 @@
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
 from kaggle_unet.errors import ConfigError
+from kaggle_unet.models.checkpoint import load_checkpoint
 from kaggle_unet.models.create import create_model
 from kaggle_unet.models.settings import SmpSettings
+from kaggle_unet.training.fit import fit_fold
 from kaggle_unet.training.freezing import Freezer
 from kaggle_unet.training.learner import Learner
 from kaggle_unet.training.settings import OptimizerSettings, TrainingSettings
+from tests.training.test_fit import CONFIG, assert_same, interrupt_in, make_settings
 from tests.training.test_loop import make_batch, make_crew, run
 
 
@@ -53,6 +58,42 @@ def test_a_frozen_encoder_stands_still_to_the_last_bit_and_then_moves():
     assert differing(before, network.encoder) == {
         "0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"
     }  # fmt: skip
+
+
+class _Three(nn.Module):
+    """An encoder and a head for three planes."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+        self.head = nn.Conv2d(4, 3, 1)
+
+    def forward(self, inputs):
+        return self.head(self.encoder(inputs))
+
+
+@pytest.mark.parametrize("epoch", [2, 3, 4], ids=["frozen", "as it is released", "released"])
+def test_a_fit_freezes_its_first_epochs_whether_it_is_resumed_or_not(parts, tmp_path, epoch):
+    parts = dataclasses.replace(parts, build_model=_Three)
+    settings, encoders, judged = make_settings(freeze_encoder_epochs=2), [], parts.validate
+
+    def judge(predict):
+        encoders.append(load_checkpoint(whole / "last.pt")["model"] if (whole / "last.pt").exists() else None)
+        return judged(predict)
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    straight = fit_fold(dataclasses.replace(parts, validate=judge), settings, folder=whole, config=CONFIG)
+    encoders.append(load_checkpoint(whole / "last.pt")["model"])
+    after = [{name: tensor for name, tensor in model.items() if name.startswith("encoder")} for model in encoders[1:]]
+    assert_same(after[0], after[1])
+    assert not torch.equal(after[1]["encoder.0.weight"], after[2]["encoder.0.weight"])
+    assert not torch.equal(after[1]["encoder.1.running_mean"], after[2]["encoder.1.running_mean"])
+    assert not torch.equal(encoders[1]["head.weight"], encoders[2]["head.weight"])
+    with pytest.raises(KeyboardInterrupt):
+        fit_fold(parts, settings, folder=broken, config=CONFIG, on_event=interrupt_in(epoch))
+    fit_fold(parts, settings, folder=broken, config=CONFIG, resume=True)
+    assert straight.epochs == 4
+    assert_same(load_checkpoint(broken / "last.pt")["model"], load_checkpoint(whole / "last.pt")["model"])
 
 
 def test_the_encoder_of_a_network_inside_another_is_found():

@@ -1,10 +1,23 @@
+from functools import partial
+
 import pytest
 import torch
 
 from kaggle_unet.data.batch import Sides
+from kaggle_unet.losses.settings import LossSettings
+from kaggle_unet.losses.total import SegmentationLoss
+from kaggle_unet.models.checkpoint import load_checkpoint
+from kaggle_unet.models.outputs import Outputs
+from kaggle_unet.models.plain_unet import PlainUNet
+from kaggle_unet.models.settings import EmptyHeadSettings, PlainUNetSettings
 from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.training.validate import Finish, validate
-from tests.training.tiny import draw_sample, make_validation_set
+from kaggle_unet.training.fit import fit_fold
+from kaggle_unet.training.fold import FoldParts
+from kaggle_unet.training.learner import Learner
+from kaggle_unet.training.validate import Finish, ValidationResult, merge, validate
+from tests.training.test_fit import CONFIG, make_settings
+from tests.training.test_loop import make_batch, make_crew
+from tests.training.tiny import CODEC, draw_sample, make_validation_set
 
 
 @pytest.fixture
@@ -68,3 +81,72 @@ def test_sigmoid_planes_are_decoded_as_such(samples, finish, loss):
         lambda inputs: knows(inputs)[:, :2], validation_set, loss=lambda *_: (torch.zeros(()), {}), finish=sigmoid
     )
     assert result.score == 1
+
+
+def test_what_several_processes_judged_is_one_result_with_the_batch_of_any_that_found_nothing():
+    batch = make_batch(1, ids=["b"])
+    shares = ValidationResult(1.0, 1.0, {"a": 1.0}), ValidationResult(4.0, 0.0, {"b": 0.0}, 7, 0, batch)
+    merged = merge(shares)
+    assert (merged.loss, merged.score, merged.is_blank) == (2.5, 0.5, True)
+    assert merged.batch is batch
+
+
+class TestFurtherHeads:
+    """The loss is of all that a network says, the score of what it would predict."""
+
+    def judge(self, samples, finish, gate_above):
+        """Judge a network that knows every plane, and yet holds every image to be empty: a logit of 5."""
+        validation_set, codec = make_validation_set(samples, Sides(8)), CODECS["interior_border"]
+        knows = oracle(validation_set, 0)
+        terms = SegmentationLoss(LossSettings(empty=0.5, deep_supervision=1), codec.planes, codec.activation)
+        return validate(
+            lambda inputs: Outputs(knows(inputs)[:, :2], torch.full((len(inputs),), 5.0), (), gate_above),
+            validation_set,
+            loss=lambda said, planes, weights: terms(said, planes[:, :2], weights),
+            finish=Finish(codec, finish.decode, finish.postprocess, finish.metric),
+        )
+
+    @pytest.mark.parametrize(("gate_above", "score"), [(None, 1), (0.5, 0)])
+    def test_the_loss_is_before_the_gate_and_the_score_behind_it(self, samples, finish, gate_above, score):
+        result = self.judge(samples, finish, gate_above)
+        assert result.score == score
+        assert (result.predicted_objects == 0) == (score == 0)
+        # planes without a fault, and half of log(1 + e⁵)
+        assert result.loss == pytest.approx(0.5 * 5.0067, abs=0.01)
+
+    @pytest.mark.parametrize("precision", ["32", "bf16"])
+    def test_a_learner_says_what_is_before_the_gate(self, loss, precision):
+        torch.manual_seed(0)
+        settings = PlainUNetSettings(filters=2, depth=2, empty_head=EmptyHeadSettings(gate_above=0.0))
+        learner = Learner(PlainUNet(1, 3, settings), loss, make_settings(), make_crew(precision))
+        learner.network.eval()
+        inputs = torch.randn(2, 1, 8, 12)
+        said = learner.predict(inputs)
+        with torch.inference_mode():
+            wanted = learner.network.outputs(inputs)
+            assert (learner.network(inputs) <= -10).all()
+        torch.testing.assert_close(said.logits, wanted.logits, atol=0.05, rtol=0.05)
+        torch.testing.assert_close(said.empty.float(), wanted.empty, atol=0.05, rtol=0.05)
+        assert said.logits.dtype == torch.float32
+        assert (said.logits > -10).all()
+        assert (said.predicted <= -10).all()
+
+    def test_a_fit_reports_the_loss_that_its_checkpoint_has(self, training_set, validation_set, finish, tmp_path):
+        options = {"filters": 2, "depth": 2, "deep_supervision": True}
+        settings = PlainUNetSettings(**options, empty_head=EmptyHeadSettings())
+        loss = SegmentationLoss(LossSettings(empty=0.5, deep_supervision=0.3), CODEC.planes, CODEC.activation)
+        judge = partial(validate, validation_set=validation_set, loss=loss, finish=finish)
+        parts = FoldParts(lambda: PlainUNet(1, 3, settings), loss, training_set, judge)
+        row = fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG).history[0]
+        network = PlainUNet(1, 3, settings).eval()
+        network.load_state_dict(load_checkpoint(tmp_path / "best.pt")["model"])
+        total = 0.0
+        with torch.inference_mode():
+            for batch in (whole.batch for whole in validation_set.batches()):
+                said = network.outputs(batch.inputs)
+                _, of_planes = loss(said.logits, batch.planes, batch.weights)
+                # there are two discs in every image
+                value = of_planes["cross_entropy"] + of_planes["dice"] + 0.5 * said.empty.exp().log1p().mean()
+                total += value.item() * len(batch.ids)
+        assert row["valid_loss"] == pytest.approx(total / 3, abs=1e-4)
+        assert {"train_empty", "train_deep_supervision"} <= row.keys()

@@ -1,0 +1,303 @@
+"""`pseudo-label`: what networks are sure of in images without masks becomes a store that a next training can add.
+
+The store is an ordinary one, made sample by sample as `make-targets` makes it; its samples have no fold. How sure the
+networks were of each image, kept or not, lies in `confidence.csv` beside them.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from kaggle_unet.competitions.competition import Source
+from kaggle_unet.competitions.oddities import is_constant
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.config import Config, plain
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.postprocess.large import decode_any_size
+from kaggle_unet.steps.facts import Facts, describe_set
+from kaggle_unet.steps.fold_parts import refuse_missing_depths
+from kaggle_unet.steps.make_targets import STORE_SECTIONS, resolved_weights
+from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
+from kaggle_unet.steps.prepare import Preparation, add_targets, prepare_sample
+from kaggle_unet.steps.record import describe_environment
+from kaggle_unet.steps.run import describe_run
+from kaggle_unet.store import Store, atomic_write, lock
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.settings import WeightSettings
+from kaggle_unet.types import HalfPlanes, Planes, Sample, Settings
+
+OnProgress = Callable[[str, int, int], None]
+Share = Annotated[float, Field(ge=0, le=1)]
+BOUNDS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.99)  # for which it is counted how many images would be kept
+
+
+class ChoiceSettings(Settings):
+    """Which images are kept, and which of their pixels count; the defaults are the 1st place's of TGS, round 1.
+
+    Attributes
+    ----------
+    confidence : float
+        Images are kept whose `image_confidence` is at least this; the 1st place's other half took 0.97.
+    pixel_confidence : float
+        A pixel is sure if its `pixel_confidence` is above this.
+    ignore_unsure : bool
+        Whether the other pixels of a kept image count in no loss.
+    """
+
+    confidence: Share = 0.9
+    pixel_confidence: Share = 0.8
+    ignore_unsure: bool = False
+
+
+def pixel_confidence(planes: Planes | HalfPlanes, activation: Literal["sigmoid", "softmax"]) -> NDArray[np.float32]:
+    """Measure how sure each pixel is.
+
+    Parameters
+    ----------
+    planes : float16 or float32 array, shape (C, H, W)
+        Probabilities.
+    activation : {"sigmoid", "softmax"}
+        The codec's.
+
+    Returns
+    -------
+    confidence : float32 array, shape (H, W)
+        The probability of what is held to be true: max(p, 1 − p), of several planes the least sure one's, from 0.5 to
+        1; of classes that exclude each other the largest probability, from 1 / C to 1.
+
+    Examples
+    --------
+    >>> planes = np.array([[[0.9, 0.1, 0.5]], [[0.25, 0.0, 1.0]]], dtype=np.float32)
+    >>> pixel_confidence(planes, "sigmoid")
+    array([[0.75, 0.9 , 0.5 ]], dtype=float32)
+    """
+    if activation == "softmax":
+        return np.asarray(planes.max(axis=0), np.float32)
+    least_sure = np.maximum(planes, 1 - planes.astype(np.float32)).min(axis=0)
+    return np.asarray(least_sure, np.float32)
+
+
+def image_confidence(pixels: NDArray[np.float32], above: float) -> float:
+    """Measure how sure a whole image is: the share of its pixels that are.
+
+    Parameters
+    ----------
+    pixels : float32 array, shape (H, W)
+        From `pixel_confidence`.
+    above : float
+        A pixel is sure if it is above this.
+
+    Returns
+    -------
+    confidence : float
+        From 0 to 1.
+
+    Notes
+    -----
+    An image without any object is as good as one that is all object: what counts is that pixels are decided. With
+    `above` = 0.8 and one sigmoid plane this is the share of pixels with p < 0.2 or p > 0.8, by which the 1st place of
+    the TGS challenge chose its pseudo-labels [1]_. Where objects are few and small nearly all pixels are sure
+    background, and a useful bound lies close to 1.
+
+    References
+    ----------
+    .. [1] https://www.kaggle.com/c/tgs-salt-identification-challenge/discussion/69291
+
+    Examples
+    --------
+    >>> image_confidence(np.array([[0.9, 0.8, 1.0, 0.6]]), above=0.8)
+    0.5
+    """
+    return float(np.mean(pixels > above))
+
+
+def pseudo_label(
+    config: Config,
+    data: str,
+    checkpoints: Sequence[Path],
+    run: Path,
+    folder: Path,
+    choice: ChoiceSettings,
+    *,
+    on_progress: OnProgress = lambda *_: None,
+) -> dict[str, Any]:
+    """Label images by networks and store those they are sure of.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment that will learn from them: its decoding, codec and weights are used.
+    data : str
+        What `--data` takes; masks are left alone.
+    checkpoints : sequence of Path
+        Whose mean is taken; none takes the best of each of the run's folds.
+    run : Path
+        The run; a size weight takes the reference area of its store.
+    folder : Path
+        The store; made if missing, continued if it is of the same config, data, checkpoints and choice.
+    choice : ChoiceSettings
+        Which images are kept.
+    on_progress : callable
+        Called with (what, done, total).
+
+    Returns
+    -------
+    report : dict
+        Plain values: what `make-targets` reports, and under `confidence` how sure the networks were.
+
+    Raises
+    ------
+    ConfigError
+        If the checkpoints don't fit the config, or not one image is kept.
+    DataError
+        If there is no checkpoint, images can't be read, or the folder holds another store.
+    """
+    ensemble = load_ensemble(checkpoints or best_checkpoints(run), config)
+    source = get_competition(config.competition.name).read(data, config.competition, with_masks=False)
+    refuse_missing_depths(config.input, map(source.load, source.ids), data)
+    weights = _resolve(config, run)
+    identity = _identity(config, source, ensemble, weights, choice)
+    with lock(folder):
+        store = Store.create(folder, identity, {"environment": describe_environment(), "data": data})
+        if store.manifest["complete"]:
+            return store.report
+        preparation = Preparation(source, store, config, weights)
+        found = _Found()
+        for done, (sample, confidence) in enumerate(_label(ensemble, source, choice), 1):
+            found.confidences[sample.id] = confidence
+            if is_constant(sample.image):
+                found.constant.add(sample.id)
+            elif confidence >= choice.confidence or store.has(sample.id):  # an interrupted call has kept it
+                found.facts.append(_store(preparation, sample))
+            on_progress("images", done, len(source.ids))
+        return _finish(preparation, found, choice)
+
+
+def best_checkpoints(run: Path) -> list[Path]:
+    """Find the best checkpoint of each fold of a run.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+
+    Returns
+    -------
+    paths : list of Path
+        By fold.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    numbered = {path.parent.name.removeprefix("fold"): path for path in run.glob("fold*/best.pt")}
+    paths = [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]
+    if not paths:
+        msg = f"{run}: no fold has a best.pt; train one first, or give another --run, or a --checkpoint"
+        raise DataError(msg)
+    return paths
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is known of the images so far."""
+
+    confidences: dict[str, float] = field(default_factory=dict)
+    constant: set[str] = field(default_factory=set)
+    facts: list[Facts] = field(default_factory=list)
+
+
+def _resolve(config: Config, run: Path) -> WeightSettings:
+    """Fill in the reference area of the store that the labelling networks were trained from."""
+    size = config.weights.size
+    if size is None or size.reference_area_px is not None:
+        return config.weights
+    return resolved_weights(config.weights, Store.open(Path(describe_run(run)["store"])))
+
+
+def _identity(
+    config: Config, source: Source, ensemble: Ensemble, weights: WeightSettings, choice: ChoiceSettings
+) -> dict[str, Any]:
+    settings = plain(config)
+    return {
+        **{name: settings[name] for name in STORE_SECTIONS},
+        "data": source.fingerprint(),
+        "pseudo_labels": {
+            "checkpoints": [one.sha256 for one in ensemble.sources],
+            **{name: settings[name] for name in ("inference", "decode", "postprocess")},
+            "choice": plain(choice),
+            "weights": plain(weights),
+        },
+    }
+
+
+def _label(ensemble: Ensemble, source: Source, choice: ChoiceSettings) -> Iterator[tuple[Sample, float]]:
+    """Give every image with the labels that are predicted, and how sure that is."""
+    config = ensemble.config
+    codec = CODECS[config.codec.name]
+    sizes = {id_: source.shape(id_) for id_ in source.ids}
+    for sample, planes in predict_samples(ensemble, sizes, source.load, config.inference):
+        labels = decode_any_size(codec, planes, config.decode, config.postprocess)
+        pixels = pixel_confidence(planes, codec.activation)
+        ignore = pixels <= choice.pixel_confidence if choice.ignore_unsure else None
+        yield replace(sample, labels=labels, ignore=ignore), image_confidence(pixels, choice.pixel_confidence)
+
+
+def _store(preparation: Preparation, sample: Sample) -> Facts:
+    """Write a sample and its targets, unless an interrupted call did, and take its facts."""
+    if not preparation.store.has(sample.id):
+        preparation.store.write_sample(sample)
+        add_targets(preparation, sample.id)
+    facts = prepare_sample(preparation, sample.id)
+    assert isinstance(facts, Facts), "a sample that the store has can be read"
+    return facts
+
+
+def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> dict[str, Any]:
+    """Declare the store complete, and say what was kept."""
+    store, config = preparation.store, preparation.config
+    values = np.array(list(found.confidences.values()))
+    kept = {one.id for one in found.facts}
+    if not kept:
+        highest = f"{values.max():.4f}" if values.size else "none"
+        msg = f"not one of {len(values)} images has a confidence of {choice.confidence:g} (highest: {highest}; "
+        msg += f"{len(found.constant)} are constant); lower --confidence, or --pixel-confidence"
+        raise ConfigError(msg)
+    report = {
+        **describe_set(found.facts, preparation.source.oddities),
+        "faulty": [],
+        "weights": plain(preparation.weights),
+        "folds": {"settings": plain(config.folds), "lines": ["no folds: added samples are trained on in every fold"]},
+        "confidence": {
+            "images": len(values),
+            "kept": len(kept),
+            "constant": len(found.constant),
+            "quantiles": [[mark, float(np.percentile(values, mark))] for mark in (0, 5, 25, 50, 75, 95, 100)],
+            "kept_at": [[bound, _count(found, bound)] for bound in sorted({*BOUNDS, choice.confidence})],
+        },
+    }
+    rows = [(id_, f"{value:.6f}", int(id_ in kept)) for id_, value in sorted(found.confidences.items())]
+    atomic_write(store.folder / "confidence.csv", _csv(("id", "confidence", "kept"), rows))
+    store.finish(
+        [{"id": one.id, "fold": None, "group": one.id, "stratum": "", "kind": one.kind} for one in found.facts], report
+    )
+    return report
+
+
+def _count(found: _Found, bound: float) -> int:
+    """Count the images that a bound keeps."""
+    return sum(value >= bound for id_, value in found.confidences.items() if id_ not in found.constant)
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    table = io.StringIO(newline="")
+    csv.writer(table, lineterminator="\n").writerows([header, *rows])
+    return table.getvalue()

@@ -1,0 +1,72 @@
+"""A training whose batches are made on the device, which is the CPU here."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.dataset import TrainingSet
+from kaggle_unet.data.settings import AugmentationSettings
+from kaggle_unet.losses.settings import LossSettings
+from kaggle_unet.losses.total import SegmentationLoss
+from kaggle_unet.metrics.score import score_image
+from kaggle_unet.models.checkpoint import load_checkpoint
+from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.targets.settings import DecodeSettings
+from kaggle_unet.training.events import EpochStarted
+from kaggle_unet.training.fit import fit_fold
+from kaggle_unet.training.fold import FoldParts
+from kaggle_unet.training.settings import TrainingSettings
+from kaggle_unet.training.validate import Finish, validate
+from tests.training import tiny
+
+
+@pytest.fixture(autouse=True)
+def _same_threads():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def tiny_parts():
+    """A fold of milliseconds, with the preset `nuclei`."""
+    samples = [tiny.draw_sample(f"t{n}", n) for n in range(5)]
+    items = TrainingSet(
+        samples,
+        encoding=tiny.ENCODING,
+        augmentation=AugmentationSettings(preset="nuclei", crop_px=16),
+        sides=Sides(),
+        seed=0,
+    )
+    judge = partial(
+        validate,
+        validation_set=tiny.make_validation_set({"v": tiny.draw_sample("v", 9)}, Sides(8)),
+        loss=(loss := SegmentationLoss(LossSettings(), tiny.CODEC.planes, tiny.CODEC.activation)),
+        finish=Finish(tiny.CODEC, DecodeSettings(), PostprocessSettings(), score_image),
+    )
+    return FoldParts(tiny.tiny_network, loss, items, judge)
+
+
+def fit(folder, data_on="device", **how):
+    settings = TrainingSettings(epochs=3, batch=2, threads=1, precision="32", data_on=data_on)
+    fit_fold(tiny_parts(), settings, folder=folder, config={}, **how)
+    return load_checkpoint(folder / "last.pt")["model"]
+
+
+def test_a_training_made_on_the_device_is_resumed_to_the_bit(tmp_path):
+    def interrupt(event):
+        if isinstance(event, EpochStarted) and event.epoch == 3:
+            raise KeyboardInterrupt
+
+    straight = fit(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "broken", on_event=interrupt)
+    resumed = fit(tmp_path / "broken", resume=True)
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_a_training_sees_the_same_samples_wherever_batches_are_made(tmp_path):
+    here, there = fit(tmp_path / "device"), fit(tmp_path / "workers", data_on="workers")
+    for name in here:
+        torch.testing.assert_close(here[name], there[name], rtol=1e-2, atol=1e-2)
