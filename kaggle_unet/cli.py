@@ -274,6 +274,12 @@ def submit(
     checkpoint: Checkpoints,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission.")],
     labels: Annotated[Path | None, typer.Option("--labels", metavar="DIR", help="Also write label TIFFs.")] = None,
+    decode: Annotated[
+        str | None,
+        typer.Option(
+            "--decode", metavar="FILE", help="As tune writes it; config for the config's. Default: the run's."
+        ),
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Predict with the mean of all checkpoints, decode, and write a CSV with its manifest."""
@@ -282,8 +288,39 @@ def submit(
 
     settings = load_config(config, overrides or ())
     with screen.progress() as on_progress:
-        manifest = write(settings, data, checkpoint, output, labels_folder=labels, on_progress=on_progress)
+        manifest = write(
+            settings,
+            data,
+            checkpoint,
+            output,
+            labels_folder=labels,
+            decode=decode,
+            overrides=overrides or (),
+            on_progress=on_progress,
+        )
     screen.submission(output, manifest)
+
+
+@app.command("tune")
+def tune(
+    config: ConfigPath,
+    run: RunOption = None,
+    store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="The run's store, if it moved.")] = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Points per search; a larger number goes on.")] = 200,
+    overrides: Overrides = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search decode parameters on out-of-fold planes; submit takes what is found."""
+    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.tune import tune as search
+
+    settings, path = load_config(config, overrides or ()), run_folder(config, run)
+    with screen.progress() as on_progress:
+        result = search(settings, path, store, n_trials=trials, workers=os.cpu_count() or 1, on_progress=on_progress)
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        screen.tuned(path, result)
 
 
 @app.command("check")

@@ -122,7 +122,7 @@ class TrainingSet(Dataset[Item]):
 
     def __len__(self) -> int:
         """Count the crops of one epoch."""
-        return len(self.scenes) * self.augmentation.crops_per_image
+        return self.augmentation.crops_per_epoch or len(self.scenes) * self.augmentation.crops_per_image
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         """Draw one crop.
@@ -164,13 +164,22 @@ class TrainingSet(Dataset[Item]):
         return self._sample_number(epoch, index), stable_seed(self.seed, epoch, index)
 
     def _sample_number(self, epoch: int, index: int) -> int:
-        if self._strata is None:
+        if self._strata is None and self.augmentation.crops_per_epoch is None:
             return index % len(self.scenes)
         if self._drawn is None or self._drawn[0] != epoch:
-            strength = self.augmentation.sampling_strength
-            drawn = draw_samples(self._strata, len(self), strength=strength, seed=stable_seed(self.seed, epoch))
-            self._drawn = epoch, drawn
+            self._drawn = epoch, self._draw_epoch(epoch)
         return int(self._drawn[1][index])
+
+    def _draw_epoch(self, epoch: int) -> NDArray[np.intp]:
+        """Choose the sample of every index."""
+        if self._strata is not None:
+            strength = self.augmentation.sampling_strength
+            return draw_samples(self._strata, len(self), strength=strength, seed=stable_seed(self.seed, epoch))
+        n_scenes, first = len(self.scenes), (epoch - 1) * len(self)
+        passes = range(first // n_scenes, (first + len(self) - 1) // n_scenes + 1)
+        order = [np.random.default_rng(stable_seed(self.seed, -1, number)).permutation(n_scenes) for number in passes]
+        start = first % n_scenes
+        return np.concatenate(order)[start : start + len(self)]
 
 
 def _strata(samples: Sequence[Sample], sampling: str) -> list[str] | None:

@@ -45,6 +45,9 @@ class AugmentationSettings(Settings):
         Range of the random zoom, `nuclei` and `first_place` only.
     crops_per_image : int
         Crops drawn from every image in one epoch, on average over all images.
+    crops_per_epoch : int, optional
+        Length of an epoch, instead of that: for sets so large, or networks so slow, that a whole pass is long to wait
+        for. Epochs go on where the last one stopped, so that every image has its turn.
     crop_finds_objects : float
         Probability that a crop is laid so that a random instance's middle is in its inner half, or as near to it as
         the image's edges let; a rotated crop does not reach into a corner.
@@ -60,6 +63,7 @@ class AugmentationSettings(Settings):
     crop_px: Annotated[int, Field(ge=16)] | None = None
     scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.7, 1.4)
     crops_per_image: Annotated[int, Field(ge=1)] = 1
+    crops_per_epoch: Annotated[int, Field(ge=1)] | None = None
     crop_finds_objects: Annotated[float, Field(ge=0, le=1)] = 0.0
     sampling: Literal["uniform", "kind", "coverage"] = "uniform"
     # The 1st place of DSB2018 takes its rare types 2 to 4 times; ½ does that to the competition's three types.

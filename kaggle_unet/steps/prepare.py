@@ -1,6 +1,5 @@
 """What `make-targets` does with one sample, in whichever process."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from kaggle_unet.competitions.competition import Source
@@ -60,22 +59,21 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> Facts | str:
     """
     store = preparation.store
     if store.has(sample_id):
-        return _score(preparation.config, store.read(sample_id), store.read_targets(sample_id)[0])
+        try:
+            return _score(preparation.config, store.read(sample_id), store.read_targets(sample_id)[0])
+        except DataError:  # half a file, left by a power cut
+            store.remove(sample_id)
     try:
         sample = preparation.source.load(sample_id)
     except DataError as error:
         return str(error)
     if sample.labels is None:
         return f"sample {sample_id!r} has no masks; training needs them"
-    with ThreadPoolExecutor(max_workers=1) as disk:  # which lets others compute while it writes
-        written = [disk.submit(store.write_sample, sample)]
-        planes = _encode(preparation.config, sample.labels)
-        if preparation.has_weights:
-            written.append(disk.submit(store.write_targets, sample.id, planes, _weigh(preparation, sample, planes)))
-        facts = _score(preparation.config, sample, planes)
-        for one in written:
-            one.result()  # raises what the disk refused
-    return facts
+    store.write_sample(sample)
+    planes = _encode(preparation.config, sample.labels)
+    if preparation.has_weights:
+        store.write_targets(sample.id, planes, _weigh(preparation, sample, planes))
+    return _score(preparation.config, sample, planes)
 
 
 def add_targets(preparation: Preparation, sample_id: str) -> None:

@@ -253,12 +253,13 @@ def _label(ensemble: Ensemble, source: Source, choice: ChoiceSettings) -> Iterat
 
 def _store(preparation: Preparation, sample: Sample) -> Facts:
     """Write a sample and its targets, unless an interrupted call did, and take its facts."""
-    if not preparation.store.has(sample.id):
-        preparation.store.write_sample(sample)
-        add_targets(preparation, sample.id)
-    facts = prepare_sample(preparation, sample.id)
-    assert isinstance(facts, Facts), "a sample that the store has can be read"
-    return facts
+    for _ in range(2):  # of an interrupted call's files a power cut may have left half, which are removed here
+        if not preparation.store.has(sample.id):
+            preparation.store.write_sample(sample)
+            add_targets(preparation, sample.id)
+        if isinstance(facts := prepare_sample(preparation, sample.id), Facts):
+            return facts
+    raise AssertionError("a sample that the store has can be read")
 
 
 def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.steps.make_targets import STORE_SECTIONS, divide
 from kaggle_unet.steps.record import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences
-from kaggle_unet.training.resume import SAFE_TO_CHANGE
+from kaggle_unet.training.settings import SAFE_TO_CHANGE
 
 FOLD_COLUMNS = ("id", "fold", "group", "stratum", "kind")
 

@@ -13,6 +13,7 @@ from kaggle_unet.competitions.truth import read_truth
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.rle import decode_labels
+from kaggle_unet.metrics.bootstrap import interval_of_mean
 from kaggle_unet.metrics.literature import summarize
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
 from kaggle_unet.metrics.score import ImageScore, score_overlap
@@ -24,8 +25,6 @@ from kaggle_unet.steps.run import fold_rows, open_run
 from kaggle_unet.store import Store
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import Labels, Overlap, Planes, Sample
-
-N_RESAMPLES = 2000  # enough for the third digit of an interval's ends
 
 
 @dataclass(frozen=True)
@@ -267,12 +266,11 @@ def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
     """
     per_iou = summarize(entry.overlap for entry in scored)
     means = np.array([entry.score.mean for entry in scored])
-    draws = np.random.default_rng(0).integers(len(means), size=(N_RESAMPLES, len(means)))
-    low, high = np.percentile(means[draws].mean(axis=1), (2.5, 97.5))
+    low, high = interval_of_mean(means)
     names = sorted({name for entry in scored for name in entry.parts})
     return {
         "score": float(means.mean()),
-        "interval": [float(low), float(high)],
+        "interval": [low, high],
         "images": len(scored),
         "true_objects": sum(entry.overlap.n_true for entry in scored),
         "predicted_objects": sum(entry.overlap.n_pred for entry in scored),

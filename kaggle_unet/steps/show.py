@@ -249,6 +249,29 @@ class Screen:
         rows = result["per_iou"]
         self.table(tuple(rows[0]), [[_number(value) for value in row.values()] for row in rows])
 
+    def tuned(self, run: Path, result: Mapping[str, Any]) -> None:
+        """Print what a search has brought.
+
+        Parameters
+        ----------
+        run : Path
+            Its run.
+        result : mapping
+            What `steps.tune` returns.
+        """
+        low, high = result["interval"]
+        self.say(f"before   {result['before']:.4f} on {result['images']} images, out-of-fold")
+        self.say(
+            f"honest   {result['honest']:.4f} on parts that the search had not seen, {result['trials']} trials each"
+        )
+        self.say(f"gain     {result['gain']:+.4f}  (95 % of resampled sets of images: {low:+.4f} to {high:+.4f})")
+        self.say(f"flatters {result['after']:.4f} on the images that it was searched on")
+        if not result["is_used"]:
+            self.warn("nothing is gained on images that the search has not seen: the config's values stay")
+        self.table(("parameter", "value"), [(name, str(value)) for name, value in result["point"].items()])
+        self.say(f"decode   {run / 'decode.yaml'}, which submit takes")
+        self.say(f"picture  {run / 'tune' / 'landscape.png'}")
+
     def facts(self, found: Mapping[str, Any]) -> None:
         """Print pairs of name and value.
 

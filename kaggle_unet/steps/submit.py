@@ -16,6 +16,7 @@ from kaggle_unet.competitions.submission import order_ids, write_submission
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.postprocess.large import decode_any_size
+from kaggle_unet.steps.decoding import choose_decoding
 from kaggle_unet.steps.fold_parts import refuse_missing_depths
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.record import describe_environment
@@ -26,13 +27,15 @@ from kaggle_unet.types import Labels
 SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
 
 
-def submit(
+def submit(  # noqa: PLR0913  the options of a verb
     config: Config,
     data: str,
     checkpoints: Sequence[Path],
     output: Path,
     *,
     labels_folder: Path | None = None,
+    decode: str | None = None,
+    overrides: Sequence[str] = (),
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Write a submission.
@@ -40,7 +43,7 @@ def submit(
     Parameters
     ----------
     config : Config
-        The experiment: its decoding and post-processing are used.
+        The experiment.
     data : str
         What `--data` takes; where a sample submission of these images lies beside it, rows follow its order.
     checkpoints : sequence of Path
@@ -49,6 +52,11 @@ def submit(
         The CSV; its manifest gets the suffix `.json`.
     labels_folder : Path, optional
         Where label TIFFs go, too.
+    decode : str, optional
+        Whose decode parameters are used, see `kaggle_unet.steps.decoding`: what `tune` found for the checkpoints' run
+        by default, or else the config's.
+    overrides : sequence of str
+        What `--set` said.
     on_progress : callable
         Called with (what, done, total).
 
@@ -71,6 +79,9 @@ def submit(
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)
     source = competition.read(data, config.competition, with_masks=False)
+    config, decode_file = choose_decoding(
+        config, [source.path for source in ensemble.sources], chosen=decode, overrides=overrides
+    )
     refuse_missing_depths(config.input, map(source.load, source.ids), data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     codec = CODECS[config.codec.name]
@@ -96,6 +107,7 @@ def submit(
         "slug": SLUGS[competition.name],
         **_count(labels),
         "warnings": warnings,
+        "decoding": "/".join(decode_file.parts[-2:]) if decode_file else "config",
         "data": {"name": _name_data(data), "fingerprint": source.fingerprint()},
         **_describe(config, ensemble),
     }

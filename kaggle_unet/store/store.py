@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.store.atomic import atomic_write
+from kaggle_unet.store.atomic import atomic_write, flush_files
 from kaggle_unet.store.differences import find_differences
 from kaggle_unet.store.manifest import FORMAT, hash_plain, read_file, read_manifest, to_json, to_plain
 from kaggle_unet.store.records import decode_sample, decode_targets, encode_sample, encode_targets
@@ -185,7 +185,7 @@ class Store:
         ResourceError
             If the disk is full or refuses.
         """
-        atomic_write(self._path("samples", sample.id), encode_sample(sample))
+        atomic_write(self._path("samples", sample.id), encode_sample(sample), flush=False)
 
     def write_targets(self, sample_id: str, planes: Planes, weights: Weights | None = None) -> None:
         """Add or replace a sample's targets.
@@ -206,7 +206,18 @@ class Store:
         ResourceError
             If the disk is full or refuses.
         """
-        atomic_write(self._path("targets", sample_id), encode_targets(planes, weights))
+        atomic_write(self._path("targets", sample_id), encode_targets(planes, weights), flush=False)
+
+    def remove(self, sample_id: str) -> None:
+        """Remove a sample and its targets, as far as they are there.
+
+        Parameters
+        ----------
+        sample_id : str
+            Any id.
+        """
+        for kind in ("targets", "samples"):  # from here on `has` says no
+            self._path(kind, sample_id).unlink(missing_ok=True)
 
     def read(self, sample_id: str) -> Sample:
         """Read a sample.
@@ -266,6 +277,7 @@ class Store:
         writer = csv.DictWriter(table, list(folds[0]) if folds else ["id", "fold"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(folds)
+        flush_files(self._path(kind, id_) for id_ in ids for kind in ("samples", "targets"))
         atomic_write(self.folder / "folds.csv", table.getvalue())
         atomic_write(self.folder / "report.json", to_json(report))
         self.manifest |= {"ids": list(ids), "complete": True}

@@ -10,14 +10,14 @@ from kaggle_unet.training.crew import open_crew
 from kaggle_unet.training.events import EpochDone, OnEvent
 from kaggle_unet.training.faults import TrainingFault, save_batches
 from kaggle_unet.training.fold import Fold, FoldParts
-from kaggle_unet.training.history import Row, best_row, validations_without_gain
+from kaggle_unet.training.history import Row, best_row, is_late, is_validated, validations_without_gain
 from kaggle_unet.training.metrics_log import tracking
 from kaggle_unet.training.precision import Decided
 from kaggle_unet.training.resume import find_previous
 from kaggle_unet.training.seeding import seed_everything
 from kaggle_unet.training.settings import TrainingSettings
 
-StoppedBy = Literal["epochs", "early stopping"]
+StoppedBy = Literal["epochs", "early stopping", "time"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class FitResult:
         What `best.pt` holds.
     epochs : int
         Epochs done, those before a resume included.
-    stopped_by : {"epochs", "early stopping"}
+    stopped_by : {"epochs", "early stopping", "time"}
         Why it ended.
     history : list of Row
         A row per epoch, as in `metrics.csv`.
@@ -106,7 +106,7 @@ def fit_fold(
     fold = Fold(parts, settings, crew, previous)
     try:
         with tracking(folder, wanted=track and crew.is_first) as tracker:
-            while (stopped_by := _reason_to_stop(fold.history, settings)) is None:
+            while (stopped_by := crew.on_first(lambda: _reason_to_stop(fold.history, settings))) is None:
                 row, warning = fold.run_epoch(on_event)
                 is_best = crew.on_first(lambda: fold.save(folder, config))
                 tracker.add(row)
@@ -138,4 +138,5 @@ def _reason_to_stop(history: Sequence[Row], settings: TrainingSettings) -> Stopp
     patience = settings.early_stopping
     if patience is not None and validations_without_gain(history, settings.monitor) >= patience:
         return "early stopping"
-    return None
+    is_over = bool(history) and is_validated(history[-1]) and is_late(history, settings.minutes)
+    return "time" if is_over else None

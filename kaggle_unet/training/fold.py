@@ -18,7 +18,7 @@ from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint
 from kaggle_unet.training.crew import Crew
 from kaggle_unet.training.events import EpochStarted, OnEvent, StepDone
 from kaggle_unet.training.faults import TrainingFault, explain_blank, explain_validation
-from kaggle_unet.training.history import Row, blank_validations, first_loss, merits
+from kaggle_unet.training.history import Row, blank_validations, first_loss, is_late, merits
 from kaggle_unet.training.learner import Learner, Loss
 from kaggle_unet.training.loop import train_epoch
 from kaggle_unet.training.metrics_log import write_metrics
@@ -124,7 +124,8 @@ class Fold:
         )
         trained = time.perf_counter()
         self.learner.averages.after_epoch(self.learner.network, epoch)
-        valid = self._judge(self.learner.judged, epoch) if self._is_due(epoch) else None
+        is_last = self._crew.on_first(lambda: is_late(self.history, self._settings.minutes, trained - start))
+        valid = self._judge(self.learner.judged, epoch) if is_last or self._is_due(epoch) else None
         row: Row = {
             "epoch": epoch,
             "lr": self._rate(epoch),

@@ -3,6 +3,7 @@
 Nothing of this is kept as a state of its own, so a resumed run cannot disagree with its history.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -136,3 +137,23 @@ def first_loss(history: Sequence[Row]) -> float | None:
         The mean training loss of the first epoch; None before it is over.
     """
     return history[0]["train_loss"] if history else None
+
+
+def is_late(history: Sequence[Row], minutes: float | None, more_s: float = 0.0) -> bool:
+    """Tell whether a training has taken its time.
+
+    Parameters
+    ----------
+    history : sequence of Row
+        The epochs so far.
+    minutes : float, optional
+        What it may take; None any.
+    more_s : float
+        Seconds of the epoch that goes on.
+
+    Returns
+    -------
+    is_late : bool
+        False without a limit.
+    """
+    return minutes is not None and math.fsum(row["seconds"] or 0.0 for row in history) + more_s >= 60 * minutes

@@ -17,10 +17,9 @@ from kaggle_unet.store import find_differences
 from kaggle_unet.training.history import Row, best_row
 from kaggle_unet.training.learner import Learner
 from kaggle_unet.training.schedules import cycle_ends
-from kaggle_unet.training.settings import TrainingSettings
+from kaggle_unet.training.settings import SAFE_TO_CHANGE, TrainingSettings
 
 BEST, LAST, MEAN = "best.pt", "last.pt", "swa.pt"
-SAFE_TO_CHANGE = ("training.workers", "training.threads")
 # What a checkpoint needs for a training to go on; to predict with one, it needs none of these.
 _STATES = ("optimizer", "schedule", "rng", "scaler", "averages")
 

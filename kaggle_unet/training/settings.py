@@ -6,6 +6,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from kaggle_unet.types import Settings
 
+# What may differ from the config that a run began with.
+SAFE_TO_CHANGE = ("training.workers", "training.threads", "training.minutes")
+
 
 def _spell_number(value: Any) -> Any:
     """Take the number 32 for the word; YAML knows no difference that a person would see."""
@@ -100,6 +103,9 @@ class TrainingSettings(Settings):
     ----------
     epochs : int
         Passes over the fold's samples, at most.
+    minutes : float, optional
+        No epoch begins after so many minutes of training and validation, those before a resume included. Schedules
+        follow `epochs` none the less, and what is reached depends on the machine.
     batch : int
         Samples a step; of each device, where there are several.
     accumulate : int
@@ -153,6 +159,7 @@ class TrainingSettings(Settings):
     """
 
     epochs: Annotated[int, Field(ge=1)] = 20
+    minutes: Annotated[float, Field(gt=0)] | None = None
     batch: Annotated[int, Field(ge=1)] = 16
     accumulate: Annotated[int, Field(ge=1)] = 1
     optimizer: OptimizerSettings = OptimizerSettings()

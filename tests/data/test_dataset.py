@@ -146,6 +146,16 @@ def test_no_item_of_two_epochs_is_like_another_and_each_is_always_the_same(prese
     assert [again[key].inputs.tobytes() for key in reversed(keys)] == shown[::-1]
 
 
+@pytest.mark.parametrize(("n_images", "length"), [(10, 4), (3, 7), (5, 5)])
+def test_short_epochs_go_on_where_the_last_one_stopped(n_images, length):
+    items = training_set([sample(id_=f"{i}") for i in range(n_images)], crop_px=16, crops_per_epoch=length)
+    assert len(items) == length
+    ids = [items[epoch, index].id for epoch in range(1, 12) for index in range(length)]
+    passes = [ids[start : start + n_images] for start in range(0, len(ids) - n_images + 1, n_images)]
+    assert all(sorted(one) == sorted(f"{i}" for i in range(n_images)) for one in passes)
+    assert len({tuple(one) for one in passes}) > 1
+
+
 def test_rare_types_are_drawn_more_often_in_an_epoch_of_the_same_length():
     samples = [sample(id_=f"{i}", kind="dark" if i else "bright") for i in range(9)]
     counts = {}

@@ -1,5 +1,7 @@
 """make-targets reads every sample once, whatever it needs to know of the set first."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,20 @@ def test_targets_that_an_interrupted_run_owes_are_made(drawn, tmp_path):
     make_targets(*drawn, tmp_path)
 
     assert owed.read_bytes() == before
+
+
+@pytest.mark.parametrize("half", ["samples", "targets"])
+def test_what_a_power_cut_has_left_of_an_interrupted_run_is_made_anew(drawn, tmp_path, half):
+    make_targets(*drawn, tmp_path)
+    wanted = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.glob("*/*.npz")}
+    damaged = sorted(tmp_path.glob(f"{half}/*.npz"))[2]
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "complete": False}))
+
+    make_targets(*drawn, tmp_path)
+
+    assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.glob("*/*.npz")} == wanted
 
 
 def test_progress_counts_samples_and_then_targets(drawn, tmp_path):

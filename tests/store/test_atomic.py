@@ -9,11 +9,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
 from kaggle_unet.errors import ResourceError
 from kaggle_unet.store import atomic_write, atomic_writer, sha256, sweep_temporaries
+from kaggle_unet.store.atomic import flush_files
 
 
 def names(folder):
@@ -142,3 +144,27 @@ def test_files_written_at_different_times_are_equal(tmp_path):
     time.sleep(0.01)
     atomic_write(tmp_path / "y", b"1")
     assert sha256(tmp_path / "x") == sha256(tmp_path / "y")
+
+
+def test_files_written_without_a_flush_are_flushed_together(tmp_path, monkeypatch):
+    flushed = []
+    fsync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: flushed.append(str(Path(f"/proc/self/fd/{fd}").readlink())) or fsync(fd)
+    )
+    paths = [tmp_path / f"{number}" for number in range(50)]
+    for path in paths:
+        atomic_write(path, "x", flush=False)
+    assert flushed == []
+    flush_files(paths)
+    assert sorted(flushed) == sorted(map(str, paths))
+
+
+def test_a_file_that_cannot_be_flushed_is_named(tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    atomic_write(tmp_path / "x", "x", flush=False)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(ResourceError, match=r"cannot write .*x: Input/output error; the disk fails"):
+        flush_files([tmp_path / "x"])

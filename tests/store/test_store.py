@@ -174,3 +174,27 @@ def test_a_damaged_or_missing_sample_is_named(store):
 def test_a_store_survives_pickling(store):
     store.write(sample("a"), PLANES)
     assert pickle.loads(pickle.dumps(store)).read("a").id == "a"
+
+
+def test_a_removed_sample_is_not_there(store):
+    store.write(sample("a"), PLANES)
+    store.write(sample("b"), PLANES)
+    store.remove("a")
+    assert not store.has("a")
+    assert store.ids == ("b",)
+    store.remove("never there")
+
+
+def test_all_files_are_flushed_before_a_store_is_declared_complete(store, monkeypatch):
+    events = []
+    monkeypatch.setattr(
+        "kaggle_unet.store.store.flush_files",
+        lambda paths: events.extend(f"{path.parent.name}/{path.name}" for path in paths),
+    )
+    write = store._write_manifest
+    monkeypatch.setattr(Store, "_write_manifest", lambda _: events.append("manifest") or write())
+    for key in ("a", "b"):
+        store.write(sample(key), PLANES)
+    store.finish(rows("a", "b"), {})
+    assert sorted(events[:4]) == ["samples/a.npz", "samples/b.npz", "targets/a.npz", "targets/b.npz"]
+    assert events[4:] == ["manifest"]

@@ -151,6 +151,16 @@ def test_early_stopping_counts_validations_without_a_better_score(parts, tmp_pat
     assert (result.epochs, result.stopped_by, result.best_epoch) == (4, "early stopping", 3)
 
 
+@pytest.mark.parametrize(("seconds", "epochs"), [(30, 2), (60, 1), (7, 5)])
+def test_no_epoch_begins_after_so_many_minutes(parts, tmp_path, monkeypatch, seconds, epochs):
+    clock = (float(epoch + passed) for epoch in range(0, 10**6, seconds) for passed in (0, seconds, seconds))
+    monkeypatch.setattr("kaggle_unet.training.fold.time.perf_counter", lambda: next(clock))  # start, trained, judged
+    settings = make_settings(epochs=9, minutes=seconds * epochs / 60, validate_every=9)
+    result = fit_fold(parts, settings, folder=tmp_path, config=CONFIG)
+    assert (result.epochs, result.stopped_by) == (epochs, "time")
+    assert [row["valid_score"] is not None for row in result.history] == [False] * (epochs - 1) + [True]
+
+
 def test_early_stopping_and_the_best_may_follow_the_loss(parts, tmp_path):
     parts = dataclasses.replace(parts, validate=answers((0.3, 1.0), (0.5, 0.5), (0.6, 0.7), (0.7, 0.6), (0.9, 0.0)))
     settings = make_settings(epochs=9, early_stopping=2, monitor="loss")

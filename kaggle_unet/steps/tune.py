@@ -1,0 +1,258 @@
+"""`tune`: decode parameters, searched on out-of-fold planes."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.config import Config, fingerprint, plain
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.metrics.bootstrap import interval_of_mean
+from kaggle_unet.postprocess.finish import labels_from_planes
+from kaggle_unet.postprocess.search import (
+    Effort,
+    Evaluate,
+    Nested,
+    Point,
+    Scores,
+    apply_point,
+    nested_search,
+    point_of,
+    space_of,
+)
+from kaggle_unet.report.landscape import plot_landscape
+from kaggle_unet.steps.decoding import DECODE_FILE
+from kaggle_unet.steps.folders import fold_folder
+from kaggle_unet.steps.planes import describe_planes, read_planes
+from kaggle_unet.steps.run import fold_rows, open_run
+from kaggle_unet.steps.score import folds_with_planes
+from kaggle_unet.store import Store, atomic_write, lock
+from kaggle_unet.targets.codecs import CODECS
+
+_N_PARTS = 4  # of a single fold
+_FEW = 32  # images; below this a spawned interpreter costs more than it brings
+
+
+def tune(
+    config: Config,
+    run: Path,
+    store_folder: Path | None,
+    *,
+    n_trials: int,
+    workers: int,
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> dict[str, Any]:
+    """Search decode parameters on a run's out-of-fold planes.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment: what its `decode` and `postprocess` say is where the search starts.
+    run : Path
+        Its folder; `decode.yaml` and `tune/` are written there.
+    store_folder : Path, optional
+        Its store, if it has moved.
+    n_trials : int
+        Points per search.
+    workers : int
+        Processes that decode.
+    on_progress : callable
+        Called with (what, done, total).
+
+    Returns
+    -------
+    result : dict
+        Plain values, as in `tune/result.json`: scores `before`, `honest` and `after`, the `gain` with its `interval`,
+        the `point`, and what was found without each of the parts.
+
+    Raises
+    ------
+    ConfigError
+        If the config has another codec or competition than the run, there are no two parts to divide the images into,
+        or the extra is not installed.
+    DataError
+        If there are no out-of-fold planes.
+
+    Notes
+    -----
+    The parts are the folds that have planes; the images of a single fold are divided into four, groups kept together.
+    `honest` is the mean over images of the score with what was found without the image's part: the number to expect of
+    new images. The final search is on all images. Where nothing is gained honestly, `decode.yaml` keeps the config's
+    values.
+    """
+    trained, store = open_run(run, store_folder)
+    _refuse_other(config, trained, run)
+    images = _list_images(run)
+    space = space_of(config.codec.name, single_object=config.decode.single_object)
+    start = point_of(space, config.decode, config.postprocess)
+    identity = fingerprint(
+        {
+            "start": {name: plain(config)[name] for name in ("competition", "codec", "decode", "postprocess")},
+            "planes": [describe_planes(folder) for folder in dict.fromkeys(image.folder for image in images)],
+            "truth": store.manifest["identity_sha256"],
+        }
+    )
+    with lock(run / "tune"), _evaluation(config, store, images, workers) as evaluate:
+        parts = [image.part for image in images]
+        n_searches = len(set(parts)) + 1
+        done = iter(range(1, n_searches * n_trials + 1))
+        nested = nested_search(
+            space,
+            evaluate,
+            start,
+            parts,
+            Effort(n_trials, config.training.seed, run / "tune" / f"{identity[:12]}.journal"),
+            on_trial=lambda _name, _number: on_progress("trials", next(done), n_searches * n_trials),
+        )
+        return _write(config, run, images, nested)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image with planes: where they are, and what it must not be told apart from."""
+
+    id: str
+    folder: Path
+    group: str
+    part: str
+
+
+def _refuse_other(config: Config, trained: Config, run: Path) -> None:
+    for name in ("competition.name", "codec.name", "decode.single_object"):
+        section, _, key = name.partition(".")
+        mine, theirs = (getattr(getattr(one, section), key) for one in (config, trained))
+        if mine != theirs:
+            msg = f"{run} was trained with {name} {theirs}, the config says {mine}; pass the run's own config"
+            raise ConfigError(msg)
+
+
+def _list_images(run: Path) -> list[_Image]:
+    """List all images that have out-of-fold planes, and divide them."""
+    rows = {row["id"]: row for row in fold_rows(run)}
+    folds = folds_with_planes(run)
+    images = []
+    for fold in folds:
+        folder = fold_folder(run, fold) / "planes"
+        for id_ in describe_planes(folder)["ids"]:
+            if rows[id_]["fold"] != fold:
+                msg = (
+                    f"{folder}: sample {id_!r} belongs to fold {rows[id_]['fold']}; run kaggle-unet predict --oof again"
+                )
+                raise DataError(msg)
+            images.append(_Image(id_, folder, rows[id_]["group"], f"fold {fold}"))
+    if len(folds) > 1:
+        return images
+    groups = sorted({image.group for image in images}, key=fingerprint)
+    part_of = {group: f"part {number % _N_PARTS}" for number, group in enumerate(groups)}
+    return [_Image(image.id, image.folder, image.group, part_of[image.group]) for image in images]
+
+
+@contextmanager
+def _evaluation(config: Config, store: Store, images: Sequence[_Image], workers: int) -> Iterator[Evaluate]:
+    """Give what scores all images at a point, over several processes that each hold their share of the planes."""
+    workers = 1 if len(images) < _FEW else workers
+    shares = [_Share(config, store.folder, tuple(images[number::workers])) for number in range(workers)]
+    if workers == 1:
+        yield _Held(shares[0]).score
+        return
+    pools = [ProcessPoolExecutor(1, get_context("spawn"), _hold, (share,)) for share in shares]
+    try:
+
+        def evaluate(point: Point) -> Scores:
+            futures = [pool.submit(_score, dict(point)) for pool in pools]
+            scores = np.empty(len(images))
+            for number, future in enumerate(futures):
+                scores[number::workers] = future.result()
+            return scores
+
+        yield evaluate
+    finally:
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What one process scores."""
+
+    config: Config
+    store_folder: Path
+    images: tuple[_Image, ...]
+
+
+class _Held:
+    """Planes and truth of some images, in memory."""
+
+    def __init__(self, share: _Share) -> None:
+        store = Store.open(share.store_folder)
+        self._config = share.config
+        self._codec = CODECS[share.config.codec.name]
+        self._metric = get_competition(share.config.competition.name).metric
+        self._truths = [store.read(image.id).labels for image in share.images]
+        self._planes = [read_planes(image.folder, image.id).astype(np.float16) for image in share.images]
+
+    def score(self, point: Point) -> Scores:
+        decode, postprocess = apply_point(point, self._config.decode, self._config.postprocess)
+        scores = []
+        for truth, planes in zip(self._truths, self._planes, strict=True):
+            assert truth is not None
+            labels = labels_from_planes(self._codec, planes.astype(np.float32), decode, postprocess)
+            scores.append(self._metric(truth, labels).mean)
+        return np.array(scores)
+
+
+_held: list[_Held] = []
+
+
+def _hold(share: _Share) -> None:
+    """Read a process's share, when it starts."""
+    _held[:] = [_Held(share)]
+
+
+def _score(point: dict[str, Any]) -> Scores:
+    return _held[0].score(point)
+
+
+def _write(config: Config, run: Path, images: Sequence[_Image], nested: Nested) -> dict[str, Any]:
+    gains = nested.honest - nested.before
+    is_better = bool(gains.mean() > 0)
+    point = nested.found.point if is_better else nested.found.trials[0][0]
+    decode, postprocess = apply_point(point, config.decode, config.postprocess)
+    result = {
+        "images": len(images),
+        "trials": len(nested.found.trials) - 1,
+        "before": float(nested.before.mean()),
+        "honest": float(nested.honest.mean()),
+        "after": float(nested.after.mean()),
+        "gain": float(gains.mean()),
+        "interval": list(interval_of_mean(gains, [image.group for image in images])),
+        "is_used": is_better,
+        "point": point,
+        "points": nested.points,
+        "per_image": {
+            image.id: [float(before), float(honest)]
+            for image, before, honest in zip(images, nested.before, nested.honest, strict=True)
+        },
+    }
+    atomic_write(run / "tune" / "result.json", json.dumps(result, indent=1))
+    title = f"{len(images)} images, out-of-fold: {result['before']:.4f} before, {result['honest']:.4f} honestly after"
+    atomic_write(run / "tune" / "landscape.png", plot_landscape(nested.found.trials, nested.found.point, title=title))
+    atomic_write(run / DECODE_FILE, _to_yaml(result, {"decode": plain(decode), "postprocess": plain(postprocess)}))
+    return result
+
+
+def _to_yaml(result: Mapping[str, Any], sections: Mapping[str, Any]) -> str:
+    said = "found by kaggle-unet tune" if result["is_used"] else "the config's: kaggle-unet tune found nothing better"
+    head = (
+        f"# {said}, on {result['images']} images, out-of-fold\n"
+        f"# score {result['before']:.4f} before, {result['honest']:.4f} on images that the search had not seen\n"
+    )
+    return head + yaml.safe_dump(dict(sections), sort_keys=False)

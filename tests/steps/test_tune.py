@@ -1,0 +1,166 @@
+"""`tune` on drawn competitions, and what `submit` takes from it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from kaggle_unet.config import parse_config
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.steps.decoding import choose_decoding
+from kaggle_unet.steps.planes import describe_planes, write_planes
+from kaggle_unet.store import Store
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.settings import BorderSettings
+from tests.steps.conftest import Trained, call
+
+
+@pytest.fixture
+def doubtful(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of the run whose planes are the truth, but never above 0.6: a threshold of 0.75 finds nothing."""
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+    codec = CODECS[yaml.safe_load((run / "config.yaml").read_text())["codec"]["name"]]
+    store = Store.open(trained.store)
+    for folder in run.glob("fold*/planes"):
+        for id_ in describe_planes(folder)["ids"]:
+            planes = codec.encode(store.read(id_).labels, BorderSettings())
+            write_planes(folder, id_, np.where(planes > 0, 0.6, 0.1).astype(np.float32))
+    return run
+
+
+def tune(trained, run, *words):
+    words = ("--run", run, "--store", trained.store, "--trials", 25, *words)
+    return call("tune", trained.config, *words, "--set", "decode.mask_threshold=0.75")
+
+
+def test_a_threshold_that_finds_nothing_is_replaced_and_submit_takes_what_was_found(trained, doubtful, tmp_path):
+    answer = tune(trained, doubtful)
+    assert answer.code == 0, answer.err
+    result = json.loads((doubtful / "tune" / "result.json").read_text())
+    assert result["before"] <= 0.5 < result["honest"]
+    assert result["gain"] == pytest.approx(result["honest"] - result["before"])
+    assert result["interval"][0] <= result["gain"] <= result["interval"][1]
+    assert set(result["points"]) == {"fold 0", "fold 1"}
+    assert f"{result['honest']:.4f}" in answer.out
+    found = yaml.safe_load((doubtful / "decode.yaml").read_text())
+    assert found["decode"]["mask_threshold"] == result["point"]["decode.mask_threshold"] < 0.75
+    assert (doubtful / "tune" / "landscape.png").read_bytes().startswith(b"\x89PNG")
+
+    output = tmp_path / "x.csv"
+    words = ["--data", trained.test, "--checkpoint", doubtful / "fold0", "-o", output]
+    for extra, wanted in (
+        ([], found["decode"]),
+        (["--decode", "config"], None),
+        (["--set", "decode.min_seed_px=1"], None),
+    ):
+        answer = call("submit", trained.config, *words, *extra)
+        assert answer.code == 0, answer.err
+        manifest = json.loads(output.with_suffix(".json").read_text())
+        assert (manifest["decoding"] == "run/decode.yaml") == (wanted is not None)
+        if wanted is not None:
+            assert manifest["config"]["decode"] == wanted
+
+
+def test_a_second_call_tries_nothing_again_and_more_trials_go_on(trained, doubtful):
+    assert tune(trained, doubtful).code == 0
+    (journal,) = (doubtful / "tune").glob("*.journal")
+    before, first = journal.read_text(), (doubtful / "tune" / "result.json").read_text()
+    assert tune(trained, doubtful).code == 0
+    assert (doubtful / "tune" / "result.json").read_text() == first
+    grown = journal.read_text().removeprefix(before)
+    assert '"op_code":4' not in grown.replace(" ", "")  # no trial was begun
+    assert tune(trained, doubtful, "--trials", 27).code == 0
+    assert json.loads((doubtful / "tune" / "result.json").read_text())["trials"] == 27
+
+
+def test_a_single_fold_is_divided_by_groups(trained, doubtful):
+    shutil.rmtree(doubtful / "fold1" / "planes")
+    assert tune(trained, doubtful).code == 0
+    result = json.loads((doubtful / "tune" / "result.json").read_text())
+    assert set(result["points"]) == {f"part {number}" for number in range(4)}
+    assert len(result["per_image"]) == 4
+
+
+def test_where_nothing_is_gained_the_configs_values_stay(trained, doubtful):
+    words = ("--run", doubtful, "--store", trained.store, "--trials", 3)
+    start = ["decode.mask_threshold=0.5", "decode.seed_threshold=0.5", "postprocess.min_area_px=0",
+             "postprocess.fill_holes_px=0"]  # fmt: skip
+    answer = call("tune", trained.config, *words, *(word for one in start for word in ("--set", one)))
+    assert answer.code == 0, answer.err
+    result = json.loads((doubtful / "tune" / "result.json").read_text())
+    assert not result["is_used"]
+    assert result["before"] == 1
+    found = yaml.safe_load((doubtful / "decode.yaml").read_text())
+    assert found["decode"]["mask_threshold"] == 0.5
+
+
+def test_a_run_without_planes_or_of_another_codec_is_refused(trained, doubtful):
+    other = "mask" if trained.name != "tgs" else "mask_border"
+    answer = tune(trained, doubtful, "--set", f"codec.name={other}", "--set", "decode.single_object=false")
+    assert answer.code == 2
+    for folder in doubtful.glob("fold*/planes"):
+        shutil.rmtree(folder)
+    answer = tune(trained, doubtful)
+    assert answer.code == 3
+    assert "predict --oof" in answer.err
+
+
+TORCHLESS = """
+import sys
+sys.modules["torch"] = None
+from kaggle_unet.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_tune_check_and_score_need_no_torch(trained, doubtful, tmp_path):
+    output = tmp_path / "x.csv"
+    words = ["--data", trained.test, "--checkpoint", doubtful / "fold0", "-o", output]
+    assert call("submit", trained.config, *words).code == 0
+    for words in (
+        ["tune", trained.config, "--run", doubtful, "--store", trained.store, "--trials", 2],
+        ["check", output, "--data", trained.test, "--competition", trained.name],
+        ["score", "--run", doubtful, "--store", trained.store],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", TORCHLESS, *map(str, words)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def config_with(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    config = parse_config("competition: {name: dsb2018}\ndecode: {mask_threshold: 0.3}")
+    return choose_decoding(config, [], chosen=str(tmp_path / "mine.yaml"))
+
+
+def test_a_file_of_decode_parameters_replaces_whole_sections(tmp_path):
+    config, file = config_with(tmp_path, "decode: {seed_threshold: 0.9}")
+    assert file == tmp_path / "mine.yaml"
+    assert (config.decode.seed_threshold, config.decode.mask_threshold) == (0.9, 0.5)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- 1", "training: {epochs: 3}", "decode: {thresh: 1}", "{", "decode: {mask_threshold: 2}"]
+)
+def test_a_file_of_anything_else_is_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match=r"mine\.yaml"):
+        config_with(tmp_path, text)
+
+
+def test_checkpoints_of_two_runs_take_the_configs_values(tmp_path):
+    config = parse_config("competition: {name: dsb2018}")
+    files = []
+    for name in ("one", "two"):
+        (tmp_path / name / "fold0").mkdir(parents=True)
+        (tmp_path / name / "decode.yaml").write_text("decode: {mask_threshold: 0.25}")
+        files.append(tmp_path / name / "fold0" / "best.pt")
+    assert choose_decoding(config, files, chosen=None) == (config, None)
+    chosen, file = choose_decoding(config, files[:1], chosen=None)
+    assert (chosen.decode.mask_threshold, file) == (0.25, tmp_path / "one" / "decode.yaml")
