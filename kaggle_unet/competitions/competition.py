@@ -1,5 +1,6 @@
 """What every competition offers, and what it makes of files: a source of samples."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from kaggle_unet.competitions.settings import CompetitionSettings
@@ -21,6 +22,10 @@ class Source(Protocol):
     @property
     def oddities(self) -> tuple[Oddity, ...]:
         """What was found about the source as a whole, before any sample was read."""
+
+    @property
+    def numbers(self) -> Mapping[str, Mapping[str, float]]:
+        """What else is known of some samples, by id, such as their depth."""
 
     def load(self, sample_id: str) -> Sample:
         """Read one sample; a DataError names every faulty file of it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +10,10 @@ from torch import Tensor
 
 from kaggle_unet.data.padding import Slices, pad_to, padded_shape
 from kaggle_unet.types import Inputs, Planes, Weights
+
+Key = TypeVar("Key")
+# The id of an item that counts nowhere: of several processes that train together all must take part in every step.
+FILLER = ""
 
 
 class Item(NamedTuple):
@@ -83,6 +87,30 @@ class Sides:
             Of the inputs, margin included.
         """
         return padded_shape(shape, self.multiple, margin=self.margin)
+
+
+def own_share(keys: Sequence[Key], rank: int, size: int) -> Sequence[Key]:
+    """Cut a process's share out of a batch that several make together.
+
+    Parameters
+    ----------
+    keys : sequence
+        The whole batch's items.
+    rank, size : int
+        Which process, of how many.
+
+    Returns
+    -------
+    own : sequence
+        A stretch of them, as long as those of the other processes or one longer; perhaps empty.
+
+    Examples
+    --------
+    >>> [own_share("abcde", rank, 2) for rank in (0, 1)]
+    ['ab', 'cde']
+    """
+    start, end = (len(keys) * each // size for each in (rank, rank + 1))
+    return keys[start:end]
 
 
 def pad_item(item: Item, shape: tuple[int, int]) -> tuple[Item, Slices]:

@@ -5,7 +5,7 @@ brightest 0.2 % of a picture lies above 1. A crop is given the stretch of the im
 itself, it would look unlike the same pixels in the whole image, and a change of brightness would be stretched away.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import cv2
@@ -123,6 +123,36 @@ def prepare(
         inputs -= settings.mean
         inputs /= settings.std
     return inputs
+
+
+def refuse_missing_depths(
+    settings: InputSettings, ids: Iterable[str], numbers: Mapping[str, Mapping[str, float]], where: str
+) -> None:
+    """Make sure that each sample has the depth that a network is given.
+
+    Parameters
+    ----------
+    settings : InputSettings
+        What the network is given; without the channel `depth` nothing is looked at.
+    ids : iterable of str
+        The samples.
+    numbers : mapping of str to mapping
+        What else is known of some of them.
+    where : str
+        Where they come from, for the message.
+
+    Raises
+    ------
+    DataError
+        If some have none; all are listed.
+    """
+    if "depth" not in settings.channels:
+        return
+    without = [f"sample {id_!r}" for id_ in ids if "depth" not in numbers.get(id_, {})]
+    if without:
+        msg = f"{where}: {len(without)} samples have no depth, but input.channels has depth; add their rows to "
+        msg += "depths.csv beside the images (a store must then be made again), or drop the channel"
+        raise DataError(msg, without)
 
 
 def _check(image: Image) -> None:

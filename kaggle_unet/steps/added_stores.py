@@ -10,11 +10,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from kaggle_unet.config import Config, plain
+from kaggle_unet.config import Config
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.steps.make_targets import STORE_SECTIONS
-from kaggle_unet.steps.run import describe_run
-from kaggle_unet.store import Store, atomic_write, find_differences
+from kaggle_unet.steps.run import changed_keys, describe_run
+from kaggle_unet.store import Store, atomic_write
 from kaggle_unet.types import Image, Sample
 
 
@@ -117,9 +116,7 @@ def _describe(store: Store) -> dict[str, Any]:
 
 
 def _refuse_other_config(config: Config, store: Store) -> None:
-    made = {name: store.manifest["identity"][name] for name in STORE_SECTIONS}
-    changed = [key for key, _, _ in find_differences(made, {name: plain(config)[name] for name in STORE_SECTIONS})]
-    if changed:
+    if changed := changed_keys(config, store):
         msg = f"--add-store {store.folder} was made with another config ({', '.join(changed)} differ); make it with "
         msg += "this one and another --store, or leave it out"
         raise ConfigError(msg)

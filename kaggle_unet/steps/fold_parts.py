@@ -1,7 +1,7 @@
 """From a config and a store: the network, the loss, what is learnt from and what it is judged by."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from torch import nn
@@ -10,8 +10,8 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
 from kaggle_unet.data.batch import Sides
 from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
-from kaggle_unet.data.settings import InputSettings
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.data.inputs import refuse_missing_depths
+from kaggle_unet.errors import ConfigError
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.models.create import create_model, input_multiple, output_margin
 from kaggle_unet.steps.make_targets import resolved_weights
@@ -80,32 +80,6 @@ def loss_of(config: Config) -> SegmentationLoss:
     return SegmentationLoss(config.loss, codec.planes, codec.activation)
 
 
-def refuse_missing_depths(inputs: InputSettings, samples: Iterable[Sample], where: str) -> None:
-    """Make sure that each sample has the depth that a network is given.
-
-    Parameters
-    ----------
-    inputs : InputSettings
-        What the network is given; without the channel `depth` no sample is looked at.
-    samples : iterable of Sample
-        Read anew or stored.
-    where : str
-        Where they come from, for the message.
-
-    Raises
-    ------
-    DataError
-        If some have none; all are listed.
-    """
-    if "depth" not in inputs.channels:
-        return
-    without = [f"sample {sample.id!r}" for sample in samples if "depth" not in sample.numbers]
-    if without:
-        msg = f"{where}: {len(without)} samples have no depth, but input.channels has depth; add their rows to "
-        msg += "depths.csv beside the images (a store must then be made again), or drop the channel"
-        raise DataError(msg, without)
-
-
 def gather_parts(
     config: Config,
     store: Store,
@@ -154,7 +128,8 @@ def gather_parts(
 
 def _read(config: Config, store: Store, ids: Sequence[str]) -> list[Sample]:
     samples = [store.read(id_) for id_ in ids]
-    refuse_missing_depths(config.input, samples, f"{store.folder}, made of {store.manifest['about'].get('data')}")
+    where = f"{store.folder}, made of {store.manifest['about'].get('data')}"
+    refuse_missing_depths(config.input, ids, {sample.id: sample.numbers for sample in samples}, where)
     return samples
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
+from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import find_checkpoint
-from kaggle_unet.steps.fold_parts import refuse_missing_depths
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.planes import finish_planes, unfinish_planes, write_planes
 from kaggle_unet.store import Store
@@ -47,7 +47,7 @@ def predict_data(
     ensemble = load_ensemble(checkpoints, config)
     competition = get_competition(config.competition.name)
     source = competition.read(data, config.competition, with_masks=False)
-    refuse_missing_depths(config.input, map(source.load, source.ids), data)
+    refuse_missing_depths(config.input, source.ids, source.numbers, data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     _predict(ensemble, sizes, source.load, folder, on_progress)
     return folder

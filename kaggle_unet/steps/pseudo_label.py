@@ -19,10 +19,10 @@ from kaggle_unet.competitions.competition import Source
 from kaggle_unet.competitions.oddities import is_constant
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
+from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.postprocess.large import decode_any_size
 from kaggle_unet.steps.facts import Facts, describe_set
-from kaggle_unet.steps.fold_parts import refuse_missing_depths
 from kaggle_unet.steps.make_targets import STORE_SECTIONS, resolved_weights
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.prepare import Preparation, add_targets, prepare_sample
@@ -161,7 +161,7 @@ def pseudo_label(
     """
     ensemble = load_ensemble(checkpoints or best_checkpoints(run), config)
     source = get_competition(config.competition.name).read(data, config.competition, with_masks=False)
-    refuse_missing_depths(config.input, map(source.load, source.ids), data)
+    refuse_missing_depths(config.input, source.ids, source.numbers, data)
     weights = _resolve(config, run)
     identity = _identity(config, source, ensemble, weights, choice)
     with lock(folder):

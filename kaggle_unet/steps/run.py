@@ -205,11 +205,28 @@ def describe_run(run: Path) -> dict[str, Any]:
     return about
 
 
-def _refuse_other_store(config: Config, store: Store) -> None:
+def changed_keys(config: Config, store: Store) -> list[str]:
+    """Tell in what a config differs from the one that a store was made with.
+
+    Parameters
+    ----------
+    config : Config
+        The experiment.
+    store : Store
+        Made of any config.
+
+    Returns
+    -------
+    keys : list of str
+        Dotted keys of the sections that samples and targets depend on.
+    """
     made = {name: store.manifest["identity"][name] for name in STORE_SECTIONS}
     asked = {name: plain(config)[name] for name in STORE_SECTIONS}
-    changed = [key for key, _, _ in find_differences(made, asked)]
-    if changed:
+    return [key for key, _, _ in find_differences(made, asked)]
+
+
+def _refuse_other_store(config: Config, store: Store) -> None:
+    if changed := changed_keys(config, store):
         msg = (
             f"{store.folder} was made with another config ({', '.join(changed)} differ); run kaggle-unet make-targets "
         )

@@ -178,19 +178,47 @@ def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | 
         If there are no planes, or a sample's planes were made by a fold that trained on it.
     """
     codec = CODECS[config.codec.name]
-    fold_of = {row["id"]: row["fold"] for row in fold_rows(run)}
-    for fold in folds_with_planes(run) if folds is None else folds:
+    for row, folder in out_of_fold_rows(run, folds_with_planes(run) if folds is None else folds):
+        sample, planes = store.read(row["id"]), read_planes(folder, row["id"])
+        assert sample.labels is not None
+        labels = labels_from_planes(codec, planes, config.decode, config.postprocess)
+        parts = {"fold": str(row["fold"]), "kind": sample.kind}
+        scored = score_pair(sample.id, sample.labels, labels, config.competition.name, parts)
+        yield OutOfFold(scored, sample, planes, labels)
+
+
+def out_of_fold_rows(run: Path, folds: Sequence[int]) -> Iterator[tuple[dict[str, Any], Path]]:
+    """List the samples that have out-of-fold planes.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder.
+    folds : sequence of int
+        Which; they have planes.
+
+    Yields
+    ------
+    row : dict
+        As `kaggle_unet.steps.run.fold_rows` gives it; by fold, then id.
+    folder : Path
+        Where its planes are.
+
+    Raises
+    ------
+    DataError
+        If there are no planes, or a sample's planes were made by a fold that trained on it.
+    """
+    rows = {row["id"]: row for row in fold_rows(run)}
+    for fold in folds:
         folder = fold_folder(run, fold) / "planes"
         for id_ in describe_planes(folder)["ids"]:
-            if fold_of[id_] != fold:
-                msg = f"{folder}: sample {id_!r} belongs to fold {fold_of[id_]}; run kaggle-unet predict --oof again"
+            if rows[id_]["fold"] != fold:
+                msg = (
+                    f"{folder}: sample {id_!r} belongs to fold {rows[id_]['fold']}; run kaggle-unet predict --oof again"
+                )
                 raise DataError(msg)
-            sample, planes = store.read(id_), read_planes(folder, id_)
-            assert sample.labels is not None
-            labels = labels_from_planes(codec, planes, config.decode, config.postprocess)
-            parts = {"fold": str(fold), "kind": sample.kind}
-            scored = score_pair(id_, sample.labels, labels, config.competition.name, parts)
-            yield OutOfFold(scored, sample, planes, labels)
+            yield rows[id_], folder
 
 
 def folds_with_planes(run: Path) -> list[int]:

@@ -14,10 +14,10 @@ from kaggle_unet.competitions.check import check_submission
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids, write_submission
 from kaggle_unet.config import Config, fingerprint, plain
+from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.postprocess.large import decode_any_size
 from kaggle_unet.steps.decoding import choose_decoding
-from kaggle_unet.steps.fold_parts import refuse_missing_depths
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.record import describe_environment
 from kaggle_unet.store import atomic_write, sha256
@@ -82,7 +82,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     config, decode_file = choose_decoding(
         config, [source.path for source in ensemble.sources], chosen=decode, overrides=overrides
     )
-    refuse_missing_depths(config.input, map(source.load, source.ids), data)
+    refuse_missing_depths(config.input, source.ids, source.numbers, data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     codec = CODECS[config.codec.name]
     found: dict[str, Labels] = {}

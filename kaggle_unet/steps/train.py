@@ -9,12 +9,13 @@ from typing import Any
 
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.batch import Batch
+from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.report.batch import draw_batch
 from kaggle_unet.report.curves import plot_curves
 from kaggle_unet.steps.added_stores import open_added, read_added, record_added
-from kaggle_unet.steps.fold_parts import gather_parts, refuse_missing_depths, training_set_of
+from kaggle_unet.steps.fold_parts import gather_parts, training_set_of
 from kaggle_unet.steps.folders import fold_folder
 from kaggle_unet.steps.predict import predict_stored
 from kaggle_unet.steps.previews import to_png
@@ -177,7 +178,9 @@ def _read_added(
 ) -> list[Sample]:
     """Read what other stores add to a fold, and say what they cannot."""
     samples, left_out = read_added(added, store, set(store.ids) - set(division.training))
-    refuse_missing_depths(config.input, samples, f"--add-store {', '.join(str(one.folder) for one in added)}")
+    where = f"--add-store {', '.join(str(one.folder) for one in added)}"
+    numbers = {sample.id: sample.numbers for sample in samples}
+    refuse_missing_depths(config.input, numbers, numbers, where)
     if left_out:
         shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
         on_warning(f"{len(left_out)} added samples are left out, as their images are among those held out: {shown}")

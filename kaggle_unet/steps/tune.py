@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import yaml
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, fingerprint, plain
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.errors import ConfigError
 from kaggle_unet.metrics.bootstrap import interval_of_mean
 from kaggle_unet.postprocess.finish import labels_from_planes
 from kaggle_unet.postprocess.search import (
@@ -30,10 +30,9 @@ from kaggle_unet.postprocess.search import (
 )
 from kaggle_unet.report.landscape import plot_landscape
 from kaggle_unet.steps.decoding import DECODE_FILE
-from kaggle_unet.steps.folders import fold_folder
 from kaggle_unet.steps.planes import describe_planes, read_planes
-from kaggle_unet.steps.run import fold_rows, open_run
-from kaggle_unet.steps.score import folds_with_planes
+from kaggle_unet.steps.run import open_run
+from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import CODECS
 
@@ -101,16 +100,13 @@ def tune(
         }
     )
     with lock(run / "tune"), _evaluation(config, store, images, workers) as evaluate:
-        parts = [image.part for image in images]
-        n_searches = len(set(parts)) + 1
-        done = iter(range(1, n_searches * n_trials + 1))
         nested = nested_search(
             space,
             evaluate,
             start,
-            parts,
+            [image.part for image in images],
             Effort(n_trials, config.training.seed, run / "tune" / f"{identity[:12]}.journal"),
-            on_trial=lambda _name, _number: on_progress("trials", next(done), n_searches * n_trials),
+            on_trial=lambda name, done: on_progress(f"trials, {name}", done, n_trials),
         )
         return _write(config, run, images, nested)
 
@@ -136,23 +132,15 @@ def _refuse_other(config: Config, trained: Config, run: Path) -> None:
 
 def _list_images(run: Path) -> list[_Image]:
     """List all images that have out-of-fold planes, and divide them."""
-    rows = {row["id"]: row for row in fold_rows(run)}
     folds = folds_with_planes(run)
-    images = []
-    for fold in folds:
-        folder = fold_folder(run, fold) / "planes"
-        for id_ in describe_planes(folder)["ids"]:
-            if rows[id_]["fold"] != fold:
-                msg = (
-                    f"{folder}: sample {id_!r} belongs to fold {rows[id_]['fold']}; run kaggle-unet predict --oof again"
-                )
-                raise DataError(msg)
-            images.append(_Image(id_, folder, rows[id_]["group"], f"fold {fold}"))
+    images = [
+        _Image(row["id"], folder, row["group"], f"fold {row['fold']}") for row, folder in out_of_fold_rows(run, folds)
+    ]
     if len(folds) > 1:
         return images
     groups = sorted({image.group for image in images}, key=fingerprint)
     part_of = {group: f"part {number % _N_PARTS}" for number, group in enumerate(groups)}
-    return [_Image(image.id, image.folder, image.group, part_of[image.group]) for image in images]
+    return [replace(image, part=part_of[image.group]) for image in images]
 
 
 @contextmanager

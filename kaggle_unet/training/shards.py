@@ -5,10 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from kaggle_unet.data.batch import Batch, Item
+from kaggle_unet.data.batch import FILLER, Batch, Item, own_share
 from kaggle_unet.data.dataset import TrainingSet
-
-FILLER = ""  # the id of an item that only keeps a process busy
 
 
 class Shard:
@@ -69,10 +67,8 @@ class Shard:
             A stretch of them, as long as those of the other processes or one longer. Where there is none left, one
             that counts nowhere: processes must all take part in every step.
         """
-        start, end = (len(keys) * rank // self._size for rank in (self._rank, self._rank + 1))
-        if start < end:
-            return [self._items[key] for key in keys[start:end]]
-        return [_blank(self._items[keys[0]])]
+        own = own_share(keys, self._rank, self._size)
+        return [self._items[key] for key in own] or [_blank(self._items[keys[0]])]
 
     def __getattr__(self, name: str) -> Any:
         """Give what else a training set has."""

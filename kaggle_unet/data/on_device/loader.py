@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from kaggle_unet.data import inputs as on_cpu
-from kaggle_unet.data.batch import Batch
+from kaggle_unet.data.batch import FILLER, Batch, own_share
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import EpochOrder
 from kaggle_unet.data.on_device.inputs import Shown, prepare
@@ -189,13 +189,11 @@ class DeviceLoader:
         return (self._make(drawn) for drawn in _ahead(self._draw(keys) for keys in batches))
 
     def _draw(self, keys: Sequence[tuple[int, int]]) -> _Drawn:
-        """Draw this process's share of a batch, cut as `kaggle_unet.training.shards.Shard` cuts it."""
-        start, end = (len(keys) * rank // self._size for rank in (self._rank, self._rank + 1))
-        own, is_filler = (keys[start:end], False) if start < end else (keys[:1], True)
-        recipes = [draw_recipe(self._items, key) for key in own]
+        """Draw this process's share of a batch; a filler where there is none left."""
+        own = own_share(keys, self._rank, self._size)
+        recipes = [draw_recipe(self._items, key) for key in own or keys[:1]]
         arrays = stack(recipes, self._items.sides if self._items.augmentation.crop_px is None else None)
-        # A process without samples must take part in every step: one without a name that counts nowhere.
-        return _Drawn(arrays, [""] if is_filler else [recipe.scene.id for recipe in recipes])
+        return _Drawn(arrays, [recipe.scene.id for recipe in recipes] if own else [FILLER])
 
     def _make(self, drawn: _Drawn) -> Batch:
         given = transfer(drawn.arrays, self._device)
@@ -212,7 +210,7 @@ class DeviceLoader:
             counts = given["row_counts"][:, :, None] & given["column_counts"][:, None]
             inputs, planes, weights = (_pad(each, given) for each in (inputs, planes, weights[:, None]))
             weights = weights[:, 0] * counts
-        return Batch(inputs, planes, weights * 0 if drawn.ids == [""] else weights, drawn.ids)
+        return Batch(inputs, planes, weights * 0 if drawn.ids == [FILLER] else weights, drawn.ids)
 
 
 def _ahead(drawn: Iterable[_Drawn]) -> Iterator[_Drawn]:
