@@ -80,7 +80,7 @@ def find_pieces(
 
 
 @jit
-def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]) -> None:
+def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]) -> int:
     """Sort pieces by one of their columns; equals keep their order.
 
     Parameters
@@ -94,12 +94,19 @@ def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], 
     ordered : int32 array, shape (n, 4)
         Filled.
 
+    Returns
+    -------
+    int
+        The highest id, read without its sign: negative ids are above all others. 0 if there are no pieces.
+
     Notes
     -----
     Must hold: no key is negative.
     """
+    highest = np.uint32(0)
     for piece in range(pieces.shape[0]):
         places[pieces[piece, key] + 1] += 1
+        highest = max(highest, np.uint32(pieces[piece, ID]))
     for value in range(1, places.shape[0]):
         places[value] += places[value - 1]
     for piece in range(pieces.shape[0]):
@@ -107,6 +114,7 @@ def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], 
         places[pieces[piece, key]] += 1
         for column in range(4):
             ordered[place, column] = pieces[piece, column]
+    return int(highest)
 
 
 @jit

@@ -243,7 +243,7 @@ def _write(runs: Runs, firsts: Firsts, n_px: int) -> list[str]:
     """Write 0-based runs as 1-based codes."""
     text = np.empty(len(runs) * 2 * (len(str(n_px)) + 1), dtype=np.uint8)
     first = write_codes(runs, firsts, text)
-    return str(text[first:].data, "ascii").splitlines()
+    return str(text[first:-1].data, "ascii").split("\n") if len(text) else []
 
 
 def _shorten(text: str, length: int = 40) -> str:

@@ -41,14 +41,11 @@ def find_runs(labels: Labels) -> tuple[Runs, Firsts, NDArray[np.int32]]:
     (array([[2, 1], [0, 2], [3, 1]]), array([0, 1, 3]), array([2, 5], dtype=int32))
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
-    pieces = _sort(_find_pieces(labels), X, labels.shape[1])
-    if not pieces.size:
-        return np.empty((0, 2), np.int64), np.zeros(1, np.int64), np.empty(0, np.int32)
-    highest = int(pieces[:, ID].view(np.uint32).max())  # read without their sign, negative ids are above all others
+    pieces, highest = _sort(_find_pieces(labels), X, labels.shape[1])
     if highest <= labels.size:
-        return _join(_sort(pieces, ID, highest + 1), labels.shape[0])
+        return _join(_sort(pieces, ID, highest + 1)[0], labels.shape[0])
     ids, pieces[:, ID] = np.unique(pieces[:, ID], return_inverse=True)  # a table of all ids would be too large
-    runs, firsts, _ = _join(_sort(pieces, ID, ids.size), labels.shape[0])
+    runs, firsts, _ = _join(_sort(pieces, ID, ids.size)[0], labels.shape[0])
     return runs, firsts, ids
 
 
@@ -166,7 +163,7 @@ def runs_of_mask(mask: Mask) -> Runs:
         Its runs; no rows for an empty mask.
     """
     is_in = np.ascontiguousarray(mask if mask.dtype == np.bool_ else mask > 0)
-    return _join(_sort(_find_pieces(is_in.view(np.uint8)), X, mask.shape[1]), mask.shape[0])[0]
+    return _join(_sort(_find_pieces(is_in.view(np.uint8)), X, mask.shape[1])[0], mask.shape[0])[0]
 
 
 def _find_pieces(ids: NDArray[np.int32] | NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -184,11 +181,11 @@ def _find_pieces(ids: NDArray[np.int32] | NDArray[np.uint8]) -> NDArray[np.int32
     return pieces[:n]
 
 
-def _sort(pieces: NDArray[np.int32], key: int, n_values: int) -> NDArray[np.int32]:
-    """Sort pieces by one of their columns, whose values lie below `n_values`; equals keep their order."""
+def _sort(pieces: NDArray[np.int32], key: int, n_values: int) -> tuple[NDArray[np.int32], int]:
+    """Sort pieces by one of their columns, whose values lie below `n_values`, and find the highest id."""
     ordered = np.empty_like(pieces)
-    sort_pieces(pieces, key, np.zeros(n_values + 1, dtype=np.int64), ordered)
-    return ordered
+    highest = sort_pieces(pieces, key, np.zeros(n_values + 1, dtype=np.int64), ordered)
+    return ordered, highest
 
 
 def _join(pieces: NDArray[np.int32], n_y: int) -> tuple[Runs, Firsts, NDArray[np.int32]]:
