@@ -21,6 +21,7 @@ def mark_near(
     radius: int,
     with_background: bool,
     value: int,
+    pair: NDArray[np.int32],
     tails: NDArray[np.int32],
     spread: NDArray[np.int32],
     marked: NDArray[np.uint8],
@@ -37,10 +38,13 @@ def mark_near(
         True counts background as an id and marks instances only; False overlooks it and marks background too.
     value : int
         What marked pixels become; the others stay as they are.
-    tails : int32 array, shape (2, 2·radius + 2, W)
-        Scratch; the last row of the first half holds 0, of the second half −`NOBODY`.
+    pair : int32 array, shape (2·(W + 2·radius),)
+        Scratch for a row of the image, once as it is and once negative, with a margin left and right of both; the
+        first half holds 0, the second half −`NOBODY`.
+    tails : int32 array, shape (2·radius + 2, 2·(W + 2·radius))
+        Scratch; the last row is like `pair`.
     spread : int32 array, shape (3, 2·(W + 2·radius))
-        Scratch; the first half of the first row holds 0, the second half −`NOBODY`.
+        Scratch.
     marked : uint8 array, shape (H, W)
         Filled where pixels are marked.
 
@@ -53,28 +57,27 @@ def mark_near(
     side, width = 2 * radius + 1, n_x + 2 * radius
     nobody = np.int32(0 if with_background else -NOBODY)
     least = 1 if with_background else 0
-    head_high, head_low = tails[0, side - 1], tails[1, side - 1]
     for top in range(0, n_y, side):
         for i in range(side - 1, -1, -1):
             # Rows beyond the edge are the one at the edge, which lies in all windows that reach so far.
             y = top - radius + i if top - radius + i > 0 else 0
             own = labels[y if y < n_y else n_y - 1]
-            high, low, high_after, low_after = tails[0, i], tails[1, i], tails[0, i + 1], tails[1, i + 1]
             for x in range(n_x):
-                negative = -own[x] if own[x] > 0 else nobody
-                high[x] = high_after[x] if high_after[x] > own[x] else own[x]
-                low[x] = low_after[x] if low_after[x] > negative else negative
+                pair[radius + x] = own[x]
+                pair[width + radius + x] = -own[x] if own[x] > 0 else nobody
+            tail, after = tails[i], tails[i + 1]
+            for x in range(pair.shape[0]):
+                tail[x] = after[x] if after[x] > pair[x] else pair[x]
+        head = tails[side - 1]  # the block's last row is the first of all heads, and lies in all windows of the block
         for i in range(side if top + side < n_y else n_y - top):
-            # The block's last row is the first one of all heads, and lies in all windows of this block.
             own = labels[top + radius + i if top + radius + i < n_y else n_y - 1]
             for x in range(n_x):
-                negative = -own[x] if own[x] > 0 else nobody
-                head_high[x] = head_high[x] if head_high[x] > own[x] else own[x]
-                head_low[x] = head_low[x] if head_low[x] > negative else negative
-            high, low, high_after, low_after = spread[0, radius:], spread[0, width + radius :], tails[0, i], tails[1, i]
-            for x in range(n_x):
-                high[x] = high_after[x] if high_after[x] > head_high[x] else head_high[x]
-                low[x] = low_after[x] if low_after[x] > head_low[x] else head_low[x]
+                pair[radius + x] = own[x]
+                pair[width + radius + x] = -own[x] if own[x] > 0 else nobody
+            tail, joined = tails[i], spread[0]
+            for x in range(pair.shape[0]):
+                head[x] = head[x] if head[x] > pair[x] else pair[x]
+                joined[x] = tail[x] if tail[x] > head[x] else head[x]
             span, turn, n = 1, 0, 2 * width
             while 2 * span < side:
                 n -= span

@@ -45,7 +45,7 @@ def write_codes(runs: NDArray[np.int64], firsts: NDArray[np.int64], text: NDArra
                 byte -= 1
                 text[byte] = separator
                 separator = SPACE
-                number = int(runs[run, column]) + 1 - column
+                number = runs[run, column] + 1 - column
                 while number >= 10:  # two digits at a time
                     rest = number // 100
                     pair = number - 100 * rest

@@ -9,15 +9,10 @@ UNKNOWN, NOT_ONE = 0, -1
 
 
 @jit
-def fill_small_holes(
-    runs: NDArray[np.int32],
-    ids: NDArray[np.int32],
-    max_px: int,
-    areas: NDArray[np.int64],
-    owners: NDArray[np.int32],
-    labels: NDArray[np.int32],
+def find_owners(
+    runs: NDArray[np.int32], ids: NDArray[np.int32], labels: NDArray[np.int32], owners: NDArray[np.int32]
 ) -> None:
-    """Give small holes to the instance round them, if it is one alone.
+    """Find the instance round each hole, if it is one alone.
 
     Parameters
     ----------
@@ -25,32 +20,18 @@ def fill_small_holes(
         Row, start and end of the runs of background.
     ids : int32 array, shape (n_runs,)
         The component of each run, 1…n; background is connected through sides.
-    max_px : int
-        The largest hole that is filled.
-    areas : int64 array, shape (n + 1,)
-        Workspace; zeros on entry.
-    owners : int32 array, shape (n + 1,)
-        Workspace; `UNKNOWN` on entry.
     labels : int32 array, shape (H, W)
-        Instances; filled in place.
+        Instances, 0 is background.
+    owners : int32 array, shape (n + 1,)
+        On entry `NOT_ONE` where nobody wants to know, as at the image's edge, and `UNKNOWN` elsewhere; filled with the
+        one instance that has pixels beside the hole, corners included, or `NOT_ONE`.
     """
-    n_y, n_x = labels.shape
     for run in range(runs.shape[0]):
         hole, y = ids[run], runs[run, 0]
-        start, end = runs[run, 1], runs[run, 2]
-        areas[hole] += end - start
-        if y == 0 or y == n_y - 1 or start == 0 or end == n_x:
-            owners[hole] = NOT_ONE  # it may go on beyond the edge
-    for run in range(runs.shape[0]):
-        hole, y = ids[run], runs[run, 0]
-        if owners[hole] != NOT_ONE and areas[hole] <= max_px:
-            for v in range(y - 1, y + 2):
-                for x in range(runs[run, 1] - 1, runs[run, 2] + 1):
-                    near = labels[v, x]
-                    if near > 0 and owners[hole] != near:
-                        owners[hole] = near if owners[hole] == UNKNOWN else NOT_ONE
-    for run in range(runs.shape[0]):
-        hole = ids[run]
-        if owners[hole] > 0:
-            for x in range(runs[run, 1], runs[run, 2]):
-                labels[runs[run, 0], x] = owners[hole]
+        if owners[hole] == NOT_ONE:
+            continue
+        for v in range(y - 1, y + 2):
+            for x in range(runs[run, 1] - 1, runs[run, 2] + 1):
+                near = labels[v, x]
+                if near > 0 and owners[hole] != near:
+                    owners[hole] = near if owners[hole] == UNKNOWN else NOT_ONE

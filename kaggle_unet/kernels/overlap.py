@@ -1,4 +1,4 @@
-"""Pixels shared by each pair of instances, and by two masks.
+"""Pixels shared by each pair of instances.
 
 Strategy: between two places where either image changes, all pixels add to the same pair, so that a pair is looked up
 once per run and not once per pixel. Changes are marked block by block, in a loop that becomes vector code. Eight
@@ -27,6 +27,7 @@ def count_overlap(
     slots: NDArray[np.int32],
     counts: NDArray[np.int64],
     run_ends: NDArray[np.bool_],
+    words: NDArray[np.uint64],
 ) -> int:
     """Add a part of an image to the pixels of every instance and of every pair.
 
@@ -45,6 +46,8 @@ def count_overlap(
         Updated: number of pairs, highest true and highest predicted id, number of true and of predicted instances.
     run_ends : bool array, shape (n_block,)
         Scratch, whatever it holds.
+    words : uint64 array, shape (n_block / 8,)
+        The same memory, eight pixels at a time.
 
     Returns
     -------
@@ -54,14 +57,13 @@ def count_overlap(
 
     Notes
     -----
-    Must hold: before the first part, all but `pairs` and `run_ends` are zeros; `n_slots` is a power of two and above
+    Must hold: before the first part, all but `pairs` and the scratch are zeros; `n_slots` is a power of two and above
     `n_places`; `n_block` is a multiple of eight; the machine is little-endian, as are all that numba compiles for.
     """
     n_px, n_block, run_start = true.shape[0], run_ends.shape[0], np.int64(0)
     n_ids, last_slot = areas_px.shape[1], slots.shape[0] - 1
     n_pairs, highest_true, highest_pred = counts[0], counts[1], counts[2]
     n_true, n_pred = counts[3], counts[4]
-    words = run_ends.view(np.uint64)
     for start in range(0, n_px, n_block):
         # Slices that begin at 0: numba then knows that no index is negative, and the loop becomes vector instructions.
         true_here, pred_here = true[start : start + n_block + 1], pred[start : start + n_block + 1]
@@ -113,25 +115,3 @@ def count_overlap(
     counts[0], counts[1], counts[2] = n_pairs, highest_true, highest_pred
     counts[3], counts[4] = n_true, n_pred
     return 0
-
-
-@jit
-def count_mask_overlap(true: NDArray[np.uint8], pred: NDArray[np.uint8]) -> tuple[np.int64, np.int64, np.int64]:
-    """Count the pixels in both masks, in the true and in the predicted one.
-
-    Parameters
-    ----------
-    true, pred : uint8 array, shape (n_px,)
-        Masks of the same image, 0 or 1.
-
-    Returns
-    -------
-    n_shared, n_true, n_pred : int64
-        Pixels.
-    """
-    n_shared, n_true, n_pred = np.int64(0), np.int64(0), np.int64(0)
-    for px in range(true.shape[0]):
-        n_shared += np.int64(true[px] & pred[px])
-        n_true += np.int64(true[px])
-        n_pred += np.int64(pred[px])
-    return n_shared, n_true, n_pred

@@ -19,10 +19,10 @@ X, Y, LENGTH, ID = range(4)
 
 @jit
 def find_pieces(
-    ids: NDArray[np.int32] | NDArray[np.uint8],
+    ids: NDArray[np.int32],
     y: int,
     n: int,
-    background: NDArray[np.int32] | NDArray[np.uint8],
+    background: NDArray[np.int32],
     since: NDArray[np.int32],
     changed: NDArray[np.uint8],
     words: NDArray[np.int64],
@@ -32,11 +32,11 @@ def find_pieces(
 
     Parameters
     ----------
-    ids : int32 or uint8 array, shape (H, W)
-        Labels, or a mask as 0 and 1.
+    ids : int32 array, shape (H, W)
+        Labels, 0 is background.
     y, n : int
         What the call before gave; 1 and 0 for the first.
-    background : array of the same type, shape (W,)
+    background : int32 array, shape (W,)
         Zeros, the row below the image.
     since : int32 array, shape (W,)
         The row since which each column has held the same id; zeros for the first call.
@@ -80,7 +80,7 @@ def find_pieces(
 
 
 @jit
-def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]) -> int:
+def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]) -> np.int64:
     """Sort pieces by one of their columns; equals keep their order.
 
     Parameters
@@ -96,7 +96,7 @@ def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], 
 
     Returns
     -------
-    int
+    int64
         The highest id, read without its sign: negative ids are above all others. 0 if there are no pieces.
 
     Notes
@@ -106,7 +106,8 @@ def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], 
     highest = np.uint32(0)
     for piece in range(pieces.shape[0]):
         places[pieces[piece, key] + 1] += 1
-        highest = max(highest, np.uint32(pieces[piece, ID]))
+        name = np.uint32(pieces[piece, ID])
+        highest = name if name > highest else highest
     for value in range(1, places.shape[0]):
         places[value] += places[value - 1]
     for piece in range(pieces.shape[0]):
@@ -114,7 +115,7 @@ def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], 
         places[pieces[piece, key]] += 1
         for column in range(4):
             ordered[place, column] = pieces[piece, column]
-    return int(highest)
+    return np.int64(highest)
 
 
 @jit

@@ -162,15 +162,15 @@ def runs_of_mask(mask: Mask) -> Runs:
     int64 array, shape (n_runs, 2)
         Its runs; no rows for an empty mask.
     """
-    is_in = np.ascontiguousarray(mask if mask.dtype == np.bool_ else mask > 0)
-    return _join(_sort(_find_pieces(is_in.view(np.uint8)), X, mask.shape[1])[0], mask.shape[0])[0]
+    is_in = mask if mask.dtype == np.bool_ else mask > 0
+    return _join(_sort(_find_pieces(is_in.astype(np.int32)), X, mask.shape[1])[0], mask.shape[0])[0]
 
 
-def _find_pieces(ids: NDArray[np.int32] | NDArray[np.uint8]) -> NDArray[np.int32]:
+def _find_pieces(ids: NDArray[np.int32]) -> NDArray[np.int32]:
     """Find the pieces of runs, cut at the feet of the columns, in an array that is made larger when it is full."""
     n_y, n_x = ids.shape
     words = np.zeros(-(-n_x // 8), dtype=np.int64)
-    rows = np.zeros(n_x, dtype=ids.dtype), np.zeros(n_x, dtype=np.int32), words.view(np.uint8), words
+    rows = np.zeros(n_x, dtype=np.int32), np.zeros(n_x, dtype=np.int32), words.view(np.uint8), words
     pieces = np.empty((2 * n_x + ids.size // 32, 4), dtype=np.int32)
     y, n = 1, 0
     while ids.size:

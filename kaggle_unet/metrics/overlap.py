@@ -86,16 +86,19 @@ class _Tables(NamedTuple):
     slots: NDArray[np.int32]
     counts: NDArray[np.int64]
     run_ends: NDArray[np.bool_]
+    words: NDArray[np.uint64]
 
 
 def _make_tables(n_ids: int, n_places: int) -> _Tables:
     """Make room for some ids and some pairs."""
+    words = np.empty(_BLOCK_PX // 8, dtype=np.uint64)
     return _Tables(
         areas_px=np.zeros((2, n_ids + 1), dtype=np.int64),
         pairs=np.empty((n_places, 3), dtype=np.int64),
         slots=np.zeros(2 << (n_places - 1).bit_length(), dtype=np.int32),  # at most half of them are taken
         counts=np.zeros(5, dtype=np.int64),
-        run_ends=np.empty(_BLOCK_PX, dtype=np.bool_),
+        run_ends=words.view(np.bool_),
+        words=words,
     )
 
 

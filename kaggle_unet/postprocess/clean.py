@@ -3,7 +3,8 @@
 import numpy as np
 
 from kaggle_unet.kernels.areas import replace_ids
-from kaggle_unet.kernels.holes import UNKNOWN, fill_small_holes
+from kaggle_unet.kernels.components import paint_runs
+from kaggle_unet.kernels.holes import NOT_ONE, UNKNOWN, find_owners
 from kaggle_unet.masks.components import find_components_of_mask
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.postprocess.settings import PostprocessSettings
@@ -72,10 +73,14 @@ def fill_holes(labels: Labels, max_px: int, *, in_place: bool = False) -> Labels
     """
     if max_px == 0:
         return labels
-    holes = find_components_of_mask(labels == 0, connectivity=4)
-    areas, owners = np.zeros(holes.n + 1, dtype=np.int64), np.full(holes.n + 1, UNKNOWN, dtype=np.int32)
     filled: Labels = labels if in_place else np.array(labels, dtype=np.int32, order="C")
-    fill_small_holes(holes.runs, holes.ids, max_px, areas, owners, filled)
+    runs, _, ids, n = find_components_of_mask(filled == 0, connectivity=4)
+    y, start, end = runs.T
+    is_large = np.bincount(ids, weights=end - start, minlength=n + 1) > max_px
+    owners = np.where(is_large, NOT_ONE, UNKNOWN).astype(np.int32)
+    owners[ids[(y == 0) | (y == labels.shape[0] - 1) | (start == 0) | (end == labels.shape[1])]] = NOT_ONE
+    find_owners(runs, ids, filled, owners)
+    paint_runs(runs, np.maximum(owners, 0)[ids], filled)
     return filled
 
 

@@ -131,12 +131,12 @@ def _mark(labels: Labels, rule: str, radii_px: Sequence[int]) -> NDArray[np.uint
     n_y, n_x = labels.shape
     marked = np.zeros((n_y, n_x), dtype=np.uint8)
     for radius in radii_px:  # from the largest to the least
-        tails = np.empty((2, 2 * radius + 2, n_x), dtype=np.int32)
-        tails[0, -1], tails[1, -1] = 0, -NOBODY
-        spread = np.empty((3, 2 * (n_x + 2 * radius)), dtype=np.int32)
-        spread[0] = np.repeat((0, -NOBODY), n_x + 2 * radius)
+        pair = np.repeat(np.array((0, -NOBODY), dtype=np.int32), n_x + 2 * radius)
+        tails = np.empty((2 * radius + 2, pair.size), dtype=np.int32)
+        tails[-1] = pair
+        spread = np.empty((3, pair.size), dtype=np.int32)
         value = radius if len(radii_px) > 1 else 1
-        mark_near(labels, radius, rule == "contour", value, tails, spread, marked)
+        mark_near(labels, radius, rule == "contour", value, pair, tails, spread, marked)
     return marked
 
 

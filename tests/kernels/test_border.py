@@ -7,12 +7,10 @@ from tests import naive, strategies
 
 
 def mark(labels, radius, rule, value, marked):
-    n_x = labels.shape[1]
-    tails = np.empty((2, 2 * radius + 2, n_x), dtype=np.int32)
-    tails[0, -1], tails[1, -1] = 0, -NOBODY
-    spread = np.empty((3, 2 * (n_x + 2 * radius)), np.int32)
-    spread[0] = np.repeat((0, -NOBODY), n_x + 2 * radius)
-    mark_near(labels, radius, rule == "contour", value, tails, spread, marked)
+    pair = np.repeat(np.array((0, -NOBODY), dtype=np.int32), labels.shape[1] + 2 * radius)
+    tails = np.empty((2 * radius + 2, pair.size), dtype=np.int32)
+    tails[-1] = pair
+    mark_near(labels, radius, rule == "contour", value, pair, tails, np.empty((3, pair.size), np.int32), marked)
     return marked
 
 

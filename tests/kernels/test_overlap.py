@@ -6,19 +6,20 @@ from hypothesis import strategies as st
 from kaggle_unet.kernels.overlap import (
     ID_WITHOUT_PLACE,
     PAIR_WITHOUT_PLACE,
-    count_mask_overlap,
     count_overlap,
 )
 from tests import naive, strategies
 
 
 def tables(n_ids, n_places, n_slots, n_block):
+    run_ends = np.ones(n_block, dtype=np.bool_)
     return (
         np.zeros((2, n_ids + 1), dtype=np.int64),
         np.full((n_places, 3), -1, dtype=np.int64),
         np.zeros(n_slots, dtype=np.int32),
         np.zeros(5, dtype=np.int64),
-        np.ones(n_block, dtype=np.bool_),
+        run_ends,
+        run_ends.view(np.uint64),
     )
 
 
@@ -35,7 +36,7 @@ def test_pairs_are_counted_like_the_twin_does_in_one_part_or_two(pair, n_block, 
     for part in (slice(None, cut), slice(cut, None)):
         assert count_overlap(true.ravel().view(np.uint32)[part], pred.ravel().view(np.uint32)[part], *filled) == 0
 
-    (areas_true, areas_pred), pairs, _, counts, _ = filled
+    (areas_true, areas_pred), pairs, _, counts, *_ = filled
     ids_true, ids_pred = (np.flatnonzero(areas[1:]) + 1 for areas in (areas_true, areas_pred))
     found = sorted(
         (ids_true.tolist().index(i), ids_pred.tolist().index(j), n) for i, j, n in pairs[: counts[0]].tolist()
@@ -62,19 +63,3 @@ def test_large_ids_make_pairs_of_their_own():
     count_overlap(flat(65_536, 1, 65_536), flat(1, 65_536, 1), *filled)
 
     assert filled[1][:2].tolist() == [[65_536, 1, 2], [1, 65_536, 1]]
-
-
-@given(strategies.masks(), st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
-def test_pixels_of_masks_are_counted_as_numpy_does(true, random):
-    pred = true ^ np.array([[random.random() < 0.3 for _ in line] for line in true])
-
-    found = count_mask_overlap(true.ravel().view(np.uint8), pred.ravel().view(np.uint8))
-
-    assert found == ((true & pred).sum(), true.sum(), pred.sum())
-
-
-def test_counts_of_masks_do_not_end_at_255():
-    ones = np.ones(1000, dtype=np.uint8)
-
-    assert count_mask_overlap(ones, ones) == (1000, 1000, 1000)

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,11 +37,10 @@ def test_pieces_come_in_the_order_of_the_rows_in_which_they_end():
     assert find(ids, 20).tolist() == [[2, 0, 1, 1], [1, 0, 2, 3], [0, 1, 2, 2], [1, 2, 1, 1], [2, 2, 1, 1]]
 
 
-@pytest.mark.parametrize("dtype", [np.int32, np.uint8])
 @given(labels=strategies.labels(max_side=20), capacity=st.integers(0, 60))
 @settings(max_examples=50, deadline=None)
-def test_sorted_pieces_are_those_of_the_twin_however_often_the_array_is_full(labels, capacity, dtype):
-    pieces = sort(sort(find(labels.astype(dtype), capacity), X), ID)
+def test_sorted_pieces_are_those_of_the_twin_however_often_the_array_is_full(labels, capacity):
+    pieces = sort(sort(find(labels, capacity), X), ID)
 
     assert pieces.tolist() == naive.find_pieces(labels)
 
@@ -51,6 +49,15 @@ def test_sorting_keeps_the_order_of_equals():
     pieces = np.array([[1, 9, 0, 0], [0, 8, 0, 0], [1, 7, 0, 0], [0, 6, 0, 0]], dtype=np.int32)
 
     assert sort(pieces, X)[:, 1].tolist() == [8, 6, 9, 7]
+
+
+def test_sorting_finds_the_highest_id_and_negative_ones_above_all_others():
+    pieces, ordered = np.zeros((3, 4), dtype=np.int32), np.empty((3, 4), dtype=np.int32)
+    pieces[:, ID] = 4, 9, 2
+    assert sort_pieces(pieces, X, np.zeros(2, dtype=np.int64), ordered) == 9
+
+    pieces[1, ID] = -1
+    assert sort_pieces(pieces, X, np.zeros(2, dtype=np.int64), ordered) == 2**32 - 1
 
 
 def test_pieces_that_meet_are_joined_if_they_have_one_id():
