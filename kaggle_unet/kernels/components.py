@@ -40,7 +40,7 @@ def count_changes(classes: NDArray[np.uint8]) -> int:
         in_row = np.int32(row[0] != OUTSIDE)  # 32 bits: twice as many lanes of a vector register as with 64
         for x in range(1, row.shape[0]):
             in_row += np.int32(row[x] != row[x - 1])
-        n += np.int64(in_row)
+        n += int(in_row)
     return n
 
 
@@ -87,11 +87,11 @@ def find_runs(
             for x in range(8 * word, 8 * word + 8):
                 changes[n_changes] = x
                 n_changes += classes[y, x] != here
-                here = np.int64(classes[y, x])
+                here = int(classes[y, x])
         here = OUTSIDE
         for change in range(n_changes):
             x = changes[change]
-            new = np.int64(classes[y, x])
+            new = int(classes[y, x])
             runs[started, 0] = y
             runs[started, 1] = x
             runs[ended, 2] = x
@@ -135,10 +135,10 @@ def link_runs(runs: NDArray[np.int32], firsts: NDArray[np.int32], reach: int, id
             while above < firsts[y] and runs[above, 2] + reach <= runs[run, 1]:
                 above += 1
             while above < firsts[y] and runs[above, 1] < runs[run, 2] + reach:
-                theirs = np.int64(ids[above])
+                theirs = int(ids[above])
                 while ids[theirs] != theirs:  # to the first run of the component, with a shorter way for the next
                     ids[theirs] = ids[ids[theirs]]
-                    theirs = np.int64(ids[theirs])
+                    theirs = int(ids[theirs])
                 if theirs < mine:
                     ids[mine] = theirs
                     mine = theirs

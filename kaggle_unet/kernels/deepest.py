@@ -28,7 +28,7 @@ def survey_marks(labels: NDArray[np.int32], marked: NDArray[np.uint8], found: ND
     last_label, last_mark = -1, -1
     for y in range(n_y):
         for x in range(n_x):
-            label, mark = np.int64(labels[y, x]), np.int64(marked[y, x])
+            label, mark = int(labels[y, x]), int(marked[y, x])
             if label != last_label or mark != last_mark:  # most pixels are like the one before, and need no writing
                 found[label] |= SEEN if mark else SEEN + FREE
                 last_label, last_mark = label, mark
@@ -69,18 +69,18 @@ def find_deepest(
             steps[y, x] = 1 if is_foreign else steps[y - 1, x] + 1 if y > 0 and steps[y - 1, x] < FAR else FAR
     for y in range(n_y - 2, -1, -1):
         for x in range(n_x):
-            beyond = 1 if labels[y + 1, x] != labels[y, x] else np.int64(steps[y + 1, x]) + 1
+            beyond = 1 if labels[y + 1, x] != labels[y, x] else int(steps[y + 1, x]) + 1
             steps[y, x] = beyond if beyond < steps[y, x] else steps[y, x]
     for y in range(n_y):
         for x in range(n_x):
             label = labels[y, x]
             if not is_wanted[label]:
                 continue
-            nearest = np.int64(steps[y, x]) * np.int64(steps[y, x])
+            nearest = int(steps[y, x]) * int(steps[y, x])
             for side in range(-1, 2, 2):
                 near, off = x + side, 1
                 while near >= 0 and near < n_x and off * off < nearest:
-                    step = np.int64(steps[y, near]) if labels[y, near] == label else 0
+                    step = int(steps[y, near]) if labels[y, near] == label else 0
                     square = off * off + step * step
                     nearest = square if square < nearest else nearest
                     near, off = near + side, off + 1

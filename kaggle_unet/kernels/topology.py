@@ -36,23 +36,23 @@ def count_parts(
     for y in range(n_y + 1):
         corner, left = 0, 0
         for x in range(n_x + 1):
-            above = np.int64(labels[y - 1, x]) if y > 0 and x < n_x else 0
-            own = np.int64(labels[y, x]) if y < n_y and x < n_x else 0
+            above = int(labels[y - 1, x]) if y > 0 and x < n_x else 0
+            own = int(labels[y, x]) if y < n_y and x < n_x else 0
             if own != left or own != above or own != corner:
                 # Each id scores by one of its pixels: how many are `beside` it, and whether one is across.
                 if own > 0:
-                    beside = np.int64(left == own) + np.int64(above == own)
-                    quads[own] += 1 - beside + np.int64(corner == own) * (2 * beside - 3)
+                    beside = int(left == own) + int(above == own)
+                    quads[own] += 1 - beside + int(corner == own) * (2 * beside - 3)
                 if left > 0 and left != own:
-                    beside = np.int64(corner == left)
-                    quads[left] += 1 - beside + np.int64(above == left) * (2 * beside - 3)
+                    beside = int(corner == left)
+                    quads[left] += 1 - beside + int(above == left) * (2 * beside - 3)
                 if above > 0 and above != own and above != left:  # noqa: PLR1714  (tuples take the compiler longer)
-                    quads[above] += 1 - np.int64(corner == above)
+                    quads[above] += 1 - int(corner == above)
                 if corner > 0 and corner != own and corner != left and corner != above:  # noqa: PLR1714
                     quads[corner] += 1
             if own > 0:
                 here = one = y * n_x + x
-                right = np.int64(labels[y - 1, x + 1]) if y > 0 and x + 1 < n_x else 0
+                right = int(labels[y - 1, x + 1]) if y > 0 and x + 1 < n_x else 0
                 if above == own:  # whatever else is near is a neighbour of the pixel above
                     one = here - n_x
                 elif left == own:
@@ -69,13 +69,13 @@ def count_parts(
                     other = here - n_x + 1
                     while parents[one] != one:
                         parents[one] = parents[parents[one]]
-                        one = np.int64(parents[one])
+                        one = int(parents[one])
                     while parents[other] != other:
                         parents[other] = parents[parents[other]]
-                        other = np.int64(parents[other])
+                        other = int(parents[other])
                     if one < other:
                         parents[other] = one
                     elif other < one:
                         parents[one] = other
-                    pieces[own] -= np.int64(one != other)
+                    pieces[own] -= int(one != other)
             corner, left = above, own

@@ -185,7 +185,7 @@ def _sort(pieces: NDArray[np.int32], key: int, n_values: int) -> tuple[NDArray[n
     """Sort pieces by one of their columns, whose values lie below `n_values`, and find the highest id."""
     ordered = np.empty_like(pieces)
     highest = sort_pieces(pieces, key, np.zeros(n_values + 1, dtype=np.int64), ordered)
-    return ordered, highest
+    return ordered, int(highest)
 
 
 def _join(pieces: NDArray[np.int32], n_y: int) -> tuple[Runs, Firsts, NDArray[np.int32]]:

@@ -101,4 +101,4 @@ def count_pixels(true: NDArray[Any], pred: NDArray[Any]) -> tuple[int, int, int]
     if true.shape != pred.shape:
         raise DataError(f"true mask is {true.shape} but predicted one {pred.shape}: they must show the same image")
     true, pred = true != 0, pred != 0
-    return np.count_nonzero(true & pred), np.count_nonzero(true), np.count_nonzero(pred)
+    return int(np.count_nonzero(true & pred)), int(np.count_nonzero(true)), int(np.count_nonzero(pred))
