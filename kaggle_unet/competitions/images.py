@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.competitions.oddities import Note
-from kaggle_unet.competitions.pixels import Pixels, read_pixels, read_shape
+from kaggle_unet.competitions.pixels import Pixels, Window, read_pixels, read_shape, read_window
 from kaggle_unet.errors import DataError
 from kaggle_unet.types import Image, Mask
 
@@ -66,6 +66,33 @@ def decode_mask(data: bytes, where: str) -> Mask:
     colours = _drop_alpha(read_pixels(data, where, "mask")[0])
     is_inside: Mask = colours > 0
     return is_inside if is_inside.ndim == 2 else np.asarray(is_inside.any(axis=2))
+
+
+def decode_mask_window(data: bytes, where: str) -> Window:
+    """Decode a binary mask of one object, most of which is empty.
+
+    Parameters
+    ----------
+    data : bytes
+        As for `decode_mask`.
+    where : str
+        The file, for messages.
+
+    Returns
+    -------
+    Window
+        bool; a part of what `decode_mask` gives, outside of which nothing is inside the object.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be decoded.
+    """
+    window = read_window(data, where)
+    if window is not None:
+        return window._replace(pixels=window.pixels > 0)
+    mask = decode_mask(data, where)
+    return Window(mask, 0, 0, (mask.shape[0], mask.shape[1]))
 
 
 def decode_label_image(data: bytes, where: str) -> NDArray[np.int32]:

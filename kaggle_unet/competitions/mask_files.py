@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from kaggle_unet.competitions.archive import Archive
-from kaggle_unet.competitions.images import decode_label_image, decode_mask
+from kaggle_unet.competitions.images import decode_label_image, decode_mask, decode_mask_window
 from kaggle_unet.competitions.oddities import Note, describe_objects, describe_overlap, describe_whole_mask
 from kaggle_unet.errors import DataError
-from kaggle_unet.masks.labels import components, paint_masks, relabel
+from kaggle_unet.masks.labels import components, paint_instances, relabel
+from kaggle_unet.masks.runs import Runs, runs_of_part
 from kaggle_unet.types import Image, Labels, Mask
 
 File = tuple[bytes, str]  # content, and where it lies for messages
@@ -108,7 +109,7 @@ def merge_object_masks(files: Iterable[File], image: Image) -> tuple[Labels, tup
         If masks cannot be decoded or have another size than the image; all of them are listed.
     """
     problems: list[str] = []
-    labels, n_contested, n_empty = paint_masks(_decode_good(files, image, problems), image.shape[:2])
+    labels, n_contested, n_empty = paint_instances(list(_find_runs(files, image, problems)), image.shape[:2])
     if problems:
         raise DataError(f"{len(problems)} masks cannot be used", problems)
     return labels, (*describe_overlap(n_contested, n_empty), *describe_objects(labels))
@@ -179,13 +180,16 @@ def take_label_image(files: Iterable[File], image: Image) -> tuple[Labels, tuple
     return labels, (note, *describe_objects(labels))
 
 
-def _decode_good(files: Iterable[File], image: Image, problems: list[str]) -> Iterator[Mask]:
-    """Give the masks that can be used, and put what is wrong with the others into `problems`."""
+def _find_runs(files: Iterable[File], image: Image, problems: list[str]) -> Iterator[Runs]:
+    """Give the runs of the masks that can be used, and put what is wrong with the others into `problems`."""
     for data, where in files:
         try:
-            yield _decode_checked(data, where, image)
+            window = decode_mask_window(data, where)
+            _check_size(window.shape, image, where)
         except DataError as error:
             problems.append(str(error))
+        else:
+            yield runs_of_part(window.pixels, window.y, window.x, window.shape[0])
 
 
 def _decode_checked(data: bytes, where: str, image: Image) -> Mask:

@@ -49,6 +49,25 @@ _DAMAGE = (
 )  # fmt: skip
 
 
+class Window(NamedTuple):
+    """A part of an image; all pixels outside are 0.
+
+    Attributes
+    ----------
+    pixels : array, shape (h, w)
+        The part.
+    y, x : int
+        Where it begins.
+    shape : tuple of int
+        (H, W) of the image.
+    """
+
+    pixels: Pixels
+    y: int
+    x: int
+    shape: tuple[int, int]
+
+
 class _Picture(NamedTuple):
     """An opened file; how a TIFF's header says it is turned and inverted, before Pillow acts on that."""
 
@@ -108,6 +127,36 @@ def _decode(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tuple[No
         is_wanted = picture.min_is_white and purpose == "image"
         pixels = np.asarray(pillow)
         return pixels if is_inverted == is_wanted else ~pixels, tuple(notes)
+
+
+def read_window(data: bytes, where: str) -> Window | None:
+    """Decode the rectangle of a gray PNG outside of which all is 0; the rest is never made an array.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    where : str
+        Its name, for messages.
+
+    Returns
+    -------
+    Window or None
+        None for a file of another kind: `read_pixels` reads it.
+
+    Raises
+    ------
+    DataError
+        As `read_pixels` does.
+    """
+    with _faults_named(data, where):
+        picture = _open(data)
+        if picture is None or picture.pillow.format != "PNG" or picture.pillow.mode not in {"1", "L"}:
+            return None
+        pillow = picture.pillow
+        pillow.load()
+        box = pillow.getbbox() or (0, 0, 0, 0)
+        return Window(np.asarray(pillow.crop(box)), box[1], box[0], (pillow.height, pillow.width))
 
 
 def read_shape(data: bytes, where: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -165,9 +166,7 @@ def _autocorrelation(lines: Matrix) -> Matrix:
 
 def _fine_structure(lines: Matrix) -> Matrix:
     """Logarithm of each line without its slow course, with mean 0 and standard deviation 1 (0 if it is constant)."""
-    from scipy import ndimage  # a quarter of a second, which processes that only cut edges need not wait for
-
     logs = np.log1p(lines)
-    fine = logs - ndimage.gaussian_filter1d(logs, 3, axis=1)
+    fine = logs - cv2.GaussianBlur(logs, (25, 1), 3, borderType=cv2.BORDER_REFLECT)
     fine -= fine.mean(axis=1, keepdims=True)
     return np.asarray(fine / (fine.std(axis=1, keepdims=True) + 1e-6), dtype=np.float32)

@@ -57,14 +57,16 @@ def mark_near(
     side, width = 2 * radius + 1, n_x + 2 * radius
     nobody = np.int32(0 if with_background else -NOBODY)
     least = 1 if with_background else 0
+    # Slices, as an index with an offset might be negative, and such loops do not become vector instructions.
+    positive, negative = pair[radius:], pair[width + radius :]
     for top in range(0, n_y, side):
         for i in range(side - 1, -1, -1):
             # Rows beyond the edge are the one at the edge, which lies in all windows that reach so far.
             y = top - radius + i if top - radius + i > 0 else 0
             own = labels[y if y < n_y else n_y - 1]
             for x in range(n_x):
-                pair[radius + x] = own[x]
-                pair[width + radius + x] = -own[x] if own[x] > 0 else nobody
+                positive[x] = own[x]
+                negative[x] = -own[x] if own[x] > 0 else nobody
             tail, after = tails[i], tails[i + 1]
             for x in range(pair.shape[0]):
                 tail[x] = after[x] if after[x] > pair[x] else pair[x]
@@ -72,11 +74,12 @@ def mark_near(
         for i in range(side if top + side < n_y else n_y - top):
             own = labels[top + radius + i if top + radius + i < n_y else n_y - 1]
             for x in range(n_x):
-                pair[radius + x] = own[x]
-                pair[width + radius + x] = -own[x] if own[x] > 0 else nobody
+                positive[x] = own[x]
+                negative[x] = -own[x] if own[x] > 0 else nobody
             tail, joined = tails[i], spread[0]
             for x in range(pair.shape[0]):
                 head[x] = head[x] if head[x] > pair[x] else pair[x]
+            for x in range(pair.shape[0]):
                 joined[x] = tail[x] if tail[x] > head[x] else head[x]
             span, turn, n = 1, 0, 2 * width
             while 2 * span < side:

@@ -1,6 +1,6 @@
 """Labels: an image of instance ids, made from masks or renumbered."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from kaggle_unet.kernels.appearance import renumber_by_appearance
 from kaggle_unet.kernels.areas import count_areas, replace_ids
 from kaggle_unet.kernels.components import paint_runs
 from kaggle_unet.masks.components import Connectivity, find_components_of_mask, whole_rows
-from kaggle_unet.masks.runs import merge_runs, runs_of_mask
+from kaggle_unet.masks.runs import Runs, merge_runs, runs_of_mask
 from kaggle_unet.types import Labels, Mask
 
 
@@ -187,6 +187,28 @@ def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, 
         if mask.shape != shape:
             raise DataError(f"mask {index} has shape {mask.shape}, but its image has {shape}")
         instances.append(runs_of_mask(mask))
+    return paint_instances(instances, shape)
+
+
+def paint_instances(instances: Sequence[Runs], shape: tuple[int, int]) -> tuple[Labels, int, int]:
+    """Merge instances into labels, by the rules of `paint_masks`.
+
+    Parameters
+    ----------
+    instances : sequence of int64 array, shape (n_runs, 2)
+        The runs of each, as `kaggle_unet.masks.runs` finds them.
+    shape : tuple of int
+        (H, W).
+
+    Returns
+    -------
+    labels : int32 array, shape (H, W)
+        Instances 1…n in the order of the input, without gaps.
+    n_contested : int
+        Pixels claimed by more than one instance.
+    n_empty : int
+        Instances that had no pixel, or lost all of theirs to smaller ones; they have no id.
+    """
     painted, n_contested = merge_runs(instances, shape)
     if not n_contested and all(map(len, instances)):
         return painted, 0, 0

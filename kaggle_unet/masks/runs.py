@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.kernels.runs import ID, X, find_pieces, join_pieces, paint_runs, sort_pieces
+from kaggle_unet.kernels.runs import ID, X, Y, find_pieces, join_pieces, paint_runs, sort_pieces
 from kaggle_unet.types import Labels, Mask
 
 Runs = NDArray[np.int64]
@@ -161,9 +161,51 @@ def runs_of_mask(mask: Mask) -> Runs:
     -------
     int64 array, shape (n_runs, 2)
         Its runs; no rows for an empty mask.
+
+    Notes
+    -----
+    Only the rectangle that holds them is searched: most masks are of one small object.
     """
     is_in = mask if mask.dtype == np.bool_ else mask > 0
-    return _join(_sort(_find_pieces(is_in.astype(np.int32)), X, mask.shape[1])[0], mask.shape[0])[0]
+    rows = _span(np.any(is_in, axis=1))
+    columns = _span(np.any(is_in[rows], axis=0))
+    return runs_of_part(is_in[rows, columns], rows.start, columns.start, mask.shape[0])
+
+
+def runs_of_part(part: Mask, y: int, x: int, n_y: int) -> Runs:
+    """List the runs of a mask of which a part is known, and nothing is outside.
+
+    Parameters
+    ----------
+    part : bool array, shape (h, w)
+        The instance's pixels.
+    y, x : int
+        Where in the mask its first pixel lies.
+    n_y : int
+        H of the mask.
+
+    Returns
+    -------
+    int64 array, shape (n_runs, 2)
+        Its runs in the mask.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> runs_of_part(np.array([[True, True]]), y=3, x=0, n_y=10)
+    array([[ 3,  1],
+           [13,  1]])
+    """
+    pieces = _sort(_find_pieces(part.astype(np.int32, order="C")), X, part.shape[1])[0]
+    pieces[:, X] += x
+    pieces[:, Y] += y
+    return _join(pieces, n_y)[0]
+
+
+def _span(is_in: NDArray[np.bool_]) -> slice:
+    """Give the part of a line from the first pixel that is in to the last one; nothing if none is."""
+    places = np.flatnonzero(is_in)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 
 
 def _find_pieces(ids: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -15,9 +15,11 @@ from kaggle_unet.competitions.images import (
     decode_image,
     decode_label_image,
     decode_mask,
+    decode_mask_window,
     decode_shape,
 )
 from kaggle_unet.errors import DataError
+from tests import strategies
 from tests.files import encode, png, tiff
 
 GRAY = np.array([[0, 1, 2], [100, 200, 255]], np.uint8)
@@ -146,6 +148,27 @@ def test_whatever_is_above_0_is_inside_a_mask(data):
     mask = decode_mask(data, "a.png")
     np.testing.assert_array_equal(mask, MASK)
     assert mask.dtype == np.bool_
+    np.testing.assert_array_equal(put_back(decode_mask_window(data, "a.png")), MASK)
+
+
+def put_back(window):
+    """Make a whole mask of a window."""
+    assert window.pixels.dtype == np.bool_
+    mask = np.zeros(window.shape, dtype=bool)
+    mask[window.y : window.y + window.pixels.shape[0], window.x : window.x + window.pixels.shape[1]] = window.pixels
+    return mask
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
+@given(mask=strategies.masks())
+def test_the_window_of_a_mask_holds_all_of_it(mode, mask):
+    data = png(Image.fromarray(mask * np.uint8(255)).convert(mode))
+
+    window = decode_mask_window(data, "a.png")
+
+    np.testing.assert_array_equal(put_back(window), mask)
+    if mode in {"1", "L"} and mask.any():
+        assert all(window.pixels[edge].any() for edge in (0, -1, (slice(None), 0), (slice(None), -1)))
 
 
 LABELS = np.array([[0, 1, 1], [300, 0, 70000]])
@@ -213,7 +236,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_label_image])
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, decode_label_image])
 @pytest.mark.parametrize("match", BAD)
 def test_what_cannot_be_decoded_is_named_with_the_reason(decode, match):
     with pytest.raises(DataError, match=rf"^a\.zip:x\.png {match}"):
@@ -245,7 +268,7 @@ PLACES = st.integers(0, 400)
 
 
 @given(data=st.sampled_from(SOUND), spots=st.dictionaries(PLACES, st.integers(0, 255)), end=st.none() | PLACES)
-@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_label_image, decode_shape])
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, decode_label_image, decode_shape])
 def test_whatever_is_damaged_ends_in_a_picture_or_a_sentence(decode, data, spots, end):
     damaged = bytearray(data[:end])
     for spot, value in spots.items():

@@ -1,6 +1,9 @@
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from kaggle_unet.masks.runs import find_runs, merge_runs, runs_of_mask, split_runs
+from kaggle_unet.masks.runs import find_runs, merge_runs, runs_of_mask, runs_of_part, split_runs
+from tests import strategies
 
 
 def test_runs_are_listed_by_ascending_id():
@@ -26,6 +29,18 @@ def test_more_runs_than_were_expected_are_found():
 
 def test_a_mask_of_other_values_than_one_is_one_instance():
     assert runs_of_mask(np.array([[1, 255], [3, 0]], dtype=np.uint8)).tolist() == [[0, 3]]
+
+
+@given(strategies.masks(), st.tuples(*[st.integers(0, 3)] * 4))
+def test_runs_of_a_part_are_those_of_the_mask_round_it(part, frame):
+    top, bottom, left, right = frame
+    mask = np.pad(part, ((top, bottom), (left, right)))
+    flat = np.flatnonzero(mask.T.ravel())
+    starts = [px for px in flat if px - 1 not in flat]
+    expected = [[start, next(n for n in range(1, mask.size + 1) if start + n not in flat)] for start in starts]
+
+    assert runs_of_part(part, top, left, mask.shape[0]).tolist() == expected
+    assert runs_of_mask(mask).tolist() == expected
 
 
 def test_no_instance_has_no_runs():

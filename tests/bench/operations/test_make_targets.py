@@ -2,6 +2,7 @@
 
 import shutil
 from itertools import count
+from multiprocessing import active_children
 from time import perf_counter
 
 import pytest
@@ -27,9 +28,11 @@ def test_make_targets(benchmark, repository, tmp_path, is_quick):
     decode_s, stores = [], (tmp_path / str(number) for number in count())
 
     def decode():
+        _wait_for_processes()
         start = perf_counter()
         assert decode_pngs(config.competition, data, WORKERS) == N_FILES
         decode_s.append(perf_counter() - start)
+        _wait_for_processes()
         return (config, data, next(stores)), {"workers": WORKERS}
 
     report = benchmark.pedantic(make_targets, setup=decode, rounds=2)
@@ -39,3 +42,9 @@ def test_make_targets(benchmark, repository, tmp_path, is_quick):
     benchmark.extra_info.update(
         operation="make-targets", decode_s=decode_s, processes=WORKERS, samples=report["samples"]
     )
+
+
+def _wait_for_processes():
+    """Wait until those of the round before are gone."""
+    for process in active_children():
+        process.join()
