@@ -42,6 +42,10 @@ Checkpoints = Annotated[
 CompetitionOption = Annotated[
     str, typer.Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (the DSB2018 rules).")
 ]
+DecodeOption = Annotated[
+    str | None,
+    typer.Option("--decode", metavar="FILE", help="As tune writes it; config for the config's. Default: the run's."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 takes one per core.")]
 
@@ -274,10 +278,11 @@ def submit(
     checkpoint: Checkpoints,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission.")],
     labels: Annotated[Path | None, typer.Option("--labels", metavar="DIR", help="Also write label TIFFs.")] = None,
-    decode: Annotated[
+    decode: DecodeOption = None,
+    second_level: Annotated[
         str | None,
         typer.Option(
-            "--decode", metavar="FILE", help="As tune writes it; config for the config's. Default: the run's."
+            "--second-level", metavar="DIR", help="What chooses among splits; none for none. Default: the run's."
         ),
     ] = None,
     overrides: Overrides = None,
@@ -295,6 +300,7 @@ def submit(
             output,
             labels_folder=labels,
             decode=decode,
+            second_level=second_level,
             overrides=overrides or (),
             on_progress=on_progress,
         )
@@ -323,6 +329,27 @@ def tune(
         screen.tuned(path, result)
 
 
+@app.command("second-level")
+def second_level(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Its store, if it moved.")] = None,
+    decode: DecodeOption = None,
+    workers: Workers = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn on out-of-fold planes which way of splitting to believe; submit takes what is found."""
+    from kaggle_unet.steps.second_level import learn_second_level
+
+    with screen.progress() as on_progress:
+        result = learn_second_level(
+            run, store, decode=decode, workers=workers or os.cpu_count() or 1, on_progress=on_progress
+        )
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        screen.second_level(run, result)
+
+
 @app.command("check")
 def check(
     csv: Annotated[Path, typer.Argument(metavar="CSV", help="A submission.")],
@@ -345,13 +372,14 @@ def score(
     store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="--run's store, if it moved.")] = None,
     images: Annotated[str, typer.Option("--images", help="folder only: subfolder of the images.")] = "images",
     masks: Annotated[str, typer.Option("--masks", help="folder only: subfolder of the masks.")] = "masks",
+    decode: DecodeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a submission against the truth, or a run on its out-of-fold planes."""
     from kaggle_unet.steps.score import score_csv, score_run
 
     if run is not None and csv is None:
-        result = score_run(run, store)
+        result = score_run(run, store, decode=decode)
     elif csv is not None and truth is not None and competition is not None:
         result = score_csv(csv, truth, competition, images=images, masks=masks)
     else:
@@ -368,11 +396,12 @@ def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN/report.html.")] = None,
     store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Its store, if it moved.")] = None,
+    decode: DecodeOption = None,
 ) -> None:
     """Write one HTML file: every out-of-fold prediction beside its truth, worst first."""
     from kaggle_unet.steps.report import write_report
 
-    screen.say(f"report   {write_report(run, output or run / 'report.html', store)}")
+    screen.say(f"report   {write_report(run, output or run / 'report.html', store, decode=decode)}")
 
 
 @app.command("doctor")

@@ -58,6 +58,7 @@ def render_report(
     facts: Mapping[str, object],
     folds: Sequence[Mapping[str, Any]],
     rows: Iterable[ReportRow],
+    areas: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Render a run as one HTML page.
 
@@ -73,6 +74,8 @@ def render_report(
         them, and becomes a picture instead of a column.
     rows : iterable of ReportRow
         Validation samples, in any order. Each is turned into pictures as it comes, so a generator keeps memory low.
+    areas : sequence of mapping, optional
+        What became of objects, a row per range of areas, as `kaggle_unet.metrics.mistakes.tabulate_areas` counts.
 
     Returns
     -------
@@ -96,6 +99,7 @@ def render_report(
         cards=cards,
         totals=_totals(cards),
         kinds=_by_kind(cards),
+        areas=areas,
         thresholds=[f"{k / 20:.2f}" for k in THRESHOLDS_TWENTIETHS],
     )
 

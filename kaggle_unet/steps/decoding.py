@@ -43,14 +43,43 @@ def choose_decoding(
     ConfigError
         If the file can't be read, or holds something else.
     """
-    if chosen == OF_CONFIG:
-        return config, None
-    if chosen is not None:
-        return _read(config, Path(chosen)), Path(chosen)
-    if any(override.startswith(tuple(f"{section}." for section in SECTIONS)) for override in overrides):
+    if chosen is None and any(
+        override.startswith(tuple(f"{section}." for section in SECTIONS)) for override in overrides
+    ):
         return config, None
     runs = {file.absolute().parent.parent for file in checkpoints}
-    if len(runs) != 1 or not (file := runs.pop() / DECODE_FILE).is_file():
+    if chosen is None and len(runs) != 1:
+        return config, None
+    return decoding_of_run(config, min(runs, default=Path()), chosen=chosen)
+
+
+def decoding_of_run(config: Config, run: Path, *, chosen: str | None) -> tuple[Config, Path | None]:
+    """Choose decode parameters for the planes of one run.
+
+    Parameters
+    ----------
+    config : Config
+        Its experiment.
+    run : Path
+        Its folder.
+    chosen : str, optional
+        A file such as `tune` writes, or `config` for the config's own values. None takes what `tune` has left in the
+        run, if it has.
+
+    Returns
+    -------
+    config : Config
+        With the values.
+    file : Path or None
+        Where they are from; None for the config's own.
+
+    Raises
+    ------
+    ConfigError
+        If the file can't be read, or holds something else.
+    """
+    file = run / DECODE_FILE if chosen is None else Path(chosen)
+    if chosen == OF_CONFIG or (chosen is None and not file.is_file()):
         return config, None
     return _read(config, file), file
 

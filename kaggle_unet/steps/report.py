@@ -7,14 +7,15 @@ from typing import Any
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.report.gallery import ReportRow, render_report
+from kaggle_unet.steps.decoding import decoding_of_run
 from kaggle_unet.steps.folders import fold_folder
 from kaggle_unet.steps.run import describe_run, open_run
-from kaggle_unet.steps.score import OutOfFold, folds_with_planes, out_of_fold, score_run
+from kaggle_unet.steps.score import OutOfFold, folds_with_planes, out_of_fold, summarise
 from kaggle_unet.store import atomic_write
 from kaggle_unet.targets.codecs import CODECS
 
 
-def write_report(run: Path, output: Path, store_folder: Path | None = None) -> Path:
+def write_report(run: Path, output: Path, store_folder: Path | None = None, *, decode: str | None = None) -> Path:
     """Write a run's report.
 
     Parameters
@@ -25,6 +26,8 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None) -> P
         The HTML file.
     store_folder : Path, optional
         Its store, if it has moved.
+    decode : str, optional
+        See `kaggle_unet.steps.decoding.decoding_of_run`.
 
     Returns
     -------
@@ -37,8 +40,9 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None) -> P
         If the folder holds no run, or no fold has out-of-fold planes.
     """
     config, store = open_run(run, store_folder)
+    config, file = decoding_of_run(config, run, chosen=decode)
     names = CODECS[config.codec.name].planes
-    result = score_run(run, store_folder)
+    result = summarise([entry.scored for entry in out_of_fold(run, config, store)])
     low, high = result["interval"]
     first = result["per_iou"][0]
     environment = describe_run(run)["environment"]
@@ -46,6 +50,7 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None) -> P
         "out-of-fold score": f"{result['score']:.4f} ({low:.4f} to {high:.4f} on resampled images)",
         "AP at IoU 0.5": f"{first['ap_pooled']:.4f} pooled, {first['ap_per_image']:.4f} per image",
         "competition": config.competition.name,
+        "decoding": str(file) if file else "the config's",
         "codec": f"{config.codec.name}, border {config.codec.border.rule}, radius {config.codec.border.radius_px}",
         "model": ", ".join(str(value) for value in config.model.model_dump().values()),
         "commit": environment["commit"],
@@ -54,7 +59,7 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None) -> P
     }
     rows = (_row(entry, names) for entry in out_of_fold(run, config, store))
     folds = [_fold(run, fold) for fold in folds_with_planes(run)]
-    atomic_write(output, render_report(f"{run.parent.name}/{run.name}", facts, folds, rows))
+    atomic_write(output, render_report(f"{run.parent.name}/{run.name}", facts, folds, rows, result["per_area"]))
     return output
 
 

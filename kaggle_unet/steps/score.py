@@ -15,10 +15,12 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.masks.rle import decode_labels
 from kaggle_unet.metrics.bootstrap import interval_of_mean
 from kaggle_unet.metrics.literature import summarize
+from kaggle_unet.metrics.mistakes import tabulate_areas
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
 from kaggle_unet.metrics.score import ImageScore, score_overlap
 from kaggle_unet.postprocess.finish import labels_from_planes
 from kaggle_unet.steps.check import competition_settings
+from kaggle_unet.steps.decoding import OF_CONFIG, decoding_of_run
 from kaggle_unet.steps.folders import fold_folder
 from kaggle_unet.steps.planes import describe_planes, read_planes
 from kaggle_unet.steps.run import fold_rows, open_run
@@ -38,15 +40,21 @@ class Scored:
     score : ImageScore
         The competition's.
     overlap : Overlap
-        Pixels shared by each pair.
+        Pixels shared by each pair of instances as labelled.
+    judged : Overlap
+        The same of what the competition counts: one object per image, for some.
     parts : mapping of str to str
         What tables are split by: fold, kind.
+    group : str
+        Images of one picture share it.
     """
 
     id: str
     score: ImageScore
     overlap: Overlap
+    judged: Overlap
     parts: Mapping[str, str]
+    group: str
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,7 @@ def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> dict[
     return summarise(scored)
 
 
-def score_run(run: Path, store_folder: Path | None = None) -> dict[str, Any]:
+def score_run(run: Path, store_folder: Path | None = None, *, decode: str | None = None) -> dict[str, Any]:
     """Score a run on the samples that each fold was not trained on.
 
     Parameters
@@ -143,14 +151,18 @@ def score_run(run: Path, store_folder: Path | None = None) -> dict[str, Any]:
         Its folder.
     store_folder : Path, optional
         Its store, if it has moved.
+    decode : str, optional
+        See `kaggle_unet.steps.decoding.decoding_of_run`.
 
     Returns
     -------
     result : dict
-        See `summarise`.
+        See `summarise`; `decoding` names the file of the decode parameters, or says that they are the config's.
     """
     config, store = open_run(run, store_folder)
-    return summarise([entry.scored for entry in out_of_fold(run, config, store)])
+    config, file = decoding_of_run(config, run, chosen=decode)
+    scored = [entry.scored for entry in out_of_fold(run, config, store)]
+    return {"decoding": str(file or OF_CONFIG), **summarise(scored)}
 
 
 def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | None = None) -> Iterator[OutOfFold]:
@@ -183,7 +195,7 @@ def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | 
         assert sample.labels is not None
         labels = labels_from_planes(codec, planes, config.decode, config.postprocess)
         parts = {"fold": str(row["fold"]), "kind": sample.kind}
-        scored = score_pair(sample.id, sample.labels, labels, config.competition.name, parts)
+        scored = score_pair(sample.id, sample.labels, labels, config.competition.name, parts, group=row["group"])
         yield OutOfFold(scored, sample, planes, labels)
 
 
@@ -248,7 +260,13 @@ def folds_with_planes(run: Path) -> list[int]:
 
 
 def score_pair(
-    id_: str, true: Labels, predicted: Labels, competition: str, parts: Mapping[str, str] | None = None
+    id_: str,
+    true: Labels,
+    predicted: Labels,
+    competition: str,
+    parts: Mapping[str, str] | None = None,
+    *,
+    group: str | None = None,
 ) -> Scored:
     """Score one image.
 
@@ -262,6 +280,8 @@ def score_pair(
         Whose metric.
     parts : mapping of str to str, optional
         What tables are split by.
+    group : str, optional
+        Images of one picture share it; the image's own by default.
 
     Returns
     -------
@@ -269,8 +289,8 @@ def score_pair(
         With all that summaries need.
     """
     overlap = count_overlap(true, predicted)
-    score = score_overlap(merge_instances(overlap) if get_competition(competition).single_object else overlap)
-    return Scored(id_, score, overlap, parts or {})
+    judged = merge_instances(overlap) if get_competition(competition).single_object else overlap
+    return Scored(id_, score_overlap(judged), overlap, judged, parts or {}, group or id_)
 
 
 def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
@@ -284,8 +304,9 @@ def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
     Returns
     -------
     result : dict
-        `score` (mean over images), `interval` (95 %, bootstrap over images), counts, `parts` (score and number of
-        images by fold and kind), `per_iou` (the literature's figures, a row per IoU threshold) and `per_image`.
+        `score` (mean over images), `interval` (95 %, bootstrap over images, those of one picture together), counts,
+        `parts` (score, interval and number of images by fold and kind), `per_iou` (the literature's figures, a row per
+        IoU threshold), `per_area` (what became of objects, a row per range of areas) and `per_image`.
 
     Raises
     ------
@@ -293,23 +314,26 @@ def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
         If there is no image.
     """
     per_iou = summarize(entry.overlap for entry in scored)
-    means = np.array([entry.score.mean for entry in scored])
-    low, high = interval_of_mean(means)
     names = sorted({name for entry in scored for name in entry.parts})
     return {
-        "score": float(means.mean()),
-        "interval": [low, high],
-        "images": len(scored),
+        **_mean(scored),
         "true_objects": sum(entry.overlap.n_true for entry in scored),
         "predicted_objects": sum(entry.overlap.n_pred for entry in scored),
         "parts": {name: _by_part(scored, name) for name in names},
         "per_iou": [asdict(row) for row in per_iou],
+        "per_area": [asdict(row) for row in tabulate_areas(entry.judged for entry in scored)],
         "per_image": {entry.id: float(entry.score.mean) for entry in scored},
     }
 
 
-def _by_part(scored: Sequence[Scored], name: str) -> dict[str, list[float]]:
-    groups: dict[str, list[float]] = {}
+def _by_part(scored: Sequence[Scored], name: str) -> dict[str, dict[str, Any]]:
+    groups: dict[str, list[Scored]] = {}
     for entry in scored:
-        groups.setdefault(entry.parts[name], []).append(entry.score.mean)
-    return {key: [float(np.mean(means)), len(means)] for key, means in sorted(groups.items())}
+        groups.setdefault(entry.parts[name], []).append(entry)
+    return {key: _mean(entries) for key, entries in sorted(groups.items())}
+
+
+def _mean(scored: Sequence[Scored]) -> dict[str, Any]:
+    means = np.array([entry.score.mean for entry in scored])
+    interval = interval_of_mean(means, [entry.group for entry in scored])
+    return {"score": float(means.mean()), "interval": list(interval), "images": len(scored)}

@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from kaggle_unet.steps.decoding import OF_CONFIG
+
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -244,10 +246,13 @@ class Screen:
         self.say(
             f"images   {result['images']}, objects {result['true_objects']}, predicted {result['predicted_objects']}"
         )
+        if result.get("decoding", OF_CONFIG) != OF_CONFIG:
+            self.say(f"decoding {result['decoding']}; if it was searched on these images, the score flatters")
         for name, parts in result.get("parts", {}).items():
-            self.say(f"{name}: " + ", ".join(f"{key} {score:.4f} ({count})" for key, (score, count) in parts.items()))
-        rows = result["per_iou"]
-        self.table(tuple(rows[0]), [[_number(value) for value in row.values()] for row in rows])
+            rows = [[key, f"{part['score']:.4f}", _interval(part), str(part["images"])] for key, part in parts.items()]
+            self.table((name, "score", "interval", "images"), rows)
+        for rows in (result["per_iou"], result["per_area"]):
+            self.table(tuple(rows[0]), [[_number(value) for value in row.values()] for row in rows])
 
     def tuned(self, run: Path, result: Mapping[str, Any]) -> None:
         """Print what a search has brought.
@@ -271,6 +276,27 @@ class Screen:
         self.table(("parameter", "value"), [(name, str(value)) for name, value in result["point"].items()])
         self.say(f"decode   {run / 'decode.yaml'}, which submit takes")
         self.say(f"picture  {run / 'tune' / 'landscape.png'}")
+
+    def second_level(self, run: Path, result: Mapping[str, Any]) -> None:
+        """Print what choosing among splits has brought.
+
+        Parameters
+        ----------
+        run : Path
+            Its run.
+        result : mapping
+            What `steps.second_level` returns.
+        """
+        low, high = result["interval"]
+        self.say(f"before   {result['before']:.4f} on {result['images']} images, out-of-fold, {result['decoding']}")
+        self.say(
+            f"honest   {result['honest']:.4f} on parts that the trees had not seen; {result['objects']} candidates"
+        )
+        self.say(f"gain     {result['gain']:+.4f}  (95 % of resampled sets of images: {low:+.4f} to {high:+.4f})")
+        if not result["is_used"]:
+            self.warn("nothing is gained on images that the trees have not seen: submit leaves them aside")
+        self.say(f"dropped  objects of which an IoU below {result['least_iou']:.2f} is expected")
+        self.say(f"model    {run / 'second_level'}, which submit takes")
 
     def facts(self, found: Mapping[str, Any]) -> None:
         """Print pairs of name and value.
@@ -326,6 +352,11 @@ def _epoch_line(row: Mapping[str, Any], *, is_best: bool) -> str:
     score = row.get("valid_score")
     shown = "" if score is None else f"  validation {score:.4f}{' best' if is_best else ''}"
     return f"epoch {row['epoch']}  loss {row['train_loss']:.4f}{shown}  {row['images_per_s']:.0f} images/s"
+
+
+def _interval(scored: Mapping[str, Any]) -> str:
+    low, high = scored["interval"]
+    return f"{low:.4f} to {high:.4f}"
 
 
 def _number(value: Any) -> str:

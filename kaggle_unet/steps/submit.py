@@ -20,6 +20,7 @@ from kaggle_unet.postprocess.large import decode_any_size
 from kaggle_unet.steps.decoding import choose_decoding
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.record import describe_environment
+from kaggle_unet.steps.second_level import choose_second_level
 from kaggle_unet.store import atomic_write, sha256
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import Labels
@@ -35,6 +36,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     *,
     labels_folder: Path | None = None,
     decode: str | None = None,
+    second_level: str | None = None,
     overrides: Sequence[str] = (),
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
@@ -55,6 +57,8 @@ def submit(  # noqa: PLR0913  the options of a verb
     decode : str, optional
         Whose decode parameters are used, see `kaggle_unet.steps.decoding`: what `tune` found for the checkpoints' run
         by default, or else the config's.
+    second_level : str, optional
+        Which second level chooses among splits, see `kaggle_unet.steps.second_level.choose_second_level`.
     overrides : sequence of str
         What `--set` said.
     on_progress : callable
@@ -79,16 +83,18 @@ def submit(  # noqa: PLR0913  the options of a verb
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)
     source = competition.read(data, config.competition, with_masks=False)
-    config, decode_file = choose_decoding(
-        config, [source.path for source in ensemble.sources], chosen=decode, overrides=overrides
-    )
+    files = [source.path for source in ensemble.sources]
+    config, decode_file = choose_decoding(config, files, chosen=decode, overrides=overrides)
+    second = choose_second_level(config, files, chosen=second_level)
     refuse_missing_depths(config.input, source.ids, source.numbers, data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     codec = CODECS[config.codec.name]
     found: dict[str, Labels] = {}
     black = set()
     for sample, planes in predict_samples(ensemble, sizes, source.load, config.inference):
-        found[sample.id] = decode_any_size(codec, planes, config.decode, config.postprocess)
+        found[sample.id] = (
+            second.decode(planes) if second else decode_any_size(codec, planes, config.decode, config.postprocess)
+        )
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
@@ -108,6 +114,7 @@ def submit(  # noqa: PLR0913  the options of a verb
         **_count(labels),
         "warnings": warnings,
         "decoding": "/".join(decode_file.parts[-2:]) if decode_file else "config",
+        "second_level": "/".join(second.folder.parts[-2:]) if second else None,
         "data": {"name": _name_data(data), "fingerprint": source.fingerprint()},
         **_describe(config, ensemble),
     }

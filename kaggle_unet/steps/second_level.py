@@ -1,0 +1,287 @@
+"""`second-level`: learn on out-of-fold planes which way of splitting to believe, and use it in `submit`."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.config import Config, fingerprint
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.metrics.bootstrap import interval_of_mean
+from kaggle_unet.postprocess.large import decode_any_size
+from kaggle_unet.postprocess.second_level import (
+    SEED_THRESHOLDS,
+    Candidates,
+    Ious,
+    Regressor,
+    choose,
+    feature_names,
+    find_candidates,
+    true_ious,
+)
+from kaggle_unet.steps.decoding import decoding_of_run
+from kaggle_unet.steps.planes import read_planes
+from kaggle_unet.steps.run import open_run
+from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
+from kaggle_unet.steps.workers import map_samples, watched
+from kaggle_unet.store import Store, atomic_write, lock
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.types import HalfPlanes, Labels, Planes
+
+FOLDER = "second_level"
+NONE = "none"  # instead of a folder: no second level
+_N_PARTS = 4  # of the images; each is judged by what was learnt from the others
+_MOST_PX = 1 << 24
+_LEAST_IOUS = tuple(np.round(np.arange(0, 0.65, 0.05), 2).tolist())  # 0 drops nothing
+
+
+class _Known(NamedTuple):
+    """An image of which all is known."""
+
+    id: str
+    group: str
+    truth: Labels
+    candidates: Candidates
+    ious: Ious
+
+
+def learn_second_level(
+    run: Path,
+    store_folder: Path | None = None,
+    *,
+    decode: str | None = None,
+    workers: int = 1,
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> dict[str, Any]:
+    """Learn from a run's out-of-fold planes, and measure honestly what it brings.
+
+    Parameters
+    ----------
+    run : Path
+        Its folder; `second_level/` is written there.
+    store_folder : Path, optional
+        Its store, if it has moved.
+    decode : str, optional
+        The decoding to start from, see `kaggle_unet.steps.decoding.decoding_of_run`.
+    workers : int
+        Processes that decode.
+    on_progress : callable
+        Called with (what, done, total).
+
+    Returns
+    -------
+    result : dict
+        Plain values, as in `second_level/result.json`: scores `before` and `honest`, the `gain` with its `interval`,
+        `least_iou`, `is_used`, and the scores per image.
+
+    Raises
+    ------
+    ConfigError
+        If the codec has no seeds, there are fewer than four groups of images, or the extra is not installed.
+    DataError
+        If there are no out-of-fold planes.
+
+    Notes
+    -----
+    The images are divided into four parts, pictures kept whole. A part's honest score is that of a regressor and of a
+    least IoU which were learnt from the three others: the least IoU on predictions for each of the three by a regressor
+    of the two that remain. What is used is learnt from all.
+    """
+    config, store = open_run(run, store_folder)
+    config, file = decoding_of_run(config, run, chosen=decode)
+    rows = list(out_of_fold_rows(run, folds_with_planes(run)))
+    part_of = _divide(sorted({row["group"] for row, _ in rows}), run)
+    folders, groups = {row["id"]: folder for row, folder in rows}, {row["id"]: row["group"] for row, _ in rows}
+    work = partial(_look_at, config, store, folders, groups)
+    known = list(watched(map_samples(work, list(folders), workers), "images", len(folders), on_progress))
+    study = _Study(config, known, [part_of[image.group] for image in known])
+    with lock(run / FOLDER):
+        before = np.array([study.metric(image.truth, image.candidates.levels[0]).mean for image in known])
+        honest = np.zeros(len(known))
+        for part in range(_N_PARTS):
+            regressor, least_iou = study.fit(part), study.find_least_iou(part)
+            for index in study.of(part):
+                honest[index] = study.score(known[index], regressor, least_iou)
+            on_progress("parts", part + 1, _N_PARTS)
+        gains = honest - before
+        result = {
+            "images": len(known),
+            "objects": sum(len(image.ious) for image in known),
+            "decoding": str(file) if file else "config",
+            "seed_thresholds": list(SEED_THRESHOLDS),
+            "least_iou": study.find_least_iou(),
+            "before": float(before.mean()),
+            "honest": float(honest.mean()),
+            "gain": float(gains.mean()),
+            "interval": list(interval_of_mean(gains, [image.group for image in known])),
+            "is_used": bool(gains.mean() > 0),
+            "identity": _identity(config),
+            "per_image": {
+                image.id: [float(first), float(second)]
+                for image, first, second in zip(known, before, honest, strict=True)
+            },
+        }
+        atomic_write(run / FOLDER / "model.txt", study.fit().text)
+        atomic_write(run / FOLDER / "result.json", json.dumps(result, indent=1))
+    return result
+
+
+class _Study:
+    """Images in parts, and regressors that have not seen some of them."""
+
+    def __init__(self, config: Config, known: Sequence[_Known], parts: Sequence[int]) -> None:
+        self.metric = get_competition(config.competition.name).metric
+        self._names = feature_names(CODECS[config.codec.name])
+        self._seed = config.training.seed
+        self._known, self._parts = known, parts
+        self._fitted: dict[frozenset[int], Regressor] = {}
+
+    def of(self, part: int) -> list[int]:
+        """List the indices of a part's images."""
+        return [index for index, its in enumerate(self._parts) if its == part]
+
+    def fit(self, *without: int) -> Regressor:
+        """Learn from all parts but these."""
+        key = frozenset(without)
+        if key not in self._fitted:
+            chosen = [image for image, part in zip(self._known, self._parts, strict=True) if part not in key]
+            features = np.concatenate([image.candidates.features for image in chosen])
+            ious = np.concatenate([image.ious for image in chosen])
+            self._fitted[key] = Regressor.fit(features, ious, self._names, seed=self._seed)
+        return self._fitted[key]
+
+    def score(self, image: _Known, regressor: Regressor, least_iou: float) -> float:
+        """Score an image with what a regressor chooses."""
+        expected = regressor.expect(image.candidates.features)
+        return self.metric(image.truth, choose(image.candidates, expected, least_iou)).mean
+
+    def find_least_iou(self, *without: int) -> float:
+        """Take the least IoU that is best for the other parts, each judged by a regressor that has not seen it."""
+        totals = np.zeros(len(_LEAST_IOUS))
+        for part in set(range(_N_PARTS)) - set(without):
+            regressor = self.fit(part, *without)
+            for index in self.of(part):
+                totals += [self.score(self._known[index], regressor, least_iou) for least_iou in _LEAST_IOUS]
+        return float(_LEAST_IOUS[int(totals.argmax())])
+
+
+class SecondLevel(NamedTuple):
+    """What `submit` decodes with where a second level was learnt."""
+
+    regressor: Regressor
+    least_iou: float
+    config: Config
+    folder: Path
+
+    def decode(self, planes: Planes | HalfPlanes) -> Labels:
+        """Decode an image.
+
+        Parameters
+        ----------
+        planes : float16 or float32 array, shape (C, H, W)
+            Probabilities.
+
+        Returns
+        -------
+        int32 array, shape (H, W)
+            Instances 1…n.
+
+        Notes
+        -----
+        Images of more than 16,777,216 pixels, which are decoded in stripes, are left to the first level.
+        """
+        codec = CODECS[self.config.codec.name]
+        if planes[0].size > _MOST_PX:
+            return decode_any_size(codec, planes, self.config.decode, self.config.postprocess)
+        candidates = find_candidates(codec, planes.astype(np.float32), self.config.decode, self.config.postprocess)
+        return choose(candidates, self.regressor.expect(candidates.features), self.least_iou)
+
+
+def choose_second_level(config: Config, checkpoints: Sequence[Path], *, chosen: str | None) -> SecondLevel | None:
+    """Choose whether a second level decodes, and which.
+
+    Parameters
+    ----------
+    config : Config
+        With the decoding that is used.
+    checkpoints : sequence of Path
+        The files that predict, `RUN/fold<N>/<name>.pt`.
+    chosen : str, optional
+        A folder that `second-level` wrote, or `none`. By default the one in the run of all the checkpoints, if they are
+        of one run, it has brought something, and it was learnt for this decoding.
+
+    Returns
+    -------
+    second : SecondLevel or None
+        None decodes as the config says.
+
+    Raises
+    ------
+    ConfigError
+        If the chosen folder holds none, or it was learnt for another codec or decoding.
+    """
+    if chosen is not None:
+        return None if chosen == NONE else read_second_level(config, Path(chosen))
+    runs = {file.absolute().parent.parent for file in checkpoints}
+    folder = min(runs, default=Path()) / FOLDER
+    if len(runs) != 1 or not (folder / "result.json").is_file():
+        return None
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return read_second_level(config, folder) if result["is_used"] and result["identity"] == _identity(config) else None
+
+
+def read_second_level(config: Config, folder: Path) -> SecondLevel:
+    """Read what was learnt.
+
+    Parameters
+    ----------
+    config : Config
+        With the decoding that is used.
+    folder : Path
+        `RUN/second_level`.
+
+    Returns
+    -------
+    second : SecondLevel
+        Ready to decode.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds none, or it was learnt for another codec or decoding.
+    """
+    try:
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        text = (folder / "model.txt").read_text(encoding="utf-8")
+        identity, least_iou = result["identity"], float(result["least_iou"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"--second-level {folder}: can't be read ({error}); run kaggle-unet second-level"
+        raise ConfigError(msg) from error
+    if identity != _identity(config):
+        msg = f"--second-level {folder}: was learnt for another codec or decoding; run kaggle-unet second-level again"
+        raise ConfigError(msg)
+    return SecondLevel(Regressor(text), least_iou, config, folder)
+
+
+def _identity(config: Config) -> str:
+    return fingerprint([config.codec.name, config.decode.model_dump(), config.postprocess.model_dump()])
+
+
+def _divide(groups: Sequence[str], run: Path) -> dict[str, int]:
+    if len(groups) < _N_PARTS:
+        msg = f"{run}: {len(groups)} groups of images have out-of-fold planes; {_N_PARTS} are needed, to learn from "
+        raise ConfigError(f"{msg}some and judge by others: train more folds")
+    return {group: number % _N_PARTS for number, group in enumerate(sorted(groups, key=fingerprint))}
+
+
+def _look_at(config: Config, store: Store, folders: dict[str, Path], groups: dict[str, str], id_: str) -> _Known:
+    """Find the candidates of one image, in whichever process."""
+    sample, planes = store.read(id_), read_planes(folders[id_], id_)
+    if sample.labels is None:
+        raise DataError(f"{store.folder}: sample {id_!r} has no labels to learn from")
+    candidates = find_candidates(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+    return _Known(id_, groups[id_], sample.labels, candidates, true_ious(candidates, sample.labels))
