@@ -2,7 +2,10 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,10 @@ from kaggle_unet.steps.record import describe_environment
 from kaggle_unet.steps.second_level import choose_second_level
 from kaggle_unet.store import atomic_write, sha256
 from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.types import Labels
+from kaggle_unet.types import HalfPlanes, Labels, Planes, Sample
+
+# Planes that may wait for their decoding, in pixels: one large image, or hundreds of small ones.
+_MOST_PENDING_PX = 1 << 24
 
 SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
 
@@ -88,17 +94,15 @@ def submit(  # noqa: PLR0913  the options of a verb
     second = choose_second_level(config, files, chosen=second_level)
     refuse_missing_depths(config.input, source.ids, source.numbers, data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
-    codec = CODECS[config.codec.name]
+    decoder = second.decode if second else partial(_decode, config)
     found: dict[str, Labels] = {}
     black = set()
-    for sample, planes in predict_samples(ensemble, sizes, source.load, config.inference):
-        found[sample.id] = (
-            second.decode(planes) if second else decode_any_size(codec, planes, config.decode, config.postprocess)
-        )
+    for sample, decoded in _decode_beside(predict_samples(ensemble, sizes, source.load, config.inference), decoder):
+        found[sample.id] = decoded
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
-            _write_tiff(labels_folder / f"{sample.id}.tif", found[sample.id])
+            _write_tiff(labels_folder / f"{sample.id}.tif", decoded)
     labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
     rejected = output.with_suffix(".rejected.csv")
     write_submission(rejected, competition, labels)
@@ -120,6 +124,32 @@ def submit(  # noqa: PLR0913  the options of a verb
     }
     atomic_write(output.with_suffix(".json"), json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     return manifest
+
+
+def _decode(config: Config, planes: Planes | HalfPlanes) -> Labels:
+    return decode_any_size(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+
+
+def _decode_beside(
+    predicted: Iterator[tuple[Sample, Planes | HalfPlanes]], decode: Callable[[Planes | HalfPlanes], Labels]
+) -> Iterator[tuple[Sample, Labels]]:
+    """Decode in a thread while the networks work on the next images; kernels run without Python's lock."""
+    pending: deque[tuple[Sample, Future[Labels]]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for sample, planes in predicted:
+            pending.append((sample, thread.submit(decode, planes)))
+            n_px = sum(_n_px(waiting) for waiting, _ in pending)
+            while pending and (pending[0][1].done() or n_px > _MOST_PENDING_PX):
+                first, decoded = pending.popleft()
+                n_px -= _n_px(first)
+                yield first, decoded.result()
+        for sample, decoded in pending:
+            yield sample, decoded.result()
+
+
+def _n_px(sample: Sample) -> int:
+    height, width = sample.image.shape[:2]
+    return int(height * width)
 
 
 def _without_places(tree: Any) -> Any:

@@ -12,6 +12,7 @@ import tifffile
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission
 from kaggle_unet.masks.rle import decode_labels
+from kaggle_unet.store import Store
 from tests.steps.conftest import Trained, call
 
 
@@ -81,10 +82,17 @@ def test_a_run_is_scored_on_all_its_samples_and_on_each_fold(trained):
     result = json.loads(answer.out)
     assert result["images"] == 8
     folds = result["parts"]["fold"]
-    assert result["score"] == pytest.approx(np.mean([score for score, _ in folds.values()]))
+    assert result["score"] == pytest.approx(np.mean([fold["score"] for fold in folds.values()]))
     for fold in (0, 1):
         written = json.loads((trained.run / f"fold{fold}" / "result.json").read_text())
-        assert folds[str(fold)][0] == pytest.approx(written["oof_score"])
+        assert folds[str(fold)]["score"] == pytest.approx(written["oof_score"])
+        assert folds[str(fold)]["interval"] == pytest.approx(written["oof_interval"])
+    assert result["decoding"] == "config"
+    all_ = result["per_area"][-1]
+    assert all_["found"] + all_["merged"] + all_["split"] + all_["missed"] == all_["objects"]
+    if trained.name == "tgs":  # all salt of a tile is one object
+        store = Store.open(trained.store)
+        assert all_["objects"] == sum(store.read(id_).labels.any() for id_ in store.ids)
 
 
 def test_predicting_out_of_fold_again_gives_the_same_planes(trained):
