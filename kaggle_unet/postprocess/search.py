@@ -69,13 +69,15 @@ def space_of(codec: CodecName, *, single_object: bool) -> Space:
 
     Examples
     --------
-    >>> sorted(space_of("mask", single_object=True))
+    >>> sorted(space_of("mask", single_object=False))
     ['decode.mask_threshold', 'postprocess.fill_holes_px', 'postprocess.min_area_px']
     """
     if single_object:  # salt of a few hundred pixels is mostly wrong, a nucleus of forty mostly right
         wide: Space = {
             "postprocess.min_area_px": Interval(0, 400, 10),
             "postprocess.fill_holes_px": Interval(0, 400, 20),
+            "postprocess.constant_is_empty": (False, True),
+            "postprocess.full_is_empty": (False, True),
         }
         return {**_MASK, **wide}
     if codec == "mask":

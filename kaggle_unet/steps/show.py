@@ -273,7 +273,11 @@ class Screen:
         self.say(f"flatters {result['after']:.4f} on the images that it was searched on")
         if not result["is_used"]:
             self.warn("nothing is gained on images that the search has not seen: the config's values stay")
-        self.table(("parameter", "value"), [(name, str(value)) for name, value in result["point"].items()])
+        rows = []
+        for name, value in result["point"].items():
+            effect = result["effects"].get(name) if result["is_used"] else None
+            rows.append((name, str(value), "{:+.4f} ({:+.4f} to {:+.4f})".format(*effect) if effect else "as before"))
+        self.table(("parameter", "value", "effect on the images searched"), rows)
         self.say(f"decode   {run / 'decode.yaml'}, which submit takes")
         self.say(f"picture  {run / 'tune' / 'landscape.png'}")
 

@@ -20,6 +20,7 @@ from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.postprocess.large import decode_any_size
+from kaggle_unet.postprocess.rules import apply_rules
 from kaggle_unet.steps.decoding import choose_decoding
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.record import describe_environment
@@ -98,11 +99,11 @@ def submit(  # noqa: PLR0913  the options of a verb
     found: dict[str, Labels] = {}
     black = set()
     for sample, decoded in _decode_beside(predict_samples(ensemble, sizes, source.load, config.inference), decoder):
-        found[sample.id] = decoded
+        found[sample.id] = apply_rules(decoded, sample.image, config.postprocess)
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
-            _write_tiff(labels_folder / f"{sample.id}.tif", decoded)
+            _write_tiff(labels_folder / f"{sample.id}.tif", found[sample.id])
     labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
     rejected = output.with_suffix(".rejected.csv")
     write_submission(rejected, competition, labels)

@@ -17,6 +17,7 @@ from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.metrics.bootstrap import interval_of_mean
 from kaggle_unet.postprocess.finish import labels_from_planes
+from kaggle_unet.postprocess.rules import apply_rules
 from kaggle_unet.postprocess.search import (
     Effort,
     Evaluate,
@@ -70,7 +71,8 @@ def tune(
     -------
     result : dict
         Plain values, as in `tune/result.json`: scores `before`, `honest` and `after`, the `gain` with its `interval`,
-        the `point`, and what was found without each of the parts.
+        the `point`, the `effects` of each of its values beside where the search started, with intervals, the others as
+        found; and what was found without each of the parts.
 
     Raises
     ------
@@ -108,7 +110,12 @@ def tune(
             Effort(n_trials, config.training.seed, run / "tune" / f"{identity[:12]}.journal"),
             on_trial=lambda name, done: on_progress(f"trials, {name}", done, n_trials),
         )
-        return _write(config, run, images, nested)
+        effects = {
+            key: nested.after - evaluate({**nested.found.point, key: value})
+            for key, value in start.items()
+            if nested.found.point[key] != value
+        }
+        return _write(config, run, images, nested, effects)
 
 
 @dataclass(frozen=True)
@@ -184,16 +191,18 @@ class _Held:
         self._config = share.config
         self._codec = CODECS[share.config.codec.name]
         self._metric = get_competition(share.config.competition.name).metric
-        self._truths = [store.read(image.id).labels for image in share.images]
+        samples = [store.read(image.id) for image in share.images]
+        self._truths = [sample.labels for sample in samples]
+        self._images = [sample.image for sample in samples]
         self._planes = [read_planes(image.folder, image.id).astype(np.float16) for image in share.images]
 
     def score(self, point: Point) -> Scores:
         decode, postprocess = apply_point(point, self._config.decode, self._config.postprocess)
         scores = []
-        for truth, planes in zip(self._truths, self._planes, strict=True):
+        for image, truth, planes in zip(self._images, self._truths, self._planes, strict=True):
             assert truth is not None
             labels = labels_from_planes(self._codec, planes.astype(np.float32), decode, postprocess)
-            scores.append(self._metric(truth, labels).mean)
+            scores.append(self._metric(truth, apply_rules(labels, image, postprocess)).mean)
         return np.array(scores)
 
 
@@ -209,8 +218,10 @@ def _score(point: dict[str, Any]) -> Scores:
     return _held[0].score(point)
 
 
-def _write(config: Config, run: Path, images: Sequence[_Image], nested: Nested) -> dict[str, Any]:
-    gains = nested.honest - nested.before
+def _write(
+    config: Config, run: Path, images: Sequence[_Image], nested: Nested, effects: Mapping[str, Scores]
+) -> dict[str, Any]:
+    gains, groups = nested.honest - nested.before, [image.group for image in images]
     is_better = bool(gains.mean() > 0)
     point = nested.found.point if is_better else nested.found.trials[0][0]
     decode, postprocess = apply_point(point, config.decode, config.postprocess)
@@ -221,9 +232,10 @@ def _write(config: Config, run: Path, images: Sequence[_Image], nested: Nested) 
         "honest": float(nested.honest.mean()),
         "after": float(nested.after.mean()),
         "gain": float(gains.mean()),
-        "interval": list(interval_of_mean(gains, [image.group for image in images])),
+        "interval": list(interval_of_mean(gains, groups)),
         "is_used": is_better,
         "point": point,
+        "effects": {key: [float(gain.mean()), *interval_of_mean(gain, groups)] for key, gain in effects.items()},
         "points": nested.points,
         "per_image": {
             image.id: [float(before), float(honest)]

@@ -228,3 +228,30 @@ def test_tiles_held_to_be_empty_are_blank_in_a_submission(trained, tmp_path):
         with (tmp_path / f"{name}.csv").open() as file:
             blank[name] = [row["rle_mask"] == "" for row in csv.DictReader(file)]
     assert blank == {"empty": [True] * 4, "salt": [False] * 4}
+
+
+def test_rules_empty_full_and_black_tiles_in_a_submission(trained, tmp_path):
+    checkpoint = load_checkpoint(trained.run / "fold0" / "best.pt")
+    (head,) = (key for key in checkpoint["model"] if key.endswith("linear.bias"))
+    checkpoint["model"][head] = torch.tensor([-20.0])  # no gate: with its low threshold every pixel is salt
+    save_checkpoint(tmp_path / "salt" / "best.pt", checkpoint)
+    data = tmp_path / "data"
+    shutil.copytree(trained.home / "test", data)
+    shutil.copy(trained.home / "depths.csv", data / "depths.csv")
+    first = sorted((data / "images").iterdir())[0]
+    Image.new("L", (TILE, TILE)).save(first)
+
+    def submit(*rules):
+        words = ("--data", data, "--checkpoint", tmp_path / "salt", "-o", tmp_path / "x.csv")
+        answer = call("submit", trained.config, *words, *(word for rule in rules for word in ("--set", rule)))
+        assert answer.code == 0, answer.err
+        with (tmp_path / "x.csv").open() as file:
+            return [row["rle_mask"] == "" for row in csv.DictReader(file)], answer.err
+
+    blank, said = submit()
+    assert blank == [False] * 4
+    assert "without content" in said
+    assert submit("postprocess.full_is_empty=true")[0] == [True] * 4
+    blank, said = submit("postprocess.constant_is_empty=true")
+    assert blank == [True, False, False, False]
+    assert "without content" not in said

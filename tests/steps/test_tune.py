@@ -47,6 +47,9 @@ def test_a_threshold_that_finds_nothing_is_replaced_and_submit_takes_what_was_fo
     assert result["gain"] == pytest.approx(result["honest"] - result["before"])
     assert result["interval"][0] <= result["gain"] <= result["interval"][1]
     assert set(result["points"]) == {"fold 0", "fold 1"}
+    gain, low, high = result["effects"]["decode.mask_threshold"]
+    assert low <= gain <= high
+    assert gain > 0  # without it nothing is found
     assert f"{result['honest']:.4f}" in answer.out
     found = yaml.safe_load((doubtful / "decode.yaml").read_text())
     assert found["decode"]["mask_threshold"] == result["point"]["decode.mask_threshold"] < 0.75
