@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from kaggle_unet.data.padding import Slices, crop, pad_to, padded_shape
-from kaggle_unet.errors import KitError, ResourceError
+from kaggle_unet.errors import ConfigError, KitError, ResourceError
 from kaggle_unet.inference.flips import VIEWS, Flip
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.inference.tiles import Tile, cut_tile, merge_tiles, plan_tiles
@@ -64,6 +65,8 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
 
     Raises
     ------
+    ConfigError
+        If there are scales, but a network without padding.
     ResourceError
         If a batch does not fit into the device's memory.
     KitError
@@ -77,7 +80,11 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
     padded side beyond `settings.tile_px` go through the models tile by tile, see `kaggle_unet.inference.tiles`.
     """
     models = [_ready(model, device, channels_last=channels_last) for model in models]
-    network = _Ensemble(models, largest_margin(models), VIEWS[settings.flips], activation, autocast_dtype)
+    margin = largest_margin(models)
+    if margin and settings.scales != (1.0,):
+        msg = f"inference.scales {settings.scales}: a network without padding is shown images as they are; leave it out"
+        raise ConfigError(msg)
+    network = _Ensemble(models, margin, VIEWS[settings.flips], settings.scales, multiple, activation, autocast_dtype)
     layout = torch.channels_last if channels_last else torch.contiguous_format
 
     def forward(inputs: Sequence[Inputs], names: Sequence[str]) -> Planes:
@@ -135,11 +142,30 @@ class _Ensemble:
     models: Sequence[nn.Module]
     margin: int
     views: Sequence[Flip]
+    scales: Sequence[float]
+    multiple: int
     activation: Activation
     autocast_dtype: torch.dtype | None
 
     def probabilities(self, inputs: Tensor) -> Tensor:
-        """Average over models and views, in their order; (B, channels, H, W) -> (B, C, H − 2·margin, W − 2·margin)."""
+        """Average over scales, models and views; (B, channels, H, W) -> (B, C, H − 2·margin, W − 2·margin)."""
+        total: Tensor | None = None
+        for scale in self.scales:
+            probs = self._at_scale(inputs, scale)
+            total = probs if total is None else total + probs
+        assert total is not None
+        return total / (len(self.scales) * len(self.models) * len(self.views))
+
+    def _at_scale(self, inputs: Tensor, scale: float) -> Tensor:
+        """Add up models and views, in their order, of images shown larger or smaller."""
+        height, width = inputs.shape[-2:]
+        sides = [max(1, round(side * scale / self.multiple)) * self.multiple for side in (height, width)]
+        if scale == 1 or sides == [height, width]:
+            return self._add_views(inputs)
+        shown = interpolate(inputs, sides, mode="bilinear", antialias=scale < 1)
+        return interpolate(self._add_views(shown), (height, width), mode="bilinear", antialias=scale > 1)
+
+    def _add_views(self, inputs: Tensor) -> Tensor:
         total: Tensor | None = None
         for model in self.models:
             surplus = self.margin - _margin(model)
@@ -148,7 +174,7 @@ class _Ensemble:
                 probs = probs[..., surplus : probs.shape[-2] - surplus, surplus : probs.shape[-1] - surplus]
                 total = probs if total is None else total + probs
         assert total is not None
-        return total / (len(self.models) * len(self.views))
+        return total
 
     def _forward(self, model: nn.Module, inputs: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):

@@ -14,6 +14,10 @@ class InferenceSettings(Settings):
     ----------
     flips : {"none", "horizontal", "d4"}
         Views that are averaged: the image alone, with its mirror image, or all eight of the square's symmetries.
+    scales : tuple of float
+        Sizes at which images are shown, 1 as they are; planes are brought back and averaged, with as many views each.
+        0.5 shows the network nuclei half as large: a help where some are far larger than those it has learnt. Sides are
+        rounded to what the network takes. Not for a network without padding.
     batch : int
         Images of one size a forward pass takes; part of what decides the last bits of a prediction.
     pad_to_multiple : int
@@ -28,6 +32,7 @@ class InferenceSettings(Settings):
     """
 
     flips: Literal["none", "horizontal", "d4"] = "none"
+    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)] = (1.0,)
     batch: Annotated[int, Field(ge=1)] = 8
     pad_to_multiple: Annotated[int, Field(ge=1)] = 1
     tile_px: Annotated[int, Field(ge=32)] = 1536

@@ -223,7 +223,7 @@ def _finish(
         "epochs": fitted.epochs,
         "stopped_by": fitted.stopped_by,
         "seconds": sum(row["seconds"] or 0.0 for row in fitted.history),
-        "device": fitted.decided.record,
+        "device": {**fitted.decided.record, "batches": fitted.batches},
         **trained,
         "samples": scored["images"],
         "oof_score": scored["score"],

@@ -36,6 +36,8 @@ class FitResult:
         A row per epoch, as in `metrics.csv`.
     decided : Decided
         What the device decided.
+    batches : {"device", "workers"}
+        Where batches were made.
     others : dict of str to float or None
         Further checkpoints to predict with, by name, with their scores: snapshots, and the mean over epochs.
     """
@@ -46,6 +48,7 @@ class FitResult:
     stopped_by: StoppedBy
     history: list[Row]
     decided: Decided
+    batches: Literal["device", "workers"]
     others: dict[str, float | None] = field(default_factory=dict)
 
 
@@ -122,7 +125,16 @@ def fit_fold(
     assert best["epoch"] is not None
     assert best["valid_score"] is not None
     n_epochs = len(fold.history)
-    return FitResult(int(best["epoch"]), best["valid_score"], n_epochs, stopped_by, fold.history, crew.decided, others)
+    return FitResult(
+        int(best["epoch"]),
+        best["valid_score"],
+        n_epochs,
+        stopped_by,
+        fold.history,
+        crew.decided,
+        fold.batches,
+        others,
+    )
 
 
 def _begin(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -230,6 +230,11 @@ class Fold:
         if not math.isfinite(found.loss):
             raise TrainingFault(explain_validation(epoch, f"the validation loss is {found.loss}"))
         return found
+
+    @property
+    def batches(self) -> Literal["device", "workers"]:
+        """Where batches are made."""
+        return "device" if self._place.on_device else "workers"
 
     def _look_for_place(self, epoch: int) -> str:
         """Say in the first epoch why a GPU does not make its batches itself, unless that was asked for."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from kaggle_unet.data.padding import pad_to
-from kaggle_unet.errors import KitError, ResourceError
+from kaggle_unet.errors import ConfigError, KitError, ResourceError
 from kaggle_unet.inference.batches import plan_batches
 from kaggle_unet.inference.predict import largest_margin, predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
@@ -38,7 +38,7 @@ class Position(nn.Module):
 
 def predict(models, images, flips="none", **options):
     options = {"activation": "sigmoid", "multiple": 1, "device": "cpu", "batch": 8, **options}
-    inference = InferenceSettings(flips=flips, batch=options.pop("batch"))
+    inference = InferenceSettings(flips=flips, batch=options.pop("batch"), scales=options.pop("scales", (1.0,)))
     return dict(predict_planes(models, images.items(), settings=inference, **options))
 
 
@@ -230,3 +230,49 @@ def test_a_full_device_names_the_batch_and_the_remedy():
         ResourceError, match=r"batch of 1 × 1 × 2 × 2 \(from 'a'\) does not fit into cpu; lower inference"
     ):
         predict([Hungry()], {"a": np.zeros((1, 2, 2), np.float32)})
+
+
+class Sides(nn.Module):
+    """Says how large the image is that it is shown."""
+
+    def forward(self, inputs):
+        height, width = inputs.shape[-2:]
+        return torch.cat([torch.full_like(inputs, height / 100), torch.full_like(inputs, width / 100)], dim=1)
+
+
+class Same(nn.Module):
+    """Gives the image back."""
+
+    def forward(self, inputs):
+        return inputs.repeat(1, 2, 1, 1)
+
+
+def test_networks_are_shown_images_of_every_scale_and_their_planes_are_averaged():
+    image = draw(np.random.default_rng(0), 16, 32)
+    planes = predict([Sides()], {"a": image}, scales=(0.5, 1.0, 2.0), multiple=8)["a"]
+    assert planes.shape == (2, 16, 32)
+    np.testing.assert_allclose(planes[0], np.mean([sigmoid(side / 100) for side in (8, 16, 32)]), rtol=1e-5)
+    np.testing.assert_allclose(planes[1], np.mean([sigmoid(side / 100) for side in (16, 32, 64)]), rtol=1e-5)
+
+
+def test_scaled_sides_are_what_the_network_takes():
+    image = draw(np.random.default_rng(0), 24, 8)
+    planes = predict([Sides()], {"a": image}, scales=(0.4,), multiple=8)["a"]
+    np.testing.assert_allclose(planes[:, 0, 0], [sigmoid(0.08), sigmoid(0.08)], rtol=1e-5)
+
+
+@given(scale=st.sampled_from([0.5, 0.75, 1.5, 2.0]), seed=st.integers(0, 99), flips=st.sampled_from(["none", "d4"]))
+@settings(max_examples=20, deadline=None)
+def test_planes_of_every_scale_lie_where_the_image_lies(scale, seed, flips):
+    y, x = np.mgrid[:32, :48] / 32
+    a, b = np.random.default_rng(seed).uniform(-2, 2, 2)
+    image = (a * y + b * x)[None].astype(np.float32)
+    planes = predict([Same()], {"a": image}, flips=flips, scales=(scale,))["a"]
+    inner = (slice(None), slice(6, -6), slice(6, -6))  # at the edges interpolation repeats them
+    np.testing.assert_allclose(planes[inner], np.repeat(sigmoid(image), 2, axis=0)[inner], atol=0.01)
+
+
+def test_a_network_without_padding_is_not_shown_other_scales():
+    model = PlainUNet(1, 1, PlainUNetSettings(filters=2, depth=1, padding="valid"))
+    with pytest.raises(ConfigError, match=r"inference\.scales \(0\.5,\): a network without padding"):
+        predict([model], {"a": draw(np.random.default_rng(0), 64, 64)}, scales=(0.5,))

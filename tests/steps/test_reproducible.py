@@ -86,6 +86,8 @@ def test_a_run_says_all_that_is_needed_to_repeat_it(prepared, tmp_path, reposito
     assert about["store_hash"] == manifest["identity_sha256"]
     assert about["device"]["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
     assert (about["device"]["threads"], about["device"]["processes"]) == (1, 1)
+    result = json.loads((tmp_path / "run" / "fold0" / "result.json").read_text())
+    assert result["device"]["batches"] == ("device" if torch.cuda.is_available() else "workers")
     environment = about["environment"]
     assert environment["packages"]["torch"] == version("torch")
     assert {"command", "commit", "python", "machine", "packages"} <= environment.keys()
