@@ -18,6 +18,9 @@ class InferenceSettings(Settings):
         Sizes at which images are shown, 1 as they are; planes are brought back and averaged, with as many views each.
         0.5 shows the network nuclei half as large: a help where some are far larger than those it has learnt. Sides are
         rounded to what the network takes. Not for a network without padding.
+    object_px : float, optional
+        Diameter of the objects that the network has learnt from. Where those found in an image are at least 1.5 times
+        as large or as small, it is shown again, scaled so that they have this size, from 1/4 to 4; these planes count.
     batch : int
         Images of one size a forward pass takes; part of what decides the last bits of a prediction.
     pad_to_multiple : int
@@ -33,6 +36,7 @@ class InferenceSettings(Settings):
 
     flips: Literal["none", "horizontal", "d4"] = "none"
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)] = (1.0,)
+    object_px: Annotated[float, Field(gt=0)] | None = None
     batch: Annotated[int, Field(ge=1)] = 8
     pad_to_multiple: Annotated[int, Field(ge=1)] = 1
     tile_px: Annotated[int, Field(ge=32)] = 1536

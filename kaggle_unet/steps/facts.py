@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kaggle_unet.data.folds import coverage_class
 from kaggle_unet.data.seams import Edges, cut_edges
 from kaggle_unet.masks.labels import areas_px
+from kaggle_unet.postprocess.size import object_diameter_px
 from kaggle_unet.types import Oddity, Sample
 
 
@@ -99,6 +100,7 @@ def describe_set(facts: Sequence[Facts], oddities: Iterable[Oddity]) -> dict[str
         "instances": int(sum(counts)),
         "instances_per_sample": _quantiles(counts),
         "area_px": _quantiles(np.concatenate([*(one.areas_px for one in facts), np.zeros(0)])),
+        "object_px": _quantiles([px for one in facts if (px := object_diameter_px(one.areas_px))]),
         "sizes": dict(Counter(f"{one.shape[1]}×{one.shape[0]}" for one in facts).most_common()),
         "kinds": dict(Counter(one.kind for one in facts).most_common()),
         "without_instances": counts.count(0),

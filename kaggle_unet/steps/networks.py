@@ -1,11 +1,10 @@
 """Checkpoints become networks that predict planes together."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -14,14 +13,17 @@ from kaggle_unet.data.inputs import prepare
 from kaggle_unet.inference.batches import plan_batches
 from kaggle_unet.inference.predict import predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
+from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.models.checkpoint import check_compatible, find_checkpoint, load_checkpoint
 from kaggle_unet.models.create import create_model, input_multiple
+from kaggle_unet.postprocess.large import decode_any_size
+from kaggle_unet.postprocess.size import object_diameter_px, scale_to
 from kaggle_unet.steps.planes import round_planes
 from kaggle_unet.store import sha256
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.training.precision import decide
 from kaggle_unet.training.seeding import choose_operations
-from kaggle_unet.types import HalfPlanes, Planes, Sample
+from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample
 
 
 @dataclass(frozen=True)
@@ -140,21 +142,40 @@ def predict_samples(
     choose_operations(deterministic=config.training.deterministic)
     margin = max(int(getattr(model, "margin", 0)) for model in ensemble.models)
     multiple = math.lcm(ensemble.multiple, settings.pad_to_multiple)
+    codec = CODECS[config.codec.name]
     samples: dict[str, Sample] = {}
 
-    def inputs() -> Iterator[tuple[str, Any]]:
+    def show(sample: Sample) -> tuple[str, Inputs]:
+        return sample.id, prepare(sample.image, config.input, depth=sample.numbers.get("depth"))
+
+    def inputs() -> Iterator[tuple[str, Inputs]]:
         for id_ in chain.from_iterable(plan_batches(sizes, settings, multiple=multiple, margin=margin)):
             samples[id_] = load(id_)
-            yield id_, prepare(samples[id_].image, config.input, depth=samples[id_].numbers.get("depth"))
+            yield show(samples[id_])
 
-    for id_, planes in predict_planes(
-        ensemble.models,
-        inputs(),
-        settings=settings,
-        activation=CODECS[config.codec.name].activation,
-        multiple=multiple,
-        device=decided.device,
-        autocast_dtype=decided.autocast_dtype,
-        channels_last=decided.channels_last,
-    ):
-        yield samples.pop(id_), round_planes(planes)
+    def predict(
+        items: Iterable[tuple[str, Inputs]], how: InferenceSettings
+    ) -> Iterator[tuple[str, Planes | HalfPlanes]]:
+        for id_, planes in predict_planes(
+            ensemble.models,
+            items,
+            settings=how,
+            activation=codec.activation,
+            multiple=multiple,
+            device=decided.device,
+            autocast_dtype=decided.autocast_dtype,
+            channels_last=decided.channels_last,
+        ):
+            yield id_, round_planes(planes)
+
+    for id_, planes in predict(inputs(), settings):
+        sample = samples.pop(id_)
+        scale = 1.0
+        if settings.object_px is not None:
+            found = decode_any_size(codec, planes, config.decode, config.postprocess)
+            scale = scale_to(settings.object_px, object_diameter_px(areas_px(found)[1:]))
+        if scale == 1:
+            yield sample, planes
+            continue
+        scaled = settings.model_copy(update={"scales": tuple(scale * each for each in settings.scales)})
+        yield from ((sample, better) for _, better in predict([show(sample)], scaled))

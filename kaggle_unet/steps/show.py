@@ -186,7 +186,7 @@ class Screen:
         self.say(
             f"{report['samples']} samples, {report['instances']} instances, {report['without_instances']} samples empty"
         )
-        for name in ("instances_per_sample", "area_px"):
+        for name in ("instances_per_sample", "area_px", "object_px"):
             self.say(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in report[name].items()))
         for name in ("kinds", "sizes"):
             self.say(f"{name}: " + ", ".join(f"{key} {count}" for key, count in report[name].items()))

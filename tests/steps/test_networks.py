@@ -1,6 +1,7 @@
 """What networks are shown."""
 
 import numpy as np
+import pytest
 import torch
 
 from kaggle_unet.config import parse_config
@@ -37,3 +38,50 @@ def test_images_are_padded_to_a_multiple_of_what_the_network_takes_and_of_what_t
         assert planes.shape == (1, 101, 90)
         found[wanted] = network.sizes
     assert found == {1: [(112, 96)], 24: [(144, 96)], 128: [(128, 128)]}
+
+
+NUCLEI = parse_config("competition: {name: dsb2018}", ["codec.name=mask"])
+
+
+def discs(radius, n=9):
+    """Draw nine discs as an image that is its own mask."""
+    y, x = np.mgrid[: n * radius, : n * radius]
+    image = ((y % (3 * radius) - 1.5 * radius) ** 2 + (x % (3 * radius) - 1.5 * radius) ** 2 < radius**2) * np.uint8(
+        255
+    )
+    return Sample(f"{radius}", image, np.zeros_like(image, np.int32))
+
+
+class Bright(Seen):
+    """Calls what is bright an object."""
+
+    def forward(self, inputs):
+        return 40 * (super().forward(inputs) - 0.5)
+
+
+def test_images_with_objects_of_another_size_are_shown_again_so_that_they_have_the_known_one():
+    samples = {sample.id: sample for sample in map(discs, (4, 10, 24))}
+    network = Bright()
+    ensemble = Ensemble([network], NUCLEI, 8, [])
+    sizes = {id_: sample.image.shape for id_, sample in samples.items()}
+    found = dict(
+        (sample.id, planes)
+        for sample, planes in predict_samples(ensemble, sizes, samples.get, InferenceSettings(object_px=20))
+    )
+    first = [tuple(-(-side // 8) * 8 for side in shape) for shape in sizes.values()]
+    assert network.sizes[0] == first[0]
+    again = [shape for shape in network.sizes if shape not in first]
+    assert len(network.sizes) == 5  # the discs of radius 10 are as large as they should be
+    factors = [again[0][0] / first[0][0], again[1][0] / first[2][0]]
+    assert factors == pytest.approx([20 / 8, 20 / 48], rel=0.1)  # discs of so few pixels are a little smaller
+    for id_, sample in samples.items():
+        assert found[id_].shape == (1, *sample.image.shape)
+        assert ((found[id_][0] > 0.5) == (sample.image > 0)).mean() > 0.97
+
+
+def test_images_are_shown_once_where_no_size_is_known():
+    network = Bright()
+    sample = discs(24)
+    list(predict_samples(Ensemble([network], NUCLEI, 8, []), {"24": sample.image.shape}, lambda _: sample,
+                         InferenceSettings()))  # fmt: skip
+    assert len(network.sizes) == 1
