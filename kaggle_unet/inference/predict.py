@@ -66,7 +66,7 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
     Raises
     ------
     ConfigError
-        If there are scales, but a network without padding.
+        If there are scales, but a network without padding, or not as many weights as models.
     ResourceError
         If a batch does not fit into the device's memory.
     KitError
@@ -84,7 +84,11 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
     if margin and settings.scales != (1.0,):
         msg = f"inference.scales {settings.scales}: a network without padding is shown images as they are; leave it out"
         raise ConfigError(msg)
-    network = _Ensemble(models, margin, VIEWS[settings.flips], settings.scales, multiple, activation, autocast_dtype)
+    if settings.weights is not None and len(settings.weights) != len(models):
+        n = len(settings.weights)
+        msg = f"inference.weights has {n} numbers, but there are {len(models)} checkpoints; give one for each, in order"
+        raise ConfigError(msg)
+    network = _Ensemble(models, margin, settings, multiple, activation, autocast_dtype)
     layout = torch.channels_last if channels_last else torch.contiguous_format
 
     def forward(inputs: Sequence[Inputs], names: Sequence[str]) -> Planes:
@@ -137,24 +141,34 @@ class _Large:
 
 @dataclass(frozen=True)
 class _Ensemble:
-    """Models and the views each of them sees."""
+    """Models, and how they see an image and are averaged."""
 
     models: Sequence[nn.Module]
     margin: int
-    views: Sequence[Flip]
-    scales: Sequence[float]
+    settings: InferenceSettings
     multiple: int
     activation: Activation
     autocast_dtype: torch.dtype | None
 
+    @property
+    def views(self) -> Sequence[Flip]:
+        """What each model sees."""
+        return VIEWS[self.settings.flips]
+
+    @property
+    def weights(self) -> Sequence[float]:
+        """How much each model counts."""
+        return self.settings.weights or (1.0,) * len(self.models)
+
     def probabilities(self, inputs: Tensor) -> Tensor:
         """Average over scales, models and views; (B, channels, H, W) -> (B, C, H − 2·margin, W − 2·margin)."""
         total: Tensor | None = None
-        for scale in self.scales:
-            probs = self._at_scale(inputs, scale)
-            total = probs if total is None else total + probs
+        for scale in self.settings.scales:
+            values = self._at_scale(inputs, scale)
+            total = values if total is None else total + values
         assert total is not None
-        return total / (len(self.scales) * len(self.models) * len(self.views))
+        mean = total / (len(self.settings.scales) * sum(self.weights) * len(self.views))
+        return self._activate(mean) if self.settings.mean == "geometric" else mean
 
     def _at_scale(self, inputs: Tensor, scale: float) -> Tensor:
         """Add up models and views, in their order, of images shown larger or smaller."""
@@ -167,12 +181,13 @@ class _Ensemble:
 
     def _add_views(self, inputs: Tensor) -> Tensor:
         total: Tensor | None = None
-        for model in self.models:
+        for model, weight in zip(self.models, self.weights, strict=True):
             surplus = self.margin - _margin(model)
             for view in self.views:
-                probs = view.undo(self._activate(self._forward(model, view.apply(inputs))))
-                probs = probs[..., surplus : probs.shape[-2] - surplus, surplus : probs.shape[-1] - surplus]
-                total = probs if total is None else total + probs
+                values = view.undo(self._to_average(self._forward(model, view.apply(inputs))))
+                values = values[..., surplus : values.shape[-2] - surplus, surplus : values.shape[-1] - surplus]
+                values = values if weight == 1 else weight * values
+                total = values if total is None else total + values
         assert total is not None
         return total
 
@@ -180,6 +195,12 @@ class _Ensemble:
         with torch.autocast(inputs.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
             logits: Tensor = model(inputs)
         return logits.float()
+
+    def _to_average(self, logits: Tensor) -> Tensor:
+        """Give probabilities, or what becomes their geometric mean: the mean logit is that of p and 1 − p together."""
+        if self.settings.mean == "arithmetic":
+            return self._activate(logits)
+        return logits if self.activation == "sigmoid" else logits.log_softmax(dim=1)
 
     def _activate(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)

@@ -14,6 +14,11 @@ class InferenceSettings(Settings):
     ----------
     flips : {"none", "horizontal", "d4"}
         Views that are averaged: the image alone, with its mirror image, or all eight of the square's symmetries.
+    mean : {"arithmetic", "geometric"}
+        Of the probabilities of all networks and views; the geometric one is made to add up to 1 again, and one network
+        that is sure of a pixel then counts more than several that are not.
+    weights : tuple of float, optional
+        How much each checkpoint counts, in their order; all alike by default.
     scales : tuple of float
         Sizes at which images are shown, 1 as they are; planes are brought back and averaged, with as many views each.
         0.5 shows the network nuclei half as large: a help where some are far larger than those it has learnt. Sides are
@@ -35,6 +40,8 @@ class InferenceSettings(Settings):
     """
 
     flips: Literal["none", "horizontal", "d4"] = "none"
+    mean: Literal["arithmetic", "geometric"] = "arithmetic"
+    weights: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)] = (1.0,)
     object_px: Annotated[float, Field(gt=0)] | None = None
     batch: Annotated[int, Field(ge=1)] = 8

@@ -38,7 +38,8 @@ class Position(nn.Module):
 
 def predict(models, images, flips="none", **options):
     options = {"activation": "sigmoid", "multiple": 1, "device": "cpu", "batch": 8, **options}
-    inference = InferenceSettings(flips=flips, batch=options.pop("batch"), scales=options.pop("scales", (1.0,)))
+    mine = {name: options.pop(name) for name in ("scales", "mean", "weights") if name in options}
+    inference = InferenceSettings(flips=flips, batch=options.pop("batch"), **mine)
     return dict(predict_planes(models, images.items(), settings=inference, **options))
 
 
@@ -276,3 +277,37 @@ def test_a_network_without_padding_is_not_shown_other_scales():
     model = PlainUNet(1, 1, PlainUNetSettings(filters=2, depth=1, padding="valid"))
     with pytest.raises(ConfigError, match=r"inference\.scales \(0\.5,\): a network without padding"):
         predict([model], {"a": draw(np.random.default_rng(0), 64, 64)}, scales=(0.5,))
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_the_geometric_mean_adds_up_to_one(activation):
+    image = draw(np.random.default_rng(0), 6, 7)
+    models = [Lopsided(0), Lopsided(1), Lopsided(2)]
+    each = [predict([model], {"a": image}, activation=activation)["a"].astype(np.float64) for model in models]
+
+    planes = predict(models, {"a": image}, activation=activation, mean="geometric")["a"]
+
+    mean = np.prod(each, axis=0) ** (1 / 3)
+    if activation == "softmax":
+        expected = mean / mean.sum(axis=0)
+    else:  # every plane is a question of its own: yes or no
+        expected = mean / (mean + np.prod([1 - one for one in each], axis=0) ** (1 / 3))
+    np.testing.assert_allclose(planes, expected, rtol=1e-4)
+
+
+def test_checkpoints_count_as_much_as_their_weights():
+    image = draw(np.random.default_rng(0), 6, 7)
+    models = [Lopsided(0), Lopsided(1)]
+    one, two = (predict([model], {"a": image}, flips="d4")["a"] for model in models)
+
+    planes = predict(models, {"a": image}, flips="d4", weights=(3.0, 1.0))["a"]
+
+    np.testing.assert_allclose(planes, 0.75 * one + 0.25 * two, atol=1e-6)
+    np.testing.assert_array_equal(
+        predict(models, {"a": image}, weights=(1.0, 1.0))["a"], predict(models, {"a": image})["a"]
+    )
+
+
+def test_weights_for_another_number_of_checkpoints_are_refused():
+    with pytest.raises(ConfigError, match=r"inference\.weights has 2 numbers, but there are 1 checkpoints"):
+        predict([Lopsided(0)], {"a": draw(np.random.default_rng(0), 6, 7)}, weights=(1.0, 1.0))
