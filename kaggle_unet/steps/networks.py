@@ -1,9 +1,8 @@
 """Checkpoints become networks that predict planes together."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from torch import nn
@@ -21,7 +20,7 @@ from kaggle_unet.postprocess.size import object_diameter_px, scale_to
 from kaggle_unet.steps.planes import round_planes
 from kaggle_unet.store import sha256
 from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.training.precision import decide
+from kaggle_unet.training.precision import Decided, decide
 from kaggle_unet.training.seeding import choose_operations
 from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample
 
@@ -109,11 +108,30 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
     return Ensemble(models, config, max(multiples), sources)
 
 
+def decide_for(config: Config) -> Decided:
+    """Decide what to predict on and in.
+
+    Parameters
+    ----------
+    config : Config
+        Whose `training.precision` and `channels_last` count here, too.
+
+    Returns
+    -------
+    decided : Decided
+        fp16 is CUDA's: a network trained in it predicts elsewhere in whatever the device decides.
+    """
+    precision = "auto" if config.training.precision == "fp16" else config.training.precision
+    return decide(precision, config.training.channels_last)
+
+
 def predict_samples(
     ensemble: Ensemble,
     sizes: dict[str, tuple[int, int]],
     load: Callable[[str], Sample],
     settings: InferenceSettings,
+    *,
+    done: Container[str] = (),
 ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
     """Predict planes for samples of any sizes.
 
@@ -127,6 +145,8 @@ def predict_samples(
         Gives a sample by its id.
     settings : InferenceSettings
         Views and batch.
+    done : container of str
+        Ids; batches of nothing but these are left out.
 
     Yields
     ------
@@ -136,9 +156,7 @@ def predict_samples(
         Mean probabilities, rounded to half precision; float16 of an image that is predicted in tiles.
     """
     config = ensemble.config
-    # fp16 is CUDA's; a network trained in it predicts elsewhere in whatever the device decides.
-    precision = "auto" if config.training.precision == "fp16" else config.training.precision
-    decided = decide(precision, config.training.channels_last)
+    decided = decide_for(config)
     choose_operations(deterministic=config.training.deterministic)
     margin = max(int(getattr(model, "margin", 0)) for model in ensemble.models)
     multiple = math.lcm(ensemble.multiple, settings.pad_to_multiple)
@@ -149,9 +167,10 @@ def predict_samples(
         return sample.id, prepare(sample.image, config.input, depth=sample.numbers.get("depth"))
 
     def inputs() -> Iterator[tuple[str, Inputs]]:
-        for id_ in chain.from_iterable(plan_batches(sizes, settings, multiple=multiple, margin=margin)):
-            samples[id_] = load(id_)
-            yield show(samples[id_])
+        for batch in plan_batches(sizes, settings, multiple=multiple, margin=margin):
+            for id_ in () if all(id_ in done for id_ in batch) else batch:
+                samples[id_] = load(id_)
+                yield show(samples[id_])
 
     def predict(
         items: Iterable[tuple[str, Inputs]], how: InferenceSettings

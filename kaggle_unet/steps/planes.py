@@ -7,7 +7,7 @@ decoding in memory gives.
 import io
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -19,6 +19,7 @@ from kaggle_unet.store import atomic_write
 from kaggle_unet.types import HalfPlanes, Planes
 
 ABOUT = "planes.json"
+_BEGUN = "planes.begun.json"
 
 
 def round_planes(planes: Planes | HalfPlanes) -> Planes | HalfPlanes:
@@ -83,30 +84,59 @@ def read_planes(folder: Path, id_: str) -> Planes:
         raise DataError(msg) from error
 
 
-def unfinish_planes(folder: Path) -> None:
+def begin_planes(folder: Path, about: Mapping[str, Any]) -> set[str]:
     """Say that a folder's planes are about to change, so that nobody reads half old and half new ones.
 
     Parameters
     ----------
     folder : Path
-        As given to `finish_planes`, later.
+        Made if missing.
+    about : mapping
+        All that decides the planes' values; plain.
+
+    Returns
+    -------
+    done : set of str
+        Samples whose planes an interrupted prediction, or a whole one, has left that was about the same. Other planes
+        are removed.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    about = json.loads(json.dumps(about))
+    left = [_read_about(folder / name) for name in (_BEGUN, ABOUT)]
+    if not any(known is not None and {**known, "ids": None} == {**about, "ids": None} for known in left):
+        for path in folder.glob("*.npz"):
+            path.unlink()
+    atomic_write(folder / _BEGUN, json.dumps(about, indent=1))
     (folder / ABOUT).unlink(missing_ok=True)
+    return {path.stem for path in folder.glob("*.npz")}
 
 
-def finish_planes(folder: Path, about: dict[str, Any], ids: Iterable[str]) -> None:
+def _read_about(path: Path) -> dict[str, Any] | None:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return about if isinstance(about, dict) else None
+
+
+def finish_planes(folder: Path, about: Mapping[str, Any], ids: Iterable[str]) -> None:
     """Record that a folder of planes is whole.
 
     Parameters
     ----------
     folder : Path
         Where they are.
-    about : dict
-        Which checkpoints and views made them.
+    about : mapping
+        As given to `begin_planes`.
     ids : iterable of str
-        Samples.
+        Samples; the planes of others are removed.
     """
-    atomic_write(folder / ABOUT, json.dumps({**about, "ids": sorted(ids)}, indent=1))
+    wanted = set(ids)
+    for path in folder.glob("*.npz"):
+        if path.stem not in wanted:
+            path.unlink()
+    atomic_write(folder / ABOUT, json.dumps({**about, "ids": sorted(wanted)}, indent=1))
+    (folder / _BEGUN).unlink(missing_ok=True)
 
 
 def describe_planes(folder: Path) -> dict[str, Any]:

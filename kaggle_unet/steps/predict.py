@@ -8,8 +8,8 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import find_checkpoint
-from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
-from kaggle_unet.steps.planes import finish_planes, unfinish_planes, write_planes
+from kaggle_unet.steps.networks import Ensemble, decide_for, load_ensemble, predict_samples
+from kaggle_unet.steps.planes import begin_planes, finish_planes, write_planes
 from kaggle_unet.store import Store
 from kaggle_unet.types import Sample
 
@@ -49,7 +49,7 @@ def predict_data(
     source = competition.read(data, config.competition, with_masks=False)
     refuse_missing_depths(config.input, source.ids, source.numbers, data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
-    _predict(ensemble, sizes, source.load, folder, on_progress)
+    _predict(ensemble, sizes, source.load, folder, source.fingerprint(), on_progress)
     return folder
 
 
@@ -123,7 +123,7 @@ def predict_stored(
     samples: dict[str, Sample] = {id_: store.read(id_) for id_ in ids}
     sizes = {id_: (sample.image.shape[0], sample.image.shape[1]) for id_, sample in samples.items()}
     folder = checkpoint.parent / "planes"
-    _predict(ensemble, sizes, samples.__getitem__, folder, on_progress)
+    _predict(ensemble, sizes, samples.__getitem__, folder, store.manifest["identity_sha256"], on_progress)
     return folder
 
 
@@ -132,13 +132,20 @@ def _predict(
     sizes: dict[str, tuple[int, int]],
     load: Callable[[str], Sample],
     folder: Path,
+    data: str,
     on_progress: OnProgress,
 ) -> None:
-    settings = ensemble.config.inference
-    unfinish_planes(folder)
-    for done, (sample, planes) in enumerate(predict_samples(ensemble, sizes, load, settings), 1):
+    """Predict what an interrupted call of the same has not; batches of which planes are missing are redone whole."""
+    settings = plain(ensemble.config)
+    about = {
+        "checkpoints": [source.sha256 for source in ensemble.sources],
+        **{name: settings[name] for name in ("inference", "input", "codec", "decode", "postprocess")},
+        "device": decide_for(ensemble.config).record,
+        "data": data,
+    }
+    done = begin_planes(folder, about)
+    predicted = predict_samples(ensemble, sizes, load, ensemble.config.inference, done=done)
+    for n, (sample, planes) in enumerate(predicted, 1):
         write_planes(folder, sample.id, planes)
-        on_progress("images", done, len(sizes))
-    finish_planes(
-        folder, {"checkpoints": [source.sha256 for source in ensemble.sources], "inference": plain(settings)}, sizes
-    )
+        on_progress("images", min(n + len(done), len(sizes)), len(sizes))
+    finish_planes(folder, about, sizes)
