@@ -101,6 +101,11 @@ class Config(Settings):
         if self.decode.single_object and self.codec.name != "mask":
             msg = f"decode.single_object goes with the codec mask, not {self.codec.name}: one object has no borders"
             raise ValueError(msg)
+        if self.decode.single_object and self.inference.object_px is not None:
+            msg = (
+                f"inference.object_px is {self.inference.object_px:g}, but the size of a single object says nothing of "
+            )
+            raise ValueError(f"{msg}scale; leave it out")
         return self
 
     @model_validator(mode="after")
@@ -118,7 +123,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _model_fits(self) -> Self:
-        model = self.model
+        model, inference = self.model, self.inference
         if isinstance(model, PlainUNetSettings):
             rates = model.dropout
             if isinstance(rates, tuple) and len(rates) != model.depth + 1:
@@ -127,6 +132,12 @@ class Config(Settings):
             if model.padding == "valid" and self.augmentation.crop_px is None and self.competition.name != "tgs":
                 msg = "model.padding valid needs augmentation.crop_px: images of differing sizes can't share a batch"
                 raise ValueError(msg)
+            for key, is_set in (("scales", inference.scales != (1.0,)), ("object_px", inference.object_px is not None)):
+                if model.padding == "valid" and is_set:
+                    msg = (
+                        f"inference.{key} is {getattr(inference, key)}, but a network without padding is shown images "
+                    )
+                    raise ValueError(f"{msg}as they are; leave it out, or set model.padding to same")
         head, codec = getattr(model, "empty_head", None), CODECS[self.codec.name]
         if head and head.gate_above is not None and codec.activation == "softmax":
             msg = f"model.empty_head.gate_above is {head.gate_above:g}, but the planes of {codec.name} are a softmax, "

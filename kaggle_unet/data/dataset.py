@@ -26,7 +26,7 @@ from kaggle_unet.masks.labels import relabel
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import weight_map
-from kaggle_unet.types import Labels, Mask, Planes, Sample, Weights
+from kaggle_unet.types import Image, Labels, Mask, Planes, Sample, Weights
 
 
 @dataclass(frozen=True)
@@ -204,12 +204,15 @@ class WholeBatch:
         Inputs, stored planes and weights; weights are 0 on the padding.
     slices : list of tuple of slice
         Where each image lies in its inputs.
+    images : list of uint8 array
+        As the samples have them, unpadded.
     labels : list of int32 array
         The truth, unpadded.
     """
 
     batch: Batch
     slices: list[Slices]
+    images: list[Image]
     labels: list[Labels]
 
 
@@ -276,7 +279,8 @@ class ValidationSet:
 
     def _read(self, ids: Sequence[str], shape: tuple[int, int]) -> WholeBatch:
         items, slices = zip(*(pad_item(self._item(id_), shape) for id_ in ids), strict=True)
-        return WholeBatch(collate(items), list(slices), [self._labels[id_] for id_ in ids])
+        images, labels = [self._samples[id_].image for id_ in ids], [self._labels[id_] for id_ in ids]
+        return WholeBatch(collate(items), list(slices), images, labels)
 
     def _item(self, id_: str) -> Item:
         sample = self._samples[id_]

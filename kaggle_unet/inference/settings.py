@@ -22,10 +22,11 @@ class InferenceSettings(Settings):
     scales : tuple of float
         Sizes at which images are shown, 1 as they are; planes are brought back and averaged, with as many views each.
         0.5 shows the network nuclei half as large: a help where some are far larger than those it has learnt. Sides are
-        rounded to what the network takes. Not for a network without padding.
+        rounded to what the network takes, tiles are scaled as they are. Not for a network without padding.
     object_px : float, optional
-        Diameter of the objects that the network has learnt from. Where those found in an image are at least 1.5 times
-        as large or as small, it is shown again, scaled so that they have this size, from 1/4 to 4; these planes count.
+        Diameter of the objects that the network has learnt from. Where those found in an image, by the config's own
+        decoding, are at least three and 1.5 times as large or as small, it is shown again, scaled so that they have
+        this size, from 1/4 to 4; these planes count. Not for single objects, nor for a network without padding.
     batch : int
         Images of one size a forward pass takes; part of what decides the last bits of a prediction.
     pad_to_multiple : int

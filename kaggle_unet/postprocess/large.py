@@ -24,6 +24,9 @@ from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import HalfPlanes, Labels, Mask, Planes
 
+# Larger images are decoded in stripes.
+MOST_PX = 1 << 24
+
 _AS_DECODED = PostprocessSettings()
 
 
@@ -125,7 +128,7 @@ def decode_any_size(
     decode: DecodeSettings,
     postprocess: PostprocessSettings,
     *,
-    most_px: int = 1 << 24,
+    most_px: int = MOST_PX,
 ) -> Labels:
     """Decode planes and clean the labels, in stripes where one piece would take much memory.
 

@@ -1,10 +1,39 @@
-"""Whole images that are empty whatever was decoded."""
+"""From an image's planes to its labels with everything that a config says, rules for whole images included."""
 
 import numpy as np
 
 from kaggle_unet.competitions.oddities import is_constant
+from kaggle_unet.postprocess.large import decode_any_size
 from kaggle_unet.postprocess.settings import PostprocessSettings
-from kaggle_unet.types import Image, Labels
+from kaggle_unet.targets.codecs import Codec
+from kaggle_unet.targets.settings import DecodeSettings
+from kaggle_unet.types import HalfPlanes, Image, Labels, Planes
+
+
+def find_labels(
+    codec: Codec, planes: Planes | HalfPlanes, image: Image, decode: DecodeSettings, postprocess: PostprocessSettings
+) -> Labels:
+    """Decode planes of any size, clean the labels, and apply the rules for whole images.
+
+    Parameters
+    ----------
+    codec : Codec
+        What the planes mean.
+    planes : float16 or float32 array, shape (n_planes, H, W)
+        Probabilities.
+    image : uint8 array, shape (H, W) or (H, W, 3)
+        What they were predicted from.
+    decode : DecodeSettings
+        How they become labels.
+    postprocess : PostprocessSettings
+        How those are cleaned.
+
+    Returns
+    -------
+    int32 array, shape (H, W)
+        Instances 1…n.
+    """
+    return apply_rules(decode_any_size(codec, planes, decode, postprocess), image, postprocess)
 
 
 def apply_rules(labels: Labels, image: Image, settings: PostprocessSettings) -> Labels:

@@ -12,6 +12,7 @@ References
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ SEED_THRESHOLDS = (0.3, 0.45, 0.6, 0.75, 0.9)
 # Neighbours are counted within as many diameters.
 _NEAR_DIAMETERS = 2.0
 _N_NEIGHBOURS = 8
+_FAR_DIAMETERS = 100.0
 
 _SHAPE = {
     "area": "area_px", "area_bbox": "box_px", "axis_major_length": "major_px", "axis_minor_length": "minor_px",
@@ -52,20 +54,37 @@ class Candidates:
 
     Attributes
     ----------
-    levels : tuple of int32 array, shape (H, W)
+    levels : tuple of uint16 or int32 array, shape (H, W)
         Instances 1…n; the first is the decoding in use.
-    rows : tuple of int64 array, shape (n,)
-        For each level the row of `features` of every instance.
-    features : float32 array, shape (n_objects, n_features)
-        Objects that several levels share have one row; `feature_names` names the columns.
-    pieces : int32 array, shape (H, W)
+    features : tuple of float32 array, shape (n, n_features)
+        For each level a row per instance; `feature_names` names the columns.
+    pieces : uint16 or int32 array, shape (H, W)
         Components of all levels together, 1…n: each is decoded like one of the levels.
     """
 
-    levels: tuple[Labels, ...]
-    rows: tuple[NDArray[np.int64], ...]
-    features: Features
-    pieces: Labels
+    levels: tuple[NDArray[Any], ...]
+    features: tuple[Features, ...]
+    pieces: NDArray[Any]
+
+    @property
+    def objects(self) -> Features:
+        """float32 array, shape (n_objects, n_features): of all levels, one behind the other."""
+        return np.concatenate(self.features)
+
+    def split(self, values: Ious) -> list[Ious]:
+        """Divide one value per object among the levels.
+
+        Parameters
+        ----------
+        values : float64 array, shape (n_objects,)
+            In the order of `objects`.
+
+        Returns
+        -------
+        list of float64 array, shape (n,)
+            One per level.
+        """
+        return np.split(values, np.cumsum([len(features) for features in self.features])[:-1])
 
 
 def feature_names(codec: Codec) -> list[str]:
@@ -131,16 +150,34 @@ def find_candidates(
         if not any(np.array_equal(labels, other) for other in levels):
             levels.append(labels)
     pieces = components(np.any([labels > 0 for labels in levels], axis=0))
-    known: dict[tuple[int, int, int], int] = {}
-    rows, features = [], [np.empty((0, len(feature_names(codec))), np.float32)]
-    for labels in levels:
-        described, keys = _describe(labels, planes, pieces)
-        is_new = np.array([key not in known for key in keys], dtype=bool)
-        for key in keys:
-            known.setdefault(key, len(known))
-        features.append(described[is_new])
-        rows.append(np.array([known[key] for key in keys], dtype=np.int64))
-    return Candidates(tuple(levels), tuple(rows), np.concatenate(features), pieces)
+    known: dict[bytes, list[float]] = {}
+    features = tuple(_describe(labels, planes, pieces, known) for labels in levels)
+    return Candidates(tuple(map(_shrink, levels)), features, _shrink(pieces))
+
+
+def _shrink(labels: Labels) -> NDArray[Any]:
+    """Take half the memory where ids allow it."""
+    return labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
+
+
+def refuse_without_seeds(codec: Codec) -> None:
+    """Refuse a codec that has nothing to choose from.
+
+    Parameters
+    ----------
+    codec : Codec
+        The experiment's.
+
+    Raises
+    ------
+    ConfigError
+        If it has no border.
+    """
+    if len(codec.planes) < 2:
+        msg = (
+            f"codec {codec.name} knows no seeds, so there are no splits to choose from; train with codec mask_border, "
+        )
+        raise ConfigError(f"{msg}interior_border or interior_border_background")
 
 
 def replace_threshold(decode: DecodeSettings, seed_threshold: float) -> DecodeSettings:
@@ -176,10 +213,8 @@ def true_ious(candidates: Candidates, truth: Labels) -> Ious:
     float64 array, shape (n_objects,)
         From 0 to 1.
     """
-    ious = np.zeros(len(candidates.features))
-    for labels, rows in zip(candidates.levels, candidates.rows, strict=True):
-        ious[rows] = find_mistakes(count_overlap(labels, truth)).best_iou  # seen from the predicted side
-    return ious
+    # seen from the predicted side
+    return np.concatenate([find_mistakes(count_overlap(labels, truth)).best_iou for labels in candidates.levels])
 
 
 def choose(candidates: Candidates, ious: Ious, least_iou: float) -> Labels:
@@ -204,66 +239,83 @@ def choose(candidates: Candidates, ious: Ious, least_iou: float) -> Labels:
     A component's decoding is judged by the mean over its objects. Of equals, the one in use wins.
     """
     n = int(candidates.pieces.max(initial=0)) + 1
-    homes = [_home(labels, candidates.pieces) for labels in candidates.levels]
+    levels = [
+        (labels, _home(labels, candidates.pieces), expected)
+        for labels, expected in zip(candidates.levels, candidates.split(ious), strict=True)
+    ]
     means = [
-        np.bincount(home, weights=ious[rows], minlength=n) / np.maximum(np.bincount(home, minlength=n), 1)
-        for home, rows in zip(homes, candidates.rows, strict=True)
+        np.bincount(home, weights=expected, minlength=n) / np.maximum(np.bincount(home, minlength=n), 1)
+        for _, home, expected in levels
     ]
     best = np.argmax(means, axis=0)
-    chosen = np.zeros_like(candidates.pieces)
+    chosen = np.zeros(candidates.pieces.shape, dtype=np.int32)
     n_before = 0
-    for level, (labels, home, rows) in enumerate(zip(candidates.levels, homes, candidates.rows, strict=True)):
-        is_kept = (best[home] == level) & (ious[rows] >= least_iou)
-        ids = np.append(0, np.where(is_kept, np.arange(1, len(rows) + 1) + n_before, 0)).astype(np.int32)
+    for level, (labels, home, expected) in enumerate(levels):
+        is_kept = (best[home] == level) & (expected >= least_iou)
+        ids = np.append(0, np.where(is_kept, np.arange(1, len(home) + 1) + n_before, 0)).astype(np.int32)
         np.maximum(chosen, ids[labels], out=chosen)
-        n_before += len(rows)
+        n_before += len(home)
     return relabel(chosen)
 
 
-def _home(labels: Labels, pieces: Labels) -> NDArray[np.int32]:
+def _home(labels: NDArray[Any], pieces: NDArray[Any]) -> NDArray[np.int32]:
     """Find the component in which each instance lies."""
     home = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int32)
     home[labels] = pieces
     return home[1:]
 
 
-def _describe(labels: Labels, planes: Planes, pieces: Labels) -> tuple[Features, list[tuple[int, int, int]]]:
-    """Describe the objects of one decoding, and give what tells the same object in another one."""
+def _describe(labels: Labels, planes: Planes, pieces: Labels, known: dict[bytes, list[float]]) -> Features:
+    """Describe the objects of one decoding; what an object is alone, is looked up if another one had the same."""
     n = int(labels.max(initial=0))
     if n == 0:
-        return np.empty((0, len(_SHAPE) + 1 + 3 * len(planes) + len(_NEIGHBOURHOOD)), np.float32), []
-    table: dict[str, Any] = regionprops_table(
-        labels,
-        intensity_image=np.moveaxis(planes, 0, -1).astype(np.float32),
-        properties=("centroid", *_SHAPE, "intensity_mean", "intensity_min", "intensity_max"),
-    )
-    shape = [table[name] for name in _SHAPE]
-    roundness = 4 * np.pi * table["area"] / np.maximum(table["perimeter"], 1) ** 2
-    probabilities = [table[f"{name}-{k}"] for name in _INTENSITIES for k in range(len(planes))]
-    features = np.stack([*shape, roundness, *probabilities, *_neighbourhood(table, _home(labels, pieces))], axis=1)
-    flat = labels.ravel()
-    places = np.flatnonzero(flat)
-    first = np.full(n + 1, flat.size)
-    np.minimum.at(first, flat[places], places)
-    sums = np.bincount(flat[places], weights=places, minlength=n + 1)  # exact up to 2⁵³
-    keys = list(zip(first[1:].tolist(), table["area"].astype(int).tolist(), sums[1:].astype(int).tolist(), strict=True))
-    return features.astype(np.float32), keys
+        return np.empty((0, len(_SHAPE) + 1 + 3 * len(planes) + len(_NEIGHBOURHOOD)), np.float32)
+    keys = _keys(labels, n)
+    is_new = np.array([False, *(key not in known for key in keys)])
+    if is_new.any():
+        table: dict[str, Any] = regionprops_table(
+            np.where(is_new[labels], labels, 0),
+            intensity_image=np.moveaxis(planes, 0, -1).astype(np.float32),
+            properties=("label", "centroid", *_SHAPE, *_INTENSITIES),
+        )
+        roundness = 4 * np.pi * table["area"] / np.maximum(table["perimeter"], 1) ** 2
+        probabilities = [table[f"{name}-{k}"] for name in _INTENSITIES for k in range(len(planes))]
+        alone = [table["centroid-0"], table["centroid-1"], *(table[name] for name in _SHAPE), roundness, *probabilities]
+        known.update(
+            (keys[label - 1], row)
+            for label, row in zip(table["label"].tolist(), np.stack(alone, 1).tolist(), strict=True)
+        )
+    rows = np.array([known[key] for key in keys])
+    centres, alone_ = rows[:, :2], rows[:, 2:]
+    area, diameter = alone_[:, list(_SHAPE).index("area")], alone_[:, list(_SHAPE).index("equivalent_diameter_area")]
+    around = _neighbourhood(centres, area, diameter, _home(labels, pieces))
+    return np.concatenate([alone_, np.stack(around, axis=1)], axis=1).astype(np.float32)
+
+
+def _keys(labels: Labels, n: int) -> list[bytes]:
+    """Give what is the same for the same object in another decoding: a hash of its pixels' places."""
+    places = np.flatnonzero(labels)
+    ids = labels.ravel()[places]
+    places = places[np.argsort(ids, kind="stable")]
+    ends = np.cumsum(np.bincount(ids, minlength=n + 1)[1:])[:-1]
+    return [blake2b(own.tobytes(), digest_size=16).digest() for own in np.split(places, ends)]
 
 
 _INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max")
 
 
-def _neighbourhood(table: dict[str, Any], home: NDArray[np.int32]) -> list[NDArray[Any]]:
+def _neighbourhood(
+    centres: NDArray[np.float64], area: NDArray[np.float64], diameter: NDArray[np.float64], home: NDArray[np.int32]
+) -> list[NDArray[Any]]:
     """Describe what is around each object, in the order of `_NEIGHBOURHOOD`."""
-    n, area, diameter = len(home), table["area"], table["equivalent_diameter_area"]
-    centres = np.stack([table["centroid-0"], table["centroid-1"]], axis=1)
+    n = len(home)
     distances = cKDTree(centres).query(centres, k=min(_N_NEIGHBOURS + 1, n))[0].reshape(n, -1)[:, 1:]
     in_diameters = distances / diameter[:, None]
     nearest = in_diameters[:, 0] if n > 1 else np.full(n, np.inf)
     return [
         np.full(n, n),
         area / np.median(area),
-        np.minimum(nearest, 100.0),
+        np.minimum(nearest, _FAR_DIAMETERS),
         (in_diameters < _NEAR_DIAMETERS).sum(axis=1),
         np.bincount(home)[home],
     ]
@@ -276,11 +328,21 @@ class Regressor:
     ----------
     text : str
         A LightGBM model, as `text` of another one gives it.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, or the extra is not installed.
     """
 
     def __init__(self, text: str) -> None:
+        lightgbm = import_lightgbm()
         self.text = text
-        self._booster = _import_lightgbm().Booster(model_str=text)
+        try:
+            self._booster = lightgbm.Booster(model_str=text)
+        except lightgbm.basic.LightGBMError as error:
+            msg = f"this is no LightGBM model, or a damaged one ({error}); run kaggle-unet second-level again"
+            raise ConfigError(msg) from error
 
     @classmethod
     def fit(
@@ -306,12 +368,20 @@ class Regressor:
         Regressor
             Trained on a single thread, so that it does not depend on their number.
 
+        Raises
+        ------
+        ConfigError
+            If there is no object.
+
         References
         ----------
         .. [1] LightGBM: A Highly Efficient Gradient Boosting Decision Tree, 2017.
            https://papers.nips.cc/paper/6907-lightgbm-a-highly-efficient-gradient-boosting-decision-tree
         """
-        lightgbm = _import_lightgbm()
+        lightgbm = import_lightgbm()
+        if not len(features):
+            msg = "there is no object to learn from: the network finds none in these images; train longer"
+            raise ConfigError(msg)
         data = lightgbm.Dataset(features, ious, feature_name=[name.replace(" ", "_") for name in names])
         settings = {
             "objective": "regression", "num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 20,
@@ -326,7 +396,7 @@ class Regressor:
         Parameters
         ----------
         features : float32 array, shape (n_objects, n_features)
-            As `find_candidates` gives them.
+            As `Candidates.objects` gives them.
 
         Returns
         -------
@@ -338,7 +408,19 @@ class Regressor:
         return np.clip(np.asarray(self._booster.predict(features, num_threads=1), dtype=np.float64), 0, 1)
 
 
-def _import_lightgbm() -> Any:
+def import_lightgbm() -> Any:
+    """Import LightGBM.
+
+    Returns
+    -------
+    module
+        It is an extra.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
     try:
         import lightgbm
     except ImportError as error:

@@ -9,6 +9,7 @@ from torch import nn
 
 from kaggle_unet.config import Config, plain, validate
 from kaggle_unet.data.inputs import prepare
+from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.batches import plan_batches
 from kaggle_unet.inference.predict import predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
@@ -86,9 +87,15 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
     DataError
         If a file is missing, damaged or no checkpoint.
     ConfigError
-        If codecs, channels or preprocessing differ.
+        If codecs, channels or preprocessing differ, or there are not as many weights as checkpoints.
     """
     files = list(dict.fromkeys(find_checkpoint(path) for path in paths))
+    weights = config.inference.weights
+    if weights is not None and len(weights) != len(files):
+        msg = (
+            f"inference.weights has {len(weights)} numbers, but there are {len(files)} different checkpoints; give one "
+        )
+        raise ConfigError(f"{msg}for each, in order, or leave it out")
     checkpoints = {file: load_checkpoint(file) for file in files}
     check_compatible({Path("the config"): {"config": plain(config)}, **checkpoints})
     models, multiples = [], []
@@ -196,5 +203,14 @@ def predict_samples(
         if scale == 1:
             yield sample, planes
             continue
-        scaled = settings.model_copy(update={"scales": tuple(scale * each for each in settings.scales)})
-        yield from ((sample, better) for _, better in predict([show(sample)], scaled))
+        yield from ((sample, better) for _, better in predict([show(sample)], _scaled(settings, scale)))
+
+
+def _scaled(settings: InferenceSettings, scale: float) -> InferenceSettings:
+    """Show images larger or smaller; tiles are cut so that the network is shown no larger ones, and as much around."""
+    changes = {
+        "scales": tuple(scale * each for each in settings.scales),
+        "tile_px": max(32, int(settings.tile_px / max(1.0, scale))),
+        "overlap_px": math.ceil(settings.overlap_px / min(1.0, scale)),
+    }
+    return settings.model_copy(update=changes)

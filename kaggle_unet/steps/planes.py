@@ -84,7 +84,7 @@ def read_planes(folder: Path, id_: str) -> Planes:
         raise DataError(msg) from error
 
 
-def begin_planes(folder: Path, about: Mapping[str, Any]) -> set[str]:
+def begin_planes(folder: Path, about: Mapping[str, Any], ids: Iterable[str]) -> set[str]:
     """Say that a folder's planes are about to change, so that nobody reads half old and half new ones.
 
     Parameters
@@ -93,22 +93,28 @@ def begin_planes(folder: Path, about: Mapping[str, Any]) -> set[str]:
         Made if missing.
     about : mapping
         All that decides the planes' values; plain.
+    ids : iterable of str
+        Samples.
 
     Returns
     -------
     done : set of str
-        Samples whose planes an interrupted prediction, or a whole one, has left that was about the same. Other planes
-        are removed.
+        Samples whose planes an interrupted prediction, or a whole one, has left that was about the same. What else such
+        a prediction has left is removed; files of other origin stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    about = json.loads(json.dumps(about))
-    left = [_read_about(folder / name) for name in (_BEGUN, ABOUT)]
-    if not any(known is not None and {**known, "ids": None} == {**about, "ids": None} for known in left):
-        for path in folder.glob("*.npz"):
-            path.unlink()
-    atomic_write(folder / _BEGUN, json.dumps(about, indent=1))
+    begun = {**json.loads(json.dumps(about)), "ids": sorted(ids)}
+    done: set[str] = set()
+    for left in filter(None, (_read_about(folder / name) for name in (_BEGUN, ABOUT))):
+        is_same = {**left, "ids": None} == {**begun, "ids": None}
+        for id_ in left.get("ids", []):
+            if is_same and id_ in begun["ids"] and _is_sound(folder, id_):
+                done.add(id_)
+            else:
+                (folder / f"{id_}.npz").unlink(missing_ok=True)
+    atomic_write(folder / _BEGUN, json.dumps(begun, indent=1))
     (folder / ABOUT).unlink(missing_ok=True)
-    return {path.stem for path in folder.glob("*.npz")}
+    return done
 
 
 def _read_about(path: Path) -> dict[str, Any] | None:
@@ -119,24 +125,23 @@ def _read_about(path: Path) -> dict[str, Any] | None:
     return about if isinstance(about, dict) else None
 
 
-def finish_planes(folder: Path, about: Mapping[str, Any], ids: Iterable[str]) -> None:
+def _is_sound(folder: Path, id_: str) -> bool:
+    try:
+        read_planes(folder, id_)
+    except DataError:
+        return False
+    return True
+
+
+def finish_planes(folder: Path) -> None:
     """Record that a folder of planes is whole.
 
     Parameters
     ----------
     folder : Path
-        Where they are.
-    about : mapping
         As given to `begin_planes`.
-    ids : iterable of str
-        Samples; the planes of others are removed.
     """
-    wanted = set(ids)
-    for path in folder.glob("*.npz"):
-        if path.stem not in wanted:
-            path.unlink()
-    atomic_write(folder / ABOUT, json.dumps({**about, "ids": sorted(wanted)}, indent=1))
-    (folder / _BEGUN).unlink(missing_ok=True)
+    (folder / _BEGUN).replace(folder / ABOUT)
 
 
 def describe_planes(folder: Path) -> dict[str, Any]:
@@ -145,7 +150,7 @@ def describe_planes(folder: Path) -> dict[str, Any]:
     Parameters
     ----------
     folder : Path
-        As given to `finish_planes`.
+        As given to `begin_planes`.
 
     Returns
     -------

@@ -119,7 +119,8 @@ def predict_stored(
     folder : Path
         `planes` beside the checkpoint.
     """
-    ensemble = load_ensemble([checkpoint], config)
+    alone = config.inference.model_copy(update={"weights": None})  # they are of the ensembles that come later
+    ensemble = load_ensemble([checkpoint], config.model_copy(update={"inference": alone}))
     samples: dict[str, Sample] = {id_: store.read(id_) for id_ in ids}
     sizes = {id_: (sample.image.shape[0], sample.image.shape[1]) for id_, sample in samples.items()}
     folder = checkpoint.parent / "planes"
@@ -143,9 +144,9 @@ def _predict(
         "device": decide_for(ensemble.config).record,
         "data": data,
     }
-    done = begin_planes(folder, about)
+    done = begin_planes(folder, about, sizes)
     predicted = predict_samples(ensemble, sizes, load, ensemble.config.inference, done=done)
     for n, (sample, planes) in enumerate(predicted, 1):
         write_planes(folder, sample.id, planes)
         on_progress("images", min(n + len(done), len(sizes)), len(sizes))
-    finish_planes(folder, about, sizes)
+    finish_planes(folder)

@@ -9,8 +9,7 @@ from PIL import Image as Pillow
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
-from kaggle_unet.postprocess.large import decode_any_size
-from kaggle_unet.postprocess.rules import apply_rules
+from kaggle_unet.postprocess.rules import find_labels
 from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatmap, resize, stretch
 from kaggle_unet.report.preview import preview
 from kaggle_unet.steps.make_targets import resolved_weights
@@ -81,8 +80,7 @@ def write_figure(
     ensemble = load_ensemble(checkpoints, config)
     ((sample, planes),) = predict_samples(ensemble, {id_: source.shape(id_)}, source.load, config.inference)
     codec = CODECS[config.codec.name]
-    found = decode_any_size(codec, planes, config.decode, config.postprocess)
-    found = apply_rules(found, sample.image, config.postprocess)
+    found = find_labels(codec, planes, sample.image, config.decode, config.postprocess)
     wanted = codec.encode(truth[id_], config.codec.border)
     picture = _enlarge(stretch(sample.image))
     panels = [("image, true outlines", draw_outlines(picture, _enlarge(truth[id_])))]

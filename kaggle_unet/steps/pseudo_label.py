@@ -21,8 +21,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.postprocess.large import decode_any_size
-from kaggle_unet.postprocess.rules import apply_rules
+from kaggle_unet.postprocess.rules import find_labels
 from kaggle_unet.steps.facts import Facts, describe_set
 from kaggle_unet.steps.make_targets import STORE_SECTIONS, resolved_weights
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
@@ -246,8 +245,7 @@ def _label(ensemble: Ensemble, source: Source, choice: ChoiceSettings) -> Iterat
     codec = CODECS[config.codec.name]
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     for sample, planes in predict_samples(ensemble, sizes, source.load, config.inference):
-        labels = decode_any_size(codec, planes, config.decode, config.postprocess)
-        labels = apply_rules(labels, sample.image, config.postprocess)
+        labels = find_labels(codec, planes, sample.image, config.decode, config.postprocess)
         pixels = pixel_confidence(planes, codec.activation)
         ignore = pixels <= choice.pixel_confidence if choice.ignore_unsure else None
         yield replace(sample, labels=labels, ignore=ignore), image_confidence(pixels, choice.pixel_confidence)

@@ -50,7 +50,7 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None, *, d
         "out-of-fold score": f"{result['score']:.4f} ({low:.4f} to {high:.4f} on resampled images)",
         "AP at IoU 0.5": f"{first['ap_pooled']:.4f} pooled, {first['ap_per_image']:.4f} per image",
         "competition": config.competition.name,
-        "decoding": str(file) if file else "the config's",
+        "decoding": f"{file}; if it was searched on these images, scores flatter" if file else "the config's",
         "codec": f"{config.codec.name}, border {config.codec.border.rule}, radius {config.codec.border.radius_px}",
         "model": ", ".join(str(value) for value in config.model.model_dump().values()),
         "commit": environment["commit"],
@@ -58,7 +58,7 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None, *, d
         "torch": environment["packages"].get("torch", ""),
     }
     rows = (_row(entry, names) for entry in out_of_fold(run, config, store))
-    folds = [_fold(run, fold) for fold in folds_with_planes(run)]
+    folds = [_fold(run, fold, result["parts"]["fold"][str(fold)]["score"]) for fold in folds_with_planes(run)]
     atomic_write(output, render_report(f"{run.parent.name}/{run.name}", facts, folds, rows, result["per_area"]))
     return output
 
@@ -69,7 +69,7 @@ def _row(entry: OutOfFold, names: tuple[str, ...]) -> ReportRow:
     )
 
 
-def _fold(run: Path, fold: int) -> dict[str, Any]:
+def _fold(run: Path, fold: int, score: float) -> dict[str, Any]:
     """Read what training wrote about a fold, for the table and the curves."""
     folder = fold_folder(run, fold)
     try:
@@ -85,7 +85,7 @@ def _fold(run: Path, fold: int) -> dict[str, Any]:
     return {
         "fold": fold,
         "samples": result["samples"],
-        "out-of-fold score": result["oof_score"],
+        "out-of-fold score": score,
         "validation score": result["best_score"],
         "best epoch": result["best_epoch"],
         "epochs": result["epochs"],

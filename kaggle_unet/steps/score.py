@@ -18,8 +18,7 @@ from kaggle_unet.metrics.literature import summarize
 from kaggle_unet.metrics.mistakes import tabulate_areas
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
 from kaggle_unet.metrics.score import ImageScore, score_overlap
-from kaggle_unet.postprocess.finish import labels_from_planes
-from kaggle_unet.postprocess.rules import apply_rules
+from kaggle_unet.postprocess.rules import find_labels
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.decoding import OF_CONFIG, decoding_of_run
 from kaggle_unet.steps.folders import fold_folder
@@ -194,8 +193,7 @@ def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | 
     for row, folder in out_of_fold_rows(run, folds_with_planes(run) if folds is None else folds):
         sample, planes = store.read(row["id"]), read_planes(folder, row["id"])
         assert sample.labels is not None
-        labels = labels_from_planes(codec, planes, config.decode, config.postprocess)
-        labels = apply_rules(labels, sample.image, config.postprocess)
+        labels = find_labels(codec, planes, sample.image, config.decode, config.postprocess)
         parts = {"fold": str(row["fold"]), "kind": sample.kind}
         scored = score_pair(sample.id, sample.labels, labels, config.competition.name, parts, group=row["group"])
         yield OutOfFold(scored, sample, planes, labels)

@@ -1,7 +1,7 @@
 """`second-level`: learn on out-of-fold planes which way of splitting to believe, and use it in `submit`."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,8 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, fingerprint
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.metrics.bootstrap import interval_of_mean
-from kaggle_unet.postprocess.large import decode_any_size
+from kaggle_unet.postprocess.large import MOST_PX
+from kaggle_unet.postprocess.rules import apply_rules, find_labels
 from kaggle_unet.postprocess.second_level import (
     SEED_THRESHOLDS,
     Candidates,
@@ -21,21 +22,22 @@ from kaggle_unet.postprocess.second_level import (
     choose,
     feature_names,
     find_candidates,
+    import_lightgbm,
+    refuse_without_seeds,
     true_ious,
 )
 from kaggle_unet.steps.decoding import decoding_of_run
-from kaggle_unet.steps.planes import read_planes
+from kaggle_unet.steps.planes import describe_planes, read_planes
 from kaggle_unet.steps.run import open_run
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
 from kaggle_unet.steps.workers import map_samples, watched
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.types import HalfPlanes, Labels, Planes
+from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
 
 FOLDER = "second_level"
 NONE = "none"  # instead of a folder: no second level
 _N_PARTS = 4  # of the images; each is judged by what was learnt from the others
-_MOST_PX = 1 << 24
 _LEAST_IOUS = tuple(np.round(np.arange(0, 0.65, 0.05), 2).tolist())  # 0 drops nothing
 
 
@@ -44,6 +46,7 @@ class _Known(NamedTuple):
 
     id: str
     group: str
+    image: Image
     truth: Labels
     candidates: Candidates
     ious: Ious
@@ -81,7 +84,8 @@ def learn_second_level(
     Raises
     ------
     ConfigError
-        If the codec has no seeds, there are fewer than four groups of images, or the extra is not installed.
+        If the codec has no seeds, there are fewer than four groups of images, nothing is found in them, or the extra is
+        not installed.
     DataError
         If there are no out-of-fold planes.
 
@@ -89,30 +93,32 @@ def learn_second_level(
     -----
     The images are divided into four parts, pictures kept whole. A part's honest score is that of a regressor and of a
     least IoU which were learnt from the three others: the least IoU on predictions for each of the three by a regressor
-    of the two that remain. What is used is learnt from all.
+    of the two that remain. What is used is learnt from all. All candidates are held in memory: some 20 bytes for every
+    pixel of all images.
     """
+    import_lightgbm()
     config, store = open_run(run, store_folder)
     config, file = decoding_of_run(config, run, chosen=decode)
+    refuse_without_seeds(CODECS[config.codec.name])
     rows = list(out_of_fold_rows(run, folds_with_planes(run)))
     part_of = _divide(sorted({row["group"] for row, _ in rows}), run)
     folders, groups = {row["id"]: folder for row, folder in rows}, {row["id"]: row["group"] for row, _ in rows}
     work = partial(_look_at, config, store, folders, groups)
-    known = list(watched(map_samples(work, list(folders), workers), "images", len(folders), on_progress))
-    study = _Study(config, known, [part_of[image.group] for image in known])
     with lock(run / FOLDER):
-        before = np.array([study.metric(image.truth, image.candidates.levels[0]).mean for image in known])
+        known = list(watched(map_samples(work, list(folders), workers), "images", len(folders), on_progress))
+        study = _Study(config, known, [part_of[image.group] for image in known])
+        before = np.array([study.score(image, image.candidates.levels[0].astype(np.int32)) for image in known])
         honest = np.zeros(len(known))
         for part in range(_N_PARTS):
             regressor, least_iou = study.fit(part), study.find_least_iou(part)
-            for index in study.of(part):
-                honest[index] = study.score(known[index], regressor, least_iou)
+            for image, index in study.of(part):
+                honest[index] = study.score(image, choose(image.candidates, study.expect(regressor, image), least_iou))
             on_progress("parts", part + 1, _N_PARTS)
         gains = honest - before
         result = {
             "images": len(known),
             "objects": sum(len(image.ious) for image in known),
             "decoding": str(file) if file else "config",
-            "seed_thresholds": list(SEED_THRESHOLDS),
             "least_iou": study.find_least_iou(),
             "before": float(before.mean()),
             "honest": float(honest.mean()),
@@ -120,6 +126,9 @@ def learn_second_level(
             "interval": list(interval_of_mean(gains, [image.group for image in known])),
             "is_used": bool(gains.mean() > 0),
             "identity": _identity(config),
+            "checkpoints": sorted(
+                {sha256 for folder in set(folders.values()) for sha256 in describe_planes(folder)["checkpoints"]}
+            ),
             "per_image": {
                 image.id: [float(first), float(second)]
                 for image, first, second in zip(known, before, honest, strict=True)
@@ -134,38 +143,42 @@ class _Study:
     """Images in parts, and regressors that have not seen some of them."""
 
     def __init__(self, config: Config, known: Sequence[_Known], parts: Sequence[int]) -> None:
-        self.metric = get_competition(config.competition.name).metric
-        self._names = feature_names(CODECS[config.codec.name])
-        self._seed = config.training.seed
+        self._metric = get_competition(config.competition.name).metric
+        self._config = config
         self._known, self._parts = known, parts
         self._fitted: dict[frozenset[int], Regressor] = {}
 
-    def of(self, part: int) -> list[int]:
-        """List the indices of a part's images."""
-        return [index for index, its in enumerate(self._parts) if its == part]
+    def of(self, part: int) -> list[tuple[_Known, int]]:
+        """List a part's images with their indices."""
+        return [(self._known[index], index) for index, its in enumerate(self._parts) if its == part]
 
     def fit(self, *without: int) -> Regressor:
         """Learn from all parts but these."""
         key = frozenset(without)
         if key not in self._fitted:
             chosen = [image for image, part in zip(self._known, self._parts, strict=True) if part not in key]
-            features = np.concatenate([image.candidates.features for image in chosen])
+            features = np.concatenate([image.candidates.objects for image in chosen])
             ious = np.concatenate([image.ious for image in chosen])
-            self._fitted[key] = Regressor.fit(features, ious, self._names, seed=self._seed)
+            names = feature_names(CODECS[self._config.codec.name])
+            self._fitted[key] = Regressor.fit(features, ious, names, seed=self._config.training.seed)
         return self._fitted[key]
 
-    def score(self, image: _Known, regressor: Regressor, least_iou: float) -> float:
-        """Score an image with what a regressor chooses."""
-        expected = regressor.expect(image.candidates.features)
-        return self.metric(image.truth, choose(image.candidates, expected, least_iou)).mean
+    def expect(self, regressor: Regressor, image: _Known) -> Ious:
+        """Expect the IoUs of an image's candidates."""
+        return regressor.expect(image.candidates.objects)
+
+    def score(self, image: _Known, labels: Labels) -> float:
+        """Score an image as `submit` would write it."""
+        return self._metric(image.truth, apply_rules(labels, image.image, self._config.postprocess)).mean
 
     def find_least_iou(self, *without: int) -> float:
         """Take the least IoU that is best for the other parts, each judged by a regressor that has not seen it."""
         totals = np.zeros(len(_LEAST_IOUS))
         for part in set(range(_N_PARTS)) - set(without):
             regressor = self.fit(part, *without)
-            for index in self.of(part):
-                totals += [self.score(self._known[index], regressor, least_iou) for least_iou in _LEAST_IOUS]
+            for image, _ in self.of(part):
+                expected = self.expect(regressor, image)
+                totals += [self.score(image, choose(image.candidates, expected, least)) for least in _LEAST_IOUS]
         return float(_LEAST_IOUS[int(totals.argmax())])
 
 
@@ -177,11 +190,13 @@ class SecondLevel(NamedTuple):
     config: Config
     folder: Path
 
-    def decode(self, planes: Planes | HalfPlanes) -> Labels:
+    def decode(self, sample: Sample, planes: Planes | HalfPlanes) -> Labels:
         """Decode an image.
 
         Parameters
         ----------
+        sample : Sample
+            The image.
         planes : float16 or float32 array, shape (C, H, W)
             Probabilities.
 
@@ -192,32 +207,37 @@ class SecondLevel(NamedTuple):
 
         Notes
         -----
-        Images of more than 16,777,216 pixels, which are decoded in stripes, are left to the first level.
+        Images that are decoded in stripes are left to the first level.
         """
-        codec = CODECS[self.config.codec.name]
-        if planes[0].size > _MOST_PX:
-            return decode_any_size(codec, planes, self.config.decode, self.config.postprocess)
-        candidates = find_candidates(codec, planes.astype(np.float32), self.config.decode, self.config.postprocess)
-        return choose(candidates, self.regressor.expect(candidates.features), self.least_iou)
+        codec, decode, postprocess = CODECS[self.config.codec.name], self.config.decode, self.config.postprocess
+        if planes[0].size > MOST_PX:
+            return find_labels(codec, planes, sample.image, decode, postprocess)
+        candidates = find_candidates(codec, planes.astype(np.float32), decode, postprocess)
+        chosen = choose(candidates, self.regressor.expect(candidates.objects), self.least_iou)
+        return apply_rules(chosen, sample.image, postprocess)
 
 
-def choose_second_level(config: Config, checkpoints: Sequence[Path], *, chosen: str | None) -> SecondLevel | None:
+def choose_second_level(
+    config: Config, checkpoints: Mapping[Path, str], *, chosen: str | None
+) -> tuple[SecondLevel | None, list[str]]:
     """Choose whether a second level decodes, and which.
 
     Parameters
     ----------
     config : Config
         With the decoding that is used.
-    checkpoints : sequence of Path
-        The files that predict, `RUN/fold<N>/<name>.pt`.
+    checkpoints : mapping of Path to str
+        The files that predict, `RUN/fold<N>/<name>.pt`, and their SHA-256.
     chosen : str, optional
         A folder that `second-level` wrote, or `none`. By default the one in the run of all the checkpoints, if they are
-        of one run, it has brought something, and it was learnt for this decoding.
+        of one run, it has brought something, and it was learnt for this decoding and these networks.
 
     Returns
     -------
     second : SecondLevel or None
         None decodes as the config says.
+    remark : list of str
+        A sentence where one is there, but does not fit.
 
     Raises
     ------
@@ -225,13 +245,18 @@ def choose_second_level(config: Config, checkpoints: Sequence[Path], *, chosen: 
         If the chosen folder holds none, or it was learnt for another codec or decoding.
     """
     if chosen is not None:
-        return None if chosen == NONE else read_second_level(config, Path(chosen))
+        return (None if chosen == NONE else read_second_level(config, Path(chosen))), []
     runs = {file.absolute().parent.parent for file in checkpoints}
     folder = min(runs, default=Path()) / FOLDER
     if len(runs) != 1 or not (folder / "result.json").is_file():
-        return None
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return read_second_level(config, folder) if result["is_used"] and result["identity"] == _identity(config) else None
+        return None, []
+    result = _read_result(folder)
+    if not result["is_used"]:
+        return None, []
+    what = "another decoding" if result["identity"] != _identity(config) else "other checkpoints"
+    if what == "another decoding" or not set(checkpoints.values()) <= set(result["checkpoints"]):
+        return None, [f"{folder} was learnt for {what} and is left aside; run kaggle-unet second-level again"]
+    return read_second_level(config, folder), []
 
 
 def read_second_level(config: Config, folder: Path) -> SecondLevel:
@@ -254,21 +279,33 @@ def read_second_level(config: Config, folder: Path) -> SecondLevel:
     ConfigError
         If the folder holds none, or it was learnt for another codec or decoding.
     """
-    try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        text = (folder / "model.txt").read_text(encoding="utf-8")
-        identity, least_iou = result["identity"], float(result["least_iou"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"--second-level {folder}: can't be read ({error}); run kaggle-unet second-level"
-        raise ConfigError(msg) from error
-    if identity != _identity(config):
+    result = _read_result(folder)
+    if result["identity"] != _identity(config):
         msg = f"--second-level {folder}: was learnt for another codec or decoding; run kaggle-unet second-level again"
         raise ConfigError(msg)
-    return SecondLevel(Regressor(text), least_iou, config, folder)
+    try:
+        text = (folder / "model.txt").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{folder / 'model.txt'} can't be read ({error}); run kaggle-unet second-level again"
+        raise ConfigError(msg) from error
+    return SecondLevel(Regressor(text), float(result["least_iou"]), config, folder)
+
+
+def _read_result(folder: Path) -> dict[str, Any]:
+    try:
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        return {key: result[key] for key in ("identity", "least_iou", "is_used", "checkpoints")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{folder}: holds no second level that can be read ({error}); run kaggle-unet second-level"
+        raise ConfigError(msg) from error
 
 
 def _identity(config: Config) -> str:
-    return fingerprint([config.codec.name, config.decode.model_dump(), config.postprocess.model_dump()])
+    """All that a regressor's features follow from, beside the networks."""
+    names = feature_names(CODECS[config.codec.name])
+    return fingerprint(
+        [config.codec.name, config.decode.model_dump(), config.postprocess.model_dump(), SEED_THRESHOLDS, names]
+    )
 
 
 def _divide(groups: Sequence[str], run: Path) -> dict[str, int]:
@@ -284,4 +321,4 @@ def _look_at(config: Config, store: Store, folders: dict[str, Path], groups: dic
     if sample.labels is None:
         raise DataError(f"{store.folder}: sample {id_!r} has no labels to learn from")
     candidates = find_candidates(CODECS[config.codec.name], planes, config.decode, config.postprocess)
-    return _Known(id_, groups[id_], sample.labels, candidates, true_ious(candidates, sample.labels))
+    return _Known(id_, groups[id_], sample.image, sample.labels, candidates, true_ious(candidates, sample.labels))

@@ -187,7 +187,8 @@ class Screen:
             f"{report['samples']} samples, {report['instances']} instances, {report['without_instances']} samples empty"
         )
         for name in ("instances_per_sample", "area_px", "object_px"):
-            self.say(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in report[name].items()))
+            values = report.get(name, {})  # a store of an earlier version has fewer
+            self.say(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in values.items()))
         for name in ("kinds", "sizes"):
             self.say(f"{name}: " + ", ".join(f"{key} {count}" for key, count in report[name].items()))
         if report["oddities"]:
@@ -212,6 +213,7 @@ class Screen:
         self.say(
             f"csv      {path}: {manifest['images']} images, {manifest['objects']} objects, {manifest['blank']} blank"
         )
+        self.say(f"decoding {manifest['decoding']}, second level {manifest['second_level'] or 'none'}")
         self.say(f"manifest {path.with_suffix('.json')}")
         for warning in manifest["warnings"]:
             self.warn(warning)

@@ -19,8 +19,7 @@ from kaggle_unet.competitions.submission import order_ids, write_submission
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.postprocess.large import decode_any_size
-from kaggle_unet.postprocess.rules import apply_rules
+from kaggle_unet.postprocess.rules import find_labels
 from kaggle_unet.steps.decoding import choose_decoding
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.record import describe_environment
@@ -92,18 +91,20 @@ def submit(  # noqa: PLR0913  the options of a verb
     source = competition.read(data, config.competition, with_masks=False)
     files = [source.path for source in ensemble.sources]
     config, decode_file = choose_decoding(config, files, chosen=decode, overrides=overrides)
-    second = choose_second_level(config, files, chosen=second_level)
+    second, remark = choose_second_level(
+        config, {source.path: source.sha256 for source in ensemble.sources}, chosen=second_level
+    )
     refuse_missing_depths(config.input, source.ids, source.numbers, data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     decoder = second.decode if second else partial(_decode, config)
     found: dict[str, Labels] = {}
     black = set()
     for sample, decoded in _decode_beside(predict_samples(ensemble, sizes, source.load, config.inference), decoder):
-        found[sample.id] = apply_rules(decoded, sample.image, config.postprocess)
+        found[sample.id] = decoded
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
-            _write_tiff(labels_folder / f"{sample.id}.tif", found[sample.id])
+            _write_tiff(labels_folder / f"{sample.id}.tif", decoded)
     labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
     rejected = output.with_suffix(".rejected.csv")
     write_submission(rejected, competition, labels)
@@ -117,7 +118,7 @@ def submit(  # noqa: PLR0913  the options of a verb
         "sha256": sha256(output),
         "slug": SLUGS[competition.name],
         **_count(labels),
-        "warnings": warnings,
+        "warnings": [*remark, *warnings],
         "decoding": "/".join(decode_file.parts[-2:]) if decode_file else "config",
         "second_level": "/".join(second.folder.parts[-2:]) if second else None,
         "data": {"name": _name_data(data), "fingerprint": source.fingerprint()},
@@ -127,18 +128,19 @@ def submit(  # noqa: PLR0913  the options of a verb
     return manifest
 
 
-def _decode(config: Config, planes: Planes | HalfPlanes) -> Labels:
-    return decode_any_size(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+def _decode(config: Config, sample: Sample, planes: Planes | HalfPlanes) -> Labels:
+    return find_labels(CODECS[config.codec.name], planes, sample.image, config.decode, config.postprocess)
 
 
 def _decode_beside(
-    predicted: Iterator[tuple[Sample, Planes | HalfPlanes]], decode: Callable[[Planes | HalfPlanes], Labels]
+    predicted: Iterator[tuple[Sample, Planes | HalfPlanes]], decode: Callable[[Sample, Planes | HalfPlanes], Labels]
 ) -> Iterator[tuple[Sample, Labels]]:
     """Decode in a thread while the networks work on the next images; kernels run without Python's lock."""
     pending: deque[tuple[Sample, Future[Labels]]] = deque()
-    with ThreadPoolExecutor(1) as thread:
+    thread = ThreadPoolExecutor(1)
+    try:
         for sample, planes in predicted:
-            pending.append((sample, thread.submit(decode, planes)))
+            pending.append((sample, thread.submit(decode, sample, planes)))
             n_px = sum(_n_px(waiting) for waiting, _ in pending)
             while pending and (pending[0][1].done() or n_px > _MOST_PENDING_PX):
                 first, decoded = pending.popleft()
@@ -146,6 +148,8 @@ def _decode_beside(
                 yield first, decoded.result()
         for sample, decoded in pending:
             yield sample, decoded.result()
+    finally:  # after a fault nothing is decoded that nobody wants
+        thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _n_px(sample: Sample) -> int:

@@ -16,8 +16,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.metrics.bootstrap import interval_of_mean
-from kaggle_unet.postprocess.finish import labels_from_planes
-from kaggle_unet.postprocess.rules import apply_rules
+from kaggle_unet.postprocess.rules import find_labels
 from kaggle_unet.postprocess.search import (
     Effort,
     Evaluate,
@@ -201,8 +200,8 @@ class _Held:
         scores = []
         for image, truth, planes in zip(self._images, self._truths, self._planes, strict=True):
             assert truth is not None
-            labels = labels_from_planes(self._codec, planes.astype(np.float32), decode, postprocess)
-            scores.append(self._metric(truth, apply_rules(labels, image, postprocess)).mean)
+            labels = find_labels(self._codec, planes, image, decode, postprocess)
+            scores.append(self._metric(truth, labels).mean)
         return np.array(scores)
 
 

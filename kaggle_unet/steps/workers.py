@@ -39,10 +39,12 @@ def map_samples(work: Callable[[str], Any], ids: Sequence[str], workers: int) ->
         shared = Path(folder, "work.pickle")
         shared.write_bytes(pickle.dumps(work))
         pool = ProcessPoolExecutor(workers, get_context("spawn"), _adopt, (shared,))
+        is_done = False
         try:
             yield from pool.map(_work_on, ids)
-        finally:  # nothing waits for the processes to take themselves apart
-            pool.shutdown(wait=False, cancel_futures=True)
+            is_done = True
+        finally:  # when all is done, nothing waits for the processes to take themselves apart; else none may go on
+            pool.shutdown(wait=not is_done, cancel_futures=True)
 
 
 def watched(results: Iterator[Any], what: str, total: int, on_progress: OnProgress) -> Iterator[Any]:

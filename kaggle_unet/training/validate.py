@@ -16,7 +16,7 @@ from kaggle_unet.data.dataset import ValidationSet, WholeBatch
 from kaggle_unet.data.padding import crop
 from kaggle_unet.metrics.score import ImageScore
 from kaggle_unet.models.outputs import Outputs
-from kaggle_unet.postprocess.finish import labels_from_planes
+from kaggle_unet.postprocess.rules import find_labels
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
@@ -184,9 +184,9 @@ def _find_labels(logits: Tensor, whole: WholeBatch, finish: Finish) -> list[Labe
     probs = logits.float().softmax(1) if finish.codec.activation == "softmax" else logits.float().sigmoid()
     margin_y, margin_x = ((whole.batch.inputs.shape[axis] - logits.shape[axis]) // 2 for axis in (-2, -1))
     found = []
-    for planes, slices in zip(probs.cpu().numpy(), whole.slices, strict=True):
+    for planes, slices, image in zip(probs.cpu().numpy(), whole.slices, whole.images, strict=True):
         inside = crop(planes, (_shift(slices[0], margin_y), _shift(slices[1], margin_x)))
-        found.append(labels_from_planes(finish.codec, inside, finish.decode, finish.postprocess))
+        found.append(find_labels(finish.codec, inside, image, finish.decode, finish.postprocess))
     return found
 
 

@@ -39,7 +39,7 @@ def test_every_object_has_its_fate(true, pred, of_true, of_pred):
 
 
 @given(strategies.pairs())
-def test_found_objects_are_the_hits_of_the_score_and_swapping_sides_swaps_fates(pair):
+def test_found_objects_are_the_hits_of_the_score_and_from_the_other_side_the_same_ones_are_wrong(pair):
     true, pred = pair
     overlap = count_overlap(true, pred)
     found, swapped = find_mistakes(overlap), find_mistakes(count_overlap(pred, true))
@@ -49,6 +49,7 @@ def test_found_objects_are_the_hits_of_the_score_and_swapping_sides_swaps_fates(
     # Seen from the other side, what merges is split, and what is extra is missed.
     assert ((found.true == 3) == (swapped.pred == 3)).all()
     assert ((found.pred == 0) == (swapped.true == 0)).all()
+    assert (np.isin(found.true, (1, 2)) == np.isin(swapped.pred, (1, 2))).all()
 
 
 @given(strategies.pairs())

@@ -85,3 +85,16 @@ def test_images_are_shown_once_where_no_size_is_known():
     list(predict_samples(Ensemble([network], NUCLEI, 8, []), {"24": sample.image.shape}, lambda _: sample,
                          InferenceSettings()))  # fmt: skip
     assert len(network.sizes) == 1
+
+
+def test_images_that_are_shown_larger_are_cut_into_tiles_as_small_as_others():
+    network, sample = Bright(), discs(4)
+    settings = InferenceSettings(object_px=40, tile_px=128, overlap_px=8)
+    ((_, planes),) = predict_samples(
+        Ensemble([network], NUCLEI, 8, []), {"4": sample.image.shape}, lambda _: sample, settings
+    )
+    assert network.sizes[0] == (40, 40)
+    assert len(network.sizes) > 2
+    assert max(max(shape) for shape in network.sizes) <= 128 + 8 * 4  # rounded up before it is scaled
+    assert planes.shape == (1, *sample.image.shape)
+    assert ((planes[0] > 0.5) == (sample.image > 0)).mean() > 0.97

@@ -2,11 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.steps import predict
-from kaggle_unet.steps.planes import begin_planes, finish_planes
+from kaggle_unet.steps.planes import begin_planes, finish_planes, write_planes
 from tests.steps.conftest import call
 
 
@@ -64,22 +65,41 @@ def test_an_interrupted_prediction_redoes_whole_batches_only_and_gives_the_same_
     assert sum(shown) == n_images  # another batch moves last bits
 
 
-def test_planes_of_another_prediction_are_removed_before_new_ones_come(tmp_path):
-    for name in "ab":
-        (tmp_path / f"{name}.npz").write_bytes(b"")
-    finish_planes(tmp_path, {"checkpoints": ["one"]}, ["a", "b"])
+PLANES = np.zeros((1, 2, 2), np.float32)
 
-    assert begin_planes(tmp_path, {"checkpoints": ["one"]}) == {"a", "b"}
-    assert begin_planes(tmp_path, {"checkpoints": ["one"]}) == {"a", "b"}  # interrupted at once
-    assert begin_planes(tmp_path, {"checkpoints": ["two"]}) == set()
-    assert not list(tmp_path.glob("*.npz"))
+
+def test_planes_of_another_prediction_are_removed_and_foreign_files_are_not(tmp_path):
+    (tmp_path / "mine.npz").write_bytes(b"precious")
+    begin_planes(tmp_path, {"checkpoints": ["one"]}, "ab")
+    for name in "ab":
+        write_planes(tmp_path, name, PLANES)
+    finish_planes(tmp_path)
+
+    assert begin_planes(tmp_path, {"checkpoints": ["one"]}, "abc") == {"a", "b"}
     assert not (tmp_path / "planes.json").exists()
+    assert begin_planes(tmp_path, {"checkpoints": ["one"]}, "abc") == {"a", "b"}  # interrupted at once
+    assert begin_planes(tmp_path, {"checkpoints": ["two"]}, "abc") == set()
+    assert [path.name for path in tmp_path.glob("*.npz")] == ["mine.npz"]
+
+
+def test_damaged_planes_are_predicted_again(tmp_path):
+    begin_planes(tmp_path, {}, "ab")
+    for name in "ab":
+        write_planes(tmp_path, name, PLANES)
+    (tmp_path / "a.npz").write_bytes((tmp_path / "b.npz").read_bytes()[:40])
+    finish_planes(tmp_path)
+
+    assert begin_planes(tmp_path, {}, "ab") == {"b"}
 
 
 def test_planes_of_images_that_are_no_longer_asked_for_go(tmp_path):
-    begin_planes(tmp_path, {})
+    begin_planes(tmp_path, {}, "ab")
     for name in "ab":
-        (tmp_path / f"{name}.npz").write_bytes(b"")
-    finish_planes(tmp_path, {}, ["b"])
+        write_planes(tmp_path, name, PLANES)
+    finish_planes(tmp_path)
+
+    assert begin_planes(tmp_path, {}, "b") == {"b"}
+    finish_planes(tmp_path)
+
     assert json.loads((tmp_path / "planes.json").read_text()) == {"ids": ["b"]}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.npz", "planes.json"]

@@ -5,6 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from kaggle_unet.config import parse_config
+from kaggle_unet.postprocess.second_level import find_candidates
+from kaggle_unet.steps import second_level
+from kaggle_unet.targets.codecs import CODECS
+from tests.postprocess.test_second_level import draw
 from tests.steps.conftest import call
 from tests.steps.test_tune import doubtful  # noqa: F401  the fixture
 
@@ -30,17 +35,23 @@ def test_what_was_learnt_is_measured_written_and_taken_by_submit(trained, doubtf
     assert json.loads(again.out) == result
 
     words = ["--data", trained.test, "--checkpoint", doubtful / "fold0", "-o", tmp_path / "x.csv"]
-    for is_used, extra, taken in (
-        (False, [], None),
-        (True, [], "run/second_level"),
-        (True, ["--second-level", "none"], None),
-        (False, ["--second-level", doubtful / "second_level"], "run/second_level"),
-        (True, ["--set", "decode.min_seed_px=4"], None),  # was learnt for another decoding
+    # An IoU above 1 is expected of nothing, so the second level leaves nothing.
+    for changes, extra, is_taken, remark in (
+        ({"is_used": False}, [], False, ""),
+        ({}, [], True, ""),
+        ({}, ["--second-level", "none"], False, ""),
+        ({"is_used": False}, ["--second-level", doubtful / "second_level"], True, ""),
+        ({}, ["--set", "decode.min_seed_px=4"], False, "learnt for another decoding"),
+        ({"checkpoints": []}, [], False, "learnt for other checkpoints"),
     ):
-        file.write_text(json.dumps({**result, "is_used": is_used}))
+        file.write_text(json.dumps({**result, "is_used": True, "least_iou": 1.01, **changes}))
         answer = call("submit", trained.config, *words, *extra)
         assert answer.code == 0, answer.err
-        assert json.loads((tmp_path / "x.json").read_text())["second_level"] == taken
+        manifest = json.loads((tmp_path / "x.json").read_text())
+        assert manifest["second_level"] == ("run/second_level" if is_taken else None)
+        assert (manifest["objects"] == 0) == is_taken
+        assert remark in answer.err
+        assert bool(remark) == any("left aside" in warning for warning in manifest["warnings"])
 
 
 def test_what_does_not_fit_is_refused(trained, doubtful, tmp_path):  # noqa: F811
@@ -53,4 +64,44 @@ def test_what_does_not_fit_is_refused(trained, doubtful, tmp_path):  # noqa: F81
     assert "another codec or decoding" in answer.err
     answer = call("submit", trained.config, *words, tmp_path)
     assert answer.code == 2
-    assert "can't be read" in answer.err
+    assert "holds no second level" in answer.err
+
+
+def test_no_image_is_judged_by_what_was_learnt_from_it(monkeypatch):
+    rng = np.random.default_rng(0)
+    config = parse_config("competition: {name: dsb2018}", ["codec.name=mask_border"])
+    known = []
+    for number in range(8):
+        labels, planes = draw(rng)
+        candidates = find_candidates(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+        image = np.full(labels.shape, number, np.uint8)
+        known.append(
+            second_level._Known(
+                f"{number}", f"{number}", image, labels, candidates, np.full(len(candidates.objects), number)
+            )
+        )
+    judged = []
+
+    class Spy:
+        def __init__(self, numbers):
+            self.numbers = numbers
+
+        @classmethod
+        def fit(cls, features, ious, names, *, seed):
+            return cls({int(number) for number in ious})
+
+    study = second_level._Study(config, known, [number % 4 for number in range(8)])
+    monkeypatch.setattr(second_level, "Regressor", Spy)
+
+    def expect(regressor, image):
+        judged.append((int(image.id), regressor.numbers))
+        return np.zeros(len(image.candidates.objects))
+
+    monkeypatch.setattr(study, "expect", expect)
+    study.find_least_iou(1)
+    assert {number for number, _ in judged} == {0, 2, 3, 4, 6, 7}
+    for number, learnt_from in judged:
+        assert number not in learnt_from
+        assert not learnt_from & {1, 5}  # the part that is to be judged later
+        assert len(learnt_from) == 4
+    assert study.fit(2).numbers == {0, 1, 3, 4, 5, 7}

@@ -1,6 +1,7 @@
 """Decoding beside prediction: the order is kept, nothing is lost, and faults of either side arrive."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,53 +16,65 @@ def samples(n):
         yield Sample(id=f"{number}", image=np.zeros((4, 5), np.uint8)), np.full((1, 4, 5), number, np.float32)
 
 
-@pytest.mark.parametrize("most_px", [0, 60, 1 << 24])
-def test_labels_come_in_the_order_of_the_images_however_long_each_takes(monkeypatch, most_px):
+def number_of(sample, planes):
+    return planes[0].astype(np.int32)
+
+
+@pytest.mark.parametrize(("most_px", "n_ahead"), [(0, 1), (60, 4), (1 << 24, 9)])
+def test_no_more_planes_wait_than_memory_holds_and_the_order_is_kept(monkeypatch, most_px, n_ahead):
     monkeypatch.setattr(submit, "_MOST_PENDING_PX", most_px)
-    waits = threading.Event()
+    predicted, may_decode = [], threading.Event()
 
-    def decode(planes):
-        if planes.max() == 0:
-            waits.wait(0.05)  # the first is slow
-        return planes[0].astype(np.int32)
+    def watched():
+        for item in samples(9):
+            predicted.append(item[0].id)
+            if len(predicted) == n_ahead:  # 20 px each; the decoder has not moved yet
+                may_decode.set()
+            yield item
 
-    found = [(sample.id, int(labels.max())) for sample, labels in submit._decode_beside(samples(9), decode)]
+    def decode(sample, planes):
+        assert may_decode.wait(10), "the networks wait for the decoder before they have to"
+        return number_of(sample, planes)
 
-    assert found == [(str(number), number) for number in range(9)]
+    results = submit._decode_beside(watched(), decode)
+    first, _ = next(results)
+    assert first.id == "0"
+    assert len(predicted) >= n_ahead
+    assert [(sample.id, int(labels.max())) for sample, labels in results] == [(str(n), n) for n in range(1, 9)]
 
 
-def test_decoding_runs_in_another_thread_and_waits_for_no_later_image():
-    threads, order = set(), []
+def test_what_is_decoded_is_given_before_the_networks_end(monkeypatch):
+    monkeypatch.setattr(submit, "_MOST_PENDING_PX", 0)
+    order = []
 
-    def predicted():
-        for item in samples(40):
+    def watched():
+        for item in samples(4):
             order.append("predicted")
             yield item
 
-    def decode(planes):
-        threads.add(threading.get_ident())
-        return planes[0].astype(np.int32)
-
-    for _ in submit._decode_beside(predicted(), decode):
+    for _ in submit._decode_beside(watched(), number_of):
         order.append("decoded")
 
-    assert threading.get_ident() not in threads
-    assert len(threads) == 1
-    assert order.count("predicted") == order.count("decoded") == 40
+    assert order == ["predicted", "decoded"] * 4
 
 
-def test_faults_of_the_decoder_and_of_the_networks_arrive():
-    def decode(planes):
-        if planes.max() == 3:
+def test_a_fault_of_either_side_arrives_at_once(monkeypatch):
+    decoded = []
+
+    def slow(sample, planes):
+        time.sleep(0.01)
+        if planes.max() == 0:
             raise KitError("this one not")
-        return planes[0].astype(np.int32)
+        decoded.append(sample.id)
+        return number_of(sample, planes)
 
     with pytest.raises(KitError, match="this one not"):
-        list(submit._decode_beside(samples(9), decode))
+        list(submit._decode_beside(samples(200), slow))
+    assert len(decoded) < 100  # what nobody wants any more is not decoded
 
     def broken():
         yield from samples(2)
         raise KitError("the network fails")
 
     with pytest.raises(KitError, match="the network fails"):
-        list(submit._decode_beside(broken(), lambda planes: planes[0].astype(np.int32)))
+        list(submit._decode_beside(broken(), number_of))
