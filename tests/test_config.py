@@ -199,3 +199,20 @@ def test_a_fingerprint_does_not_depend_on_the_order_of_keys(tree):
 def test_plain_values_survive_json():
     tree = plain(parse_config(DSB))
     assert json.loads(json.dumps(tree)) == tree
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["model.padding=valid", "augmentation.crop_px=64", "inference.scales=[0.5, 1]"],
+            "inference.scales is (0.5, 1.0)",
+        ),
+        (["model.padding=valid", "augmentation.crop_px=64", "inference.object_px=20"], "inference.object_px is 20"),
+        (["codec.name=mask", "decode.single_object=true", "inference.object_px=20"], "the size of a single object"),
+    ],
+)
+def test_what_an_image_cannot_be_shown_at_is_refused_when_the_config_is_read(overrides, words):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(DSB, ["model.name=plain_unet", *overrides])
+    assert words in str(caught.value) or any(words in problem for problem in caught.value.problems)
