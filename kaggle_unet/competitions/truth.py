@@ -50,7 +50,7 @@ def read_truth(data: str, competition: Competition, settings: CompetitionSetting
     """
     table = _find_table(data)
     if table is None:
-        return _FileTruth(competition.read(data, settings, with_masks=True))
+        return TruthOfImages(competition.read(data, settings, with_masks=True))
     objects = [row for row in _read_objects(table, competition) if row.sample_id not in settings.skip]
     _refuse_faults(table, objects)
     codes: dict[str, list[str]] = {row.sample_id: [] for row in sorted(objects, key=lambda row: row.sample_id)}
@@ -61,15 +61,41 @@ def read_truth(data: str, competition: Competition, settings: CompetitionSetting
 
 
 @dataclass(frozen=True, eq=False)
-class _FileTruth(Mapping[str, Labels]):
+class TruthOfImages(Mapping[str, Labels]):
+    """Labels that come with their images.
+
+    Attributes
+    ----------
+    source : Source
+        Opened with masks.
+    """
+
     source: Source
 
     def __getitem__(self, sample_id: str) -> Labels:
+        """Read an image's labels."""
+        return self.read(sample_id)[0]
+
+    def read(self, sample_id: str) -> tuple[Labels, str]:
+        """Read an image's labels and its type.
+
+        Parameters
+        ----------
+        sample_id : str
+            Its id.
+
+        Returns
+        -------
+        labels : int32 array, shape (H, W)
+            Instances.
+        kind : str
+            As the competition tells them apart.
+        """
         if sample_id not in self.source.ids:
             raise KeyError(sample_id)
-        labels = self.source.load(sample_id).labels
-        assert labels is not None, "the source was opened with masks"
-        return labels
+        sample = self.source.load(sample_id)
+        assert sample.labels is not None, "the source was opened with masks"
+        return sample.labels, sample.kind
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.source.ids)

@@ -9,7 +9,7 @@ import numpy as np
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission
-from kaggle_unet.competitions.truth import read_truth
+from kaggle_unet.competitions.truth import TruthOfImages, read_truth
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.rle import decode_labels
@@ -136,9 +136,10 @@ def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> dict[
         msg = f"{csv}: {len(missing)} of the {len(truth)} images to be scored are missing; every image needs a row"
         raise DataError(msg, missing[:20])
     scored = []
-    for id_, labels in truth.items():
+    for id_ in truth:
+        labels, kind = truth.read(id_) if isinstance(truth, TruthOfImages) else (truth[id_], None)
         predicted, _ = decode_labels([rle for rle in rles[id_] if rle], labels.shape)
-        scored.append(score_pair(id_, labels, predicted, name))
+        scored.append(score_pair(id_, labels, predicted, name, {} if kind is None else {"kind": kind}))
     return summarise(scored)
 
 

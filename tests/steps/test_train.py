@@ -43,6 +43,20 @@ def test_snapshots_are_checkpoints_that_a_submission_can_combine(prepared, tmp_p
     assert len({checkpoint["sha256"] for checkpoint in manifest["checkpoints"]}) == 4
 
 
+def test_weights_of_an_ensemble_are_for_it_alone(prepared, tmp_path):
+    config, test, _ = prepared
+    weights = "inference.weights=[2, 1]"
+    assert train(prepared, tmp_path / "run", "training.epochs=2", weights).code == 0  # predicts with one checkpoint
+    fold = tmp_path / "run" / "fold0"
+    words = ("--data", test, "-o", tmp_path / "x.csv", "--set", weights)
+    answer = call("submit", config, "--checkpoint", fold, *words)
+    assert answer.code == 2
+    assert "has 2 numbers, but there are 1 different checkpoints" in answer.err
+    both = ("--checkpoint", fold / "best.pt", "--checkpoint", fold / "last.pt")
+    answer = call("submit", config, *both, *words)
+    assert answer.code == 0, answer.err
+
+
 def test_a_first_epoch_that_was_cut_short_leaves_no_snapshot(prepared, tmp_path):
     options = "training.epochs=1", "training.schedule={name: snapshots, cycles: 1}"
     assert train(prepared, tmp_path / "run", *options).code == 0

@@ -132,7 +132,12 @@ def test_a_submission_is_scored_against_a_folder_or_zip_with_masks(trained):
     assert answer.code == 0, answer.err
     answer = call("score", path, "--truth", trained.train, "--competition", trained.name, "--json")
     assert answer.code == 0, answer.err
-    assert json.loads(answer.out)["images"] == 8
+    result = json.loads(answer.out)
+    assert result["images"] == 8
+    kinds = result["parts"]["kind"]  # the images lie beside the masks
+    assert sum(kind["images"] for kind in kinds.values()) == 8
+    store = Store.open(trained.store)
+    assert set(kinds) == {store.read(id_).kind for id_ in store.ids}
 
 
 def test_help_names_every_verb():
