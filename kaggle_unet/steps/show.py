@@ -266,12 +266,7 @@ class Screen:
         result : mapping
             What `steps.tune` returns.
         """
-        low, high = result["interval"]
-        self.say(f"before   {result['before']:.4f} on {result['images']} images, out-of-fold")
-        self.say(
-            f"honest   {result['honest']:.4f} on parts that the search had not seen, {result['trials']} trials each"
-        )
-        self.say(f"gain     {result['gain']:+.4f}  (95 % of resampled sets of images: {low:+.4f} to {high:+.4f})")
+        self._gain(result, f"on parts that the search had not seen, {result['trials']} trials each")
         self.say(f"flatters {result['after']:.4f} on the images that it was searched on")
         if not result["is_used"]:
             self.warn("nothing is gained on images that the search has not seen: the config's values stay")
@@ -293,14 +288,10 @@ class Screen:
         result : mapping
             What `steps.second_level` returns.
         """
-        low, high = result["interval"]
-        self.say(f"before   {result['before']:.4f} on {result['images']} images, out-of-fold, {result['decoding']}")
-        self.say(
-            f"honest   {result['honest']:.4f} on parts that the trees had not seen; {result['objects']} candidates"
-        )
-        self.say(f"gain     {result['gain']:+.4f}  (95 % of resampled sets of images: {low:+.4f} to {high:+.4f})")
+        self._gain(result, f"on parts that the trees had not seen, {result['objects']} candidates")
         if not result["is_used"]:
             self.warn("nothing is gained on images that the trees have not seen: submit leaves them aside")
+        self.say(f"decoding {result['decoding']}")
         self.say(f"dropped  objects of which an IoU below {result['least_iou']:.2f} is expected")
         self.say(f"model    {run / 'second_level'}, which submit takes")
 
@@ -336,6 +327,12 @@ class Screen:
         for row in rows:
             table.add_row(*map(escape, row))
         self._out.print(table)
+
+    def _gain(self, result: Mapping[str, Any], how: str) -> None:
+        low, high = result["interval"]
+        self.say(f"before   {result['before']:.4f} on {result['images']} images, out-of-fold")
+        self.say(f"honest   {result['honest']:.4f} {how}")
+        self.say(f"gain     {result['gain']:+.4f}  (95 % of resampled sets of images: {low:+.4f} to {high:+.4f})")
 
     def _plain(self, line: str) -> None:
         if not self._err.is_terminal and not self.quiet:
