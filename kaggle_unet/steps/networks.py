@@ -13,6 +13,7 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.batches import plan_batches
 from kaggle_unet.inference.predict import predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
+from kaggle_unet.inference.translated import Translated
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.models.checkpoint import check_compatible, find_checkpoint, load_checkpoint
 from kaggle_unet.models.create import create_model, input_multiple
@@ -21,6 +22,7 @@ from kaggle_unet.postprocess.size import object_diameter_px, scale_to
 from kaggle_unet.steps.planes import round_planes
 from kaggle_unet.store import sha256
 from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.settings import CodecName
 from kaggle_unet.training.precision import Decided, decide
 from kaggle_unet.training.seeding import choose_operations
 from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample
@@ -54,7 +56,7 @@ class Ensemble:
     models : list of Module
         In evaluation mode.
     config : Config
-        In whose name they predict; all agree with it in codec, channels and preprocessing.
+        In whose name they predict; all agree with it in channels and preprocessing, and give its codec's planes.
     multiple : int
         What the sides of their inputs are multiples of.
     sources : list of CheckpointSource
@@ -75,7 +77,8 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
     paths : sequence of Path
         Checkpoint files, or folders of folds.
     config : Config
-        The experiment in whose name they are used; its codec and input must be theirs.
+        The experiment in whose name they are used; its input must be theirs, and their codecs such that its planes can
+        be made of theirs.
 
     Returns
     -------
@@ -87,7 +90,8 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
     DataError
         If a file is missing, damaged or no checkpoint.
     ConfigError
-        If codecs, channels or preprocessing differ, or there are not as many weights as checkpoints.
+        If channels or preprocessing differ, planes can't be made of those that were learnt, or there are not as many
+        weights as checkpoints.
     """
     files = list(dict.fromkeys(find_checkpoint(path) for path in paths))
     weights = config.inference.weights
@@ -97,7 +101,7 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
         )
         raise ConfigError(f"{msg}for each, in order, or leave it out")
     checkpoints = {file: load_checkpoint(file) for file in files}
-    check_compatible({Path("the config"): {"config": plain(config)}, **checkpoints})
+    check_compatible({Path("the config"): {"config": plain(config)}, **checkpoints}, keys=["input"])
     models, multiples = [], []
     for name, checkpoint in checkpoints.items():
         trained = validate(checkpoint["config"], where=str(name))
@@ -109,10 +113,20 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
             load_encoder=False,
         )
         model.load_state_dict(checkpoint["model"])
+        if trained.codec.name != config.codec.name:
+            model = _translate(model, trained.codec.name, config.codec.name, name)
         models.append(model.eval())
         multiples.append(input_multiple(trained.model))
     sources = [CheckpointSource(file, sha256(file), checkpoint["score"]) for file, checkpoint in checkpoints.items()]
     return Ensemble(models, config, max(multiples), sources)
+
+
+def _translate(model: nn.Module, learnt: CodecName, wanted: CodecName, path: Path) -> nn.Module:
+    try:
+        return Translated(model, learnt, wanted)
+    except ConfigError as error:
+        msg = f"{path}: {error}; checkpoints can't be averaged, predict and submit them apart, or leave some out"
+        raise ConfigError(msg) from error
 
 
 def decide_for(config: Config) -> Decided:

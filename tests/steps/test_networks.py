@@ -8,6 +8,7 @@ from kaggle_unet.config import parse_config
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.steps.networks import Ensemble, predict_samples
 from kaggle_unet.types import Sample
+from tests.steps.conftest import call
 
 CONFIG = parse_config(
     "competition: {name: tgs}", ["decode.single_object=true", "codec.name=mask", "augmentation.preset=salt"]
@@ -98,3 +99,23 @@ def test_images_that_are_shown_larger_are_cut_into_tiles_as_small_as_others():
     assert max(max(shape) for shape in network.sizes) <= 128 + 8 * 4  # rounded up before it is scaled
     assert planes.shape == (1, *sample.image.shape)
     assert ((planes[0] > 0.5) == (sample.image > 0)).mean() > 0.97
+
+
+def test_checkpoints_of_other_codecs_are_combined_where_their_planes_allow_it(trained, tmp_path):
+    def submit(codec, *files):
+        words = [word for file in files for word in ("--checkpoint", file)]
+        words += ["--set", f"codec.name={codec}", "--set", "weights.classes={}"]
+        return call("submit", trained.config, "--data", trained.test, *words, "-o", tmp_path / "x.csv")
+
+    mine = trained.run / "fold0" / "best.pt"
+    if trained.name == "tgs":  # has learnt a mask
+        answer = call("submit", trained.config, "--data", tmp_path / "nowhere.zip", "--checkpoint", mine, "-o",
+                      tmp_path / "x.csv", "--set", "codec.name=mask_border", "--set", "decode.single_object=false",
+                      "--set", "competition.name=folder")  # fmt: skip
+        assert answer.code == 2
+        assert "hold no border" in answer.err
+        assert "best.pt" in answer.err
+        return
+    for codec in ("mask", "mask_border", "interior_border", "interior_border_background"):
+        answer = submit(codec, mine, trained.run / "fold1")
+        assert answer.code == 0, answer.err
