@@ -110,7 +110,10 @@ def test_planes_that_are_being_replaced_are_not_scored(home, monkeypatch):
     assert train(home, "0").code == 0
     monkeypatch.setattr("kaggle_unet.steps.predict.write_planes", lambda *_: 1 / 0)
     config = home / "configs/dsb2018/tiny.yaml"
-    call("predict", config, "--checkpoint", home / "run/fold0", "--oof", "--store", home / "store")
+    words = ("predict", config, "--checkpoint", home / "run/fold0", "--oof", "--store", home / "store")
+    assert call(*words).code == 0  # what is asked for is there
+    assert call("score", "--run", home / "run").code == 0
+    call(*words, "--set", "inference.batch=1")
     answer = call("score", "--run", home / "run")
     assert (answer.code, "predict --oof" in answer.err) == (3, True)
 
