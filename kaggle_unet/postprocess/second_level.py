@@ -139,14 +139,10 @@ def find_candidates(
     ConfigError
         If the codec has no seeds.
     """
-    if decode.single_object or len(codec.planes) < 2:
-        msg = (
-            f"codec {codec.name} with decode.single_object {decode.single_object} knows no seeds, so there is nothing "
-        )
-        raise ConfigError(f"{msg}to choose from; train with codec mask_border or interior_border")
+    refuse_without_seeds(codec, decode)
     levels: list[Labels] = []
     for threshold in (decode.seed_threshold, *seed_thresholds):
-        labels = labels_from_planes(codec, planes, replace_threshold(decode, threshold), postprocess)
+        labels = labels_from_planes(codec, planes, decode.model_copy(update={"seed_threshold": threshold}), postprocess)
         if not any(np.array_equal(labels, other) for other in levels):
             levels.append(labels)
     pieces = components(np.any([labels > 0 for labels in levels], axis=0))
@@ -160,42 +156,25 @@ def _shrink(labels: Labels) -> NDArray[Any]:
     return labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
 
 
-def refuse_without_seeds(codec: Codec) -> None:
-    """Refuse a codec that has nothing to choose from.
+def refuse_without_seeds(codec: Codec, decode: DecodeSettings) -> None:
+    """Refuse a decoding that has nothing to choose from.
 
     Parameters
     ----------
     codec : Codec
         The experiment's.
+    decode : DecodeSettings
+        Its decoding.
 
     Raises
     ------
     ConfigError
-        If it has no border.
+        If the codec has no border, or all of a mask is one object.
     """
-    if len(codec.planes) < 2:
-        msg = (
-            f"codec {codec.name} knows no seeds, so there are no splits to choose from; train with codec mask_border, "
-        )
-        raise ConfigError(f"{msg}interior_border or interior_border_background")
-
-
-def replace_threshold(decode: DecodeSettings, seed_threshold: float) -> DecodeSettings:
-    """Change the seed threshold.
-
-    Parameters
-    ----------
-    decode : DecodeSettings
-        All others.
-    seed_threshold : float
-        The new one.
-
-    Returns
-    -------
-    DecodeSettings
-        Checked as any.
-    """
-    return DecodeSettings(**{**decode.model_dump(), "seed_threshold": seed_threshold})
+    if decode.single_object or len(codec.planes) < 2:
+        single = ", decode.single_object," if decode.single_object else ""
+        msg = f"codec {codec.name}{single} knows no seeds, so there are no splits to choose from; train with codec "
+        raise ConfigError(f"{msg}mask_border, interior_border or interior_border_background")
 
 
 def true_ious(candidates: Candidates, truth: Labels) -> Ious:

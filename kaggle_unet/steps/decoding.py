@@ -1,6 +1,6 @@
 """Which decode parameters a prediction takes: a file's, those that `tune` has left in the run, or the config's."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,27 @@ def choose_decoding(
         override.startswith(tuple(f"{section}." for section in SECTIONS)) for override in overrides
     ):
         return config, None
-    runs = {file.absolute().parent.parent for file in checkpoints}
-    if chosen is None and len(runs) != 1:
+    run = run_of(checkpoints)
+    if chosen is None and run is None:
         return config, None
-    return decoding_of_run(config, min(runs, default=Path()), chosen=chosen)
+    return decoding_of_run(config, run or Path(), chosen=chosen)
+
+
+def run_of(checkpoints: Iterable[Path]) -> Path | None:
+    """Find the run that checkpoints are of.
+
+    Parameters
+    ----------
+    checkpoints : iterable of Path
+        Files, `RUN/fold<N>/<name>.pt`.
+
+    Returns
+    -------
+    run : Path or None
+        Its folder; None if they are of several, or there are none.
+    """
+    runs = {file.absolute().parent.parent for file in checkpoints}
+    return runs.pop() if len(runs) == 1 else None
 
 
 def decoding_of_run(config: Config, run: Path, *, chosen: str | None) -> tuple[Config, Path | None]:

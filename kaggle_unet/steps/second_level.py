@@ -26,7 +26,7 @@ from kaggle_unet.postprocess.second_level import (
     refuse_without_seeds,
     true_ious,
 )
-from kaggle_unet.steps.decoding import decoding_of_run
+from kaggle_unet.steps.decoding import decoding_of_run, run_of
 from kaggle_unet.steps.planes import describe_planes, read_planes
 from kaggle_unet.steps.run import open_run
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
@@ -99,7 +99,7 @@ def learn_second_level(
     import_lightgbm()
     config, store = open_run(run, store_folder)
     config, file = decoding_of_run(config, run, chosen=decode)
-    refuse_without_seeds(CODECS[config.codec.name])
+    refuse_without_seeds(CODECS[config.codec.name], config.decode)
     rows = list(out_of_fold_rows(run, folds_with_planes(run)))
     part_of = _divide(sorted({row["group"] for row, _ in rows}), run)
     folders, groups = {row["id"]: folder for row, folder in rows}, {row["id"]: row["group"] for row, _ in rows}
@@ -246,17 +246,20 @@ def choose_second_level(
     """
     if chosen is not None:
         return (None if chosen == NONE else read_second_level(config, Path(chosen))), []
-    runs = {file.absolute().parent.parent for file in checkpoints}
-    folder = min(runs, default=Path()) / FOLDER
-    if len(runs) != 1 or not (folder / "result.json").is_file():
+    run = run_of(checkpoints)
+    if run is None or not (run / FOLDER / "result.json").is_file():
         return None, []
+    folder = run / FOLDER
     result = _read_result(folder)
     if not result["is_used"]:
         return None, []
-    what = "another decoding" if result["identity"] != _identity(config) else "other checkpoints"
-    if what == "another decoding" or not set(checkpoints.values()) <= set(result["checkpoints"]):
-        return None, [f"{folder} was learnt for {what} and is left aside; run kaggle-unet second-level again"]
-    return read_second_level(config, folder), []
+    if result["identity"] != _identity(config):
+        other = "another decoding"
+    elif not set(checkpoints.values()) <= set(result["checkpoints"]):
+        other = "other checkpoints"
+    else:
+        return read_second_level(config, folder), []
+    return None, [f"{folder} was learnt for {other} and is left aside; run kaggle-unet second-level again"]
 
 
 def read_second_level(config: Config, folder: Path) -> SecondLevel:

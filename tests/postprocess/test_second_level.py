@@ -135,9 +135,11 @@ def test_an_empty_image_has_nothing_to_choose():
     assert not choose(found, np.zeros(0), 0.5).any()
 
 
-def test_a_codec_without_seeds_is_refused():
+@pytest.mark.parametrize(("codec", "single"), [("mask", False), ("mask_border", True)])
+def test_a_decoding_without_seeds_is_refused(codec, single):
+    planes = np.zeros((len(CODECS[codec].planes), 9, 9), np.float32)
     with pytest.raises(ConfigError, match="knows no seeds"):
-        find_candidates(CODECS["mask"], np.zeros((1, 9, 9), np.float32), DECODE, POSTPROCESS)
+        find_candidates(CODECS[codec], planes, DecodeSettings(single_object=single), POSTPROCESS)
 
 
 def test_nothing_to_learn_from_and_what_is_no_model_are_refused():
