@@ -87,7 +87,7 @@ def input_multiple(settings: ModelSettings) -> int:
     """
     if isinstance(settings, SmpSettings):
         return int(2 ** settings.options.get("encoder_depth", 5))
-    return 2**settings.depth if isinstance(settings, PlainUNetSettings) else 32
+    return settings.unshuffle * 2**settings.depth if isinstance(settings, PlainUNetSettings) else 32
 
 
 def output_margin(settings: ModelSettings) -> int:

@@ -38,7 +38,7 @@ class PlainUNet(nn.Module):
     Attributes
     ----------
     multiple : int
-        Sides of the inputs are multiples of this, 2**depth.
+        Sides of the inputs are multiples of this, 2**depth times `settings.unshuffle`.
     margin : int
         Pixels lost at each edge by inputs of such sides; 0 with padding.
 
@@ -61,9 +61,15 @@ class PlainUNet(nn.Module):
     other even sides lose the surplus at their edges first (576 → 572 → 388). Every output then depends on real pixels
     alone: what a tile gives is what the whole image gives there.
 
+    With `settings.unshuffle` of k the network works on maps of a k-th of the side: k × k neighbouring pixels become
+    channels of one before the first block, and the head gives k × k logits of each plane, which become pixels again
+    (pixel shuffle [2]_). Nothing is interpolated, and the costly first level is gone.
+
     References
     ----------
     .. [1] U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015. https://arxiv.org/abs/1505.04597
+    .. [2] Shi et al.: Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
+       Neural Network, 2016. https://arxiv.org/abs/1609.05158
     """
 
     def __init__(self, in_channels: int, out_channels: int, settings: PlainUNetSettings) -> None:
@@ -71,7 +77,8 @@ class PlainUNet(nn.Module):
         self.settings = settings
         widths = [settings.filters * 2**level for level in range(settings.depth + 1)]
         rates_down, rates_up = dropout_rates(settings)
-        sources = [in_channels, *widths[:-1]]
+        n_folded = settings.unshuffle**2
+        sources = [in_channels * n_folded, *widths[:-1]]
         self.down = nn.ModuleList(
             _Block(n_in, n_out, settings, rate) for n_in, n_out, rate in zip(sources, widths, rates_down, strict=True)
         )
@@ -80,7 +87,9 @@ class PlainUNet(nn.Module):
         self.merge = nn.ModuleList(
             _Block(2 * width, width, settings, rate) for width, rate in zip(widths[-2::-1], rates_up, strict=True)
         )
-        self.head = _initialise(nn.Conv2d(widths[0], out_channels, 1), gain=1)
+        self.head = _initialise(nn.Conv2d(widths[0], out_channels * n_folded, 1), gain=1)
+        self.fold = nn.PixelUnshuffle(settings.unshuffle) if n_folded > 1 else nn.Identity()
+        self.unfold = nn.PixelShuffle(settings.unshuffle) if n_folded > 1 else nn.Identity()
         maps = widths[-2::-1]
         self.hypercolumn = (
             Hypercolumn(maps, norm=_norm(maps[-1], settings), activation=_activation(settings))
@@ -90,7 +99,7 @@ class PlainUNet(nn.Module):
         self.sides = SideHeads(maps, out_channels) if settings.deep_supervision else None
         self.empty = EmptyHead(widths[-1], settings.empty_head) if settings.empty_head else None
         self.gate_above = settings.empty_head.gate_above if settings.empty_head else None
-        self.multiple = 1 << settings.depth
+        self.multiple = settings.unshuffle << settings.depth
         self._lost = _lost_px(settings)
         self.margin = (self._lost + self._surplus(self.multiple)) // 2
 
@@ -161,7 +170,7 @@ class PlainUNet(nn.Module):
         lowest, maps = self._decode(inputs)
         top = maps[-1] if self.hypercolumn is None else self.hypercolumn(maps)
         return Outputs(
-            self.head(top),
+            self.unfold(self.head(top)),
             None if self.empty is None else self.empty(lowest),
             self.sides(maps) if self.sides is not None and self.training else (),
             self.gate_above,
@@ -170,7 +179,7 @@ class PlainUNet(nn.Module):
     def _decode(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Give the lowest level's map, and the decoder's of every level above, from the bottom."""
         height, width = (self.output_size(side) + self._lost for side in inputs.shape[-2:])
-        x = _middle(inputs, height, width)
+        x = self.fold(_middle(inputs, height, width))
         skips: list[Tensor] = []
         for block in self.down[:-1]:
             skips.append(block(x))
@@ -184,10 +193,10 @@ class PlainUNet(nn.Module):
 
     def _surplus(self, side: int) -> int:
         """Give how many pixels must go so that every pooling halves a side evenly."""
-        multiple = 1 << self.settings.depth
+        multiple = self.settings.unshuffle << self.settings.depth
         if self.settings.padding == "same":
             if side % multiple:
-                msg = f"inputs of {side} pixels a side; a U-Net of depth {self.settings.depth} takes multiples of "
+                msg = f"inputs of {side} pixels a side; this U-Net of depth {self.settings.depth} takes multiples of "
                 msg += f"{multiple}: pad to {-(-side // multiple) * multiple}"
                 raise ConfigError(msg)
             return 0

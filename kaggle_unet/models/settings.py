@@ -37,6 +37,9 @@ class PlainUNetSettings(Settings):
         Filters of the first level; doubled at each level below.
     depth : int
         Number of poolings.
+    unshuffle : {1, 2, 4}
+        k × k neighbouring pixels become channels of one before the first level, and pixels again after the head: a
+        network of the same filters costs a k²-th.
     padding : {"same", "valid"}
         `valid` is Ronneberger's: the output is smaller than the input.
     norm : {"none", "batch", "group"}
@@ -64,6 +67,7 @@ class PlainUNetSettings(Settings):
     name: Literal["plain_unet"] = "plain_unet"
     filters: Annotated[int, Field(ge=1)] = 16
     depth: Annotated[int, Field(ge=1, le=8)] = 4
+    unshuffle: Literal[1, 2, 4] = 1
     padding: Literal["same", "valid"] = "same"
     norm: Literal["none", "batch", "group"] = "batch"
     activation: Literal["relu", "elu"] = "relu"
@@ -85,6 +89,9 @@ class PlainUNetSettings(Settings):
         }
         if self.padding == "valid" and (wanted := [name for name, is_wanted in extras.items() if is_wanted]):
             msg = f"model.{wanted[0]} goes with padding same: without padding a pixel must not depend on all others"
+            raise ValueError(msg)
+        if self.padding == "valid" and self.unshuffle > 1:
+            msg = "model.unshuffle goes with padding same: without padding the pixels lost are counted one by one"
             raise ValueError(msg)
         if self.depth == 1 and (self.hypercolumn or self.deep_supervision):
             msg = "model.hypercolumn and model.deep_supervision need a depth of 2 at least: a decoder with levels"

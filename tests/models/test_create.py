@@ -13,6 +13,7 @@ from kaggle_unet.models.settings import EmptyHeadSettings, PlainUNetSettings, Sm
 
 REGISTRY = [
     PlainUNetSettings(filters=2, depth=2),
+    PlainUNetSettings(filters=2, depth=2, unshuffle=4, hypercolumn=True, deep_supervision=True),
     SmpSettings(encoder="resnet18", options={"decoder_channels": [8, 8, 8, 4, 4]}),
     SmpSettings(architecture="Linknet", encoder="tu-resnet10t"),
     SmpSettings(encoder="resnet18", options={"encoder_depth": 3, "decoder_channels": [8, 8, 4]}),

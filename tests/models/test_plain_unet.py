@@ -133,6 +133,31 @@ def test_sizes_that_do_not_fit_are_refused_with_one_that_does(padding, side, mes
         model(torch.zeros(1, 1, 104, side))
 
 
+@pytest.mark.parametrize("k", [2, 4])
+def test_unshuffle_is_the_network_on_pixels_laid_side_by_side(k):
+    torch.manual_seed(8)
+    small = PlainUNet(3 * k * k, 2 * k * k, PlainUNetSettings(filters=4, depth=2)).eval()
+    model = PlainUNet(3, 2, PlainUNetSettings(filters=4, depth=2, unshuffle=k)).eval()
+    model.load_state_dict(small.state_dict())
+    inputs = torch.randn(2, 3, 8 * k, 12 * k)
+    places = [(row, column) for row in range(k) for column in range(k)]
+    with torch.no_grad():
+        folded = small(
+            torch.stack([inputs[:, c, row::k, column::k] for c in range(3) for row, column in places], dim=1)
+        )
+        logits = model(inputs)
+    for plane in range(2):
+        for number, (row, column) in enumerate(places):
+            assert torch.equal(logits[:, plane, row::k, column::k], folded[:, plane * k * k + number])
+
+
+def test_unshuffle_asks_for_sides_that_many_times_larger():
+    model = PlainUNet(1, 1, PlainUNetSettings(filters=1, depth=2, unshuffle=2))
+    assert model.multiple == 8
+    with pytest.raises(ConfigError, match="takes multiples of 8: pad to 104"):
+        model(torch.zeros(1, 1, 104, 100))
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 7, 12, 16, 24, 100])
 def test_group_norm_takes_any_number_of_filters(channels):
     model = PlainUNet(1, 1, PlainUNetSettings(filters=channels, depth=1, norm="group"))
@@ -236,10 +261,11 @@ def test_a_hypercolumn_shows_the_head_lower_levels_even_where_the_last_is_blank(
         {"padding": "valid", "attention": "scse"},
         {"padding": "valid", "hypercolumn": True},
         {"padding": "valid", "empty_head": {}},
+        {"padding": "valid", "unshuffle": 2},
         {"depth": 1, "deep_supervision": True},
     ],
-    ids=["scse", "hypercolumn", "empty head", "no lower level"],
+    ids=["scse", "hypercolumn", "empty head", "unshuffle", "no lower level"],
 )
-def test_heads_that_the_network_can_t_have_are_refused(options):
+def test_parts_that_the_network_can_t_have_are_refused(options):
     with pytest.raises(ValueError, match=r"padding same|depth of 2"):
         PlainUNetSettings(**options)
