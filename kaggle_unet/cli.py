@@ -307,6 +307,32 @@ def submit(
     screen.submission(output, manifest)
 
 
+@app.command("vote")
+def vote(
+    config: ConfigPath,
+    csv: Annotated[
+        list[Path], typer.Option("--csv", metavar="CSV", help="A submission. Repeatable; at least two are needed.")
+    ],
+    data: DataOption,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission that is written.")],
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--weight", metavar="NUMBER", help="Of each --csv, in their order; 1 each by default. Repeatable."
+        ),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write the CSV that most of several CSVs support, object by object and pixel by pixel."""
+    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.vote import vote as combine
+
+    settings = load_config(config, overrides or ())
+    with screen.progress() as on_progress:
+        manifest = combine(settings, csv, data, output, weights=weight, on_progress=on_progress)
+    screen.submission(output, manifest)
+
+
 @app.command("tune")
 def tune(
     config: ConfigPath,

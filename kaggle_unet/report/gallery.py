@@ -59,6 +59,7 @@ def render_report(
     folds: Sequence[Mapping[str, Any]],
     rows: Iterable[ReportRow],
     areas: Sequence[Mapping[str, Any]] = (),
+    mended: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Render a run as one HTML page.
 
@@ -76,6 +77,8 @@ def render_report(
         Validation samples, in any order. Each is turned into pictures as it comes, so a generator keeps memory low.
     areas : sequence of mapping, optional
         What became of objects, a row per range of areas, as `kaggle_unet.metrics.mistakes.tabulate_areas` counts.
+    mended : sequence of mapping, optional
+        What each kind of mistake costs, as `kaggle_unet.metrics.mended.tabulate_mended` counts.
 
     Returns
     -------
@@ -100,6 +103,7 @@ def render_report(
         totals=_totals(cards),
         kinds=_by_kind(cards),
         areas=areas,
+        mended=mended,
         thresholds=[f"{k / 20:.2f}" for k in THRESHOLDS_TWENTIETHS],
     )
 

@@ -1,8 +1,10 @@
 """`check`: a submission against every rule of its competition."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from kaggle_unet.competitions.check import check_submission
+from kaggle_unet.competitions.competition import Competition, Source
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.settings import CompetitionSettings
 from kaggle_unet.config import validate
@@ -39,12 +41,59 @@ def check(csv: Path, data: str, name: str, *, images: str = "images") -> list[st
     settings = competition_settings(name, images=images)
     competition = get_competition(settings.name)
     source = competition.read(data, settings, with_masks=False)
-    black = {id_ for id_ in source.ids if competition.single_object and source.load(id_).kind == "black"}
-    errors, warnings = check_submission(csv, competition, {id_: source.shape(id_) for id_ in source.ids}, black=black)
+    shapes = {id_: source.shape(id_) for id_ in source.ids}
+    return refuse_faults(csv, competition, shapes, black=find_black(competition, source))
+
+
+def refuse_faults(
+    csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], *, black: Collection[str] = ()
+) -> list[str]:
+    """Refuse a submission that breaks a rule.
+
+    Parameters
+    ----------
+    csv : Path
+        The submission.
+    competition : Competition
+        Whose rules count.
+    shapes : mapping of str to tuple of int
+        Height and width of every image of the test set.
+    black : collection of str
+        Ids of images without content.
+
+    Returns
+    -------
+    warnings : list of str
+        What is allowed but unusual.
+
+    Raises
+    ------
+    DataError
+        If a rule is broken; all broken rules are listed.
+    """
+    errors, warnings = check_submission(csv, competition, shapes, black=black)
     if errors:
         msg = f"{csv}: Kaggle would refuse this; {len(errors)} faults"
         raise DataError(msg, errors)
-    return list(warnings)
+    return warnings
+
+
+def find_black(competition: Competition, source: Source) -> set[str]:
+    """Find the images without content, on which no object can be.
+
+    Parameters
+    ----------
+    competition : Competition
+        Only single objects have such images.
+    source : Source
+        The images; all are read where there may be such.
+
+    Returns
+    -------
+    ids : set of str
+        Theirs.
+    """
+    return {id_ for id_ in source.ids if competition.single_object and source.load(id_).kind == "black"}
 
 
 def competition_settings(name: str, **options: str) -> CompetitionSettings:

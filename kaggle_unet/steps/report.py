@@ -59,7 +59,9 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None, *, d
     }
     rows = (_row(entry, names) for entry in out_of_fold(run, config, store))
     folds = [_fold(run, fold, result["parts"]["fold"][str(fold)]["score"]) for fold in folds_with_planes(run)]
-    atomic_write(output, render_report(f"{run.parent.name}/{run.name}", facts, folds, rows, result["per_area"]))
+    atomic_write(
+        output, render_report(f"{run.parent.name}/{run.name}", facts, folds, rows, result["per_area"], result["mended"])
+    )
     return output
 
 

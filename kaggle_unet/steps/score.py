@@ -15,6 +15,7 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.masks.rle import decode_labels
 from kaggle_unet.metrics.bootstrap import interval_of_mean
 from kaggle_unet.metrics.literature import summarize
+from kaggle_unet.metrics.mended import tabulate_mended
 from kaggle_unet.metrics.mistakes import tabulate_areas
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
 from kaggle_unet.metrics.score import ImageScore, score_overlap
@@ -307,7 +308,8 @@ def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
     result : dict
         `score` (mean over images), `interval` (95 %, bootstrap over images, those of one picture together), counts,
         `parts` (score, interval and number of images by fold and kind), `per_iou` (the literature's figures, a row per
-        IoU threshold), `per_area` (what became of objects, a row per range of areas) and `per_image`.
+        IoU threshold), `per_area` (what became of objects, a row per range of areas), `mended` (what each kind of
+        mistake costs) and `per_image`.
 
     Raises
     ------
@@ -323,6 +325,7 @@ def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
         "parts": {name: _by_part(scored, name) for name in names},
         "per_iou": [asdict(row) for row in per_iou],
         "per_area": [asdict(row) for row in tabulate_areas(entry.judged for entry in scored)],
+        "mended": [asdict(row) for row in tabulate_mended(entry.judged for entry in scored)],
         "per_image": {entry.id: float(entry.score.mean) for entry in scored},
     }
 

@@ -213,7 +213,10 @@ class Screen:
         self.say(
             f"csv      {path}: {manifest['images']} images, {manifest['objects']} objects, {manifest['blank']} blank"
         )
-        self.say(f"decoding {manifest['decoding']}, second level {manifest['second_level'] or 'none'}")
+        if "votes" in manifest:
+            self.say("votes    " + ", ".join(f"{vote['name']} {vote['weight']:g}" for vote in manifest["votes"]))
+        else:
+            self.say(f"decoding {manifest['decoding']}, second level {manifest['second_level'] or 'none'}")
         self.say(f"manifest {path.with_suffix('.json')}")
         for warning in manifest["warnings"]:
             self.warn(warning)
@@ -253,7 +256,7 @@ class Screen:
         for name, parts in result.get("parts", {}).items():
             rows = [[key, f"{part['score']:.4f}", _interval(part), str(part["images"])] for key, part in parts.items()]
             self.table((name, "score", "interval", "images"), rows)
-        for rows in (result["per_iou"], result["per_area"]):
+        for rows in (result["per_iou"], result["per_area"], result["mended"]):
             self.table(tuple(rows[0]), [[_number(value) for value in row.values()] for row in rows])
 
     def tuned(self, run: Path, result: Mapping[str, Any]) -> None:

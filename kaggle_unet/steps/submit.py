@@ -1,9 +1,8 @@
 """`submit`: images and checkpoints in, a CSV with its manifest out."""
 
 import io
-import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,26 +11,22 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from kaggle_unet.competitions.archive import split_place
-from kaggle_unet.competitions.check import check_submission
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.submission import order_ids, write_submission
+from kaggle_unet.competitions.submission import order_ids
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
-from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.postprocess.rules import find_labels
 from kaggle_unet.steps.decoding import choose_decoding
+from kaggle_unet.steps.hand_in import describe_csv, describe_data, refuse_output, write_checked, write_manifest
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.record import describe_environment
 from kaggle_unet.steps.second_level import choose_second_level
-from kaggle_unet.store import atomic_write, sha256
+from kaggle_unet.store import atomic_write
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import HalfPlanes, Labels, Planes, Sample
 
 # Planes that may wait for their decoding, in pixels: one large image, or hundreds of small ones.
 _MOST_PENDING_PX = 1 << 24
-
-SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
 
 
 def submit(  # noqa: PLR0913  the options of a verb
@@ -83,9 +78,7 @@ def submit(  # noqa: PLR0913  the options of a verb
         If the networks are given depths and images have none, or if the result breaks a rule of the competition; it
         is kept as `*.rejected.csv`.
     """
-    if output.suffix != ".csv" or output.is_dir():
-        msg = f"-o {output}: wanted the path of a file that ends in .csv; its manifest will end in .json"
-        raise ConfigError(msg)
+    refuse_output(output)
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)
     source = competition.read(data, config.competition, with_masks=False)
@@ -106,25 +99,16 @@ def submit(  # noqa: PLR0913  the options of a verb
         if labels_folder is not None:
             _write_tiff(labels_folder / f"{sample.id}.tif", decoded)
     labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
-    rejected = output.with_suffix(".rejected.csv")
-    write_submission(rejected, competition, labels)
-    errors, warnings = check_submission(rejected, competition, sizes, black=black)
-    if errors:
-        msg = f"{rejected}: breaks {len(errors)} rules of {competition.name}; this is a fault of kaggle-unet"
-        raise DataError(msg, errors)
-    rejected.replace(output)
+    warnings = write_checked(output, competition, labels, sizes, black=black)
     manifest = {
-        "csv": output.name,
-        "sha256": sha256(output),
-        "slug": SLUGS[competition.name],
-        **_count(labels),
+        **describe_csv(output, competition, labels),
         "warnings": [*remark, *warnings],
         "decoding": "/".join(decode_file.parts[-2:]) if decode_file else "config",
         "second_level": "/".join(second.folder.parts[-2:]) if second else None,
-        "data": {"name": _name_data(data), "fingerprint": source.fingerprint()},
+        "data": describe_data(data, source),
         **_describe(config, ensemble),
     }
-    atomic_write(output.with_suffix(".json"), json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    write_manifest(output, manifest)
     return manifest
 
 
@@ -162,20 +146,6 @@ def _without_places(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: _without_places(value) for key, value in tree.items()}
     return Path(tree).name if isinstance(tree, str) and Path(tree).is_absolute() else tree
-
-
-def _name_data(data: str) -> str:
-    """Name the data without saying where it lies on this machine."""
-    path, place = split_place(data)
-    return f"{path.name}:{place}" if place else path.name
-
-
-def _count(labels: Mapping[str, Labels]) -> dict[str, int]:
-    return {
-        "images": len(labels),
-        "objects": int(sum(label.max(initial=0) for label in labels.values())),
-        "blank": sum(not label.any() for label in labels.values()),
-    }
 
 
 def _describe(config: Config, ensemble: Ensemble) -> dict[str, Any]:

@@ -122,12 +122,13 @@ main(sys.argv[1:])
 """
 
 
-def test_tune_check_and_score_need_no_torch(trained, doubtful, tmp_path):
+def test_tune_vote_check_and_score_need_no_torch(trained, doubtful, tmp_path):
     output = tmp_path / "x.csv"
     words = ["--data", trained.test, "--checkpoint", doubtful / "fold0", "-o", output]
     assert call("submit", trained.config, *words).code == 0
     for words in (
         ["tune", trained.config, "--run", doubtful, "--store", trained.store, "--trials", 2],
+        ["vote", trained.config, "--csv", output, "--csv", output, "--data", trained.test, "-o", tmp_path / "vote.csv"],
         ["check", output, "--data", trained.test, "--competition", trained.name],
         ["score", "--run", doubtful, "--store", trained.store],
     ):

@@ -90,6 +90,8 @@ def test_a_run_is_scored_on_all_its_samples_and_on_each_fold(trained):
     assert result["decoding"] == "config"
     all_ = result["per_area"][-1]
     assert all_["found"] + all_["merged"] + all_["split"] + all_["missed"] == all_["objects"]
+    assert [row["mended"] for row in result["mended"]] == ["outlines", "merged", "split", "missed", "extra"]
+    assert all(0 <= row["gain"] == pytest.approx(row["score"] - result["score"]) for row in result["mended"])
     if trained.name == "tgs":  # all salt of a tile is one object
         store = Store.open(trained.store)
         assert all_["objects"] == sum(store.read(id_).labels.any() for id_ in store.ids)
@@ -143,7 +145,7 @@ def test_a_submission_is_scored_against_a_folder_or_zip_with_masks(trained):
 def test_help_names_every_verb():
     answer = call("--help")
     assert answer.code == 0
-    for verb in ("demo", "make-targets", "train", "predict", "submit", "check", "score", "report", "doctor"):
+    for verb in ("demo", "make-targets", "train", "predict", "submit", "vote", "check", "score", "report", "doctor"):
         assert verb in answer.out
 
 

@@ -1,0 +1,233 @@
+"""Several label images or masks of one image → the one that most of them support.
+
+What is left to combine where only submissions are at hand, and networks whose planes cannot be averaged. All of it is
+decided in integers, by what objects cover and never by their ids or by the order of the sets: the same sets give the
+same labels in any order, and a weight of 2 is the same as the set given twice.
+"""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import combinations, pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.masks.labels import relabel, relabel_by_appearance
+from kaggle_unet.masks.rle import encode_labels
+from kaggle_unet.metrics.overlap import count_overlap
+from kaggle_unet.types import Labels, Mask
+
+# IoUs are added up as whole numbers of this part of 1, so that sums do not depend on their order. With weights below
+# 2³¹ in sum, int64 holds every sum.
+_IOU_BITS = 31
+_MOST_WEIGHT = 2**31 - 1
+
+
+class _Objects(NamedTuple):
+    """Objects of all sets, one set after the other: n of them, in k sets."""
+
+    firsts: list[int]
+    """The first object of each set, and n."""
+    partners: NDArray[np.int64]
+    """Shape (n, k): the same nucleus in each set; the object itself where that has none."""
+    ious: NDArray[np.int64]
+    """Shape (n, k): IoU with the partner, 0 where there is none; 1 in the object's own set."""
+
+
+def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None) -> Labels:
+    """Keep the objects that most of the sets have, each with the pixels that most of those claim.
+
+    Parameters
+    ----------
+    labels : sequence of int32 array, shape (H, W)
+        Instances of one image, 0 is background; one array per set, any ids.
+    weights : sequence of float, optional
+        How much each set counts; 1 each by default.
+
+    Returns
+    -------
+    int32 array, shape (H, W)
+        Instances 1…n, in raster order of their first pixels.
+
+    Raises
+    ------
+    ConfigError
+        If the weights are not one number above 0 for each set.
+    DataError
+        If there is no set, the shapes differ, or an array is not labels.
+
+    Notes
+    -----
+    Objects of two sets are the same nucleus where their IoU is above 1/2. As the objects of a set are disjoint, an
+    object has at most one such partner in each [1]_. It and its partners are a group; its support is what their sets
+    weigh together. Groups are taken by support, then by the mean IoU of the object and the others (itself included,
+    by weight, in steps of 2⁻³¹), then by the object's run-length code as text; a group is left out if its support is
+    no more than half of all weight, or one of its objects is in a group that was taken. A group's pixels are those that
+    more than half of its weight claims, except those that one taken before it has; it vanishes if none are left.
+
+    Two sets of equal weight keep the pixels that both have, of the objects that both have. The time is linear in the
+    pixels for any number of objects, and quadratic in the number of sets.
+
+    References
+    ----------
+    .. [1] A. Kirillov, K. He, R. Girshick, C. Rother, P. Dollár, "Panoptic Segmentation", CVPR 2019, section 4.1.
+       https://arxiv.org/abs/1801.00868
+
+    Examples
+    --------
+    Of three sets the second has no object on the right, and the third alone one in the middle:
+
+    >>> import numpy as np
+    >>> sets = [[1, 1, 1, 0, 0, 0, 2], [0, 1, 1, 1, 0, 0, 0], [3, 3, 3, 3, 0, 2, 5]]
+    >>> vote_labels([np.array([one], dtype=np.int32) for one in sets])
+    array([[1, 1, 1, 1, 0, 0, 2]], dtype=int32)
+    """
+    whole = np.array(whole_weights(weights, len(labels)), dtype=np.int64)
+    _refuse_other_shapes(labels)
+    sets = [relabel(one) for one in labels]
+    objects = _pair_up(sets)
+    groups, group_weights = _take(sets, objects, whole)
+    return relabel_by_appearance(_paint(sets, np.split(groups, objects.firsts[1:-1]), group_weights, whole))
+
+
+def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> Mask:
+    """Keep the pixels that most of the masks have.
+
+    Parameters
+    ----------
+    masks : sequence of bool array, shape (H, W)
+        Of one image.
+    weights : sequence of float, optional
+        How much each mask counts; 1 each by default.
+
+    Returns
+    -------
+    bool array, shape (H, W)
+        Where masks of more than half of all weight are set; a tie is background.
+
+    Raises
+    ------
+    ConfigError
+        If the weights are not one number above 0 for each mask.
+    DataError
+        If there is no mask, or the shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> masks = [np.array([[True, True, False]]), np.array([[True, False, False]])]
+    >>> vote_mask(masks), vote_mask(masks, [3, 1])
+    (array([[ True, False, False]]), array([[ True,  True, False]]))
+    """
+    whole = whole_weights(weights, len(masks))
+    _refuse_other_shapes(masks)
+    votes = np.zeros(masks[0].shape, dtype=np.int64)
+    for mask, weight in zip(masks, whole, strict=True):
+        votes += weight * mask
+    return 2 * votes > sum(whole)
+
+
+def whole_weights(weights: Sequence[float] | None, n: int) -> tuple[int, ...]:
+    """Make whole numbers of the same proportions, so that a tie is a tie.
+
+    Parameters
+    ----------
+    weights : sequence of float, optional
+        Read as the decimal numbers that they are printed as; 1 each by default.
+    n : int
+        How many are wanted.
+
+    Returns
+    -------
+    tuple of int
+        Without a common divisor.
+
+    Raises
+    ------
+    ConfigError
+        If they are not `n` numbers above 0, or would be too large.
+
+    Examples
+    --------
+    >>> whole_weights([0.1, 0.2, 0.3], 3), 0.1 + 0.2 == 0.3
+    ((1, 2, 3), False)
+    """
+    if weights is None:
+        return (1,) * n
+    if len(weights) != n or not all(math.isfinite(weight) and weight > 0 for weight in weights):
+        given = ", ".join(f"{weight:g}" for weight in weights) or "none"
+        raise ConfigError(f"weights are {given}; wanted {n} numbers above 0, one for each that votes, in their order")
+    fractions = [Fraction(str(weight)) for weight in weights]
+    scale = math.lcm(*(fraction.denominator for fraction in fractions))
+    whole = [int(fraction * scale) for fraction in fractions]
+    whole = [weight // math.gcd(*whole) for weight in whole]
+    if sum(whole) > _MOST_WEIGHT:
+        given = ", ".join(map(str, weights))
+        raise ConfigError(f"weights are {given}; wanted rounder ones: as whole numbers they are above 2³¹ in sum")
+    return tuple(whole)
+
+
+def _refuse_other_shapes(arrays: Sequence[NDArray[np.generic]]) -> None:
+    shapes = list(dict.fromkeys(array.shape for array in arrays))
+    if not shapes:
+        raise DataError("there is nothing to vote on; wanted labels or masks of one image")
+    if len(shapes) > 1:
+        raise DataError(f"those that vote are {' and '.join(map(str, shapes))}: they must show the same image")
+
+
+def _pair_up(sets: Sequence[Labels]) -> _Objects:
+    """Find each object's partners; ids are consecutive."""
+    k = len(sets)
+    firsts = np.cumsum([0, *(int(one.max(initial=0)) for one in sets)]).tolist()
+    n = firsts[-1]
+    partners, ious = np.repeat(np.arange(n)[:, None], k, axis=1), np.zeros((n, k), dtype=np.int64)
+    for index, (first, end) in enumerate(pairwise(firsts)):
+        ious[first:end, index] = 1 << _IOU_BITS
+    for i, j in combinations(range(k), 2):
+        overlap = count_overlap(sets[i], sets[j])
+        is_same = 2 * overlap.shared_px > overlap.union_px
+        ours, theirs = firsts[i] + overlap.true[is_same], firsts[j] + overlap.pred[is_same]
+        partners[ours, j], partners[theirs, i] = theirs, ours
+        ious[ours, j] = ious[theirs, i] = (overlap.shared_px[is_same] << _IOU_BITS) // overlap.union_px[is_same]
+    return _Objects(firsts, partners, ious)
+
+
+def _take(
+    sets: Sequence[Labels], objects: _Objects, weights: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Take groups and number them as they are taken; give each object's, 0 for none, and the weight of each."""
+    supports, agreements = ((objects.ious > 0) @ weights).tolist(), (objects.ious @ weights).tolist()
+    codes = [code for one in sets for code in encode_labels(one)]
+    total = weights.sum()
+    supported = [index for index, support in enumerate(supports) if 2 * support > total]
+    groups, group_weights = np.zeros(len(supports), dtype=np.int32), [0]
+    for index in sorted(supported, key=lambda index: (-supports[index], -agreements[index], codes[index])):
+        members = objects.partners[index]
+        if not groups[members].any():
+            groups[members] = len(group_weights)
+            group_weights.append(supports[index])
+    return groups, np.array(group_weights, dtype=np.int64)
+
+
+def _paint(
+    sets: Sequence[Labels],
+    groups: Sequence[NDArray[np.int32]],
+    group_weights: NDArray[np.int64],
+    weights: NDArray[np.int64],
+) -> Labels:
+    """Give each pixel to the first group of which more than half claims it."""
+    claims = [np.append(np.int32(0), own)[one] for one, own in zip(sets, groups, strict=True)]
+    is_claimed = np.logical_or.reduce([claim > 0 for claim in claims])
+    claims = [claim[is_claimed] for claim in claims]
+    nobody = len(group_weights)
+    owners = np.full(int(is_claimed.sum()), nobody, dtype=np.int32)
+    for claim in claims:
+        votes = sum(weight * (other == claim) for other, weight in zip(claims, weights, strict=True))
+        wins = (2 * votes > group_weights[claim]) & (claim > 0)
+        owners[wins] = np.minimum(owners[wins], claim[wins])
+    labels = np.zeros(sets[0].shape, dtype=np.int32)
+    labels[is_claimed] = np.where(owners == nobody, 0, owners)
+    return labels

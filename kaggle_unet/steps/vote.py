@@ -1,0 +1,151 @@
+"""`vote`: several submissions for the same images in, the one that most of them support out."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kaggle_unet.competitions.competition import Competition
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.competitions.submission import order_ids, read_submission
+from kaggle_unet.config import Config, plain
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.masks.rle import decode_labels
+from kaggle_unet.postprocess.vote import vote_labels, vote_mask, whole_weights
+from kaggle_unet.steps.check import find_black, refuse_faults
+from kaggle_unet.steps.hand_in import describe_csv, describe_data, refuse_output, write_checked, write_manifest
+from kaggle_unet.steps.record import describe_environment
+from kaggle_unet.store import sha256
+from kaggle_unet.types import Labels
+
+
+class _Ballot(NamedTuple):
+    """A submission that votes."""
+
+    csv: Path
+    sha256: str
+    rles: Mapping[str, Sequence[str]]
+
+
+def vote(
+    config: Config,
+    csvs: Sequence[Path],
+    data: str,
+    output: Path,
+    *,
+    weights: Sequence[float] | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> dict[str, Any]:
+    """Write the vote of several submissions.
+
+    Parameters
+    ----------
+    config : Config
+        Says which competition, and whether an image's mask is a single object.
+    csvs : sequence of Path
+        Submissions for the same images, at least two.
+    data : str
+        What `--data` takes: the images that they are for.
+    output : Path
+        The CSV; its manifest gets the suffix `.json`.
+    weights : sequence of float, optional
+        How much each submission counts; 1 each by default.
+    on_progress : callable
+        Called with (what, done, total).
+
+    Returns
+    -------
+    manifest : dict
+        What was written beside the CSV.
+
+    Raises
+    ------
+    ConfigError
+        If `output` cannot be a CSV or is one of those that vote, there are fewer than two of these, or the weights are
+        not one number above 0 for each.
+    DataError
+        If a CSV breaks a rule of the competition or is for other images, or if the result breaks a rule; that is kept
+        as `*.rejected.csv`.
+
+    See Also
+    --------
+    kaggle_unet.postprocess.vote : The rules.
+    """
+    refuse_output(output)
+    _refuse_csvs(csvs, output)
+    whole = whole_weights(weights or None, len(csvs))
+    competition = get_competition(config.competition.name)
+    source = competition.read(data, config.competition, with_masks=False)
+    shapes = {id_: source.shape(id_) for id_ in source.ids}
+    ballots = [_read(csv, competition, shapes, data) for csv in csvs]
+    is_single = competition.single_object or config.decode.single_object
+    labels: dict[str, Labels] = {}
+    for id_ in order_ids(source.ids, competition, data):
+        sets = [decode_labels(ballot.rles[id_], shapes[id_])[0] for ballot in ballots]
+        labels[id_] = _vote_whole(sets, whole) if is_single else vote_labels(sets, whole)
+        on_progress("images", len(labels), len(shapes))
+    warnings = write_checked(output, competition, labels, shapes, black=find_black(competition, source))
+    manifest = {
+        **describe_csv(output, competition, labels),
+        "warnings": [*_look_at_votes(ballots, whole), *warnings],
+        "data": describe_data(data, source),
+        "votes": [_describe(*pair) for pair in zip(ballots, weights or [1] * len(csvs), strict=True)],
+        "config": {"competition": plain(config)["competition"], "decode": {"single_object": is_single}},
+        "environment": describe_environment(),
+    }
+    write_manifest(output, manifest)
+    return manifest
+
+
+def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:
+    if len(csvs) < 2:
+        msg = f"vote: --csv names {len(csvs)} submission; wanted two or more: repeat --csv"
+        raise ConfigError(msg)
+    if output.resolve() in {csv.expanduser().resolve() for csv in csvs}:
+        msg = f"-o {output}: is one of the submissions that vote, and would be replaced; wanted another path"
+        raise ConfigError(msg)
+
+
+def _read(csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], data: str) -> _Ballot:
+    rles = read_submission(csv, competition)
+    _refuse_other_ids(csv, rles, shapes, data)
+    refuse_faults(csv, competition, shapes)
+    return _Ballot(csv, sha256(csv.expanduser()), rles)
+
+
+def _refuse_other_ids(csv: Path, found: Collection[str], wanted: Collection[str], data: str) -> None:
+    missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    if missing or unknown:
+        differences = (
+            f"{len(missing)} of the {len(wanted)} images in {data} have no row, {len(unknown)} ids are not there"
+        )
+        msg = f"{csv}: {differences}; wanted a row for each image and no others: name CSVs for the images of --data"
+        lines = [*(f"no row: {id_}" for id_ in missing), *(f"not in the data: {id_}" for id_ in unknown)]
+        raise DataError(msg, lines)
+
+
+def _vote_whole(sets: Sequence[Labels], weights: Sequence[int]) -> Labels:
+    return vote_mask([labels > 0 for labels in sets], weights).astype(np.int32)
+
+
+def _look_at_votes(ballots: Sequence[_Ballot], weights: Sequence[int]) -> list[str]:
+    """Say which votes are allowed but unusual."""
+    found = []
+    firsts: dict[str, Path] = {}
+    for ballot, weight in zip(ballots, weights, strict=True):
+        if 2 * weight > sum(weights):
+            found.append(f"{ballot.csv.name} weighs more than all others together: nothing stays that it does not have")
+        if ballot.sha256 in firsts:
+            found.append(f"{ballot.csv.name} is the same file as {firsts[ballot.sha256].name}: it votes twice")
+        firsts.setdefault(ballot.sha256, ballot.csv)
+    return found
+
+
+def _describe(ballot: _Ballot, weight: float) -> dict[str, Any]:
+    return {
+        "name": "/".join(ballot.csv.parts[-2:]),
+        "sha256": ballot.sha256,
+        "weight": weight,
+        "objects": sum(map(len, ballot.rles.values())),
+    }

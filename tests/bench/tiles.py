@@ -1,0 +1,154 @@
+"""`scripts/bench-tiles`: what large images cost, and whether tiles give what the whole image gives.
+
+Each size runs in a process of its own, so that its peak memory is its own; what is timed begins when the networks are
+loaded and ends when the labels are there.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.config import validate
+from kaggle_unet.metrics.overlap import count_overlap
+from kaggle_unet.models.checkpoint import find_checkpoint, load_checkpoint
+from kaggle_unet.postprocess.large import decode_any_size
+from kaggle_unet.steps.networks import load_ensemble, predict_samples
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.types import Sample
+from tests.bench.drawn import draw_labels
+
+# A drawn tile is repeated, as drawing 10,000 × 10,000 pixels of nuclei takes longer than finding them.
+TILE_PX, TILE_NUCLEI = 1000, 500
+
+
+def agreement(whole, tiled):
+    """Share of pixels that belong to the same object in both, or to none in both.
+
+    Parameters
+    ----------
+    whole, tiled : int32 array, shape (H, W)
+        Labels; objects are the same where each is the other's largest overlap.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+    """
+    overlap = count_overlap(whole, tiled)
+    n_both_empty = int(((whole == 0) & (tiled == 0)).sum())
+    is_same = _largest(overlap.true, overlap.shared_px) & _largest(overlap.pred, overlap.shared_px)
+    return (n_both_empty + int(overlap.shared_px[is_same].sum())) / whole.size
+
+
+def _largest(owners, n_px):
+    """Tell of each pair whether it is its owner's largest; the first among equals."""
+    order = np.lexsort((np.arange(len(n_px)), -n_px, owners))
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = owners[order][1:] != owners[order][:-1]
+    is_largest = np.zeros(len(order), dtype=bool)
+    is_largest[order[is_first]] = True
+    return is_largest
+
+
+def draw_image(side):
+    """Draw bright nuclei on a dark ground, `side` × `side` pixels, 500 a megapixel."""
+    labels = draw_labels(np.random.default_rng(0), (TILE_PX, TILE_PX), TILE_NUCLEI)
+    rng = np.random.default_rng(1)
+    tile = np.where(labels > 0, 180, 30) + rng.integers(-15, 16, labels.shape)
+    repeats = -(-side // TILE_PX)
+    return np.tile(tile.astype(np.uint8), (repeats, repeats))[:side, :side]
+
+
+def _load(checkpoint):
+    config = validate(load_checkpoint(find_checkpoint(checkpoint))["config"], where=str(checkpoint))
+    return load_ensemble([checkpoint], config)
+
+
+def _find(ensemble, sample, settings):
+    """Predict and decode one image."""
+    config = ensemble.config
+    ((_, planes),) = predict_samples(ensemble, {sample.id: sample.image.shape[:2]}, lambda _: sample, settings)
+    return decode_any_size(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+
+
+def measure_size(checkpoint, side):
+    """Print seconds, objects and peak memory of one image; the kernels are compiled before."""
+    ensemble = _load(checkpoint)
+    settings = ensemble.config.inference.model_copy(update={"flips": "none", "batch": 1})
+    _find(ensemble, Sample(id="small", image=draw_image(256)), settings)
+    sample = Sample(id="drawn", image=draw_image(side))
+    start = time.perf_counter()
+    n_objects = int(_find(ensemble, sample, settings).max())
+    seconds = time.perf_counter() - start
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    n_mpx = side * side / 1e6
+    print(
+        f"{side:>6} px  {seconds:7.1f} s  {seconds / n_mpx:6.2f} s/Mpx  {peak_gib:5.2f} GiB  {n_objects} objects",
+        flush=True,
+    )
+
+
+def measure_agreement(checkpoint, data, *, least_px, tile_px, overlaps_px):
+    """Print how far tiles and whole images agree, over all images with a side of `least_px`."""
+    ensemble = _load(checkpoint)
+    source = get_competition(ensemble.config.competition.name).read(data, ensemble.config.competition, with_masks=False)
+    large = [id_ for id_ in source.ids if max(source.shape(id_)) >= least_px]
+    plain = ensemble.config.inference.model_copy(update={"flips": "none", "batch": 1})
+    shares = {overlap_px: [] for overlap_px in overlaps_px}
+    n_px = []
+    for number, id_ in enumerate(large, 1):
+        sample = source.load(id_)
+        n_px.append(sample.image[..., 0].size if sample.image.ndim == 3 else sample.image.size)
+        whole = _find(ensemble, sample, plain.model_copy(update={"tile_px": 1 << 14}))
+        for overlap_px in overlaps_px:
+            tiled = _find(ensemble, sample, plain.model_copy(update={"tile_px": tile_px, "overlap_px": overlap_px}))
+            shares[overlap_px].append(agreement(whole, tiled))
+        print(f"{number}/{len(large)} {whole.shape} {whole.max()} objects", file=sys.stderr, flush=True)
+    for overlap_px, found in shares.items():
+        mean = np.average(found, weights=n_px)
+        print(
+            f"{len(found)} images of {sum(n_px) / 1e6:.1f} Mpx, tiles of {tile_px} px, overlap {overlap_px}: "
+            f"{mean:.5f} of pixels agree, the worst image {min(found):.5f}"
+        )
+
+
+def _numbers(text):
+    return [int(number) for number in text.split(",")]
+
+
+def main():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="scripts/bench-tiles", description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="best.pt, or the folder of a fold")
+    parser.add_argument("--sizes", type=_numbers, default=[1000, 2000, 4000, 10000], help="sides in pixels")
+    parser.add_argument("--data", help="compare tiles with whole images on these instead")
+    parser.add_argument("--least-px", type=int, default=1000, help="longer side of the images compared")
+    parser.add_argument("--tile-px", type=int, default=512)
+    parser.add_argument("--overlap-px", type=_numbers, default=[128, 256])
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.one:
+        measure_size(chosen.checkpoint, chosen.one)
+    elif chosen.data:
+        measure_agreement(
+            chosen.checkpoint,
+            chosen.data,
+            least_px=chosen.least_px,
+            tile_px=chosen.tile_px,
+            overlaps_px=chosen.overlap_px,
+        )
+    else:
+        for side in chosen.sizes:
+            subprocess.run(
+                [sys.executable, "-m", "tests.bench.tiles", str(chosen.checkpoint), "--one", str(side)], check=True
+            )
+
+
+if __name__ == "__main__":
+    main()
