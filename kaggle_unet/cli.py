@@ -318,7 +318,9 @@ def vote(
     weight: Annotated[
         list[float] | None,
         typer.Option(
-            "--weight", metavar="NUMBER", help="Of each --csv, in their order; 1 each by default. Repeatable."
+            "--weight",
+            metavar="NUMBER",
+            help="How much a --csv counts: one for each, in their order; 1 by default. Repeatable.",
         ),
     ] = None,
     overrides: Overrides = None,

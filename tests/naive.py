@@ -246,22 +246,25 @@ def pieces_and_holes(labels, label):
 
 
 def vote_labels(sets, weights):
-    """Compare every object with every other one, and let every group that is taken colour what is left of the image."""
+    """Compare every object with every other one, and let every group that is taken outvote those before it."""
     objects = [(labels == id_, weight) for labels, weight in zip(sets, weights, strict=True)
                for id_ in sorted(set(labels.ravel().tolist()) - {0})]  # fmt: skip
     groups = []
-    for mask, _ in objects:
+    for leader, (mask, _) in enumerate(objects):
         ious = [Fraction(int((mask & other).sum()), int((mask | other).sum())) for other, _ in objects]
         members = [index for index, iou in enumerate(ious) if iou > Fraction(1, 2)]
         support = sum(objects[index][1] for index in members)
         agreement = sum(objects[index][1] * (ious[index] * 2**31 // 1) for index in members)
-        groups.append((-support, -agreement, encode_mask(mask), members))
-    owners, used = np.zeros(sets[0].shape, dtype=np.int32), set()
-    for rank, (minus_support, _, _, members) in enumerate(sorted(groups), start=1):
-        if 2 * -minus_support > sum(weights) and not used & set(members):
-            used |= set(members)
-            votes = sum(objects[index][0] * objects[index][1] for index in members)
-            owners[(2 * votes > -minus_support) & (owners == 0)] = rank
+        groups.append((-support, -agreement, encode_mask(mask), leader, members))
+    owners, most, used = np.zeros(sets[0].shape, dtype=np.int32), np.zeros(sets[0].shape, dtype=np.int64), set()
+    for rank, (_, _, _, leader, members) in enumerate(sorted(groups), start=1):
+        left = set(members) - used
+        support = sum(objects[index][1] for index in left)
+        if leader in left and 2 * support > sum(weights):
+            used |= left
+            votes = sum(objects[index][0] * objects[index][1] for index in left)
+            wins = (2 * votes > support) & (votes > most)
+            owners[wins], most[wins] = rank, votes[wins]
     labels = np.zeros_like(owners)
     for new, old in enumerate(dict.fromkeys(owners[owners > 0].tolist()), start=1):
         labels[owners == old] = new

@@ -37,7 +37,8 @@ class InferenceSettings(Settings):
         stripes; results of smaller ones do not depend on it.
     overlap_px : int
         Least overlap of neighbouring tiles. Its outer 3/8 on either side count nothing: 256 is enough for a U-Net of
-        depth 4 to give what it gives for the whole image. A network without padding ignores it, its outputs abut.
+        depth 4 to give what it gives for the whole image, with `unshuffle` that many times as much. A network without
+        padding ignores it, its outputs abut.
     """
 
     flips: Literal["none", "horizontal", "d4"] = "none"

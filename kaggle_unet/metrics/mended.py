@@ -28,7 +28,7 @@ class MendedRow:
     ----------
     mended : str
         One of `KINDS`: objects that were found are given their true outlines; the truth takes the place of what merged
-        or split it; what was missed is added; what is none is taken away.
+        or split it, fragments beside found objects go, too; what was missed is added; what is none is taken away.
     score : float
         That would be, of the set.
     gain : float
@@ -56,7 +56,8 @@ def tabulate_mended(overlaps: Iterable[Overlap]) -> list[MendedRow]:
     Notes
     -----
     Mistakes are those of `kaggle_unet.metrics.mistakes.find_mistakes`. Counts alone are mended, no pixel is moved: a
-    true object that takes the place of others takes nothing from those beside it.
+    true object that takes the place of others takes nothing from those beside it. One that a prediction meets by an IoU
+    of no more than 1/2, neither merged nor split, is missed, and that prediction extra: mending one leaves the other.
 
     Examples
     --------

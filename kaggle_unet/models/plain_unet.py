@@ -63,7 +63,7 @@ class PlainUNet(nn.Module):
 
     With `settings.unshuffle` of k the network works on maps of a k-th of the side: k × k neighbouring pixels become
     channels of one before the first block, and the head gives k × k logits of each plane, which become pixels again
-    (pixel shuffle [2]_). Nothing is interpolated, and the costly first level is gone.
+    (pixel shuffle [2]_). That interpolates nothing, and the levels that cost most are gone.
 
     References
     ----------
@@ -193,7 +193,7 @@ class PlainUNet(nn.Module):
 
     def _surplus(self, side: int) -> int:
         """Give how many pixels must go so that every pooling halves a side evenly."""
-        multiple = self.settings.unshuffle << self.settings.depth
+        multiple = self.multiple
         if self.settings.padding == "same":
             if side % multiple:
                 msg = f"inputs of {side} pixels a side; this U-Net of depth {self.settings.depth} takes multiples of "

@@ -64,12 +64,14 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
     Objects of two sets are the same nucleus where their IoU is above 1/2. As the objects of a set are disjoint, an
     object has at most one such partner in each [1]_. It and its partners are a group; its support is what their sets
     weigh together. Groups are taken by support, then by the mean IoU of the object and the others (itself included,
-    by weight, in steps of 2⁻³¹), then by the object's run-length code as text; a group is left out if its support is
-    no more than half of all weight, or one of its objects is in a group that was taken. A group's pixels are those that
-    more than half of its weight claims, except those that one taken before it has; it vanishes if none are left.
+    by weight, in steps of 2⁻³¹), then by the object's run-length code as text. A group has those of its objects that
+    no group before it has; it is left out if the object that it starts from is gone, or if the sets of what it still
+    has weigh no more than half of all. A group's pixels are those that more than half of its weight claims; of several
+    groups the one with most votes has the pixel, at a tie the one taken first. A group vanishes if none are left.
 
-    Two sets of equal weight keep the pixels that both have, of the objects that both have. The time is linear in the
-    pixels for any number of objects, and quadratic in the number of sets.
+    So what more than half of all weight has pixel for pixel comes back pixel for pixel, and two sets of equal weight
+    keep the pixels that both have, of the objects that both have. The time is linear in the pixels for any number of
+    objects, and quadratic in the number of sets.
 
     References
     ----------
@@ -201,14 +203,14 @@ def _take(
     """Take groups and number them as they are taken; give each object's, 0 for none, and the weight of each."""
     supports, agreements = ((objects.ious > 0) @ weights).tolist(), (objects.ious @ weights).tolist()
     codes = [code for one in sets for code in encode_labels(one)]
-    total = weights.sum()
-    supported = [index for index, support in enumerate(supports) if 2 * support > total]
-    groups, group_weights = np.zeros(len(supports), dtype=np.int32), [0]
-    for index in sorted(supported, key=lambda index: (-supports[index], -agreements[index], codes[index])):
+    groups, group_weights = np.zeros(len(codes), dtype=np.int32), [0]
+    for index in sorted(range(len(codes)), key=lambda index: (-supports[index], -agreements[index], codes[index])):
         members = objects.partners[index]
-        if not groups[members].any():
-            groups[members] = len(group_weights)
-            group_weights.append(supports[index])
+        is_left = (objects.ious[index] > 0) & (groups[members] == 0)
+        support = weights[is_left].sum()
+        if groups[index] == 0 and 2 * support > weights.sum():
+            groups[members[is_left]] = len(group_weights)
+            group_weights.append(support)
     return groups, np.array(group_weights, dtype=np.int64)
 
 
@@ -218,16 +220,16 @@ def _paint(
     group_weights: NDArray[np.int64],
     weights: NDArray[np.int64],
 ) -> Labels:
-    """Give each pixel to the first group of which more than half claims it."""
+    """Give each pixel to the group with most votes there, of those of which more than half claims it."""
     claims = [np.append(np.int32(0), own)[one] for one, own in zip(sets, groups, strict=True)]
     is_claimed = np.logical_or.reduce([claim > 0 for claim in claims])
     claims = [claim[is_claimed] for claim in claims]
-    nobody = len(group_weights)
-    owners = np.full(int(is_claimed.sum()), nobody, dtype=np.int32)
+    owners, most = np.zeros(int(is_claimed.sum()), dtype=np.int32), np.zeros(int(is_claimed.sum()), dtype=np.int64)
     for claim in claims:
         votes = sum(weight * (other == claim) for other, weight in zip(claims, weights, strict=True))
-        wins = (2 * votes > group_weights[claim]) & (claim > 0)
-        owners[wins] = np.minimum(owners[wins], claim[wins])
+        is_better = (votes > most) | ((votes == most) & (claim < owners))
+        wins = (claim > 0) & (2 * votes > group_weights[claim]) & is_better
+        owners[wins], most[wins] = claim[wins], votes[wins]
     labels = np.zeros(sets[0].shape, dtype=np.int32)
-    labels[is_claimed] = np.where(owners == nobody, 0, owners)
+    labels[is_claimed] = owners
     return labels

@@ -84,9 +84,9 @@ def find_black(competition: Competition, source: Source) -> set[str]:
     Parameters
     ----------
     competition : Competition
-        Only single objects have such images.
+        One of several objects an image has no such images.
     source : Source
-        The images; all are read where there may be such.
+        The images; all are read if masks are single objects.
 
     Returns
     -------

@@ -102,8 +102,9 @@ def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:
     if len(csvs) < 2:
         msg = f"vote: --csv names {len(csvs)} submission; wanted two or more: repeat --csv"
         raise ConfigError(msg)
-    if output.resolve() in {csv.expanduser().resolve() for csv in csvs}:
-        msg = f"-o {output}: is one of the submissions that vote, and would be replaced; wanted another path"
+    written = {path.resolve() for path in (output, output.with_suffix(".rejected.csv"))}
+    if written & {csv.expanduser().resolve() for csv in csvs}:
+        msg = f"-o {output}: one of the submissions that vote would be replaced by it; wanted another path"
         raise ConfigError(msg)
 
 
@@ -135,7 +136,7 @@ def _look_at_votes(ballots: Sequence[_Ballot], weights: Sequence[int]) -> list[s
     firsts: dict[str, Path] = {}
     for ballot, weight in zip(ballots, weights, strict=True):
         if 2 * weight > sum(weights):
-            found.append(f"{ballot.csv.name} weighs more than all others together: nothing stays that it does not have")
+            found.append(f"{ballot.csv.name} weighs more than all others together: it alone decides")
         if ballot.sha256 in firsts:
             found.append(f"{ballot.csv.name} is the same file as {firsts[ballot.sha256].name}: it votes twice")
         firsts.setdefault(ballot.sha256, ballot.csv)

@@ -95,17 +95,19 @@ def measure_size(checkpoint, side):
 
 
 def measure_agreement(checkpoint, data, *, least_px, tile_px, overlaps_px):
-    """Print how far tiles and whole images agree, over all images with a side of `least_px`."""
+    """Print how far tiles and whole images agree, over all images with a side of at least `least_px`."""
     ensemble = _load(checkpoint)
     source = get_competition(ensemble.config.competition.name).read(data, ensemble.config.competition, with_masks=False)
     large = [id_ for id_ in source.ids if max(source.shape(id_)) >= least_px]
+    if not large:
+        raise SystemExit(f"{data}: none of {len(source.ids)} images has a side of {least_px} px; lower --least-px")
     plain = ensemble.config.inference.model_copy(update={"flips": "none", "batch": 1})
     shares = {overlap_px: [] for overlap_px in overlaps_px}
     n_px = []
     for number, id_ in enumerate(large, 1):
         sample = source.load(id_)
-        n_px.append(sample.image[..., 0].size if sample.image.ndim == 3 else sample.image.size)
         whole = _find(ensemble, sample, plain.model_copy(update={"tile_px": 1 << 14}))
+        n_px.append(whole.size)
         for overlap_px in overlaps_px:
             tiled = _find(ensemble, sample, plain.model_copy(update={"tile_px": tile_px, "overlap_px": overlap_px}))
             shares[overlap_px].append(agreement(whole, tiled))

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 
 from kaggle_unet.metrics.mended import KINDS, tabulate_mended
+from kaggle_unet.metrics.mistakes import PRED_FATES, find_mistakes
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import score_image
 from tests import strategies
@@ -44,6 +45,32 @@ def test_a_set_s_score_is_the_mean_over_images():
 
 def test_of_no_image_nothing_is_said():
     assert tabulate_mended([]) == []
+
+
+def test_a_prediction_of_half_an_object_is_missed_and_extra_and_no_outline():
+    rows = mend(TRUE, np.array([[1] * 5 + [0] * 7 + [2] * 10 + [3] * 10 + [0] * 6]))  # an IoU of 1/2 is no hit
+    assert {kind: row.score for kind, row in rows.items()} == pytest.approx(
+        {"outlines": 2 / 4, "merged": 2 / 4, "split": 2 / 4, "missed": 3 / 4, "extra": 2 / 3}
+    )
+
+
+def test_a_small_object_that_a_found_one_swallows_is_merged_and_a_fragment_beside_a_found_one_split():
+    true = np.array([[1] * 9 + [2] * 2 + [3] * 9], dtype=np.int32)
+    rows = mend(true, np.array([[1] * 11 + [2] * 8 + [3]]))  # IoUs of 9/11 (7 thresholds) and 8/9 (8)
+    score = (7 * 2 / 4 + 1 / 5) / 10
+    assert {kind: row.score for kind, row in rows.items()} == pytest.approx(
+        {"outlines": 2 / 4, "merged": (7 * 3 / 4 + 2 / 5 + 2 * 1 / 6) / 10, "split": (7 * 2 / 3 + 1 / 4) / 10,
+         "missed": score, "extra": score}
+    )  # fmt: skip
+
+
+@given(strategies.pairs())
+def test_taking_away_what_is_extra_is_what_erasing_its_pixels_gives(pair):
+    true, pred = pair
+    ids = np.unique(pred[pred > 0])
+    is_extra = find_mistakes(count_overlap(true, pred)).pred == PRED_FATES.index("extra")
+    erased = np.where(np.isin(pred, ids[is_extra]), 0, pred)
+    assert mend(true, pred)["extra"].score == score_image(true, erased).mean
 
 
 @given(strategies.pairs())

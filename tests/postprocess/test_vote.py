@@ -1,6 +1,7 @@
 """Votes: what most sets have stays, nothing else does, and neither ids nor the order of the sets matter."""
 
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -112,6 +113,19 @@ def test_an_object_that_only_a_minority_has_vanishes(ballot):
     np.testing.assert_array_equal(relabel_by_appearance(voted[:, :-3].copy()), vote_labels(sets, weights))
 
 
+@given(ballots())
+def test_what_most_have_pixel_for_pixel_comes_back_pixel_for_pixel(ballot):
+    sets, weights = ballot
+    supports = Counter()
+    for one, weight in zip(sets, weights, strict=True):
+        supports.update({(one == id_).tobytes(): weight for id_ in np.unique(one[one > 0])})
+
+    voted = vote_labels(sets, weights)
+
+    found = {(voted == id_).tobytes() for id_ in range(1, voted.max(initial=0) + 1)}
+    assert {mask for mask, support in supports.items() if 2 * support > sum(weights)} <= found
+
+
 def test_half_of_the_weight_is_no_majority():
     sets = [row(1, 1, 0), row(0, 0, 0)]
 
@@ -152,13 +166,31 @@ def stretches(*ends, n=20):
     return row(*(next((id_ for id_, (start, end) in enumerate(ends, 1) if start <= x <= end), 0) for x in range(n)))
 
 
-def test_a_pixel_that_two_groups_claim_goes_to_the_one_with_more_support():
-    # Pixel 9: three of the left one's four have it, and two of the right one's three, which differ less.
+def test_a_group_that_lost_an_object_keeps_the_others_if_they_are_a_majority():
+    # The wide ones are partners of each other, one of the left halves, the other of the right ones. The group of one
+    # takes both; the right halves are a majority without.
+    halves = stretches((0, 5), (6, 11))
+    sets = [halves, halves, halves, stretches((0, 9)), stretches((2, 11))]
+
+    np.testing.assert_array_equal(vote_labels(sets), halves)
+    np.testing.assert_array_equal(vote_labels(sets, [1, 1, 1, 2, 2]), stretches((0, 9)))  # three of seven are none
+
+
+def test_a_pixel_that_two_groups_claim_goes_to_the_one_with_most_votes_there():
+    # The right half and the whole have a support of 8, of which 6 claim the left half, too; 7 have that by itself.
+    sets = [stretches((0, 11)), stretches((0, 4), (5, 11)), stretches((0, 4))]
+
+    np.testing.assert_array_equal(vote_labels(sets, [6, 2, 5]), stretches((0, 4), (5, 11)))
+
+
+def test_a_pixel_with_as_many_votes_goes_to_the_one_with_more_support():
+    # Pixel 9: three of the left one's five have it, and three of the right one's four, which differ less.
     sets = [
-        stretches((0, 9)),
+        stretches((4, 9)),
         stretches((4, 9)),
         stretches((4, 9), (10, 19)),
-        stretches((0, 5), (9, 19)),
+        stretches((4, 8), (9, 19)),
+        stretches((4, 8), (9, 19)),
         stretches((9, 19)),
     ]
 
