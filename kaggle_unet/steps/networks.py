@@ -113,12 +113,20 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
             load_encoder=False,
         )
         model.load_state_dict(checkpoint["model"])
+        _set_gate(model, config)
         if trained.codec.name != config.codec.name:
             model = _translate(model, trained.codec.name, config.codec.name, name)
         models.append(model.eval())
         multiples.append(input_multiple(trained.model))
     sources = [CheckpointSource(file, sha256(file), checkpoint["score"]) for file, checkpoint in checkpoints.items()]
     return Ensemble(models, config, max(multiples), sources)
+
+
+def _set_gate(model: nn.Module, config: Config) -> None:
+    """Let the config say above which probability a network with an empty head clears an image; it is not learnt."""
+    head = getattr(config.model, "empty_head", None)
+    if head is not None and hasattr(model, "gate_above"):
+        model.gate_above = head.gate_above
 
 
 def _translate(model: nn.Module, learnt: CodecName, wanted: CodecName, path: Path) -> nn.Module:

@@ -230,6 +230,20 @@ def test_tiles_held_to_be_empty_are_blank_in_a_submission(trained, tmp_path):
     assert blank == {"empty": [True] * 4, "salt": [False] * 4}
 
 
+@pytest.mark.parametrize(("gate", "is_blank"), [("0.5", True), ("0.99", False), ("null", False)])
+def test_the_gate_is_the_config_s_not_the_checkpoint_s(trained, tmp_path, gate, is_blank):
+    checkpoint = load_checkpoint(trained.run / "fold0" / "best.pt")
+    (weight,) = (key for key in checkpoint["model"] if key.endswith("linear.weight"))
+    checkpoint["model"][weight].zero_()
+    checkpoint["model"][weight.replace("weight", "bias")] = torch.tensor([3.0])  # a probability of 0.95
+    save_checkpoint(tmp_path / "best.pt", checkpoint)
+    answer = call("submit", trained.config, "--data", trained.home / "test.zip", "--checkpoint", tmp_path / "best.pt",
+                  "-o", tmp_path / "x.csv", "--set", f"model.empty_head.gate_above={gate}")  # fmt: skip
+    assert answer.code == 0, answer.err
+    with (tmp_path / "x.csv").open() as file:
+        assert {row["rle_mask"] == "" for row in csv.DictReader(file)} == {is_blank}
+
+
 def test_rules_empty_full_and_black_tiles_in_a_submission(trained, tmp_path):
     checkpoint = load_checkpoint(trained.run / "fold0" / "best.pt")
     (head,) = (key for key in checkpoint["model"] if key.endswith("linear.bias"))
