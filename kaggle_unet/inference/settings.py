@@ -8,7 +8,9 @@ from kaggle_unet.types import Settings
 
 
 class InferenceSettings(Settings):
-    """How planes are predicted.
+    """How planes are predicted: out-of-fold and for a submission.
+
+    Validation between epochs is quicker: one view of each image as it is, of the padding given here.
 
     Attributes
     ----------
