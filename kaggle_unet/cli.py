@@ -340,21 +340,34 @@ def tune(
     config: ConfigPath,
     run: RunOption = None,
     store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="The run's store, if it moved.")] = None,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="DIR", help="A run to average --run with; its weight is searched. Repeatable."),
+    ] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Points per search; a larger number goes on.")] = 200,
     overrides: Overrides = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search decode parameters on out-of-fold planes; submit takes what is found."""
     from kaggle_unet.config import load_config
+    from kaggle_unet.steps.decoding import ENSEMBLE
     from kaggle_unet.steps.tune import tune as search
 
     settings, path = load_config(config, overrides or ()), run_folder(config, run)
     with screen.progress() as on_progress:
-        result = search(settings, path, store, n_trials=trials, workers=os.cpu_count() or 1, on_progress=on_progress)
+        result = search(
+            settings,
+            path,
+            store,
+            others=others or (),
+            n_trials=trials,
+            workers=os.cpu_count() or 1,
+            on_progress=on_progress,
+        )
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
-        screen.tuned(path, result)
+        screen.tuned(path / ENSEMBLE if others else path, result)
 
 
 @app.command("second-level")

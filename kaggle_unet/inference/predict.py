@@ -182,6 +182,8 @@ class _Ensemble:
     def _add_views(self, inputs: Tensor) -> Tensor:
         total: Tensor | None = None
         for model, weight in zip(self.models, self.weights, strict=True):
+            if weight == 0:
+                continue
             surplus = self.margin - _margin(model)
             for view in self.views:
                 values = view.undo(self._to_average(self._forward(model, view.apply(inputs))))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kaggle_unet.types import Settings
 
@@ -20,7 +20,7 @@ class InferenceSettings(Settings):
         Of the probabilities of all networks and views; the geometric one is made to add up to 1 again, and one network
         that is sure of a pixel then counts more than several that are not.
     weights : tuple of float, optional
-        How much each checkpoint counts, in their order; all alike by default.
+        How much each checkpoint counts, in their order; all alike by default, and not at all with 0.
     scales : tuple of float
         Sizes at which images are shown, 1 as they are; planes are brought back and averaged, with as many views each.
         0.5 shows the network nuclei half as large: a help where some are far larger than those it has learnt. Sides are
@@ -45,10 +45,18 @@ class InferenceSettings(Settings):
 
     flips: Literal["none", "horizontal", "d4"] = "none"
     mean: Literal["arithmetic", "geometric"] = "arithmetic"
-    weights: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    weights: tuple[Annotated[float, Field(ge=0)], ...] | None = None
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)] = (1.0,)
     object_px: Annotated[float, Field(gt=0)] | None = None
     batch: Annotated[int, Field(ge=1)] = 8
     pad_to_multiple: Annotated[int, Field(ge=1)] = 1
     tile_px: Annotated[int, Field(ge=32)] = 1536
     overlap_px: Annotated[int, Field(ge=0)] = 256
+
+    @field_validator("weights")
+    @classmethod
+    def _refuse_nothing(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if weights is not None and not any(weights):
+            msg = "one weight at least is above 0"
+            raise ValueError(msg)
+        return weights

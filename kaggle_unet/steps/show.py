@@ -259,13 +259,13 @@ class Screen:
         for rows in (result["per_iou"], result["per_area"], result["mended"]):
             self.table(tuple(rows[0]), [[_number(value) for value in row.values()] for row in rows])
 
-    def tuned(self, run: Path, result: Mapping[str, Any]) -> None:
+    def tuned(self, folder: Path, result: Mapping[str, Any]) -> None:
         """Print what a search has brought.
 
         Parameters
         ----------
-        run : Path
-            Its run.
+        folder : Path
+            Its run, or what the run has of an ensemble.
         result : mapping
             What `steps.tune` returns.
         """
@@ -278,8 +278,8 @@ class Screen:
             effect = result["effects"].get(name) if result["is_used"] else None
             rows.append((name, str(value), "{:+.4f} ({:+.4f} to {:+.4f})".format(*effect) if effect else "as before"))
         self.table(("parameter", "value", "effect on the images searched"), rows)
-        self.say(f"decode   {run / 'decode.yaml'}, which submit takes")
-        self.say(f"picture  {run / 'tune' / 'landscape.png'}")
+        self.say(f"decode   {folder / 'decode.yaml'}, which submit takes")
+        self.say(f"picture  {folder / 'tune' / 'landscape.png'}")
 
     def second_level(self, run: Path, result: Mapping[str, Any]) -> None:
         """Print what choosing among splits has brought.

@@ -1,4 +1,4 @@
-"""`tune`: decode parameters, searched on out-of-fold planes."""
+"""`tune`: decode parameters, and the weights of an ensemble, searched on out-of-fold planes."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,13 +13,15 @@ import numpy as np
 import yaml
 
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.config import Config, fingerprint, plain
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.config import Config, fingerprint, load_config, plain
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.inference.mix import mix_planes
 from kaggle_unet.metrics.bootstrap import interval_of_mean
 from kaggle_unet.postprocess.rules import find_labels
 from kaggle_unet.postprocess.search import (
     Effort,
     Evaluate,
+    Interval,
     Nested,
     Point,
     Scores,
@@ -29,15 +31,18 @@ from kaggle_unet.postprocess.search import (
     space_of,
 )
 from kaggle_unet.report.landscape import plot_landscape
-from kaggle_unet.steps.decoding import DECODE_FILE
-from kaggle_unet.steps.planes import describe_planes, read_planes
-from kaggle_unet.steps.run import open_run
+from kaggle_unet.steps.decoding import DECODE_FILE, ENSEMBLE, name_run
+from kaggle_unet.steps.planes import describe_planes, read_planes, round_planes
+from kaggle_unet.steps.run import describe_run, open_run
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.types import HalfPlanes, Planes
 
 _N_PARTS = 4  # of a single fold
 _FEW = 32  # images; below this a spawned interpreter costs more than it brings
+_WEIGHT = Interval(0.0, 2.0, 0.1)  # beside the first run's 1
+_WEIGHT_OF = "weight of "
 
 
 def tune(
@@ -45,6 +50,7 @@ def tune(
     run: Path,
     store_folder: Path | None,
     *,
+    others: Sequence[Path] = (),
     n_trials: int,
     workers: int,
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
@@ -56,9 +62,12 @@ def tune(
     config : Config
         The experiment: what its `decode` and `postprocess` say is where the search starts.
     run : Path
-        Its folder; `decode.yaml` and `tune/` are written there.
+        Its folder; `decode.yaml` and `tune/` are written there, of an ensemble into its folder `ensemble/`.
     store_folder : Path, optional
         Its store, if it has moved.
+    others : sequence of Path
+        More runs, of the same codec, whose planes are averaged with this one's, as `submit` would average their
+        networks; how much each counts beside this one is searched, too. Images that all runs have planes of are used.
     n_trials : int
         Points per search.
     workers : int
@@ -76,10 +85,10 @@ def tune(
     Raises
     ------
     ConfigError
-        If the config has another codec or competition than the run, there are no two parts to divide the images into,
-        or the extra is not installed.
+        If the config has another codec or competition than a run, a run is named twice, there are no two parts to
+        divide the images into, or the extra is not installed.
     DataError
-        If there are no out-of-fold planes.
+        If there are no out-of-fold planes, or none that all runs have.
 
     Notes
     -----
@@ -90,23 +99,34 @@ def tune(
     """
     trained, store = open_run(run, store_folder)
     _refuse_other(config, trained, run)
-    images = _list_images(run)
+    for other in others:
+        describe_run(other)  # says what is wrong where there is none
+        _refuse_other(config, load_config(other / "config.yaml"), other)
+    images = _list_images(run, others)
     space = space_of(config.codec.name, single_object=config.decode.single_object)
     start = point_of(space, config.decode, config.postprocess)
+    names = _name_weights(run, others)
+    space |= dict.fromkeys(names, _WEIGHT)
+    start |= dict.fromkeys(names, 1.0)
+    settings = plain(config)
+    planes = dict.fromkeys(folder for image in images for folder in image.folders)
     identity = fingerprint(
         {
-            "start": {name: plain(config)[name] for name in ("competition", "codec", "decode", "postprocess")},
-            "planes": [describe_planes(folder) for folder in dict.fromkeys(image.folder for image in images)],
+            "start": {name: settings[name] for name in ("competition", "codec", "decode", "postprocess")},
+            "planes": [describe_planes(folder) for folder in planes],
             "truth": store.manifest["identity_sha256"],
+            **({"weights": names, "mean": settings["inference"]["mean"]} if names else {}),
         }
     )
-    with lock(run / "tune"), _evaluation(config, store, images, workers) as evaluate:
+    folder = run / ENSEMBLE if others else run
+    journal = folder / "tune" / f"{identity[:12]}.journal"
+    with lock(folder / "tune"), _evaluation(config, store, images, names, workers) as evaluate:
         nested = nested_search(
             space,
             evaluate,
             start,
             [image.part for image in images],
-            Effort(n_trials, config.training.seed, run / "tune" / f"{identity[:12]}.journal"),
+            Effort(n_trials, config.training.seed, journal),
             on_trial=lambda name, done: on_progress(f"trials, {name}", done, n_trials),
         )
         effects = {
@@ -114,15 +134,15 @@ def tune(
             for key, value in start.items()
             if nested.found.point[key] != value
         }
-        return _write(config, run, images, nested, effects)
+        return _write(config, folder, images, nested, effects)
 
 
 @dataclass(frozen=True)
 class _Image:
-    """An image with planes: where they are, and what it must not be told apart from."""
+    """An image with planes: where each run has them, and what it must not be told apart from."""
 
     id: str
-    folder: Path
+    folders: tuple[Path, ...]
     group: str
     part: str
 
@@ -136,13 +156,29 @@ def _refuse_other(config: Config, trained: Config, run: Path) -> None:
             raise ConfigError(msg)
 
 
-def _list_images(run: Path) -> list[_Image]:
-    """List all images that have out-of-fold planes, and divide them."""
-    folds = folds_with_planes(run)
-    images = [
-        _Image(row["id"], folder, row["group"], f"fold {row['fold']}") for row, folder in out_of_fold_rows(run, folds)
+def _name_weights(run: Path, others: Sequence[Path]) -> list[str]:
+    names = [name_run(run, other) for other in others]
+    if len({".", *names}) <= len(names):
+        msg = f"tune {run} --with {' --with '.join(map(str, others))}: a run is named twice; name each once"
+        raise ConfigError(msg)
+    return [f"{_WEIGHT_OF}{name}" for name in names]
+
+
+def _list_images(run: Path, others: Sequence[Path]) -> list[_Image]:
+    """List all images that have out-of-fold planes of every run, and divide them by the folds of the first."""
+    more = [
+        {row["id"]: folder for row, folder in out_of_fold_rows(other, folds_with_planes(other))} for other in others
     ]
-    if len(folds) > 1:
+    images = [
+        _Image(row["id"], (folder, *(found[row["id"]] for found in more)), row["group"], f"fold {row['fold']}")
+        for row, folder in out_of_fold_rows(run, folds_with_planes(run))
+        if all(row["id"] in found for found in more)
+    ]
+    if not images:
+        runs = " and ".join(map(str, (run, *others)))
+        msg = f"{runs} have no out-of-fold planes of the same image; train the same folds"
+        raise DataError(msg)
+    if len({image.part for image in images}) > 1:
         return images
     groups = sorted({image.group for image in images}, key=fingerprint)
     part_of = {group: f"part {number % _N_PARTS}" for number, group in enumerate(groups)}
@@ -150,10 +186,12 @@ def _list_images(run: Path) -> list[_Image]:
 
 
 @contextmanager
-def _evaluation(config: Config, store: Store, images: Sequence[_Image], workers: int) -> Iterator[Evaluate]:
+def _evaluation(
+    config: Config, store: Store, images: Sequence[_Image], weights: Sequence[str], workers: int
+) -> Iterator[Evaluate]:
     """Give what scores all images at a point, over several processes that each hold their share of the planes."""
     workers = 1 if len(images) < _FEW else workers
-    shares = [_Share(config, store.folder, tuple(images[number::workers])) for number in range(workers)]
+    shares = [_Share(config, store.folder, tuple(images[number::workers]), tuple(weights)) for number in range(workers)]
     if workers == 1:
         yield _Held(shares[0]).score
         return
@@ -180,6 +218,7 @@ class _Share:
     config: Config
     store_folder: Path
     images: tuple[_Image, ...]
+    weights: tuple[str, ...]
 
 
 class _Held:
@@ -187,22 +226,32 @@ class _Held:
 
     def __init__(self, share: _Share) -> None:
         store = Store.open(share.store_folder)
-        self._config = share.config
+        self._config, self._weights = share.config, share.weights
         self._codec = CODECS[share.config.codec.name]
         self._metric = get_competition(share.config.competition.name).metric
         samples = [store.read(image.id) for image in share.images]
         self._truths = [sample.labels for sample in samples]
         self._images = [sample.image for sample in samples]
-        self._planes = [read_planes(image.folder, image.id).astype(np.float16) for image in share.images]
+        self._planes = [
+            [read_planes(folder, image.id).astype(np.float16) for folder in image.folders] for image in share.images
+        ]
 
     def score(self, point: Point) -> Scores:
-        decode, postprocess = apply_point(point, self._config.decode, self._config.postprocess)
+        others = [float(point[name]) for name in self._weights]
+        rest = {name: value for name, value in point.items() if name not in self._weights}
+        decode, postprocess = apply_point(rest, self._config.decode, self._config.postprocess)
         scores = []
-        for image, truth, planes in zip(self._images, self._truths, self._planes, strict=True):
+        for image, truth, members in zip(self._images, self._truths, self._planes, strict=True):
             assert truth is not None
-            labels = find_labels(self._codec, planes, image, decode, postprocess)
+            labels = find_labels(self._codec, self._mix(members, others), image, decode, postprocess)
             scores.append(self._metric(truth, labels).mean)
         return np.array(scores)
+
+    def _mix(self, members: Sequence[HalfPlanes], others: Sequence[float]) -> Planes | HalfPlanes:
+        if not others:
+            return members[0]
+        mean, activation = self._config.inference.mean, self._codec.activation
+        return round_planes(mix_planes(members, (1, *others), mean=mean, activation=activation))
 
 
 _held: list[_Held] = []
@@ -218,12 +267,16 @@ def _score(point: dict[str, Any]) -> Scores:
 
 
 def _write(
-    config: Config, run: Path, images: Sequence[_Image], nested: Nested, effects: Mapping[str, Scores]
+    config: Config, folder: Path, images: Sequence[_Image], nested: Nested, effects: Mapping[str, Scores]
 ) -> dict[str, Any]:
     gains, groups = nested.honest - nested.before, [image.group for image in images]
     is_better = bool(gains.mean() > 0)
     point = nested.found.point if is_better else nested.found.trials[0][0]
-    decode, postprocess = apply_point(point, config.decode, config.postprocess)
+    weights = {name.removeprefix(_WEIGHT_OF): point[name] for name in point if name.startswith(_WEIGHT_OF)}
+    rest = {name: value for name, value in point.items() if not name.startswith(_WEIGHT_OF)}
+    decode, postprocess = apply_point(rest, config.decode, config.postprocess)
+    sections = {"decode": plain(decode), "postprocess": plain(postprocess)}
+    sections |= {ENSEMBLE: {".": 1.0, **weights}} if weights else {}
     result = {
         "images": len(images),
         "trials": len(nested.found.trials) - 1,
@@ -241,10 +294,11 @@ def _write(
             for image, before, honest in zip(images, nested.before, nested.honest, strict=True)
         },
     }
-    atomic_write(run / "tune" / "result.json", json.dumps(result, indent=1))
+    atomic_write(folder / "tune" / "result.json", json.dumps(result, indent=1))
     title = f"{len(images)} images, out-of-fold: {result['before']:.4f} before, {result['honest']:.4f} honestly after"
-    atomic_write(run / "tune" / "landscape.png", plot_landscape(nested.found.trials, nested.found.point, title=title))
-    atomic_write(run / DECODE_FILE, _to_yaml(result, {"decode": plain(decode), "postprocess": plain(postprocess)}))
+    picture = plot_landscape(nested.found.trials, nested.found.point, title=title)
+    atomic_write(folder / "tune" / "landscape.png", picture)
+    atomic_write(folder / DECODE_FILE, _to_yaml(result, sections))
     return result
 
 

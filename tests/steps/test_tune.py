@@ -13,7 +13,7 @@ import yaml
 from kaggle_unet.config import parse_config
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.steps.decoding import choose_decoding
-from kaggle_unet.steps.planes import describe_planes, write_planes
+from kaggle_unet.steps.planes import describe_planes, read_planes, write_planes
 from kaggle_unet.store import Store
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings
@@ -114,6 +114,84 @@ def test_a_run_without_planes_or_of_another_codec_is_refused(trained, doubtful):
     assert "predict --oof" in answer.err
 
 
+@pytest.fixture
+def careless(doubtful, tmp_path) -> Path:
+    """Another copy of the run, whose planes say the opposite of the truth."""
+    run = tmp_path / "other"
+    shutil.copytree(doubtful, run)
+    for folder in run.glob("fold*/planes"):
+        for id_ in describe_planes(folder)["ids"]:
+            write_planes(folder, id_, 1 - read_planes(folder, id_))
+    return run
+
+
+def test_the_weight_of_another_run_is_searched_and_submit_takes_it(trained, doubtful, careless, tmp_path):
+    answer = tune(trained, doubtful, "--with", careless, "--set", "decode.mask_threshold=0.5")
+    assert answer.code == 0, answer.err
+    result = json.loads((doubtful / "ensemble" / "tune" / "result.json").read_text())
+    weight = result["point"]["weight of ../other"]
+    assert result["before"] <= 0.5 < result["honest"]  # as many votes against the truth as for it
+    assert weight < 1
+    assert "weight of ../other" in answer.out
+    found = yaml.safe_load((doubtful / "ensemble" / "decode.yaml").read_text())
+    assert found["ensemble"] == {".": 1.0, "../other": weight}
+    assert not (doubtful / "decode.yaml").exists()  # that of the run alone
+
+    output = tmp_path / "x.csv"
+    mine = ["--checkpoint", doubtful / "fold0", "--checkpoint", doubtful / "fold1"]
+    words = [trained.config, "--data", trained.test, "-o", output]
+    for checkpoints, extra, wanted in (
+        ([*mine, "--checkpoint", careless / "fold1"], [], [0.5, 0.5, weight]),
+        (["--checkpoint", careless / "fold0", *mine], [], [weight, 0.5, 0.5]),
+        ([*mine, "--checkpoint", careless / "fold1"], ["--set", "inference.weights=[1,2,3]"], [1, 2, 3]),
+        ([*mine, "--checkpoint", careless / "fold1"], ["--decode", "config"], None),
+        (mine, [], None),
+    ):
+        answer = call("submit", *words, *checkpoints, *extra)
+        assert answer.code == 0, answer.err
+        manifest = json.loads(output.with_suffix(".json").read_text())
+        assert manifest["config"]["inference"]["weights"] == wanted
+        assert (manifest["decoding"] == "ensemble/decode.yaml") == (wanted is not None and not extra)
+
+
+def test_an_ensembles_decoding_is_of_its_runs_alone(trained, doubtful, careless, tmp_path):
+    file = doubtful / "ensemble" / "decode.yaml"
+    file.parent.mkdir()
+    words = ["submit", trained.config, "--data", trained.test, "-o", tmp_path / "x.csv", "--decode", file]
+    words += ["--checkpoint", doubtful / "fold0"]
+    file.write_text("ensemble: {.: 1, ../other: 0.5}")
+    answer = call(*words)
+    assert answer.code == 2
+    assert str(careless) in answer.err
+    assert call(*words, "--checkpoint", careless / "fold0").code == 0
+    assert call("score", "--run", doubtful, "--store", trained.store, "--decode", file).code == 2
+    for wrong in ("[1, 2]", "{.: 0, ../other: 0}", "{.: 1, ../other: -1}", "{.: 1, ../other: yes}"):
+        file.write_text(f"ensemble: {wrong}")
+        answer = call(*words, "--checkpoint", careless / "fold0")
+        assert answer.code == 2
+        assert str(file) in answer.err
+
+
+def test_runs_that_cannot_be_averaged_are_refused(trained, doubtful, careless):
+    for other, code, said in ((doubtful, 2, "twice"), (trained.store, 3, "run.json")):
+        answer = tune(trained, doubtful, "--with", other)
+        assert answer.code == code
+        assert said in answer.err
+    config = (careless / "config.yaml").read_text()
+    codec = "mask" if trained.name != "tgs" else "softmax"
+    tree = yaml.safe_load(config)
+    tree["codec"]["name"] = codec
+    (careless / "config.yaml").write_text(yaml.safe_dump(tree))
+    answer = tune(trained, doubtful, "--with", careless)
+    assert answer.code == 2
+    (careless / "config.yaml").write_text(config)
+    shutil.rmtree(careless / "fold0" / "planes")
+    shutil.rmtree(doubtful / "fold1" / "planes")
+    answer = tune(trained, doubtful, "--with", careless)
+    assert answer.code == 3
+    assert "same image" in answer.err
+
+
 TORCHLESS = """
 import sys
 sys.modules["torch"] = None
@@ -122,12 +200,12 @@ main(sys.argv[1:])
 """
 
 
-def test_tune_vote_check_and_score_need_no_torch(trained, doubtful, tmp_path):
+def test_tune_vote_check_and_score_need_no_torch(trained, doubtful, careless, tmp_path):
     output = tmp_path / "x.csv"
     words = ["--data", trained.test, "--checkpoint", doubtful / "fold0", "-o", output]
     assert call("submit", trained.config, *words).code == 0
     for words in (
-        ["tune", trained.config, "--run", doubtful, "--store", trained.store, "--trials", 2],
+        ["tune", trained.config, "--run", doubtful, "--store", trained.store, "--trials", 2, "--with", careless],
         ["vote", trained.config, "--csv", output, "--csv", output, "--data", trained.test, "-o", tmp_path / "vote.csv"],
         ["check", output, "--data", trained.test, "--competition", trained.name],
         ["score", "--run", doubtful, "--store", trained.store],

@@ -1,0 +1,70 @@
+"""Planes that were predicted apart become those of an ensemble; free of torch."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from scipy.special import expit, logit, softmax
+
+from kaggle_unet.types import HalfPlanes, Planes
+
+_LEAST, _MOST = (
+    np.float32(2.0**-24),
+    np.float32(1 - 2.0**-12),
+)  # what half precision tells from 0, and half a step below 1
+
+
+def mix_planes(
+    members: Sequence[Planes | HalfPlanes],
+    weights: Sequence[float],
+    *,
+    mean: Literal["arithmetic", "geometric"] = "arithmetic",
+    activation: Literal["sigmoid", "softmax"] = "sigmoid",
+) -> Planes:
+    """Average planes, as networks that predict together are averaged.
+
+    Parameters
+    ----------
+    members : sequence of float16 or float32 arrays, shape (C, H, W)
+        Probabilities; of one codec.
+    weights : sequence of float
+        How much each counts; not negative, and not all 0.
+    mean : {"arithmetic", "geometric"}
+        Of the probabilities; the geometric one is made to add up to 1 again.
+    activation : {"sigmoid", "softmax"}
+        The codec's: whether planes are each a chance of its own, or classes that exclude each other.
+
+    Returns
+    -------
+    planes : float32 array, shape (C, H, W)
+        Probabilities.
+
+    Examples
+    --------
+    >>> sure, torn = np.float32([[[0.99]]]), np.float32([[[0.2]]])
+    >>> mix_planes([sure, torn], [1, 3]).round(3)
+    array([[[0.398]]], dtype=float32)
+    >>> mix_planes([sure, torn], [1, 3], mean="geometric").round(3)
+    array([[[0.527]]], dtype=float32)
+    """
+    counted = [
+        (weight / sum(weights), planes.astype(np.float32))
+        for weight, planes in zip(weights, members, strict=True)
+        if weight > 0
+    ]
+    if mean == "arithmetic":
+        return _add_up(counted)
+    counted = [(share, planes.clip(_LEAST, _MOST)) for share, planes in counted]
+    if activation == "sigmoid":
+        mixed: Planes = expit(_add_up([(share, logit(planes)) for share, planes in counted]))
+    else:
+        mixed = softmax(_add_up([(share, np.log(planes)) for share, planes in counted]), axis=0)
+    return mixed
+
+
+def _add_up(counted: Sequence[tuple[float, Planes]]) -> Planes:
+    (share, planes), *rest = counted
+    total: Planes = share * planes
+    for share, planes in rest:
+        total += share * planes
+    return total
