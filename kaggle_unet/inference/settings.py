@@ -50,7 +50,7 @@ class InferenceSettings(Settings):
     object_px: Annotated[float, Field(gt=0)] | None = None
     batch: Annotated[int, Field(ge=1)] = 8
     pad_to_multiple: Annotated[int, Field(ge=1)] = 1
-    tile_px: Annotated[int, Field(ge=32)] = 1536
+    tile_px: Annotated[int, Field(ge=32)] = 2048
     overlap_px: Annotated[int, Field(ge=0)] = 256
 
     @field_validator("weights")

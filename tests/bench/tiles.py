@@ -72,24 +72,56 @@ def _load(checkpoint):
 
 def _find(ensemble, sample, settings):
     """Predict and decode one image."""
-    config = ensemble.config
+    return _decode(ensemble, _predict(ensemble, sample, settings))
+
+
+def _predict(ensemble, sample, settings):
     ((_, planes),) = predict_samples(ensemble, {sample.id: sample.image.shape[:2]}, lambda _: sample, settings)
+    return planes
+
+
+def _decode(ensemble, planes):
+    config = ensemble.config
     return decode_any_size(CODECS[config.codec.name], planes, config.decode, config.postprocess)
 
 
-def measure_size(checkpoint, side):
-    """Print seconds, objects and peak memory of one image; the kernels are compiled before."""
+class Watch:
+    """Pixels that networks see, and the seconds they take for them."""
+
+    def __init__(self, models):
+        self.n_px, self.seconds = 0, 0.0
+        for model in models:
+            model.register_forward_pre_hook(self._begin)
+            model.register_forward_hook(self._end)
+
+    def _begin(self, _, inputs):
+        self.n_px += inputs[0][:, 0].numel()
+        self._start = time.perf_counter()
+
+    def _end(self, *_):
+        self.seconds += time.perf_counter() - self._start
+
+
+def measure_size(checkpoint, side, tile_px):
+    """Print seconds, objects and peak memory of one image, and where the time went; the kernels are compiled before."""
     ensemble = _load(checkpoint)
-    settings = ensemble.config.inference.model_copy(update={"flips": "none", "batch": 1})
+    settings = ensemble.config.inference
+    settings = settings.model_copy(update={"flips": "none", "batch": 1, "tile_px": tile_px or settings.tile_px})
     _find(ensemble, Sample(id="small", image=draw_image(256)), settings)
     sample = Sample(id="drawn", image=draw_image(side))
+    watch = Watch(ensemble.models)
     start = time.perf_counter()
-    n_objects = int(_find(ensemble, sample, settings).max())
-    seconds = time.perf_counter() - start
+    planes = _predict(ensemble, sample, settings)
+    middle = time.perf_counter()
+    n_objects = int(_decode(ensemble, planes).max())
+    end = time.perf_counter()
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     n_mpx = side * side / 1e6
     print(
-        f"{side:>6} px  {seconds:7.1f} s  {seconds / n_mpx:6.2f} s/Mpx  {peak_gib:5.2f} GiB  {n_objects} objects",
+        f"{side:>6} px  {end - start:7.1f} s  {(end - start) / n_mpx:6.2f} s/Mpx  {peak_gib:5.2f} GiB  "
+        f"{n_objects} objects; "
+        f"the network {watch.seconds / n_mpx:.2f} s/Mpx, {watch.seconds / watch.n_px * 1e6:.2f} of what it sees; "
+        f"tiles {(middle - start - watch.seconds) / n_mpx:.2f}, decoding {(end - middle) / n_mpx:.2f}",
         flush=True,
     )
 
@@ -131,25 +163,25 @@ def main():
     parser.add_argument("--sizes", type=_numbers, default=[1000, 2000, 4000, 10000], help="sides in pixels")
     parser.add_argument("--data", help="compare tiles with whole images on these instead")
     parser.add_argument("--least-px", type=int, default=1000, help="longer side of the images compared")
-    parser.add_argument("--tile-px", type=int, default=512)
+    parser.add_argument("--tile-px", type=int, help="default: 512 with --data, else the checkpoint's config's")
     parser.add_argument("--overlap-px", type=_numbers, default=[128, 256])
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
-        measure_size(chosen.checkpoint, chosen.one)
+        measure_size(chosen.checkpoint, chosen.one, chosen.tile_px)
     elif chosen.data:
         measure_agreement(
             chosen.checkpoint,
             chosen.data,
             least_px=chosen.least_px,
-            tile_px=chosen.tile_px,
+            tile_px=chosen.tile_px or 512,
             overlaps_px=chosen.overlap_px,
         )
     else:
         for side in chosen.sizes:
-            subprocess.run(
-                [sys.executable, "-m", "tests.bench.tiles", str(chosen.checkpoint), "--one", str(side)], check=True
-            )
+            words = [str(chosen.checkpoint), "--one", str(side)]
+            words += ["--tile-px", str(chosen.tile_px)] if chosen.tile_px else []
+            subprocess.run([sys.executable, "-m", "tests.bench.tiles", *words], check=True)
 
 
 if __name__ == "__main__":
