@@ -23,6 +23,7 @@ from kaggle_unet.steps.planes import round_planes
 from kaggle_unet.store import sha256
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecName
+from kaggle_unet.training.heap import keep_freed_memory
 from kaggle_unet.training.precision import Decided, decide
 from kaggle_unet.training.seeding import choose_operations
 from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample
@@ -187,6 +188,7 @@ def predict_samples(
     config = ensemble.config
     decided = decide_for(config)
     choose_operations(deterministic=config.training.deterministic)
+    keep_freed_memory()
     margin = max(int(getattr(model, "margin", 0)) for model in ensemble.models)
     multiple = math.lcm(ensemble.multiple, settings.pad_to_multiple)
     codec = CODECS[config.codec.name]

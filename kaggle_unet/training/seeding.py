@@ -5,9 +5,11 @@ import os
 import cv2
 import torch
 
+from kaggle_unet.training.heap import keep_freed_memory
+
 
 def seed_everything(seed: int, threads: int | None = None, *, deterministic: bool = False) -> None:
-    """Seed torch, fix the number of threads, and choose between fast and repeatable operations.
+    """Seed torch, fix the number of threads, keep freed memory, and choose between fast and repeatable operations.
 
     Parameters
     ----------
@@ -27,6 +29,7 @@ def seed_everything(seed: int, threads: int | None = None, *, deterministic: boo
     if threads is not None:
         torch.set_num_threads(threads)
     cv2.setNumThreads(1)
+    keep_freed_memory()
     choose_operations(deterministic=deterministic)
 
 

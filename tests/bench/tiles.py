@@ -1,7 +1,7 @@
 """`scripts/bench-tiles`: what large images cost, and whether tiles give what the whole image gives.
 
 Each size runs in a process of its own, so that its peak memory is its own; what is timed begins when the networks are
-loaded and ends when the labels are there.
+loaded and have seen an image of one tile, and ends when the labels are there.
 """
 
 import argparse
@@ -103,11 +103,11 @@ class Watch:
 
 
 def measure_size(checkpoint, side, tile_px):
-    """Print seconds, objects and peak memory of one image, and where the time went; the kernels are compiled before."""
+    """Print seconds, objects and peak memory of one image, and where the time went; kernels and heap are warm."""
     ensemble = _load(checkpoint)
     settings = ensemble.config.inference
     settings = settings.model_copy(update={"flips": "none", "batch": 1, "tile_px": tile_px or settings.tile_px})
-    _find(ensemble, Sample(id="small", image=draw_image(256)), settings)
+    _find(ensemble, Sample(id="first", image=draw_image(min(side, settings.tile_px))), settings)
     sample = Sample(id="drawn", image=draw_image(side))
     watch = Watch(ensemble.models)
     start = time.perf_counter()
