@@ -350,7 +350,6 @@ def tune(
 ) -> None:
     """Search decode parameters on out-of-fold planes; submit takes what is found."""
     from kaggle_unet.config import load_config
-    from kaggle_unet.steps.decoding import ENSEMBLE
     from kaggle_unet.steps.tune import tune as search
 
     settings, path = load_config(config, overrides or ()), run_folder(config, run)
@@ -367,7 +366,7 @@ def tune(
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
-        screen.tuned(path / ENSEMBLE if others else path, result)
+        screen.tuned(Path(result["folder"]), result)
 
 
 @app.command("second-level")

@@ -8,10 +8,8 @@ from scipy.special import expit, logit, softmax
 
 from kaggle_unet.types import HalfPlanes, Planes
 
-_LEAST, _MOST = (
-    np.float32(2.0**-24),
-    np.float32(1 - 2.0**-12),
-)  # what half precision tells from 0, and half a step below 1
+# What half precision tells from 0, and for sigmoid planes from 1, too.
+_LEAST = {"sigmoid": np.float32(2.0**-12), "softmax": np.float32(2.0**-24)}
 
 
 def mix_planes(
@@ -39,6 +37,12 @@ def mix_planes(
     planes : float32 array, shape (C, H, W)
         Probabilities.
 
+    Notes
+    -----
+    The arithmetic mean is that of networks that predict together, but for the planes' rounding. The geometric one of
+    sigmoid planes takes all that is nearer to 0 or 1 than half precision tells on both sides (1/4096) for equally sure,
+    so that a network that is surer still counts less than it would in `kaggle_unet.inference.predict`.
+
     Examples
     --------
     >>> sure, torn = np.float32([[[0.99]]]), np.float32([[[0.2]]])
@@ -48,13 +52,14 @@ def mix_planes(
     array([[[0.527]]], dtype=float32)
     """
     counted = [
-        (weight / sum(weights), planes.astype(np.float32))
+        (float(weight) / float(sum(weights)), planes.astype(np.float32))
         for weight, planes in zip(weights, members, strict=True)
         if weight > 0
     ]
     if mean == "arithmetic":
         return _add_up(counted)
-    counted = [(share, planes.clip(_LEAST, _MOST)) for share, planes in counted]
+    least = _LEAST[activation]
+    counted = [(share, planes.clip(least, 1 - least)) for share, planes in counted]
     if activation == "sigmoid":
         mixed: Planes = expit(_add_up([(share, logit(planes)) for share, planes in counted]))
     else:

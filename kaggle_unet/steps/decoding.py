@@ -1,7 +1,7 @@
 """Which decode parameters a prediction takes: a file's, those that `tune` has left in the run, or the config's.
 
-Those of an ensemble of several runs lie in the first one's folder `ensemble/`, with a section that says how much each
-of the runs counts::
+Those of an ensemble of several runs lie in the first one's folder, `RUN/ensemble/<others>/decode.yaml`, with a section
+that says how much each of the runs counts::
 
     decode: {mask_threshold: 0.44, …}
     postprocess: {min_area_px: 20, …}
@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from kaggle_unet.config import Config, plain, validate
+from kaggle_unet.config import Config, fingerprint, plain, validate
 from kaggle_unet.errors import ConfigError
 
 DECODE_FILE = "decode.yaml"
@@ -46,16 +46,17 @@ def choose_decoding(
     Returns
     -------
     config : Config
-        With the values; of an ensemble with `inference.weights`, what a run counts being shared by its checkpoints.
+        With the values; of an ensemble with `inference.weights`, where the config has none: what a run counts is shared
+        by its checkpoints.
     file : Path or None
         Where they are from; None for the config's own.
 
     Raises
     ------
     ConfigError
-        If the file can't be read, holds something else, or is of other runs than the checkpoints.
+        If the file can't be read, holds something else, or is of other runs than the checkpoints; or if several fit.
     """
-    said = (*(f"{section}." for section in SECTIONS), "inference.weights")
+    said = tuple(f"{section}." for section in SECTIONS)
     if chosen == OF_CONFIG or (chosen is None and any(override.startswith(said) for override in overrides)):
         return config, None
     runs = [_run_of(checkpoint) for checkpoint in checkpoints]
@@ -68,23 +69,30 @@ def choose_decoding(
     shares = _find_runs(file, counted)
     if set(shares) != set(runs):
         wanted, found = (" and ".join(sorted(map(str, some))) for some in (shares, set(runs)))
-        msg = f"--decode {file}: is of checkpoints of {wanted}, these are of {found}; name theirs, or another --decode"
+        msg = (
+            f"{file}: is of checkpoints of {wanted}, as seen from {_home_of(file)}, but these are of {found}; name "
+            "theirs, or another --decode"
+        )
         raise ConfigError(msg)
     numbers = Counter(runs)
-    weights = tuple(shares[run] / numbers[run] for run in runs)
+    weights = config.inference.weights or tuple(shares[run] / numbers[run] for run in runs)
     return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": weights})}), file
 
 
 def _left_by_tune(config: Config, runs: set[Path]) -> Path | None:
     """Find what `tune` has left for one run, or for several together."""
     if len(runs) == 1:
-        files = [next(iter(runs)) / DECODE_FILE]
-    elif config.inference.weights is None:
-        files = [run / ENSEMBLE / DECODE_FILE for run in sorted(runs)]
-        files = [file for file in files if file.is_file() and set(_find_runs(file, _read(config, file)[1])) == runs]
-    else:
-        files = []  # the config says itself how much each checkpoint counts
-    return next((file for file in files if file.is_file()), None)
+        file = next(iter(runs)) / DECODE_FILE
+        return file if file.is_file() else None
+    if config.inference.weights is not None:  # the config says itself how much each checkpoint counts
+        return None
+    files = [file for run in sorted(runs) for file in sorted((run / ENSEMBLE).glob(f"*/{DECODE_FILE}"))]
+    files = [file for file in files if set(_find_runs(file, _load(file).get(ENSEMBLE, {}))) == runs]
+    if len(files) > 1:
+        found = " and ".join(map(str, files))
+        msg = f"tune has left {len(files)} decodings for these runs: {found}; name one of them with --decode"
+        raise ConfigError(msg)
+    return files[0] if files else None
 
 
 def name_run(run: Path, other: Path) -> str:
@@ -105,13 +113,57 @@ def name_run(run: Path, other: Path) -> str:
     return Path(os.path.relpath(other.resolve(), run.resolve())).as_posix()
 
 
+def ensemble_folder(run: Path, others: Sequence[Path]) -> Path:
+    """Give the folder of what `tune` leaves for several runs together.
+
+    Parameters
+    ----------
+    run : Path
+        The first.
+    others : sequence of Path
+        The others, in any order.
+
+    Returns
+    -------
+    folder : Path
+        In the first run's folder; one for each set of others.
+    """
+    names = sorted(name_run(run, other) for other in others)
+    shown = "+".join(other.resolve().name for other in sorted(others))
+    return run / ENSEMBLE / f"{shown}-{fingerprint(names)[:6]}"
+
+
+def name_decoding(file: Path | None) -> str:
+    """Name where decode parameters are from.
+
+    Parameters
+    ----------
+    file : Path, optional
+        As `choose_decoding` gives it.
+
+    Returns
+    -------
+    name : str
+        The file with its run, without the way there; or that they are the config's.
+    """
+    if file is None:
+        return OF_CONFIG
+    return "/".join(file.parts[-4 if file.parent.parent.name == ENSEMBLE else -2 :])
+
+
+def _home_of(file: Path) -> Path:
+    """Find the run that the names in an ensemble's file are seen from."""
+    return file.absolute().parents[2]
+
+
 def _find_runs(file: Path, counted: Mapping[str, float]) -> dict[Path, float]:
     """Find the runs that an ensemble's file names."""
-    return {(file.parent.parent / name).resolve(): weight for name, weight in counted.items()}
+    return {(_home_of(file) / name).resolve(): weight for name, weight in counted.items()}
 
 
 def _run_of(checkpoint: Path) -> Path:
-    return checkpoint.resolve().parent.parent
+    """Find a checkpoint's run; where the file is a link, that of the link."""
+    return checkpoint.absolute().parent.parent.resolve()
 
 
 def run_of(checkpoints: Iterable[Path]) -> Path | None:
@@ -154,37 +206,44 @@ def decoding_of_run(config: Config, run: Path, *, chosen: str | None) -> tuple[C
     Raises
     ------
     ConfigError
-        If the file can't be read, or holds something else.
+        If the file can't be read, holds something else, or is of an ensemble.
     """
     file = run / DECODE_FILE if chosen is None else Path(chosen)
     if chosen == OF_CONFIG or (chosen is None and not file.is_file()):
         return config, None
     config, counted = _read(config, file)
     if counted:
-        msg = f"--decode {file}: is of an ensemble of {len(counted)} runs, not of {run} alone; give another file"
+        msg = f"{file}: is of an ensemble of {len(counted)} runs, not of {run} alone; give another file"
         raise ConfigError(msg)
     return config, file
 
 
 def _read(config: Config, file: Path) -> tuple[Config, dict[str, float]]:
     """Put a file's sections into the config; beside it, how much each run of an ensemble counts."""
+    tree = _load(file)
+    counted = tree.pop(ENSEMBLE, {})
+    return validate({**plain(config), **tree}, where=str(file)), counted
+
+
+def _load(file: Path) -> dict[str, Any]:
     try:
         tree: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"--decode {file}: can't be read ({error}); give a file that tune wrote, or the word {OF_CONFIG}"
+        msg = f"{file}: can't be read ({error}); give --decode a file that tune wrote, or the word {OF_CONFIG}"
         raise ConfigError(msg) from error
     if not isinstance(tree, dict) or not tree or not set(tree) <= {*SECTIONS, ENSEMBLE}:
-        msg = f"--decode {file}: wanted the sections {' and '.join(SECTIONS)}, as kaggle-unet tune writes them"
+        msg = f"{file}: wanted the sections {' and '.join(SECTIONS)}, as kaggle-unet tune writes them"
         raise ConfigError(msg)
-    counted = tree.pop(ENSEMBLE, {})
-    if (
-        not isinstance(counted, dict)
-        or not all(map(_is_weight, counted.values()))
-        or (counted and not any(counted.values()))
+    counted = tree.get(ENSEMBLE, {})
+    if not isinstance(counted, dict) or not all(
+        isinstance(name, str) and _is_weight(counted[name]) for name in counted
     ):
-        msg = f"--decode {file}: {ENSEMBLE} is {counted!r}; wanted a weight for each run, none below 0, one above"
+        msg = f"{file}: {ENSEMBLE} is {counted!r}; wanted runs, each with a weight of at least 0"
         raise ConfigError(msg)
-    return validate({**plain(config), **tree}, where=str(file)), counted
+    if counted and not any(counted.values()):
+        msg = f"{file}: {ENSEMBLE} is {counted!r}; one weight at least is above 0"
+        raise ConfigError(msg)
+    return tree
 
 
 def _is_weight(value: Any) -> bool:

@@ -269,6 +269,8 @@ class Screen:
         result : mapping
             What `steps.tune` returns.
         """
+        if "alone" in result:
+            self.say(f"alone    {result['alone']:.4f} the first run, as the config decodes it")
         self._gain(result, f"on parts that the search had not seen, {result['trials']} trials each")
         self.say(f"flatters {result['after']:.4f} on the images that it was searched on")
         if not result["is_used"]:

@@ -16,7 +16,7 @@ from kaggle_unet.competitions.submission import order_ids
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.postprocess.rules import find_labels
-from kaggle_unet.steps.decoding import choose_decoding
+from kaggle_unet.steps.decoding import choose_decoding, name_decoding
 from kaggle_unet.steps.hand_in import describe_csv, describe_data, refuse_output, write_checked, write_manifest
 from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.record import describe_environment
@@ -57,7 +57,7 @@ def submit(  # noqa: PLR0913  the options of a verb
         Where label TIFFs go, too.
     decode : str, optional
         Whose decode parameters are used, see `kaggle_unet.steps.decoding`: what `tune` found for the checkpoints' run
-        by default, or else the config's.
+        by default, or for their runs together, or else the config's.
     second_level : str, optional
         Which second level chooses among splits, see `kaggle_unet.steps.second_level.choose_second_level`.
     overrides : sequence of str
@@ -103,7 +103,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     manifest = {
         **describe_csv(output, competition, labels),
         "warnings": [*remark, *warnings],
-        "decoding": "/".join(decode_file.parts[-2:]) if decode_file else "config",
+        "decoding": name_decoding(decode_file),
         "second_level": "/".join(second.folder.parts[-2:]) if second else None,
         "data": describe_data(data, source),
         **_describe(config, ensemble),

@@ -31,7 +31,7 @@ from kaggle_unet.postprocess.search import (
     space_of,
 )
 from kaggle_unet.report.landscape import plot_landscape
-from kaggle_unet.steps.decoding import DECODE_FILE, ENSEMBLE, name_run
+from kaggle_unet.steps.decoding import DECODE_FILE, ENSEMBLE, ensemble_folder, name_run
 from kaggle_unet.steps.planes import describe_planes, read_planes, round_planes
 from kaggle_unet.steps.run import describe_run, open_run
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
@@ -62,7 +62,7 @@ def tune(
     config : Config
         The experiment: what its `decode` and `postprocess` say is where the search starts.
     run : Path
-        Its folder; `decode.yaml` and `tune/` are written there, of an ensemble into its folder `ensemble/`.
+        Its folder; `decode.yaml` and `tune/` are written there, of an ensemble into a folder of `ensemble/`.
     store_folder : Path, optional
         Its store, if it has moved.
     others : sequence of Path
@@ -80,13 +80,14 @@ def tune(
     result : dict
         Plain values, as in `tune/result.json`: scores `before`, `honest` and `after`, the `gain` with its `interval`,
         the `point`, the `effects` of each of its values beside where the search started, with intervals, the others as
-        found; and what was found without each of the parts.
+        found; what was found without each of the parts; the `folder` written to; and of an ensemble the score `alone`
+        of the first run, decoded as the search starts.
 
     Raises
     ------
     ConfigError
-        If the config has another codec or competition than a run, a run is named twice, there are no two parts to
-        divide the images into, or the extra is not installed.
+        If the config has another codec or competition than a run, networks of the runs can't be averaged, a run is
+        named twice, there are no two parts to divide the images into, or the extra is not installed.
     DataError
         If there are no out-of-fold planes, or none that all runs have.
 
@@ -100,8 +101,7 @@ def tune(
     trained, store = open_run(run, store_folder)
     _refuse_other(config, trained, run)
     for other in others:
-        describe_run(other)  # says what is wrong where there is none
-        _refuse_other(config, load_config(other / "config.yaml"), other)
+        _refuse_beside(config, trained, run, other)
     images = _list_images(run, others)
     space = space_of(config.codec.name, single_object=config.decode.single_object)
     start = point_of(space, config.decode, config.postprocess)
@@ -118,7 +118,7 @@ def tune(
             **({"weights": names, "mean": settings["inference"]["mean"]} if names else {}),
         }
     )
-    folder = run / ENSEMBLE if others else run
+    folder = ensemble_folder(run, others) if others else run
     journal = folder / "tune" / f"{identity[:12]}.journal"
     with lock(folder / "tune"), _evaluation(config, store, images, names, workers) as evaluate:
         nested = nested_search(
@@ -134,7 +134,8 @@ def tune(
             for key, value in start.items()
             if nested.found.point[key] != value
         }
-        return _write(config, folder, images, nested, effects)
+        alone = evaluate({**start, **dict.fromkeys(names, 0.0)}) if names else None
+        return _write(config, folder, images, nested, effects, alone)
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,21 @@ def _refuse_other(config: Config, trained: Config, run: Path) -> None:
         if mine != theirs:
             msg = f"{run} was trained with {name} {theirs}, the config says {mine}; pass the run's own config"
             raise ConfigError(msg)
+
+
+def _refuse_beside(config: Config, trained: Config, run: Path, other: Path) -> None:
+    """Refuse a run whose networks `submit` could not average with the first one's, or that is of other images."""
+    about = describe_run(other)
+    theirs = load_config(other / "config.yaml")
+    sections = {"input": (trained.input, theirs.input), "codec.name": (trained.codec.name, theirs.codec.name)}
+    different = [name for name, (mine, its) in sections.items() if mine != its]
+    different += ["data"] if about["data"] != describe_run(run)["data"] else []
+    different += ["competition"] if theirs.competition.name != config.competition.name else []
+    if different:
+        msg = (
+            f"--with {other}: differs from {run} in {' and '.join(different)}, so they can't be averaged; leave it out"
+        )
+        raise ConfigError(msg)
 
 
 def _name_weights(run: Path, others: Sequence[Path]) -> list[str]:
@@ -267,7 +283,12 @@ def _score(point: dict[str, Any]) -> Scores:
 
 
 def _write(
-    config: Config, folder: Path, images: Sequence[_Image], nested: Nested, effects: Mapping[str, Scores]
+    config: Config,
+    folder: Path,
+    images: Sequence[_Image],
+    nested: Nested,
+    effects: Mapping[str, Scores],
+    alone: Scores | None,
 ) -> dict[str, Any]:
     gains, groups = nested.honest - nested.before, [image.group for image in images]
     is_better = bool(gains.mean() > 0)
@@ -278,7 +299,9 @@ def _write(
     sections = {"decode": plain(decode), "postprocess": plain(postprocess)}
     sections |= {ENSEMBLE: {".": 1.0, **weights}} if weights else {}
     result = {
+        "folder": str(folder),
         "images": len(images),
+        **({} if alone is None else {"alone": float(alone.mean())}),
         "trials": len(nested.found.trials) - 1,
         "before": float(nested.before.mean()),
         "honest": float(nested.honest.mean()),

@@ -3,10 +3,11 @@
 import ctypes
 import os
 import sys
+from collections.abc import Mapping
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of malloc.h
 _STEP_BYTES = 1 << 26
-_SAID_BY_USER = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+_VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 
 def keep_freed_memory() -> bool:
@@ -30,9 +31,14 @@ def keep_freed_memory() -> bool:
     ----------
     .. [1] https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in _SAID_BY_USER):
+    if not sys.platform.startswith("linux") or _is_said(os.environ):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is None:
         return False
     return all(mallopt(name, value) for name, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _STEP_BYTES)))
+
+
+def _is_said(environment: Mapping[str, str]) -> bool:
+    """Tell whether the user has a word on it."""
+    return any(name in environment for name in _VARIABLES) or "glibc.malloc." in environment.get("GLIBC_TUNABLES", "")

@@ -6,8 +6,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from kaggle_unet.types import Settings
 
-# What may differ from the config that a run began with.
-SAFE_TO_CHANGE = ("training.workers", "training.threads", "training.minutes")
+# What may differ from the config that a run began with. Tiles are of images that no crop is as large as.
+SAFE_TO_CHANGE = ("training.workers", "training.threads", "training.minutes", "inference.tile_px")
 
 
 def _spell_number(value: Any) -> Any:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import validate
@@ -99,6 +100,8 @@ class Watch:
         self._start = time.perf_counter()
 
     def _end(self, *_):
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         self.seconds += time.perf_counter() - self._start
 
 

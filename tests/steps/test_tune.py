@@ -126,14 +126,18 @@ def careless(doubtful, tmp_path) -> Path:
 
 
 def test_the_weight_of_another_run_is_searched_and_submit_takes_it(trained, doubtful, careless, tmp_path):
-    answer = tune(trained, doubtful, "--with", careless, "--set", "decode.mask_threshold=0.5")
+    words = ("--run", doubtful, "--store", trained.store, "--trials", 25, "--with", careless)
+    seeds = () if trained.name == "tgs" else ("--set", "decode={seed_threshold: 0.4}")  # interiors of 0.6 − 0.1
+    answer = call("tune", trained.config, *words, *seeds)
     assert answer.code == 0, answer.err
-    result = json.loads((doubtful / "ensemble" / "tune" / "result.json").read_text())
+    (file,) = doubtful.glob("ensemble/*/decode.yaml")
+    result = json.loads((file.parent / "tune" / "result.json").read_text())
+    assert result["alone"] == 1
     weight = result["point"]["weight of ../other"]
     assert result["before"] <= 0.5 < result["honest"]  # as many votes against the truth as for it
     assert weight < 1
     assert "weight of ../other" in answer.out
-    found = yaml.safe_load((doubtful / "ensemble" / "decode.yaml").read_text())
+    found = yaml.safe_load(file.read_text())
     assert found["ensemble"] == {".": 1.0, "../other": weight}
     assert not (doubtful / "decode.yaml").exists()  # that of the run alone
 
@@ -151,12 +155,20 @@ def test_the_weight_of_another_run_is_searched_and_submit_takes_it(trained, doub
         assert answer.code == 0, answer.err
         manifest = json.loads(output.with_suffix(".json").read_text())
         assert manifest["config"]["inference"]["weights"] == wanted
-        assert (manifest["decoding"] == "ensemble/decode.yaml") == (wanted is not None and not extra)
+        is_ensembles = manifest["decoding"] == f"run/ensemble/{file.parent.name}/decode.yaml"
+        assert is_ensembles == (wanted is not None and not extra)
+    same = careless / "ensemble" / "x" / "decode.yaml"
+    same.parent.mkdir(parents=True)
+    same.write_text("ensemble: {.: 1.0, ../run: 0.5}")
+    answer = call("submit", *words, *mine, "--checkpoint", careless / "fold0")
+    assert answer.code == 2
+    assert str(same) in answer.err
+    assert str(file) in answer.err
 
 
 def test_an_ensembles_decoding_is_of_its_runs_alone(trained, doubtful, careless, tmp_path):
-    file = doubtful / "ensemble" / "decode.yaml"
-    file.parent.mkdir()
+    file = doubtful / "ensemble" / "other" / "decode.yaml"
+    file.parent.mkdir(parents=True)
     words = ["submit", trained.config, "--data", trained.test, "-o", tmp_path / "x.csv", "--decode", file]
     words += ["--checkpoint", doubtful / "fold0"]
     file.write_text("ensemble: {.: 1, ../other: 0.5}")
@@ -165,7 +177,7 @@ def test_an_ensembles_decoding_is_of_its_runs_alone(trained, doubtful, careless,
     assert str(careless) in answer.err
     assert call(*words, "--checkpoint", careless / "fold0").code == 0
     assert call("score", "--run", doubtful, "--store", trained.store, "--decode", file).code == 2
-    for wrong in ("[1, 2]", "{.: 0, ../other: 0}", "{.: 1, ../other: -1}", "{.: 1, ../other: yes}"):
+    for wrong in ("{1: 0.5}", "[1, 2]", "{.: 0, ../other: 0}", "{.: 1, ../other: -1}", "{.: 1, ../other: yes}"):
         file.write_text(f"ensemble: {wrong}")
         answer = call(*words, "--checkpoint", careless / "fold0")
         assert answer.code == 2
@@ -177,14 +189,18 @@ def test_runs_that_cannot_be_averaged_are_refused(trained, doubtful, careless):
         answer = tune(trained, doubtful, "--with", other)
         assert answer.code == code
         assert said in answer.err
-    config = (careless / "config.yaml").read_text()
-    codec = "mask" if trained.name != "tgs" else "softmax"
+    config, about = ((careless / name).read_text() for name in ("config.yaml", "run.json"))
     tree = yaml.safe_load(config)
-    tree["codec"]["name"] = codec
+    tree["codec"]["name"] = "mask_border" if trained.name == "dsb2018" else "interior_border_background"
+    tree["input"]["normalize"] = "percentile" if tree["input"]["normalize"] == "range" else "range"
+    tree["decode"]["single_object"] = False
     (careless / "config.yaml").write_text(yaml.safe_dump(tree))
+    (careless / "run.json").write_text(json.dumps({**json.loads(about), "data": "others"}))
     answer = tune(trained, doubtful, "--with", careless)
     assert answer.code == 2
+    assert "input and codec.name and data" in answer.err
     (careless / "config.yaml").write_text(config)
+    (careless / "run.json").write_text(about)
     shutil.rmtree(careless / "fold0" / "planes")
     shutil.rmtree(doubtful / "fold1" / "planes")
     answer = tune(trained, doubtful, "--with", careless)
@@ -246,3 +262,33 @@ def test_checkpoints_of_two_runs_take_the_configs_values(tmp_path):
     assert choose_decoding(config, files, chosen=None) == (config, None)
     chosen, file = choose_decoding(config, files[:1], chosen=None)
     assert (chosen.decode.mask_threshold, file) == (0.25, tmp_path / "one" / "decode.yaml")
+    weighted = parse_config("competition: {name: dsb2018}\ninference: {weights: [1, 2]}")
+    chosen, file = choose_decoding(weighted, files[:1] * 2, chosen=None, overrides=["inference.weights=[1,2]"])
+    assert (chosen.decode.mask_threshold, chosen.inference.weights) == (0.25, (1, 2))
+
+
+def test_where_a_checkpoint_is_a_link_the_links_run_decides(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name / "fold0").mkdir(parents=True)
+        (tmp_path / name / "decode.yaml").write_text(f"decode: {{mask_threshold: {0.25 if name == 'one' else 0.5}}}")
+    (tmp_path / "one" / "fold0" / "best.pt").touch()
+    (tmp_path / "two" / "fold0" / "best.pt").symlink_to(tmp_path / "one" / "fold0" / "best.pt")
+    (tmp_path / "three").symlink_to(tmp_path / "one")
+    config = parse_config("competition: {name: dsb2018}")
+    for name, wanted in (("one", 0.25), ("two", 0.5), ("three", 0.25), ("three/fold0/../../two", 0.5)):
+        chosen, _ = choose_decoding(config, [tmp_path / name / "fold0" / "best.pt"], chosen=None)
+        assert chosen.decode.mask_threshold == wanted
+
+
+def test_weights_of_the_config_go_before_those_of_an_ensemble(tmp_path, monkeypatch):
+    file = tmp_path / "one" / "ensemble" / "x" / "decode.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("decode: {mask_threshold: 0.25}\nensemble: {.: 1.0, ../two: 0.5}")
+    files = [tmp_path / name / "fold0" / "best.pt" for name in ("one", "two")]
+    config = parse_config("competition: {name: dsb2018}\ninference: {weights: [5, 1]}")
+    assert choose_decoding(config, files, chosen=None) == (config, None)
+    monkeypatch.chdir(file.parent)
+    chosen, _ = choose_decoding(config, files, chosen="decode.yaml")
+    assert (chosen.decode.mask_threshold, chosen.inference.weights) == (0.25, (5, 1))
+    chosen, _ = choose_decoding(parse_config("competition: {name: dsb2018}"), files, chosen="decode.yaml")
+    assert chosen.inference.weights == (1, 0.5)
