@@ -257,6 +257,7 @@ def _read_deep_png(data: bytes) -> Pixels:
 def _read_deep_tiff(data: bytes) -> Pixels:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         page = tiff.pages.first
+        _refuse_huge(page)
         pixels: Pixels = page.asarray()
         return np.moveaxis(pixels, 0, -1) if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else pixels
 
@@ -266,9 +267,15 @@ def _read_tiff(data: bytes, where: str) -> Pixels:
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         _refuse_several(len(tiff.pages), where)
         page = tiff.pages.first
-        if page.imagelength * page.imagewidth > 2 * (Pillow.MAX_IMAGE_PIXELS or 0):
-            raise Pillow.DecompressionBombError(f"{page.imagelength} x {page.imagewidth} pixels")
+        _refuse_huge(page)
         return np.asarray(page.asarray())
+
+
+def _refuse_huge(page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
+    """Refuse a picture that would not fit into memory, by what its header says, pixels and samples of a pixel."""
+    most = 2 * (Pillow.MAX_IMAGE_PIXELS or 0)
+    if page.imagelength * page.imagewidth > most or page.size > 4 * most:
+        raise Pillow.DecompressionBombError(f"{' x '.join(map(str, page.shape))} values")
 
 
 def _refuse_several(n: int, where: str) -> None:

@@ -6,7 +6,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -269,6 +269,7 @@ SOUND = (png(COLOUR), deep_png(DEEP_COLOUR), png(PALETTE), encode(COLOUR, "BMP")
 PLACES = st.integers(0, 400)
 
 
+@example(data=SOUND[-1], spots={20: 2, 103: 48}, end=None)  # 12,289 samples in each of 262,150 pixels
 @given(data=st.sampled_from(SOUND), spots=st.dictionaries(PLACES, st.integers(0, 255)), end=st.none() | PLACES)
 @pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, decode_label_image, decode_shape])
 def test_whatever_is_damaged_ends_in_a_picture_or_a_sentence(decode, data, spots, end):
