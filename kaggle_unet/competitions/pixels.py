@@ -271,7 +271,7 @@ def _read_tiff(data: bytes, where: str) -> Pixels:
         return np.asarray(page.asarray())
 
 
-def _refuse_huge(page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
+def _refuse_huge(page: tifffile.TiffPage) -> None:
     """Refuse a picture that would not fit into memory, by what its header says, pixels and samples of a pixel."""
     most = 2 * (Pillow.MAX_IMAGE_PIXELS or 0)
     if page.imagelength * page.imagewidth > most or page.size > 4 * most:
