@@ -129,7 +129,7 @@ def ensemble_folder(run: Path, others: Sequence[Path]) -> Path:
         In the first run's folder; one for each set of others.
     """
     names = sorted(name_run(run, other) for other in others)
-    shown = "+".join(other.resolve().name for other in sorted(others))
+    shown = "+".join(sorted(other.resolve().name for other in others))
     return run / ENSEMBLE / f"{shown}-{fingerprint(names)[:6]}"
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from kaggle_unet.config import parse_config
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.steps.decoding import choose_decoding
+from kaggle_unet.steps.decoding import choose_decoding, ensemble_folder
 from kaggle_unet.steps.planes import describe_planes, read_planes, write_planes
 from kaggle_unet.store import Store
 from kaggle_unet.targets.codecs import CODECS
@@ -263,6 +263,16 @@ def test_checkpoints_of_two_runs_take_the_configs_values(tmp_path):
     weighted = parse_config("competition: {name: dsb2018}\ninference: {weights: [1, 2]}")
     chosen, file = choose_decoding(weighted, files[:1] * 2, chosen=None, overrides=["inference.weights=[1,2]"])
     assert (chosen.decode.mask_threshold, chosen.inference.weights) == (0.25, (1, 2))
+
+
+def test_an_ensembles_folder_is_its_sets_however_runs_are_spelled(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = {
+        ensemble_folder(Path("one"), others)
+        for others in ([Path("b"), tmp_path / "c"], [tmp_path / "b", Path("c")], [tmp_path / "c", tmp_path / "b"])
+    }
+    assert len(folders) == 1
+    assert ensemble_folder(Path("one"), [Path("b")]) not in folders
 
 
 def test_where_a_checkpoint_is_a_link_the_links_run_decides(tmp_path):
