@@ -180,6 +180,12 @@ def _name_weights(run: Path, others: Sequence[Path]) -> list[str]:
     return [f"{_WEIGHT_OF}{name}" for name in names]
 
 
+def _split(point: Point) -> tuple[Point, dict[str, float]]:
+    """Take the weights of runs out of a point; what is left are decode parameters."""
+    weights = {name: float(value) for name, value in point.items() if name.startswith(_WEIGHT_OF)}
+    return {name: value for name, value in point.items() if name not in weights}, weights
+
+
 def _list_images(run: Path, others: Sequence[Path]) -> list[_Image]:
     """List all images that have out-of-fold planes of every run, and divide them by the folds of the first."""
     more = [
@@ -253,8 +259,8 @@ class _Held:
         ]
 
     def score(self, point: Point) -> Scores:
-        others = [float(point[name]) for name in self._weights]
-        rest = {name: value for name, value in point.items() if name not in self._weights}
+        rest, weights = _split(point)
+        others = [weights[name] for name in self._weights]
         decode, postprocess = apply_point(rest, self._config.decode, self._config.postprocess)
         scores = []
         for image, truth, members in zip(self._images, self._truths, self._planes, strict=True):
@@ -293,11 +299,12 @@ def _write(
     gains, groups = nested.honest - nested.before, [image.group for image in images]
     is_better = bool(gains.mean() > 0)
     point = nested.found.point if is_better else nested.found.trials[0][0]
-    weights = {name.removeprefix(_WEIGHT_OF): point[name] for name in point if name.startswith(_WEIGHT_OF)}
-    rest = {name: value for name, value in point.items() if not name.startswith(_WEIGHT_OF)}
+    rest, weights = _split(point)
     decode, postprocess = apply_point(rest, config.decode, config.postprocess)
     sections = {"decode": plain(decode), "postprocess": plain(postprocess)}
-    sections |= {ENSEMBLE: {".": 1.0, **weights}} if weights else {}
+    sections |= (
+        {ENSEMBLE: {".": 1.0, **{name.removeprefix(_WEIGHT_OF): weights[name] for name in weights}}} if weights else {}
+    )
     result = {
         "folder": str(folder),
         "images": len(images),
