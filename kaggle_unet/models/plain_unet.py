@@ -65,11 +65,16 @@ class PlainUNet(nn.Module):
     channels of one before the first block, and the head gives k × k logits of each plane, which become pixels again
     (pixel shuffle [2]_). That interpolates nothing, and the levels that cost most are gone.
 
+    With `settings.residual` each block adds a 1 × 1 convolution of what it is given to what its two convolutions make,
+    before the last activation (ResUNet [3]_, with the norms where the plain blocks have them). The second convolution
+    then starts with g = 1, as the shortcut does, so that the sum varies as much as a plain block's output.
+
     References
     ----------
     .. [1] U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015. https://arxiv.org/abs/1505.04597
     .. [2] Shi et al.: Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
        Neural Network, 2016. https://arxiv.org/abs/1609.05158
+    .. [3] Zhang, Liu, Wang: Road Extraction by Deep Residual U-Net, 2018. https://arxiv.org/abs/1711.10684
     """
 
     def __init__(self, in_channels: int, out_channels: int, settings: PlainUNetSettings) -> None:
@@ -209,22 +214,27 @@ class PlainUNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two times convolution, norm and activation; attention at the end, dropout where the settings want it."""
+    """Two times convolution, norm and activation, perhaps with a shortcut; attention at the end, dropout as wanted."""
 
     def __init__(self, n_in: int, n_out: int, settings: PlainUNetSettings, rates: Rates) -> None:
         super().__init__()
         padding = 1 if settings.padding == "same" else 0
         self.conv1 = _initialise(nn.Conv2d(n_in, n_out, 3, padding=padding), gain=2)
         self.norm1 = _norm(n_out, settings)
-        self.conv2 = _initialise(nn.Conv2d(n_out, n_out, 3, padding=padding), gain=2)
+        self.conv2 = _initialise(nn.Conv2d(n_out, n_out, 3, padding=padding), gain=1 if settings.residual else 2)
         self.norm2 = _norm(n_out, settings)
         self.activation = _activation(settings)
+        # without a parameter of its own in plain blocks, whose checkpoints stay as they were
+        self.shortcut = _initialise(nn.Conv2d(n_in, n_out, 1), gain=1) if settings.residual else None
         self.attention = ScSE(n_out) if settings.attention == "scse" else nn.Identity()
         self.before, self.between, self.after = (nn.Dropout(rate) for rate in rates)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.between(self.activation(self.norm1(self.conv1(self.before(x)))))
-        y: Tensor = self.after(self.attention(self.activation(self.norm2(self.conv2(x)))))
+        y = self.between(self.activation(self.norm1(self.conv1(self.before(x)))))
+        y = self.norm2(self.conv2(y))
+        if self.shortcut is not None:
+            y = y + _middle(self.shortcut(x), y.shape[-2], y.shape[-1])
+        y = self.after(self.attention(self.activation(y)))
         return y
 
 

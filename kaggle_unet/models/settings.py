@@ -55,6 +55,8 @@ class PlainUNetSettings(Settings):
         Transposed convolutions of 2 × 2 or 3 × 3, or interpolation and a convolution.
     attention : {"none", "scse"}
         At the end of each block.
+    residual : bool
+        Whether a 1 × 1 convolution of what a block is given is added to what it computes, before its last activation.
     hypercolumn : bool
         Whether the head reads the decoder's maps of all levels instead of the last alone.
     deep_supervision : bool
@@ -75,6 +77,7 @@ class PlainUNetSettings(Settings):
     dropout_place: Literal["before", "between", "after", "bottleneck"] = "between"
     upsampling: Literal["transposed2", "transposed3", "nearest", "bilinear"] = "transposed2"
     attention: Literal["none", "scse"] = "none"
+    residual: bool = False
     hypercolumn: bool = False
     deep_supervision: bool = False
     empty_head: EmptyHeadSettings | None = None

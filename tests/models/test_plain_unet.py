@@ -11,7 +11,13 @@ from kaggle_unet.models.settings import PlainUNetSettings
 # that group norm has groups of two channels.
 COMBINATIONS = [
     PlainUNetSettings(
-        filters=4, depth=2, padding=padding, norm=norm, upsampling=upsampling, activation=("relu", "elu")[number % 2]
+        filters=4,
+        depth=2,
+        padding=padding,
+        norm=norm,
+        upsampling=upsampling,
+        activation=("relu", "elu")[number % 2],
+        residual=number % 5 == 0,
     )
     for number, (upsampling, padding, norm) in enumerate(
         itertools.product(
@@ -75,6 +81,29 @@ def test_the_keras_layout_has_2161361_parameters_to_train():
     model = PlainUNet(1, 1, PlainUNetSettings(filters=16, depth=4, norm="batch", upsampling="transposed3"))
     assert n_parameters(model) == 1_178_480 + 391_920 + 588_000 + 17 + 2 * 1_472 == 2_161_361
     assert n_parameters(model) + n_running_statistics(model) == 2_164_305
+
+
+def test_a_residual_block_adds_its_input_to_what_its_convolutions_make():
+    model = PlainUNet(1, 1, PlainUNetSettings(filters=2, depth=1, norm="none", residual=True))
+    block = model.down[0]
+    with torch.no_grad():
+        block.conv2.weight.zero_()
+        block.shortcut.weight.copy_(torch.tensor([3.0, -1.0]).view(2, 1, 1, 1))
+        block.shortcut.bias.copy_(torch.tensor([0.5, 0.0]))
+        given = torch.tensor([[1.0, -2.0], [0.0, 4.0]]).view(1, 1, 2, 2)
+        first, second = block(given)[0]
+    assert first.tolist() == [[3.5, 0.0], [0.5, 12.5]]  # 3 x + 1/2, rectified
+    assert second.tolist() == [[0.0, 2.0], [0.0, 0.0]]  # −x, rectified
+
+
+def test_the_shortcut_of_a_block_without_padding_is_of_the_same_pixels():
+    model = PlainUNet(1, 1, PlainUNetSettings(filters=1, depth=1, padding="valid", norm="none", residual=True))
+    block = model.down[0]
+    with torch.no_grad():
+        block.conv2.weight.zero_()
+        block.shortcut.weight.fill_(1.0)
+        given = torch.arange(36.0).view(1, 1, 6, 6)
+        assert block(given).tolist() == given[:, :, 2:4, 2:4].tolist()
 
 
 def test_blocks_have_two_convolutions_one_after_the_other():
