@@ -230,12 +230,12 @@ class _Block(nn.Module):
         self.before, self.between, self.after = (nn.Dropout(rate) for rate in rates)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.between(self.activation(self.norm1(self.conv1(self.before(x)))))
+        y: Tensor = self.between(self.activation(self.norm1(self.conv1(self.before(x)))))
         y = self.norm2(self.conv2(y))
         if self.shortcut is not None:
             y = y + _middle(self.shortcut(x), y.shape[-2], y.shape[-1])
-        y = self.after(self.attention(self.activation(y)))
-        return y
+        found: Tensor = self.after(self.attention(self.activation(y)))
+        return found
 
 
 class _Interpolation(nn.Module):
