@@ -488,13 +488,7 @@ def _terminate(_signal: int, _frame: FrameType | None) -> Never:
 
 
 def main(arguments: list[str] | None = None) -> Never:
-    """Run the command line and end the process with the code that fits.
-
-    Parameters
-    ----------
-    arguments : list of str, optional
-        Instead of the process's own.
-    """
+    """Run the command line and end the process with the code that fits."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app(arguments)

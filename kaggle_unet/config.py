@@ -215,25 +215,7 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "conf
 
 
 def validate(tree: Mapping[str, Any], *, where: str = "config") -> Config:
-    """Check a config that was read as plain values.
-
-    Parameters
-    ----------
-    tree : mapping
-        Sections of plain values, as YAML or JSON give them.
-    where : str
-        What messages call it.
-
-    Returns
-    -------
-    config : Config
-        Checked in full.
-
-    Raises
-    ------
-    ConfigError
-        If anything is unknown or impossible.
-    """
+    """Check a config that was read as plain values."""
     try:
         return Config.model_validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:
@@ -244,51 +226,18 @@ def validate(tree: Mapping[str, Any], *, where: str = "config") -> Config:
 
 
 def plain(config: BaseModel) -> dict[str, Any]:
-    """Turn settings into plain values that JSON and YAML can hold.
-
-    Parameters
-    ----------
-    config : BaseModel
-        A config or one of its sections.
-
-    Returns
-    -------
-    tree : dict
-        Text, numbers, booleans, None, lists and dicts only.
-    """
+    """Turn settings into plain values that JSON and YAML can hold."""
     tree: dict[str, Any] = config.model_dump(mode="json")
     return tree
 
 
 def to_yaml(config: Config) -> str:
-    """Write a config, resolved, as YAML.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-
-    Returns
-    -------
-    text : str
-        What `parse_config` reads as the same config.
-    """
+    """Write a config, resolved, as YAML."""
     return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
 
 
 def fingerprint(tree: Any) -> str:
-    """Hash plain values.
-
-    Parameters
-    ----------
-    tree : plain values
-        Text, numbers, lists and mappings.
-
-    Returns
-    -------
-    digest : str
-        sha256 of the canonical JSON, in hexadecimal.
-    """
+    """Hash plain values."""
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

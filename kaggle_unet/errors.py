@@ -17,13 +17,7 @@ from collections.abc import Sequence
 
 
 class KitError(Exception):
-    """A fault with a message for the person at the keyboard.
-
-    Attributes
-    ----------
-    exit_code : int
-        What the process ends with.
-    """
+    """A fault with a message for the person at the keyboard."""
 
     exit_code = 1
 
@@ -35,15 +29,7 @@ class ConfigError(KitError):
 
 
 class DataError(KitError):
-    """Files are missing, damaged or contradict each other.
-
-    Parameters
-    ----------
-    message : str
-        What is wrong and what to do.
-    problems : sequence of str, optional
-        One line per faulty file; all of them, not only the first. The message shows the first hundred.
-    """
+    """Files are missing, damaged or contradict each other."""
 
     exit_code = 3
 

@@ -19,15 +19,7 @@ from kaggle_unet.errors import DataError
 
 @dataclass(frozen=True)
 class Archive:
-    """A folder of files, wherever it lies.
-
-    Attributes
-    ----------
-    container : Container
-        The zip or the folder on disk.
-    prefix : str
-        The place inside it, empty or ending with a slash.
-    """
+    """A folder of files, wherever it lies."""
 
     container: Container
     prefix: str = ""
@@ -48,55 +40,16 @@ class Archive:
         return frozenset(name[start:] for name in self.container.folders if name.startswith(self.prefix))
 
     def read(self, name: str) -> bytes:
-        """Read one file.
-
-        Parameters
-        ----------
-        name : str
-            One of `names`.
-
-        Returns
-        -------
-        bytes
-            What it holds.
-
-        Raises
-        ------
-        DataError
-            If it is absent, damaged or encrypted.
-        """
+        """Read one file."""
         return self.container.read(self.prefix + name)
 
     def where(self, name: str = "") -> str:
-        """Say where a file lies, for messages.
-
-        Parameters
-        ----------
-        name : str
-            One of `names`; empty for the place itself.
-
-        Returns
-        -------
-        str
-            ``"train.zip:images/a.png"`` or ``"train/images/a.png"``.
-        """
+        """Say where a file lies, for messages."""
         return self.container.where(self.prefix + name)
 
     def fingerprint(self, names: Iterable[str] | None = None) -> str:
         """Hash names, sizes and checksums, so that a changed file is noticed.
 
-        Parameters
-        ----------
-        names : iterable of str, optional
-            The files that matter; None takes all.
-
-        Returns
-        -------
-        str
-            SHA-256 as hexadecimal digits.
-
-        Notes
-        -----
         A zip lists its checksums, files on disk are read once: a zip and its unpacked folder have one fingerprint.
         """
         digest = hashlib.sha256()
@@ -106,38 +59,11 @@ class Archive:
         return digest.hexdigest()
 
     def within(self, prefix: str) -> "Archive":
-        """Enter a folder of this archive.
-
-        Parameters
-        ----------
-        prefix : str
-            Empty, or the folder's name with a slash at its end.
-
-        Returns
-        -------
-        Archive
-            The same files below that folder, under shorter names.
-        """
+        """Enter a folder of this archive."""
         return Archive(self.container, self.prefix + prefix)
 
     def find(self, zip_name: str) -> "Archive":
-        """Open a zip that lies in this archive, at any depth.
-
-        Parameters
-        ----------
-        zip_name : str
-            Its full name, or the last part of it where only one file is called so.
-
-        Returns
-        -------
-        Archive
-            What the inner zip holds.
-
-        Raises
-        ------
-        DataError
-            If there is none or more than one of that name, or it is no zip.
-        """
+        """Open a zip that lies in this archive, at any depth."""
         found = [name for name in self.names if name == zip_name] or self.named(zip_name)
         if len(found) != 1:
             message = f"{self.where()} holds {len(found)} files called {zip_name!r}, wanted one; {self.listing()}"
@@ -145,39 +71,12 @@ class Archive:
         return Archive(self.container.open_zip(self.prefix + found[0]))
 
     def named(self, file_name: str) -> list[str]:
-        """List the files whose last part is `file_name`.
-
-        Parameters
-        ----------
-        file_name : str
-            Without folders.
-
-        Returns
-        -------
-        list of str
-            Full names, those in the fewest folders first.
-        """
+        """List the files whose last part is `file_name`."""
         found = [name for name in self.names if PurePosixPath(name).name == file_name]
         return sorted(found, key=lambda name: (name.count("/"), name))
 
     def at(self, place: str) -> "Archive":
-        """Go to a place that a person named: a folder, an inner zip, or a folder inside an inner zip.
-
-        Parameters
-        ----------
-        place : str
-            ``"dsb2018/train"``, ``"stage1_train.zip"`` or ``"stage1_train.zip:sub"``.
-
-        Returns
-        -------
-        Archive
-            The files there.
-
-        Raises
-        ------
-        DataError
-            If nothing lies there.
-        """
+        """Go to a place that a person named: a folder, an inner zip, or a folder inside an inner zip."""
         rest = place.strip("/")
         if not rest:
             return self
@@ -190,31 +89,14 @@ class Archive:
         raise DataError(f"{self.where()} holds no folder and no zip {place!r}; {self.listing()}")
 
     def listing(self) -> str:
-        """Say what lies on top, for messages.
-
-        Returns
-        -------
-        str
-            ``"it holds: images/, masks/, train.csv"``, cut after eight.
-        """
+        """Say what lies on top, for messages."""
         tops = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in self.names})
         if not tops:
             return "it holds no files"
         return "it holds: " + ", ".join(tops[:8]) + (f" and {len(tops) - 8} more" if len(tops) > 8 else "")
 
     def beside(self, file_name: str) -> "tuple[Archive, str] | None":
-        """Look for a file in this archive, in what encloses it, and in the folder on disk that it lies in.
-
-        Parameters
-        ----------
-        file_name : str
-            ``"depths.csv"``; found as ``depths.csv.zip``, too.
-
-        Returns
-        -------
-        tuple of Archive and str, or None
-            Where it is and its name there, the nearest first; None if it is nowhere.
-        """
+        """Look for a file in this archive, in what encloses it, and in the folder on disk that it lies in."""
         for archive in self._surroundings():
             if found := archive.named(file_name):
                 return archive, found[0]
@@ -234,23 +116,7 @@ class Archive:
 
 
 def open_archive(data: str | Path) -> Archive:
-    """Open a zip, a folder, or a place inside one.
-
-    Parameters
-    ----------
-    data : str or Path
-        ``train.zip``, ``outer.zip:train.zip``, ``some.zip:folder/inside`` or a folder.
-
-    Returns
-    -------
-    Archive
-        Its files.
-
-    Raises
-    ------
-    DataError
-        If the path does not exist, is neither zip nor folder, or holds names that are not safe.
-    """
+    """Open a zip, a folder, or a place inside one."""
     path, place = split_place(data)
     if path.is_dir():
         return Archive(FolderContainer(path)).at(place)
@@ -260,23 +126,7 @@ def open_archive(data: str | Path) -> Archive:
 
 
 def split_place(data: str | Path) -> tuple[Path, str]:
-    """Split ``some.zip:place`` into what exists on disk and the place inside.
-
-    Parameters
-    ----------
-    data : str or Path
-        As the person typed it; a file's own name may hold colons.
-
-    Returns
-    -------
-    tuple of Path and str
-        The existing file or folder, and the place, empty where none was named.
-
-    Raises
-    ------
-    DataError
-        If no part of it exists.
-    """
+    """Split ``some.zip:place`` into what exists on disk and the place inside."""
     text = str(data)
     ends = [len(text), *(i for i in range(len(text) - 1, 0, -1) if text[i] == ":")]
     for end in ends:

@@ -37,17 +37,6 @@ class Container(Protocol):
 
 
 def is_litter(name: str) -> bool:
-    """Tell what operating systems leave in folders.
-
-    Parameters
-    ----------
-    name : str
-        Of a file or folder, with forward slashes.
-
-    Returns
-    -------
-    bool
-        True for hidden files and the like.
-    """
+    """Tell what operating systems leave in folders."""
     parts = PurePosixPath(name).parts
     return any(part.startswith((".", "__MACOSX")) for part in parts) or parts[-1] in {"Thumbs.db", "desktop.ini"}

@@ -14,15 +14,7 @@ from kaggle_unet.errors import DataError
 
 @dataclass(frozen=True)
 class FolderContainer:
-    """A folder on disk; links are followed, each folder once.
-
-    Attributes
-    ----------
-    path : Path
-        The folder.
-    depth : int, optional
-        How far to descend; 0 lists the folder's own files only.
-    """
+    """A folder on disk; links are followed, each folder once."""
 
     path: Path
     depth: int | None = None
@@ -50,67 +42,23 @@ class FolderContainer:
         return sorted(name for name in self._walk() if not is_litter(name))
 
     def read(self, name: str) -> bytes:
-        """Read one file.
-
-        Parameters
-        ----------
-        name : str
-            Relative to the folder.
-
-        Returns
-        -------
-        bytes
-            What it holds.
-        """
+        """Read one file."""
         try:
             return (self.path / name).read_bytes()
         except OSError as error:
             raise DataError(f"cannot read {self.where(name)}: {error.strerror}") from error
 
     def checksum(self, name: str) -> tuple[int, int]:
-        """Compute size and CRC-32.
-
-        Parameters
-        ----------
-        name : str
-            Relative to the folder.
-
-        Returns
-        -------
-        tuple of int
-            Bytes and CRC-32.
-        """
+        """Compute size and CRC-32."""
         data = self.read(name)
         return len(data), zlib.crc32(data)
 
     def where(self, name: str) -> str:
-        """Say where a file lies.
-
-        Parameters
-        ----------
-        name : str
-            Relative to the folder.
-
-        Returns
-        -------
-        str
-            Its path.
-        """
+        """Say where a file lies."""
         return str(self.path / name)
 
     def open_zip(self, name: str) -> ZipContainer:
-        """Open a zip in this folder.
-
-        Parameters
-        ----------
-        name : str
-            Relative to the folder.
-
-        Returns
-        -------
-        ZipContainer
-            Checked.
-        """
+        """Open a zip in this folder."""
         return ZipContainer(self.path / name).check()
 
     def _walk(self) -> Iterator[str]:

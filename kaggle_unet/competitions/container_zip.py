@@ -24,15 +24,7 @@ _Opened = tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]
 
 @dataclass(frozen=True)
 class ZipContainer:
-    """A zip on disk or inside another zip.
-
-    Attributes
-    ----------
-    path : Path
-        The file on disk.
-    inner : tuple of str
-        Names of the zip in the zip on disk, of the zip in that one, and so on.
-    """
+    """A zip on disk or inside another zip."""
 
     path: Path
     inner: tuple[str, ...] = ()
@@ -53,18 +45,7 @@ class ZipContainer:
         return frozenset(posix_name(info.filename) for info in self._open()[0].infolist() if info.is_dir())
 
     def check(self) -> "ZipContainer":
-        """Open the zip and look at every entry once.
-
-        Returns
-        -------
-        ZipContainer
-            Itself.
-
-        Raises
-        ------
-        DataError
-            If it is no zip, or holds entries that are not safe; all of them are listed.
-        """
+        """Open the zip and look at every entry once."""
         handle, _ = self._open()
         infos = handle.infolist()
         if dangers := find_dangers(infos):
@@ -72,23 +53,7 @@ class ZipContainer:
         return self
 
     def read(self, name: str) -> bytes:
-        """Read one file.
-
-        Parameters
-        ----------
-        name : str
-            One of `names`.
-
-        Returns
-        -------
-        bytes
-            What it holds, its checksum compared.
-
-        Raises
-        ------
-        DataError
-            If it is absent, damaged or encrypted.
-        """
+        """Read one file."""
         handle, infos = self._open()
         if name not in infos:
             raise DataError(f"{self.where(name)} does not exist")
@@ -98,49 +63,16 @@ class ZipContainer:
             raise DataError(f"{self.where(name)} cannot be read ({error}); get the zip again") from error
 
     def checksum(self, name: str) -> tuple[int, int]:
-        """Look up size and CRC-32.
-
-        Parameters
-        ----------
-        name : str
-            One of `names`.
-
-        Returns
-        -------
-        tuple of int
-            Bytes and CRC-32, as the zip lists them.
-        """
+        """Look up size and CRC-32."""
         info = self._open()[1][name]
         return info.file_size, info.CRC
 
     def where(self, name: str = "") -> str:
-        """Say where a file lies.
-
-        Parameters
-        ----------
-        name : str
-            One of `names`; empty for the zip itself.
-
-        Returns
-        -------
-        str
-            ``"outer.zip:train.zip:images/a.png"``.
-        """
+        """Say where a file lies."""
         return ":".join([str(self.path), *self.inner, *([name] if name else [])])
 
     def open_zip(self, name: str) -> "ZipContainer":
-        """Open a zip inside this one.
-
-        Parameters
-        ----------
-        name : str
-            One of `names`.
-
-        Returns
-        -------
-        ZipContainer
-            Checked.
-        """
+        """Open a zip inside this one."""
         return ZipContainer(self.path, (*self.inner, name)).check()
 
     def _open(self) -> _Opened:

@@ -105,15 +105,7 @@ def _draw_one(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Image, 
 
 
 def write_labels_csv(path: Path, truth: Mapping[str, Labels]) -> None:
-    """Write labels as the competition's stage1_train_labels.csv.
-
-    Parameters
-    ----------
-    path : Path
-        The CSV to write.
-    truth : mapping of str to int32 array
-        Labels by image id.
-    """
+    """Write labels as the competition's stage1_train_labels.csv."""
     rows = [(id_, rle) for id_, labels in truth.items() for rle in encode_labels(labels)]
     atomic_write(path, _csv(("ImageId", "EncodedPixels"), rows))
 

@@ -173,38 +173,14 @@ def _expose(rng: np.random.Generator, light: Field) -> Image:
 
 
 def drop_slivers(labels: Labels) -> Labels:
-    """Drop instances that hardly show.
-
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances with any ids.
-
-    Returns
-    -------
-    int32 array, shape (H, W)
-        Those of at least `MIN_NUCLEUS_PX` pixels, renumbered from 1.
-    """
+    """Drop instances that hardly show."""
     shows = np.bincount(labels.ravel()) >= MIN_NUCLEUS_PX
     shows[0] = False
     return np.where(shows, np.cumsum(shows), 0).astype(np.int32)[labels]
 
 
 def stain(image: Image, kind: Kind) -> Image:
-    """Turn a fluorescence image into another kind of microscopy.
-
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W)
-        Bright nuclei on dark ground.
-    kind : {"gray-dark", "gray-bright", "colour"}
-        As it is, dark nuclei on bright ground, or purple nuclei on pink.
-
-    Returns
-    -------
-    uint8 array, shape (H, W) or (H, W, 3)
-        The image in its new colours.
-    """
+    """Turn a fluorescence image into another kind of microscopy."""
     if kind == "gray-dark":
         return image
     ground, absorbance = _DYES[kind]

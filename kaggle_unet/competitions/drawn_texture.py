@@ -8,39 +8,11 @@ Field = NDArray[np.float32]
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma_px: float) -> Field:
-    """Draw Gaussian noise of mean 0 and standard deviation 1 that varies over about `sigma_px` pixels.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of the noise.
-    shape : tuple of int
-        Height and width, at least two pixels in all.
-    sigma_px : float
-        Standard deviation of the Gaussian it is blurred with.
-
-    Returns
-    -------
-    float32 array, shape (H, W)
-        The noise.
-    """
+    """Draw Gaussian noise of mean 0 and standard deviation 1 that varies over about `sigma_px` pixels."""
     noise = blur(rng.standard_normal(shape).astype(np.float32), sigma_px)
     return np.asarray((noise - noise.mean()) / (noise.std() + 1e-9), dtype=np.float32)
 
 
 def blur(field: Field, sigma_px: float) -> Field:
-    """Blur with a Gaussian, mirrored at the edge.
-
-    Parameters
-    ----------
-    field : float32 array, shape (H, W)
-        What to blur.
-    sigma_px : float
-        Standard deviation of the Gaussian.
-
-    Returns
-    -------
-    float32 array, shape (H, W)
-        The blurred field.
-    """
+    """Blur with a Gaussian, mirrored at the edge."""
     return np.asarray(cv2.GaussianBlur(field, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT), dtype=np.float32)

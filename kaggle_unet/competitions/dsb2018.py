@@ -42,27 +42,7 @@ class Dsb2018:
     sample_submissions: tuple[str, ...] = ("stage1_sample_submission.csv", "stage2_sample_submission_final.csv")
 
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
-        """Open the zip that Kaggle serves, its outer zip, or an unpacked folder.
-
-        Parameters
-        ----------
-        data : str
-            A zip, a folder, or ``ZIP:place``.
-        settings : CompetitionSettings
-            Ids to skip, where masks are read.
-        with_masks : bool, optional
-            True wants masks, False leaves them alone, None takes them if they are there.
-
-        Returns
-        -------
-        FileSource
-            Samples of kind gray-dark, gray-bright or colour.
-
-        Raises
-        ------
-        DataError
-            If the listing is faulty; all faults are listed.
-        """
+        """Open the zip that Kaggle serves, its outer zip, or an unpacked folder."""
         archive = enter_set(open_archive(data), _LAYOUT, with_masks=with_masks)
         listing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
         listing.problems.extend(_find_strays(archive))
@@ -73,18 +53,7 @@ class Dsb2018:
         return FileSource(archive, listing.images, masks, classify_kind, oddities=listing.oddities)
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
-        """Score one image: mean precision over ten IoU thresholds, object by object.
-
-        Parameters
-        ----------
-        true, pred : int32 array, shape (H, W)
-            What is there, and what was predicted.
-
-        Returns
-        -------
-        ImageScore
-            Its mean is the image's score.
-        """
+        """Score one image: mean precision over ten IoU thresholds, object by object."""
         return score_image(true, pred)
 
 

@@ -31,27 +31,7 @@ class Folder:
     sample_submissions: tuple[str, ...] = ()
 
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
-        """Open a folder, a zip, or a place in a zip, that holds the two subfolders of the config.
-
-        Parameters
-        ----------
-        data : str
-            A zip, a folder, or ``ZIP:place``.
-        settings : CompetitionSettings
-            Subfolders of images and masks; ids to skip, where masks are read.
-        with_masks : bool, optional
-            True wants masks, False leaves them alone, None takes them if they are there.
-
-        Returns
-        -------
-        FileSource
-            Samples of kind gray-dark, gray-bright or colour.
-
-        Raises
-        ------
-        DataError
-            If the listing is faulty; all faults are listed.
-        """
+        """Open a folder, a zip, or a place in a zip, that holds the two subfolders of the config."""
         images, wanted = _pattern(settings.images), f"{settings.masks}/<id>.png (or .tif, …)"
         layout = Layout(example=f"{settings.images}/<id>.png", image=images)
         archive = enter_set(open_archive(data), layout, with_masks=with_masks)
@@ -65,42 +45,12 @@ class Folder:
         return FileSource(archive, listing.images, masks, classify_kind, oddities=listing.oddities)
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
-        """Score one image as DSB2018 does.
-
-        Parameters
-        ----------
-        true, pred : int32 array, shape (H, W)
-            What is there, and what was predicted.
-
-        Returns
-        -------
-        ImageScore
-            Its mean is the image's score.
-        """
+        """Score one image as DSB2018 does."""
         return score_image(true, pred)
 
 
 def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
-    """Read a folds file.
-
-    Parameters
-    ----------
-    path : Path
-        A CSV with the columns `id` and `fold`.
-    ids : collection of str
-        All samples.
-
-    Returns
-    -------
-    dict of str to int
-        Folds by id; a sample whose fold is empty is left out of training and validation alike, and is not in it. Rows
-        of other ids are ignored, so that one file may serve a set and its parts.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, samples are missing in it, ids come twice, or a fold is no whole number from 0.
-    """
+    """Read a folds file."""
     try:
         table = read_table(path.read_bytes(), str(path))
     except OSError as error:

@@ -15,25 +15,6 @@ SUFFIX_PATTERN = r"\.(?i:png|tif|tiff|jpg|jpeg|bmp)"
 def decode_image(data: bytes, where: str) -> tuple[Image, tuple[Note, ...]]:
     """Decode an image to 8 bits, gray where all channels are equal.
 
-    Parameters
-    ----------
-    data : bytes
-        A PNG, TIFF, JPEG or BMP: gray, RGB or palette, with or without alpha, of 1, 8 or 16 bits.
-    where : str
-        The file, for messages.
-
-    Returns
-    -------
-    tuple of uint8 array, shape (H, W) or (H, W, 3), and notes
-        The image, and what was converted on the way.
-
-    Raises
-    ------
-    DataError
-        If the file is no image, damaged, of absurd size, or of a pixel format that has no 8-bit meaning.
-
-    Notes
-    -----
     16-bit values are divided by 257 and rounded, so that 0 and 65535 become 0 and 255; a note says where few levels
     are left. Alpha is dropped, the colours under it stay as stored. The two values of 1-bit images become 0 and 255.
     """
@@ -44,50 +25,14 @@ def decode_image(data: bytes, where: str) -> tuple[Image, tuple[Note, ...]]:
 
 
 def decode_mask(data: bytes, where: str) -> Mask:
-    """Decode a binary mask: whatever is above 0 is inside.
-
-    Parameters
-    ----------
-    data : bytes
-        An image file of any bit depth; the files of one set may differ.
-    where : str
-        The file, for messages.
-
-    Returns
-    -------
-    bool array, shape (H, W)
-        Colours count where any of them is above 0; alpha does not count.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be decoded.
-    """
+    """Decode a binary mask: whatever is above 0 is inside."""
     colours = _drop_alpha(read_pixels(data, where, "mask")[0])
     is_inside: Mask = colours > 0
     return is_inside if is_inside.ndim == 2 else np.asarray(is_inside.any(axis=2))
 
 
 def decode_mask_window(data: bytes, where: str) -> Window:
-    """Decode a binary mask of one object, most of which is empty.
-
-    Parameters
-    ----------
-    data : bytes
-        As for `decode_mask`.
-    where : str
-        The file, for messages.
-
-    Returns
-    -------
-    Window
-        bool; a part of what `decode_mask` gives, outside of which nothing is inside the object.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be decoded.
-    """
+    """Decode a binary mask of one object, most of which is empty."""
     window = read_window(data, where)
     if window is not None:
         return window._replace(pixels=window.pixels > 0)
@@ -96,26 +41,7 @@ def decode_mask_window(data: bytes, where: str) -> Window:
 
 
 def decode_label_image(data: bytes, where: str) -> NDArray[np.int32]:
-    """Decode a label image: each pixel holds the number of its instance.
-
-    Parameters
-    ----------
-    data : bytes
-        A gray file of 1 to 64 bits, whole numbers. Of a palette file, the indices count, unless all its colours are
-        gray.
-    where : str
-        The file, for messages.
-
-    Returns
-    -------
-    int32 array, shape (H, W)
-        Numbers as the file has them, which need not be consecutive.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be decoded, is coloured, or holds negative, fractional or absurdly large numbers.
-    """
+    """Decode a label image: each pixel holds the number of its instance."""
     values = _drop_alpha(read_pixels(data, where, "labels")[0])
     if values.ndim == 3:
         if (values != values[..., :1]).any():
@@ -129,43 +55,13 @@ def decode_label_image(data: bytes, where: str) -> NDArray[np.int32]:
 
 
 def decode_shape(data: bytes, where: str) -> tuple[int, int]:
-    """Read an image's height and width from its header.
-
-    Parameters
-    ----------
-    data : bytes
-        The file.
-    where : str
-        Its name, for messages.
-
-    Returns
-    -------
-    tuple of int
-        H and W.
-
-    Raises
-    ------
-    DataError
-        If the file is no image.
-    """
+    """Read an image's height and width from its header."""
     return read_shape(data, where)
 
 
 def classify_kind(image: Image) -> str:
     """Tell three types of microscope image apart.
 
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Gray images have two axes.
-
-    Returns
-    -------
-    str
-        ``"colour"``; ``"gray-bright"`` where the mean is above 127; else ``"gray-dark"``.
-
-    Examples
-    --------
     >>> classify_kind(np.zeros((2, 2), np.uint8))
     'gray-dark'
     """

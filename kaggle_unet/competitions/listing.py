@@ -12,19 +12,7 @@ from kaggle_unet.types import Oddity
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a set.
-
-    Attributes
-    ----------
-    archive : Archive
-        Where they are.
-    images : mapping of str to str
-        Name of each id's image.
-    skipped : tuple of str
-        Ids that were left out, sorted.
-    problems : list of str
-        One sentence per fault.
-    """
+    """The images of a set."""
 
     archive: Archive
     images: Mapping[str, str]
@@ -37,20 +25,7 @@ class Listing:
         return tuple(Oddity(key, "skipped", 1, "left out, as competition.skip says") for key in self.skipped)
 
     def check(self, masks: MaskReader | None, *, remedy: str) -> None:
-        """Raise for everything that is wrong, at once.
-
-        Parameters
-        ----------
-        masks : MaskReader or None
-            None where none are wanted.
-        remedy : str
-            What an image without mask needs.
-
-        Raises
-        ------
-        DataError
-            If ids come twice, images lack masks or masks lack images.
-        """
+        """Raise for everything that is wrong, at once."""
         unpaired: list[str] = []
         if masks is not None:
             bare = sorted(self.images.keys() - set(masks.ids))
@@ -66,22 +41,7 @@ class Listing:
 
 
 def list_images(archive: Archive, found: Iterable[tuple[str, str]], skip: Collection[str]) -> Listing:
-    """Map ids to images, and find ids that come twice.
-
-    Parameters
-    ----------
-    archive : Archive
-        Where they are.
-    found : iterable of pairs of str
-        Id and file name.
-    skip : collection of str
-        Ids to leave out.
-
-    Returns
-    -------
-    Listing
-        With the first image of each id, and a problem for each further one; ids that differ in case alone are one.
-    """
+    """Map ids to images, and find ids that come twice."""
     found = list(found)
     images, problems = _take_first(archive, [pair for pair in found if pair[0] not in skip])
     return Listing(archive, images, tuple(sorted({key for key, _ in found} & set(skip))), problems)
@@ -101,38 +61,14 @@ def _take_first(archive: Archive, found: Iterable[tuple[str, str]]) -> tuple[dic
 
 
 def list_masks(listing: Listing, found: Iterable[tuple[str, str]]) -> dict[str, tuple[str]]:
-    """Map ids to mask files, one each.
-
-    Parameters
-    ----------
-    listing : Listing
-        The images; a problem is added to it for each id that has two masks.
-    found : iterable of pairs of str
-        Id and file name.
-
-    Returns
-    -------
-    dict of str to tuple of str
-        One name for each id.
-    """
+    """Map ids to mask files, one each."""
     names, problems = _take_first(listing.archive, [pair for pair in found if pair[0] not in listing.skipped])
     listing.problems.extend(problems)
     return {key: (name,) for key, name in names.items()}
 
 
 def group_by_id(found: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Collect all files of each id.
-
-    Parameters
-    ----------
-    found : iterable of pairs of str
-        Id and file name.
-
-    Returns
-    -------
-    dict of str to tuple of str
-        Names sorted, so that the order of files in a zip decides nothing.
-    """
+    """Collect all files of each id."""
     names: dict[str, list[str]] = {}
     for sample_id, name in found:
         names.setdefault(sample_id, []).append(name)
@@ -140,20 +76,7 @@ def group_by_id(found: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
 
 
 def match_names(pattern: re.Pattern[str], archive: Archive) -> Iterator[tuple[str, str]]:
-    """Find the files of an archive whose whole names match, on top of it.
-
-    Parameters
-    ----------
-    pattern : re.Pattern
-        With a group ``id``, and perhaps a group ``root`` that must be empty.
-    archive : Archive
-        Where to look.
-
-    Yields
-    ------
-    tuple of str
-        Id and file name, sorted by name.
-    """
+    """Find the files of an archive whose whole names match, on top of it."""
     for name in archive.names:
         found = pattern.fullmatch(name)
         if found and not found.groupdict().get("root"):

@@ -17,17 +17,7 @@ from kaggle_unet.types import Image, Labels
 
 @dataclass(frozen=True)
 class CodedMasks:
-    """The run-length codes of each sample.
-
-    Attributes
-    ----------
-    rles : mapping of str to tuple of str
-        One code per object.
-    where : str
-        The CSV, for messages.
-    single_object : bool
-        Whether all codes of an image are one object.
-    """
+    """The run-length codes of each sample."""
 
     rles: Mapping[str, tuple[str, ...]]
     where: str
@@ -39,56 +29,19 @@ class CodedMasks:
         return self.rles.keys()
 
     def files(self, sample_id: str) -> tuple[str, ...]:
-        """List the mask files of a sample.
-
-        Parameters
-        ----------
-        sample_id : str
-            Its id.
-
-        Returns
-        -------
-        tuple of str
-            Empty: all codes are here.
-        """
+        """List the mask files of a sample."""
         assert sample_id in self.rles
         return ()
 
     def stamp(self) -> str:
-        """Hash what is not in files.
-
-        Returns
-        -------
-        str
-            SHA-256 of the codes, as hexadecimal digits.
-        """
+        """Hash what is not in files."""
         digest = hashlib.sha256()
         for sample_id in sorted(self.rles):
             digest.update("\n".join([sample_id, *self.rles[sample_id], ""]).encode())
         return digest.hexdigest()
 
     def read(self, archive: Archive, sample_id: str, image: Image) -> tuple[Labels, tuple[Note, ...]]:  # noqa: ARG002
-        """Read a sample's labels.
-
-        Parameters
-        ----------
-        archive : Archive
-            Not needed; other ways of storing masks do.
-        sample_id : str
-            Its id.
-        image : uint8 array, shape (H, W) or (H, W, 3)
-            Its image, into which the codes must fit.
-
-        Returns
-        -------
-        tuple of int32 array, shape (H, W), and notes
-            Objects numbered in the order of their codes, and what was odd.
-
-        Raises
-        ------
-        DataError
-            If a code is malformed or does not fit.
-        """
+        """Read a sample's labels."""
         rles = self.rles[sample_id]
         try:
             labels, n_contested = decode_labels(rles, image.shape[:2])
@@ -104,25 +57,7 @@ class CodedMasks:
 def find_coded_masks(
     listing: Listing, file_name: str, columns: tuple[str, str], *, single_object: bool
 ) -> CodedMasks | None:
-    """Look for a CSV with the masks of a set of images, in the archive or beside it.
-
-    Parameters
-    ----------
-    listing : Listing
-        The images.
-    file_name : str
-        The CSV's name.
-    columns : tuple of str
-        Those with ids and with codes.
-    single_object : bool
-        Whether all codes of an image are one object.
-
-    Returns
-    -------
-    CodedMasks or None
-        The codes of the listed images; None if there is no such file, or it knows none of them (a test set beside the
-        training set's CSV).
-    """
+    """Look for a CSV with the masks of a set of images, in the archive or beside it."""
     table = read_table_beside(listing.archive, file_name)
     if table is None:
         return None
@@ -131,25 +66,7 @@ def find_coded_masks(
 
 
 def collect_codes(table: Table, id_column: str, rle_column: str) -> dict[str, tuple[str, ...]]:
-    """Collect the codes of each id.
-
-    Parameters
-    ----------
-    table : Table
-        One row per object; an id with a blank code has none.
-    id_column, rle_column : str
-        Where to look.
-
-    Returns
-    -------
-    dict of str to tuple of str
-        Codes in the order of the rows.
-
-    Raises
-    ------
-    DataError
-        If a column is not there.
-    """
+    """Collect the codes of each id."""
     codes: dict[str, list[str]] = {}
     for sample_id, rle in table.select(id_column, rle_column):
         rles = codes.setdefault(sample_id, [])

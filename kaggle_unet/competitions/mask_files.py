@@ -20,15 +20,7 @@ _BINARY_VALUES = (1, 255, 65535)
 
 @dataclass(frozen=True)
 class FileMasks:
-    """The mask files of each sample, and how they become labels.
-
-    Attributes
-    ----------
-    names : mapping of str to tuple of str
-        Files of each id, in order.
-    merge : callable
-        One of the functions below: files and the image to labels and notes.
-    """
+    """The mask files of each sample, and how they become labels."""
 
     names: Mapping[str, tuple[str, ...]]
     merge: Callable[[Iterable[File], Image], tuple[Labels, tuple[Note, ...]]]
@@ -39,75 +31,20 @@ class FileMasks:
         return self.names.keys()
 
     def files(self, sample_id: str) -> tuple[str, ...]:
-        """List the mask files of a sample.
-
-        Parameters
-        ----------
-        sample_id : str
-            Its id.
-
-        Returns
-        -------
-        tuple of str
-            Names in the archive.
-        """
+        """List the mask files of a sample."""
         return self.names[sample_id]
 
     def stamp(self) -> str:
-        """Hash what is not in these files.
-
-        Returns
-        -------
-        str
-            The rule's name.
-        """
+        """Hash what is not in these files."""
         return self.merge.__name__
 
     def read(self, archive: Archive, sample_id: str, image: Image) -> tuple[Labels, tuple[Note, ...]]:
-        """Read a sample's labels.
-
-        Parameters
-        ----------
-        archive : Archive
-            Where the files are.
-        sample_id : str
-            Its id.
-        image : uint8 array, shape (H, W) or (H, W, 3)
-            Its image, whose size all masks must have.
-
-        Returns
-        -------
-        tuple of int32 array, shape (H, W), and notes
-            Labels, and what was odd.
-
-        Raises
-        ------
-        DataError
-            If files cannot be used; all of them are listed.
-        """
+        """Read a sample's labels."""
         return self.merge(((archive.read(name), archive.where(name)) for name in self.names[sample_id]), image)
 
 
 def merge_object_masks(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:
-    """Merge one binary file per object; a pixel in several of them goes to the smallest.
-
-    Parameters
-    ----------
-    files : iterable of File
-        Decoded one at a time: 375 masks of a large image would need 300 MB together.
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Their image.
-
-    Returns
-    -------
-    tuple of int32 array, shape (H, W), and notes
-        Objects numbered in the order of their files.
-
-    Raises
-    ------
-    DataError
-        If masks cannot be decoded or have another size than the image; all of them are listed.
-    """
+    """Merge one binary file per object; a pixel in several of them goes to the smallest."""
     problems: list[str] = []
     labels, n_contested, n_empty = paint_instances(list(_find_runs(files, image, problems)), image.shape[:2])
     if problems:
@@ -116,25 +53,7 @@ def merge_object_masks(files: Iterable[File], image: Image) -> tuple[Labels, tup
 
 
 def take_whole_mask(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:
-    """Take one binary file per image: a single object, however many pieces it has.
-
-    Parameters
-    ----------
-    files : iterable of File
-        One file.
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Its image.
-
-    Returns
-    -------
-    tuple of int32 array, shape (H, W), and notes
-        1 inside, 0 elsewhere.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be decoded or has another size than the image.
-    """
+    """Take one binary file per image: a single object, however many pieces it has."""
     ((data, where),) = files
     mask = _decode_checked(data, where, image)
     return mask.astype(np.int32), describe_whole_mask(mask, image)
@@ -143,25 +62,6 @@ def take_whole_mask(files: Iterable[File], image: Image) -> tuple[Labels, tuple[
 def take_label_image(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:
     """Take one file per image, whose values are the objects' numbers; components are the objects of a binary one.
 
-    Parameters
-    ----------
-    files : iterable of File
-        One file.
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Its image.
-
-    Returns
-    -------
-    tuple of int32 array, shape (H, W), and notes
-        Objects numbered without gaps.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be decoded or has another size than the image.
-
-    Notes
-    -----
     A file is binary if its only value above 0 is 1, 255 or 65535. A label image with a single object, numbered 1 and
     in several pieces, is cut apart by this rule; the note on components shows it.
     """

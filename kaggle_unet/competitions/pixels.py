@@ -50,17 +50,7 @@ _DAMAGE = (
 
 
 class Window(NamedTuple):
-    """A part of an image; all pixels outside are 0.
-
-    Attributes
-    ----------
-    pixels : array, shape (h, w)
-        The part.
-    y, x : int
-        Where it begins.
-    shape : tuple of int
-        (H, W) of the image.
-    """
+    """A part of an image; all pixels outside are 0."""
 
     pixels: Pixels
     y: int
@@ -77,28 +67,7 @@ class _Picture(NamedTuple):
 
 
 def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tuple[Note, ...]]:
-    """Decode a PNG, TIFF, JPEG or BMP.
-
-    Parameters
-    ----------
-    data : bytes
-        The file.
-    where : str
-        Its name, for messages.
-    purpose : {"image", "mask", "labels"}
-        Images and masks have their palette looked up, labels only where all its colours are gray. Images are inverted
-        where the file says that 0 is white; masks and labels keep the stored numbers.
-
-    Returns
-    -------
-    tuple of array, shape (H, W) or (H, W, 2…4), and notes
-        bool, integers or floating-point numbers; the second or fourth channel is alpha. Notes on what was converted.
-
-    Raises
-    ------
-    DataError
-        If the file is empty, no image, damaged, of absurd size, holds several images or colours other than RGB.
-    """
+    """Decode a PNG, TIFF, JPEG or BMP."""
     pixels, notes = _decode(data, where, purpose)
     is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and 2 <= pixels.shape[2] <= 4)
     if not (is_picture and pixels.size and pixels.dtype.kind in "biuf"):
@@ -130,25 +99,7 @@ def _decode(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tuple[No
 
 
 def read_window(data: bytes, where: str) -> Window | None:
-    """Decode the rectangle of a gray PNG outside of which all is 0; the rest is never made an array.
-
-    Parameters
-    ----------
-    data : bytes
-        The file.
-    where : str
-        Its name, for messages.
-
-    Returns
-    -------
-    Window or None
-        None for a file of another kind: `read_pixels` reads it.
-
-    Raises
-    ------
-    DataError
-        As `read_pixels` does.
-    """
+    """Decode the rectangle of a gray PNG outside of which all is 0; the rest is never made an array."""
     with _faults_named(data, where):
         picture = _open(data)
         if picture is None or picture.pillow.format != "PNG" or picture.pillow.mode not in {"1", "L"}:
@@ -160,20 +111,7 @@ def read_window(data: bytes, where: str) -> Window | None:
 
 
 def read_shape(data: bytes, where: str) -> tuple[int, int]:
-    """Read height and width from the header, without decoding.
-
-    Parameters
-    ----------
-    data : bytes
-        The file.
-    where : str
-        Its name, for messages.
-
-    Returns
-    -------
-    tuple of int
-        H and W of the pixels as stored.
-    """
+    """Read height and width from the header, without decoding."""
     with _faults_named(data, where):
         picture = _open(data)
         if picture is None:

@@ -16,17 +16,7 @@ _MOST_SETS = 8  # with more of them, the pattern fits by accident: another compe
 
 @dataclass(frozen=True)
 class Layout:
-    """How a set of images is recognised.
-
-    Attributes
-    ----------
-    example : str
-        What a file is called, for messages.
-    image : re.Pattern
-        Matches a whole name; its group ``root`` is the folder that holds the set.
-    train, test : tuple of str
-        Names of sets with and without masks.
-    """
+    """How a set of images is recognised."""
 
     example: str
     image: re.Pattern[str]
@@ -35,27 +25,7 @@ class Layout:
 
 
 def enter_set(archive: Archive, layout: Layout, *, with_masks: bool | None) -> Archive:
-    """Enter the folder or the inner zip that holds the wanted set of images.
-
-    Parameters
-    ----------
-    archive : Archive
-        What the person named.
-    layout : Layout
-        What to look for.
-    with_masks : bool or None
-        False looks for the test set where there are several, else the training set is looked for.
-
-    Returns
-    -------
-    Archive
-        With the images where `layout` wants them, no further folder on top.
-
-    Raises
-    ------
-    DataError
-        If there is no set, or if it is not clear which is meant; the candidates are listed.
-    """
+    """Enter the folder or the inner zip that holds the wanted set of images."""
     roots = {found["root"] for name in archive.names if (found := layout.image.fullmatch(name))}
     if "" in roots:
         return archive

@@ -17,23 +17,6 @@ COMPETITIONS: Mapping[str, Competition] = MappingProxyType(
 def get_competition(name: str) -> Competition:
     """Look a competition up.
 
-    Parameters
-    ----------
-    name : str
-        A key of `COMPETITIONS`.
-
-    Returns
-    -------
-    Competition
-        Its files, its CSV and its score.
-
-    Raises
-    ------
-    ConfigError
-        If there is none of that name.
-
-    Examples
-    --------
     >>> get_competition("tgs").rle_column
     'rle_mask'
     """

@@ -32,23 +32,7 @@ class MaskReader(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """Samples by id, each read from its own files.
-
-    Attributes
-    ----------
-    archive : Archive
-        Where the files are.
-    images : mapping of str to str
-        Name of each id's image.
-    masks : MaskReader or None
-        None where samples have no labels.
-    classify : callable
-        Image to its kind; a function of a module, so that it can be pickled.
-    numbers : mapping of str to mapping
-        What else is known of some ids.
-    oddities : tuple of Oddity
-        Found while listing.
-    """
+    """Samples by id, each read from its own files."""
 
     archive: Archive
     images: Mapping[str, str]
@@ -68,23 +52,7 @@ class FileSource:
         return self.masks is not None
 
     def load(self, sample_id: str) -> Sample:
-        """Read one sample.
-
-        Parameters
-        ----------
-        sample_id : str
-            One of `ids`.
-
-        Returns
-        -------
-        Sample
-            With everything that was found and done on the way.
-
-        Raises
-        ------
-        DataError
-            If its image or its masks cannot be used; every faulty mask is listed.
-        """
+        """Read one sample."""
         name = self.images[sample_id]
         image, notes = decode_image(self.archive.read(name), self.archive.where(name))
         labels = None
@@ -101,29 +69,12 @@ class FileSource:
         )
 
     def shape(self, sample_id: str) -> tuple[int, int]:
-        """Read an image's height and width from its header.
-
-        Parameters
-        ----------
-        sample_id : str
-            One of `ids`.
-
-        Returns
-        -------
-        tuple of int
-            H and W.
-        """
+        """Read an image's height and width from its header."""
         name = self.images[sample_id]
         return decode_shape(self.archive.read(name), self.archive.where(name))
 
     def fingerprint(self) -> str:
-        """Hash all that the samples are made from.
-
-        Returns
-        -------
-        str
-            SHA-256 as hexadecimal digits; the same for a zip and its unpacked folder.
-        """
+        """Hash all that the samples are made from."""
         files = set(self.images.values())
         stamp = ""
         if self.masks is not None:

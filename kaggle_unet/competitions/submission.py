@@ -72,22 +72,7 @@ def read_submission(path: str | Path, competition: Competition) -> dict[str, lis
 
 
 def order_ids(ids: Collection[str], competition: Competition, data: str) -> tuple[str, ...]:
-    """Put ids into the order of the sample submission that lies in or beside the data, if there is one.
-
-    Parameters
-    ----------
-    ids : collection of str
-        All ids of the test set.
-    competition : Competition
-        Knows what its sample submissions are called.
-    data : str
-        What ``--data`` named.
-
-    Returns
-    -------
-    tuple of str
-        In that order if the file lists exactly these ids, else sorted.
-    """
+    """Put ids into the order of the sample submission that lies in or beside the data, if there is one."""
     archive = open_archive(data)
     for file_name in competition.sample_submissions:
         table = read_table_beside(archive, file_name)

@@ -19,19 +19,7 @@ _LONGEST_FIELD = 2**28  # a run-length code of a large, ragged mask exceeds the 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text.
-
-    Attributes
-    ----------
-    where : str
-        The file, for messages.
-    columns : tuple of str
-        Names from the first line.
-    rows : tuple of tuple of str
-        As many fields each as there are columns.
-    lines : tuple of int
-        Line of each row in the file, the header's being 1.
-    """
+    """Rows of text."""
 
     where: str
     columns: tuple[str, ...]
@@ -39,23 +27,7 @@ class Table:
     lines: tuple[int, ...]
 
     def select(self, *names: str) -> Iterator[tuple[str, ...]]:
-        """Go through the rows, with some columns only.
-
-        Parameters
-        ----------
-        *names : str
-            Columns, in the wanted order.
-
-        Yields
-        ------
-        tuple of str
-            Their fields.
-
-        Raises
-        ------
-        DataError
-            If a column is not there.
-        """
+        """Go through the rows, with some columns only."""
         if missing := [name for name in names if name not in self.columns]:
             message = f"{self.where} has the columns {', '.join(self.columns)}; wanted {', '.join(names)}"
             raise DataError(f"{message}: {', '.join(missing)} missing")
@@ -69,25 +41,6 @@ class Table:
 def read_table(data: bytes, where: str) -> Table:
     r"""Read a CSV with a header.
 
-    Parameters
-    ----------
-    data : bytes
-        UTF-8, with or without byte-order mark, any line ends. Blank lines are skipped.
-    where : str
-        The file, for messages.
-
-    Returns
-    -------
-    Table
-        Every field as text, spaces around it kept.
-
-    Raises
-    ------
-    DataError
-        If it is empty, not text, or has rows of another length than the header.
-
-    Examples
-    --------
     >>> list(read_table(b"id,z\n00441,\n", "depths.csv").select("id"))
     [('00441',)]
     """
@@ -106,23 +59,7 @@ def read_table(data: bytes, where: str) -> Table:
 
 
 def read_csv(path: str | Path) -> Table:
-    """Read any CSV that lies on disk.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Returns
-    -------
-    Table
-        Every field as text.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or it is no CSV.
-    """
+    """Read any CSV that lies on disk."""
     try:
         data = Path(path).expanduser().read_bytes()
     except OSError as error:
@@ -131,20 +68,7 @@ def read_csv(path: str | Path) -> Table:
 
 
 def read_table_beside(archive: Archive, file_name: str) -> Table | None:
-    """Look for a CSV in and round an archive, and read it.
-
-    Parameters
-    ----------
-    archive : Archive
-        Where to begin.
-    file_name : str
-        ``"depths.csv"``; also found zipped.
-
-    Returns
-    -------
-    Table or None
-        None if there is no such file.
-    """
+    """Look for a CSV in and round an archive, and read it."""
     found = archive.beside(file_name)
     if found is None:
         return None

@@ -36,27 +36,7 @@ class Tgs:
     sample_submissions: tuple[str, ...] = ("sample_submission.csv",)
 
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
-        """Open the zip that Kaggle serves, its outer zip, or an unpacked folder.
-
-        Parameters
-        ----------
-        data : str
-            A zip, a folder, or ``ZIP:place``.
-        settings : CompetitionSettings
-            Ids to skip, where masks are read.
-        with_masks : bool, optional
-            True wants masks, False leaves them alone, None takes them if they are there.
-
-        Returns
-        -------
-        FileSource
-            Samples of kind seismic, or black where all pixels are equal; with their depth, if it is known.
-
-        Raises
-        ------
-        DataError
-            If the listing or a CSV is faulty; all faults are listed.
-        """
+        """Open the zip that Kaggle serves, its outer zip, or an unpacked folder."""
         archive = enter_set(open_archive(data), _LAYOUT, with_masks=with_masks)
         listing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
         masks = None if with_masks is False else _find_masks(listing)
@@ -67,34 +47,12 @@ class Tgs:
         return FileSource(archive, listing.images, masks, classify_tile, numbers, (*listing.oddities, *oddities))
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
-        """Score one tile: the mask is one object, wherever it lies.
-
-        Parameters
-        ----------
-        true, pred : int32 array, shape (H, W)
-            What is there, and what was predicted; anything above 0 is salt.
-
-        Returns
-        -------
-        ImageScore
-            Its mean is the tile's score.
-        """
+        """Score one tile: the mask is one object, wherever it lies."""
         return score_mask(true > 0, pred > 0)
 
 
 def classify_tile(image: Image) -> str:
-    """Tell tiles with content from those without.
-
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        A tile.
-
-    Returns
-    -------
-    str
-        ``"black"`` where all pixels are equal, else ``"seismic"``.
-    """
+    """Tell tiles with content from those without."""
     return "black" if is_constant(image) else "seismic"
 
 

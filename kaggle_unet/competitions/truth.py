@@ -23,29 +23,6 @@ _MOST_PROBLEMS = 50
 def read_truth(data: str, competition: Competition, settings: CompetitionSettings) -> Mapping[str, Labels]:
     """Open the truth.
 
-    Parameters
-    ----------
-    data : str
-        What `Competition.read` takes, or a CSV with ids and run-length codes (also zipped, also ``ZIP:place.csv``):
-        Kaggle's training labels, a stage's solution, or a submission. It needs the columns Height and Width unless all
-        images of the competition have one size; where it has a column Usage, ignored rows are dropped.
-    competition : Competition
-        Decides the columns.
-    settings : CompetitionSettings
-        Ids to skip.
-
-    Returns
-    -------
-    mapping of str to int32 array, shape (H, W)
-        Labels by id, sorted, each decoded when it is asked for.
-
-    Raises
-    ------
-    DataError
-        If there are no masks, or codes are malformed; all faults are listed.
-
-    Notes
-    -----
     Objects that overlap in the truth are parted by the rule of `kaggle_unet.masks.labels.paint_masks`.
     """
     table = _find_table(data)
@@ -62,13 +39,7 @@ def read_truth(data: str, competition: Competition, settings: CompetitionSetting
 
 @dataclass(frozen=True, eq=False)
 class TruthOfImages(Mapping[str, Labels]):
-    """Labels that come with their images.
-
-    Attributes
-    ----------
-    source : Source
-        Opened with masks.
-    """
+    """Labels that come with their images."""
 
     source: Source
 
@@ -77,20 +48,7 @@ class TruthOfImages(Mapping[str, Labels]):
         return self.read(sample_id)[0]
 
     def read(self, sample_id: str) -> tuple[Labels, str]:
-        """Read an image's labels and its type.
-
-        Parameters
-        ----------
-        sample_id : str
-            Its id.
-
-        Returns
-        -------
-        labels : int32 array, shape (H, W)
-            Instances.
-        kind : str
-            As the competition tells them apart.
-        """
+        """Read an image's labels and its type."""
         if sample_id not in self.source.ids:
             raise KeyError(sample_id)
         sample = self.source.load(sample_id)

@@ -12,35 +12,13 @@ RATIO_COUNTS_FROM_BYTES = 2**30
 
 
 def find_dangers(infos: Sequence[zipfile.ZipInfo]) -> list[str]:
-    """Look at a zip's entries, without reading any.
-
-    Parameters
-    ----------
-    infos : sequence of ZipInfo
-        All entries.
-
-    Returns
-    -------
-    list of str
-        One sentence for each that is not safe.
-    """
+    """Look at a zip's entries, without reading any."""
     files = [info for info in infos if not info.is_dir()]
     return [*_find_unsafe(files), *_find_twice(files), *_find_too_large(files)]
 
 
 def posix_name(name: str) -> str:
-    """Write a name with forward slashes (old .NET tools wrote backslashes), and without a leading ``./``.
-
-    Parameters
-    ----------
-    name : str
-        From a zip.
-
-    Returns
-    -------
-    str
-        The name to use.
-    """
+    """Write a name with forward slashes (old .NET tools wrote backslashes), and without a leading ``./``."""
     return name.replace("\\", "/").removeprefix("./")
 
 

@@ -25,19 +25,7 @@ from kaggle_unet.types import Image, Mask
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """One view of a sample.
-
-    Attributes
-    ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        What is seen.
-    labels : uint16 or int32 array, shape (H, W)
-        Ids, of which some may be missing.
-    ignore : bool array, shape (H, W), or None
-        Pixels that must not count.
-    levels : tuple of float
-        The gray levels of `image` that become 0 and 1.
-    """
+    """One view of a sample."""
 
     image: Image
     labels: NDArray[Any]
@@ -48,22 +36,6 @@ class Crop:
 def augment(scene: Scene, settings: AugmentationSettings, *, seed: int) -> Crop:
     """Draw one view of a sample.
 
-    Parameters
-    ----------
-    scene : Scene
-        Not changed.
-    settings : AugmentationSettings
-        Preset, size of the crop, whether it finds objects.
-    seed : int
-        Not negative; the same seed draws the same view, see `stable_seed`.
-
-    Returns
-    -------
-    crop : Crop
-        Of `crop_px` a side; without that of the image's own shape, perhaps turned.
-
-    Notes
-    -----
     An instance cut by the crop's edge keeps its id, in several parts if need be. A crop larger than the image shows it
     mirrored, labels included. A crop with no instance is as good as any other.
     """
@@ -82,18 +54,6 @@ def augment(scene: Scene, settings: AugmentationSettings, *, seed: int) -> Crop:
 def stable_seed(*numbers: int) -> int:
     """Mix numbers into one seed, the same in every process and on every machine.
 
-    Parameters
-    ----------
-    *numbers : int
-        Such as the run's seed, the epoch, and the sample's index.
-
-    Returns
-    -------
-    seed : int
-        From 0 to 2⁶⁴ − 1.
-
-    Examples
-    --------
     >>> stable_seed(1, 23) == stable_seed(1, 23)
     True
     >>> stable_seed(1, 23) == stable_seed(12, 3)
@@ -104,22 +64,7 @@ def stable_seed(*numbers: int) -> int:
 
 
 def draw_view(rng: np.random.Generator, settings: AugmentationSettings, scene: Scene) -> View:
-    """Draw where a crop lies and how it is zoomed, rotated, bent, turned and mirrored.
-
-    Parameters
-    ----------
-    rng : Generator
-        Source of chance.
-    settings : AugmentationSettings
-        Preset, size of the crop, whether it finds objects.
-    scene : Scene
-        Only its size and the middles of its instances count.
-
-    Returns
-    -------
-    view : View
-        Not yet cut from anything.
-    """
+    """Draw where a crop lies and how it is zoomed, rotated, bent, turned and mirrored."""
     preset = PRESETS[settings.preset]
     height, width = scene.labels.shape
     side = settings.crop_px

@@ -17,19 +17,7 @@ FILLER = ""
 
 
 class Item(NamedTuple):
-    """One sample, or one crop of it.
-
-    Attributes
-    ----------
-    inputs : float32 array, shape (channels, H, W)
-        What the network is given.
-    planes : float32 array, shape (C, H, W)
-        What it should answer.
-    weights : float32 array, shape (H, W)
-        How much each pixel counts.
-    id : str
-        The sample's.
-    """
+    """One sample, or one crop of it."""
 
     inputs: Inputs
     planes: Planes
@@ -38,19 +26,7 @@ class Item(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Several samples of one size; a tuple, so that torch and Fabric know how to move it.
-
-    Attributes
-    ----------
-    inputs : float32 tensor, shape (B, channels, H, W)
-        What the network is given.
-    planes : float32 tensor, shape (B, C, H, W)
-        What it should answer.
-    weights : float32 tensor, shape (B, H, W)
-        How much each pixel counts.
-    ids : list of str
-        The samples'.
-    """
+    """Several samples of one size; a tuple, so that torch and Fabric know how to move it."""
 
     inputs: Tensor
     planes: Tensor
@@ -60,52 +36,19 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Sides:
-    """Which sizes a network takes.
-
-    Attributes
-    ----------
-    multiple : int
-        Sides of its inputs are multiples of this.
-    margin : int
-        Pixels its output is smaller at each edge.
-    """
+    """Which sizes a network takes."""
 
     multiple: int = 1
     margin: int = 0
 
     def around(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Give the size of the inputs that an image needs.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            Height and width of the image.
-
-        Returns
-        -------
-        shape : tuple of int
-            Of the inputs, margin included.
-        """
+        """Give the size of the inputs that an image needs."""
         return padded_shape(shape, self.multiple, margin=self.margin)
 
 
 def own_share(keys: Sequence[Key], rank: int, size: int) -> Sequence[Key]:
     """Cut a process's share out of a batch that several make together.
 
-    Parameters
-    ----------
-    keys : sequence
-        The whole batch's items.
-    rank, size : int
-        Which process, of how many.
-
-    Returns
-    -------
-    own : sequence
-        A stretch of them, as long as those of the other processes or one longer; perhaps empty.
-
-    Examples
-    --------
     >>> [own_share("abcde", rank, 2) for rank in (0, 1)]
     ['ab', 'cde']
     """
@@ -114,22 +57,7 @@ def own_share(keys: Sequence[Key], rank: int, size: int) -> Sequence[Key]:
 
 
 def pad_item(item: Item, shape: tuple[int, int]) -> tuple[Item, Slices]:
-    """Mirror a sample's borders until it has a size; the border counts nowhere.
-
-    Parameters
-    ----------
-    item : Item
-        Not larger than `shape`.
-    shape : tuple of int
-        Wanted height and width.
-
-    Returns
-    -------
-    item : Item
-        Weights are 0 on the border.
-    slices : tuple of slice
-        Where the sample lies.
-    """
+    """Mirror a sample's borders until it has a size; the border counts nowhere."""
     if item.weights.shape == shape:
         return item, (slice(0, shape[0]), slice(0, shape[1]))
     inputs, slices = pad_to(item.inputs, shape)
@@ -140,18 +68,7 @@ def pad_item(item: Item, shape: tuple[int, int]) -> tuple[Item, Slices]:
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Stack samples, the smaller ones padded to the largest height and width among them.
-
-    Parameters
-    ----------
-    items : sequence of Item
-        At least one.
-
-    Returns
-    -------
-    batch : Batch
-        In the same order.
-    """
+    """Stack samples, the smaller ones padded to the largest height and width among them."""
     heights, widths = zip(*(item.weights.shape for item in items), strict=True)
     shape = (max(heights), max(widths))
     padded = [pad_item(item, shape)[0] for item in items]

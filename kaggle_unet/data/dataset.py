@@ -31,39 +31,14 @@ from kaggle_unet.types import Image, Labels, Mask, Planes, Sample, Weights
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a sample becomes inputs, planes and weights.
-
-    Attributes
-    ----------
-    inputs : InputSettings
-        What the network is given.
-    codec : CodecSettings
-        What it should answer.
-    weights : WeightSettings
-        How much each pixel counts; a size weight needs its reference area.
-    """
+    """How a sample becomes inputs, planes and weights."""
 
     inputs: InputSettings
     codec: CodecSettings
     weights: WeightSettings
 
     def targets(self, labels: Labels, ignore: Mask | None) -> tuple[Planes, Weights]:
-        """Make planes and weights from labels.
-
-        Parameters
-        ----------
-        labels : int32 array, shape (H, W)
-            Consecutive ids.
-        ignore : bool array, shape (H, W), or None
-            Pixels that must not count.
-
-        Returns
-        -------
-        planes : float32 array, shape (C, H, W)
-            The codec's.
-        weights : float32 array, shape (H, W)
-            All maps together.
-        """
+        """Make planes and weights from labels."""
         codec = CODECS[self.codec.name]
         planes = codec.encode(labels, self.codec.border)
         # Classes take as long as planes, and without weights of their own all count alike.
@@ -72,36 +47,7 @@ class Encoding:
 
 
 class TrainingSet(Dataset[Item]):
-    """Augmented crops of samples.
-
-    Parameters
-    ----------
-    samples : sequence of Sample
-        With labels; kept in memory, in 8 bits and, where the ids allow it, 16.
-    encoding : Encoding
-        How they become tensors.
-    augmentation : AugmentationSettings
-        Preset, crops, and which samples have more of them.
-    sides : Sides
-        What the network takes. A crop is enlarged until its answer is at least `crop_px` wide, by real pixels where the
-        image has them; a whole image is padded with pixels that do not count.
-    seed : int
-        Of everything random.
-
-    Attributes
-    ----------
-    scenes : list of Scene
-        The samples as they are kept.
-    encoding, sides, seed : Encoding, Sides, int
-        As given.
-    augmentation : AugmentationSettings
-        With the enlarged crop.
-
-    Raises
-    ------
-    DataError
-        If a sample has no labels.
-    """
+    """Augmented crops of samples."""
 
     def __init__(
         self,
@@ -125,18 +71,7 @@ class TrainingSet(Dataset[Item]):
         return self.augmentation.crops_per_epoch or len(self.scenes) * self.augmentation.crops_per_image
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
-        """Draw one crop.
-
-        Parameters
-        ----------
-        key : tuple of int
-            Epoch, and index from 0 to the number of crops − 1.
-
-        Returns
-        -------
-        item : Item
-            Always the same for the same key.
-        """
+        """Draw one crop."""
         number, seed = self.draw(key)
         scene = self.scenes[number]
         crop = augment(scene, self.augmentation, seed=seed)
@@ -148,18 +83,7 @@ class TrainingSet(Dataset[Item]):
         return pad_item(item, self.sides.around((planes.shape[1], planes.shape[2])))[0]
 
     def draw(self, key: tuple[int, int]) -> tuple[int, int]:
-        """Tell which sample an item is of, and what its randomness follows from.
-
-        Parameters
-        ----------
-        key : tuple of int
-            Epoch and index.
-
-        Returns
-        -------
-        number, seed : int
-            Index of `scenes`, and the seed of the view.
-        """
+        """Tell which sample an item is of, and what its randomness follows from."""
         epoch, index = key
         return self._sample_number(epoch, index), stable_seed(self.seed, epoch, index)
 
@@ -196,19 +120,7 @@ def _enlarge(augmentation: AugmentationSettings, sides: Sides) -> AugmentationSe
 
 @dataclass(frozen=True)
 class WholeBatch:
-    """Whole images of one padded size.
-
-    Attributes
-    ----------
-    batch : Batch
-        Inputs, stored planes and weights; weights are 0 on the padding.
-    slices : list of tuple of slice
-        Where each image lies in its inputs.
-    images : list of uint8 array
-        As the samples have them, unpadded.
-    labels : list of int32 array
-        The truth, unpadded.
-    """
+    """Whole images of one padded size."""
 
     batch: Batch
     slices: list[Slices]
@@ -217,26 +129,7 @@ class WholeBatch:
 
 
 class ValidationSet:
-    """Whole images with the planes and weights of the store.
-
-    Parameters
-    ----------
-    samples : sequence of Sample
-        With labels.
-    read_targets : callable
-        Gives planes and weights by a sample's id, such as `Store.read_targets`.
-    inputs : InputSettings
-        What the network is given.
-    sides : Sides
-        What it takes.
-    batch : int
-        Images a batch, at most.
-
-    Raises
-    ------
-    DataError
-        If there is no sample, or one has no labels.
-    """
+    """Whole images with the planes and weights of the store."""
 
     def __init__(
         self,
@@ -262,13 +155,7 @@ class ValidationSet:
         return len(self._samples)
 
     def batches(self) -> Iterator[WholeBatch]:
-        """Go through all images once.
-
-        Yields
-        ------
-        whole : WholeBatch
-            By padded size, then id: always in the same order.
-        """
+        """Go through all images once."""
         groups = defaultdict(list)
         for id_ in sorted(self._samples):
             height, width = self._labels[id_].shape

@@ -93,18 +93,6 @@ def _neediest(counts: NDArray[np.float64], added: NDArray[np.int64], share: NDAr
 def coverage_class(labels: Labels) -> str:
     """Name the class of a mask's coverage, for strata.
 
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances; whatever is not 0 counts as covered.
-
-    Returns
-    -------
-    name : str
-        ``"0"`` if nothing is covered, else the covered tenths, rounded up: ``"1"`` … ``"10"``.
-
-    Examples
-    --------
     >>> coverage_class(np.array([[0, 0, 0, 7]]))
     '3'
     """
@@ -113,20 +101,7 @@ def coverage_class(labels: Labels) -> str:
 
 @dataclass(frozen=True, eq=False)
 class FoldBalance:
-    """How well samples are shared out.
-
-    Attributes
-    ----------
-    strata : tuple of str
-        Names of the strata.
-    counts : int64 array, shape (n, S)
-        Samples of each stratum in each fold.
-    p_value : float
-        Of the chi-square test that folds and strata are independent: near 1 when stratified, small when a fold has
-        more than its share of something. 1 where there is only one stratum.
-    n_parted : int
-        Samples that have a member of their group in another fold.
-    """
+    """How well samples are shared out."""
 
     strata: tuple[str, ...]
     counts: NDArray[np.int64]
@@ -135,18 +110,7 @@ class FoldBalance:
 
 
 def balance(folds: Sequence[int], *, strata: Sequence[str], groups: Sequence[str]) -> FoldBalance:
-    """Measure how well samples are shared out.
-
-    Parameters
-    ----------
-    folds, strata, groups : sequence
-        Fold, stratum and group of each sample.
-
-    Returns
-    -------
-    balance : FoldBalance
-        Counts, test and parted groups.
-    """
+    """Measure how well samples are shared out."""
     names = tuple(sorted(set(strata), key=_natural))
     counts = np.zeros((max(folds, default=-1) + 1, len(names)), np.int64)
     np.add.at(counts, (np.asarray(folds, np.int64), np.array([names.index(name) for name in strata], np.int64)), 1)
@@ -181,18 +145,6 @@ def _chi_square_p(counts: NDArray[np.int64]) -> float:
 def describe_folds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     r"""Say in lines of text how samples are shared out.
 
-    Parameters
-    ----------
-    rows : sequence of mapping
-        `id`, `fold`, `group`, `stratum` of each sample; samples whose fold is None are counted and left out.
-
-    Returns
-    -------
-    lines : list of str
-        A table of folds and strata, the test, parted groups, and warnings about what is too small.
-
-    Examples
-    --------
     >>> rows = [{"id": i, "fold": f, "group": i, "stratum": s} for i, f, s in (("a", 0, "x"), ("b", 1, "x"))]
     >>> print("\n".join(describe_folds(rows)))
     fold    x  all

@@ -128,24 +128,7 @@ def prepare(
 def refuse_missing_depths(
     settings: InputSettings, ids: Iterable[str], numbers: Mapping[str, Mapping[str, float]], where: str
 ) -> None:
-    """Make sure that each sample has the depth that a network is given.
-
-    Parameters
-    ----------
-    settings : InputSettings
-        What the network is given; without the channel `depth` nothing is looked at.
-    ids : iterable of str
-        The samples.
-    numbers : mapping of str to mapping
-        What else is known of some of them.
-    where : str
-        Where they come from, for the message.
-
-    Raises
-    ------
-    DataError
-        If some have none; all are listed.
-    """
+    """Make sure that each sample has the depth that a network is given."""
     if "depth" not in settings.channels:
         return
     without = [f"sample {id_!r}" for id_ in ids if "depth" not in numbers.get(id_, {})]

@@ -14,23 +14,6 @@ STRETCHED = (32.0, 224.0)
 def stretch_levels(image: Image, levels: Levels) -> tuple[Image, Levels]:
     """Spread a dark image over more gray levels.
 
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W)
-        Not changed.
-    levels : tuple of float
-        The gray levels that count as 0 and 1.
-
-    Returns
-    -------
-    image : uint8 array, same shape
-        Rounded; none of its pixels is cut off. What was bright stays bright.
-    levels : tuple of float
-        What counts as 0 and 1 now: at most `STRETCHED`, nearer where brighter pixels need the room; as given where they
-        were as far apart already.
-
-    Examples
-    --------
     >>> stretch_levels(np.array([[10, 15, 20]], np.uint8), (10, 20))
     (array([[ 32, 128, 224]], dtype=uint8), (32.0, 224.0))
     >>> stretch_levels(np.array([[10, 20, 110]], np.uint8), (20, 10))[1]
@@ -53,20 +36,6 @@ def stretch_levels(image: Image, levels: Levels) -> tuple[Image, Levels]:
 def bend_levels(*, contrast: float, brightness: float, gamma: float, levels: Levels) -> NDArray[np.uint8]:
     """List what gray levels become when levels x are mapped to contrast · xᵞ + brightness.
 
-    Parameters
-    ----------
-    contrast, brightness, gamma : float
-        1, 0 and 1 change nothing; what is below 0 keeps its sign.
-    levels : tuple of float
-        The gray levels that are 0 and 1.
-
-    Returns
-    -------
-    table : uint8 array, shape (256,)
-        By the old level the new one, rounded, cut off at 0 and 255.
-
-    Examples
-    --------
     >>> image = np.array([[10, 35, 60, 110]], np.uint8)
     >>> bend_levels(contrast=1.0, brightness=0.5, gamma=2.0, levels=(10, 110))[image]
     array([[ 60,  66,  85, 160]], dtype=uint8)
@@ -79,40 +48,12 @@ def bend_levels(*, contrast: float, brightness: float, gamma: float, levels: Lev
 
 
 def draw_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> NDArray[np.float32]:
-    """Draw Gaussian noise.
-
-    Parameters
-    ----------
-    rng : Generator
-        Source of chance.
-    shape : tuple of int
-        Height and width.
-    sigma : float
-        Standard deviation in gray levels.
-
-    Returns
-    -------
-    noise : float32 array, shape (H, W)
-        In gray levels.
-    """
+    """Draw Gaussian noise."""
     return rng.standard_normal(shape, dtype=np.float32) * np.float32(sigma)
 
 
 def add_noise(image: Image, noise: NDArray[np.float32]) -> Image:
-    """Add noise to an image, the same to all colours.
-
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Not changed.
-    noise : float32 array, shape (H, W)
-        In gray levels.
-
-    Returns
-    -------
-    image : uint8 array, same shape
-        Rounded, cut off at 0 and 255.
-    """
+    """Add noise to an image, the same to all colours."""
     # Merged, not broadcast: a loop over three colours is what takes numpy longest.
     noisy = image + (noise if image.ndim == 2 else cv2.merge([noise] * 3))
     return np.clip(np.rint(noisy, out=noisy), 0, 255, out=noisy).astype(np.uint8)

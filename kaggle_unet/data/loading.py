@@ -14,22 +14,7 @@ from kaggle_unet.data.dataset import TrainingSet
 
 
 class EpochOrder(Sampler[list[tuple[int, int]]]):
-    """Shuffled batches of (epoch, index): the epoch travels with the index, so workers can outlive epochs.
-
-    Parameters
-    ----------
-    n_items : int
-        Items of an epoch.
-    batch : int
-        Items a batch; the last one may be smaller.
-    seed : int
-        With the epoch it decides the order.
-
-    Attributes
-    ----------
-    epoch : int
-        The epoch that iteration gives; set it before.
-    """
+    """Shuffled batches of (epoch, index): the epoch travels with the index, so workers can outlive epochs."""
 
     def __init__(self, n_items: int, *, batch: int, seed: int) -> None:
         self.epoch = 1
@@ -51,19 +36,6 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
 class BatchLoader:
     """The batches of each epoch.
 
-    Parameters
-    ----------
-    items : TrainingSet
-        What batches are made of.
-    batch : int
-        Items a batch.
-    workers : int
-        Processes that make them, kept for all epochs; 0 makes them here.
-    pin : bool
-        Whether batches are put where a CUDA device copies them from fast.
-
-    Notes
-    -----
     The batches do not depend on `workers`, and making them draws nothing from torch's own generator.
     """
 
@@ -86,18 +58,7 @@ class BatchLoader:
         return len(self._order)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Go through one epoch.
-
-        Parameters
-        ----------
-        number : int
-            Which one; decides order and augmentation.
-
-        Returns
-        -------
-        batches : iterator of Batch
-            All items, each once.
-        """
+        """Go through one epoch."""
         self._order.epoch = number
         return iter(self._loader)
 

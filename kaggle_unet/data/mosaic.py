@@ -56,35 +56,12 @@ def find_mosaics(images: Mapping[str, Image]) -> dict[str, str]:
 
 
 def find_layouts(images: Mapping[str, Image]) -> list[dict[tuple[int, int], str]]:
-    """Find pictures that were cut into tiles, and where each tile lies.
-
-    Parameters
-    ----------
-    images : mapping of str to uint8 array, shape (H, W) or (H, W, 3)
-        Images by id.
-
-    Returns
-    -------
-    list of dict of (row, column) to str
-        For each picture the ids of its tiles by their place, counted from its upmost and leftmost tile; places may be
-        vacant. In the order of each picture's first id.
-    """
+    """Find pictures that were cut into tiles, and where each tile lies."""
     return _join({id_: cut_edges(image) for id_, image in images.items()})
 
 
 def join_mosaics(edges: Mapping[str, Edges]) -> dict[str, str]:
-    """Find images that are tiles of one picture, by their edges.
-
-    Parameters
-    ----------
-    edges : mapping of str to Edges
-        By image id.
-
-    Returns
-    -------
-    dict of str to str
-        As `find_mosaics` gives it.
-    """
+    """Find images that are tiles of one picture, by their edges."""
     return {id_: f"mosaic-{min(layout.values())}" for layout in _join(edges) for id_ in sorted(layout.values())}
 
 

@@ -18,22 +18,6 @@ Slices = tuple[slice, slice]
 def padded_shape(shape: tuple[int, int], multiple: int, *, margin: int = 0) -> tuple[int, int]:
     """Give the size an image must be padded to.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width of the image.
-    multiple : int
-        Both sides become multiples of this.
-    margin : int
-        Pixels the network loses at each edge; the border is at least this wide.
-
-    Returns
-    -------
-    shape : tuple of int
-        The smallest size that fits.
-
-    Examples
-    --------
     >>> padded_shape((101, 128), 32)
     (128, 128)
     >>> padded_shape((388, 1), 16, margin=94)
@@ -46,27 +30,6 @@ def padded_shape(shape: tuple[int, int], multiple: int, *, margin: int = 0) -> t
 def pad_to(inputs: NDArray[Array], size: int | tuple[int, int]) -> tuple[NDArray[Array], Slices]:
     """Mirror an image's borders until it has a size.
 
-    Parameters
-    ----------
-    inputs : array, shape (..., H, W)
-        Any dtype; the last two axes are padded.
-    size : int or tuple of int
-        The wanted height and width, or one number both become multiples of.
-
-    Returns
-    -------
-    padded : array, shape (..., H', W')
-        The image in the middle, an odd pixel more below and to the right.
-    slices : tuple of slice
-        Where the image lies; for `crop`.
-
-    Raises
-    ------
-    ConfigError
-        If `size` is smaller than the image.
-
-    Examples
-    --------
     >>> padded, slices = pad_to(np.array([[1, 2, 3]]), (1, 6))
     >>> padded
     array([[1, 1, 2, 3, 3, 2]])
@@ -87,20 +50,7 @@ def pad_to(inputs: NDArray[Array], size: int | tuple[int, int]) -> tuple[NDArray
 
 
 def crop(planes: NDArray[Array], slices: Slices) -> NDArray[Array]:
-    """Cut the image out of its borders.
-
-    Parameters
-    ----------
-    planes : array, shape (..., H', W')
-        What became of a padded image.
-    slices : tuple of slice
-        As `pad_to` gave them.
-
-    Returns
-    -------
-    planes : array, shape (..., H, W)
-        A view.
-    """
+    """Cut the image out of its borders."""
     rows, columns = slices
     inside: NDArray[Any] = planes[..., rows, columns]
     return inside

@@ -108,19 +108,7 @@ def _find_whole(labels: NDArray[Any]) -> list[tuple[int, Box]]:
 
 @dataclass(frozen=True, eq=False)
 class _Nucleus:
-    """What is copied.
-
-    Attributes
-    ----------
-    image : uint8 array, shape (h, w) or (h, w, 3)
-        The box round the instance and its rim.
-    mask : bool array, shape (h, w)
-        The instance.
-    fade : float32 array, shape (h, w)
-        How much of `image` is seen: 1 in the instance, less the further into the rim, 0 in other instances.
-    is_background : bool array, shape (h, w)
-        Pixels of no instance.
-    """
+    """What is copied."""
 
     image: Image
     mask: Mask

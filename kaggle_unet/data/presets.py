@@ -35,33 +35,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Preset:
-    """What may happen to a sample.
-
-    Attributes
-    ----------
-    turns : bool
-        Quarter turns, each of the four as likely.
-    mirror : bool
-        Left and right change places in half of all cases.
-    p_warp : float
-        Probability of a zoom, a rotation and a shift.
-    zoom : tuple of float, optional
-        Range of the zoom, drawn evenly in its logarithm; None takes the settings' `scale`.
-    max_degrees : float
-        Rotation, either way.
-    max_shift : float
-        Shift along either axis as a share of the crop's side, wherever the crop lies already.
-    p_bend : float
-        Probability of a smooth distortion.
-    bend_px : tuple of float
-        Range of the standard deviation of its shifts.
-    p_paste : float
-        Probability of copied nuclei.
-    max_pasted : int
-        One to so many are copied.
-    tones : Tones
-        What happens to the values.
-    """
+    """What may happen to a sample."""
 
     turns: bool = False
     mirror: bool = False

@@ -15,25 +15,7 @@ from kaggle_unet.types import Image, Labels, Mask, Sample
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What crops are cut from.
-
-    Attributes
-    ----------
-    id : str
-        The sample's.
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        As decoded.
-    labels : uint16 or int32 array, shape (H, W)
-        16 bits where the ids allow it.
-    ignore : bool array, shape (H, W), or None
-        Pixels that must not count.
-    depth : float or None
-        The sample's.
-    levels : tuple of float
-        The gray levels that become 0 and 1.
-    middles_yx : float32 array, shape (n, 2)
-        The middle of every instance's box, in pixels from the image's corner.
-    """
+    """What crops are cut from."""
 
     id: str
     image: Image
@@ -45,25 +27,7 @@ class Scene:
 
     @classmethod
     def of(cls, sample: Sample, inputs: InputSettings) -> "Scene":
-        """Take from a sample what training needs.
-
-        Parameters
-        ----------
-        sample : Sample
-            With labels.
-        inputs : InputSettings
-            How the image is scaled.
-
-        Returns
-        -------
-        scene : Scene
-            It shares the sample's image.
-
-        Raises
-        ------
-        DataError
-            If the sample has no labels.
-        """
+        """Take from a sample what training needs."""
         labels = truth(sample)
         return cls(
             id=sample.id,
@@ -77,23 +41,7 @@ class Scene:
 
 
 def truth(sample: Sample) -> Labels:
-    """Give a sample's labels.
-
-    Parameters
-    ----------
-    sample : Sample
-        For training or validation.
-
-    Returns
-    -------
-    labels : int32 array, shape (H, W)
-        The sample's own.
-
-    Raises
-    ------
-    DataError
-        If it has none.
-    """
+    """Give a sample's labels."""
     if sample.labels is None:
         msg = f"sample {sample.id!r} has no labels; training and validation need them, leave it out"
         raise DataError(msg)

@@ -25,17 +25,7 @@ CHUNK = 50_000
 
 
 class Edges(NamedTuple):
-    """What is compared of a tile: lines along its edges, from the edge inwards.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (H, W) of the tile.
-    right, left : float32 array, shape (STRIP_PX, H)
-        Gray values of the last and of the first columns; fewer where the tile has fewer.
-    bottom, top : float32 array, shape (STRIP_PX, W)
-        Those of the rows.
-    """
+    """What is compared of a tile: lines along its edges, from the edge inwards."""
 
     shape: tuple[int, int]
     right: Matrix
@@ -45,18 +35,7 @@ class Edges(NamedTuple):
 
 
 def cut_edges(image: Image) -> Edges:
-    """Cut from an image what is compared of it.
-
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        A tile, perhaps.
-
-    Returns
-    -------
-    Edges
-        Copies: the image need not be kept.
-    """
+    """Cut from an image what is compared of it."""
     n_y, n_x = image.shape[:2]
     columns, rows = image.swapaxes(0, 1), image
     right, left, bottom, top = (
@@ -68,17 +47,7 @@ def cut_edges(image: Image) -> Edges:
 
 
 class Seams(NamedTuple):
-    """All pairs of tiles along one direction; rows are the left or upper tile, columns the right or lower one.
-
-    Attributes
-    ----------
-    fits : bool array, shape (n, n)
-        Whether the two may lie side by side.
-    proposes : bool array, shape (n, n)
-        Whether the seam is good enough to join two pictures.
-    likeness : float32 array, shape (n, n)
-        How much structure crosses it.
-    """
+    """All pairs of tiles along one direction; rows are the left or upper tile, columns the right or lower one."""
 
     fits: NDArray[np.bool_]
     proposes: NDArray[np.bool_]
@@ -86,18 +55,7 @@ class Seams(NamedTuple):
 
 
 def compare_edges(tiles: Sequence[Edges]) -> dict[tuple[int, int], Seams]:
-    """Compare every tile with every other, side by side and one above the other.
-
-    Parameters
-    ----------
-    tiles : sequence of Edges
-        Of tiles of one shape, at least `STRIP_PX` pixels a side.
-
-    Returns
-    -------
-    dict of (int, int) to Seams
-        By the step from the first tile's place to the second's: `RIGHT` and `DOWN`.
-    """
+    """Compare every tile with every other, side by side and one above the other."""
     return {
         RIGHT: _compare(np.stack([tile.right for tile in tiles]), np.stack([tile.left for tile in tiles])),
         DOWN: _compare(np.stack([tile.bottom for tile in tiles]), np.stack([tile.top for tile in tiles])),

@@ -32,37 +32,7 @@ _LEAST_RANGE = 64.0
 
 @dataclass(frozen=True)
 class Tones:
-    """How likely an image's values change, and by how much.
-
-    Attributes
-    ----------
-    p_levels : float
-        Probability of a new contrast and brightness.
-    contrast, brightness : tuple of float
-        Ranges of the factor, and of what is added to levels of 0…1.
-    p_gamma : float
-        Probability of a new gamma.
-    gamma : tuple of float
-        Range of the exponent, drawn evenly in its logarithm.
-    p_noise : float
-        Probability of Gaussian noise.
-    noise : tuple of float
-        Range of its standard deviation, in levels of 0…1.
-    p_blur : float
-        Probability of a Gaussian blur, σ from 0.4 to 1.5 px.
-    p_hue, p_shuffle, p_gray : float
-        Probability of another hue and saturation, of channels in another order, of no colours. Colour images only.
-    stretches : bool
-        Dark gray images are spread over more gray levels first, so that what follows is as strong in them, and rounded
-        as little, as in any other.
-    p_local : float
-        Probability of more contrast in neighbourhoods: CLAHE in half of the cases, else a sharper image or an
-        embossed one. Not for an image whose levels are less than 64 apart.
-    p_soften : float
-        Probability of a small blur: the mean or the median of 3 × 3 pixels, or motion along a line of up to 7.
-    p_invert : float
-        Probability that bright and dark change places, within the image's own levels.
-    """
+    """How likely an image's values change, and by how much."""
 
     p_levels: float = 0.0
     contrast: Range = (1.0, 1.0)
@@ -87,26 +57,7 @@ UNCHANGED = Tones()
 def change_tones(
     image: Image, tones: Tones, rng: np.random.Generator, *, levels: Levels = (0.0, 255.0)
 ) -> tuple[Image, Levels]:
-    """Change the values of an image at random.
-
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Not changed.
-    tones : Tones
-        Which changes.
-    rng : Generator
-        Source of chance.
-    levels : tuple of float
-        The gray levels that count as 0 and 1.
-
-    Returns
-    -------
-    image : uint8 array, same shape
-        Cut off at 0 and 255, as a camera would.
-    levels : tuple of float
-        What counts as 0 and 1 now; as given, but for a stretch.
-    """
+    """Change the values of an image at random."""
     if tones.stretches and image.ndim == 2:
         image, levels = stretch_levels(image, levels)
     drawn = draw_tones(tones, rng, image.shape[:2], has_colour=image.ndim == 3, levels=levels)
@@ -119,17 +70,7 @@ def change_tones(
 
 @dataclass(frozen=True, eq=False)
 class DrawnTones:
-    """What is to happen to the values of one image, in this order.
-
-    Attributes
-    ----------
-    filters : callable or None
-        albumentations' part, seeded for this image.
-    table : uint8 array, shape (256,), or None
-        What each value becomes.
-    noise : float32 array, shape (H, W), or None
-        What is added to every channel, in gray levels.
-    """
+    """What is to happen to the values of one image, in this order."""
 
     filters: Any
     table: NDArray[np.uint8] | None
@@ -139,26 +80,7 @@ class DrawnTones:
 def draw_tones(
     tones: Tones, rng: np.random.Generator, shape: tuple[int, int], *, has_colour: bool, levels: Levels
 ) -> DrawnTones:
-    """Draw what happens to the values of an image, which need not be there yet.
-
-    Parameters
-    ----------
-    tones : Tones
-        Which changes.
-    rng : Generator
-        Source of chance.
-    shape : tuple of int
-        Height and width of the image.
-    has_colour : bool
-        Whether it has three channels.
-    levels : tuple of float
-        The gray levels that count as 0 and 1, after a stretch if there is one.
-
-    Returns
-    -------
-    drawn : DrawnTones
-        Its filters are good until the next call.
-    """
+    """Draw what happens to the values of an image, which need not be there yet."""
     filters = _pipeline(tones, has_colour=has_colour, has_local=abs(levels[1] - levels[0]) >= _LEAST_RANGE)
     if filters is not None:
         filters.set_random_seed(int(rng.integers(2**32)))
@@ -179,20 +101,7 @@ def draw_tones(
 
 
 def read_filters(drawn: DrawnTones, *, has_colour: bool) -> dict[str, dict[str, Any]]:
-    """Look up what albumentations would do, without doing it.
-
-    Parameters
-    ----------
-    drawn : DrawnTones
-        Just drawn, of tones without `p_local` and `p_soften`.
-    has_colour : bool
-        Whether it was drawn for an image of three channels.
-
-    Returns
-    -------
-    filters : dict of str to dict
-        Parameters by the name of albumentations' class, in order.
-    """
+    """Look up what albumentations would do, without doing it."""
     if drawn.filters is None:
         return {}
     # What those filters draw depends on the number of channels alone.

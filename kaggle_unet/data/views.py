@@ -23,26 +23,7 @@ _ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTAT
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What one crop shows of an image.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Height and width of the crop before it is turned, in pixels.
-    centre_yx : tuple of float
-        Of the crop in the image; the first pixel's centre is (0.5, 0.5).
-    zoom : float
-        Above 1 things look larger.
-    angle : float
-        Rotation in radians.
-    turns : int
-        Quarter turns, counter-clockwise, 0 to 3, done last but for the mirror.
-    mirrored : bool
-        Whether left and right change places, last.
-    knots : float32 array, shape (n_y, n_x, 2), optional
-        What bends the crop, from `draw_knots`: how far to the right and down of its place each knot of an even grid
-        looks, in the crop's pixels; cubic in between.
-    """
+    """What one crop shows of an image."""
 
     shape: tuple[int, int]
     centre_yx: tuple[float, float]
@@ -101,22 +82,7 @@ class View:
 
 
 def draw_knots(rng: np.random.Generator, shape: tuple[int, int], sigma_px: float) -> Knots:
-    """Draw how a crop is bent.
-
-    Parameters
-    ----------
-    rng : Generator
-        Source of chance.
-    shape : tuple of int
-        Height and width of the crop.
-    sigma_px : float
-        Standard deviation of a knot's shift along either axis; at most 5, so that nothing is folded over.
-
-    Returns
-    -------
-    knots : float32 array, shape (n_y, n_x, 2)
-        About 40 px apart; none is shifted by more than 2 σ along an axis.
-    """
+    """Draw how a crop is bent."""
     n_y, n_x = (max(round(side / _KNOT_PX), 1) + 1 for side in shape)
     knots: Knots = rng.standard_normal((n_y, n_x, 2), dtype=np.float32).clip(-2, 2) * np.float32(sigma_px)
     return knots
@@ -133,27 +99,6 @@ def place(
 ) -> tuple[float, float]:
     """Draw where in an image a crop lies.
 
-    Parameters
-    ----------
-    rng : Generator
-        Source of chance; two numbers are drawn, whatever the sizes.
-    image_shape : tuple of int
-        Height and width of the image.
-    shape : tuple of int
-        Height and width of the crop.
-    zoom, angle : float
-        Of the crop.
-    focus_yx : tuple of float, optional
-        A place in the image that is wanted in the inner half of the crop, or as near to it as the image's edges let.
-
-    Returns
-    -------
-    centre_yx : tuple of float
-        Such that all of the crop lies inside the image; the image's own centre along an axis where it can't. For an
-        exact view it puts the crop's pixels on the image's.
-
-    Examples
-    --------
     >>> place(np.random.default_rng(0), (3, 9), (4, 9))
     (1.0, 4.5)
     """
@@ -184,27 +129,9 @@ def _extent(shape: tuple[int, int], zoom: float, angle: float) -> tuple[float, f
 def cut(array: NDArray[Any], view: View, *, nearest: bool = False) -> NDArray[Any]:
     """Take a view of an image or of its labels.
 
-    Parameters
-    ----------
-    array : array, shape (H, W) or (H, W, channels)
-        Of uint8, uint16, int32 or float32.
-    view : View
-        What to show; what lies outside the image is mirrored at its edge.
-    nearest : bool
-        Take the nearest pixel, as labels need it, instead of mixing four.
-
-    Returns
-    -------
-    crop : array, shape of `view` (turned), dtype of `array`
-        A contiguous copy.
-
-    Notes
-    -----
     Mirroring does not repeat the edge's pixel, and goes on beyond the image's own width: any crop can be taken of any
     image, one of a single pixel included.
 
-    Examples
-    --------
     >>> cut(np.array([[1, 2, 3]], np.uint8), View((1, 5), (0.5, 1.5)))
     array([[2, 1, 2, 3, 2]], dtype=uint8)
     """
@@ -230,22 +157,6 @@ def _copy(array: NDArray[Any], view: View) -> NDArray[Any]:
 def mirror_indices(start: int, n: int, size: int) -> NDArray[np.intp]:
     """List which pixels a stretch of an axis shows when the axis is mirrored at both ends.
 
-    Parameters
-    ----------
-    start : int
-        The stretch's first pixel; may be negative.
-    n : int
-        Its length.
-    size : int
-        The axis's length.
-
-    Returns
-    -------
-    indices : intp array, shape (n,)
-        From 0 to `size` − 1.
-
-    Examples
-    --------
     >>> mirror_indices(-2, 8, 3).tolist()
     [2, 1, 0, 1, 2, 1, 0, 1]
     """

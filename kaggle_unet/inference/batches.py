@@ -15,22 +15,6 @@ def plan_batches(
 ) -> list[tuple[str, ...]]:
     """Group images that have one size once they are padded.
 
-    Parameters
-    ----------
-    shapes : mapping of str to tuple of int
-        Height and width by the image's id; its order is without effect.
-    settings : InferenceSettings
-        For the size of a batch.
-    multiple, margin : int
-        What `kaggle_unet.data.padding.padded_shape` takes; the same that `predict_planes` is given.
-
-    Returns
-    -------
-    batches : list of tuple of str
-        Ids, sorted by padded size and then by id; only the last batch of a size may be short.
-
-    Examples
-    --------
     >>> plan_batches({"b": (20, 30), "c": (64, 64), "a": (32, 32)}, InferenceSettings(batch=8), multiple=32)
     [('a', 'b'), ('c',)]
     """

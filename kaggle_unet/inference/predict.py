@@ -106,18 +106,7 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
 
 
 def largest_margin(models: Iterable[nn.Module]) -> int:
-    """Give the border that images need for all models, beyond what `multiple` asks for.
-
-    Parameters
-    ----------
-    models : iterable of nn.Module
-        At least one.
-
-    Returns
-    -------
-    margin : int
-        The largest `margin` attribute; 0 for models without it. For `plan_batches`.
-    """
+    """Give the border that images need for all models, beyond what `multiple` asks for."""
     return max(_margin(model) for model in models)
 
 

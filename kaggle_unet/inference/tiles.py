@@ -22,21 +22,7 @@ SILENT_SHARE = 3 / 8  # of an overlap, at either side
 
 @dataclass(frozen=True)
 class Stretch:
-    """Where a tile lies along one axis.
-
-    Attributes
-    ----------
-    start : int
-        First pixel the network is given, in the image's coordinates; negative in the border.
-    side : int
-        How many it is given.
-    out : slice
-        The image's pixels that its output covers.
-    seen : slice
-        Where these lie in the output.
-    share : float32 array, shape (out.stop - out.start,)
-        How much each counts; those of all stretches sum to 1.
-    """
+    """Where a tile lies along one axis."""
 
     start: int
     side: int
@@ -95,20 +81,6 @@ def plan_tiles(
 def cut_tile(inputs: Inputs, tile: Tile) -> Inputs:
     """Cut a tile out of an image, mirrored beyond its edges.
 
-    Parameters
-    ----------
-    inputs : float32 array, shape (C, H, W)
-        The image.
-    tile : Tile
-        Of `plan_tiles` for H × W.
-
-    Returns
-    -------
-    inputs : float32 array, shape (C, rows.side, columns.side)
-        A copy; the mirror includes the edge pixel.
-
-    Examples
-    --------
     >>> image = np.arange(6, dtype=np.float32).reshape(1, 1, 6)
     >>> (tile,) = plan_tiles((1, 6), tile_px=8, overlap_px=0, multiple=8)
     >>> cut_tile(image, tile)[0, 0]
@@ -122,22 +94,7 @@ def cut_tile(inputs: Inputs, tile: Tile) -> Inputs:
 
 
 def merge_tiles(pieces: Iterable[tuple[Tile, Planes]], width: int) -> Iterator[tuple[slice, Planes]]:
-    """Put tiles together, and let go of rows as soon as no further tile can change them.
-
-    Parameters
-    ----------
-    pieces : iterable of (Tile, float32 array of shape (n_planes, h, w))
-        All tiles of an image in the order of `plan_tiles`, with what the network gave for each.
-    width : int
-        The image's.
-
-    Yields
-    ------
-    rows : slice
-        Of the image, from top to bottom, without gaps.
-    planes : float32 array, shape (n_planes, rows, width)
-        Theirs.
-    """
+    """Put tiles together, and let go of rows as soon as no further tile can change them."""
     begun: Planes | None = None  # the rows that the next tiles may change
     top = 0
     for start, row in groupby(pieces, key=lambda piece: piece[0].rows.out.start):

@@ -13,27 +13,6 @@ _LEAST = 1e-6  # a probability that a logit can be made of
 class Translated(nn.Module):
     """A network's answer in the planes of another codec.
 
-    Parameters
-    ----------
-    model : Module
-        Gives logits (B, C, H, W) of its own codec's planes.
-    learnt : str
-        That codec.
-    wanted : str
-        The other one.
-
-    Attributes
-    ----------
-    margin : int
-        The model's, see `kaggle_unet.inference.predict.largest_margin`.
-
-    Raises
-    ------
-    ConfigError
-        If a mask alone is to become a border.
-
-    Notes
-    -----
     A mask is min(1, interior + border); of a mask's border, which also lies on background between two objects, only
     min(mask, border) counts beside an interior, which is the rest of the mask; the background is what is no mask.
     """
@@ -48,18 +27,7 @@ class Translated(nn.Module):
         self._learnt, self._wanted = CODECS[learnt], CODECS[wanted]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Predict the wanted planes.
-
-        Parameters
-        ----------
-        inputs : Tensor, shape (B, channels, H, W)
-            What the model takes.
-
-        Returns
-        -------
-        Tensor, shape (B, C, H', W')
-            Logits.
-        """
+        """Predict the wanted planes."""
         logits = self.model(inputs).float()
         learnt = logits.softmax(dim=1) if self._learnt.activation == "softmax" else logits.sigmoid()
         found = dict(zip(self._learnt.planes, learnt.unbind(dim=1), strict=True))
@@ -73,16 +41,5 @@ class Translated(nn.Module):
 
 
 def can_translate(learnt: CodecName, wanted: CodecName) -> bool:
-    """Tell whether one codec's planes can be made of another's.
-
-    Parameters
-    ----------
-    learnt, wanted : str
-        Names of codecs.
-
-    Returns
-    -------
-    bool
-        A border can't be made of a mask; all else can.
-    """
+    """Tell whether one codec's planes can be made of another's."""
     return "border" not in CODECS[wanted].planes or "border" in CODECS[learnt].planes

@@ -46,18 +46,7 @@ register("numba:compile", _PauseCollector())  # type: ignore[no-untyped-call]  #
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a loop over arrays on its first call.
-
-    Parameters
-    ----------
-    function : callable
-        Plain Python that numba understands in nopython mode.
-
-    Returns
-    -------
-    callable
-        The same function, compiled; its types as mypy sees them are unchanged.
-    """
+    """Compile a loop over arrays on its first call."""
     try:
         return cast("Callable[P, R]", numba.njit(cache=True, **_OPTIONS)(function))
     except RuntimeError:  # no folder for the cache can be written: every process compiles for itself

@@ -14,25 +14,6 @@ def renumber_by_appearance(
 ) -> int:
     """Renumber labels in place, in raster order of the instances' first pixels.
 
-    Parameters
-    ----------
-    runs : int32 array, shape (n_runs, 3)
-        Row, start and end of the runs of pixels that are looked at, in raster order.
-    labels : int32 array, shape (H, W)
-        Instances; renumbered in the runs.
-    new_ids : int32 array, shape (highest id + 1,)
-        On entry 0 for instances that have no new id yet, `DROPPED` for those that become background; filled with the
-        new id of each old one. A large image may be renumbered part by part with the same table.
-    n : int
-        Number of new ids given before.
-
-    Returns
-    -------
-    int
-        Number of new ids given by now.
-
-    Notes
-    -----
     Must hold: no id is negative or has no place in `new_ids`.
     """
     old = new = np.int32(0)

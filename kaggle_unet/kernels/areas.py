@@ -10,15 +10,6 @@ from kaggle_unet.kernels._jit import jit
 def count_areas(ids: NDArray[np.int32], areas: NDArray[np.int64]) -> None:
     """Count the pixels of every id.
 
-    Parameters
-    ----------
-    ids : int32 array, shape (n_px,)
-        Labels as one line.
-    areas : int64 array, shape (n + 1,)
-        Increased by the pixels of each id.
-
-    Notes
-    -----
     Must hold: no id is negative or above `n`.
     """
     n_px = ids.shape[0]
@@ -35,17 +26,6 @@ def count_areas(ids: NDArray[np.int32], areas: NDArray[np.int64]) -> None:
 def replace_ids(ids: NDArray[np.int32], new_ids: NDArray[np.int32], replaced: NDArray[np.int32]) -> None:
     """Look up every pixel's new id.
 
-    Parameters
-    ----------
-    ids : int32 array, shape (n_px,)
-        Labels as one line.
-    new_ids : int32 array, shape (n + 1,)
-        The new id of each old one.
-    replaced : int32 array, shape (n_px,)
-        Filled; may be `ids` itself.
-
-    Notes
-    -----
     Must hold: no id is negative or above `n`.
     """
     for px in range(ids.shape[0]):

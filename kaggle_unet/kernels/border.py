@@ -26,33 +26,7 @@ def mark_near(
     spread: NDArray[np.int32],
     marked: NDArray[np.uint8],
 ) -> None:
-    """Mark the pixels whose window holds two different ids.
-
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances, 0 is background.
-    radius : int
-        The window reaches as far to every side, and is cut at the image's edge.
-    with_background : bool
-        True counts background as an id and marks instances only; False overlooks it and marks background too.
-    value : int
-        What marked pixels become; the others stay as they are.
-    pair : int32 array, shape (2·(W + 2·radius),)
-        Scratch for a row of the image, once as it is and once negative, with a margin left and right of both; the
-        first half holds 0, the second half −`NOBODY`.
-    tails : int32 array, shape (2·radius + 2, 2·(W + 2·radius))
-        Scratch; the last row is like `pair`.
-    spread : int32 array, shape (3, 2·(W + 2·radius))
-        Scratch.
-    marked : uint8 array, shape (H, W)
-        Filled where pixels are marked.
-
-    References
-    ----------
-    .. [1] van Herk, A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels,
-       Pattern Recognition Letters 13 (1992) 517-521
-    """
+    """Mark the pixels whose window holds two different ids."""
     n_y, n_x = labels.shape
     side, width = 2 * radius + 1, n_x + 2 * radius
     nobody = np.int32(0 if with_background else -NOBODY)
@@ -101,19 +75,7 @@ def mark_near(
 def keep_reached(
     labels: NDArray[np.int32], radii: NDArray[np.uint8], least: NDArray[np.uint8], marked: NDArray[np.bool_]
 ) -> None:
-    """Mark the pixels that see two ids within their own instance's radius.
-
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances 1…n, 0 is background.
-    radii : uint8 array, shape (n + 1,)
-        Radius by id.
-    least : uint8 array, shape (H, W)
-        The least radius that shows two ids, 0 where none does.
-    marked : bool array, shape (H, W)
-        Filled.
-    """
+    """Mark the pixels that see two ids within their own instance's radius."""
     n_y, n_x = labels.shape
     for y in range(n_y):
         for x in range(n_x):

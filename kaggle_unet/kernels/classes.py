@@ -20,22 +20,7 @@ def classify(
     classes: NDArray[np.uint8],
     levels: NDArray[np.uint8],
 ) -> None:
-    """Compare planes with their thresholds and measure the ground, all in one pass.
-
-    Parameters
-    ----------
-    inside, core, border : float32 array, shape (H, W)
-        Probabilities.
-    thresholds : tuple of float32
-        Where `inside` + `inside_share` · `border` is above the first, a pixel is inside; where also `core` is above the
-        second and `border` not above the third, it is a seed.
-    inside_share, height_share : float32
-        0 or 1.
-    classes : uint8 array, shape (H, at least W)
-        Filled with `OUTSIDE`, `GROUND` and `SEED`; columns beyond W are left alone.
-    levels : uint8 array, shape (H, at least W)
-        Filled with (1 − `core` + `height_share` · `border`) / (1 + `height_share`), cut to 0…1, in steps of 1/255.
-    """
+    """Compare planes with their thresholds and measure the ground, all in one pass."""
     n_y, n_x = core.shape
     inside_above, core_above, border_at_most = thresholds
     one = np.float32(1)

@@ -18,22 +18,6 @@ MOST_DIGITS = 18
 def write_codes(runs: NDArray[np.int64], firsts: NDArray[np.int64], text: NDArray[np.uint8]) -> int:
     """Write ``start length start length …``, 1-based, a line per instance, from the end of a text to its beginning.
 
-    Parameters
-    ----------
-    runs : int64 array, shape (n_runs, 2)
-        0-based starts and lengths, instance by instance.
-    firsts : int64 array, shape (n + 1,)
-        Index of each instance's first run, and the number of runs.
-    text : uint8 array, shape (capacity,)
-        The codes, ASCII, are its last bytes; each has a line feed behind it.
-
-    Returns
-    -------
-    int
-        The first byte written.
-
-    Notes
-    -----
     Must hold: every instance has a run, and the capacity is two numbers and two separators for each run. Backwards,
     because digits come up from the last to the first: how many there are need not be known.
     """
@@ -62,25 +46,7 @@ def write_codes(runs: NDArray[np.int64], firsts: NDArray[np.int64], text: NDArra
 
 @jit
 def read_codes(text: NDArray[np.uint8], n_px: int, runs: NDArray[np.int64], firsts: NDArray[np.int64]) -> int:
-    """Read the runs of codes, a line each, if they are plain and break no rule.
-
-    Parameters
-    ----------
-    text : uint8 array, shape (n_bytes,)
-        The codes, each with a line feed behind it.
-    n_px : int
-        Pixels of the image.
-    runs : int64 array, shape (capacity, 2)
-        Filled with the 0-based start and the length of each run; room for one run in four bytes of text is enough.
-    firsts : int64 array, shape (n + 1,)
-        Filled with the index of each code's first run, and the number of runs.
-
-    Returns
-    -------
-    int
-        Number of runs, or `UNREADABLE` if a rule is broken, there are not just n lines, or there is anything but digits
-        and spaces in them. `kaggle_unet.masks.rle.find_faults` then says what is wrong, if anything is.
-    """
+    """Read the runs of codes, a line each, if they are plain and break no rule."""
     run = code = 0
     start, end = 0, 1  # of the last run, 1-based; `start` is 0 where a new run begins
     number = n_digits = 0

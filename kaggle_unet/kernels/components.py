@@ -22,18 +22,7 @@ _EIGHT = (0x0000000000000000, 0x0101010101010101, 0x0202020202020202)
 
 @jit
 def count_changes(classes: NDArray[np.uint8]) -> int:
-    """Count the pixels that differ from their left neighbour.
-
-    Parameters
-    ----------
-    classes : uint8 array, shape (H, n_columns)
-        The last column is 0; left of the first is 0, too.
-
-    Returns
-    -------
-    int
-        Twice the number of runs of one class in a background of 0, and at least that of any nested ones.
-    """
+    """Count the pixels that differ from their left neighbour."""
     n = 0
     for y in range(classes.shape[0]):
         row = classes[y]
@@ -56,21 +45,6 @@ def find_runs(
 ) -> None:
     """Write down the runs of pixels that are not outside, and those of seeds among them.
 
-    Parameters
-    ----------
-    classes : uint8 array, shape (H, 8 * n_words)
-        `OUTSIDE`, `GROUND` or `SEED`; the last column is `OUTSIDE`.
-    words : int64 array, shape (H, n_words)
-        The same memory, eight pixels at a time.
-    runs, seed_runs : int32 array, shape (at least n_runs + 1, 3)
-        Filled with row, start and end, in raster order; what is beyond the last run has no meaning.
-    firsts, seed_firsts : int32 array, shape (H + 1,)
-        Filled with the index of each row's first run; the last entry is their number.
-    changes : int32 array, shape (8 * n_words + 1,)
-        Workspace: the columns of a row where the class changes.
-
-    Notes
-    -----
     Where a run starts or ends can't be foretold. So every place is written down, and written over by the next one
     unless it counts, which is faster than a branch that the processor guesses wrong.
     """
@@ -109,24 +83,7 @@ def find_runs(
 
 @jit
 def link_runs(runs: NDArray[np.int32], firsts: NDArray[np.int32], reach: int, ids: NDArray[np.int32]) -> int:
-    """Give every run the number of its connected component.
-
-    Parameters
-    ----------
-    runs : int32 array, shape (n_runs, 3)
-        Row, start and end, in raster order.
-    firsts : int32 array, shape (H + 1,)
-        Index of each row's first run.
-    reach : int
-        1 where pixels that share only a corner are connected, 0 where they are not.
-    ids : int32 array, shape (n_runs,)
-        Filled with each run's component, 1…n in raster order of their first pixels.
-
-    Returns
-    -------
-    int
-        Number of components.
-    """
+    """Give every run the number of its connected component."""
     for y in range(firsts.shape[0] - 1):
         above = firsts[y - 1] if y > 0 else firsts[0]
         for run in range(firsts[y], firsts[y + 1]):
@@ -159,17 +116,7 @@ def link_runs(runs: NDArray[np.int32], firsts: NDArray[np.int32], reach: int, id
 
 @jit
 def paint_runs(runs: NDArray[np.int32], ids: NDArray[np.int32], labels: NDArray[np.int32]) -> None:
-    """Paint every run with its id.
-
-    Parameters
-    ----------
-    runs : int32 array, shape (n_runs, 3)
-        Row, start and end.
-    ids : int32 array, shape (n_runs,)
-        What to paint them with; runs of id 0 are left alone.
-    labels : int32 array, shape (H, W)
-        Painted over.
-    """
+    """Paint every run with its id."""
     for run in range(runs.shape[0]):
         if ids[run] != 0:
             for x in range(runs[run, 1], runs[run, 2]):

@@ -13,17 +13,7 @@ SEEN, FREE = 1, 2
 
 @jit
 def survey_marks(labels: NDArray[np.int32], marked: NDArray[np.uint8], found: NDArray[np.uint8]) -> None:
-    """Find out which instances are there, and which have a pixel that isn't marked.
-
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances 1…n, 0 is background.
-    marked : uint8 array, shape (H, W)
-        0 is not marked.
-    found : uint8 array, shape (n + 1,)
-        Zeros, filled: `SEEN`, `SEEN` + `FREE`, or 0 for ids that are missing.
-    """
+    """Find out which instances are there, and which have a pixel that isn't marked."""
     n_y, n_x = labels.shape
     last_label, last_mark = -1, -1
     for y in range(n_y):
@@ -44,21 +34,6 @@ def find_deepest(
 ) -> None:
     """Find the pixel of each wanted instance that is farthest from the nearest foreign one.
 
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances 1…n, 0 is background.
-    is_wanted : bool array, shape (n + 1,)
-        Which ids are wanted.
-    steps : int32 array, shape (H, W)
-        Scratch.
-    squares : int64 array, shape (n + 1,)
-        Zeros, filled for wanted ids: squared distance of the deepest pixel, at least `FAR`² where nothing is foreign.
-    places : int64 array, shape (n + 1,)
-        Filled for wanted ids: that pixel's place in raster order, the first of several equally deep ones.
-
-    Notes
-    -----
     Each column is scanned up and down for the nearest foreign pixel in it. Along its row, each pixel then looks no
     farther than it is deep: 45 px for what a border of 32 px covers.
     """

@@ -26,37 +26,7 @@ def settle_components(
     areas: NDArray[np.int64],
     classes: NDArray[np.uint8],
 ) -> int:
-    """Give an id to components that nobody contests.
-
-    Parameters
-    ----------
-    runs, seed_runs : int32 array, shape (n_runs, 3)
-        The runs of the mask, and of the seeds in it, in raster order.
-    ids, seed_ids : int32 array, shape (n_runs,)
-        Their components, 1…n. In `seed_ids`, 0 is written for seeds that do not count, and for those of components that
-        nobody contests.
-    min_seed_px : int
-        Seeds with fewer pixels do not count.
-    keep_seedless : bool
-        Whether a component without seeds is an instance.
-    owners : int32 array, shape (n_seeds + 1,)
-        Workspace; zeros on entry.
-    n_seeds : int32 array, shape (n_components + 1,)
-        Zeros on entry; filled with the seeds in each component.
-    instances : int32 array, shape (n_runs,)
-        Filled with the ids of the mask's runs: those of components count on from those of seeds. 0 for contested
-        components and those that are no instance.
-    areas : int64 array, shape (n_seeds + n_components + 1,)
-        Zeros on entry; filled with the pixels that have an id by now.
-
-    classes : uint8 array, shape (H, at least W)
-        `GROUND` is written where seeds do not count.
-
-    Returns
-    -------
-    int
-        Pixels of contested components.
-    """
+    """Give an id to components that nobody contests."""
     for run in range(seed_runs.shape[0]):  # areas for now, below zero to tell them from components
         owners[seed_ids[run]] -= seed_runs[run, 2] - seed_runs[run, 1]
     mask_run = 0

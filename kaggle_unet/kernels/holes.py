@@ -12,20 +12,7 @@ UNKNOWN, NOT_ONE = 0, -1
 def find_owners(
     runs: NDArray[np.int32], ids: NDArray[np.int32], labels: NDArray[np.int32], owners: NDArray[np.int32]
 ) -> None:
-    """Find the instance round each hole, if it is one alone.
-
-    Parameters
-    ----------
-    runs : int32 array, shape (n_runs, 3)
-        Row, start and end of the runs of background.
-    ids : int32 array, shape (n_runs,)
-        The component of each run, 1…n; background is connected through sides.
-    labels : int32 array, shape (H, W)
-        Instances, 0 is background.
-    owners : int32 array, shape (n + 1,)
-        On entry `NOT_ONE` where nobody wants to know, as at the image's edge, and `UNKNOWN` elsewhere; filled with the
-        one instance that has pixels beside the hole, corners included, or `NOT_ONE`.
-    """
+    """Find the instance round each hole, if it is one alone."""
     for run in range(runs.shape[0]):
         hole, y = ids[run], runs[run, 0]
         if owners[hole] == NOT_ONE:

@@ -36,24 +36,7 @@ def scan_columns(
     ids: NDArray[np.int32],
     rows: Integers,
 ) -> None:
-    """Go down or up all columns, and keep for every pixel the nearest instance and the nearest other one in its column.
-
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances, 0 is background.
-    first, step : int
-        The first row, and 1 to go down or −1 to go up.
-    reach_px : float
-        Longer distances are not told apart.
-    seen_ids, seen : int32 array, shape (W,), and integer array, shape (2, W)
-        Workspace: what is behind; zeros, and ``int(reach_px) + 1``, on entry.
-    ids : int32 array, shape (H, W)
-        Updated: the nearest id, 0 for none; zeros ahead of the first pass.
-    rows : integer array, shape (2, H, W)
-        Updated: the rows between, to the nearest, and to the nearest with another id; ``int(reach_px) + 1`` ahead of
-        the first pass.
-    """
+    """Scan all columns up or down for the nearest instance, and the nearest other one, of every pixel."""
     n_y, n_x = labels.shape
     to_integer = rows.dtype.type
     far, one_row = to_integer(int(reach_px) + 1), to_integer(1)
@@ -92,23 +75,6 @@ def find_two_nearest(
 ) -> None:
     """Find the squared distances from each background pixel to its nearest and second nearest instance.
 
-    Parameters
-    ----------
-    reach_px : float
-        Pairs whose two distances sum to more are not searched for.
-    ids : int32 array, shape (H, W)
-        As two passes of `scan_columns` leave it.
-    rows : integer array, shape (2, H, W)
-        On entry as two passes of `scan_columns` leave it. Filled with squared distances in px², exact where the
-        distances sum to at most `reach_px`; elsewhere, and inside instances, their roots sum to more.
-    row_ids, row : int32 array, shape (W + 2 · margin,), and integer array, shape (2, W + 2 · margin)
-        Workspace: both for one row, squared, with a margin left and right, `reach_px` or the image's width, that
-        holds zeros, and ``(int(reach_px) + 1)²``, on entry.
-    block_ids : int32 array, shape (`BLOCK_PX`,)
-        Workspace.
-
-    Notes
-    -----
     Must hold: the integers of `rows` and `row` can hold ``2 · (int(reach_px) + 1)²``.
     """
     n_y, n_x = ids.shape
@@ -191,19 +157,7 @@ def find_two_nearest(
 
 @jit
 def exponents(squares: Integers, factor: float, reach_px: float, out: NDArray[np.float32]) -> None:
-    """Write factor · (d1 + d2)², and −∞ where the distances sum to more than the reach.
-
-    Parameters
-    ----------
-    squares : integer array, shape (2, H, W)
-        As `find_two_nearest` fills them.
-    factor : float
-        In px⁻².
-    reach_px : float
-        The one given there.
-    out : float32 array, shape (H, W)
-        Filled.
-    """
+    """Write factor · (d1 + d2)², and −∞ where the distances sum to more than the reach."""
     n_y, n_x = out.shape
     for y in range(n_y):
         for x in range(n_x):

@@ -31,32 +31,6 @@ def count_overlap(
 ) -> int:
     """Add a part of an image to the pixels of every instance and of every pair.
 
-    Parameters
-    ----------
-    true, pred : uint32 array, shape (n_px,)
-        Labels of the same pixels. Negative ones, seen as unsigned, have no place.
-    areas_px : int64 array, shape (2, highest id for which there is a place + 1)
-        Added to: pixels by id of `true` and of `pred`, entry 0 the background's.
-    pairs : int64 array, shape (n_places, 3)
-        Added to: true id, predicted id and shared pixels of every pair of instances that shares any, in order of
-        appearance. Background is no instance.
-    slots : int32 array, shape (n_slots,)
-        The index of `pairs`: a hash table.
-    counts : int64 array, shape (5,)
-        Updated: number of pairs, highest true and highest predicted id, number of true and of predicted instances.
-    run_ends : bool array, shape (n_block,)
-        Scratch, whatever it holds.
-    words : uint64 array, shape (n_block / 8,)
-        The same memory, eight pixels at a time.
-
-    Returns
-    -------
-    int
-        0; `ID_WITHOUT_PLACE` or `PAIR_WITHOUT_PLACE` where an array was too small, and the pixels behind are not
-        counted.
-
-    Notes
-    -----
     Must hold: before the first part, all but `pairs` and the scratch are zeros; `n_slots` is a power of two and above
     `n_places`; `n_block` is a multiple of eight; the machine is little-endian, as are all that numba compiles for.
     """

@@ -30,32 +30,6 @@ def find_pieces(
 ) -> tuple[int, int]:
     """Write down the pieces of runs, in the order of the rows in which they end.
 
-    Parameters
-    ----------
-    ids : int32 array, shape (H, W)
-        Labels, 0 is background.
-    y, n : int
-        What the call before gave; 1 and 0 for the first.
-    background : int32 array, shape (W,)
-        Zeros, the row below the image.
-    since : int32 array, shape (W,)
-        The row since which each column has held the same id; zeros for the first call.
-    changed : uint8 array, shape (8 * n_words,), at least W
-        Workspace; zeros for the first call.
-    words : int64 array, shape (n_words,)
-        The same memory, eight pixels at a time.
-    pieces : int32 array, shape (capacity, 4)
-        Row `n` and on are filled with column, first row, length and id.
-
-    Returns
-    -------
-    y : int
-        The row to go on with when `pieces` has been enlarged, or H + 1 if all are found.
-    n : int
-        The number of pieces so far.
-
-    Notes
-    -----
     Must hold: H is at least 1.
     """
     n_y, n_x = ids.shape
@@ -83,24 +57,6 @@ def find_pieces(
 def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]) -> np.int64:
     """Sort pieces by one of their columns; equals keep their order.
 
-    Parameters
-    ----------
-    pieces : int32 array, shape (n, 4)
-        As `find_pieces` gives them.
-    key : int
-        `X` or `ID`.
-    places : int64 array, shape (highest key + 2,)
-        Zeros on entry; used up.
-    ordered : int32 array, shape (n, 4)
-        Filled.
-
-    Returns
-    -------
-    int64
-        The highest id, read without its sign: negative ids are above all others. 0 if there are no pieces.
-
-    Notes
-    -----
     Must hold: no key is negative.
     """
     highest = np.uint32(0)
@@ -126,26 +82,7 @@ def join_pieces(
     ids: NDArray[np.int32],
     firsts: NDArray[np.int64],
 ) -> int:
-    """Join the pieces that go on in the next column.
-
-    Parameters
-    ----------
-    pieces : int32 array, shape (n, 4)
-        Sorted by id, then by column and row.
-    n_y : int
-        H.
-    runs : int64 array, shape (n, 2)
-        Filled with the 0-based start and the length of each run; rows beyond the last are left alone.
-    ids : int32 array, shape (n,)
-        Filled with the ids that are there, as far as needed.
-    firsts : int64 array, shape (n + 1,)
-        Filled with the index of each id's first run and, behind the last id, with the number of runs.
-
-    Returns
-    -------
-    int
-        Number of ids.
-    """
+    """Join the pieces that go on in the next column."""
     run, n_ids, end = -1, 0, np.int64(-1)
     for piece in range(pieces.shape[0]):
         start = np.int64(pieces[piece, X]) * n_y + pieces[piece, Y]
@@ -170,24 +107,6 @@ def paint_runs(
 ) -> int:
     """Paint instances one after another, each where nothing is yet, and mark what they contest.
 
-    Parameters
-    ----------
-    runs : int64 array, shape (n_runs, 2)
-        0-based starts and lengths, instance by instance.
-    firsts : int64 array, shape (n + 1,)
-        Index of each instance's first run, and the number of runs.
-    order : int64 array, shape (n,)
-        Instances, 0-based, in the order of painting.
-    labels : int32 array, shape (H, W)
-        Zeros on entry; filled with ids 1…n, in the order of `runs`, below zero where another instance claims the pixel.
-
-    Returns
-    -------
-    int
-        Number of contested pixels.
-
-    Notes
-    -----
     Must hold: every run lies inside the image, no two runs of one instance share a pixel.
     """
     n_y = labels.shape[0]

@@ -15,23 +15,7 @@ from kaggle_unet.kernels._jit import jit
 def count_parts(
     labels: NDArray[np.int32], parents: NDArray[np.int32], pieces: NDArray[np.int32], quads: NDArray[np.int32]
 ) -> None:
-    """Count the pieces and the Euler number of every instance.
-
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances 1…n, 0 is background.
-    parents : int32 array, shape (H·W,)
-        Scratch.
-    pieces : int32 array, shape (n + 1,)
-        Zeros, filled with the number of 8-connected components of each id.
-    quads : int32 array, shape (n + 1,)
-        Zeros, filled with four times the number of pieces less holes (4-connected regions that the id encloses).
-
-    References
-    ----------
-    .. [1] Gray, Local properties of binary images in two dimensions, IEEE Transactions on Computers C-20 (1971) 551-561
-    """
+    """Count the pieces and the Euler number of every instance."""
     n_y, n_x = labels.shape
     for y in range(n_y + 1):
         corner, left = 0, 0

@@ -40,37 +40,6 @@ def flood(
 ) -> None:
     """Grow seeds over the ground of components that hold several, lowest level first.
 
-    Parameters
-    ----------
-    n_x, n_columns : int
-        W, and the columns with those of the frame.
-    levels : uint8 array, shape ((H + 2) · n_columns,)
-        The landscape, in the frame of `kinds`.
-    kinds : uint8 array, shape ((H + 2) · n_columns,)
-        `GROUND`, `SEED` or `OUTSIDE`, with a frame of `OUTSIDE`: a row above and below, a column or more to the right.
-        Ground that is reached becomes `SEED`.
-    runs : int32 array, shape (n_runs, 3)
-        Row, start and end of the runs that are not outside, in raster order.
-    ids : int32 array, shape (n_runs,)
-        The component of each run, 1…n.
-    n_seeds : int32 array, shape (n + 1,)
-        The seeds in each component.
-    following : int32 array, shape (n_runs,)
-        Workspace: the next run of the same component.
-    heads : int32 array, shape (n + 1,)
-        Workspace: the first run of each component; `NOBODY` on entry.
-    tails : int32 array, shape (256,)
-        Workspace: the last node of each level's queue, or the level itself where it is empty, as on entry.
-    nodes : int32 array, shape (256 + the pixels of the largest component, 4)
-        Workspace: every queued pixel's place in `kinds` and in `labels`, its id, and the node behind it. The first
-        256 nodes are no pixels: behind each is the first node of a level's queue, `NOBODY` on entry.
-    areas : int64 array, shape (highest id + 1,)
-        Increased by the pixels that are flooded, by id.
-    labels : int32 array, shape (H · W,)
-        On entry the seeds' ids, 0 on ground; ground that a seed reaches is filled.
-
-    Notes
-    -----
     Basins that reach a pixel at the same time: the one whose seed comes first in raster order takes it.
     """
     for run in range(runs.shape[0] - 1, -1, -1):

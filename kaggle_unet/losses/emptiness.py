@@ -32,22 +32,7 @@ def find_empty(objects: Tensor, counted: Tensor) -> Tensor:
 
 
 def empty_cross_entropy(logits: Tensor, is_empty: Tensor, counted: Tensor) -> Tensor:
-    """Compute the cross-entropy of what a network says about emptiness.
-
-    Parameters
-    ----------
-    logits : float32 tensor, shape (B,)
-        Above 0 for images that it holds to be empty.
-    is_empty : bool tensor, shape (B,)
-        What is true.
-    counted : float32 tensor, shape (B, H, W)
-        1 where a pixel counts; an image without such a pixel is not asked.
-
-    Returns
-    -------
-    cross_entropy : float32 tensor, shape ()
-        Mean over the images, in nats; 0 where none is asked.
-    """
+    """Compute the cross-entropy of what a network says about emptiness."""
     is_asked = (counted > 0).flatten(1).any(dim=1)
     costs = F.binary_cross_entropy_with_logits(logits, is_empty.float(), reduction="none")
     return (costs * is_asked).sum() / is_asked.sum().clamp(min=1)

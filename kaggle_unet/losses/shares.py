@@ -15,23 +15,7 @@ _SHARED_BY = {
 
 
 def check_terms(settings: LossSettings, plane_names: Sequence[str], activation: Activation) -> None:
-    """Refuse settings that a codec can't have.
-
-    Parameters
-    ----------
-    settings : LossSettings
-        All of them.
-    plane_names : sequence of str
-        The codec's planes.
-    activation : {"sigmoid", "softmax"}
-        The codec's.
-
-    Raises
-    ------
-    ConfigError
-        If planes are named that do not exist, a term has no plane left, a setting is for the other activation, or
-        nothing is left to minimise.
-    """
+    """Refuse settings that a codec can't have."""
     if activation == "softmax":
         _refuse_sigmoid_only(settings)
     for term, key in _SHARED_BY.items():

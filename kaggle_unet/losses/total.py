@@ -85,30 +85,7 @@ class SegmentationLoss(nn.Module):
             self.register_buffer(f"{name}_shares", shares, persistent=False)
 
     def forward(self, answer: Tensor | Answer, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare what a network answers with targets.
-
-        Parameters
-        ----------
-        answer : tensor of shape (B, C, H, W), or Answer
-            Logits in float32, bfloat16 or float16; alone, or with what further heads say.
-        planes : float32 tensor, shape (B, C, H', W')
-            Targets; H' ≥ H and W' ≥ W.
-        weights : float32 tensor, shape (B, H', W')
-            Not negative; 0 where a pixel does not count.
-
-        Returns
-        -------
-        loss : float32 tensor, shape ()
-            What to minimise; 0 where no pixel counts.
-        parts : dict of str to float32 tensor
-            The terms by the name of their coefficient, before it, detached. A term of coefficient 0 is absent, and so
-            is `deep_supervision` in validation, where networks answer without sides.
-
-        Raises
-        ------
-        ConfigError
-            If a term is wanted of a head that the network does not have.
-        """
+        """Compare what a network answers with targets."""
         logits, empty, sides = _unpack(answer)
         batch, n_planes, height, width = logits.shape
         planes, weights = _middle(planes.float(), height, width), _middle(weights.float(), height, width)

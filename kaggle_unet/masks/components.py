@@ -12,19 +12,7 @@ Connectivity = Literal[4, 8]
 
 
 class Components(NamedTuple):
-    """Connected components of a mask, row by row.
-
-    Attributes
-    ----------
-    runs : int32 array, shape (n_runs, 3)
-        Row, first column and the column after the last of every run of pixels, in raster order.
-    firsts : int32 array, shape (H + 1,)
-        Index of each row's first run; the last entry is their number.
-    ids : int32 array, shape (n_runs,)
-        The component of each run, 1…n in raster order of their first pixels.
-    n : int
-        Number of components.
-    """
+    """Connected components of a mask, row by row."""
 
     runs: NDArray[np.int32]
     firsts: NDArray[np.int32]
@@ -33,19 +21,7 @@ class Components(NamedTuple):
 
 
 def blank_classes(shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Make an empty image of classes, for `find_components`.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (H, W).
-
-    Returns
-    -------
-    uint8 array, shape (H + 2, n_columns)
-        Zeros. The image is ``[1:-1, :W]``, round it is a frame: a row above and below, and at the right so many columns
-        that their number is a multiple of eight, at least one.
-    """
+    """Make an empty image of classes, for `find_components`."""
     n_y, n_x = shape
     return np.zeros((n_y + 2, (n_x // 8 + 1) * 8), dtype=np.uint8)
 
@@ -110,18 +86,7 @@ def find_components_of_mask(mask: Mask, *, connectivity: Connectivity = 8) -> Co
 
 
 def whole_rows(shape: tuple[int, int]) -> NDArray[np.int32]:
-    """Make one run of every row, for kernels that look at runs only.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (H, W).
-
-    Returns
-    -------
-    int32 array, shape (H, 3)
-        Row, 0 and W.
-    """
+    """Make one run of every row, for kernels that look at runs only."""
     runs = np.zeros((shape[0], 3), dtype=np.int32)
     runs[:, 0] = np.arange(shape[0])
     runs[:, 2] = shape[1]

@@ -16,23 +16,7 @@ from kaggle_unet.types import Labels, Mask
 
 
 def check_labels(labels: NDArray[Any]) -> Labels:
-    """Make sure that an array can be read as labels.
-
-    Parameters
-    ----------
-    labels : integer or bool array, shape (H, W)
-        Instances, 0 is background.
-
-    Returns
-    -------
-    int32 array, shape (H, W)
-        The same ids, in C order; the same array where nothing had to change.
-
-    Raises
-    ------
-    DataError
-        If it is not two-dimensional, not of integers, or an id is negative or above 2³¹ − 1.
-    """
+    """Make sure that an array can be read as labels."""
     return _check(labels)[0]
 
 
@@ -191,24 +175,7 @@ def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, 
 
 
 def paint_instances(instances: Sequence[Runs], shape: tuple[int, int]) -> tuple[Labels, int, int]:
-    """Merge instances into labels, by the rules of `paint_masks`.
-
-    Parameters
-    ----------
-    instances : sequence of int64 array, shape (n_runs, 2)
-        The runs of each, as `kaggle_unet.masks.runs` finds them.
-    shape : tuple of int
-        (H, W).
-
-    Returns
-    -------
-    labels : int32 array, shape (H, W)
-        Instances 1…n in the order of the input, without gaps.
-    n_contested : int
-        Pixels claimed by more than one instance.
-    n_empty : int
-        Instances that had no pixel, or lost all of theirs to smaller ones; they have no id.
-    """
+    """Merge instances into labels, by the rules of `paint_masks`."""
     painted, n_contested = merge_runs(instances, shape)
     if not n_contested and all(map(len, instances)):
         return painted, 0, 0

@@ -50,20 +50,7 @@ def find_runs(labels: Labels) -> tuple[Runs, Firsts, NDArray[np.int32]]:
 
 
 def split_runs(labels: Labels) -> tuple[NDArray[np.int32], list[Runs]]:
-    """List the runs of every instance.
-
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances, 0 is background.
-
-    Returns
-    -------
-    ids : int32 array, shape (n,)
-        The ids present, ascending.
-    runs : list of int64 array, shape (n_runs, 2)
-        The runs of each id.
-    """
+    """List the runs of every instance."""
     runs, firsts, ids = find_runs(labels)
     return ids, np.split(runs, firsts[1:-1]) if ids.size else []
 
@@ -94,44 +81,14 @@ def merge_runs(instances: Sequence[Runs], shape: tuple[int, int]) -> tuple[Label
 
 
 def chain_runs(instances: Sequence[Runs]) -> tuple[Runs, Firsts]:
-    """Put the runs of several instances one behind the other.
-
-    Parameters
-    ----------
-    instances : sequence of int64 array, shape (n_runs, 2)
-        The runs of each instance.
-
-    Returns
-    -------
-    runs : int64 array, shape (n_runs, 2)
-        All of them.
-    firsts : int64 array, shape (n + 1,)
-        Index of each instance's first run, and the number of runs.
-    """
+    """Put the runs of several instances one behind the other."""
     firsts = np.zeros(len(instances) + 1, dtype=np.int64)
     np.cumsum([len(runs) for runs in instances], dtype=np.int64, out=firsts[1:])
     return np.concatenate([np.empty((0, 2), np.int64), *instances]), firsts
 
 
 def paint(runs: Runs, firsts: Firsts, shape: tuple[int, int]) -> tuple[Labels, int]:
-    """Paint the runs of all instances into one image; `merge_runs` says who wins where they overlap.
-
-    Parameters
-    ----------
-    runs : int64 array, shape (n_runs, 2)
-        Sorted and without overlap within each instance, inside the image.
-    firsts : int64 array, shape (n + 1,)
-        Index of each instance's first run, and the number of runs.
-    shape : tuple of int
-        (H, W).
-
-    Returns
-    -------
-    labels : int32 array, shape (H, W)
-        Ids 1…n in the order of the instances; an instance that is left without a pixel has none.
-    n_contested : int
-        Pixels claimed by more than one instance.
-    """
+    """Paint the runs of all instances into one image; `merge_runs` says who wins where they overlap."""
     labels = np.full(shape, 0, dtype=np.int32)  # written here, as fresh memory read first would be mapped in twice
     n_contested = paint_runs(runs, firsts, np.arange(len(firsts) - 1), labels)
     if n_contested:  # only now does it matter who comes first

@@ -20,25 +20,7 @@ from kaggle_unet.types import Labels, Overlap
 
 @dataclass(frozen=True)
 class LiteratureRow:
-    """All scores at one IoU threshold.
-
-    Attributes
-    ----------
-    threshold_iou : float
-        0.50, 0.55, …, 0.95.
-    tp, fp, fn : int
-        Matched pairs and instances without partner, over all images.
-    ap_pooled : float
-        tp / (tp + fp + fn) of the sums: StarDist's "accuracy", often called AP.
-    ap_per_image : float
-        The same per image, then averaged: what Cellpose reports.
-    precision, recall, f1 : float
-        tp / (tp + fp), tp / (tp + fn), 2·tp / (2·tp + fp + fn) of the sums.
-    pq : float
-        Panoptic quality: the matched pairs' IoU summed, over tp + fp/2 + fn/2.
-    mean_matched_iou : float
-        Mean IoU of the matched pairs.
-    """
+    """All scores at one IoU threshold."""
 
     threshold_iou: float
     tp: int

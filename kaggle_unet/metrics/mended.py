@@ -22,18 +22,7 @@ KINDS = ("outlines", *_REPLACED, "extra")
 
 @dataclass(frozen=True)
 class MendedRow:
-    """One kind of mistake put right.
-
-    Attributes
-    ----------
-    mended : str
-        One of `KINDS`: objects that were found are given their true outlines; the truth takes the place of what merged
-        or split it, fragments beside found objects go, too; what was missed is added; what is none is taken away.
-    score : float
-        That would be, of the set.
-    gain : float
-        Over the score that is.
-    """
+    """One kind of mistake put right."""
 
     mended: str
     score: float

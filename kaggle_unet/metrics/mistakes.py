@@ -25,20 +25,7 @@ AREA_EDGES_PX = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 @dataclass(frozen=True, eq=False)
 class Mistakes:
-    """The objects of one image.
-
-    Attributes
-    ----------
-    true : int64 array, shape (n_true,)
-        Index of `TRUE_FATES`.
-    pred : int64 array, shape (n_pred,)
-        Index of `PRED_FATES`.
-    best_iou : float64 array, shape (n_true,)
-        The highest IoU of any predicted object with it; 0 where none shares a pixel.
-    bias_px : float64 array, shape (n_true,)
-        How much farther out the outline of the one that found it lies: the difference of the radii of circles of their
-        areas. NaN where it is not found.
-    """
+    """The objects of one image."""
 
     true: NDArray[np.int64]
     pred: NDArray[np.int64]
@@ -48,23 +35,7 @@ class Mistakes:
 
 @dataclass(frozen=True)
 class AreaRow:
-    """Objects of one range of areas.
-
-    Attributes
-    ----------
-    area_px : str
-        The range, in px² of the true objects, and of the predicted ones for `extra`.
-    objects : int
-        True ones.
-    found, merged, split, missed : int
-        Of these.
-    extra : int
-        Predicted objects of such an area that are none.
-    mean_best_iou : float
-        Over the true ones, whatever became of them.
-    bias_px : float
-        Median over those found: positive where predicted outlines lie outside the true ones. 0 if none is found.
-    """
+    """Objects of one range of areas."""
 
     area_px: str
     objects: int
@@ -127,20 +98,7 @@ def find_mistakes(overlap: Overlap) -> Mistakes:
 
 
 def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_EDGES_PX) -> list[AreaRow]:
-    """Count what became of objects by their area, over a set of images.
-
-    Parameters
-    ----------
-    overlaps : iterable of Overlap
-        One per image.
-    edges_px : sequence of int
-        Where ranges begin, ascending; the first is 0.
-
-    Returns
-    -------
-    list of AreaRow
-        Ranges without any object are left out; the last row, ``all``, is of every object.
-    """
+    """Count what became of objects by their area, over a set of images."""
     overlaps = list(overlaps)
     found = [find_mistakes(overlap) for overlap in overlaps]
     everything = _Objects(

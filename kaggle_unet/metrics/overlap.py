@@ -145,35 +145,13 @@ def _leave_out_gaps(
 
 
 def merge_instances(overlap: Overlap) -> Overlap:
-    """Make one instance of all true ones, and one of all predicted ones.
-
-    Parameters
-    ----------
-    overlap : Overlap
-        As `count_overlap` gives it.
-
-    Returns
-    -------
-    Overlap
-        What `count_overlap` gives for the masks of all instances; of at most one pair.
-    """
+    """Make one instance of all true ones, and one of all predicted ones."""
     sums = (overlap.shared_px.sum(), overlap.areas_true_px.sum(), overlap.areas_pred_px.sum())
     return pair_of_masks(*map(int, sums))
 
 
 def pair_of_masks(n_shared_px: int, n_true_px: int, n_pred_px: int) -> Overlap:
-    """Describe two masks as one instance each.
-
-    Parameters
-    ----------
-    n_shared_px, n_true_px, n_pred_px : int
-        As `kaggle_unet.metrics.pixels.count_pixels` gives them; a mask without a pixel is no instance.
-
-    Returns
-    -------
-    Overlap
-        Of at most one pair.
-    """
+    """Describe two masks as one instance each."""
     shared_px, areas_true_px, areas_pred_px = (
         np.array([n] if n else [], dtype=np.int64) for n in (n_shared_px, n_true_px, n_pred_px)
     )

@@ -37,67 +37,19 @@ def iou(true: NDArray[Any], pred: NDArray[Any]) -> float:
 
 
 def dice(true: NDArray[Any], pred: NDArray[Any]) -> float:
-    """Divide twice the pixels in both masks by the sum of their pixels.
-
-    Parameters
-    ----------
-    true, pred : bool or integer array, shape (H, W)
-        Masks, or labels, of which every instance counts.
-
-    Returns
-    -------
-    float
-        0 to 1; 1 when both are empty.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ.
-    """
+    """Divide twice the pixels in both masks by the sum of their pixels."""
     shared, n_true, n_pred = count_pixels(true, pred)
     return 2 * shared / (n_true + n_pred) if n_true + n_pred else 1.0
 
 
 def accuracy(true: NDArray[Any], pred: NDArray[Any]) -> float:
-    """Compute the share of pixels on which two masks agree.
-
-    Parameters
-    ----------
-    true, pred : bool or integer array, shape (H, W)
-        Masks, or labels, of which every instance counts.
-
-    Returns
-    -------
-    float
-        0 to 1. High for any guess when most of an image is background.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ.
-    """
+    """Compute the share of pixels on which two masks agree."""
     shared, n_true, n_pred = count_pixels(true, pred)
     return (true.size - n_true - n_pred + 2 * shared) / true.size if true.size else 1.0
 
 
 def count_pixels(true: NDArray[Any], pred: NDArray[Any]) -> tuple[int, int, int]:
-    """Count what all scores of pixels are made from.
-
-    Parameters
-    ----------
-    true, pred : bool or integer array, shape (H, W)
-        Masks, or labels, of which every instance counts.
-
-    Returns
-    -------
-    n_shared_px, n_true_px, n_pred_px : int
-        Pixels in both masks, in the true and in the predicted one.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ.
-    """
+    """Count what all scores of pixels are made from."""
     if true.shape != pred.shape:
         raise DataError(f"true mask is {true.shape} but predicted one {pred.shape}: they must show the same image")
     true, pred = true != 0, pred != 0

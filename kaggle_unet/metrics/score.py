@@ -24,13 +24,7 @@ THRESHOLDS_TWENTIETHS = range(10, 20)
 
 @dataclass(frozen=True, eq=False)
 class ImageScore:
-    """Hits and misses of one image at the ten thresholds.
-
-    Attributes
-    ----------
-    tp, fp, fn : int64 array, shape (10,)
-        Matched pairs, predicted instances without partner, true instances without partner.
-    """
+    """Hits and misses of one image at the ten thresholds."""
 
     tp: NDArray[np.int64]
     fp: NDArray[np.int64]
@@ -88,18 +82,7 @@ def score_image(true: Labels, pred: Labels) -> ImageScore:
 
 
 def score_overlap(overlap: Overlap) -> ImageScore:
-    """Score one image from its shared pixels.
-
-    Parameters
-    ----------
-    overlap : Overlap
-        As `kaggle_unet.metrics.overlap.count_overlap` gives it.
-
-    Returns
-    -------
-    ImageScore
-        What `score_image` gives for the labels.
-    """
+    """Score one image from its shared pixels."""
     n_pairs_at = np.bincount(iou_twentieths(overlap, strict=True), minlength=THRESHOLDS_TWENTIETHS.stop)
     n_below = np.cumsum(n_pairs_at)[THRESHOLDS_TWENTIETHS.start - 1 : -1]
     tp = overlap.true.size - n_below
@@ -142,23 +125,7 @@ def score_mask(true: Mask, pred: Mask) -> ImageScore:
 
 
 def mean_score(scores: Iterable[ImageScore]) -> float:
-    """Average the scores of images; every image counts the same, however many instances it holds.
-
-    Parameters
-    ----------
-    scores : iterable of ImageScore
-        One per image.
-
-    Returns
-    -------
-    float
-        The competition's score; the order of the images does not change a bit of it.
-
-    Raises
-    ------
-    DataError
-        If there is no image.
-    """
+    """Average the scores of images; every image counts the same, however many instances it holds."""
     means = [score.mean for score in scores]
     if not means:
         raise DataError("there is no image to score")

@@ -27,23 +27,6 @@ _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.Unp
 def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
     """Write a checkpoint and its hash; the old one stays whole until the new one is.
 
-    Parameters
-    ----------
-    path : Path
-        The file, `best.pt` or `last.pt` in a fold's folder.
-    checkpoint : mapping
-        `format` (1), `config`, `model`, `optimizer`, `schedule`, `epoch`, `score`, `history`, `rng`: tensors and plain
-        values only.
-
-    Raises
-    ------
-    KitError
-        If it holds anything that could not be read back, such as a numpy number.
-    ResourceError
-        If the disk is full or the folder can't be written.
-
-    Notes
-    -----
     The same checkpoint gives the same bytes, whatever the file is called.
     """
     buffer = io.BytesIO()
@@ -62,24 +45,7 @@ def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, onto the CPU.
-
-    Parameters
-    ----------
-    path : Path
-        A file that `save_checkpoint` wrote.
-
-    Returns
-    -------
-    checkpoint : dict
-        What was saved.
-
-    Raises
-    ------
-    DataError
-        If the file or its hash is missing, if they disagree, or if it is no checkpoint of ours; pickled code is
-        refused and never run.
-    """
+    """Read a checkpoint, onto the CPU."""
     if not path.is_file():
         msg = f"checkpoint {path}: no such file; train the fold first, or give another --checkpoint"
         raise DataError(msg)
@@ -106,23 +72,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def find_checkpoint(path: Path) -> Path:
-    """Find the checkpoint a path means.
-
-    Parameters
-    ----------
-    path : Path
-        A file, or a fold's folder, which means its best.
-
-    Returns
-    -------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
+    """Find the checkpoint a path means."""
     if path.is_file():
         return path
     best = path / "best.pt"
@@ -140,23 +90,7 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights that somebody else wrote.
-
-    Parameters
-    ----------
-    path : Path
-        `.safetensors`, or `.pth` and `.pt` as torch saves a state dict, alone or under `state_dict` or `model`.
-
-    Returns
-    -------
-    tensors : dict of str to tensor
-        On the CPU.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, damaged or holds something else.
-    """
+    """Read a file of weights that somebody else wrote."""
     if not path.is_file():
         msg = f"weights {path}: no such file; correct model.encoder_weights, or set it to null"
         raise DataError(msg)
@@ -174,20 +108,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def check_compatible(checkpoints: Mapping[Path, Checkpoint], keys: Sequence[str] = ("codec.name", "input")) -> None:
-    """Make sure that the predictions of checkpoints can be averaged.
-
-    Parameters
-    ----------
-    checkpoints : mapping of Path to checkpoint
-        All that make one ensemble.
-    keys : sequence of str
-        Dotted keys of the config that must agree: the codec, and the inputs with their channels and scaling.
-
-    Raises
-    ------
-    ConfigError
-        If any two disagree; the message lists every difference from the first checkpoint.
-    """
+    """Make sure that the predictions of checkpoints can be averaged."""
     (first, reference), *others = checkpoints.items()
     lines = [
         f"{name}: {mine!r} in {first}, {theirs!r} in {path}"

@@ -70,18 +70,6 @@ def create_model(
 def input_multiple(settings: ModelSettings) -> int:
     """Give what the sides of inputs must be multiples of.
 
-    Parameters
-    ----------
-    settings : PlainUNetSettings, SmpSettings or TernausNetSettings
-        Which network.
-
-    Returns
-    -------
-    multiple : int
-        A power of 2.
-
-    Examples
-    --------
     >>> input_multiple(PlainUNetSettings(depth=4)), input_multiple(SmpSettings())
     (16, 32)
     """
@@ -93,18 +81,6 @@ def input_multiple(settings: ModelSettings) -> int:
 def output_margin(settings: ModelSettings) -> int:
     """Give how many pixels the output is smaller than the input at each edge.
 
-    Parameters
-    ----------
-    settings : PlainUNetSettings, SmpSettings or TernausNetSettings
-        Which network.
-
-    Returns
-    -------
-    margin_px : int
-        0 unless the convolutions are unpadded.
-
-    Examples
-    --------
     >>> output_margin(PlainUNetSettings(padding="valid", filters=64, depth=4))
     94
     """

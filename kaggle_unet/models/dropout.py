@@ -7,13 +7,7 @@ from kaggle_unet.models.settings import PlainUNetSettings
 
 
 class Rates(NamedTuple):
-    """Dropout rates of one block.
-
-    Attributes
-    ----------
-    before, between, after : float
-        Of what enters the block, of what goes from its first convolution to its second, of what leaves it.
-    """
+    """Dropout rates of one block."""
 
     before: float = 0.0
     between: float = 0.0
@@ -23,25 +17,6 @@ class Rates(NamedTuple):
 def dropout_rates(settings: PlainUNetSettings) -> tuple[list[Rates], list[Rates]]:
     """Give the rates of all blocks.
 
-    Parameters
-    ----------
-    settings : PlainUNetSettings
-        One rate, or one for each level; and the place.
-
-    Returns
-    -------
-    down : list of Rates
-        Of the encoder's blocks from the top, the lowest included. What enters the network is never dropped.
-    up : list of Rates
-        Of the decoder's blocks from the bottom.
-
-    Raises
-    ------
-    ConfigError
-        If there are more or fewer rates than levels.
-
-    Examples
-    --------
     >>> down, up = dropout_rates(PlainUNetSettings(depth=1, dropout=0.1, dropout_place="before"))
     >>> [rates.before for rates in down], [rates.before for rates in up]
     ([0.0, 0.1], [0.1])

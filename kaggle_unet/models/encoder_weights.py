@@ -14,18 +14,6 @@ FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
 def is_weight_file(weights: str) -> bool:
     """Tell a file of weights from a name that the hub knows.
 
-    Parameters
-    ----------
-    weights : str
-        `model.encoder_weights`.
-
-    Returns
-    -------
-    is_file : bool
-        Whether it ends like one; the file need not exist.
-
-    Examples
-    --------
     >>> is_weight_file("weights/resnet34.imagenet.safetensors"), is_weight_file("imagenet")
     (True, False)
     """
@@ -35,22 +23,6 @@ def is_weight_file(weights: str) -> bool:
 def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
     """Fill an encoder with weights that were trained as a classifier.
 
-    Parameters
-    ----------
-    encoder : nn.Module
-        `model.encoder` of an smp network, for any number of input channels; filled in place.
-    tensors : mapping of str to tensor
-        Weights by name, as smp's or timm's hub and torchvision serve them.
-    where : str
-        The file's name, for messages.
-
-    Raises
-    ------
-    ConfigError
-        If any weight is missing, has another shape, or belongs to a deeper network of the same family.
-
-    Notes
-    -----
     timm names a stage `stages.0` in a classifier and `model.stages_0` in an encoder, so names are compared without the
     prefix and with dots for underscores. Parts that the encoder does not have at all are left aside: the classifier's
     head, and the stages below `encoder_depth`. A first convolution of three channels is folded to the encoder's, see
@@ -77,24 +49,8 @@ def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], *, where: st
 def fold_channels(weight: Tensor, n_channels: int) -> Tensor:
     """Make a convolution of RGB images fit another number of channels.
 
-    Parameters
-    ----------
-    weight : float32 tensor, shape (n_out, 3, h, w)
-        Of the first convolution.
-    n_channels : int
-        Channels of the inputs.
-
-    Returns
-    -------
-    weight : float32 tensor, shape (n_out, n_channels, h, w)
-        The three filters in turn, scaled by 3 / n_channels; their sum where there is one channel.
-
-    Notes
-    -----
     As smp does. An image of equal channels is answered the same where `n_channels` is 1 or a multiple of 3.
 
-    Examples
-    --------
     >>> fold_channels(torch.tensor([1.0, 2.0, 6.0]).view(1, 3, 1, 1), 1).flatten()
     tensor([9.])
     >>> fold_channels(torch.tensor([1.0, 2.0, 6.0]).view(1, 3, 1, 1), 2).flatten()
@@ -107,20 +63,7 @@ def fold_channels(weight: Tensor, n_channels: int) -> Tensor:
 
 
 def explain_hub_failure(encoder: str, weights: str, reason: BaseException) -> str:
-    """Say what to do where pretrained weights can't be downloaded.
-
-    Parameters
-    ----------
-    encoder, weights : str
-        Of `SmpSettings`.
-    reason : BaseException
-        What came instead.
-
-    Returns
-    -------
-    message : str
-        Names the repository and the file, and every way out.
-    """
+    """Say what to do where pretrained weights can't be downloaded."""
     repository, revision = _hub_repository(encoder, weights)
     cause = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
     return (

@@ -13,15 +13,6 @@ from kaggle_unet.models.settings import EmptyHeadSettings
 class EmptyHead(nn.Module):
     """One logit for an image, above 0 where it is held to hold no object.
 
-    Parameters
-    ----------
-    n_in : int
-        Channels of the lowest map.
-    settings : EmptyHeadSettings
-        Pooling and dropout.
-
-    Notes
-    -----
     As smp's `aux_params` makes it: pooling, dropout, one linear layer.
     """
 
@@ -34,18 +25,7 @@ class EmptyHead(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, lowest: Tensor) -> Tensor:
-        """Judge images.
-
-        Parameters
-        ----------
-        lowest : tensor, shape (B, n_in, h, w)
-            What the encoder ends with.
-
-        Returns
-        -------
-        empty : tensor, shape (B,)
-            Logits.
-        """
+        """Judge images."""
         pooled = lowest.mean(dim=(2, 3)) if self.pooling == "avg" else lowest.amax(dim=(2, 3))
         logits: Tensor = self.linear(self.dropout(pooled))
         return logits.squeeze(1)
@@ -104,37 +84,14 @@ class Hypercolumn(nn.Module):
 
 
 class SideHeads(nn.Module):
-    """Logits from the lower levels of a decoder, to be compared with the targets while the network trains.
-
-    Parameters
-    ----------
-    widths : sequence of int
-        Channels of the maps, the lowest level's first; the last level has the network's own head.
-    n_out : int
-        Planes of the codec.
-
-    References
-    ----------
-    .. [1] Lee, Xie, Gallagher, Zhang, Tu: Deeply-Supervised Nets, 2015. https://arxiv.org/abs/1409.5185
-    """
+    """Logits from the lower levels of a decoder, to be compared with the targets while the network trains."""
 
     def __init__(self, widths: Sequence[int], n_out: int) -> None:
         super().__init__()
         self.heads = nn.ModuleList(_narrowing(n_in, n_out) for n_in in widths[:-1])
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Compute logits at each level's own size.
-
-        Parameters
-        ----------
-        maps : sequence of tensor, shape (B, widths[k], h_k, w_k)
-            The lowest level's first.
-
-        Returns
-        -------
-        sides : tuple of tensor, shape (B, n_out, h_k, w_k)
-            One for each map but the last.
-        """
+        """Compute logits at each level's own size."""
         return tuple(head(level) for head, level in zip(self.heads, maps[:-1], strict=True))
 
 

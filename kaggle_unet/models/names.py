@@ -9,22 +9,6 @@ from kaggle_unet.errors import ConfigError
 def refuse_unknown(key: str, name: str, known: Sequence[str]) -> None:
     """Make sure that a name exists.
 
-    Parameters
-    ----------
-    key : str
-        The setting that holds it.
-    name : str
-        What came.
-    known : sequence of str
-        What there is.
-
-    Raises
-    ------
-    ConfigError
-        If it does not exist; the message gives the nearest names that do.
-
-    Examples
-    --------
     >>> refuse_unknown("model.encoder", "resnet43", ["resnet34", "vgg11"])
     Traceback (most recent call last):
         ...

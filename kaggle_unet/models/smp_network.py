@@ -17,22 +17,7 @@ _TAKEN_OPTIONS = ("arch", "encoder_name", "encoder_weights", "in_channels", "cla
 
 
 class SmpNetwork(nn.Module):
-    """A network of smp with an empty head, a hypercolumn or deep supervision.
-
-    Parameters
-    ----------
-    network : Module
-        As smp made it, with a classification head where the settings have an `empty_head`.
-    settings : SmpSettings
-        Which heads.
-    out_channels : int
-        Planes of the codec.
-
-    Attributes
-    ----------
-    network : Module
-        As given; all of its own parts are used as they are.
-    """
+    """A network of smp with an empty head, a hypercolumn or deep supervision."""
 
     def __init__(self, network: nn.Module, settings: SmpSettings, out_channels: int) -> None:
         super().__init__()
@@ -50,34 +35,11 @@ class SmpNetwork(nn.Module):
                 self.sides = SideHeads(widths, out_channels)
 
     def forward(self, inputs: Tensor) -> Tensor | Outputs:
-        """Compute logits.
-
-        Parameters
-        ----------
-        inputs : float32 tensor, shape (B, in_channels, H, W)
-            Of sides that the architecture takes.
-
-        Returns
-        -------
-        answer : tensor of shape (B, out_channels, H, W), or Outputs
-            Logits, before the activation. While the network trains, all that it says; in evaluation the logits alone,
-            cleared where the empty head's gate says so.
-        """
+        """Compute logits."""
         return answer(self.outputs(inputs), is_training=self.training)
 
     def outputs(self, inputs: Tensor) -> Outputs:
-        """Compute all that the network says, without any gate.
-
-        Parameters
-        ----------
-        inputs : float32 tensor, shape (B, in_channels, H, W)
-            Of sides that the architecture takes.
-
-        Returns
-        -------
-        outputs : Outputs
-            With `sides` in training mode only.
-        """
+        """Compute all that the network says, without any gate."""
         if self.hypercolumn is None and self.sides is None:
             logits, empty = self.network(inputs)
             return Outputs(logits, empty.squeeze(1), gate_above=self.gate_above)
@@ -104,18 +66,7 @@ class SmpNetwork(nn.Module):
 
 
 def check_smp(settings: SmpSettings) -> None:
-    """Refuse architectures, encoders and options that do not exist, before anything is built.
-
-    Parameters
-    ----------
-    settings : SmpSettings
-        Which network.
-
-    Raises
-    ------
-    ConfigError
-        If a name is unknown, or an option is not the config's to give.
-    """
+    """Refuse architectures, encoders and options that do not exist, before anything is built."""
     import segmentation_models_pytorch as smp
     import timm
 
@@ -129,27 +80,7 @@ def check_smp(settings: SmpSettings) -> None:
 
 
 def build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weights: str | bool | None) -> nn.Module:
-    """Let smp make a network.
-
-    Parameters
-    ----------
-    settings : SmpSettings
-        Which one.
-    in_channels, out_channels : int
-        Channels of the inputs, planes of the codec.
-    weights : str, bool or None
-        Of the encoder, as smp understands them.
-
-    Returns
-    -------
-    network : Module
-        Gives logits; with a `classification_head` also one number an image.
-
-    Raises
-    ------
-    ConfigError
-        If smp refuses.
-    """
+    """Let smp make a network."""
     import segmentation_models_pytorch as smp
 
     heads = {"aux_params": _aux_params(settings.empty_head)} if settings.empty_head else {}

@@ -85,22 +85,7 @@ def fill_holes(labels: Labels, max_px: int, *, in_place: bool = False) -> Labels
 
 
 def drop_small(labels: Labels, min_px: int, *, in_place: bool = False) -> Labels:
-    """Drop instances of fewer pixels and close the gaps in the ids.
-
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances, 0 is background.
-    min_px : int
-        The smallest instance that stays.
-    in_place : bool, default: False
-        Whether `labels` itself is changed; it must be int32 in C order then.
-
-    Returns
-    -------
-    int32 array, shape (H, W)
-        Instances 1…n; the same array where nothing had to change.
-    """
+    """Drop instances of fewer pixels and close the gaps in the ids."""
     is_kept = areas_px(labels) >= max(min_px, 1)
     if is_kept[1:].all():
         return labels

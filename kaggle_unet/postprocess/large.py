@@ -130,26 +130,7 @@ def decode_any_size(
     *,
     most_px: int = MOST_PX,
 ) -> Labels:
-    """Decode planes and clean the labels, in stripes where one piece would take much memory.
-
-    Parameters
-    ----------
-    codec : Codec
-        What the planes mean.
-    planes : float16 or float32 array, shape (n_planes, H, W)
-        Probabilities.
-    decode : DecodeSettings
-        How they become labels.
-    postprocess : PostprocessSettings
-        How those are cleaned.
-    most_px : int, default: 16,777,216
-        Larger images are decoded in stripes; the labels are the same.
-
-    Returns
-    -------
-    int32 array, shape (H, W)
-        Instances 1…n.
-    """
+    """Decode planes and clean the labels, in stripes where one piece would take much memory."""
     if planes[0].size <= most_px or decode.single_object:
         return labels_from_planes(codec, planes.astype(np.float32, copy=False), decode, postprocess)
     labels = np.empty(planes.shape[1:], dtype=np.int32)

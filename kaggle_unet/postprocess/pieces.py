@@ -11,15 +11,7 @@ from kaggle_unet.types import Labels
 
 @dataclass
 class Piece:
-    """A component, or what is known of it so far.
-
-    Attributes
-    ----------
-    top, left, bottom, right : int
-        Its box in the whole image; `bottom` and `right` are the first row and column after it.
-    first_yx : tuple of int
-        Its first pixel in raster order.
-    """
+    """A component, or what is known of it so far."""
 
     top: int
     left: int
@@ -28,13 +20,7 @@ class Piece:
     first_yx: tuple[int, int]
 
     def take(self, other: "Piece") -> None:
-        """Grow by another piece of the same component.
-
-        Parameters
-        ----------
-        other : Piece
-            Not changed.
-        """
+        """Grow by another piece of the same component."""
         self.top, self.left = min(self.top, other.top), min(self.left, other.left)
         self.bottom, self.right = max(self.bottom, other.bottom), max(self.right, other.right)
         self.first_yx = min(self.first_yx, other.first_yx)
@@ -49,17 +35,7 @@ class Pieces:
     _last_row: NDArray[np.int64] | None = None
 
     def add(self, labels: Labels, is_at_edge: NDArray[np.bool_], top: int) -> None:
-        """Take the next stripe.
-
-        Parameters
-        ----------
-        labels : int32 array, shape (h, W)
-            Components 1…n of the stripe's mask.
-        is_at_edge : bool array, shape (n + 1,)
-            Which of them reach its first or last row.
-        top : int
-            The stripe's first row in the image.
-        """
+        """Take the next stripe."""
         indices = np.full(len(is_at_edge), -1, dtype=np.int64)
         boxes = scipy.ndimage.find_objects(np.where(is_at_edge[labels], labels, 0))
         for label in np.flatnonzero(is_at_edge).tolist():
@@ -77,13 +53,7 @@ class Pieces:
         self._last_row = indices[labels[-1]]
 
     def components(self) -> list[Piece]:
-        """Join what belongs together.
-
-        Returns
-        -------
-        list of Piece
-            Whole components, in no order.
-        """
+        """Join what belongs together."""
         whole: dict[int, Piece] = {}
         for index, piece in enumerate(self._pieces):
             root = self._root(index)

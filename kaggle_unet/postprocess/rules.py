@@ -13,26 +13,7 @@ from kaggle_unet.types import HalfPlanes, Image, Labels, Planes
 def find_labels(
     codec: Codec, planes: Planes | HalfPlanes, image: Image, decode: DecodeSettings, postprocess: PostprocessSettings
 ) -> Labels:
-    """Decode planes of any size, clean the labels, and apply the rules for whole images.
-
-    Parameters
-    ----------
-    codec : Codec
-        What the planes mean.
-    planes : float16 or float32 array, shape (n_planes, H, W)
-        Probabilities.
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        What they were predicted from.
-    decode : DecodeSettings
-        How they become labels.
-    postprocess : PostprocessSettings
-        How those are cleaned.
-
-    Returns
-    -------
-    int32 array, shape (H, W)
-        Instances 1…n.
-    """
+    """Decode planes of any size, clean the labels, and apply the rules for whole images."""
     return apply_rules(decode_any_size(codec, planes, decode, postprocess), image, postprocess)
 
 

@@ -26,13 +26,7 @@ N_AT_RANDOM = 20  # trials before the search looks at what it has found
 
 @dataclass(frozen=True)
 class Interval:
-    """Values from `low` to `high` in steps.
-
-    Attributes
-    ----------
-    low, high, step : float or int
-        Whole numbers where all three are.
-    """
+    """Values from `low` to `high` in steps."""
 
     low: float | int
     high: float | int
@@ -88,22 +82,7 @@ def space_of(codec: CodecName, *, single_object: bool) -> Space:
 def apply_point(
     point: Point, decode: DecodeSettings, postprocess: PostprocessSettings
 ) -> tuple[DecodeSettings, PostprocessSettings]:
-    """Put a point's values in place.
-
-    Parameters
-    ----------
-    point : mapping of str to number or bool
-        By the config's dotted key.
-    decode : DecodeSettings
-        What the others of its section are.
-    postprocess : PostprocessSettings
-        What the others of its section are.
-
-    Returns
-    -------
-    settings : tuple of DecodeSettings and PostprocessSettings
-        With the point's values.
-    """
+    """Put a point's values in place."""
     sections: dict[str, dict[str, Any]] = {"decode": decode.model_dump(), "postprocess": postprocess.model_dump()}
     for key, value in point.items():
         section, _, name = key.partition(".")
@@ -112,39 +91,14 @@ def apply_point(
 
 
 def point_of(space: Space, decode: DecodeSettings, postprocess: PostprocessSettings) -> dict[str, Any]:
-    """Read a point off settings.
-
-    Parameters
-    ----------
-    space : dict
-        From `space_of`.
-    decode : DecodeSettings
-        Its section's values.
-    postprocess : PostprocessSettings
-        Its section's values.
-
-    Returns
-    -------
-    point : dict
-        A value for every key of `space`, on its grid or not.
-    """
+    """Read a point off settings."""
     sections = {"decode": decode, "postprocess": postprocess}
     return {key: getattr(sections[key.partition(".")[0]], key.partition(".")[2]) for key in space}
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long is searched, and where it is written down.
-
-    Attributes
-    ----------
-    n_trials : int
-        Points tried in each search beside where it starts, those in the journal included.
-    seed : int
-        Of all searches.
-    journal : Path, optional
-        A file that every trial is written to, and that a search is gone on from.
-    """
+    """How long is searched, and where it is written down."""
 
     n_trials: int
     seed: int = 0
@@ -153,17 +107,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search has found.
-
-    Attributes
-    ----------
-    point : dict
-        The best.
-    score : float
-        Its mean over the images that were searched on.
-    trials : list of (dict, float)
-        All points that were tried, with their means, in order; the first is where it started.
-    """
+    """What a search has found."""
 
     point: dict[str, Any]
     score: float
@@ -172,17 +116,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Nested:
-    """A search with its honest gain.
-
-    Attributes
-    ----------
-    found : Found
-        On all images: what is to be used.
-    before, honest, after : float64 array, shape (n_images,)
-        Scores at the start, with what was found without the image's part, and with `found`. The last flatters.
-    points : dict of str to dict
-        What was found without each part.
-    """
+    """A search with its honest gain."""
 
     found: Found
     before: Scores
@@ -200,33 +134,7 @@ def nested_search(
     *,
     on_trial: Callable[[str, int], None] = lambda *_: None,
 ) -> Nested:
-    """Search the best point, and measure its gain on images that a search has not seen.
-
-    Parameters
-    ----------
-    space : dict
-        From `space_of`.
-    evaluate : callable
-        Takes a point, gives the score of every image.
-    start : mapping
-        What is used now.
-    parts : sequence of str
-        The part of every image, two at least: images that resemble each other, such as tiles of one picture, share it.
-    effort : Effort
-        How long is searched.
-    on_trial : callable
-        Called with (search, done).
-
-    Returns
-    -------
-    nested : Nested
-        The same whether it was interrupted or not.
-
-    Raises
-    ------
-    ConfigError
-        If there is only one part, or the extra is not installed.
-    """
+    """Search the best point, and measure its gain on images that a search has not seen."""
     names = sorted(set(parts))
     if len(names) < 2:
         msg = f"all images are of the part {names[0]!r}: two parts are needed, one to search on and one to judge by"

@@ -50,17 +50,7 @@ _SHAPE = {
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """All decodings of one image, and what their objects look like.
-
-    Attributes
-    ----------
-    levels : tuple of uint16 or int32 array, shape (H, W)
-        Instances 1…n; the first is the decoding in use.
-    features : tuple of float32 array, shape (n, n_features)
-        For each level a row per instance; `feature_names` names the columns.
-    pieces : uint16 or int32 array, shape (H, W)
-        Components of all levels together, 1…n: each is decoded like one of the levels.
-    """
+    """All decodings of one image, and what their objects look like."""
 
     levels: tuple[NDArray[Any], ...]
     features: tuple[Features, ...]
@@ -72,34 +62,12 @@ class Candidates:
         return np.concatenate(self.features)
 
     def split(self, values: Ious) -> list[Ious]:
-        """Divide one value per object among the levels.
-
-        Parameters
-        ----------
-        values : float64 array, shape (n_objects,)
-            In the order of `objects`.
-
-        Returns
-        -------
-        list of float64 array, shape (n,)
-            One per level.
-        """
+        """Divide one value per object among the levels."""
         return np.split(values, np.cumsum([len(features) for features in self.features])[:-1])
 
 
 def feature_names(codec: Codec) -> list[str]:
-    """Name what describes an object.
-
-    Parameters
-    ----------
-    codec : Codec
-        Whose planes are looked at.
-
-    Returns
-    -------
-    list of str
-        In the order of the columns.
-    """
+    """Name what describes an object."""
     probabilities = [f"{statistic} {plane}" for statistic in ("mean", "lowest", "highest") for plane in codec.planes]
     return [*_SHAPE.values(), "roundness", *probabilities, *_NEIGHBOURHOOD]
 
@@ -114,31 +82,7 @@ def find_candidates(
     postprocess: PostprocessSettings,
     seed_thresholds: Sequence[float] = SEED_THRESHOLDS,
 ) -> Candidates:
-    """Decode an image at several seed thresholds and describe all objects.
-
-    Parameters
-    ----------
-    codec : Codec
-        What the planes mean.
-    planes : float32 array, shape (n_planes, H, W)
-        Probabilities.
-    decode : DecodeSettings
-        The decoding in use.
-    postprocess : PostprocessSettings
-        How labels are cleaned.
-    seed_thresholds : sequence of float
-        What is tried beside it.
-
-    Returns
-    -------
-    Candidates
-        Levels that are the same as one before are left out.
-
-    Raises
-    ------
-    ConfigError
-        If the codec has no seeds.
-    """
+    """Decode an image at several seed thresholds and describe all objects."""
     refuse_without_seeds(codec, decode)
     levels: list[Labels] = []
     for threshold in (decode.seed_threshold, *seed_thresholds):
@@ -157,20 +101,7 @@ def _shrink(labels: Labels) -> NDArray[Any]:
 
 
 def refuse_without_seeds(codec: Codec, decode: DecodeSettings) -> None:
-    """Refuse a decoding that has nothing to choose from.
-
-    Parameters
-    ----------
-    codec : Codec
-        The experiment's.
-    decode : DecodeSettings
-        Its decoding.
-
-    Raises
-    ------
-    ConfigError
-        If the codec has no border, or all of a mask is one object.
-    """
+    """Refuse a decoding that has nothing to choose from."""
     if decode.single_object or len(codec.planes) < 2:
         single = ", decode.single_object," if decode.single_object else ""
         msg = f"codec {codec.name}{single} knows no seeds, so there are no splits to choose from; train with codec "
@@ -178,20 +109,7 @@ def refuse_without_seeds(codec: Codec, decode: DecodeSettings) -> None:
 
 
 def true_ious(candidates: Candidates, truth: Labels) -> Ious:
-    """Find what the regressor learns: each object's highest IoU with a true one.
-
-    Parameters
-    ----------
-    candidates : Candidates
-        Of the image.
-    truth : int32 array, shape (H, W)
-        Its labels.
-
-    Returns
-    -------
-    float64 array, shape (n_objects,)
-        From 0 to 1.
-    """
+    """Find what the regressor learns: each object's highest IoU with a true one."""
     # seen from the predicted side
     return np.concatenate([find_mistakes(count_overlap(labels, truth)).best_iou for labels in candidates.levels])
 
@@ -301,18 +219,7 @@ def _neighbourhood(
 
 
 class Regressor:
-    """What expects an object's IoU of its features: gradient-boosted trees.
-
-    Parameters
-    ----------
-    text : str
-        A LightGBM model, as `text` of another one gives it.
-
-    Raises
-    ------
-    ConfigError
-        If it is none, or the extra is not installed.
-    """
+    """What expects an object's IoU of its features: gradient-boosted trees."""
 
     def __init__(self, text: str) -> None:
         lightgbm = import_lightgbm()
@@ -370,36 +277,14 @@ class Regressor:
         return cls(lightgbm.train(settings, data, num_boost_round=n_rounds).model_to_string())
 
     def expect(self, features: Features) -> Ious:
-        """Expect IoUs.
-
-        Parameters
-        ----------
-        features : float32 array, shape (n_objects, n_features)
-            As `Candidates.objects` gives them.
-
-        Returns
-        -------
-        float64 array, shape (n_objects,)
-            From 0 to 1.
-        """
+        """Expect IoUs."""
         if not len(features):
             return np.zeros(0)
         return np.clip(np.asarray(self._booster.predict(features, num_threads=1), dtype=np.float64), 0, 1)
 
 
 def import_lightgbm() -> Any:
-    """Import LightGBM.
-
-    Returns
-    -------
-    module
-        It is an extra.
-
-    Raises
-    ------
-    ConfigError
-        If it is not installed.
-    """
+    """Import LightGBM."""
     try:
         import lightgbm
     except ImportError as error:

@@ -18,25 +18,6 @@ def draw_batch(
 ) -> Image:
     """Show a batch, a row per sample.
 
-    Parameters
-    ----------
-    batch : Batch
-        As a training step is given it, on any device, in any float type.
-    plane_names : sequence of str
-        Names of the targets, in order.
-    channel_names : sequence of str, optional
-        Names of the inputs, in order; None numbers them.
-    side_px : int
-        Longer side of each picture, about.
-
-    Returns
-    -------
-    uint8 array, shape (H', W', 3)
-        Per row the inputs, in gray from their least to their greatest value; the targets, white where they are 1; and
-        the weights, dark where they are 0. Captions say the sample's id and every range.
-
-    Notes
-    -----
     Nothing is clipped or stretched by percentiles, so that a single wild pixel can be seen: it darkens all others.
     """
     inputs, planes, weights = (tensor.detach().float().cpu().numpy() for tensor in batch[:3])

@@ -11,22 +11,7 @@ Row = Mapping[str, float | None]
 
 
 def plot_curves(history: Sequence[Row], *, title: str = "") -> bytes:
-    """Plot how training went.
-
-    Parameters
-    ----------
-    history : sequence of mapping of str to float or None
-        A row per epoch with `epoch`, `train_loss`, `valid_loss`, `valid_score`; the last two are None (or missing) in
-        epochs that were not validated.
-    title : str
-        Written above.
-
-    Returns
-    -------
-    bytes
-        A PNG: losses on the left, the validation score on the right with its best epoch marked. Without epochs both
-        are empty.
-    """
+    """Plot how training went."""
     figure = Figure(figsize=(9, 3.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     losses, scores = figure.subplots(1, 2)

@@ -26,19 +26,7 @@ _GOLDEN = 0.61803398875
 
 
 def stretch(image: Image) -> Image:
-    """Stretch an image's contrast so that dim objects can be seen.
-
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        As the competition gives it.
-
-    Returns
-    -------
-    uint8 array, shape (H, W, 3)
-        Gray images run from their 0.5th to their 99.8th percentile; colour images are as they were, for a stretch would
-        change their hues. A constant image stays as it is.
-    """
+    """Stretch an image's contrast so that dim objects can be seen."""
     if image.ndim == 3:
         return image
     low, high = np.percentile(image, (0.5, 99.8))
@@ -48,23 +36,7 @@ def stretch(image: Image) -> Image:
 
 
 def resize(picture: NDArray[Any], side_px: int, *, smooth: bool = True) -> NDArray[Any]:
-    """Bring the longer side of a picture to about a given length.
-
-    Parameters
-    ----------
-    picture : array, shape (H, W) or (H, W, 3)
-        Pixels, probabilities or labels.
-    side_px : int
-        Wanted length of the longer side. Smaller pictures grow by a whole factor at most up to it, so that pixels stay
-        square; larger ones shrink to it.
-    smooth : bool
-        Whether pixels are averaged when shrinking; labels must not be.
-
-    Returns
-    -------
-    array, shape (H', W') or (H', W', 3)
-        The same kind of values; at least one pixel a side.
-    """
+    """Bring the longer side of a picture to about a given length."""
     height, width = picture.shape[:2]
     longer = max(height, width)
     if longer <= side_px:
@@ -76,18 +48,6 @@ def resize(picture: NDArray[Any], side_px: int, *, smooth: bool = True) -> NDArr
 def outline(labels: Labels) -> Mask:
     """Find the outermost pixels of every instance.
 
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances.
-
-    Returns
-    -------
-    bool array, shape (H, W)
-        Pixels of an instance with something else above, below, left or right of them; the image's edge is nothing.
-
-    Examples
-    --------
     Touching instances are both outlined:
 
     >>> outline(np.array([[1, 1, 1, 2, 2]])).astype(int)
@@ -103,20 +63,7 @@ def outline(labels: Labels) -> Mask:
 
 
 def draw_outlines(picture: Image, true: Labels, pred: Labels | None = None) -> Image:
-    """Draw the outlines of true and of predicted instances onto a picture.
-
-    Parameters
-    ----------
-    picture : uint8 array, shape (H, W, 3)
-        What to draw on; it is not changed.
-    true, pred : int32 array, shape (H, W)
-        Instances; without prediction only the truth is drawn.
-
-    Returns
-    -------
-    uint8 array, shape (H, W, 3)
-        Truth in cyan, prediction in orange, green where they run together.
-    """
+    """Draw the outlines of true and of predicted instances onto a picture."""
     drawn = picture.copy()
     true_edge = outline(true)
     drawn[true_edge] = TRUE_COLOUR
@@ -130,20 +77,6 @@ def draw_outlines(picture: Image, true: Labels, pred: Labels | None = None) -> I
 def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -> Image:
     """Paint every instance in a colour of its own on black.
 
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances; an id has the same colour in every image.
-    white : int array, optional
-        Ids that are painted white instead; those that are not in `labels`, lost when a picture shrank, do not matter.
-
-    Returns
-    -------
-    uint8 array, shape (H, W, 3)
-        The painting.
-
-    Notes
-    -----
     Hues advance by the golden section, so that ids near each other, which often are neighbours, differ most.
     """
     ids = np.arange(int(labels.max(initial=0)) + 1)
@@ -158,42 +91,14 @@ def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -
 
 
 def heatmap(values: NDArray[np.floating], *, low: float = 0.0, high: float = 1.0, name: str = "magma") -> Image:
-    """Paint numbers as colours.
-
-    Parameters
-    ----------
-    values : float array, shape (H, W)
-        A plane or a weight map.
-    low, high : float
-        What the darkest and the brightest colour stand for; values beyond them get these, NaN the darkest.
-    name : str
-        A colour map of matplotlib.
-
-    Returns
-    -------
-    uint8 array, shape (H, W, 3)
-        The painting.
-    """
+    """Paint numbers as colours."""
     table = np.round(mpl.colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
     share = (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12)
     return np.asarray(table[np.clip(share * 255, 0, 255).round().astype(np.uint8)])
 
 
 def compose(panels: list[tuple[str, Image]], *, gap_px: int = 6) -> Image:
-    """Set pictures side by side, each below its caption.
-
-    Parameters
-    ----------
-    panels : list of (str, uint8 array of shape (H, W, 3))
-        Caption and picture.
-    gap_px : int
-        White space between them.
-
-    Returns
-    -------
-    uint8 array, shape (H', W', 3)
-        The strip; lower pictures are filled up with white.
-    """
+    """Set pictures side by side, each below its caption."""
     height = max(picture.shape[0] for _, picture in panels) + CAPTION_PX
     parts = []
     for text, picture in panels:

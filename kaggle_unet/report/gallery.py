@@ -27,23 +27,7 @@ SIDE_PX = 256
 
 @dataclass(frozen=True, eq=False)
 class ReportRow:
-    """One validation sample with its prediction.
-
-    Attributes
-    ----------
-    sample : Sample
-        Image and truth; its labels must be there.
-    labels : int32 array, shape (H, W)
-        Predicted instances.
-    planes : float32 array, shape (C, H, W)
-        Predicted probabilities.
-    plane_names : tuple of str
-        Their names, in order.
-    score : ImageScore
-        The competition's.
-    fold : str
-        Where it was validated.
-    """
+    """One validation sample with its prediction."""
 
     sample: Sample
     labels: Labels
@@ -63,30 +47,6 @@ def render_report(
 ) -> str:
     """Render a run as one HTML page.
 
-    Parameters
-    ----------
-    title : str
-        Heading of the page.
-    facts : mapping of str to object
-        What a reader should know first, printed as text: config, commit, device, scores.
-    folds : sequence of mapping
-        A row per fold for the table, columns in the order in which keys first appear; floats are printed with four
-        decimals. The key `history`, if there, holds the fold's epochs, as `kaggle_unet.report.curves.plot_curves` takes
-        them, and becomes a picture instead of a column.
-    rows : iterable of ReportRow
-        Validation samples, in any order. Each is turned into pictures as it comes, so a generator keeps memory low.
-    areas : sequence of mapping, optional
-        What became of objects, a row per range of areas, as `kaggle_unet.metrics.mistakes.tabulate_areas` counts.
-    mended : sequence of mapping, optional
-        What each kind of mistake costs, as `kaggle_unet.metrics.mended.tabulate_mended` counts.
-
-    Returns
-    -------
-    str
-        The page.
-
-    Notes
-    -----
     All text is escaped. Without rows the page says so. Rows of equal score are sorted by id.
     """
     cards = sorted(map(_card, rows), key=lambda card: (card["score"], card["id"]))

@@ -11,23 +11,7 @@ Point = Mapping[str, Any]
 
 
 def plot_landscape(trials: Sequence[tuple[Point, float]], chosen: Point, *, title: str = "") -> bytes:
-    """Plot scores over each parameter.
-
-    Parameters
-    ----------
-    trials : sequence of (mapping, float)
-        Points with their scores, in order; the first is where the search started.
-    chosen : mapping
-        The point that was chosen.
-    title : str
-        Written above.
-
-    Returns
-    -------
-    bytes
-        A PNG. Late trials are darker; the start is a cross, the choice a ring. The axis of scores begins at the lower
-        quartile, for a random point is often far below all others.
-    """
+    """Plot scores over each parameter."""
     keys = list(chosen)
     n_columns = min(4, len(keys))
     n_rows = -(-len(keys) // n_columns)

@@ -16,26 +16,7 @@ def preview(
     *,
     side_px: int = 320,
 ) -> Image:
-    """Show a sample with its targets.
-
-    Parameters
-    ----------
-    sample : Sample
-        With or without labels.
-    planes : float32 array, shape (C, H, W)
-        Targets or predicted probabilities.
-    plane_names : sequence of str
-        Their names, in order.
-    weights : mapping of str to float32 array, shape (H, W)
-        Weight maps by name; each is painted from 0 to its own maximum, which its caption says.
-    side_px : int
-        Longer side of each picture, about.
-
-    Returns
-    -------
-    uint8 array, shape (H', W', 3)
-        Image with outlines, instances, every plane, every weight map, each below its caption.
-    """
+    """Show a sample with its targets."""
     assert len(planes) == len(plane_names), f"{len(planes)} planes but {len(plane_names)} names"
     panels = _picture_panels(sample, side_px)
     panels += [

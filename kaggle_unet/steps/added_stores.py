@@ -18,29 +18,7 @@ from kaggle_unet.types import Image, Sample
 
 
 def open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[Store]:
-    """Open added stores.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    store : Store
-        The training's own.
-    folders : sequence of Path
-        The others, in any order.
-
-    Returns
-    -------
-    added : list of Store
-        By hash.
-
-    Raises
-    ------
-    ConfigError
-        If one was made by another config.
-    DataError
-        If there is none or only half of one, or an id is in two of all these stores.
-    """
+    """Open added stores."""
     added = [Store.open(folder) for folder in folders]
     for one in added:
         _refuse_other_config(config, one)
@@ -49,24 +27,7 @@ def open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[St
 
 
 def read_added(added: Sequence[Store], store: Store, held_out: Collection[str]) -> tuple[list[Sample], list[str]]:
-    """Read the samples that a fold may learn from.
-
-    Parameters
-    ----------
-    added : sequence of Store
-        From `open_added`.
-    store : Store
-        The training's own.
-    held_out : collection of str
-        Its samples that the fold must not learn from.
-
-    Returns
-    -------
-    samples : list of Sample
-        By store, then id.
-    left_out : list of str
-        Ids of those whose image is, pixel by pixel, one that is held out.
-    """
+    """Read the samples that a fold may learn from."""
     if not added:
         return [], []
     forbidden = {_hash_image(store.read(id_).image) for id_ in sorted(held_out)}
@@ -80,20 +41,7 @@ def read_added(added: Sequence[Store], store: Store, held_out: Collection[str]) 
 
 
 def record_added(run: Path, added: Sequence[Store]) -> None:
-    """Write down which stores a run adds; once a checkpoint is there, it holds.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder, with its `run.json`.
-    added : sequence of Store
-        From `open_added`.
-
-    Raises
-    ------
-    ConfigError
-        If the run has checkpoints that were trained with other added stores.
-    """
+    """Write down which stores a run adds; once a checkpoint is there, it holds."""
     about = describe_run(run)
     wanted = [_describe(one) for one in added]
     before = about.get("added_stores", [])

@@ -25,24 +25,6 @@ def segment_classically(
 ) -> Labels:
     """Segment bright objects without learning.
 
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W)
-        Bright objects on a dark ground.
-    background_px : int
-        Side of the window whose darkest pixel, smoothed, is taken for the background and subtracted.
-    min_distance_px : int
-        Least distance between the centres of two objects.
-    min_area_px : int
-        Smaller objects are dropped.
-
-    Returns
-    -------
-    labels : int32 array, shape (H, W)
-        Instances; none if the image is constant.
-
-    Notes
-    -----
     A foreground component without a peak of its own stays one object.
     """
     smooth = gaussian(image.astype(np.float32), 1)

@@ -62,27 +62,6 @@ def bench_train(
 ) -> dict[str, Any]:
     """Measure training in images a second.
 
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    store_folder : Path
-        What `make-targets` wrote; where there is none, images are drawn for the purpose.
-    steps : int
-        Of each loop in each round.
-    repeat : int
-        Rounds, after one that does not count.
-    on_progress : callable
-        Called with (what, done, total).
-
-    Returns
-    -------
-    result : dict
-        Plain values: `loops`, by name the median, lowest and highest images a second; `ratios` of their medians;
-        `ceilings`, what the device was measured to do at best, and the bare step's share of it.
-
-    Notes
-    -----
     Learning rates are 0, so that no loop trains further than another; nothing else is left out. A round of the real
     loop is a whole epoch of so many samples, the time until the first batch is there included. The plain loop is what
     the bare step is compared with, so it has the bare step's batch and its optimiser.

@@ -15,29 +15,7 @@ _OF_TGS = {"codec": {"name": "mask"}, "decode": {"single_object": True}, "augmen
 
 
 def check(csv: Path, data: str, name: str, *, images: str = "images") -> list[str]:
-    """Hold a submission against the images it is for.
-
-    Parameters
-    ----------
-    csv : Path
-        The submission.
-    data : str
-        What `--data` takes.
-    name : str
-        The competition.
-    images : str
-        `folder` only: subfolder of the images.
-
-    Returns
-    -------
-    warnings : list of str
-        What is allowed but unusual.
-
-    Raises
-    ------
-    DataError
-        If a rule is broken; all broken rules are listed.
-    """
+    """Hold a submission against the images it is for."""
     settings = competition_settings(name, images=images)
     competition = get_competition(settings.name)
     source = competition.read(data, settings, with_masks=False)
@@ -48,29 +26,7 @@ def check(csv: Path, data: str, name: str, *, images: str = "images") -> list[st
 def refuse_faults(
     csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], *, black: Collection[str] = ()
 ) -> list[str]:
-    """Refuse a submission that breaks a rule.
-
-    Parameters
-    ----------
-    csv : Path
-        The submission.
-    competition : Competition
-        Whose rules count.
-    shapes : mapping of str to tuple of int
-        Height and width of every image of the test set.
-    black : collection of str
-        Ids of images without content.
-
-    Returns
-    -------
-    warnings : list of str
-        What is allowed but unusual.
-
-    Raises
-    ------
-    DataError
-        If a rule is broken; all broken rules are listed.
-    """
+    """Refuse a submission that breaks a rule."""
     errors, warnings = check_submission(csv, competition, shapes, black=black)
     if errors:
         msg = f"{csv}: Kaggle would refuse this; {len(errors)} faults"
@@ -79,42 +35,11 @@ def refuse_faults(
 
 
 def find_black(competition: Competition, source: Source) -> set[str]:
-    """Find the images without content, on which no object can be.
-
-    Parameters
-    ----------
-    competition : Competition
-        One of several objects an image has no such images.
-    source : Source
-        The images; all are read if masks are single objects.
-
-    Returns
-    -------
-    ids : set of str
-        Theirs.
-    """
+    """Find the images without content, on which no object can be."""
     return {id_ for id_ in source.ids if competition.single_object and source.load(id_).kind == "black"}
 
 
 def competition_settings(name: str, **options: str) -> CompetitionSettings:
-    """Build a competition's settings from the command line.
-
-    Parameters
-    ----------
-    name : str
-        The competition.
-    **options : str
-        Subfolders.
-
-    Returns
-    -------
-    settings : CompetitionSettings
-        Checked.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such competition.
-    """
+    """Build a competition's settings from the command line."""
     others = _OF_TGS if name == "tgs" else {}
     return validate({"competition": {"name": name, **options}, **others}, where="--competition").competition

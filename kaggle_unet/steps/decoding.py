@@ -29,33 +29,7 @@ ENSEMBLE = "ensemble"  # the folder, and the section
 def choose_decoding(
     config: Config, checkpoints: Sequence[Path], *, chosen: str | None, overrides: Sequence[str] = ()
 ) -> tuple[Config, Path | None]:
-    """Choose decode parameters.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    checkpoints : sequence of Path
-        The files that predict, `RUN/fold<N>/<name>.pt`.
-    chosen : str, optional
-        A file such as `tune` writes, or `config` for the config's own values. None takes what `tune` has left for the
-        run, or for the ensemble of exactly those runs, that the checkpoints are of, if nothing else is said.
-    overrides : sequence of str
-        What `--set` says; where it speaks of decoding, the config's values are meant.
-
-    Returns
-    -------
-    config : Config
-        With the values; of an ensemble with `inference.weights`, where the config has none: what a run counts is shared
-        by its checkpoints.
-    file : Path or None
-        Where they are from; None for the config's own.
-
-    Raises
-    ------
-    ConfigError
-        If the file can't be read, holds something else, or is of other runs than the checkpoints; or if several fit.
-    """
+    """Choose decode parameters."""
     said = tuple(f"{section}." for section in SECTIONS)
     if chosen == OF_CONFIG or (chosen is None and any(override.startswith(said) for override in overrides)):
         return config, None
@@ -96,56 +70,19 @@ def _left_by_tune(config: Config, runs: set[Path]) -> Path | None:
 
 
 def name_run(run: Path, other: Path) -> str:
-    """Name a run as it is seen from another one.
-
-    Parameters
-    ----------
-    run : Path
-        The first of an ensemble.
-    other : Path
-        One of them.
-
-    Returns
-    -------
-    name : str
-        A relative path, so that folders that move together stay an ensemble; `.` is `run` itself.
-    """
+    """Name a run as it is seen from another one."""
     return Path(os.path.relpath(other.resolve(), run.resolve())).as_posix()
 
 
 def ensemble_folder(run: Path, others: Sequence[Path]) -> Path:
-    """Give the folder of what `tune` leaves for several runs together.
-
-    Parameters
-    ----------
-    run : Path
-        The first.
-    others : sequence of Path
-        The others, in any order.
-
-    Returns
-    -------
-    folder : Path
-        In the first run's folder; one for each set of others.
-    """
+    """Give the folder of what `tune` leaves for several runs together."""
     names = sorted(name_run(run, other) for other in others)
     shown = "+".join(sorted(other.resolve().name for other in others))
     return run / ENSEMBLE / f"{shown}-{fingerprint(names)[:6]}"
 
 
 def name_decoding(file: Path | None) -> str:
-    """Name where decode parameters are from.
-
-    Parameters
-    ----------
-    file : Path, optional
-        As `choose_decoding` gives it.
-
-    Returns
-    -------
-    name : str
-        The file with its run, without the way there; or that they are the config's.
-    """
+    """Name where decode parameters are from."""
     if file is None:
         return OF_CONFIG
     return "/".join(file.parts[-4 if file.parent.parent.name == ENSEMBLE else -2 :])
@@ -167,47 +104,13 @@ def _run_of(checkpoint: Path) -> Path:
 
 
 def run_of(checkpoints: Iterable[Path]) -> Path | None:
-    """Find the run that checkpoints are of.
-
-    Parameters
-    ----------
-    checkpoints : iterable of Path
-        Files, `RUN/fold<N>/<name>.pt`.
-
-    Returns
-    -------
-    run : Path or None
-        Its folder; None if they are of several, or there are none.
-    """
+    """Find the run that checkpoints are of."""
     runs = {_run_of(file) for file in checkpoints}
     return runs.pop() if len(runs) == 1 else None
 
 
 def decoding_of_run(config: Config, run: Path, *, chosen: str | None) -> tuple[Config, Path | None]:
-    """Choose decode parameters for the planes of one run.
-
-    Parameters
-    ----------
-    config : Config
-        Its experiment.
-    run : Path
-        Its folder.
-    chosen : str, optional
-        A file such as `tune` writes, or `config` for the config's own values. None takes what `tune` has left in the
-        run, if it has.
-
-    Returns
-    -------
-    config : Config
-        With the values.
-    file : Path or None
-        Where they are from; None for the config's own.
-
-    Raises
-    ------
-    ConfigError
-        If the file can't be read, holds something else, or is of an ensemble.
-    """
+    """Choose decode parameters for the planes of one run."""
     file = run / DECODE_FILE if chosen is None else Path(chosen)
     if chosen == OF_CONFIG or (chosen is None and not file.is_file()):
         return config, None

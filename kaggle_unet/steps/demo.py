@@ -90,25 +90,7 @@ PARTS = (
 
 
 def demo(folder: Path, screen: Screen) -> dict[str, float]:
-    """Take the whole way on drawn images.
-
-    Parameters
-    ----------
-    folder : Path
-        Where everything is written; what an earlier demo left there is replaced.
-    screen : Screen
-        Where a person reads along.
-
-    Returns
-    -------
-    scores : dict of str to float
-        Of the nuclei: `network`, `classical`; of the salt: `salt`, `salt_blank`.
-
-    Raises
-    ------
-    KitError
-        If the network does not beat the classical method by `MUST_GAIN`.
-    """
+    """Take the whole way on drawn images."""
     begin = time.perf_counter()
     nuclei, salt = (_run(part, folder, screen) for part in PARTS)
     scores = {

@@ -10,18 +10,7 @@ from kaggle_unet.steps.record import describe_environment
 
 
 def examine() -> dict[str, Any]:
-    """Import what must fit together and describe the machine.
-
-    Returns
-    -------
-    found : dict
-        Plain values: environment, cores, device, precision that training would choose, free disk.
-
-    Raises
-    ------
-    ConfigError
-        If a package is missing or does not fit the others.
-    """
+    """Import what must fit together and describe the machine."""
     for name, remedy in (
         ("torch", "install it from the same index as torchvision"),
         ("torchvision", "torch and torchvision must come from one index; install both again together"),

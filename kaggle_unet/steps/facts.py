@@ -21,25 +21,7 @@ from kaggle_unet.types import Oddity, Sample
 
 @dataclass(frozen=True)
 class Facts:
-    """A sample without its arrays.
-
-    Attributes
-    ----------
-    id, kind : str
-        As the sample has them.
-    shape : tuple of int
-        (H, W).
-    areas_px : int64 array, shape (n,)
-        Pixels of each instance.
-    coverage : str
-        Class of the share that instances cover.
-    edges : Edges
-        What lies along its edges.
-    oddities : tuple of Oddity
-        What was odd about it.
-    ceiling : float
-        What its targets score, decoded; NaN where nobody asked.
-    """
+    """A sample without its arrays."""
 
     id: str
     kind: str
@@ -52,20 +34,7 @@ class Facts:
 
 
 def take_facts(sample: Sample, *, ceiling: float = float("nan")) -> Facts:
-    """Take what will be needed of a sample.
-
-    Parameters
-    ----------
-    sample : Sample
-        With labels.
-    ceiling : float
-        What its targets score, decoded.
-
-    Returns
-    -------
-    facts : Facts
-        Some kilobytes.
-    """
+    """Take what will be needed of a sample."""
     assert sample.labels is not None
     return Facts(
         id=sample.id,
@@ -80,20 +49,7 @@ def take_facts(sample: Sample, *, ceiling: float = float("nan")) -> Facts:
 
 
 def describe_set(facts: Sequence[Facts], oddities: Iterable[Oddity]) -> dict[str, Any]:
-    """Describe a set.
-
-    Parameters
-    ----------
-    facts : sequence of Facts
-        Of each sample.
-    oddities : iterable of Oddity
-        What was odd about the set as a whole.
-
-    Returns
-    -------
-    description : dict
-        Plain values: counts, sizes, kinds, oddities, and the mean ceiling.
-    """
+    """Describe a set."""
     counts = [len(one.areas_px) for one in facts]
     return {
         "samples": len(facts),

@@ -24,31 +24,7 @@ from kaggle_unet.types import Sample
 
 
 def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Sequence[Sample] = ()) -> TrainingSet:
-    """Gather what a network learns from.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    store : Store
-        Has the samples.
-    ids : sequence of str
-        Which.
-    added : sequence of Sample
-        Those of other stores.
-
-    Returns
-    -------
-    training_set : TrainingSet
-        In memory.
-
-    Raises
-    ------
-    ConfigError
-        If there is not one object to learn.
-    DataError
-        If the network is given depths, and samples have none.
-    """
+    """Gather what a network learns from."""
     samples = [*_read(config, store, ids), *added]
     if not any(sample.labels is not None and sample.labels.any() for sample in samples):
         msg = f"not one of {len(samples)} training samples has an object, so there is nothing to learn; lower folds.n, "
@@ -64,18 +40,7 @@ def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Seq
 
 
 def loss_of(config: Config) -> SegmentationLoss:
-    """Make the loss of a config.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-
-    Returns
-    -------
-    loss : SegmentationLoss
-        For its codec.
-    """
+    """Make the loss of a config."""
     codec = CODECS[config.codec.name]
     return SegmentationLoss(config.loss, codec.planes, codec.activation)
 
@@ -88,33 +53,7 @@ def gather_parts(
     crew: Crew,
     added: Sequence[Sample] = (),
 ) -> FoldParts:
-    """Build everything a fold is fitted with.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    store : Store
-        Has the samples.
-    training, validation : sequence of str
-        Ids on either side of the fold.
-    crew : Crew
-        Who fits it; each process validates its share.
-    added : sequence of Sample
-        More to train on.
-
-    Returns
-    -------
-    parts : FoldParts
-        For `fit_fold`.
-
-    Raises
-    ------
-    ConfigError
-        If there is not one object to learn.
-    DataError
-        If the network is given depths, and samples have none.
-    """
+    """Build everything a fold is fitted with."""
     loss = loss_of(config)
     own = spread(validation, crew)
     return FoldParts(
@@ -153,18 +92,7 @@ def _sides(config: Config) -> Sides:
 
 
 def build_model(config: Config) -> nn.Module:
-    """Make the network of a config.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-
-    Returns
-    -------
-    network : Module
-        On the CPU, with random weights or those it starts from.
-    """
+    """Make the network of a config."""
     return create_model(
         config.model,
         in_channels=len(config.input.channels),

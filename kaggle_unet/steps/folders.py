@@ -8,18 +8,6 @@ from kaggle_unet.errors import ConfigError
 def experiment_of(config_path: Path) -> Path:
     """Name an experiment by its config's place.
 
-    Parameters
-    ----------
-    config_path : Path
-        Such as `configs/dsb2018/quick.yaml`.
-
-    Returns
-    -------
-    name : Path
-        The path below the innermost folder named `configs`, without suffix; elsewhere the file's folder and stem.
-
-    Examples
-    --------
     >>> experiment_of(Path("configs/dsb2018/quick.yaml")).as_posix()
     'dsb2018/quick'
     >>> experiment_of(Path("/home/me/cells/mine.yaml")).as_posix()
@@ -33,81 +21,23 @@ def experiment_of(config_path: Path) -> Path:
 
 
 def store_folder(config_path: Path, chosen: Path | None) -> Path:
-    """Tell where the prepared samples of an experiment lie.
-
-    Parameters
-    ----------
-    config_path : Path
-        The experiment's config.
-    chosen : Path, optional
-        What the command line says.
-
-    Returns
-    -------
-    folder : Path
-        `chosen`, else `store/<experiment>`.
-    """
+    """Tell where the prepared samples of an experiment lie."""
     return chosen or Path("store") / experiment_of(config_path)
 
 
 def run_folder(config_path: Path, chosen: Path | None) -> Path:
-    """Tell where an experiment's checkpoints and planes lie.
-
-    Parameters
-    ----------
-    config_path : Path
-        The experiment's config.
-    chosen : Path, optional
-        What the command line says.
-
-    Returns
-    -------
-    folder : Path
-        `chosen`, else `runs/<experiment>`.
-    """
+    """Tell where an experiment's checkpoints and planes lie."""
     return chosen or Path("runs") / experiment_of(config_path)
 
 
 def fold_folder(run: Path, fold: int) -> Path:
-    """Tell where one fold of a run lies.
-
-    Parameters
-    ----------
-    run : Path
-        The run's folder.
-    fold : int
-        From 0.
-
-    Returns
-    -------
-    folder : Path
-        `RUN/fold<N>`.
-    """
+    """Tell where one fold of a run lies."""
     return run / f"fold{fold}"
 
 
 def parse_folds(text: str, n: int) -> list[int]:
     """Read which folds a person wants.
 
-    Parameters
-    ----------
-    text : str
-        `all`, a number, or several with commas.
-    n : int
-        How many folds there are.
-
-    Returns
-    -------
-    folds : list of int
-        Ascending, each once.
-
-    Raises
-    ------
-    ConfigError
-        If a fold does not exist.
-
-    Examples
-    --------
     >>> parse_folds("2,0", 5)
     [0, 2]
     """

@@ -17,18 +17,7 @@ SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-ch
 
 
 def refuse_output(output: Path) -> None:
-    """Refuse a path that cannot be a CSV with a manifest beside it.
-
-    Parameters
-    ----------
-    output : Path
-        What `-o` said.
-
-    Raises
-    ------
-    ConfigError
-        If it does not end in `.csv`, or is a folder.
-    """
+    """Refuse a path that cannot be a CSV with a manifest beside it."""
     if output.suffix != ".csv" or output.is_dir():
         msg = f"-o {output}: wanted the path of a file that ends in .csv; its manifest will end in .json"
         raise ConfigError(msg)
@@ -42,31 +31,7 @@ def write_checked(
     *,
     black: Collection[str],
 ) -> list[str]:
-    """Write a CSV, and give it its name only if it keeps every rule.
-
-    Parameters
-    ----------
-    output : Path
-        The CSV.
-    competition : Competition
-        Whose rules count.
-    labels : mapping of str to int32 array, shape (H, W)
-        Instances by id, in the order of the rows.
-    shapes : mapping of str to tuple of int
-        Height and width of every image of the test set.
-    black : collection of str
-        Ids of images without content.
-
-    Returns
-    -------
-    warnings : list of str
-        What is allowed but unusual.
-
-    Raises
-    ------
-    DataError
-        If a rule is broken; the CSV is kept as `*.rejected.csv`, and what `output` was before stays.
-    """
+    """Write a CSV, and give it its name only if it keeps every rule."""
     rejected = output.with_suffix(".rejected.csv")
     write_submission(rejected, competition, labels)
     errors, warnings = check_submission(rejected, competition, shapes, black=black)
@@ -78,35 +43,12 @@ def write_checked(
 
 
 def write_manifest(output: Path, manifest: Mapping[str, Any]) -> None:
-    """Write what is known of a CSV beside it.
-
-    Parameters
-    ----------
-    output : Path
-        The CSV; the manifest gets the suffix `.json`.
-    manifest : mapping
-        Plain values.
-    """
+    """Write what is known of a CSV beside it."""
     atomic_write(output.with_suffix(".json"), json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def describe_csv(output: Path, competition: Competition, labels: Mapping[str, Labels]) -> dict[str, Any]:
-    """Describe a CSV that was written.
-
-    Parameters
-    ----------
-    output : Path
-        The CSV.
-    competition : Competition
-        Where it is handed in.
-    labels : mapping of str to int32 array, shape (H, W)
-        What is in it.
-
-    Returns
-    -------
-    record : dict
-        Its name and hash, the competition's name at Kaggle, and how many images and objects it has.
-    """
+    """Describe a CSV that was written."""
     return {
         "csv": output.name,
         "sha256": sha256(output),
@@ -118,19 +60,6 @@ def describe_csv(output: Path, competition: Competition, labels: Mapping[str, La
 
 
 def describe_data(data: str, source: Source) -> dict[str, str]:
-    """Describe the data without saying where they lie on this machine.
-
-    Parameters
-    ----------
-    data : str
-        What `--data` named.
-    source : Source
-        What was found there.
-
-    Returns
-    -------
-    record : dict
-        Name and fingerprint.
-    """
+    """Describe the data without saying where they lie on this machine."""
     path, place = split_place(data)
     return {"name": f"{path.name}:{place}" if place else path.name, "fingerprint": source.fingerprint()}

@@ -43,35 +43,7 @@ def make_targets(
     workers: int = 1,
     on_progress: OnProgress = lambda *_: None,
 ) -> dict[str, Any]:
-    """Prepare a store for training.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    data : str
-        What `--data` takes: a zip, a folder, or a place inside a zip.
-    folder : Path
-        The store; made if missing, continued if it is of the same config and data.
-    fold_file : Path, optional
-        CSV `id,fold` that says the folds.
-    skip_bad : bool
-        Leave out samples that cannot be read, instead of ending.
-    workers : int
-        Processes.
-    on_progress : callable
-        Called with (what, done, total).
-
-    Returns
-    -------
-    report : dict
-        Plain values: counts, sizes, kinds, oddities, folds, and the ceiling of this codec with this decoding.
-
-    Raises
-    ------
-    DataError
-        If samples are faulty (all are listed), or the store is of other data or another config.
-    """
+    """Prepare a store for training."""
     source = get_competition(config.competition.name).read(data, config.competition, with_masks=True)
     with lock(folder):
         store = Store.create(folder, _identity(config, source), {"environment": describe_environment(), "data": data})
@@ -100,40 +72,12 @@ def make_targets(
 def divide(
     samples: Iterable[Sample], settings: FoldSettings, *, chosen: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:
-    """Assign samples to folds.
-
-    Parameters
-    ----------
-    samples : iterable of Sample
-        With labels; taken one at a time.
-    settings : FoldSettings
-        How many folds, what is kept together, what is balanced.
-    chosen : mapping of str to int, optional
-        Folds that a person gave; a sample without one has none.
-
-    Returns
-    -------
-    rows : list of dict
-        `id`, `fold` (None for none), `group`, `stratum`, `kind` of each sample, in their order.
-    """
+    """Assign samples to folds."""
     return _divide([take_facts(sample) for sample in samples], settings, chosen=chosen)
 
 
 def resolved_weights(settings: WeightSettings, store: Store) -> WeightSettings:
-    """Fill in the reference area that a store's size weights were made with.
-
-    Parameters
-    ----------
-    settings : WeightSettings
-        The config's.
-    store : Store
-        Finished.
-
-    Returns
-    -------
-    settings : WeightSettings
-        With a reference area wherever there is a size weight.
-    """
+    """Fill in the reference area that a store's size weights were made with."""
     if settings.size is None:
         return settings
     return WeightSettings.model_validate(store.report["weights"])

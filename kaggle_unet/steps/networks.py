@@ -31,17 +31,7 @@ from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample
 
 @dataclass(frozen=True)
 class CheckpointSource:
-    """Where a network came from.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    sha256 : str
-        Of the file.
-    score : float or None
-        On its validation samples, in the competition's metric; None if its epoch was not validated.
-    """
+    """Where a network came from."""
 
     path: Path
     sha256: str
@@ -50,19 +40,7 @@ class CheckpointSource:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Networks whose planes are averaged.
-
-    Attributes
-    ----------
-    models : list of Module
-        In evaluation mode.
-    config : Config
-        In whose name they predict; all agree with it in channels and preprocessing, and give its codec's planes.
-    multiple : int
-        What the sides of their inputs are multiples of.
-    sources : list of CheckpointSource
-        One per model.
-    """
+    """Networks whose planes are averaged."""
 
     models: list[nn.Module]
     config: Config
@@ -71,29 +49,7 @@ class Ensemble:
 
 
 def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
-    """Load networks that may be averaged.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Checkpoint files, or folders of folds.
-    config : Config
-        The experiment in whose name they are used; its input must be theirs, and their codecs such that its planes can
-        be made of theirs.
-
-    Returns
-    -------
-    ensemble : Ensemble
-        Ready to predict.
-
-    Raises
-    ------
-    DataError
-        If a file is missing, damaged or no checkpoint.
-    ConfigError
-        If channels or preprocessing differ, planes can't be made of those that were learnt, or there are not as many
-        weights as checkpoints.
-    """
+    """Load networks that may be averaged."""
     files = list(dict.fromkeys(find_checkpoint(path) for path in paths))
     weights = config.inference.weights
     if weights is not None and len(weights) != len(files):
@@ -139,18 +95,7 @@ def _translate(model: nn.Module, learnt: CodecName, wanted: CodecName, path: Pat
 
 
 def decide_for(config: Config) -> Decided:
-    """Decide what to predict on and in.
-
-    Parameters
-    ----------
-    config : Config
-        Whose `training.precision` and `channels_last` count here, too.
-
-    Returns
-    -------
-    decided : Decided
-        fp16 is CUDA's: a network trained in it predicts elsewhere in whatever the device decides.
-    """
+    """Decide what to predict on and in."""
     precision = "auto" if config.training.precision == "fp16" else config.training.precision
     return decide(precision, config.training.channels_last)
 
@@ -163,28 +108,7 @@ def predict_samples(
     *,
     done: Container[str] = (),
 ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
-    """Predict planes for samples of any sizes.
-
-    Parameters
-    ----------
-    ensemble : Ensemble
-        The networks.
-    sizes : dict of str to tuple of int
-        Height and width of each sample in pixels; batches are planned from it alone, so that they are always the same.
-    load : callable
-        Gives a sample by its id.
-    settings : InferenceSettings
-        Views and batch.
-    done : container of str
-        Ids; batches of nothing but these are left out.
-
-    Yields
-    ------
-    sample : Sample
-        In the order of padded sizes, then ids.
-    planes : float32 array, shape (C, H, W)
-        Mean probabilities, rounded to half precision; float16 of an image that is predicted in tiles.
-    """
+    """Predict planes for samples of any sizes."""
     config = ensemble.config
     decided = decide_for(config)
     choose_operations(deterministic=config.training.deterministic)

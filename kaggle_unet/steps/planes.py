@@ -23,58 +23,19 @@ _BEGUN = "planes.begun.json"
 
 
 def round_planes(planes: Planes | HalfPlanes) -> Planes | HalfPlanes:
-    """Round to what the disk holds.
-
-    Parameters
-    ----------
-    planes : float16 or float32 array, shape (C, H, W)
-        Probabilities.
-
-    Returns
-    -------
-    rounded : float16 or float32 array, shape (C, H, W)
-        The nearest half-precision numbers, in the dtype given.
-    """
+    """Round to what the disk holds."""
     return planes if planes.dtype == np.float16 else planes.astype(np.float16).astype(np.float32)
 
 
 def write_planes(folder: Path, id_: str, planes: Planes | HalfPlanes) -> None:
-    """Write one sample's planes.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if missing.
-    id_ : str
-        The sample.
-    planes : float16 or float32 array, shape (C, H, W)
-        Probabilities.
-    """
+    """Write one sample's planes."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, planes=planes.astype(np.float16, copy=False))
     atomic_write(folder / f"{id_}.npz", buffer.getvalue())
 
 
 def read_planes(folder: Path, id_: str) -> Planes:
-    """Read one sample's planes.
-
-    Parameters
-    ----------
-    folder : Path
-        As given to `write_planes`.
-    id_ : str
-        The sample.
-
-    Returns
-    -------
-    planes : float32 array, shape (C, H, W)
-        Probabilities, as `round_planes` rounds them.
-
-    Raises
-    ------
-    DataError
-        If they are missing or damaged.
-    """
+    """Read one sample's planes."""
     path = folder / f"{id_}.npz"
     try:
         with np.load(io.BytesIO(path.read_bytes())) as file:
@@ -85,23 +46,7 @@ def read_planes(folder: Path, id_: str) -> Planes:
 
 
 def begin_planes(folder: Path, about: Mapping[str, Any], ids: Iterable[str]) -> set[str]:
-    """Say that a folder's planes are about to change, so that nobody reads half old and half new ones.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if missing.
-    about : mapping
-        All that decides the planes' values; plain.
-    ids : iterable of str
-        Samples.
-
-    Returns
-    -------
-    done : set of str
-        Samples whose planes an interrupted prediction, or a whole one, has left that was about the same. What else such
-        a prediction has left is removed; files of other origin stay.
-    """
+    """Say that a folder's planes are about to change, so that nobody reads half old and half new ones."""
     folder.mkdir(parents=True, exist_ok=True)
     begun = {**json.loads(json.dumps(about)), "ids": sorted(ids)}
     done: set[str] = set()
@@ -134,34 +79,12 @@ def _is_sound(folder: Path, id_: str) -> bool:
 
 
 def finish_planes(folder: Path) -> None:
-    """Record that a folder of planes is whole.
-
-    Parameters
-    ----------
-    folder : Path
-        As given to `begin_planes`.
-    """
+    """Record that a folder of planes is whole."""
     (folder / _BEGUN).replace(folder / ABOUT)
 
 
 def describe_planes(folder: Path) -> dict[str, Any]:
-    """Read what a folder of planes holds.
-
-    Parameters
-    ----------
-    folder : Path
-        As given to `begin_planes`.
-
-    Returns
-    -------
-    about : dict
-        With `ids`.
-
-    Raises
-    ------
-    DataError
-        If there are no planes, or not all of them.
-    """
+    """Read what a folder of planes holds."""
     try:
         about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
     except (OSError, ValueError) as error:

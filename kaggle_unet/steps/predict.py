@@ -19,31 +19,7 @@ OnProgress = Callable[[str, int, int], None]
 def predict_data(
     config: Config, checkpoints: Sequence[Path], data: str, folder: Path, *, on_progress: OnProgress
 ) -> Path:
-    """Predict planes of any images.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    checkpoints : sequence of Path
-        Whose mean is taken.
-    data : str
-        What `--data` takes.
-    folder : Path
-        Where planes are written.
-    on_progress : callable
-        Called with (what, done, total).
-
-    Returns
-    -------
-    folder : Path
-        The same.
-
-    Raises
-    ------
-    DataError
-        If the networks are given depths, and images have none.
-    """
+    """Predict planes of any images."""
     ensemble = load_ensemble(checkpoints, config)
     competition = get_competition(config.competition.name)
     source = competition.read(data, config.competition, with_masks=False)
@@ -56,29 +32,7 @@ def predict_data(
 def predict_out_of_fold(
     config: Config, checkpoints: Sequence[Path], store_folder: Path, *, on_progress: OnProgress
 ) -> list[Path]:
-    """Predict planes of the samples that each checkpoint was not trained on.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    checkpoints : sequence of Path
-        Folders of folds, `RUN/fold<N>`, or files in them.
-    store_folder : Path
-        The store they were trained from.
-    on_progress : callable
-        Called with (what, done, total).
-
-    Returns
-    -------
-    folders : list of Path
-        `planes` beside each checkpoint.
-
-    Raises
-    ------
-    ConfigError
-        If a checkpoint lies in no fold's folder, so that nobody knows what it has seen.
-    """
+    """Predict planes of the samples that each checkpoint was not trained on."""
     from kaggle_unet.steps.run import validation_ids
 
     store = Store.open(store_folder)
@@ -99,26 +53,7 @@ def predict_out_of_fold(
 def predict_stored(
     config: Config, checkpoint: Path, store: Store, ids: Sequence[str], *, on_progress: OnProgress
 ) -> Path:
-    """Predict planes of stored samples with one checkpoint.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    checkpoint : Path
-        A file.
-    store : Store
-        Has the samples.
-    ids : sequence of str
-        Which.
-    on_progress : callable
-        Called with (what, done, total).
-
-    Returns
-    -------
-    folder : Path
-        `planes` beside the checkpoint.
-    """
+    """Predict planes of stored samples with one checkpoint."""
     alone = config.inference.model_copy(update={"weights": None})  # they are of the ensembles that come later
     ensemble = load_ensemble([checkpoint], config.model_copy(update={"inference": alone}))
     samples: dict[str, Sample] = {id_: store.read(id_) for id_ in ids}

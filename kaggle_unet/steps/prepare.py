@@ -17,19 +17,7 @@ from kaggle_unet.types import Labels, Planes, Sample, Weights
 
 @dataclass(frozen=True)
 class Preparation:
-    """Where samples come from, what becomes of them and where they go; picklable.
-
-    Attributes
-    ----------
-    source : Source
-        Where they come from.
-    store : Store
-        Where they go.
-    config : Config
-        The experiment.
-    weights : WeightSettings
-        The config's; a size weight may have its reference area filled in.
-    """
+    """Where samples come from, what becomes of them and where they go; picklable."""
 
     source: Source
     store: Store
@@ -43,20 +31,7 @@ class Preparation:
 
 
 def prepare_sample(preparation: Preparation, sample_id: str) -> Facts | str:
-    """Read, encode, write and score one sample; what the store has already is not done again.
-
-    Parameters
-    ----------
-    preparation : Preparation
-        What to do.
-    sample_id : str
-        Which sample.
-
-    Returns
-    -------
-    facts : Facts or str
-        Text is the fault of a sample that cannot be used.
-    """
+    """Read, encode, write and score one sample; what the store has already is not done again."""
     store = preparation.store
     if store.has(sample_id):
         try:
@@ -77,15 +52,7 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> Facts | str:
 
 
 def add_targets(preparation: Preparation, sample_id: str) -> None:
-    """Encode, weigh and write the targets of a sample that the store has.
-
-    Parameters
-    ----------
-    preparation : Preparation
-        Whose weights can be made.
-    sample_id : str
-        Which sample.
-    """
+    """Encode, weigh and write the targets of a sample that the store has."""
     sample = preparation.store.read(sample_id)
     planes = _encode(preparation.config, _labels(sample))
     preparation.store.write_targets(sample_id, planes, _weigh(preparation, sample, planes))

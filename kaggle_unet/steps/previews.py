@@ -23,22 +23,7 @@ FIGURE_SIDE_PX = 256
 
 
 def write_previews(config: Config, folder: Path, n: int) -> list[Path]:
-    """Draw the first samples of a store with their planes and weight maps.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    folder : Path
-        Its store; the pictures go to `preview/` in it.
-    n : int
-        How many.
-
-    Returns
-    -------
-    paths : list of Path
-        One PNG per sample.
-    """
+    """Draw the first samples of a store with their planes and weight maps."""
     store = Store.open(folder)
     paths = []
     for id_ in store.ids[:n]:
@@ -55,26 +40,7 @@ def write_previews(config: Config, folder: Path, n: int) -> list[Path]:
 def write_figure(
     config: Config, checkpoints: Sequence[Path], data: str, truth: Mapping[str, Labels], path: Path
 ) -> Path:
-    """Draw one image with the planes that are wanted, those predicted, and the instances found.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    checkpoints : sequence of Path
-        Whose mean is taken.
-    data : str
-        What `--data` takes.
-    truth : mapping of str to int32 array, shape (H, W)
-        Labels by id; the image with most instances is drawn.
-    path : Path
-        The PNG.
-
-    Returns
-    -------
-    path : Path
-        The same.
-    """
+    """Draw one image with the planes that are wanted, those predicted, and the instances found."""
     id_ = max(sorted(truth), key=lambda id_: (int(truth[id_].max()), int((truth[id_] > 0).sum())))
     source = get_competition(config.competition.name).read(data, config.competition, with_masks=False)
     ensemble = load_ensemble(checkpoints, config)
@@ -95,18 +61,7 @@ def write_figure(
 
 
 def to_png(picture: Image) -> bytes:
-    """Encode a picture.
-
-    Parameters
-    ----------
-    picture : uint8 array, shape (H, W, 3)
-        RGB.
-
-    Returns
-    -------
-    data : bytes
-        A PNG.
-    """
+    """Encode a picture."""
     buffer = io.BytesIO()
     Pillow.fromarray(picture).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -59,21 +59,6 @@ class ChoiceSettings(Settings):
 def pixel_confidence(planes: Planes | HalfPlanes, activation: Literal["sigmoid", "softmax"]) -> NDArray[np.float32]:
     """Measure how sure each pixel is.
 
-    Parameters
-    ----------
-    planes : float16 or float32 array, shape (C, H, W)
-        Probabilities.
-    activation : {"sigmoid", "softmax"}
-        The codec's.
-
-    Returns
-    -------
-    confidence : float32 array, shape (H, W)
-        The probability of what is held to be true: max(p, 1 − p), of several planes the least sure one's, from 0.5 to
-        1; of classes that exclude each other the largest probability, from 1 / C to 1.
-
-    Examples
-    --------
     >>> planes = np.array([[[0.9, 0.1, 0.5]], [[0.25, 0.0, 1.0]]], dtype=np.float32)
     >>> pixel_confidence(planes, "sigmoid")
     array([[0.75, 0.9 , 0.5 ]], dtype=float32)
@@ -128,37 +113,7 @@ def pseudo_label(
     *,
     on_progress: OnProgress = lambda *_: None,
 ) -> dict[str, Any]:
-    """Label images by networks and store those they are sure of.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment that will learn from them: its decoding, codec and weights are used.
-    data : str
-        What `--data` takes; masks are left alone.
-    checkpoints : sequence of Path
-        Whose mean is taken; none takes the best of each of the run's folds.
-    run : Path
-        The run; a size weight takes the reference area of its store.
-    folder : Path
-        The store; made if missing, continued if it is of the same config, data, checkpoints and choice.
-    choice : ChoiceSettings
-        Which images are kept.
-    on_progress : callable
-        Called with (what, done, total).
-
-    Returns
-    -------
-    report : dict
-        Plain values: what `make-targets` reports, and under `confidence` how sure the networks were.
-
-    Raises
-    ------
-    ConfigError
-        If the checkpoints don't fit the config, or not one image is kept.
-    DataError
-        If there is no checkpoint, images can't be read, or the folder holds another store.
-    """
+    """Label images by networks and store those they are sure of."""
     ensemble = load_ensemble(checkpoints or best_checkpoints(run), config)
     source = get_competition(config.competition.name).read(data, config.competition, with_masks=False)
     refuse_missing_depths(config.input, source.ids, source.numbers, data)
@@ -181,23 +136,7 @@ def pseudo_label(
 
 
 def best_checkpoints(run: Path) -> list[Path]:
-    """Find the best checkpoint of each fold of a run.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-
-    Returns
-    -------
-    paths : list of Path
-        By fold.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
+    """Find the best checkpoint of each fold of a run."""
     numbered = {path.parent.name.removeprefix("fold"): path for path in run.glob("fold*/best.pt")}
     paths = [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]
     if not paths:

@@ -14,13 +14,7 @@ PACKAGES = (
 
 
 def describe_environment() -> dict[str, Any]:
-    """Describe what this process runs on.
-
-    Returns
-    -------
-    record : dict
-        Plain values: Python and package versions, machine, git commit (with a `+` when files differ from it), command.
-    """
+    """Describe what this process runs on."""
     return {
         "command": [Path(sys.argv[0]).name, *map(_without_place, sys.argv[1:])],
         "commit": _git_commit(),

@@ -16,29 +16,7 @@ from kaggle_unet.targets.codecs import CODECS
 
 
 def write_report(run: Path, output: Path, store_folder: Path | None = None, *, decode: str | None = None) -> Path:
-    """Write a run's report.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-    output : Path
-        The HTML file.
-    store_folder : Path, optional
-        Its store, if it has moved.
-    decode : str, optional
-        See `kaggle_unet.steps.decoding.decoding_of_run`.
-
-    Returns
-    -------
-    output : Path
-        The same.
-
-    Raises
-    ------
-    DataError
-        If the folder holds no run, or no fold has out-of-fold planes.
-    """
+    """Write a run's report."""
     config, store = open_run(run, store_folder)
     config, file = decoding_of_run(config, run, chosen=decode)
     names = CODECS[config.codec.name].planes

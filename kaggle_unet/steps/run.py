@@ -26,29 +26,7 @@ FOLD_COLUMNS = ("id", "fold", "group", "stratum", "kind")
 
 
 def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Write down what a run is made of; once a checkpoint is there, it holds.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-    config : Config
-        The experiment.
-    store : Store
-        What it trains from.
-    device : mapping
-        What it computes on and in, in plain values.
-
-    Returns
-    -------
-    rows : list of dict
-        `id`, `fold`, `group`, `stratum`, `kind` of each sample.
-
-    Raises
-    ------
-    ConfigError
-        If the store was made by another config, or the folder holds a run of another config or store.
-    """
+    """Write down what a run is made of; once a checkpoint is there, it holds."""
     _refuse_other_store(config, store)
     if (run / "run.json").exists() and any(run.glob("fold*/*.pt")):
         _refuse_other_run(run, config, store)
@@ -70,67 +48,21 @@ def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]
 
 
 def count_folds(config: Config, store_folder: Path) -> int:
-    """Tell how many folds there are: those of the folds file where there is one, else the config's.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    store_folder : Path
-        Its store.
-
-    Returns
-    -------
-    n : int
-        Folds 0…n − 1.
-    """
+    """Tell how many folds there are: those of the folds file where there is one, else the config's."""
     if not config.competition.folds:
         return config.folds.n
     return 1 + max(Store.open(store_folder).folds.values(), default=-1)
 
 
 def folds_for(store: Store, config: Config) -> list[dict[str, Any]]:
-    """Tell which fold each sample is in.
-
-    Parameters
-    ----------
-    store : Store
-        Finished.
-    config : Config
-        The experiment; if its folds are not those the store was made with, samples are divided anew.
-
-    Returns
-    -------
-    rows : list of dict
-        `id`, `fold`, `group`, `stratum`, `kind` of each sample.
-    """
+    """Tell which fold each sample is in."""
     if config.competition.folds or store.report["folds"]["settings"] == plain(config.folds):
         return _read_rows(store.folder / "folds.csv")
     return divide([store.read(id_) for id_ in store.ids], config.folds)
 
 
 def open_run(run: Path, store_folder: Path | None = None) -> tuple[Config, Store]:
-    """Open a run and the store it was trained from.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-    store_folder : Path, optional
-        The store, if it has moved.
-
-    Returns
-    -------
-    config : Config
-        As it was resolved.
-    store : Store
-        Checked to be the one.
-
-    Raises
-    ------
-    DataError
-        If the folder holds no run, or the store is gone or another.
-    """
+    """Open a run and the store it was trained from."""
     about = describe_run(run)
     store = Store.open(store_folder or Path(about["store"]))
     if store.manifest["identity_sha256"] != about["store_hash"]:
@@ -140,63 +72,18 @@ def open_run(run: Path, store_folder: Path | None = None) -> tuple[Config, Store
 
 
 def fold_rows(run: Path) -> list[dict[str, Any]]:
-    """Read which fold of a run each sample is in.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-
-    Returns
-    -------
-    rows : list of dict
-        `id`, `fold` (None for none), `group`, `stratum`, `kind`.
-
-    Raises
-    ------
-    DataError
-        If the folder holds no run.
-    """
+    """Read which fold of a run each sample is in."""
     describe_run(run)
     return _read_rows(run / "folds.csv")
 
 
 def validation_ids(run: Path, fold: int) -> list[str]:
-    """List the samples that a fold was not trained on.
-
-    Parameters
-    ----------
-    run : Path
-        The run's folder.
-    fold : int
-        Which fold.
-
-    Returns
-    -------
-    ids : list of str
-        Sorted.
-    """
+    """List the samples that a fold was not trained on."""
     return sorted(row["id"] for row in fold_rows(run) if row["fold"] == fold)
 
 
 def describe_run(run: Path) -> dict[str, Any]:
-    """Read what a run was made of.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-
-    Returns
-    -------
-    about : dict
-        `store`, `store_hash`, `environment`.
-
-    Raises
-    ------
-    DataError
-        If the folder holds no run.
-    """
+    """Read what a run was made of."""
     try:
         about: dict[str, Any] = json.loads((run / "run.json").read_text())
     except (OSError, ValueError) as error:
@@ -206,20 +93,7 @@ def describe_run(run: Path) -> dict[str, Any]:
 
 
 def changed_keys(config: Config, store: Store) -> list[str]:
-    """Tell in what a config differs from the one that a store was made with.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    store : Store
-        Made of any config.
-
-    Returns
-    -------
-    keys : list of str
-        Dotted keys of the sections that samples and targets depend on.
-    """
+    """Tell in what a config differs from the one that a store was made with."""
     made = {name: store.manifest["identity"][name] for name in STORE_SECTIONS}
     asked = {name: plain(config)[name] for name in STORE_SECTIONS}
     return [key for key, _, _ in find_differences(made, asked)]

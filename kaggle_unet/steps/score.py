@@ -32,23 +32,7 @@ from kaggle_unet.types import Labels, Overlap, Planes, Sample
 
 @dataclass(frozen=True)
 class Scored:
-    """One image with its prediction.
-
-    Attributes
-    ----------
-    id : str
-        The sample.
-    score : ImageScore
-        The competition's.
-    overlap : Overlap
-        Pixels shared by each pair of instances as labelled.
-    judged : Overlap
-        The same of what the competition counts: one object per image, for some.
-    parts : mapping of str to str
-        What tables are split by: fold, kind.
-    group : str
-        Images of one picture share it.
-    """
+    """One image with its prediction."""
 
     id: str
     score: ImageScore
@@ -60,19 +44,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """One validation sample with all that a report shows.
-
-    Attributes
-    ----------
-    scored : Scored
-        Its scores.
-    sample : Sample
-        Image and truth.
-    planes : float32 array, shape (C, H, W)
-        Probabilities.
-    labels : int32 array, shape (H, W)
-        Decoded.
-    """
+    """One validation sample with all that a report shows."""
 
     scored: Scored
     sample: Sample
@@ -81,56 +53,14 @@ class OutOfFold:
 
 
 def score_csv(csv: Path, truth: str, name: str, *, images: str = "images", masks: str = "masks") -> dict[str, Any]:
-    """Score a submission as Kaggle would.
-
-    Parameters
-    ----------
-    csv : Path
-        The submission.
-    truth : str
-        What `--data` takes, or a CSV with the masks.
-    name : str
-        The competition.
-    images, masks : str
-        `folder` only: subfolders.
-
-    Returns
-    -------
-    result : dict
-        See `summarise`.
-
-    Raises
-    ------
-    DataError
-        If an image of the truth is not in the CSV.
-    """
+    """Score a submission as Kaggle would."""
     settings = competition_settings(name, images=images, masks=masks)
     competition = get_competition(settings.name)
     return score_submission(csv, read_truth(truth, competition, settings), name)
 
 
 def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> dict[str, Any]:
-    """Score a submission against labels.
-
-    Parameters
-    ----------
-    csv : Path
-        The submission.
-    truth : mapping of str to int32 array, shape (H, W)
-        Labels by id.
-    name : str
-        The competition.
-
-    Returns
-    -------
-    result : dict
-        See `summarise`.
-
-    Raises
-    ------
-    DataError
-        If an image of the truth is not in the CSV.
-    """
+    """Score a submission against labels."""
     rles = read_submission(csv, get_competition(name))
     missing = sorted(set(truth) - set(rles))
     if missing:
@@ -145,22 +75,7 @@ def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> dict[
 
 
 def score_run(run: Path, store_folder: Path | None = None, *, decode: str | None = None) -> dict[str, Any]:
-    """Score a run on the samples that each fold was not trained on.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-    store_folder : Path, optional
-        Its store, if it has moved.
-    decode : str, optional
-        See `kaggle_unet.steps.decoding.decoding_of_run`.
-
-    Returns
-    -------
-    result : dict
-        See `summarise`; `decoding` names the file of the decode parameters, or says that they are the config's.
-    """
+    """Score a run on the samples that each fold was not trained on."""
     config, store = open_run(run, store_folder)
     config, file = decoding_of_run(config, run, chosen=decode)
     scored = [entry.scored for entry in out_of_fold(run, config, store)]
@@ -168,29 +83,7 @@ def score_run(run: Path, store_folder: Path | None = None, *, decode: str | None
 
 
 def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | None = None) -> Iterator[OutOfFold]:
-    """Decode and score a run's out-of-fold planes, one sample after the other.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-    config : Config
-        Says how to decode.
-    store : Store
-        Has the truth.
-    folds : sequence of int, optional
-        Which; all that have planes by default.
-
-    Yields
-    ------
-    entry : OutOfFold
-        By fold, then id.
-
-    Raises
-    ------
-    DataError
-        If there are no planes, or a sample's planes were made by a fold that trained on it.
-    """
+    """Decode and score a run's out-of-fold planes, one sample after the other."""
     codec = CODECS[config.codec.name]
     for row, folder in out_of_fold_rows(run, folds_with_planes(run) if folds is None else folds):
         sample, planes = store.read(row["id"]), read_planes(folder, row["id"])
@@ -202,27 +95,7 @@ def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | 
 
 
 def out_of_fold_rows(run: Path, folds: Sequence[int]) -> Iterator[tuple[dict[str, Any], Path]]:
-    """List the samples that have out-of-fold planes.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-    folds : sequence of int
-        Which; they have planes.
-
-    Yields
-    ------
-    row : dict
-        As `kaggle_unet.steps.run.fold_rows` gives it; by fold, then id.
-    folder : Path
-        Where its planes are.
-
-    Raises
-    ------
-    DataError
-        If there are no planes, or a sample's planes were made by a fold that trained on it.
-    """
+    """List the samples that have out-of-fold planes."""
     rows = {row["id"]: row for row in fold_rows(run)}
     for fold in folds:
         folder = fold_folder(run, fold) / "planes"
@@ -236,23 +109,7 @@ def out_of_fold_rows(run: Path, folds: Sequence[int]) -> Iterator[tuple[dict[str
 
 
 def folds_with_planes(run: Path) -> list[int]:
-    """List the folds of a run that have predicted what they have not seen.
-
-    Parameters
-    ----------
-    run : Path
-        Its folder.
-
-    Returns
-    -------
-    folds : list of int
-        Ascending; at least one.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
+    """List the folds of a run that have predicted what they have not seen."""
     known = sorted({row["fold"] for row in fold_rows(run) if row["fold"] is not None})
     folds = [fold for fold in known if (fold_folder(run, fold) / "planes").exists()]
     if not folds:
@@ -270,52 +127,14 @@ def score_pair(
     *,
     group: str | None = None,
 ) -> Scored:
-    """Score one image.
-
-    Parameters
-    ----------
-    id_ : str
-        The sample.
-    true, predicted : int32 array, shape (H, W)
-        Instances.
-    competition : str
-        Whose metric.
-    parts : mapping of str to str, optional
-        What tables are split by.
-    group : str, optional
-        Images of one picture share it; the image's own by default.
-
-    Returns
-    -------
-    scored : Scored
-        With all that summaries need.
-    """
+    """Score one image."""
     overlap = count_overlap(true, predicted)
     judged = merge_instances(overlap) if get_competition(competition).single_object else overlap
     return Scored(id_, score_overlap(judged), overlap, judged, parts or {}, group or id_)
 
 
 def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
-    """Summarise the scores of images.
-
-    Parameters
-    ----------
-    scored : sequence of Scored
-        At least one.
-
-    Returns
-    -------
-    result : dict
-        `score` (mean over images), `interval` (95 %, bootstrap over images, those of one picture together), counts,
-        `parts` (score, interval and number of images by fold and kind), `per_iou` (the literature's figures, a row per
-        IoU threshold), `per_area` (what became of objects, a row per range of areas), `mended` (what each kind of
-        mistake costs) and `per_image`.
-
-    Raises
-    ------
-    DataError
-        If there is no image.
-    """
+    """Summarise the scores of images."""
     per_iou = summarize(entry.overlap for entry in scored)
     names = sorted({name for entry in scored for name in entry.parts})
     return {

@@ -62,35 +62,6 @@ def learn_second_level(
 ) -> dict[str, Any]:
     """Learn from a run's out-of-fold planes, and measure honestly what it brings.
 
-    Parameters
-    ----------
-    run : Path
-        Its folder; `second_level/` is written there.
-    store_folder : Path, optional
-        Its store, if it has moved.
-    decode : str, optional
-        The decoding to start from, see `kaggle_unet.steps.decoding.decoding_of_run`.
-    workers : int
-        Processes that decode.
-    on_progress : callable
-        Called with (what, done, total).
-
-    Returns
-    -------
-    result : dict
-        Plain values, as in `second_level/result.json`: scores `before` and `honest`, the `gain` with its `interval`,
-        `least_iou`, `is_used`, and the scores per image.
-
-    Raises
-    ------
-    ConfigError
-        If the codec has no seeds, there are fewer than four groups of images, nothing is found in them, or the extra is
-        not installed.
-    DataError
-        If there are no out-of-fold planes.
-
-    Notes
-    -----
     The images are divided into four parts, pictures kept whole. A part's honest score is that of a regressor and of a
     least IoU which were learnt from the three others: the least IoU on predictions for each of the three by a regressor
     of the two that remain. What is used is learnt from all. All candidates are held in memory: some 20 bytes for every
@@ -193,20 +164,6 @@ class SecondLevel(NamedTuple):
     def decode(self, sample: Sample, planes: Planes | HalfPlanes) -> Labels:
         """Decode an image.
 
-        Parameters
-        ----------
-        sample : Sample
-            The image.
-        planes : float16 or float32 array, shape (C, H, W)
-            Probabilities.
-
-        Returns
-        -------
-        int32 array, shape (H, W)
-            Instances 1…n.
-
-        Notes
-        -----
         Images that are decoded in stripes are left to the first level.
         """
         codec, decode, postprocess = CODECS[self.config.codec.name], self.config.decode, self.config.postprocess
@@ -220,30 +177,7 @@ class SecondLevel(NamedTuple):
 def choose_second_level(
     config: Config, checkpoints: Mapping[Path, str], *, chosen: str | None
 ) -> tuple[SecondLevel | None, list[str]]:
-    """Choose whether a second level decodes, and which.
-
-    Parameters
-    ----------
-    config : Config
-        With the decoding that is used.
-    checkpoints : mapping of Path to str
-        The files that predict, `RUN/fold<N>/<name>.pt`, and their SHA-256.
-    chosen : str, optional
-        A folder that `second-level` wrote, or `none`. By default the one in the run of all the checkpoints, if they are
-        of one run, it has brought something, and it was learnt for this decoding and these networks.
-
-    Returns
-    -------
-    second : SecondLevel or None
-        None decodes as the config says.
-    remark : list of str
-        A sentence where one is there, but does not fit.
-
-    Raises
-    ------
-    ConfigError
-        If the chosen folder holds none, or it was learnt for another codec or decoding.
-    """
+    """Choose whether a second level decodes, and which."""
     if chosen is not None:
         return (None if chosen == NONE else read_second_level(config, Path(chosen))), []
     run = run_of(checkpoints)
@@ -263,25 +197,7 @@ def choose_second_level(
 
 
 def read_second_level(config: Config, folder: Path) -> SecondLevel:
-    """Read what was learnt.
-
-    Parameters
-    ----------
-    config : Config
-        With the decoding that is used.
-    folder : Path
-        `RUN/second_level`.
-
-    Returns
-    -------
-    second : SecondLevel
-        Ready to decode.
-
-    Raises
-    ------
-    ConfigError
-        If the folder holds none, or it was learnt for another codec or decoding.
-    """
+    """Read what was learnt."""
     result = _read_result(folder)
     if result["identity"] != _identity(config):
         msg = f"--second-level {folder}: was learnt for another codec or decoding; run kaggle-unet second-level again"

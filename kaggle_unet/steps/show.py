@@ -17,15 +17,7 @@ OnProgress = Callable[[str, int, int], None]
 
 
 class Screen:
-    """Results on standard output, progress and errors on standard error.
-
-    Attributes
-    ----------
-    debug : bool
-        Whether faults show tracebacks.
-    quiet : bool
-        Whether progress is left out.
-    """
+    """Results on standard output, progress and errors on standard error."""
 
     def __init__(self) -> None:
         self.debug = False
@@ -40,56 +32,26 @@ class Screen:
         self._out.quiet = self._err.quiet = True
 
     def say(self, text: str) -> None:
-        """Print a result.
-
-        Parameters
-        ----------
-        text : str
-            One line or more.
-        """
+        """Print a result."""
         self._out.print(escape(text))
 
     def error(self, text: str) -> None:
-        """Print what went wrong.
-
-        Parameters
-        ----------
-        text : str
-            The message.
-        """
+        """Print what went wrong."""
         self._err.print(f"[bold red]error[/] {escape(text)}")
 
     def warn(self, text: str) -> None:
-        """Print what is allowed but should be known.
-
-        Parameters
-        ----------
-        text : str
-            The message; nothing is printed for an empty one.
-        """
+        """Print what is allowed but should be known."""
         if text:
             self._err.print(f"[yellow]warning[/] {escape(text)}")
 
     def next(self, command: str) -> None:
-        """Name the command that usually follows.
-
-        Parameters
-        ----------
-        command : str
-            As one would type it.
-        """
+        """Name the command that usually follows."""
         if not self.quiet:
             self._out.print(f"[dim]next[/]     {escape(command)}")
 
     @contextmanager
     def progress(self) -> Iterator[OnProgress]:
-        """Show how far a step is.
-
-        Yields
-        ------
-        on_progress : callable
-            To be called with (what, done, total).
-        """
+        """Show how far a step is."""
         with self._bar() as bar:
             tasks: dict[str, Any] = {}
 
@@ -104,20 +66,7 @@ class Screen:
 
     @contextmanager
     def training(self, fold: int, epochs: int) -> Iterator[Callable[[Any], None]]:
-        """Show a fold's training: a bar of epochs with the last score, or a line per epoch.
-
-        Parameters
-        ----------
-        fold : int
-            Which one.
-        epochs : int
-            At most.
-
-        Yields
-        ------
-        on_event : callable
-            To be called with the events of `kaggle_unet.training.events`.
-        """
+        """Show a fold's training: a bar of epochs with the last score, or a line per epoch."""
         from kaggle_unet.training.events import Decided, EpochDone, StepDone
 
         with self._bar() as bar:
@@ -138,15 +87,7 @@ class Screen:
             yield on_event
 
     def fold_result(self, fold: int, result: Mapping[str, Any]) -> None:
-        """Print what a fold reached.
-
-        Parameters
-        ----------
-        fold : int
-            Which one.
-        result : mapping
-            What `steps.train.train_fold` returns.
-        """
+        """Print what a fold reached."""
         ended = f"best epoch {result['best_epoch']} of {result['epochs']} ({result['stopped_by']})"
         oof = f"out-of-fold {result['oof_score']:.4f} on {result['samples']} samples"
         self.say(f"fold {fold}   {ended}, validation {result['best_score']:.4f}; {oof}")
@@ -156,13 +97,7 @@ class Screen:
             self.say(f"         beside best.pt: {', '.join(others)}")
 
     def training_speed(self, result: Mapping[str, Any]) -> None:
-        """Print how fast training is.
-
-        Parameters
-        ----------
-        result : mapping
-            What `steps.bench_train.bench_train` returns.
-        """
+        """Print how fast training is."""
         self.say(f"data     {result['data']}, batches of {result['batch']}, inputs {result['inputs']}")
         self.say(f"device   {result['device']['text']}")
         rows = [
@@ -176,13 +111,7 @@ class Screen:
             self.say(f"{name}: {part['measured']:.3g} {part['unit']}; the bare step reaches {part['share']:.1%} of it")
 
     def data_report(self, report: Mapping[str, Any]) -> None:
-        """Print what `make-targets` found.
-
-        Parameters
-        ----------
-        report : mapping
-            What `steps.make_targets.make_targets` returns.
-        """
+        """Print what `make-targets` found."""
         self.say(
             f"{report['samples']} samples, {report['instances']} instances, {report['without_instances']} samples empty"
         )
@@ -201,15 +130,7 @@ class Screen:
             self.error(f"left out: {fault}")
 
     def submission(self, path: Path, manifest: Mapping[str, Any]) -> None:
-        """Print where a submission is and how to hand it in.
-
-        Parameters
-        ----------
-        path : Path
-            The CSV.
-        manifest : mapping
-            What lies beside it.
-        """
+        """Print where a submission is and how to hand it in."""
         self.say(
             f"csv      {path}: {manifest['images']} images, {manifest['objects']} objects, {manifest['blank']} blank"
         )
@@ -225,27 +146,13 @@ class Screen:
             self.next(shlex.join(words))
 
     def verdict(self, path: Path, warnings: Sequence[str]) -> None:
-        """Print that a submission keeps the rules.
-
-        Parameters
-        ----------
-        path : Path
-            The CSV.
-        warnings : sequence of str
-            What is allowed but unusual.
-        """
+        """Print that a submission keeps the rules."""
         for warning in warnings:
             self.warn(warning)
         self.say(f"ok       {path} keeps every rule")
 
     def scores(self, result: Mapping[str, Any]) -> None:
-        """Print scores.
-
-        Parameters
-        ----------
-        result : mapping
-            What `steps.score` returns.
-        """
+        """Print scores."""
         low, high = result["interval"]
         self.say(f"score    {result['score']:.4f}  (95 % of resampled sets of images: {low:.4f} to {high:.4f})")
         self.say(
@@ -260,15 +167,7 @@ class Screen:
             self.table(tuple(rows[0]), [[_number(value) for value in row.values()] for row in rows])
 
     def tuned(self, folder: Path, result: Mapping[str, Any]) -> None:
-        """Print what a search has brought.
-
-        Parameters
-        ----------
-        folder : Path
-            Its run, or what the run has of an ensemble.
-        result : mapping
-            What `steps.tune` returns.
-        """
+        """Print what a search has brought."""
         if "alone" in result:
             self.say(f"alone    {result['alone']:.4f} the first run, as the config decodes it")
         self._gain(result, f"on parts that the search had not seen, {result['trials']} trials each")
@@ -284,15 +183,7 @@ class Screen:
         self.say(f"picture  {folder / 'tune' / 'landscape.png'}")
 
     def second_level(self, run: Path, result: Mapping[str, Any]) -> None:
-        """Print what choosing among splits has brought.
-
-        Parameters
-        ----------
-        run : Path
-            Its run.
-        result : mapping
-            What `steps.second_level` returns.
-        """
+        """Print what choosing among splits has brought."""
         self._gain(result, f"on parts that the trees had not seen, {result['objects']} candidates")
         if not result["is_used"]:
             self.warn("nothing is gained on images that the trees have not seen: submit leaves them aside")
@@ -301,13 +192,7 @@ class Screen:
         self.say(f"model    {run / 'second_level'}, which submit takes")
 
     def facts(self, found: Mapping[str, Any]) -> None:
-        """Print pairs of name and value.
-
-        Parameters
-        ----------
-        found : mapping
-            Of plain values; nested ones are indented.
-        """
+        """Print pairs of name and value."""
         for name, value in found.items():
             if isinstance(value, Mapping):
                 self.say(f"{name}:")
@@ -317,15 +202,7 @@ class Screen:
                 self.say(f"{name}: {value}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table.
-
-        Parameters
-        ----------
-        columns : sequence of str
-            Headings.
-        rows : sequence of sequence of str
-            Cells.
-        """
+        """Print a table."""
         table = Table(box=None, pad_edge=False, header_style="dim")
         for column in columns:
             table.add_column(column)

@@ -41,43 +41,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     overrides: Sequence[str] = (),
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Write a submission.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    data : str
-        What `--data` takes; where a sample submission of these images lies beside it, rows follow its order.
-    checkpoints : sequence of Path
-        Whose mean is taken.
-    output : Path
-        The CSV; its manifest gets the suffix `.json`.
-    labels_folder : Path, optional
-        Where label TIFFs go, too.
-    decode : str, optional
-        Whose decode parameters are used, see `kaggle_unet.steps.decoding`: what `tune` found for the checkpoints' run
-        by default, or for their runs together, or else the config's.
-    second_level : str, optional
-        Which second level chooses among splits, see `kaggle_unet.steps.second_level.choose_second_level`.
-    overrides : sequence of str
-        What `--set` said.
-    on_progress : callable
-        Called with (what, done, total).
-
-    Returns
-    -------
-    manifest : dict
-        What was written beside the CSV.
-
-    Raises
-    ------
-    ConfigError
-        If `output` cannot be a CSV, or the checkpoints don't fit the config.
-    DataError
-        If the networks are given depths and images have none, or if the result breaks a rule of the competition; it
-        is kept as `*.rejected.csv`.
-    """
+    """Write a submission."""
     refuse_output(output)
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)

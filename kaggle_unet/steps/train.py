@@ -51,46 +51,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     on_warning: Callable[[str], None] = lambda _: None,
     crew: Crew | None = None,
 ) -> dict[str, Any]:
-    """Fit a fold and score it out-of-fold.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    store_folder : Path
-        What `make-targets` wrote.
-    run : Path
-        The run's folder; the fold gets `RUN/fold<N>`.
-    fold : int
-        Which one is left out.
-    add : sequence of Path
-        Stores whose samples are trained on in every fold and never validated on.
-    resume : bool
-        Go on after the last whole epoch; a fold that has none begins.
-    track : bool
-        Write TensorBoard files.
-    on_event : callable
-        Called with the events of `kaggle_unet.training.events`.
-    on_warning : callable
-        Called with what is done but should be known.
-    crew : Crew, optional
-        The processes that train together; None is this one alone. The first one writes all files.
-
-    Returns
-    -------
-    result : dict
-        Plain values: best epoch and score, why it ended, the out-of-fold score and its interval.
-
-    Raises
-    ------
-    ConfigError
-        If a fold is empty, the store was made by another config, a run is there already and `resume` is not given, or
-        `resume` is given and there is no run, or the run has other added stores.
-    DataError
-        If an id is in two stores, or samples lack the depths that the network is given.
-    TrainingFault
-        If the training goes wrong; `failed_batch.npz` and `failed_batch.png` in the fold's folder show with what.
-    """
+    """Fit a fold and score it out-of-fold."""
     crew = crew or open_crew(config.training)
     store = Store.open(store_folder)
     added = open_added(config, store, add)
@@ -120,31 +81,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
 
 
 def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add: Sequence[Path] = ()) -> Path:
-    """Draw the first batch that a training would see.
-
-    Parameters
-    ----------
-    config : Config
-        The experiment.
-    store_folder : Path
-        What `make-targets` wrote.
-    fold : int
-        Which one is left out.
-    path : Path
-        Where the PNG goes.
-    add : sequence of Path
-        Stores whose samples are trained on, too.
-
-    Returns
-    -------
-    path : Path
-        The same.
-
-    Raises
-    ------
-    ConfigError
-        If a fold is empty, or the file's name is not a picture's.
-    """
+    """Draw the first batch that a training would see."""
     if path.suffix != ".png":
         msg = f"--show-batch {path}: wanted the path of a file that ends in .png"
         raise ConfigError(msg)

@@ -57,42 +57,6 @@ def tune(
 ) -> dict[str, Any]:
     """Search decode parameters on a run's out-of-fold planes.
 
-    Parameters
-    ----------
-    config : Config
-        The experiment: what its `decode` and `postprocess` say is where the search starts.
-    run : Path
-        Its folder; `decode.yaml` and `tune/` are written there, of an ensemble into a folder of `ensemble/`.
-    store_folder : Path, optional
-        Its store, if it has moved.
-    others : sequence of Path
-        More runs, of the same codec, whose planes are averaged with this one's, as `submit` would average their
-        networks; how much each counts beside this one is searched, too. Images that all runs have planes of are used.
-    n_trials : int
-        Points per search.
-    workers : int
-        Processes that decode.
-    on_progress : callable
-        Called with (what, done, total).
-
-    Returns
-    -------
-    result : dict
-        Plain values, as in `tune/result.json`: scores `before`, `honest` and `after`, the `gain` with its `interval`,
-        the `point`, the `effects` of each of its values beside where the search started, with intervals, the others as
-        found; what was found without each of the parts; the `folder` written to; and of an ensemble the score `alone`
-        of the first run, decoded as the search starts.
-
-    Raises
-    ------
-    ConfigError
-        If the config has another codec or competition than a run, networks of the runs can't be averaged, a run is
-        named twice, there are no two parts to divide the images into, or the extra is not installed.
-    DataError
-        If there are no out-of-fold planes, or none that all runs have.
-
-    Notes
-    -----
     The parts are the folds that have planes; the images of a single fold are divided into four, groups kept together.
     `honest` is the mean over images of the score with what was found without the image's part: the number to expect of
     new images. The final search is on all images. Where nothing is gained honestly, `decode.yaml` keeps the config's

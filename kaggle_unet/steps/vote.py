@@ -37,41 +37,7 @@ def vote(
     weights: Sequence[float] | None = None,
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Write the vote of several submissions.
-
-    Parameters
-    ----------
-    config : Config
-        Says which competition, and whether an image's mask is a single object.
-    csvs : sequence of Path
-        Submissions for the same images, at least two.
-    data : str
-        What `--data` takes: the images that they are for.
-    output : Path
-        The CSV; its manifest gets the suffix `.json`.
-    weights : sequence of float, optional
-        How much each submission counts; 1 each by default.
-    on_progress : callable
-        Called with (what, done, total).
-
-    Returns
-    -------
-    manifest : dict
-        What was written beside the CSV.
-
-    Raises
-    ------
-    ConfigError
-        If `output` cannot be a CSV or is one of those that vote, there are fewer than two of these, or the weights are
-        not one number above 0 for each.
-    DataError
-        If a CSV breaks a rule of the competition or is for other images, or if the result breaks a rule; that is kept
-        as `*.rejected.csv`.
-
-    See Also
-    --------
-    kaggle_unet.postprocess.vote : The rules.
-    """
+    """Write the vote of several submissions."""
     refuse_output(output)
     _refuse_csvs(csvs, output)
     whole = whole_weights(weights or None, len(csvs))

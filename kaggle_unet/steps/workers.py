@@ -13,22 +13,7 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def map_samples(work: Callable[[str], Any], ids: Sequence[str], workers: int) -> Iterator[Any]:
-    """Do per-sample work over several processes, in order.
-
-    Parameters
-    ----------
-    work : callable
-        Takes an id; must be picklable.
-    ids : sequence of str
-        What to work on.
-    workers : int
-        Processes; 1, or few samples, works in this one.
-
-    Yields
-    ------
-    result : object
-        What `work` returns, in the order of `ids`.
-    """
+    """Do per-sample work over several processes, in order."""
     if workers <= 1 or len(ids) < 64:  # a spawned interpreter costs about as much as this many samples
         yield from map(work, ids)
         return
@@ -48,24 +33,7 @@ def map_samples(work: Callable[[str], Any], ids: Sequence[str], workers: int) ->
 
 
 def watched(results: Iterator[Any], what: str, total: int, on_progress: OnProgress) -> Iterator[Any]:
-    """Report progress while results are taken.
-
-    Parameters
-    ----------
-    results : iterator
-        From `map_samples`.
-    what : str
-        What the results are, in the plural.
-    total : int
-        How many there will be.
-    on_progress : callable
-        Called with (what, done, total).
-
-    Yields
-    ------
-    result : object
-        The same results.
-    """
+    """Report progress while results are taken."""
     for done, result in enumerate(results, 1):
         on_progress(what, done, total)
         yield result

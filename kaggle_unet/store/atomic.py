@@ -37,25 +37,6 @@ _REMEDIES = {
 def atomic_writer(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
     """Give a temporary file's path, and rename what was written there when the block ends well.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file to write; its folders are made.
-    flush : bool, default: True
-        Whether it outlives a power cut from now on; if not, only from `flush_files` on.
-
-    Yields
-    ------
-    Path
-        A file in the same folder, to be written by any means.
-
-    Raises
-    ------
-    ResourceError
-        If disk, permission or name do not allow it; the old file is intact then.
-
-    Notes
-    -----
     A killed process leaves the old file, and at worst a temporary one for `sweep_temporaries`.
     """
     target = Path(path)
@@ -73,39 +54,13 @@ def atomic_writer(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
 
 
 def atomic_write(path: str | Path, data: bytes | str, *, flush: bool = True) -> None:
-    """Write a whole file, or leave the old one.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file; its folders are made.
-    data : bytes or str
-        What it shall hold; text is written as UTF-8, line ends as they are.
-    flush : bool, default: True
-        As in `atomic_writer`.
-
-    Raises
-    ------
-    ResourceError
-        If disk, permission or name do not allow it.
-    """
+    """Write a whole file, or leave the old one."""
     with atomic_writer(path, flush=flush) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def flush_files(paths: Iterable[Path]) -> None:
-    """Make files outlive a power cut.
-
-    Parameters
-    ----------
-    paths : iterable of Path
-        Existing files. Many are flushed at a time, which a disk does as quickly as one.
-
-    Raises
-    ------
-    ResourceError
-        If the disk fails.
-    """
+    """Make files outlive a power cut."""
 
     def flush(path: Path) -> None:
         with resource_errors(path):
@@ -121,18 +76,7 @@ def _flush(path: Path) -> None:
 
 
 def sweep_temporaries(folder: str | Path) -> int:
-    """Remove what killed processes left of unfinished files.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Searched with all folders below; nobody else may be writing there.
-
-    Returns
-    -------
-    int
-        How many files were removed.
-    """
+    """Remove what killed processes left of unfinished files."""
     litter = [file for file in Path(folder).rglob(".*.tmp") if _TEMPORARY.fullmatch(file.name)]
     for file in litter:
         with resource_errors(file):
@@ -141,41 +85,14 @@ def sweep_temporaries(folder: str | Path) -> int:
 
 
 def sha256(path: str | Path) -> str:
-    """Hash a file.
-
-    Parameters
-    ----------
-    path : str or Path
-        An existing file of any size.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-    """
+    """Hash a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def resource_errors(path: Path) -> Iterator[None]:
-    """Turn the system's refusals into errors that name the file and the remedy.
-
-    Parameters
-    ----------
-    path : Path
-        What is being written.
-
-    Yields
-    ------
-    None
-        Nothing.
-
-    Raises
-    ------
-    ResourceError
-        For a full disk, a missing permission and the like; other errors pass.
-    """
+    """Turn the system's refusals into errors that name the file and the remedy."""
     try:
         yield
     except OSError as error:

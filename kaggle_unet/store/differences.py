@@ -7,20 +7,6 @@ from typing import Any
 def find_differences(first: Any, second: Any, *, key: str = "") -> list[tuple[str, Any, Any]]:
     """List where two trees of plain values differ.
 
-    Parameters
-    ----------
-    first, second : plain values
-        Mappings of mappings, numbers, text and lists.
-    key : str
-        What the keys of the result begin with.
-
-    Returns
-    -------
-    differences : list of (str, value, value)
-        Dotted key and both values, sorted by key; None stands for an absent key.
-
-    Examples
-    --------
     >>> find_differences({"codec": {"name": "mask"}, "epochs": 3}, {"codec": {"name": "mask_border"}, "epochs": 3})
     [('codec.name', 'mask', 'mask_border')]
     """

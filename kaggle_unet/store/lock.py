@@ -13,25 +13,7 @@ from kaggle_unet.store.atomic import resource_errors
 
 @contextmanager
 def lock(folder: str | Path) -> Iterator[None]:
-    """Hold a folder for the length of the block.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Made if it is not there; its file ``.lock`` names the holder and stays.
-
-    Yields
-    ------
-    None
-        Nothing.
-
-    Raises
-    ------
-    LockedError
-        If another process holds it; the message says which.
-    ResourceError
-        If the folder cannot be written, or its file system knows no locks.
-    """
+    """Hold a folder for the length of the block."""
     path = Path(folder) / ".lock"
     with resource_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

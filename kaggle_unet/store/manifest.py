@@ -12,23 +12,7 @@ FORMAT = 1
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read ``manifest.json``.
-
-    Parameters
-    ----------
-    folder : Path
-        The store.
-
-    Returns
-    -------
-    dict
-        What it holds.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read, is damaged or of another format.
-    """
+    """Read ``manifest.json``."""
     path = folder / "manifest.json"
     try:
         manifest: dict[str, Any] = dict(json.loads(read_file(path)))
@@ -41,23 +25,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_file(path: Path) -> bytes:
-    """Read a file of a store.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    bytes
-        What it holds.
-
-    Raises
-    ------
-    DataError
-        If it is absent or cannot be read.
-    """
+    """Read a file of a store."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -65,49 +33,16 @@ def read_file(path: Path) -> bytes:
 
 
 def to_plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn a mapping into what it is once it has been JSON: tuples are lists, keys are text.
-
-    Parameters
-    ----------
-    value : mapping
-        Plain values, finite numbers.
-
-    Returns
-    -------
-    dict
-        An equal mapping that compares equal to one that was read.
-    """
+    """Turn a mapping into what it is once it has been JSON: tuples are lists, keys are text."""
     plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
     return plain
 
 
 def to_json(value: Mapping[str, Any]) -> str:
-    """Write plain values for people to read.
-
-    Parameters
-    ----------
-    value : mapping
-        Plain values, finite numbers.
-
-    Returns
-    -------
-    str
-        The same for equal values.
-    """
+    """Write plain values for people to read."""
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def hash_plain(plain: object) -> str:
-    """Hash plain values.
-
-    Parameters
-    ----------
-    plain : object
-        From `to_plain`.
-
-    Returns
-    -------
-    str
-        SHA-256 as hexadecimal digits.
-    """
+    """Hash plain values."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

@@ -23,18 +23,7 @@ _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.err
 
 
 def encode_sample(sample: Sample) -> bytes:
-    """Write a sample to bytes.
-
-    Parameters
-    ----------
-    sample : Sample
-        With or without labels.
-
-    Returns
-    -------
-    bytes
-        The same for the same sample, always.
-    """
+    """Write a sample to bytes."""
     about = {
         "id": sample.id,
         "kind": sample.kind,
@@ -53,25 +42,7 @@ def encode_sample(sample: Sample) -> bytes:
 
 
 def decode_sample(data: bytes, where: str) -> Sample:
-    """Read a sample back.
-
-    Parameters
-    ----------
-    data : bytes
-        From `encode_sample`.
-    where : str
-        The file, for messages.
-
-    Returns
-    -------
-    Sample
-        Equal to the one that was written.
-
-    Raises
-    ------
-    DataError
-        If the bytes are damaged.
-    """
+    """Read a sample back."""
     arrays = _unpack(data, where, {"image", "about"})
     about = json.loads(arrays["about"].tobytes())
     labels = arrays.get("labels")
@@ -87,20 +58,7 @@ def decode_sample(data: bytes, where: str) -> Sample:
 
 
 def encode_targets(planes: Planes, weights: Weights | None) -> bytes:
-    """Write planes and weights to bytes.
-
-    Parameters
-    ----------
-    planes : float32 array, shape (C, H, W)
-        Zeros and ones.
-    weights : float32 array, shape (H, W), or None
-        None stands for ones.
-
-    Returns
-    -------
-    bytes
-        Without weights where all are 1.
-    """
+    """Write planes and weights to bytes."""
     bits = planes.astype(bool)
     assert (bits == planes).all(), "target planes hold zeros and ones"
     arrays: dict[str, NDArray[Any]] = {"planes": np.packbits(bits), "shape": np.array(planes.shape, np.int64)}
@@ -112,25 +70,7 @@ def encode_targets(planes: Planes, weights: Weights | None) -> bytes:
 
 
 def decode_targets(data: bytes, where: str) -> tuple[Planes, Weights]:
-    """Read planes and weights back.
-
-    Parameters
-    ----------
-    data : bytes
-        From `encode_targets`.
-    where : str
-        The file, for messages.
-
-    Returns
-    -------
-    tuple of float32 array, shape (C, H, W), and float32 array, shape (H, W)
-        Planes as they were, weights rounded to float16.
-
-    Raises
-    ------
-    DataError
-        If the bytes are damaged.
-    """
+    """Read planes and weights back."""
     arrays = _unpack(data, where, {"planes", "shape"})
     shape = tuple(arrays["shape"].tolist())
     bits = np.unpackbits(arrays["planes"], count=int(np.prod(shape))).reshape(shape)

@@ -31,15 +31,7 @@ _LONGEST_ID_BYTES = 200  # file systems allow 255, and the suffix and the tempor
 
 
 class Store:
-    """Samples and targets by id; cheap to pickle, so that every worker has its own.
-
-    Parameters
-    ----------
-    folder : Path
-        Where it lies.
-    manifest : mapping
-        What ``manifest.json`` holds; `create` and `open` give it.
-    """
+    """Samples and targets by id; cheap to pickle, so that every worker has its own."""
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -47,28 +39,7 @@ class Store:
 
     @classmethod
     def create(cls, folder: str | Path, identity: Mapping[str, Any], about: Mapping[str, Any]) -> "Store":
-        """Start a store, or continue one of the same identity.
-
-        Parameters
-        ----------
-        folder : str or Path
-            A new or empty folder, or a store.
-        identity : mapping
-            What decides the targets: competition, codec, border, weights, hash of the source. Plain JSON.
-        about : mapping
-            What a person may want to know: versions, command. Plain JSON.
-
-        Returns
-        -------
-        Store
-            With what an earlier run finished.
-
-        Raises
-        ------
-        DataError
-            If the folder holds something else, or a complete store of another identity; the differing keys are listed.
-            An incomplete one is begun anew.
-        """
+        """Start a store, or continue one of the same identity."""
         folder = Path(folder)
         if (folder / "manifest.json").exists():
             store = cls(folder, read_manifest(folder))
@@ -90,23 +61,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: str | Path) -> "Store":
-        """Open a complete store.
-
-        Parameters
-        ----------
-        folder : str or Path
-            Where `make-targets` wrote it.
-
-        Returns
-        -------
-        Store
-            With folds.
-
-        Raises
-        ------
-        DataError
-            If there is none, or an interrupted one.
-        """
+        """Open a complete store."""
         folder = Path(folder)
         remedy = f"run kaggle-unet make-targets CONFIG --data ZIP --store {folder}"
         if not (folder / "manifest.json").exists():
@@ -134,143 +89,39 @@ class Store:
         return report
 
     def has(self, sample_id: str) -> bool:
-        """Tell whether a sample is finished.
-
-        Parameters
-        ----------
-        sample_id : str
-            Any id.
-
-        Returns
-        -------
-        bool
-            Whether both of its files are there.
-        """
+        """Tell whether a sample is finished."""
         return self._path("samples", sample_id).exists() and self._path("targets", sample_id).exists()
 
     def write(self, sample: Sample, planes: Planes, weights: Weights | None = None) -> None:
-        """Add or replace a sample.
-
-        Parameters
-        ----------
-        sample : Sample
-            Its id becomes a file's name.
-        planes : float32 array, shape (C, H, W)
-            Zeros and ones.
-        weights : float32 array, shape (H, W), optional
-            None stands for ones.
-
-        Raises
-        ------
-        DataError
-            If the id cannot be a file's name.
-        ResourceError
-            If the disk is full or refuses.
-        """
+        """Add or replace a sample."""
         self.write_sample(sample)
         self.write_targets(sample.id, planes, weights)
 
     def write_sample(self, sample: Sample) -> None:
-        """Add or replace a sample whose targets are still to come.
-
-        Parameters
-        ----------
-        sample : Sample
-            Its id becomes a file's name.
-
-        Raises
-        ------
-        DataError
-            If the id cannot be a file's name.
-        ResourceError
-            If the disk is full or refuses.
-        """
+        """Add or replace a sample whose targets are still to come."""
         atomic_write(self._path("samples", sample.id), encode_sample(sample), flush=False)
 
     def write_targets(self, sample_id: str, planes: Planes, weights: Weights | None = None) -> None:
-        """Add or replace a sample's targets.
-
-        Parameters
-        ----------
-        sample_id : str
-            Its id.
-        planes : float32 array, shape (C, H, W)
-            Zeros and ones.
-        weights : float32 array, shape (H, W), optional
-            None stands for ones.
-
-        Raises
-        ------
-        DataError
-            If the id cannot be a file's name.
-        ResourceError
-            If the disk is full or refuses.
-        """
+        """Add or replace a sample's targets."""
         atomic_write(self._path("targets", sample_id), encode_targets(planes, weights), flush=False)
 
     def remove(self, sample_id: str) -> None:
-        """Remove a sample and its targets, as far as they are there.
-
-        Parameters
-        ----------
-        sample_id : str
-            Any id.
-        """
+        """Remove a sample and its targets, as far as they are there."""
         for kind in ("targets", "samples"):  # from here on `has` says no
             self._path(kind, sample_id).unlink(missing_ok=True)
 
     def read(self, sample_id: str) -> Sample:
-        """Read a sample.
-
-        Parameters
-        ----------
-        sample_id : str
-            One of `ids`.
-
-        Returns
-        -------
-        Sample
-            As it was written.
-
-        Raises
-        ------
-        DataError
-            If it is absent or damaged.
-        """
+        """Read a sample."""
         path = self._path("samples", sample_id)
         return decode_sample(read_file(path), str(path))
 
     def read_targets(self, sample_id: str) -> tuple[Planes, Weights]:
-        """Read a sample's targets.
-
-        Parameters
-        ----------
-        sample_id : str
-            One of `ids`.
-
-        Returns
-        -------
-        tuple of float32 array, shape (C, H, W), and float32 array, shape (H, W)
-            Planes and weights, the latter rounded to float16.
-
-        Raises
-        ------
-        DataError
-            If they are absent or damaged.
-        """
+        """Read a sample's targets."""
         path = self._path("targets", sample_id)
         return decode_targets(read_file(path), str(path))
 
     def finish(self, folds: Sequence[Mapping[str, object]], report: Mapping[str, Any]) -> None:
-        """Write folds and report, and declare the store complete.
-
-        Parameters
-        ----------
-        folds : sequence of mapping
-            One row per sample with the keys `id` and `fold` (None for no fold), and any others, the same in all rows.
-        report : mapping
-            What was found while reading; plain JSON.
-        """
+        """Write folds and report, and declare the store complete."""
         ids = self._list()
         assert sorted(str(row["id"]) for row in folds) == list(ids), "every sample has one row of folds"
         table = io.StringIO(newline="")

@@ -41,72 +41,19 @@ class Codec(Protocol):
         ...
 
     def encode(self, labels: Labels, border: BorderSettings) -> Planes:
-        """Turn labels into planes.
-
-        Parameters
-        ----------
-        labels : int32 array, shape (H, W)
-            Instances 1…n, 0 is background.
-        border : BorderSettings
-            Which pixels are border.
-
-        Returns
-        -------
-        float32 array, shape (n_planes, H, W)
-            0 and 1.
-        """
+        """Turn labels into planes."""
         ...
 
     def decode(self, planes: Planes, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
-        """Turn planes into labels.
-
-        Parameters
-        ----------
-        planes : float32 array, shape (n_planes, H, W)
-            Probabilities, or the targets themselves.
-        settings : DecodeSettings
-            Thresholds and rules.
-        min_area_px : int, default: 0
-            Instances with fewer pixels are left out.
-
-        Returns
-        -------
-        int32 array, shape (H, W)
-            Instances 1…n.
-        """
+        """Turn planes into labels."""
         ...
 
     def find_mask(self, planes: Planes, settings: DecodeSettings) -> Mask:
-        """Tell which pixels are in some instance, before any is dropped.
-
-        Parameters
-        ----------
-        planes : float32 array, shape (n_planes, H, W)
-            Probabilities, or the targets themselves.
-        settings : DecodeSettings
-            Thresholds and rules.
-
-        Returns
-        -------
-        bool array, shape (H, W)
-            `decode` labels nothing else, and what it does in one component of this mask, connected through sides and
-            corners, does not depend on what lies outside (with `single_object`, nothing but this mask counts).
-        """
+        """Tell which pixels are in some instance, before any is dropped."""
         ...
 
     def classify(self, planes: Planes) -> NDArray[np.uint8]:
-        """Index every pixel's class.
-
-        Parameters
-        ----------
-        planes : float32 array, shape (n_planes, H, W)
-            Targets as `encode` makes them.
-
-        Returns
-        -------
-        uint8 array, shape (H, W)
-            Index into `classes`.
-        """
+        """Index every pixel's class."""
         ...
 
 

@@ -72,24 +72,7 @@ def decode_instances(
 
 
 def find_mask(*, inside: Plane | None, core: Plane, border: Plane | None, settings: DecodeSettings) -> Mask:
-    """Tell which pixels are in some instance, before any is dropped.
-
-    Parameters
-    ----------
-    inside : float32 array, shape (H, W), or None
-        As in `decode_instances`.
-    core : float32 array, shape (H, W)
-        As in `decode_instances`.
-    border : float32 array, shape (H, W), or None
-        As in `decode_instances`.
-    settings : DecodeSettings
-        The threshold.
-
-    Returns
-    -------
-    bool array, shape (H, W)
-        The mask whose components `decode_instances` works on.
-    """
+    """Tell which pixels are in some instance, before any is dropped."""
     classes, _ = _classify(inside, core, border, settings)
     mask: Mask = classes[1:-1, : core.shape[1]] != OUTSIDE
     return mask

@@ -24,31 +24,7 @@ def weight_map(
     *,
     ignore: Mask | None = None,
 ) -> Weights:
-    """Combine all weights of a sample: ignore · min(class · size + distance, cap).
-
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances 1…n, 0 is background.
-    classes : uint8 array, shape (H, W)
-        Every pixel's class, as a codec's `classify` gives it.
-    class_names : sequence of str
-        The codec's `classes`, which `classes` points into.
-    settings : WeightSettings
-        Which maps, and their parameters.
-    ignore : bool array, shape (H, W), optional
-        Pixels that must not count: their weight is 0.
-
-    Returns
-    -------
-    float32 array, shape (H, W)
-        0 or more; all 1 for settings that name no map.
-
-    Raises
-    ------
-    ConfigError
-        If a class is weighted that the codec doesn't have, or a size weight has no reference area.
-    """
+    """Combine all weights of a sample: ignore · min(class · size + distance, cap)."""
     weights = _class_weight(classes, class_names, settings)
     if settings.size is not None:
         weights = weights * size_weight(labels, settings.size)
@@ -106,21 +82,7 @@ def distance_weight(labels: Labels, settings: DistanceWeight) -> Weights:
 
 
 def two_nearest_squares(labels: Labels, *, reach_px: float) -> NDArray[np.signedinteger]:
-    """Compute the squared distances from background to the nearest and the second nearest instance.
-
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances, 0 is background.
-    reach_px : float
-        Pairs of instances whose two distances sum to more need not be found.
-
-    Returns
-    -------
-    integer array, shape (2, H, W)
-        Squares in px², exact where the two distances sum to at most `reach_px`; elsewhere, and inside instances, the
-        roots sum to more. int16 for a reach of up to 126 px, otherwise int64.
-    """
+    """Compute the squared distances from background to the nearest and the second nearest instance."""
     n_y, n_x = labels.shape
     far, margin = int(reach_px) + 1, min(int(reach_px), n_x)
     dtype = np.int16 if 2 * far**2 <= np.iinfo(np.int16).max else np.int64

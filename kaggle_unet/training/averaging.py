@@ -22,17 +22,7 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 class Averages:
-    """The averages of one network.
-
-    Parameters
-    ----------
-    network : Module
-        Copied once for each average.
-    ema : EmaSettings, optional
-        The moving average; None for none.
-    swa : SwaSettings, optional
-        The mean over epochs; None for none.
-    """
+    """The averages of one network."""
 
     def __init__(self, network: nn.Module, ema: EmaSettings | None, swa: SwaSettings | None) -> None:
         self._from_epoch = swa.from_epoch if swa else 0
@@ -40,42 +30,17 @@ class Averages:
         self._swa = AveragedModel(network) if swa else None
 
     def after_step(self, network: nn.Module) -> None:
-        """Take in the weights that a step has left.
-
-        Parameters
-        ----------
-        network : Module
-            The one that learns.
-        """
+        """Take in the weights that a step has left."""
         if self._ema is not None:
             self._ema.update_parameters(network)
 
     def after_epoch(self, network: nn.Module, epoch: int) -> None:
-        """Take in the weights that an epoch has left.
-
-        Parameters
-        ----------
-        network : Module
-            The one that learns.
-        epoch : int
-            Which one.
-        """
+        """Take in the weights that an epoch has left."""
         if self._swa is not None and epoch >= self._from_epoch:
             self._swa.update_parameters(network)
 
     def judged(self, network: nn.Module) -> nn.Module:
-        """Choose what is validated and kept.
-
-        Parameters
-        ----------
-        network : Module
-            The one that learns.
-
-        Returns
-        -------
-        judged : Module
-            The moving average where there is one, else `network`.
-        """
+        """Choose what is validated and kept."""
         if self._ema is None or not self._ema.n_averaged:
             return network
         averaged: nn.Module = self._ema.module
@@ -90,24 +55,12 @@ class Averages:
         return averaged
 
     def state(self) -> dict[str, Any]:
-        """Give both as plain values and tensors.
-
-        Returns
-        -------
-        state : dict
-            For `load_state`.
-        """
+        """Give both as plain values and tensors."""
         found = {"ema": self._ema, "swa": self._swa}
         return {name: average.state_dict() for name, average in found.items() if average is not None}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on averaging where others stopped.
-
-        Parameters
-        ----------
-        state : dict
-            From `state`.
-        """
+        """Go on averaging where others stopped."""
         for name, average in (("ema", self._ema), ("swa", self._swa)):
             if average is not None and name in state:
                 average.load_state_dict(state[name])
@@ -132,15 +85,6 @@ class _Ema:
 def measure_norms(network: nn.Module, inputs: Iterable[Tensor]) -> None:
     """Measure batch norm's statistics anew, as the mean over batches.
 
-    Parameters
-    ----------
-    network : Module
-        Changed; nothing happens to one without batch norm, and nothing is drawn from `inputs` then.
-    inputs : iterable of tensor, shape (B, channels, H, W)
-        On the network's device.
-
-    Notes
-    -----
     Dropout is on, as it is while training.
     """
     update_bn(inputs, network)

@@ -24,22 +24,7 @@ _REPEATS = 5
 
 
 def measure_ceilings(device: torch.device, dtype: torch.dtype | None) -> tuple[float, float]:
-    """Measure matrix products and copies, each at its best of five.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where.
-    dtype : torch.dtype, optional
-        In what products are computed; None is float32.
-
-    Returns
-    -------
-    flops_per_s : float
-        Floating-point operations a second, of a product of two square matrices that are large for the device.
-    bytes_per_s : float
-        Bytes read and written a second, of a copy that no cache holds.
-    """
+    """Measure matrix products and copies, each at its best of five."""
     is_cuda = device.type == "cuda"
     side, n_bytes = (8192, 1 << 30) if is_cuda else (1024, 1 << 27)
     left, right = (torch.rand(side, side, device=device).to(dtype or torch.float32) for _ in range(2))
@@ -51,35 +36,14 @@ def measure_ceilings(device: torch.device, dtype: torch.dtype | None) -> tuple[f
 
 
 def count_step(learner: Learner, batch: Batch) -> tuple[int, int]:
-    """Count what forward and backward pass of a batch ask for.
-
-    Parameters
-    ----------
-    learner : Learner
-        Its weights do not move.
-    batch : Batch
-        Samples.
-
-    Returns
-    -------
-    n_flops : int
-        Of convolutions and matrix products.
-    n_bytes : int
-        That all operations read and write, each by itself; fused ones need fewer.
-    """
+    """Count what forward and backward pass of a batch ask for."""
     with FlopCounterMode(display=False) as flops, _Traffic() as traffic:
         learner.rehearse(batch)
     return flops.get_total_flops(), traffic.n_bytes
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has done all it was told.
-
-    Parameters
-    ----------
-    device : torch.device
-        A CPU never keeps one waiting.
-    """
+    """Wait until a device has done all it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

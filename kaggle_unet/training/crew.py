@@ -21,27 +21,7 @@ T = TypeVar("T")
 
 
 class Crew:
-    """One of several processes, or the only one.
-
-    Parameters
-    ----------
-    decided : Decided
-        What all of them compute on and in.
-    devices, nodes : int
-        Processes on each machine, and machines.
-
-    Attributes
-    ----------
-    decided : Decided
-        As given.
-    fabric : Fabric
-        Launched: where there are several devices, the other processes of this machine run now, too, unless `torchrun`
-        or a cluster started them.
-    precision : MixedPrecision or None
-        What casts, and what scales the gradients of fp16.
-    unused_scaler : dict
-        The state of the latter before any step; one crew trains several folds.
-    """
+    """One of several processes, or the only one."""
 
     def __init__(self, decided: Decided, *, devices: int = 1, nodes: int = 1) -> None:
         self.decided = decided
@@ -72,23 +52,7 @@ class Crew:
         return self.rank == 0
 
     def each(self, work: Callable[[], T]) -> list[T]:
-        """Do something in every process, and know all results in all.
-
-        Parameters
-        ----------
-        work : callable
-            What to do; its result must be something that pickle takes.
-
-        Returns
-        -------
-        results : list
-            By rank.
-
-        Raises
-        ------
-        KitError
-            The first one of any process, in all of them.
-        """
+        """Do something in every process, and know all results in all."""
         if self.size == 1:
             return [work()]
         found = self._gather(_attempt(work))
@@ -98,53 +62,18 @@ class Crew:
         return found
 
     def on_first(self, work: Callable[[], T]) -> T:
-        """Do something in the first process while the others wait.
-
-        Parameters
-        ----------
-        work : callable
-            What to do; its result must be something that pickle takes.
-
-        Returns
-        -------
-        result : object
-            In all of them.
-
-        Raises
-        ------
-        KitError
-            In all of them.
-        """
+        """Do something in the first process while the others wait."""
         return self.each(work if self.is_first else _nothing)[0]  # type: ignore[return-value]
 
     def add_up(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Add numbers over all processes.
-
-        Parameters
-        ----------
-        numbers : tensor
-            On any device; of the same shape everywhere.
-
-        Returns
-        -------
-        sums : tensor
-            The same everywhere.
-        """
+        """Add numbers over all processes."""
         if self.size > 1:
             numbers = numbers.to(self.fabric.device, copy=True)
             torch.distributed.all_reduce(numbers)
         return numbers
 
     def share_buffers(self, network: nn.Module, *, mean: bool = False) -> None:
-        """Give all processes the same running statistics.
-
-        Parameters
-        ----------
-        network : Module
-            Its buffers change.
-        mean : bool
-            Whether they become the mean over processes; otherwise those of the first.
-        """
+        """Give all processes the same running statistics."""
         if self.size == 1:
             return
         for buffer in network.buffers():
@@ -161,25 +90,7 @@ class Crew:
 
 
 def open_crew(settings: TrainingSettings, devices: int | None = None, nodes: int | None = None) -> Crew:
-    """Decide what to compute on, and start the processes that do.
-
-    Parameters
-    ----------
-    settings : TrainingSettings
-        Precision, layout, threads.
-    devices, nodes : int, optional
-        Processes on each machine, and machines. None is one, or what `torchrun` says where it started this process.
-
-    Returns
-    -------
-    crew : Crew
-        Launched.
-
-    Raises
-    ------
-    ConfigError
-        If the device can't do what the settings ask for, or there are not so many.
-    """
+    """Decide what to compute on, and start the processes that do."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     decided = decide(
@@ -219,18 +130,5 @@ def _precision_plugin(decided: Decided) -> MixedPrecision | None:
 
 
 def spread(ids: Sequence[str], crew: Crew) -> list[str]:
-    """Take a process's share of samples.
-
-    Parameters
-    ----------
-    ids : sequence of str
-        All of them.
-    crew : Crew
-        Who shares.
-
-    Returns
-    -------
-    ids : list of str
-        Every n-th; none twice, none left out.
-    """
+    """Take a process's share of samples."""
     return list(ids[crew.rank :: crew.size])

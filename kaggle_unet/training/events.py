@@ -10,15 +10,7 @@ __all__ = ["Decided", "EpochDone", "EpochStarted", "Event", "OnEvent", "StepDone
 
 @dataclass(frozen=True)
 class EpochStarted:
-    """An epoch begins.
-
-    Attributes
-    ----------
-    epoch, epochs : int
-        Which one, from 1, and how many there are at most.
-    n_steps : int
-        Steps of each.
-    """
+    """An epoch begins."""
 
     epoch: int
     epochs: int
@@ -27,17 +19,7 @@ class EpochStarted:
 
 @dataclass(frozen=True)
 class StepDone:
-    """The weights have moved once.
-
-    Attributes
-    ----------
-    step, n_steps : int
-        Which step of the epoch, from 1, and how many there are.
-    loss : float
-        Of this step's samples, before the weights moved.
-    images : int
-        Samples of this step.
-    """
+    """The weights have moved once."""
 
     step: int
     n_steps: int
@@ -47,17 +29,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """An epoch is over and its checkpoint written.
-
-    Attributes
-    ----------
-    row : mapping of str to number
-        Its line in `metrics.csv`; None where it was not validated.
-    is_best : bool
-        Whether it is now the best.
-    warning : str
-        What a person should know; empty if there is nothing.
-    """
+    """An epoch is over and its checkpoint written."""
 
     row: Mapping[str, float | None]
     is_best: bool

@@ -16,15 +16,7 @@ _MOST_IDS = 32
 
 
 class TrainingFault(KitError):  # noqa: N818  as the rest of this file calls it; KitError has the suffix
-    """A training that goes wrong: a loss that is not finite, that grows without bounds, or a network gone blank.
-
-    Parameters
-    ----------
-    message : str
-        What happened, where, and what to do.
-    batch : Batch, optional
-        The samples it happened with.
-    """
+    """A training that goes wrong: a loss that is not finite, that grows without bounds, or a network gone blank."""
 
     def __init__(self, message: str, batch: Batch | None = None) -> None:
         super().__init__(message)
@@ -32,21 +24,7 @@ class TrainingFault(KitError):  # noqa: N818  as the rest of this file calls it;
 
 
 def save_batches(folder: Path, batches: Sequence[Batch | None]) -> str:
-    """Keep the batches of a fault for whoever looks into it.
-
-    Parameters
-    ----------
-    folder : Path
-        The fold's; `failed_batch.npz` is written, a key per field of the batch, and `failed_batch_1.npz` and so on for
-        those of further processes.
-    batches : sequence of Batch or None
-        One per process; None and repetitions are left out.
-
-    Returns
-    -------
-    where : str
-        A sentence for the message; empty where there is no batch.
-    """
+    """Keep the batches of a fault for whoever looks into it."""
     differing = {tuple(batch.ids): batch for batch in batches if batch is not None}
     places = []
     for number, batch in enumerate(differing.values()):
@@ -65,18 +43,6 @@ def _to_array(field: Tensor | Sequence[str]) -> np.ndarray:
 def name_samples(ids: Sequence[str]) -> str:
     """Name the samples of a batch.
 
-    Parameters
-    ----------
-    ids : sequence of str
-        Theirs.
-
-    Returns
-    -------
-    text : str
-        With commas; the first ones of very many.
-
-    Examples
-    --------
     >>> name_samples(["a", "b"])
     'a, b'
     """
@@ -85,26 +51,7 @@ def name_samples(ids: Sequence[str]) -> str:
 
 
 def explain_loss(place: str, value: float, parts: Mapping[str, float], ids: Sequence[str], limit: float) -> str:
-    """Say what is wrong with the loss of a step.
-
-    Parameters
-    ----------
-    place : str
-        Where it was, such as `epoch 2, step 7`.
-    value : float
-        The loss.
-    parts : mapping of str to float
-        Its parts.
-    ids : sequence of str
-        The batch's.
-    limit : float
-        How high a loss is taken.
-
-    Returns
-    -------
-    message : str
-        With what to do.
-    """
+    """Say what is wrong with the loss of a step."""
     terms = ", ".join(f"{name} {part:g}" for name, part in parts.items())
     what = f"the loss is {value:g} ({terms}) on the samples {name_samples(ids)}"
     if math.isfinite(value):
@@ -116,20 +63,7 @@ def explain_loss(place: str, value: float, parts: Mapping[str, float], ids: Sequ
 
 
 def explain_weights(place: str, ids: Sequence[str]) -> str:
-    """Say that a step's gradients were not finite.
-
-    Parameters
-    ----------
-    place : str
-        Where it was noticed.
-    ids : sequence of str
-        The batch's whose gradients they were.
-
-    Returns
-    -------
-    message : str
-        With what to do.
-    """
+    """Say that a step's gradients were not finite."""
     return (
         f"{place}: the loss was finite, but the gradients were not, on the samples {name_samples(ids)}; the "
         "checkpoints of earlier epochs are whole. Lower training.optimizer.learning_rate, or try training.precision 32"
@@ -137,20 +71,7 @@ def explain_weights(place: str, ids: Sequence[str]) -> str:
 
 
 def explain_validation(epoch: int, what: str) -> str:
-    """Say that a validation's loss is not finite.
-
-    Parameters
-    ----------
-    epoch : int
-        Which one.
-    what : str
-        The loss, and where it was found.
-
-    Returns
-    -------
-    message : str
-        With what to do.
-    """
+    """Say that a validation's loss is not finite."""
     return (
         f"epoch {epoch}: {what} although the training loss is finite; the checkpoints of earlier epochs are whole. "
         "Lower training.optimizer.learning_rate, or try training.precision 32"
@@ -158,22 +79,7 @@ def explain_validation(epoch: int, what: str) -> str:
 
 
 def explain_blank(epoch: int, n_images: int, n_objects: int) -> str:
-    """Say that a network finds nothing.
-
-    Parameters
-    ----------
-    epoch : int
-        Which one.
-    n_images : int
-        Samples it was validated on.
-    n_objects : int
-        Objects in them.
-
-    Returns
-    -------
-    message : str
-        With what to do.
-    """
+    """Say that a network finds nothing."""
     return (
         f"epoch {epoch}: the network finds no object in any of {n_images} validation samples, which hold {n_objects}; "
         "look at the planes: if they are faint, lower decode.seed_threshold and decode.mask_threshold or train longer; "

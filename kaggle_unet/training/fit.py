@@ -22,25 +22,7 @@ StoppedBy = Literal["epochs", "early stopping", "time"]
 
 @dataclass(frozen=True)
 class FitResult:
-    """How a fold ended.
-
-    Attributes
-    ----------
-    best_epoch, best_score : int, float
-        What `best.pt` holds.
-    epochs : int
-        Epochs done, those before a resume included.
-    stopped_by : {"epochs", "early stopping", "time"}
-        Why it ended.
-    history : list of Row
-        A row per epoch, as in `metrics.csv`.
-    decided : Decided
-        What the device decided.
-    batches : {"device", "workers"}
-        Where batches were made.
-    others : dict of str to float or None
-        Further checkpoints to predict with, by name, with their scores: snapshots, and the mean over epochs.
-    """
+    """How a fold ended."""
 
     best_epoch: int
     best_score: float
@@ -64,40 +46,6 @@ def fit_fold(
 ) -> FitResult:
     """Fit a fold and leave `best.pt`, `last.pt` and `metrics.csv` in its folder.
 
-    Parameters
-    ----------
-    parts : FoldParts
-        Network, loss, data.
-    settings : TrainingSettings
-        How it is fitted.
-    folder : Path
-        The fold's; made if missing.
-    config : mapping
-        The whole experiment in plain values; goes into the checkpoints.
-    resume : bool
-        Go on after the last whole epoch.
-    track : bool
-        Write a TensorBoard log, too.
-    on_event : callable
-        Told what happens; see `kaggle_unet.training.events`.
-
-    Returns
-    -------
-    result : FitResult
-        The best epoch, and all of them.
-
-    Raises
-    ------
-    ConfigError
-        If `resume` does not fit what the folder holds, or the device can't do what the settings ask for.
-    TrainingFault
-        If a loss is not finite or grows without bounds, or the network finds nothing for long; `failed_batch.npz` then
-        has the batch, and all checkpoints are those of the epochs before.
-    KitError
-        If a worker process died.
-
-    Notes
-    -----
     On a CPU, with the same number of threads, a resumed training ends in the same weights as an uninterrupted one.
     Whatever ends the process, `last.pt` is of the last whole epoch.
     """

@@ -34,22 +34,7 @@ Loader = BatchLoader | DeviceLoader
 
 @dataclass(frozen=True)
 class FoldParts:
-    """What a fold is fitted with.
-
-    Attributes
-    ----------
-    build_model : callable
-        Makes the network; called once, after seeding.
-    loss : callable
-        Takes what the network gives, planes and weights; gives the loss and its parts. A module is moved to the device.
-    training_set : TrainingSet
-        What is learnt from.
-    validate : callable, optional
-        Judges a network by its predictions: `kaggle_unet.training.validate.validate` with all but the first argument.
-        None where another process of the crew does.
-    crew : Crew, optional
-        Who trains, and on what; None opens one of this process alone.
-    """
+    """What a fold is fitted with."""
 
     build_model: Callable[[], nn.Module]
     loss: Loss
@@ -59,26 +44,7 @@ class FoldParts:
 
 
 class Fold:
-    """A fold that is being fitted.
-
-    Parameters
-    ----------
-    parts : FoldParts
-        Network, loss, data.
-    settings : TrainingSettings
-        How it is fitted.
-    crew : Crew
-        Who fits it, and on what.
-    previous : dict, optional
-        The checkpoint that it goes on from.
-
-    Attributes
-    ----------
-    learner : Learner
-        The network.
-    history : list of Row
-        Epochs done.
-    """
+    """A fold that is being fitted."""
 
     def __init__(self, parts: FoldParts, settings: TrainingSettings, crew: Crew, previous: Checkpoint | None) -> None:
         self.learner = Learner(parts.build_model(), parts.loss, settings, crew)
@@ -89,25 +55,7 @@ class Fold:
         self._loader, self._place = open_loader(parts.training_set, settings, crew)
 
     def run_epoch(self, on_event: OnEvent) -> tuple[Row, str]:
-        """Train and validate.
-
-        Parameters
-        ----------
-        on_event : callable
-            Told of each step.
-
-        Returns
-        -------
-        row : Row
-            What the history has grown by.
-        warning : str
-            What a person should know; empty if there is nothing.
-
-        Raises
-        ------
-        TrainingFault
-            If the fold can't go on.
-        """
+        """Train and validate."""
         epoch, n_steps = len(self.history) + 1, len(self._loader)
         on_event(EpochStarted(epoch, self._settings.epochs, n_steps))
         if self._crew.size > 1:  # dropout that differs between processes, and that a resume can repeat
@@ -141,39 +89,13 @@ class Fold:
         return row, " ".join(filter(None, [self._look_for_place(epoch), self._look_for_blanks(valid)]))
 
     def save(self, folder: Path, config: Mapping[str, Any]) -> bool:
-        """Write the epoch's checkpoints and the table.
-
-        Parameters
-        ----------
-        folder : Path
-            The fold's.
-        config : mapping
-            Plain values.
-
-        Returns
-        -------
-        is_best : bool
-            Whether it is the best epoch so far.
-        """
+        """Write the epoch's checkpoints and the table."""
         is_best = save_epoch(folder, self.learner, self._settings, config, self.history)
         write_metrics(folder / "metrics.csv", self.history)
         return is_best
 
     def finish(self, folder: Path, config: Mapping[str, Any]) -> dict[str, float | None]:
-        """Finish the mean over epochs, and name the checkpoints there are beside the best.
-
-        Parameters
-        ----------
-        folder : Path
-            The fold's.
-        config : mapping
-            Plain values.
-
-        Returns
-        -------
-        others : dict of str to float or None
-            Scores by file name.
-        """
+        """Finish the mean over epochs, and name the checkpoints there are beside the best."""
         ends = cycle_ends(self._settings.schedule, self._settings.epochs)
         others = {
             snapshot_name(number): self.history[end - 1]["valid_score"]
@@ -256,31 +178,7 @@ class Fold:
 
 
 def open_loader(items: TrainingSet, settings: TrainingSettings, crew: Crew) -> tuple[Loader, Place]:
-    """Make what gives a process its share of every batch.
-
-    Parameters
-    ----------
-    items : TrainingSet
-        What batches are made of.
-    settings : TrainingSettings
-        Size of a batch, workers, where batches are made.
-    crew : Crew
-        Who shares them, and on what they train.
-
-    Returns
-    -------
-    loader : BatchLoader or DeviceLoader
-        Both give the same batches, but for roundings.
-    place : Place
-        Which of the two, and why.
-
-    Raises
-    ------
-    ConfigError
-        If the device is to make them and can't.
-    ResourceError
-        If the device's memory does not hold the samples.
-    """
+    """Make what gives a process its share of every batch."""
     device, n = crew.fabric.device, settings.batch * crew.size
     place = choose_place(items, settings.data_on, device)
     if place.on_device:

@@ -6,20 +6,7 @@ from kaggle_unet.errors import ConfigError
 
 
 class Freezer:
-    """Stops and releases a network's encoder, by epoch.
-
-    Parameters
-    ----------
-    network : Module
-        One with a part called `encoder`, unless `epochs` is 0.
-    epochs : int
-        So many, from the first, in which it stands still.
-
-    Raises
-    ------
-    ConfigError
-        If there is no encoder to stop.
-    """
+    """Stops and releases a network's encoder, by epoch."""
 
     def __init__(self, network: nn.Module, epochs: int) -> None:
         self._epochs = epochs
@@ -27,18 +14,7 @@ class Freezer:
         self._parameters = [parameter for parameter in self._encoder.parameters() if parameter.requires_grad]
 
     def begin_epoch(self, epoch: int) -> bool:
-        """Stop or release the encoder of a network that is in training mode.
-
-        Parameters
-        ----------
-        epoch : int
-            From 1.
-
-        Returns
-        -------
-        changed : bool
-            Whether it stood still before and does not now, or the other way round.
-        """
+        """Stop or release the encoder of a network that is in training mode."""
         is_frozen = epoch <= self._epochs
         if is_frozen:
             self._encoder.eval()

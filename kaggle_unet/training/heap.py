@@ -13,23 +13,11 @@ _VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHO
 def keep_freed_memory() -> bool:
     """Keep memory that is freed for what is allocated next, instead of giving it back to the system at once.
 
-    Returns
-    -------
-    is_kept : bool
-        Whether the C library was told so. Only glibc can be, and where a variable such as `MALLOC_MMAP_THRESHOLD_` says
-        something, that holds.
-
-    Notes
-    -----
     glibc takes every block above 32 MiB from the system and returns it when it is freed [1]_, so that each map of
     features is made of pages that the system has to clear first, 25 µs for each 4 KiB on the virtual machine of
     ``docs/experiments.md``. There, a forward pass on 2,000 × 2,000 pixels takes 0.93 s a megapixel where memory is
     given back and 0.51 where it is kept; a step of the Keras salt U-Net 2.10 and 1.78 s. The process holds on to the
     most it has needed.
-
-    References
-    ----------
-    .. [1] https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
     if not sys.platform.startswith("linux") or _is_said(os.environ):
         return False

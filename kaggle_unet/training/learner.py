@@ -24,19 +24,7 @@ Loss = Callable[[Any, Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
 
 class StepResult(NamedTuple):
-    """What one step found, before the weights moved.
-
-    Attributes
-    ----------
-    loss : float
-        Mean over the samples.
-    parts : dict of str to float
-        Its parts.
-    images : int
-        How many samples there were, in all processes.
-    has_moved : bool
-        Whether the weights have moved; not where the loss or the gradients were not to be trusted.
-    """
+    """What one step found, before the weights moved."""
 
     loss: float
     parts: dict[str, float]
@@ -45,33 +33,7 @@ class StepResult(NamedTuple):
 
 
 class Learner:
-    """A network, its optimiser and its averages on a device.
-
-    Parameters
-    ----------
-    network : Module
-        Moved to the device. While training it may give more than logits; `loss` takes whatever that is.
-    loss : callable
-        Takes what the network gives, planes and weights; gives the loss and its parts.
-    settings : TrainingSettings
-        Optimiser, averages, clipping and so on.
-    crew : Crew
-        Who trains, and on what.
-
-    Attributes
-    ----------
-    network : Module
-        As given, for its state.
-    optimizer : Optimizer
-        Of its parameters.
-    averages : Averages
-        Of its weights.
-
-    Raises
-    ------
-    ConfigError
-        If the encoder is to stand still and the network has none.
-    """
+    """A network, its optimiser and its averages on a device."""
 
     def __init__(self, network: nn.Module, loss: Loss, settings: TrainingSettings, crew: Crew) -> None:
         self.network = network.to(crew.fabric.device).to(memory_format=crew.decided.memory_format)
@@ -91,39 +53,13 @@ class Learner:
         return self.averages.judged(self.network)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Go into training mode, with the encoder still or not.
-
-        Parameters
-        ----------
-        epoch : int
-            From 1.
-        """
+        """Go into training mode, with the encoder still or not."""
         self.network.train()
         if self._freezer.begin_epoch(epoch) and self._crew.size > 1:
             self._set_up()  # DDP looks only once which parameters there are to reduce
 
     def learn(self, batch: Batch, *, highest: float = float("inf")) -> StepResult:
-        """Move the weights once.
-
-        Parameters
-        ----------
-        batch : Batch
-            This process's samples.
-        highest : float
-            The weights stay where they are if the loss is above this, or not finite.
-
-        Returns
-        -------
-        result : StepResult
-            The same in all processes.
-
-        Raises
-        ------
-        ResourceError
-            If the device's memory does not hold the batch.
-        ConfigError
-            If something must be deterministic that can't be, or can't be compiled.
-        """
+        """Move the weights once."""
         with _explained(batch.inputs, "training.batch or augmentation.crop_px, or raise training.accumulate"):
             self._moving.zero_grad()
             result = self._accumulate(batch)
@@ -134,95 +70,39 @@ class Learner:
             return result._replace(has_moved=True)
 
     def rehearse(self, batch: Batch) -> None:
-        """Compute a batch's gradients and forget them: for whoever counts what that takes.
-
-        Parameters
-        ----------
-        batch : Batch
-            This process's samples.
-        """
+        """Compute a batch's gradients and forget them: for whoever counts what that takes."""
         with self._fabric.autocast():
             value, _ = self._judging(self._inputs(batch.inputs), self._here(batch.planes), self._here(batch.weights))
         value.backward()
         self._moving.zero_grad()
 
     def predict(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor | Outputs:
-        """Compute what a network in evaluation mode says, without learning.
-
-        Parameters
-        ----------
-        inputs : float32 tensor, shape (B, channels, H, W)
-            Anywhere.
-        network : Module, optional
-            In place of the one that learns: one of its averages.
-
-        Returns
-        -------
-        answer : float32 tensor, shape (B, C, H', W'), or Outputs
-            Logits on the device, without any gate; of a network with an empty head, that head's, too.
-
-        Raises
-        ------
-        ResourceError
-            If the device's memory does not hold the batch.
-        """
+        """Compute what a network in evaluation mode says, without learning."""
         with torch.inference_mode(), _explained(inputs, "inference.batch"), self._fabric.autocast():
             found = look(network or self.network, self._inputs(inputs))
         return found.float() if isinstance(found, Tensor) else found._replace(logits=found.logits.float())
 
     def measure_norms(self, network: nn.Module, batches: Iterable[Batch]) -> None:
-        """Measure the statistics of an average's batch norm.
-
-        Parameters
-        ----------
-        network : Module
-            Changed.
-        batches : iterable of Batch
-            What it is measured on.
-        """
+        """Measure the statistics of an average's batch norm."""
         with self._fabric.autocast():
             measure_norms(network, (self._inputs(batch.inputs) for batch in batches))
         self._crew.share_buffers(network, mean=True)
 
     def is_finite(self) -> bool:
-        """Tell whether all weights are numbers.
-
-        Returns
-        -------
-        is_finite : bool
-            False after gradients that were not.
-        """
+        """Tell whether all weights are numbers."""
         return all(bool(parameter.isfinite().all()) for parameter in self.network.parameters())
 
     def set_rate(self, rate: float) -> None:
-        """Set the learning rate of all parameters.
-
-        Parameters
-        ----------
-        rate : float
-            From the next step on.
-        """
+        """Set the learning rate of all parameters."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
     def scaler_state(self) -> dict[str, Any]:
-        """Give what scales the gradients of fp16, as plain values; empty otherwise.
-
-        Returns
-        -------
-        state : dict
-            For `load_scaler_state`.
-        """
+        """Give what scales the gradients of fp16, as plain values; empty otherwise."""
         return self._crew.precision.state_dict() if self._crew.precision else {}
 
     def load_scaler_state(self, state: dict[str, Any]) -> None:
-        """Go on scaling where another learner stopped.
-
-        Parameters
-        ----------
-        state : dict
-            From `scaler_state`; nothing happens where either side does not scale.
-        """
+        """Go on scaling where another learner stopped."""
         if self._crew.precision and state:
             self._crew.precision.load_state_dict(state)
 

@@ -12,17 +12,7 @@ from kaggle_unet.training.learner import Learner, StepResult
 
 @dataclass(frozen=True)
 class EpochMeans:
-    """Means of an epoch over its samples.
-
-    Attributes
-    ----------
-    loss : float
-        The whole loss.
-    parts : dict of str to float
-        Its parts.
-    images : int
-        How many samples there were.
-    """
+    """Means of an epoch over its samples."""
 
     loss: float
     parts: dict[str, float]
@@ -39,37 +29,7 @@ def train_epoch(
     diverged_above: float = math.inf,
     usual_loss: float | None = None,
 ) -> EpochMeans:
-    """Go through an epoch once.
-
-    Parameters
-    ----------
-    learner : Learner
-        Changed.
-    batches : iterable of Batch
-        The epoch.
-    rate : callable
-        Gives the learning rate of a step, from 1.
-    epoch : int
-        Decides whether the encoder stands still.
-    on_step : callable
-        Called after each step with its number, its loss and how many samples it had.
-    diverged_above : float
-        A loss above so many times the usual one is a fault.
-    usual_loss : float, optional
-        None takes the first step's.
-
-    Returns
-    -------
-    means : EpochMeans
-        Over all samples; each step's loss is from before the weights moved.
-
-    Raises
-    ------
-    TrainingFault
-        If a loss or a gradient is not finite, or a loss is far too high; it has the batch.
-    KitError
-        If a worker process died.
-    """
+    """Go through an epoch once."""
     learner.begin_epoch(epoch)
     sums: dict[str, float] = {}
     n_images = 0

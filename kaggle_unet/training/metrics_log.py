@@ -11,33 +11,13 @@ from kaggle_unet.training.history import Row
 
 
 def write_metrics(path: Path, history: Sequence[Row]) -> None:
-    """Write all epochs as CSV; an old file is replaced as a whole.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    history : sequence of Row
-        In order; at least one.
-    """
+    """Write all epochs as CSV; an old file is replaced as a whole."""
     atomic_write(path, format_metrics(history))
 
 
 def format_metrics(history: Sequence[Row]) -> str:
     r"""Format all epochs as CSV.
 
-    Parameters
-    ----------
-    history : sequence of Row
-        In order; at least one, all with the same keys.
-
-    Returns
-    -------
-    text : str
-        A heading and a line per epoch; what was not measured is left empty.
-
-    Examples
-    --------
     >>> format_metrics([{"epoch": 1, "lr": 0.001, "valid_score": None}, {"epoch": 2, "lr": 1e-05, "valid_score": 0.25}])
     'epoch,lr,valid_score\n1,0.001,\n2,1e-05,0.25\n'
     """
@@ -51,25 +31,7 @@ def _format(value: float | None) -> str:
 
 @contextmanager
 def tracking(folder: Path, *, wanted: bool) -> Iterator["Tracker"]:
-    """Open a TensorBoard log for a training.
-
-    Parameters
-    ----------
-    folder : Path
-        The fold's; the log goes into its subfolder `tensorboard`.
-    wanted : bool
-        Without it nothing is imported or written.
-
-    Yields
-    ------
-    tracker : Tracker
-        Takes an epoch's row.
-
-    Raises
-    ------
-    ConfigError
-        If TensorBoard is wanted but not installed.
-    """
+    """Open a TensorBoard log for a training."""
     if not wanted:
         yield Tracker(None)
         return
@@ -86,25 +48,13 @@ def tracking(folder: Path, *, wanted: bool) -> Iterator["Tracker"]:
 
 
 class Tracker:
-    """Writes epochs to TensorBoard, or nowhere.
-
-    Parameters
-    ----------
-    writer : SummaryWriter or None
-        As torch makes it; None writes nowhere.
-    """
+    """Writes epochs to TensorBoard, or nowhere."""
 
     def __init__(self, writer: Any | None) -> None:
         self._writer = writer
 
     def add(self, row: Row) -> None:
-        """Write an epoch.
-
-        Parameters
-        ----------
-        row : Row
-            The epoch; what was not measured is left out.
-        """
+        """Write an epoch."""
         if self._writer is None:
             return
         for name, value in row.items():

@@ -10,20 +10,7 @@ from kaggle_unet.training.settings import OptimizerSettings
 
 
 def create_optimizer(settings: OptimizerSettings, parameters: Iterable[Parameter]) -> Optimizer:
-    """Make an optimiser.
-
-    Parameters
-    ----------
-    settings : OptimizerSettings
-        Which one, and its numbers.
-    parameters : iterable of Parameter
-        What it moves.
-
-    Returns
-    -------
-    optimizer : Optimizer
-        One of torch's own.
-    """
+    """Make an optimiser."""
     return OPTIMIZERS[settings.name](list(parameters), settings)
 
 

@@ -14,25 +14,7 @@ Device = Literal["cuda", "mps", "cpu"]
 
 @dataclass(frozen=True)
 class Decided:
-    """What a run computes on and in.
-
-    Attributes
-    ----------
-    device : {"cuda", "mps", "cpu"}
-        What torch calls it.
-    precision : {"32", "bf16", "fp16"}
-        In which convolutions compute.
-    channels_last : bool
-        Memory layout of networks and inputs.
-    reason : str
-        What it was decided from.
-    threads : int
-        Of torch.
-    compiled : bool
-        Whether `torch.compile` makes one program of the network.
-    deterministic : bool
-        Whether only repeatable operations are taken.
-    """
+    """What a run computes on and in."""
 
     device: Device
     precision: Precision
@@ -86,27 +68,6 @@ def decide(
 ) -> Decided:
     """Decide what to compute on and in.
 
-    Parameters
-    ----------
-    precision : {"auto", "32", "bf16", "fp16"}
-        `auto` is bf16 where the device computes in it natively: CUDA from capability 8.0, CPUs with AVX512-BF16 or AMX.
-    channels_last : bool or "auto"
-        `auto` takes it on CUDA, on CPUs with AVX512, and elsewhere whenever the precision is not 32.
-    compiled, deterministic : bool
-        Taken as they are.
-
-    Returns
-    -------
-    decided : Decided
-        The same for the same machine, always.
-
-    Raises
-    ------
-    ConfigError
-        For fp16 without a CUDA device.
-
-    Notes
-    -----
     bf16 can be asked for on any device; without native support it is slow, but right. On an AMD EPYC with AVX512-BF16
     and torch 2.15, a step of a U-Net of 16 filters on 16 crops of 128² took 0.31 s of one core's time in bf16 with
     channels_last, 0.38 s without, and 0.78 s in 32. On two cores of an Intel Xeon with AVX512 alone, channels_last made
@@ -130,21 +91,7 @@ def decide(
 
 
 def count_workers(wanted: int | Literal["auto"], device: Device) -> int:
-    """Tell how many processes prepare batches.
-
-    Parameters
-    ----------
-    wanted : int or "auto"
-        As in the settings.
-    device : {"cuda", "mps", "cpu"}
-        Where the network computes.
-
-    Returns
-    -------
-    n : int
-        For `auto`: on a GPU one for each core this process may use but one, 8 at most; 0 on a CPU, where they would
-        take the cores that compute.
-    """
+    """Tell how many processes prepare batches."""
     if wanted != "auto":
         return wanted
     return 0 if device == "cpu" else min(8, len(os.sched_getaffinity(0)) - 1)

@@ -29,26 +29,6 @@ def save_epoch(
 ) -> bool:
     """Save the state after a whole epoch.
 
-    Parameters
-    ----------
-    folder : Path
-        The fold's; `last.pt` is written, `best.pt` if this epoch is the best, `snapshot<k>.pt` if it ends a cycle.
-    learner : Learner
-        Not changed.
-    settings : TrainingSettings
-        What is better, and which schedule.
-    config : mapping
-        Plain values.
-    history : sequence of Row
-        This epoch's row is the last.
-
-    Returns
-    -------
-    is_best : bool
-        Whether `best.pt` was written.
-
-    Notes
-    -----
     `best.pt` and snapshots hold no optimiser: they are to predict with, and have the weights that were validated, those
     of the moving average where there is one. They are written first. A process killed before `last.pt` is written
     repeats the epoch when it resumes, and writes the same files again; the other way round they could be lost.
@@ -74,39 +54,14 @@ def save_epoch(
 
 
 def save_mean(folder: Path, learner: Learner, config: Mapping[str, Any], history: Sequence[Row], score: float) -> None:
-    """Save the mean over epochs, to predict with.
-
-    Parameters
-    ----------
-    folder : Path
-        The fold's; `swa.pt` is written.
-    learner : Learner
-        Has such a mean.
-    config : mapping
-        Plain values.
-    history : sequence of Row
-        All epochs.
-    score : float
-        The mean's own.
-    """
+    """Save the mean over epochs, to predict with."""
     mean = learner.averages.mean
     assert mean is not None
     save_checkpoint(folder / MEAN, {**_describe(config, history, score), "model": mean.state_dict()})
 
 
 def snapshot_name(number: int) -> str:
-    """Name the checkpoint that a cycle leaves.
-
-    Parameters
-    ----------
-    number : int
-        Which cycle, from 1.
-
-    Returns
-    -------
-    name : str
-        Of the file.
-    """
+    """Name the checkpoint that a cycle leaves."""
     return f"snapshot{number}.pt"
 
 
@@ -122,30 +77,7 @@ def _describe(config: Mapping[str, Any], history: Sequence[Row], score: float | 
 
 
 def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> Checkpoint | None:
-    """Load what a fold goes on from.
-
-    Parameters
-    ----------
-    folder : Path
-        The fold's.
-    config : mapping
-        Plain values; of the keys in `SAFE_TO_CHANGE` any value will do, and of those that an older version did not
-        know.
-    resume : bool
-        Whether the fold is meant to go on.
-
-    Returns
-    -------
-    checkpoint : dict or None
-        None for a fold that begins.
-
-    Raises
-    ------
-    ConfigError
-        If there is nothing to go on from, or something although the fold is to begin, or another config made it.
-    DataError
-        If the checkpoint is damaged.
-    """
+    """Load what a fold goes on from."""
     last = folder / LAST
     if not resume:
         found = [name for name in (LAST, BEST) if (folder / name).exists()]
@@ -178,20 +110,7 @@ def _knows(tree: Any, key: str) -> bool:
 
 
 def restore(checkpoint: Checkpoint, learner: Learner) -> list[Row]:
-    """Put a learner into the state after the checkpoint's epoch.
-
-    Parameters
-    ----------
-    checkpoint : dict
-        From `last.pt`.
-    learner : Learner
-        Changed; torch's random state is, too.
-
-    Returns
-    -------
-    history : list of Row
-        The epochs so far.
-    """
+    """Put a learner into the state after the checkpoint's epoch."""
     learner.network.load_state_dict(checkpoint["model"])
     learner.optimizer.load_state_dict(checkpoint["optimizer"])
     learner.averages.load_state(checkpoint.get("averages") or {})

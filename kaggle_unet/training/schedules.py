@@ -61,20 +61,6 @@ def rate_share(
 def cycle_ends(settings: ScheduleSettings, epochs: int) -> list[int]:
     """List the epochs that end a cycle.
 
-    Parameters
-    ----------
-    settings : ScheduleSettings
-        Which schedule.
-    epochs : int
-        Epochs there are at most.
-
-    Returns
-    -------
-    ends : list of int
-        Ascending; the last one is `epochs`. None for schedules without snapshots.
-
-    Examples
-    --------
     >>> cycle_ends(ScheduleSettings(name="snapshots", cycles=3), 10)
     [3, 6, 10]
     """

@@ -11,17 +11,6 @@ from kaggle_unet.training.heap import keep_freed_memory
 def seed_everything(seed: int, threads: int | None = None, *, deterministic: bool = False) -> None:
     """Seed torch, fix the number of threads, keep freed memory, and choose between fast and repeatable operations.
 
-    Parameters
-    ----------
-    seed : int
-        Of torch, on every device; weights and dropout follow from it.
-    threads : int, optional
-        Threads of torch; None leaves its own choice.
-    deterministic : bool
-        Whether an operation that does not give the same bits each time is an error.
-
-    Notes
-    -----
     numpy's global state is left alone, as nothing here uses it. OpenCV is kept to one thread: it works on one crop at a
     time, and its results do not depend on it.
     """
@@ -36,13 +25,6 @@ def seed_everything(seed: int, threads: int | None = None, *, deterministic: boo
 def choose_operations(*, deterministic: bool) -> None:
     """Choose between fast and repeatable operations; on a CPU all are repeatable.
 
-    Parameters
-    ----------
-    deterministic : bool
-        Whether an operation that does not give the same bits each time is an error.
-
-    Notes
-    -----
     cuBLAS reads its variable when it is first used, so this comes before any network is moved to a device.
     """
     if deterministic:

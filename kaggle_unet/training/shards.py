@@ -14,18 +14,6 @@ class Shard:
 
     Asked for the items of a batch of all processes, it makes those of its own. So a step sees the samples that one
     process with the whole batch would see, whatever the number of processes.
-
-    Parameters
-    ----------
-    items : TrainingSet
-        All items.
-    rank, size : int
-        Which process, of how many.
-
-    Attributes
-    ----------
-    seed : int
-        Of `items`.
     """
 
     def __init__(self, items: TrainingSet, rank: int, size: int) -> None:
@@ -39,34 +27,11 @@ class Shard:
         return len(self._items)
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
-        """Make one item.
-
-        Parameters
-        ----------
-        key : tuple of int
-            As `TrainingSet` takes it.
-
-        Returns
-        -------
-        item : Item
-            The same in all processes.
-        """
+        """Make one item."""
         return self._items[key]
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[Item]:
-        """Make this process's share of a batch.
-
-        Parameters
-        ----------
-        keys : sequence of tuple of int
-            The whole batch's.
-
-        Returns
-        -------
-        items : list of Item
-            A stretch of them, as long as those of the other processes or one longer. Where there is none left, one
-            that counts nowhere: processes must all take part in every step.
-        """
+        """Make this process's share of a batch."""
         own = own_share(keys, self._rank, self._size)
         return [self._items[key] for key in own] or [_blank(self._items[keys[0]])]
 
@@ -78,18 +43,7 @@ class Shard:
 
 
 def count_samples(batch: Batch) -> int:
-    """Count the samples of a batch that count.
-
-    Parameters
-    ----------
-    batch : Batch
-        Perhaps with a filler.
-
-    Returns
-    -------
-    n : int
-        0 for a batch that is only there to keep a process busy.
-    """
+    """Count the samples of a batch that count."""
     return sum(id_ != FILLER for id_ in batch.ids)
 
 

@@ -29,21 +29,7 @@ Predict = Callable[[Tensor], Tensor | Outputs]
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What one validation found.
-
-    Attributes
-    ----------
-    loss : float
-        Mean over images.
-    score : float
-        Mean over images of the competition's metric.
-    scores : mapping of str to float
-        Each image's, by id.
-    true_objects, predicted_objects : int
-        Instances of all images.
-    batch : Batch, optional
-        Where nothing was found, the first one.
-    """
+    """What one validation found."""
 
     loss: float
     score: float
@@ -60,19 +46,7 @@ class ValidationResult:
 
 @dataclass(frozen=True)
 class Finish:
-    """How planes become a score.
-
-    Attributes
-    ----------
-    codec : Codec
-        What the planes mean.
-    decode : DecodeSettings
-        How they become labels.
-    postprocess : PostprocessSettings
-        How labels are cleaned.
-    metric : callable
-        Takes true and predicted labels.
-    """
+    """How planes become a score."""
 
     codec: Codec
     decode: DecodeSettings
@@ -81,30 +55,7 @@ class Finish:
 
 
 def validate(predict: Predict, validation_set: ValidationSet, *, loss: Loss, finish: Finish) -> ValidationResult:
-    """Judge a network on whole images.
-
-    Parameters
-    ----------
-    predict : callable
-        Gives logits (B, C, H', W') of inputs (B, channels, H, W), or all that further heads say beside them; of a
-        network without padding H' and W' are smaller.
-    validation_set : ValidationSet
-        The images.
-    loss : callable
-        The training's; the padding's weights are 0. It is given what `predict` gives.
-    finish : Finish
-        From planes to a score.
-
-    Returns
-    -------
-    result : ValidationResult
-        Flips and folds are not averaged here: this is the network alone.
-
-    Raises
-    ------
-    TrainingFault
-        If a loss is not finite; it has the batch.
-    """
+    """Judge a network on whole images."""
     tally = _Tally()
     with torch.inference_mode():
         for whole in validation_set.batches():
@@ -151,18 +102,6 @@ class _Tally:
 def merge(results: Sequence[ValidationResult]) -> ValidationResult:
     """Put together what several processes found, each on its share of the images.
 
-    Parameters
-    ----------
-    results : sequence of ValidationResult
-        At least one.
-
-    Returns
-    -------
-    result : ValidationResult
-        Of all images.
-
-    Examples
-    --------
     >>> merge([ValidationResult(1.0, 0.5, {"a": 0.5}), ValidationResult(4.0, 1.0, {"b": 1.0, "c": 1.0})]).loss
     3.0
     """

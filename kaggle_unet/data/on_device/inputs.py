@@ -11,21 +11,7 @@ from kaggle_unet.data.settings import Channel, InputSettings
 
 
 class Shown(NamedTuple):
-    """Crops, and all that their channels are made of.
-
-    Attributes
-    ----------
-    crops : float32 tensor, shape (B, channels, H, W)
-        Gray levels, in 1 or 3 channels.
-    is_colour : bool tensor, shape (B,)
-        Whose three channels differ.
-    scales : float32 tensor, shape (B, 2)
-        The gray level that becomes 0, and how many levels above it lies 1.
-    ramps : float32 tensor, shape (B, H)
-        Height of each row, from 0 to 1.
-    depths : float32 tensor, shape (B,)
-        Of the samples.
-    """
+    """Crops, and all that their channels are made of."""
 
     crops: Tensor
     is_colour: Tensor
@@ -35,20 +21,7 @@ class Shown(NamedTuple):
 
 
 def prepare(shown: Shown, settings: InputSettings) -> Tensor:
-    """Turn crops into inputs.
-
-    Parameters
-    ----------
-    shown : Shown
-        Crops of one size.
-    settings : InputSettings
-        Which channels, and how they are scaled.
-
-    Returns
-    -------
-    inputs : float32 tensor, shape (B, C, H, W)
-        One plane per channel of `settings.channels`, in order.
-    """
+    """Turn crops into inputs."""
     inputs = torch.stack([_CHANNELS[channel](shown) for channel in settings.channels], 1)
     return inputs if (settings.mean, settings.std) == (0.0, 1.0) else (inputs - settings.mean) / settings.std
 

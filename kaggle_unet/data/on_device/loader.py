@@ -37,15 +37,7 @@ _SHARE = 0.25
 
 @dataclass(frozen=True)
 class Place:
-    """Where batches are made.
-
-    Attributes
-    ----------
-    on_device : bool
-        Whether it is where the network computes.
-    reason : str
-        Why.
-    """
+    """Where batches are made."""
 
     on_device: bool
     reason: str
@@ -57,29 +49,7 @@ class Place:
 
 
 def choose_place(items: TrainingSet, wanted: DataOn, device: torch.device) -> Place:
-    """Decide where batches are made.
-
-    Parameters
-    ----------
-    items : TrainingSet
-        What they are made of.
-    wanted : {"auto", "device", "workers"}
-        `auto` takes the device where it is a GPU of CUDA, can do all that the settings ask for, and a quarter of its
-        memory holds all samples. All of its memory counts, not what happens to be free: the same machine decides the
-        same way each time.
-    device : device
-        Where the network computes.
-
-    Returns
-    -------
-    place : Place
-        And why.
-
-    Raises
-    ------
-    ConfigError
-        If the device is wanted and can't do what the settings ask for.
-    """
+    """Decide where batches are made."""
     if wanted == "workers":
         return Place(on_device=False, reason="training.data_on is workers")
     hindrance = _find_hindrance(items)
@@ -126,26 +96,6 @@ class _Drawn(NamedTuple):
 class DeviceLoader:
     """The batches of each epoch, made on the device.
 
-    Parameters
-    ----------
-    items : TrainingSet
-        What batches are made of.
-    batch : int
-        Items a batch, of all processes together.
-    device : device
-        Where they are made.
-    rank, size : int
-        Which process this is, of how many that share each batch; each holds all samples.
-
-    Raises
-    ------
-    ConfigError
-        If the settings of inputs or targets do not fit the samples.
-    ResourceError
-        If the device's memory does not hold the samples.
-
-    Notes
-    -----
     The order is that of `BatchLoader`, and nothing is drawn from torch's own generator.
     """
 
@@ -172,18 +122,7 @@ class DeviceLoader:
         return len(self._order)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Go through one epoch.
-
-        Parameters
-        ----------
-        number : int
-            Which one; decides order and augmentation.
-
-        Returns
-        -------
-        batches : iterator of Batch
-            This process's share of all items, each once; on the device.
-        """
+        """Go through one epoch."""
         self._order.epoch = number
         batches = list(self._order)
         return (self._make(drawn) for drawn in _ahead(self._draw(keys) for keys in batches))

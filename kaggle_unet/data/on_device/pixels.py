@@ -13,20 +13,7 @@ from torch import Tensor
 
 
 class Pixels:
-    """Images or labels, flat.
-
-    Parameters
-    ----------
-    arrays : sequence of array, shape (H, W) or (H, W, channels)
-        Of one dtype that torch knows; each has its own size and number of channels.
-    device : device
-        Where they live.
-
-    Attributes
-    ----------
-    n_channels : int
-        The most that any has; the others show their only one in all places.
-    """
+    """Images or labels, flat."""
 
     def __init__(self, arrays: Sequence[NDArray[Any]], device: torch.device) -> None:
         shapes = np.array([(*array.shape, 1)[:3] for array in arrays], np.int64)
@@ -38,44 +25,14 @@ class Pixels:
         self._table = torch.from_numpy(table).to(device)[:, :, None, None]
 
     def mix(self, numbers: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Show views, mixing the four nearest pixels.
-
-        Parameters
-        ----------
-        numbers : int64 tensor, shape (B,)
-            Whose.
-        rows : float32 tensor, shape (B, 2, H)
-            Of `View.axes`.
-        columns : float32 tensor, shape (B, 2, W)
-            Of `View.axes`.
-
-        Returns
-        -------
-        crops : float32 tensor, shape (B, n_channels, H, W)
-            Whole numbers; what lies outside an image is mirrored.
-        """
+        """Show views, mixing the four nearest pixels."""
         x, y = rows.unsqueeze(-1).add(columns.unsqueeze(-2)).unbind(1)
         left, top = x.floor(), y.floor()
         above, below = (self._between(numbers, left.long(), row, x - left) for row in (top.long(), top.long() + 1))
         return above.add_((y - top)[:, None] * below.sub_(above)).round_()
 
     def nearest(self, numbers: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Show views, taking the nearest pixel.
-
-        Parameters
-        ----------
-        numbers : int64 tensor, shape (B,)
-            Whose.
-        rows : float32 tensor, shape (B, 2, H)
-            Of `View.axes`.
-        columns : float32 tensor, shape (B, 2, W)
-            Of `View.axes`.
-
-        Returns
-        -------
-        crops : tensor, shape (B, H, W)
-            The first channel, in the dtype it has here; what lies outside is mirrored.
-        """
+        """Show views, taking the nearest pixel."""
         x, y = rows.unsqueeze(-1).add(columns.unsqueeze(-2)).round_().long().unbind(1)
         return self._values[self._places(numbers, x, y)]
 
@@ -96,20 +53,6 @@ class Pixels:
 def mirror(places: Tensor, sizes: Tensor) -> Tensor:
     """Mirror places at both ends of an axis, without repeating the last pixel.
 
-    Parameters
-    ----------
-    places : int64 tensor
-        Anywhere.
-    sizes : int64 tensor
-        Of the axis, at least 1; as broadcast.
-
-    Returns
-    -------
-    places : int64 tensor
-        From 0 to size − 1.
-
-    Examples
-    --------
     >>> mirror(torch.arange(-2, 6), torch.tensor(3)).tolist()
     [2, 1, 0, 1, 2, 1, 0, 1]
     """

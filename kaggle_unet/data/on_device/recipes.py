@@ -28,21 +28,7 @@ _ALIGNMENT = 8  # bytes, of the widest numbers
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """What one crop will be.
-
-    Attributes
-    ----------
-    scene : Scene
-        What it shows.
-    number : int
-        The scene's.
-    rows, columns : float32 array, shape (2, H) and (2, W)
-        Of `View.axes`.
-    tones : DrawnTones
-        What happens to its values.
-    filters : dict of str to dict
-        What of that is albumentations'.
-    """
+    """What one crop will be."""
 
     scene: Scene
     number: int
@@ -58,20 +44,7 @@ class Recipe:
 
 
 def draw_recipe(items: TrainingSet, key: tuple[int, int]) -> Recipe:
-    """Draw what an item shows, without showing it.
-
-    Parameters
-    ----------
-    items : TrainingSet
-        Whose item.
-    key : tuple of int
-        Epoch and index.
-
-    Returns
-    -------
-    recipe : Recipe
-        Always the same for the same key: of the crop that `items` gives.
-    """
+    """Draw what an item shows, without showing it."""
     number, seed = items.draw(key)
     scene, rng = items.scenes[number], np.random.default_rng(seed)
     rows, columns = draw_view(rng, items.augmentation, scene).axes
@@ -82,20 +55,7 @@ def draw_recipe(items: TrainingSet, key: tuple[int, int]) -> Recipe:
 
 
 def stack(recipes: Sequence[Recipe], sides: Sides | None) -> Arrays:
-    """Gather the recipes of a batch.
-
-    Parameters
-    ----------
-    recipes : sequence of Recipe
-        At least one.
-    sides : Sides or None
-        What crops are padded to; None where all are of the size that is wanted.
-
-    Returns
-    -------
-    arrays : dict of str to array
-        Numbers, views, tables and scales of all crops; further entries for what only happens to some.
-    """
+    """Gather the recipes of a batch."""
     shape = tuple(np.max([recipe.shape for recipe in recipes], axis=0).tolist())
     levels = np.array([recipe.scene.levels for recipe in recipes])
     arrays = {
@@ -120,20 +80,7 @@ def stack(recipes: Sequence[Recipe], sides: Sides | None) -> Arrays:
 
 
 def transfer(arrays: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, Tensor]:
-    """Move many small arrays in one piece.
-
-    Parameters
-    ----------
-    arrays : mapping of str to array
-        Of dtypes that torch knows.
-    device : device
-        Where to.
-
-    Returns
-    -------
-    tensors : dict of str to tensor
-        With the same names, dtypes and shapes.
-    """
+    """Move many small arrays in one piece."""
     sizes = [-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT for array in arrays.values()]
     starts = np.cumsum([0, *sizes]).tolist()
     whole = torch.empty(starts[-1], dtype=torch.uint8, pin_memory=device.type == "cuda")

@@ -25,20 +25,7 @@ _NOBODY = float(1 << 24)
 
 
 class Encoder:
-    """Labels to planes and weights.
-
-    Parameters
-    ----------
-    encoding : Encoding
-        Of the config; without distance weights.
-    highest_id : int
-        Of all labels that will come.
-
-    Raises
-    ------
-    ConfigError
-        If a class is weighted that the codec doesn't have, or a size weight has no reference area.
-    """
+    """Labels to planes and weights."""
 
     def __init__(self, encoding: Encoding, highest_id: int) -> None:
         encoding.targets(np.zeros((1, 1), np.int32), None)  # says what is wrong with the settings
@@ -48,22 +35,7 @@ class Encoder:
         self._n_ids = max(highest_id, 1) + 1
 
     def encode(self, labels: Tensor, ignore: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Turn labels into planes and weights.
-
-        Parameters
-        ----------
-        labels : int32 tensor, shape (B, H, W)
-            Ids, of which some may be missing; `OUTSIDE` where a crop has no pixels.
-        ignore : bool tensor, shape (B, H, W), or None
-            Pixels that must not count.
-
-        Returns
-        -------
-        planes : float32 tensor, shape (B, C, H, W)
-            The codec's.
-        weights : float32 tensor, shape (B, H, W)
-            All maps together.
-        """
+        """Turn labels into planes and weights."""
         instances = _Instances(labels, self._n_ids)
         inside = labels > 0
         border = torch.zeros_like(inside)
@@ -102,20 +74,7 @@ class _Instances:
 
 
 def mark_border(instances: _Instances, settings: BorderSettings) -> Tensor:
-    """Mark the border of instances, as `kaggle_unet.targets.border.border` does.
-
-    Parameters
-    ----------
-    instances : _Instances
-        Of all crops.
-    settings : BorderSettings
-        Rule and radius.
-
-    Returns
-    -------
-    marked : bool tensor, shape (B, H, W)
-        Border pixels.
-    """
+    """Mark the border of instances, as `kaggle_unet.targets.border.border` does."""
     if settings.radius_px != "by_size":
         return _mark(instances.labels, settings.radius_px, settings.rule)
     areas = instances.count(instances.labels > 0)
@@ -150,22 +109,6 @@ def _widest(values: Tensor, radius: int) -> Tensor:
 def spare_seeds(instances: _Instances, marked: Tensor, settings: BorderSettings) -> Tensor:
     """Free the deepest pixel of every instance that a border covers whole; as `targets.border.spare_seeds`.
 
-    Parameters
-    ----------
-    instances : _Instances
-        Of all crops.
-    marked : bool tensor, shape (B, H, W)
-        Border pixels.
-    settings : BorderSettings
-        What they were marked by.
-
-    Returns
-    -------
-    marked : bool tensor, shape (B, H, W)
-        The border without those pixels.
-
-    Notes
-    -----
     Each pixel of such an instance has something else in its window, so none is deeper than the window's diagonal.
     """
     is_lost = instances.spread(instances.count(~marked & (instances.labels > 0)) == 0) & (instances.labels > 0)

@@ -18,19 +18,7 @@ _SIXTHS = ((0, 3, 1), (2, 0, 1), (1, 0, 3), (1, 2, 0), (3, 1, 0), (0, 1, 2))
 
 @dataclass(frozen=True, eq=False)
 class Colours:
-    """What happens to the colours of some crops.
-
-    Attributes
-    ----------
-    where : int64 tensor, shape (n,)
-        Which crops.
-    shifts : float32 tensor, shape (n, 2)
-        Of hue, in two degrees, and of saturation; both 0 leave a crop as it is.
-    order : int64 tensor, shape (n, 3)
-        Which channel each one takes.
-    is_gray : bool tensor, shape (n,)
-        Which lose their colours.
-    """
+    """What happens to the colours of some crops."""
 
     where: Tensor
     shifts: Tensor
@@ -39,20 +27,7 @@ class Colours:
 
 
 def change_colours(crops: Tensor, colours: Colours) -> Tensor:
-    """Shift hue and saturation, exchange channels, take away colours.
-
-    Parameters
-    ----------
-    crops : float32 tensor, shape (B, 3, H, W)
-        Whole numbers; changed.
-    colours : Colours
-        How.
-
-    Returns
-    -------
-    crops : float32 tensor, shape (B, 3, H, W)
-        The same tensor.
-    """
+    """Shift hue and saturation, exchange channels, take away colours."""
     old = crops[colours.where]
     is_shifted = colours.shifts.ne(0).any(1)[:, None, None, None]
     new = torch.where(is_shifted, _shift_hues(old, *colours.shifts[:, :, None, None].unbind(1)), old)
@@ -87,24 +62,7 @@ def _shift_hues(crops: Tensor, hue_shift: Tensor, saturation_shift: Tensor) -> T
 
 
 def blur(crops: Tensor, where: Tensor, kernels: Tensor, shapes: Tensor) -> Tensor:
-    """Blur some crops, each with its own kernel along both axes.
-
-    Parameters
-    ----------
-    crops : float32 tensor, shape (B, channels, H, W)
-        Whole numbers; changed.
-    where : int64 tensor, shape (n,)
-        Which crops.
-    kernels : float32 tensor, shape (n, 2 · reach + 1)
-        Their kernels; they add up to 1.
-    shapes : int64 tensor, shape (B, 2)
-        Height and width of the crops; beyond these they are mirrored.
-
-    Returns
-    -------
-    crops : float32 tensor, shape (B, channels, H, W)
-        The same tensor, whole numbers.
-    """
+    """Blur some crops, each with its own kernel along both axes."""
     blurred = crops[where]
     reach = kernels.shape[1] // 2
     taps = kernels[:, :, None, None, None].unbind(1)
@@ -121,39 +79,11 @@ def blur(crops: Tensor, where: Tensor, kernels: Tensor, shapes: Tensor) -> Tenso
 
 
 def look_up(crops: Tensor, tables: Tensor) -> Tensor:
-    """Give every value of a crop another.
-
-    Parameters
-    ----------
-    crops : float32 tensor, shape (B, channels, H, W)
-        Whole numbers from 0 to 255.
-    tables : uint8 tensor, shape (B, 256)
-        The new values.
-
-    Returns
-    -------
-    crops : float32 tensor, shape (B, channels, H, W)
-        Whole numbers.
-    """
+    """Give every value of a crop another."""
     return tables.float().gather(1, crops.long().flatten(1)).view_as(crops)
 
 
 def add_noise(crops: Tensor, where: Tensor, noise: Tensor) -> Tensor:
-    """Add noise to some crops, the same to all colours.
-
-    Parameters
-    ----------
-    crops : float32 tensor, shape (B, channels, H, W)
-        Whole numbers; changed.
-    where : int64 tensor, shape (n,)
-        Which crops.
-    noise : float32 tensor, shape (n, H, W)
-        In gray levels.
-
-    Returns
-    -------
-    crops : float32 tensor, shape (B, channels, H, W)
-        The same tensor: whole numbers, cut off at 0 and 255.
-    """
+    """Add noise to some crops, the same to all colours."""
     crops[where] = (crops[where] + noise[:, None]).round_().clamp_(0, 255)
     return crops
