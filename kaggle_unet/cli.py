@@ -17,8 +17,8 @@ import typer
 
 from kaggle_unet import __version__
 from kaggle_unet.errors import ConfigError, KitError
-from kaggle_unet.steps.folders import experiment_of, run_folder, store_folder
-from kaggle_unet.steps.show import Screen
+from kaggle_unet.steps.console import Screen
+from kaggle_unet.steps.run import experiment_of, run_folder, store_folder
 
 app = typer.Typer(
     name="kaggle-unet",
@@ -93,7 +93,7 @@ def make_targets(
     """Prepare samples, planes, weight maps and folds from a zip or folder."""
     from kaggle_unet.config import load_config
     from kaggle_unet.steps.make_targets import make_targets as prepare
-    from kaggle_unet.steps.previews import write_previews
+    from kaggle_unet.steps.report import write_previews
 
     settings = load_config(config, overrides or ())
     folder = store_folder(config, store)
@@ -135,10 +135,9 @@ def train(
 ) -> None:
     """Fit one fold or several: checkpoints, metrics, curves, out-of-fold planes and score."""
     from kaggle_unet.config import load_config
-    from kaggle_unet.steps.folders import fold_folder, parse_folds
-    from kaggle_unet.steps.run import count_folds
+    from kaggle_unet.steps.run import count_folds, fold_folder, parse_folds
     from kaggle_unet.steps.train import show_batch, train_fold
-    from kaggle_unet.training.crew import open_crew
+    from kaggle_unet.training.distributed import open_crew
 
     settings = load_config(config, overrides or ())
     run_path, store_path = run_folder(config, run), store_folder(config, store)
@@ -250,9 +249,9 @@ def pseudo_label(
 ) -> None:
     """Label images by networks, and store those they are sure of for train --add-store."""
     from kaggle_unet.config import load_config
-    from kaggle_unet.steps.previews import write_previews
     from kaggle_unet.steps.pseudo_label import ChoiceSettings
     from kaggle_unet.steps.pseudo_label import pseudo_label as label
+    from kaggle_unet.steps.report import write_previews
     from kaggle_unet.steps.run import describe_run
 
     settings = load_config(config, overrides or ())

@@ -16,20 +16,19 @@ from typing import Any, Self, get_args
 import yaml
 from pydantic import BaseModel, ValidationError, model_validator
 
-from kaggle_unet.competitions.settings import CompetitionSettings
+from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.data.settings import AugmentationSettings, FoldSettings, InputSettings
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.settings import InferenceSettings
-from kaggle_unet.losses.settings import LossSettings
-from kaggle_unet.losses.shares import check_terms
+from kaggle_unet.losses.settings import LossSettings, check_terms
 from kaggle_unet.models.settings import ModelSettings, PlainUNetSettings
-from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.postprocess.clean import PostprocessSettings
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, DecodeSettings, WeightSettings
 from kaggle_unet.training.settings import TrainingSettings
 from kaggle_unet.types import Settings
 
-# Of `kaggle_unet.data.presets.PRESETS`, which is not asked because it comes with albumentations.
+# Of `kaggle_unet.data.augment.PRESETS`, which is not asked because it comes with albumentations.
 UPRIGHT_PRESETS = ("none", "salt", "salt_first_place")
 
 
@@ -211,10 +210,10 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "conf
         raise ConfigError(msg)
     for override in overrides:
         _set(tree, override)
-    return validate(tree, where=where)
+    return validate_config(tree, where=where)
 
 
-def validate(tree: Mapping[str, Any], *, where: str = "config") -> Config:
+def validate_config(tree: Mapping[str, Any], *, where: str = "config") -> Config:
     """Check a config that was read as plain values."""
     try:
         return Config.model_validate_json(json.dumps(tree), strict=True)

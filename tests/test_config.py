@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaggle_unet.config import UPRIGHT_PRESETS, fingerprint, load_config, parse_config, plain, to_yaml
-from kaggle_unet.data.presets import PRESETS
+from kaggle_unet.data.augment import PRESETS
 from kaggle_unet.errors import ConfigError
 
 DSB = "competition: {name: dsb2018}\n"

@@ -2,7 +2,7 @@
 
 from kaggle_unet import errors
 from kaggle_unet.errors import DataError, KitError
-from kaggle_unet.training.faults import TrainingFault
+from kaggle_unet.training.failures import TrainingFault
 
 
 def test_every_kind_of_error_has_its_own_exit_code():

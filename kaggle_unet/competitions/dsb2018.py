@@ -5,15 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from kaggle_unet.competitions.archive import Archive, open_archive
-from kaggle_unet.competitions.images import SUFFIX_PATTERN, classify_kind
-from kaggle_unet.competitions.listing import Listing, group_by_id, list_images, match_names
-from kaggle_unet.competitions.mask_codes import find_coded_masks
-from kaggle_unet.competitions.mask_files import FileMasks, merge_object_masks
-from kaggle_unet.competitions.places import Layout, enter_set
-from kaggle_unet.competitions.settings import CompetitionSettings
-from kaggle_unet.competitions.source import FileSource, MaskReader
+from kaggle_unet.competitions.competition import CompetitionSettings, FileSource, MaskReader
+from kaggle_unet.competitions.pairing import Layout, Listing, enter_set, group_by_id, list_images, match_names
+from kaggle_unet.competitions.rle_masks import find_coded_masks
 from kaggle_unet.errors import DataError
+from kaggle_unet.io.archive import Archive, open_archive
+from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
+from kaggle_unet.io.masks import FileMasks, merge_object_masks
 from kaggle_unet.metrics.score import ImageScore, score_image
 from kaggle_unet.types import Labels
 

@@ -6,15 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from kaggle_unet.competitions.archive import open_archive
-from kaggle_unet.competitions.images import SUFFIX_PATTERN, classify_kind
-from kaggle_unet.competitions.listing import list_images, list_masks, match_names
-from kaggle_unet.competitions.mask_files import FileMasks, take_label_image
-from kaggle_unet.competitions.places import Layout, enter_set
-from kaggle_unet.competitions.settings import CompetitionSettings
-from kaggle_unet.competitions.source import FileSource
-from kaggle_unet.competitions.tables import read_table
+from kaggle_unet.competitions.competition import CompetitionSettings, FileSource
+from kaggle_unet.competitions.pairing import Layout, enter_set, list_images, list_masks, match_names
 from kaggle_unet.errors import DataError
+from kaggle_unet.io.archive import open_archive
+from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
+from kaggle_unet.io.masks import FileMasks, take_label_image
+from kaggle_unet.io.tables import read_table
 from kaggle_unet.metrics.score import ImageScore, score_image
 from kaggle_unet.types import Labels
 

@@ -4,16 +4,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kaggle_unet.competitions.archive import open_archive
-from kaggle_unet.competitions.listing import Listing, list_images, list_masks, match_names
-from kaggle_unet.competitions.mask_codes import find_coded_masks
-from kaggle_unet.competitions.mask_files import FileMasks, take_whole_mask
-from kaggle_unet.competitions.oddities import is_constant
-from kaggle_unet.competitions.places import Layout, enter_set
-from kaggle_unet.competitions.settings import CompetitionSettings
-from kaggle_unet.competitions.source import FileSource, MaskReader
-from kaggle_unet.competitions.tables import read_table_beside
+from kaggle_unet.competitions.competition import CompetitionSettings, FileSource, MaskReader
+from kaggle_unet.competitions.pairing import Layout, Listing, enter_set, list_images, list_masks, match_names
+from kaggle_unet.competitions.rle_masks import find_coded_masks
 from kaggle_unet.errors import DataError
+from kaggle_unet.io.archive import open_archive
+from kaggle_unet.io.data_issues import is_constant
+from kaggle_unet.io.masks import FileMasks, take_whole_mask
+from kaggle_unet.io.tables import read_table_beside
 from kaggle_unet.metrics.score import ImageScore, score_mask
 from kaggle_unet.types import Image, Labels, Oddity
 

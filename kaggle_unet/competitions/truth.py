@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kaggle_unet.competitions.archive import open_archive, split_place
-from kaggle_unet.competitions.competition import Competition, Source
-from kaggle_unet.competitions.settings import CompetitionSettings
-from kaggle_unet.competitions.tables import Table, read_csv, read_table
+from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
 from kaggle_unet.errors import DataError
+from kaggle_unet.io.archive import open_archive, split_place
+from kaggle_unet.io.tables import Table, read_csv, read_table
 from kaggle_unet.masks.rle import decode_labels, find_faulty
 from kaggle_unet.types import Labels
 

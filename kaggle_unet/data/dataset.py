@@ -13,13 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from kaggle_unet.data.augment import augment, stable_seed
-from kaggle_unet.data.batch import Batch, Item, Sides, collate, pad_item
-from kaggle_unet.data.folds import coverage_class
+from kaggle_unet.data.augment import Scene, augment, stable_seed, truth
+from kaggle_unet.data.batch import Batch, Item, Sides, Slices, collate, pad_item
+from kaggle_unet.data.folds import coverage_class, draw_samples
 from kaggle_unet.data.inputs import prepare
-from kaggle_unet.data.padding import Slices
-from kaggle_unet.data.sampling import draw_samples
-from kaggle_unet.data.scene import Scene, truth
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.labels import relabel

@@ -38,7 +38,7 @@ class AugmentationSettings(Settings):
     Attributes
     ----------
     preset : {"none", "light", "nuclei", "salt", "first_place", "salt_first_place"}
-        A key of `kaggle_unet.data.presets.PRESETS`.
+        A key of `kaggle_unet.data.augment.PRESETS`.
     crop_px : int, optional
         Side of the square cut from each image (smaller ones are mirrored up to it); None takes the image whole, padded.
     scale : tuple of float

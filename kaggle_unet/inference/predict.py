@@ -2,23 +2,107 @@
 
 Images of any size are mirrored up to what the models take and cut back afterwards. Sums run in float32 in a fixed
 order, model by model and view by view, so that the same batches give the same bits.
+
+How large objects are, and how an image is to be shown so that they have the size that a network knows.
+
+Which images share a forward pass: decided from sizes and ids alone, before any is read.
+
+The size of a batch moves the last bits of a prediction, so an interrupted prediction that goes on must form the same
+batches as one that was never interrupted: leave out whole batches that are done, never single images of one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from kaggle_unet.data.padding import Slices, crop, pad_to, padded_shape
+from kaggle_unet.data.batch import Slices, crop, pad_to, padded_shape
 from kaggle_unet.errors import ConfigError, KitError, ResourceError
 from kaggle_unet.inference.flips import VIEWS, Flip
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.inference.tiles import Tile, cut_tile, merge_tiles, plan_tiles
 from kaggle_unet.types import HalfPlanes, Inputs, Planes
+
+# Objects of less than this factor's difference are what the network knows anyway.
+LEAST_FACTOR = 1.5
+SMALLEST, LARGEST = 0.25, 4.0
+_FEWEST = 3  # objects; the size of fewer says little
+
+
+def object_diameter_px(areas_px: NDArray[np.int64]) -> float | None:
+    """Estimate the diameter of an image's objects.
+
+    Parameters
+    ----------
+    areas_px : int64 array, shape (n,)
+        Pixels of each instance.
+
+    Returns
+    -------
+    float or None
+        Of the circle that has the area of the median pixel's object: half of all pixels inside objects are in larger
+        ones, so fragments and crumbs, however many, move it little. None for fewer than three objects.
+
+    Examples
+    --------
+    >>> round(object_diameter_px(np.array([1, 2, 100, 100, 3])), 1)
+    11.3
+    """
+    areas = np.sort(areas_px[areas_px > 0])
+    if len(areas) < _FEWEST:
+        return None
+    median = areas[np.searchsorted(np.cumsum(areas), areas.sum() / 2)]
+    return float(np.sqrt(4 * median / np.pi))
+
+
+def scale_to(known_px: float, found_px: float | None) -> float:
+    """Choose at which scale an image is shown.
+
+    Parameters
+    ----------
+    known_px : float
+        Diameter of the objects that the network has learnt from, as `object_diameter_px` measures it.
+    found_px : float or None
+        That of the image's.
+
+    Returns
+    -------
+    float
+        1 where they differ by less than half or nothing is known of the image; else their quotient, from 1/4 to 4.
+
+    Examples
+    --------
+    >>> scale_to(20, 25), scale_to(20, 60), scale_to(20, 1000), scale_to(20, None)
+    (1.0, 0.3333333333333333, 0.25, 1.0)
+    """
+    if not found_px or max(known_px / found_px, found_px / known_px) < LEAST_FACTOR:
+        return 1.0
+    return min(max(known_px / found_px, SMALLEST), LARGEST)
+
+
+def plan_batches(
+    shapes: Mapping[str, tuple[int, int]], settings: InferenceSettings, *, multiple: int, margin: int = 0
+) -> list[tuple[str, ...]]:
+    """Group images that have one size once they are padded.
+
+    >>> plan_batches({"b": (20, 30), "c": (64, 64), "a": (32, 32)}, InferenceSettings(batch=8), multiple=32)
+    [('a', 'b'), ('c',)]
+    """
+    groups: dict[tuple[int, int], list[str]] = {}
+    for sample in sorted(shapes):
+        groups.setdefault(padded_shape(shapes[sample], multiple, margin=margin), []).append(sample)
+    size = settings.batch
+    return [
+        tuple(group[start : start + size])
+        for _, group in sorted(groups.items())
+        for start in range(0, len(group), size)
+    ]
+
 
 Activation = Literal["sigmoid", "softmax"]
 _Forward = Callable[[Sequence[Inputs], Sequence[str]], Planes]
@@ -42,7 +126,7 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
     models : sequence of nn.Module
         Each gives logits (B, C, H, W) of inputs (B, channels, H, W). They are moved to `device` and set to evaluation.
     items : iterable of (str, float32 array of shape (channels, H, W))
-        Ids and inputs, in the order of `kaggle_unet.inference.batches.plan_batches`.
+        Ids and inputs, in the order of `kaggle_unet.inference.predict.plan_batches`.
     settings : InferenceSettings
         Which views are averaged, and how many images share a forward pass.
     activation : {"sigmoid", "softmax"}

@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.data.padding import padded_shape
+from kaggle_unet.data.batch import padded_shape
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.types import Inputs, Planes
 

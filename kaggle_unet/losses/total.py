@@ -8,13 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.losses.cross_entropy import pixel_cross_entropy, weighted_mean
-from kaggle_unet.losses.dice import soft_dice
-from kaggle_unet.losses.emptiness import empty_cross_entropy, find_empty
-from kaggle_unet.losses.focal import pixel_focal
-from kaggle_unet.losses.lovasz import lovasz_hinge, lovasz_softmax
-from kaggle_unet.losses.settings import Activation, LossSettings
-from kaggle_unet.losses.shares import check_terms, plane_shares
+from kaggle_unet.losses.cross_entropy import (
+    empty_cross_entropy,
+    find_empty,
+    pixel_cross_entropy,
+    pixel_focal,
+    weighted_mean,
+)
+from kaggle_unet.losses.region import lovasz_hinge, lovasz_softmax, soft_dice
+from kaggle_unet.losses.settings import Activation, LossSettings, check_terms, plane_shares
 
 
 class Answer(Protocol):
@@ -57,7 +59,7 @@ class SegmentationLoss(nn.Module):
     -----
     Weights multiply the cross-entropy and the focal loss; Dice and Lovász look at nothing but whether a pixel counts. A
     pixel of weight 0 counts in no term, so ignoring pixels is the same as cutting them off. The Dice and Lovász terms
-    are means over planes, weighted by their shares, see `kaggle_unet.losses.shares.plane_shares`.
+    are means over planes, weighted by their shares, see `kaggle_unet.losses.settings.plane_shares`.
 
     Logits smaller than the targets (a U-Net without padding) are compared with the middle of the targets. Side outputs
     are enlarged to the logits' size, bilinearly. The loss is finite for finite logits up to 1e30, far beyond what

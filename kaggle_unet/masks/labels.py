@@ -1,18 +1,141 @@
-"""Labels: an image of instance ids, made from masks or renumbered."""
+"""Labels: an image of instance ids, made from masks or renumbered.
+
+Connected components as runs of pixels: what labels, holes and decoding start from.
+
+In how many pieces instances are, and how many holes they have.
+"""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.kernels.appearance import renumber_by_appearance
-from kaggle_unet.kernels.areas import count_areas, replace_ids
-from kaggle_unet.kernels.components import paint_runs
-from kaggle_unet.masks.components import Connectivity, find_components_of_mask, whole_rows
-from kaggle_unet.masks.runs import Runs, merge_runs, runs_of_mask
+from kaggle_unet.kernels.components import count_changes, count_parts, find_runs, link_runs, paint_runs
+from kaggle_unet.kernels.labels import count_areas, renumber_by_appearance, replace_ids
+from kaggle_unet.masks.column_runs import Runs, merge_runs, runs_of_mask
 from kaggle_unet.types import Labels, Mask
+
+Connectivity = Literal[4, 8]
+
+
+class Components(NamedTuple):
+    """Connected components of a mask, row by row."""
+
+    runs: NDArray[np.int32]
+    firsts: NDArray[np.int32]
+    ids: NDArray[np.int32]
+    n: int
+
+
+def blank_classes(shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Make an empty image of classes, for `find_components`."""
+    n_y, n_x = shape
+    return np.zeros((n_y + 2, (n_x // 8 + 1) * 8), dtype=np.uint8)
+
+
+def find_components(classes: NDArray[np.uint8], *, connectivity: Connectivity = 8) -> tuple[Components, Components]:
+    """Find the connected components of a mask, and those of the seeds in it.
+
+    Parameters
+    ----------
+    classes : uint8 array, shape (H + 2, n_columns)
+        As `blank_classes` makes it; 1 in the mask, 2 on seeds in it, 0 elsewhere and on the frame.
+    connectivity : {4, 8}, default: 8
+        Whether pixels that share only a corner are connected.
+
+    Returns
+    -------
+    mask, seeds : Components
+        Of the pixels that are not 0, and of those that are 2.
+
+    Examples
+    --------
+    >>> classes = blank_classes((2, 5))
+    >>> classes[1, 1:4] = 1, 2, 1
+    >>> mask, seeds = find_components(classes)
+    >>> mask.runs, seeds.runs
+    (array([[0, 1, 4]], dtype=int32), array([[0, 2, 3]], dtype=int32))
+    """
+    classes = classes[1:-1]
+    n_at_most = count_changes(classes) // 2
+    firsts = np.empty((2, len(classes) + 1), dtype=np.int32)
+    runs = np.empty((2, n_at_most + 1, 3), dtype=np.int32)
+    changes = np.empty(classes.shape[1] + 1, dtype=np.int32)
+    find_runs(classes, classes.view(np.int64), runs[0], firsts[0], runs[1], firsts[1], changes)
+    mask, seeds = (_link(runs[i, : firsts[i, -1]], firsts[i], connectivity) for i in (0, 1))
+    return mask, seeds
+
+
+def find_components_of_mask(mask: Mask, *, connectivity: Connectivity = 8) -> Components:
+    """Find the connected components of a mask.
+
+    Parameters
+    ----------
+    mask : bool array, shape (H, W)
+        Any mask.
+    connectivity : {4, 8}, default: 8
+        Whether pixels that share only a corner are connected.
+
+    Returns
+    -------
+    Components
+        None in an empty mask.
+
+    Examples
+    --------
+    >>> found = find_components_of_mask(np.array([[True, True, False, True]]))
+    >>> found.runs, found.ids
+    (array([[0, 0, 2], [0, 3, 4]], dtype=int32), array([1, 2], dtype=int32))
+    """
+    classes = blank_classes(mask.shape)
+    classes[1:-1, : mask.shape[1]] = mask
+    return find_components(classes, connectivity=connectivity)[0]
+
+
+def whole_rows(shape: tuple[int, int]) -> NDArray[np.int32]:
+    """Make one run of every row, for kernels that look at runs only."""
+    runs = np.zeros((shape[0], 3), dtype=np.int32)
+    runs[:, 0] = np.arange(shape[0])
+    runs[:, 2] = shape[1]
+    return runs
+
+
+def _link(runs: NDArray[np.int32], firsts: NDArray[np.int32], connectivity: Connectivity) -> Components:
+    """Find which runs are connected."""
+    ids = np.empty(len(runs), dtype=np.int32)
+    return Components(runs, firsts, ids, link_runs(runs, firsts, int(connectivity == 8), ids))
+
+
+def count_pieces_and_holes(labels: Labels) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Count the pieces and the holes of every instance.
+
+    Parameters
+    ----------
+    labels : int32 array, shape (H, W)
+        Instances 1…n, 0 is background.
+
+    Returns
+    -------
+    pieces : int32 array, shape (n + 1,)
+        8-connected components by id; 0 for background and ids that are missing.
+    holes : int32 array, shape (n + 1,)
+        4-connected regions of anything else that one instance encloses. What lies outside the image's edge is not
+        enclosed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ring = np.array([[1, 1, 1, 0, 2], [1, 0, 1, 0, 0], [1, 1, 1, 0, 2]], dtype=np.int32)
+    >>> count_pieces_and_holes(ring)
+    (array([0, 1, 2], dtype=int32), array([0, 1, 0], dtype=int32))
+    """
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    n = int(labels.max(initial=0))
+    pieces, quads = np.zeros(n + 1, dtype=np.int32), np.zeros(n + 1, dtype=np.int32)
+    count_parts(labels, np.empty(labels.size, dtype=np.int32), pieces, quads)
+    return pieces, pieces - quads // 4
 
 
 def check_labels(labels: NDArray[Any]) -> Labels:

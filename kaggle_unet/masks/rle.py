@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.kernels.codes import MOST_DIGITS, UNREADABLE, read_codes, write_codes
+from kaggle_unet.kernels.rle import MOST_DIGITS, UNREADABLE, read_codes, write_codes
+from kaggle_unet.masks.column_runs import Firsts, Runs, chain_runs, find_runs, paint, runs_of_mask
 from kaggle_unet.masks.labels import relabel
-from kaggle_unet.masks.runs import Firsts, Runs, chain_runs, find_runs, paint, runs_of_mask
 from kaggle_unet.types import Labels, Mask
 
 _INTEGER = re.compile(rf"[+-]?[0-9]{{1,{MOST_DIGITS}}}", re.ASCII)

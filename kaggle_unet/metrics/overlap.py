@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.kernels.overlap import ID_WITHOUT_PLACE, PAIR_WITHOUT_PLACE
-from kaggle_unet.kernels.overlap import count_overlap as _count_overlap
+from kaggle_unet.kernels.labels import ID_WITHOUT_PLACE, PAIR_WITHOUT_PLACE
+from kaggle_unet.kernels.labels import count_overlap as _count_overlap
 from kaggle_unet.masks.labels import check_labels, relabel
 from kaggle_unet.types import Overlap
 

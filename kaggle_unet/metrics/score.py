@@ -4,18 +4,22 @@ Thresholds are kept as twentieths and compared in integers (20·I > k·U), becau
 comparison is strict, as the competitions' text has it: a pair at exactly the threshold is no hit. At 1/2 and above an
 instance then has at most one partner, and no assignment has to be solved. All corners, and how other libraries differ,
 are in the tables of docs/scores.md.
+
+How far a mean may be trusted.
+
+Scores of pixels, for logs and for semantic tasks; their corners are in the table of docs/scores.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import fsum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.metrics.overlap import count_overlap, iou_twentieths, pair_of_masks
-from kaggle_unet.metrics.pixels import count_pixels
 from kaggle_unet.types import Labels, Mask, Overlap
 
 # 0.50, 0.55, …, 0.95
@@ -130,3 +134,93 @@ def mean_score(scores: Iterable[ImageScore]) -> float:
     if not means:
         raise DataError("there is no image to score")
     return fsum(means) / len(means)
+
+
+N_RESAMPLES = 2000  # enough for the third digit of an interval's ends
+
+
+def interval_of_mean(
+    values: Sequence[float] | NDArray[np.float64], groups: Sequence[str] | None = None, *, level: float = 0.95
+) -> tuple[float, float]:
+    """Give the bootstrap interval of a mean.
+
+    Parameters
+    ----------
+    values : sequence of float
+        A score per image; for a comparison the difference of two, image by image.
+    groups : sequence of str, optional
+        Images of one group, such as tiles of one picture, are drawn together, as they are no independent evidence.
+    level : float, default: 0.95
+        The interval's.
+
+    Returns
+    -------
+    low, high : float
+        Percentiles of the means of 2,000 resamples, always the same for the same values.
+
+    References
+    ----------
+    .. [1] Bootstrap Methods: Another Look at the Jackknife, 1979. https://doi.org/10.1214/aos/1176344552
+
+    Examples
+    --------
+    >>> interval_of_mean([1.0, 1.0, 1.0])
+    (1.0, 1.0)
+    >>> interval_of_mean([0.0, 1.0], ["a", "a"])  # one picture
+    (0.5, 0.5)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    _, group_of = np.unique(range(len(values)) if groups is None else groups, return_inverse=True)
+    sums, counts = np.bincount(group_of, weights=values), np.bincount(group_of)
+    draws = np.random.default_rng(0).integers(len(sums), size=(N_RESAMPLES, len(sums)))
+    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
+    low, high = np.percentile(means, (50 - 50 * level, 50 + 50 * level))
+    return float(low), float(high)
+
+
+def iou(true: NDArray[Any], pred: NDArray[Any]) -> float:
+    """Divide the pixels in both masks by the pixels in either.
+
+    Parameters
+    ----------
+    true, pred : bool or integer array, shape (H, W)
+        Masks, or labels, of which every instance counts.
+
+    Returns
+    -------
+    float
+        0 to 1; 1 when both are empty.
+
+    Raises
+    ------
+    DataError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> iou(np.array([[0, 1, 2]]), np.array([[True, True, True]]))
+    0.6666666666666666
+    """
+    shared, n_true, n_pred = count_pixels(true, pred)
+    return shared / (n_true + n_pred - shared) if n_true + n_pred else 1.0
+
+
+def dice(true: NDArray[Any], pred: NDArray[Any]) -> float:
+    """Divide twice the pixels in both masks by the sum of their pixels."""
+    shared, n_true, n_pred = count_pixels(true, pred)
+    return 2 * shared / (n_true + n_pred) if n_true + n_pred else 1.0
+
+
+def accuracy(true: NDArray[Any], pred: NDArray[Any]) -> float:
+    """Compute the share of pixels on which two masks agree."""
+    shared, n_true, n_pred = count_pixels(true, pred)
+    return (true.size - n_true - n_pred + 2 * shared) / true.size if true.size else 1.0
+
+
+def count_pixels(true: NDArray[Any], pred: NDArray[Any]) -> tuple[int, int, int]:
+    """Count what all scores of pixels are made from."""
+    if true.shape != pred.shape:
+        raise DataError(f"true mask is {true.shape} but predicted one {pred.shape}: they must show the same image")
+    true, pred = true != 0, pred != 0
+    return int(np.count_nonzero(true & pred)), int(np.count_nonzero(true)), int(np.count_nonzero(pred))

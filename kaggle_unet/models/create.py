@@ -8,12 +8,10 @@ from torch import nn
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import read_tensors
+from kaggle_unet.models.encoder_networks import SmpNetwork, TernausNet, build_smp, check_smp, refuse_unknown
 from kaggle_unet.models.encoder_weights import explain_hub_failure, fill_encoder, is_weight_file
-from kaggle_unet.models.names import refuse_unknown
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.models.settings import ModelSettings, PlainUNetSettings, SmpSettings, TernausNetSettings
-from kaggle_unet.models.smp_network import SmpNetwork, build_smp, check_smp
-from kaggle_unet.models.ternausnet import TernausNet
 
 _Build = Callable[[str | bool | None], nn.Module]
 
@@ -39,7 +37,7 @@ def create_model(
     -------
     model : nn.Module
         Gives logits (B, out_channels, H, W), and while it trains, if it has further heads,
-        `kaggle_unet.models.outputs.Outputs`. On the CPU, with random weights drawn from torch's generator.
+        `kaggle_unet.models.heads.Outputs`. On the CPU, with random weights drawn from torch's generator.
 
     Raises
     ------

@@ -139,7 +139,7 @@ class SmpSettings(Settings):
 
 
 class TernausNetSettings(Settings):
-    """The U-Net of the TernausNet paper (`kaggle_unet.models.ternausnet.TernausNet`).
+    """The U-Net of the TernausNet paper (`kaggle_unet.models.encoder_networks.TernausNet`).
 
     Attributes
     ----------

@@ -1,14 +1,42 @@
-"""Holes filled, crumbs dropped."""
+"""From planes to the labels that are submitted, in one call.
+
+What a config says about cleaning labels.
+
+Holes filled, crumbs dropped.
+"""
+
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from kaggle_unet.kernels.areas import replace_ids
-from kaggle_unet.kernels.components import paint_runs
-from kaggle_unet.kernels.holes import NOT_ONE, UNKNOWN, find_owners
-from kaggle_unet.masks.components import find_components_of_mask
-from kaggle_unet.masks.labels import areas_px
-from kaggle_unet.postprocess.settings import PostprocessSettings
-from kaggle_unet.types import Labels
+from kaggle_unet.kernels.components import NOT_ONE, UNKNOWN, find_owners, paint_runs
+from kaggle_unet.kernels.labels import replace_ids
+from kaggle_unet.masks.labels import areas_px, find_components_of_mask
+from kaggle_unet.targets.codecs import Codec
+from kaggle_unet.targets.settings import DecodeSettings
+from kaggle_unet.types import Labels, Planes, Settings
+
+
+class PostprocessSettings(Settings):
+    """What is done to decoded labels, in this order.
+
+    Attributes
+    ----------
+    fill_holes_px : int
+        Background holes inside one instance of at most this many pixels join it; 0 fills none.
+    min_area_px : int
+        Instances with fewer pixels are dropped.
+    constant_is_empty : bool
+        An image whose pixels are all equal has no instance: the black tiles of TGS.
+    full_is_empty : bool
+        An image that is nothing but instances has none: tiles inside the salt are labelled empty in TGS.
+    """
+
+    fill_holes_px: Annotated[int, Field(ge=0)] = 0
+    min_area_px: Annotated[int, Field(ge=0)] = 0
+    constant_is_empty: bool = False
+    full_is_empty: bool = False
 
 
 def clean(labels: Labels, settings: PostprocessSettings, *, in_place: bool = False) -> Labels:
@@ -93,3 +121,12 @@ def drop_small(labels: Labels, min_px: int, *, in_place: bool = False) -> Labels
     kept = labels if in_place else np.array(labels, dtype=np.int32, order="C")
     replace_ids(kept.ravel(), np.where(is_kept, np.cumsum(is_kept), 0).astype(np.int32), kept.ravel())
     return kept
+
+
+def labels_from_planes(
+    codec: Codec, planes: Planes, decode: DecodeSettings, postprocess: PostprocessSettings
+) -> Labels:
+    """Decode planes and clean the labels."""
+    if postprocess.fill_holes_px == 0:  # areas are known as soon as decoding ends
+        return codec.decode(planes, decode, min_area_px=postprocess.min_area_px)
+    return clean(codec.decode(planes, decode), postprocess, in_place=True)

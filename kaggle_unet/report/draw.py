@@ -2,9 +2,14 @@
 
 Every picture is uint8 RGB. Colours say the same everywhere: cyan is the outline of the truth, orange that of the
 prediction, green where they run together; an instance painted white has no partner.
+
+What a network really sees: every channel, every target and the weights of each sample of a batch.
+
+One strip per sample that shows what a network is taught: outlines, instances, planes, weight maps.
 """
 
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import cv2
@@ -15,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from kaggle_unet.types import Image, Labels, Mask
+from kaggle_unet.data.batch import Batch
+from kaggle_unet.types import Image, Labels, Mask, Planes, Sample, Weights
 
 TRUE_COLOUR = (0, 205, 255)
 PRED_COLOUR = (255, 160, 0)
@@ -120,3 +126,85 @@ def _write(text: str, width: int) -> Image:
 def _font() -> ImageFont.FreeTypeFont:
     """Open the font that matplotlib brings along, the same on every machine."""
     return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 12)
+
+
+_GAP_PX = 6
+
+
+def draw_batch(
+    batch: Batch, plane_names: Sequence[str], channel_names: Sequence[str] | None = None, *, side_px: int = 256
+) -> Image:
+    """Show a batch, a row per sample.
+
+    Nothing is clipped or stretched by percentiles, so that a single wild pixel can be seen: it darkens all others.
+    """
+    inputs, planes, weights = (tensor.detach().float().cpu().numpy() for tensor in batch[:3])
+    assert planes.shape[1] == len(plane_names), f"{planes.shape[1]} planes but {len(plane_names)} names"
+    names = list(channel_names or map(str, range(inputs.shape[1])))
+    assert inputs.shape[1] == len(names), f"{inputs.shape[1]} inputs but {len(names)} names"
+    show = partial(_panel, side_px=side_px)
+    rows = []
+    for id_, channels, targets, weight in zip(batch.ids, inputs, planes, weights, strict=True):
+        panels = [show(f"{id_[:8]} {names[0]}", channels[0])]
+        panels += [show(name, channel) for name, channel in zip(names[1:], channels[1:], strict=True)]
+        panels += [show(name, target, low=0, high=1) for name, target in zip(plane_names, targets, strict=True)]
+        panels.append(show("weight", weight, low=0, colours="magma"))
+        rows.append(compose(panels, gap_px=_GAP_PX))
+    return np.concatenate(rows)
+
+
+def _panel(
+    name: str,
+    values: NDArray[np.float32],
+    *,
+    side_px: int,
+    low: float | None = None,
+    high: float | None = None,
+    colours: str = "gray",
+) -> tuple[str, Image]:
+    """Paint an array from `low` to `high`, by default its own, below a caption with its range."""
+    least, greatest = float(values.min()), float(values.max())
+    painted = heatmap(
+        np.asarray(resize(values, side_px), np.float32),
+        low=least if low is None else low,
+        high=greatest if high is None else high,
+        name=colours,
+    )
+    return f"{name}: {least:.3g} … {greatest:.3g}", painted
+
+
+def preview(
+    sample: Sample,
+    planes: Planes,
+    plane_names: Sequence[str],
+    weights: Mapping[str, Weights],
+    *,
+    side_px: int = 320,
+) -> Image:
+    """Show a sample with its targets."""
+    assert len(planes) == len(plane_names), f"{len(planes)} planes but {len(plane_names)} names"
+    panels = _picture_panels(sample, side_px)
+    panels += [
+        (name, heatmap(_resized(plane, side_px), name="gray")) for name, plane in zip(plane_names, planes, strict=True)
+    ]
+    for name, weight in weights.items():
+        high = float(weight.max(initial=0))
+        caption = f"{name}: {float(weight.min(initial=high)):.2g} … {high:.3g}"
+        panels.append((caption, heatmap(_resized(weight, side_px), high=high or 1.0)))
+    return compose(panels)
+
+
+def _picture_panels(sample: Sample, side_px: int) -> list[tuple[str, Image]]:
+    """Show the image, with outlines and instances where they are known."""
+    image = np.asarray(resize(stretch(sample.image), side_px), np.uint8)
+    caption = f"{sample.id[:12]} · {sample.image.shape[0]} × {sample.image.shape[1]}"
+    if sample.labels is None:
+        return [(caption, image)]
+    labels = np.asarray(resize(sample.labels, side_px, smooth=False), np.int32)
+    n = len(np.unique(sample.labels[sample.labels > 0]))
+    return [(caption, draw_outlines(image, labels)), (f"{n} instance{'s' * (n != 1)}", colour_labels(labels))]
+
+
+def _resized(values: Weights, side_px: int) -> Weights:
+    """Resize a plane or weight map."""
+    return np.asarray(resize(values, side_px), np.float32)

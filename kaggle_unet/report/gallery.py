@@ -17,8 +17,8 @@ from PIL import Image as Pillow
 
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, ImageScore
-from kaggle_unet.report.curves import plot_curves
 from kaggle_unet.report.draw import colour_labels, draw_outlines, heatmap, resize, stretch
+from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.types import Image, Labels, Planes, Sample
 
 # Longer side of each picture: 600 samples then make a file of some 50 MB.

@@ -3,13 +3,21 @@
 Three loops take turns in one run, so that a machine's moods hit all of them: the training as `train` does it, the same
 steps on one batch that is always there, and those steps in fp32 with contiguous tensors and nothing compiled. All of
 them are `kaggle_unet.training.loop.train_epoch`.
+
+What a device can do at best, and what one training step asks of it: the two sides of a roofline.
+
+Both ceilings are measured on the device as it is now, not read from a data sheet.
+
+References
+----------
+.. [1] Williams, Waterman, Patterson: Roofline, 2009. https://doi.org/10.1145/1498765.1498785
 """
 
 import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -18,21 +26,83 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
-from kaggle_unet.competitions.drawn import write_dsb_zip, write_folder, write_tgs_zip
 from kaggle_unet.config import Config
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import TrainingSet
-from kaggle_unet.steps.fold_parts import build_model, loss_of, training_set_of
+from kaggle_unet.steps.build import build_model, loss_of, training_set_of
 from kaggle_unet.steps.make_targets import make_targets
 from kaggle_unet.store import Store
-from kaggle_unet.training.ceilings import count_step, measure_ceilings, synchronize
-from kaggle_unet.training.crew import Crew, open_crew
-from kaggle_unet.training.fold import Loader, open_loader
-from kaggle_unet.training.learner import Learner
-from kaggle_unet.training.loop import train_epoch
-from kaggle_unet.training.precision import count_workers
-from kaggle_unet.training.seeding import seed_everything
+from kaggle_unet.synthetic.files import write_dsb_zip, write_folder, write_tgs_zip
+from kaggle_unet.training.device import count_workers, seed_everything
+from kaggle_unet.training.distributed import Crew, open_crew
+from kaggle_unet.training.fold import Loader, open_loader, train_epoch
+from kaggle_unet.training.step import Learner
+
+_REPEATS = 5
+
+
+def measure_ceilings(device: torch.device, dtype: torch.dtype | None) -> tuple[float, float]:
+    """Measure matrix products and copies, each at its best of five."""
+    is_cuda = device.type == "cuda"
+    side, n_bytes = (8192, 1 << 30) if is_cuda else (1024, 1 << 27)
+    left, right = (torch.rand(side, side, device=device).to(dtype or torch.float32) for _ in range(2))
+    source = torch.zeros(n_bytes // 4, device=device)
+    target = torch.empty_like(source)
+    product = _best_seconds(lambda: left @ right, device)
+    copy = _best_seconds(lambda: target.copy_(source), device)
+    return 2 * side**3 / product, 2 * n_bytes / copy
+
+
+def count_step(learner: Learner, batch: Batch) -> tuple[int, int]:
+    """Count what forward and backward pass of a batch ask for."""
+    with FlopCounterMode(display=False) as flops, _Traffic() as traffic:
+        learner.rehearse(batch)
+    return flops.get_total_flops(), traffic.n_bytes
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done all it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
+    """Counts the bytes of everything that goes into an operation or comes out of it; views are free."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.n_bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        del types
+        found = func(*args, **(kwargs or {}))
+        is_view = any(given.alias_info and not given.alias_info.is_write for given in func._schema.returns)
+        if not is_view:
+            tensors = [leaf for leaf in tree_leaves((args, kwargs, found)) if isinstance(leaf, Tensor)]
+            self.n_bytes += sum(tensor.nbytes for tensor in tensors)
+        return found
+
+
+def _best_seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Time something after a first run that does not count."""
+    seconds = []
+    for _ in range(_REPEATS + 1):
+        synchronize(device)
+        start = time.perf_counter()
+        work()
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
 
 OnProgress = Callable[[str, int, int], None]
 REAL, BARE, PLAIN = "real loop", "bare step", "plain fp32 loop"

@@ -3,11 +3,10 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from kaggle_unet.competitions.check import check_submission
-from kaggle_unet.competitions.competition import Competition, Source
+from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.settings import CompetitionSettings
-from kaggle_unet.config import validate
+from kaggle_unet.competitions.submission import check_submission
+from kaggle_unet.config import validate_config
 from kaggle_unet.errors import DataError
 
 # What a config of tgs has to say.
@@ -42,4 +41,4 @@ def find_black(competition: Competition, source: Source) -> set[str]:
 def competition_settings(name: str, **options: str) -> CompetitionSettings:
     """Build a competition's settings from the command line."""
     others = _OF_TGS if name == "tgs" else {}
-    return validate({"competition": {"name": name, **options}, **others}, where="--competition").competition
+    return validate_config({"competition": {"name": name, **options}, **others}, where="--competition").competition

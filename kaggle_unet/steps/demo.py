@@ -2,6 +2,14 @@
 
 Nothing in it is special: it writes zips and configs to a folder and takes the same steps as the verbs. The nuclei it is
 scored on come from another seed than those it trains on, and the score stands beside that of a classical method.
+
+What one gets without a network: background subtraction, Otsu's threshold, watershed of the distance transform.
+
+The demo measures itself against this, and so should any recipe.
+
+References
+----------
+.. [1] Otsu, "A threshold selection method from gray-level histograms", IEEE Trans. SMC 9 (1979).
 """
 
 import shutil
@@ -11,25 +19,51 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from scipy.ndimage import binary_fill_holes, minimum_filter
+from skimage.feature import peak_local_max
+from skimage.filters import gaussian, threshold_otsu
+from skimage.segmentation import watershed
 
-from kaggle_unet.competitions.drawn import write_dsb_zip, write_tgs_zip
+from kaggle_unet.competitions.competition import CompetitionName, CompetitionSettings
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.settings import CompetitionName, CompetitionSettings
 from kaggle_unet.config import load_config
 from kaggle_unet.errors import KitError
-from kaggle_unet.steps.baseline import segment_classically
+from kaggle_unet.masks.labels import components
+from kaggle_unet.postprocess.clean import PostprocessSettings, clean
 from kaggle_unet.steps.check import check
-from kaggle_unet.steps.folders import fold_folder
+from kaggle_unet.steps.console import Screen
 from kaggle_unet.steps.make_targets import make_targets
-from kaggle_unet.steps.previews import write_figure, write_previews
-from kaggle_unet.steps.report import write_report
+from kaggle_unet.steps.report import write_figure, write_previews, write_report
+from kaggle_unet.steps.run import fold_folder
 from kaggle_unet.steps.score import score_submission
-from kaggle_unet.steps.show import Screen
 from kaggle_unet.steps.submit import submit
 from kaggle_unet.steps.train import train_fold
 from kaggle_unet.store import atomic_write
-from kaggle_unet.types import Labels
+from kaggle_unet.synthetic.files import write_dsb_zip, write_tgs_zip
+from kaggle_unet.types import Image, Labels
+
+
+def segment_classically(
+    image: Image, *, background_px: int = 31, min_distance_px: int = 6, min_area_px: int = 20
+) -> Labels:
+    """Segment bright objects without learning.
+
+    A foreground component without a peak of its own stays one object.
+    """
+    smooth = gaussian(image.astype(np.float32), 1)
+    flat = smooth - gaussian(minimum_filter(smooth, background_px), background_px / 2)
+    if np.ptp(flat) == 0:
+        return np.zeros(image.shape, np.int32)
+    foreground = binary_fill_holes(flat > threshold_otsu(flat))
+    depth = cv2.distanceTransform(foreground.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    peaks = peak_local_max(depth, min_distance=min_distance_px, labels=components(foreground), exclude_border=False)
+    markers = np.zeros(image.shape, np.int32)
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    labels = watershed(-depth, markers, mask=foreground)
+    return clean(labels, PostprocessSettings(min_area_px=min_area_px))
+
 
 MUST_GAIN = 0.10  # what a minute of training must add to the classical method
 

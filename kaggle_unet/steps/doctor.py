@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.steps.record import describe_environment
+from kaggle_unet.steps.provenance import describe_environment
 
 
 def examine() -> dict[str, Any]:
@@ -24,7 +24,7 @@ def examine() -> dict[str, Any]:
         except (ImportError, RuntimeError, OSError) as error:
             msg = f"{name} cannot be imported ({error}); {remedy}"
             raise ConfigError(msg) from error
-    from kaggle_unet.training.precision import decide
+    from kaggle_unet.training.device import decide
 
     decided = decide("auto", "auto")
     disk = shutil.disk_usage(".")

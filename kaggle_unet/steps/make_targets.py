@@ -3,31 +3,178 @@
 Each sample is read, checked, encoded, written and scored by one process, all cores at once; what is already in the
 store is not done again. A size weight without reference area needs the median area of the whole set first: the targets
 are then made from the stored samples, so that no file is decoded twice.
+
+What is known of each sample once its pixels are gone, and what that says about a set.
+
+A set's description, its folds and its seams need some kilobytes of each sample; they are taken while its arrays are at
+hand, so that no sample is read twice.
+
+What `make-targets` does with one sample, in whichever process.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kaggle_unet.competitions.competition import Source
 from kaggle_unet.competitions.folder import read_folds
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
-from kaggle_unet.data.folds import assign_folds, describe_folds
-from kaggle_unet.data.mosaic import join_mosaics
+from kaggle_unet.data.folds import assign_folds, coverage_class, describe_folds
+from kaggle_unet.data.mosaic import Edges, cut_edges, join_mosaics
 from kaggle_unet.data.settings import FoldSettings
 from kaggle_unet.errors import DataError
-from kaggle_unet.steps.facts import Facts, describe_set, take_facts
-from kaggle_unet.steps.prepare import Preparation, add_targets, prepare_sample
-from kaggle_unet.steps.record import describe_environment
-from kaggle_unet.steps.workers import OnProgress, map_samples, watched
+from kaggle_unet.inference.predict import object_diameter_px
+from kaggle_unet.masks.labels import areas_px
+from kaggle_unet.postprocess.clean import labels_from_planes
+from kaggle_unet.steps.parallel import OnProgress, map_samples, watched
+from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, lock
+from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import WeightSettings
-from kaggle_unet.types import Sample
+from kaggle_unet.targets.weights import weight_map
+from kaggle_unet.types import Labels, Oddity, Planes, Sample, Weights
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A sample without its arrays."""
+
+    id: str
+    kind: str
+    shape: tuple[int, int]
+    areas_px: NDArray[np.int64]
+    coverage: str
+    edges: Edges
+    oddities: tuple[Oddity, ...]
+    ceiling: float
+
+
+def take_facts(sample: Sample, *, ceiling: float = float("nan")) -> Facts:
+    """Take what will be needed of a sample."""
+    assert sample.labels is not None
+    return Facts(
+        id=sample.id,
+        kind=sample.kind,
+        shape=sample.labels.shape,
+        areas_px=areas_px(sample.labels)[1:],
+        coverage=coverage_class(sample.labels),
+        edges=cut_edges(sample.image),
+        oddities=sample.oddities,
+        ceiling=ceiling,
+    )
+
+
+def describe_set(facts: Sequence[Facts], oddities: Iterable[Oddity]) -> dict[str, Any]:
+    """Describe a set."""
+    counts = [len(one.areas_px) for one in facts]
+    return {
+        "samples": len(facts),
+        "instances": int(sum(counts)),
+        "instances_per_sample": _quantiles(counts),
+        "area_px": _quantiles(np.concatenate([*(one.areas_px for one in facts), np.zeros(0)])),
+        "object_px": _quantiles([px for one in facts if (px := object_diameter_px(one.areas_px))]),
+        "sizes": dict(Counter(f"{one.shape[1]}×{one.shape[0]}" for one in facts).most_common()),
+        "kinds": dict(Counter(one.kind for one in facts).most_common()),
+        "without_instances": counts.count(0),
+        "oddities": _summarise([*oddities, *(oddity for one in facts for oddity in one.oddities)]),
+        "ceiling": float(np.mean([one.ceiling for one in facts])) if facts else 1.0,
+    }
+
+
+def _quantiles(values: Any) -> dict[str, float]:
+    if not len(values):
+        return {}
+    marks = {"min": 0, "p5": 5, "median": 50, "p95": 95, "max": 100}
+    return {name: float(np.percentile(values, mark)) for name, mark in marks.items()}
+
+
+def _summarise(oddities: Iterable[Oddity]) -> list[dict[str, Any]]:
+    table: dict[tuple[str, str], list[Oddity]] = {}
+    for oddity in oddities:
+        table.setdefault((oddity.what, oddity.done), []).append(oddity)
+    return [
+        {
+            "what": what,
+            "samples": len(found),
+            "count": sum(oddity.count for oddity in found),
+            "done": done,
+            "example": found[0].sample,
+        }
+        for (what, done), found in sorted(table.items(), key=lambda item: -len(item[1]))
+    ]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Where samples come from, what becomes of them and where they go; picklable."""
+
+    source: Source
+    store: Store
+    config: Config
+    weights: WeightSettings
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether weights can be made; if not, targets wait for the set's median area and `add_targets`."""
+        return self.weights.size is None or self.weights.size.reference_area_px is not None
+
+
+def prepare_sample(preparation: Preparation, sample_id: str) -> Facts | str:
+    """Read, encode, write and score one sample; what the store has already is not done again."""
+    store = preparation.store
+    if store.has(sample_id):
+        try:
+            return _score(preparation.config, store.read(sample_id), store.read_targets(sample_id)[0])
+        except DataError:  # half a file, left by a power cut
+            store.remove(sample_id)
+    try:
+        sample = preparation.source.load(sample_id)
+    except DataError as error:
+        return str(error)
+    if sample.labels is None:
+        return f"sample {sample_id!r} has no masks; training needs them"
+    store.write_sample(sample)
+    planes = _encode(preparation.config, sample.labels)
+    if preparation.has_weights:
+        store.write_targets(sample.id, planes, _weigh(preparation, sample, planes))
+    return _score(preparation.config, sample, planes)
+
+
+def add_targets(preparation: Preparation, sample_id: str) -> None:
+    """Encode, weigh and write the targets of a sample that the store has."""
+    sample = preparation.store.read(sample_id)
+    planes = _encode(preparation.config, _labels(sample))
+    preparation.store.write_targets(sample_id, planes, _weigh(preparation, sample, planes))
+
+
+def _encode(config: Config, labels: Labels) -> Planes:
+    return CODECS[config.codec.name].encode(labels, config.codec.border)
+
+
+def _weigh(preparation: Preparation, sample: Sample, planes: Planes) -> Weights:
+    codec = CODECS[preparation.config.codec.name]
+    classes = codec.classify(planes)
+    return weight_map(_labels(sample), classes, codec.classes, preparation.weights, ignore=sample.ignore)
+
+
+def _score(config: Config, sample: Sample, planes: Planes) -> Facts:
+    """Score the targets, decoded, against the labels they were made from: what a perfect network would get."""
+    labels = labels_from_planes(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+    score = get_competition(config.competition.name).metric(_labels(sample), labels)
+    return take_facts(sample, ceiling=score.mean)
+
+
+def _labels(sample: Sample) -> Labels:
+    assert sample.labels is not None
+    return sample.labels
+
 
 # What a store's targets depend on, beside the data.
 STORE_SECTIONS = ("competition", "codec", "weights")

@@ -8,9 +8,9 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import find_checkpoint
-from kaggle_unet.steps.networks import Ensemble, decide_for, load_ensemble, predict_samples
-from kaggle_unet.steps.planes import begin_planes, finish_planes, write_planes
+from kaggle_unet.steps.build import Ensemble, decide_for, load_ensemble, predict_samples
 from kaggle_unet.store import Store
+from kaggle_unet.store.planes import begin_planes, finish_planes, write_planes
 from kaggle_unet.types import Sample
 
 OnProgress = Callable[[str, int, int], None]

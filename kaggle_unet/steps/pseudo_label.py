@@ -16,17 +16,23 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from kaggle_unet.competitions.competition import Source
-from kaggle_unet.competitions.oddities import is_constant
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.postprocess.rules import find_labels
-from kaggle_unet.steps.facts import Facts, describe_set
-from kaggle_unet.steps.make_targets import STORE_SECTIONS, resolved_weights
-from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
-from kaggle_unet.steps.prepare import Preparation, add_targets, prepare_sample
-from kaggle_unet.steps.record import describe_environment
+from kaggle_unet.io.data_issues import is_constant
+from kaggle_unet.postprocess.decoder import find_labels
+from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
+from kaggle_unet.steps.make_targets import (
+    STORE_SECTIONS,
+    Facts,
+    Preparation,
+    add_targets,
+    describe_set,
+    prepare_sample,
+    resolved_weights,
+)
+from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.steps.run import describe_run
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import CODECS

@@ -13,19 +13,15 @@ from kaggle_unet.competitions.truth import TruthOfImages, read_truth
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.rle import decode_labels
-from kaggle_unet.metrics.bootstrap import interval_of_mean
-from kaggle_unet.metrics.literature import summarize
-from kaggle_unet.metrics.mended import tabulate_mended
-from kaggle_unet.metrics.mistakes import tabulate_areas
+from kaggle_unet.metrics.error_types import tabulate_areas, tabulate_mended
+from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
-from kaggle_unet.metrics.score import ImageScore, score_overlap
-from kaggle_unet.postprocess.rules import find_labels
+from kaggle_unet.metrics.score import ImageScore, interval_of_mean, score_overlap
+from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.steps.check import competition_settings
-from kaggle_unet.steps.decoding import OF_CONFIG, decoding_of_run
-from kaggle_unet.steps.folders import fold_folder
-from kaggle_unet.steps.planes import describe_planes, read_planes
-from kaggle_unet.steps.run import fold_rows, open_run
+from kaggle_unet.steps.run import OF_CONFIG, decoding_of_run, fold_folder, fold_rows, open_run
 from kaggle_unet.store import Store
+from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import Labels, Overlap, Planes, Sample
 

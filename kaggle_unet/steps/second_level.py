@@ -11,10 +11,10 @@ import numpy as np
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, fingerprint
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.metrics.bootstrap import interval_of_mean
-from kaggle_unet.postprocess.large import MOST_PX
-from kaggle_unet.postprocess.rules import apply_rules, find_labels
-from kaggle_unet.postprocess.second_level import (
+from kaggle_unet.metrics.score import interval_of_mean
+from kaggle_unet.postprocess.decoder import apply_rules, find_labels
+from kaggle_unet.postprocess.striped import MOST_PX
+from kaggle_unet.selection.second_level import (
     SEED_THRESHOLDS,
     Candidates,
     Ious,
@@ -26,12 +26,11 @@ from kaggle_unet.postprocess.second_level import (
     refuse_without_seeds,
     true_ious,
 )
-from kaggle_unet.steps.decoding import decoding_of_run, run_of
-from kaggle_unet.steps.planes import describe_planes, read_planes
-from kaggle_unet.steps.run import open_run
+from kaggle_unet.steps.parallel import map_samples, watched
+from kaggle_unet.steps.run import decoding_of_run, open_run, run_of
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
-from kaggle_unet.steps.workers import map_samples, watched
 from kaggle_unet.store import Store, atomic_write, lock
+from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
 

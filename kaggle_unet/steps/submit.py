@@ -15,11 +15,17 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
-from kaggle_unet.postprocess.rules import find_labels
-from kaggle_unet.steps.decoding import choose_decoding, name_decoding
-from kaggle_unet.steps.hand_in import describe_csv, describe_data, refuse_output, write_checked, write_manifest
-from kaggle_unet.steps.networks import Ensemble, load_ensemble, predict_samples
-from kaggle_unet.steps.record import describe_environment
+from kaggle_unet.postprocess.decoder import find_labels
+from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
+from kaggle_unet.steps.provenance import (
+    describe_csv,
+    describe_data,
+    describe_environment,
+    refuse_output,
+    write_checked,
+    write_manifest,
+)
+from kaggle_unet.steps.run import choose_decoding, name_decoding
 from kaggle_unet.steps.second_level import choose_second_level
 from kaggle_unet.store import atomic_write
 from kaggle_unet.targets.codecs import CODECS

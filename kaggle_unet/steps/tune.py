@@ -15,10 +15,11 @@ import yaml
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, fingerprint, load_config, plain
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.inference.mix import mix_planes
-from kaggle_unet.metrics.bootstrap import interval_of_mean
-from kaggle_unet.postprocess.rules import find_labels
-from kaggle_unet.postprocess.search import (
+from kaggle_unet.metrics.score import interval_of_mean
+from kaggle_unet.postprocess.decoder import find_labels
+from kaggle_unet.report.plots import plot_landscape
+from kaggle_unet.selection.ensemble import mix_planes
+from kaggle_unet.selection.search import (
     Effort,
     Evaluate,
     Interval,
@@ -30,12 +31,10 @@ from kaggle_unet.postprocess.search import (
     point_of,
     space_of,
 )
-from kaggle_unet.report.landscape import plot_landscape
-from kaggle_unet.steps.decoding import DECODE_FILE, ENSEMBLE, ensemble_folder, name_run
-from kaggle_unet.steps.planes import describe_planes, read_planes, round_planes
-from kaggle_unet.steps.run import describe_run, open_run
+from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
 from kaggle_unet.store import Store, atomic_write, lock
+from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import HalfPlanes, Planes
 

@@ -14,8 +14,14 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.rle import decode_labels
 from kaggle_unet.postprocess.vote import vote_labels, vote_mask, whole_weights
 from kaggle_unet.steps.check import find_black, refuse_faults
-from kaggle_unet.steps.hand_in import describe_csv, describe_data, refuse_output, write_checked, write_manifest
-from kaggle_unet.steps.record import describe_environment
+from kaggle_unet.steps.provenance import (
+    describe_csv,
+    describe_data,
+    describe_environment,
+    refuse_output,
+    write_checked,
+    write_manifest,
+)
 from kaggle_unet.store import sha256
 from kaggle_unet.types import Labels
 

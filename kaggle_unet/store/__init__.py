@@ -1,8 +1,7 @@
 """Arrays, tables and manifests on disk: atomic, hashed, resumable, locked."""
 
-from kaggle_unet.store.atomic import atomic_write, atomic_writer, sha256, sweep_temporaries
-from kaggle_unet.store.differences import find_differences
-from kaggle_unet.store.lock import lock
+from kaggle_unet.store.atomic import atomic_write, atomic_writer, lock, sha256, sweep_temporaries
+from kaggle_unet.store.manifest import find_differences
 from kaggle_unet.store.store import Store
 
 __all__ = ["Store", "atomic_write", "atomic_writer", "find_differences", "lock", "sha256", "sweep_temporaries"]

@@ -3,20 +3,24 @@
 A disk takes some milliseconds for each flush. Of many files that are worth nothing before the last one is there, each
 is renamed unflushed, and all are flushed together at the end: a killed process harms none of them; what a power cut
 spoils has to be found by whoever goes on.
+
+One process at a time in a folder; the system lifts the lock when the process ends, however it ends.
 """
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import secrets
 import shutil
+import socket
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kaggle_unet.errors import ResourceError
+from kaggle_unet.errors import LockedError, ResourceError
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp")
 _FLUSHED_AT_ONCE = 32
@@ -105,3 +109,29 @@ def resource_errors(path: Path) -> Iterator[None]:
 def _free_mib(path: Path) -> int:
     existing = next(folder for folder in path.absolute().parents if folder.exists())
     return shutil.disk_usage(existing).free // 2**20
+
+
+@contextmanager
+def lock(folder: str | Path) -> Iterator[None]:
+    """Hold a folder for the length of the block."""
+    path = Path(folder) / ".lock"
+    with resource_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _acquire(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+        raise LockedError(f"{path.parent} is in use by {holder}; wait until it ends, or stop it") from error
+    except OSError as error:
+        raise ResourceError(f"cannot lock {path}: {error.strerror}; use a folder on a local disk") from error

@@ -1,12 +1,46 @@
-"""What a store says about itself, as plain values in JSON."""
+"""Samples and targets to bytes and back: npz that numpy alone can read.
+
+Images are stored as they are, everything else is deflated at its fastest level. Measured on all 664 samples of DSB2018,
+one process: deflated images take 66 MiB instead of 123 MiB, but 2.3 s instead of 0.1 s to write and 0.7 s instead of
+0.03 s to read in every epoch; the arrays that hold few values shrink from 331 MiB to 6 MiB in 0.7 s, and level 6,
+numpy's, would take three times as long for 3 MiB less. Targets are 0 or 1 and are packed eight to a byte; weights lose
+digits beyond float16, which no loss notices.
+
+Where two trees of plain values differ: configs, identities of stores.
+
+What a store says about itself, as plain values in JSON.
+"""
 
 import hashlib
+import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kaggle_unet.errors import DataError
+from kaggle_unet.types import Labels, Oddity, Planes, Sample, Weights
+
+
+def find_differences(first: Any, second: Any, *, key: str = "") -> list[tuple[str, Any, Any]]:
+    """List where two trees of plain values differ.
+
+    >>> find_differences({"codec": {"name": "mask"}, "epochs": 3}, {"codec": {"name": "mask_border"}, "epochs": 3})
+    [('codec.name', 'mask', 'mask_border')]
+    """
+    if not isinstance(first, Mapping) or not isinstance(second, Mapping):
+        return [] if first == second else [(key, first, second)]
+    return [
+        difference
+        for name in sorted(first.keys() | second.keys())
+        for difference in find_differences(first.get(name), second.get(name), key=f"{key}.{name}".lstrip("."))
+    ]
+
 
 FORMAT = 1
 
@@ -46,3 +80,88 @@ def to_json(value: Mapping[str, Any]) -> str:
 def hash_plain(plain: object) -> str:
     """Hash plain values."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def encode_sample(sample: Sample) -> bytes:
+    """Write a sample to bytes."""
+    about = {
+        "id": sample.id,
+        "kind": sample.kind,
+        "numbers": dict(sample.numbers),
+        "oddities": [[odd.sample, odd.what, odd.count, odd.done] for odd in sample.oddities],
+    }
+    arrays: dict[str, NDArray[Any]] = {
+        "image": sample.image,
+        "about": np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8),
+    }
+    if sample.labels is not None:
+        arrays["labels"] = _shrink(sample.labels)
+    if sample.ignore is not None:
+        arrays["ignore"] = sample.ignore
+    return _pack(arrays)
+
+
+def decode_sample(data: bytes, where: str) -> Sample:
+    """Read a sample back."""
+    arrays = _unpack(data, where, {"image", "about"})
+    about = json.loads(arrays["about"].tobytes())
+    labels = arrays.get("labels")
+    return Sample(
+        id=about["id"],
+        image=arrays["image"],
+        labels=None if labels is None else labels.astype(np.int32),
+        kind=about["kind"],
+        ignore=arrays.get("ignore"),
+        numbers=about["numbers"],
+        oddities=tuple(Oddity(*odd) for odd in about["oddities"]),
+    )
+
+
+def encode_targets(planes: Planes, weights: Weights | None) -> bytes:
+    """Write planes and weights to bytes."""
+    bits = planes.astype(bool)
+    assert (bits == planes).all(), "target planes hold zeros and ones"
+    arrays: dict[str, NDArray[Any]] = {"planes": np.packbits(bits), "shape": np.array(planes.shape, np.int64)}
+    if weights is not None and (weights != 1).any():
+        assert weights.shape == planes.shape[1:], "weights cover the planes"
+        fits = weights.max() <= np.finfo(np.float16).max
+        arrays["weights"] = weights.astype(np.float16 if fits else np.float32)
+    return _pack(arrays)
+
+
+def decode_targets(data: bytes, where: str) -> tuple[Planes, Weights]:
+    """Read planes and weights back."""
+    arrays = _unpack(data, where, {"planes", "shape"})
+    shape = tuple(arrays["shape"].tolist())
+    bits = np.unpackbits(arrays["planes"], count=int(np.prod(shape))).reshape(shape)
+    weights = arrays.get("weights")
+    return bits.astype(np.float32), np.ones(shape[1:], np.float32) if weights is None else weights.astype(np.float32)
+
+
+def _shrink(labels: Labels) -> NDArray[Any]:
+    n = int(labels.max(initial=0))
+    return labels.astype(np.uint8 if n < 2**8 else np.uint16 if n < 2**16 else np.int32)
+
+
+def _pack(arrays: dict[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            archive.compression = zipfile.ZIP_STORED if name == "image" else zipfile.ZIP_DEFLATED
+            with archive.open(f"{name}.npy", "w") as file:  # dated 1980, so that equal arrays are equal bytes
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _unpack(data: bytes, where: str, wanted: set[str]) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = dict(file.items())
+    except _DAMAGE as error:
+        raise DataError(f"{where} is damaged ({error}); delete it and run make-targets again") from error
+    if missing := wanted - arrays.keys():
+        raise DataError(f"{where} lacks {', '.join(sorted(missing))}; delete it and run make-targets again")
+    return arrays

@@ -21,9 +21,19 @@ from typing import Any
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.store.atomic import atomic_write, flush_files
-from kaggle_unet.store.differences import find_differences
-from kaggle_unet.store.manifest import FORMAT, hash_plain, read_file, read_manifest, to_json, to_plain
-from kaggle_unet.store.records import decode_sample, decode_targets, encode_sample, encode_targets
+from kaggle_unet.store.manifest import (
+    FORMAT,
+    decode_sample,
+    decode_targets,
+    encode_sample,
+    encode_targets,
+    find_differences,
+    hash_plain,
+    read_file,
+    read_manifest,
+    to_json,
+    to_plain,
+)
 from kaggle_unet.types import Planes, Sample, Weights
 
 _KINDS = ("samples", "targets")

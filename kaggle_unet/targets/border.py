@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.kernels.border import NOBODY, keep_reached, mark_near
-from kaggle_unet.kernels.deepest import SEEN, find_deepest, survey_marks
+from kaggle_unet.kernels.watershed import SEEN, find_deepest, survey_marks
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.targets.settings import BorderSettings
 from kaggle_unet.types import Labels, Mask

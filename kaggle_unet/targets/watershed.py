@@ -3,12 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.kernels.appearance import DROPPED, renumber_by_appearance
-from kaggle_unet.kernels.classes import HIGHEST, OUTSIDE, classify
 from kaggle_unet.kernels.components import paint_runs
-from kaggle_unet.kernels.ground import settle_components
-from kaggle_unet.kernels.watershed import N_LEVELS, NOBODY, flood
-from kaggle_unet.masks.components import Components, blank_classes, find_components
+from kaggle_unet.kernels.labels import DROPPED, HIGHEST, OUTSIDE, classify, renumber_by_appearance
+from kaggle_unet.kernels.watershed import N_LEVELS, NOBODY, flood, settle_components
+from kaggle_unet.masks.labels import Components, blank_classes, find_components
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import Labels, Mask
 

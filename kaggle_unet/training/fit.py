@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kaggle_unet.store import sweep_temporaries
-from kaggle_unet.training.crew import open_crew
-from kaggle_unet.training.events import EpochDone, OnEvent
-from kaggle_unet.training.faults import TrainingFault, save_batches
-from kaggle_unet.training.fold import Fold, FoldParts
-from kaggle_unet.training.history import Row, best_row, is_late, is_validated, validations_without_gain
-from kaggle_unet.training.metrics_log import tracking
-from kaggle_unet.training.precision import Decided
+from kaggle_unet.training.device import Decided, seed_everything
+from kaggle_unet.training.distributed import open_crew
+from kaggle_unet.training.failures import TrainingFault, save_batches
+from kaggle_unet.training.fold import EpochDone, Fold, FoldParts, OnEvent
+from kaggle_unet.training.history import Row, best_row, is_late, is_validated, tracking, validations_without_gain
 from kaggle_unet.training.resume import find_previous
-from kaggle_unet.training.seeding import seed_everything
 from kaggle_unet.training.settings import TrainingSettings
 
 StoppedBy = Literal["epochs", "early stopping", "time"]

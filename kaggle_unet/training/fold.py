@@ -1,8 +1,13 @@
-"""One fold while it is fitted: what lives from one epoch to the next."""
+"""One fold while it is fitted: what lives from one epoch to the next.
+
+What a training tells whoever shows it.
+
+One epoch: forward, loss, backward, step, again.
+"""
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,23 +16,126 @@ import torch
 from torch import nn
 
 from kaggle_unet.data.augment import stable_seed
+from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.data.on_device.loader import DeviceLoader, Place, choose_place
+from kaggle_unet.errors import KitError
 from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint
-from kaggle_unet.training.crew import Crew
-from kaggle_unet.training.events import EpochStarted, OnEvent, StepDone
-from kaggle_unet.training.faults import TrainingFault, explain_blank, explain_validation
-from kaggle_unet.training.history import Row, blank_validations, first_loss, is_late, merits
-from kaggle_unet.training.learner import Learner, Loss
-from kaggle_unet.training.loop import train_epoch
-from kaggle_unet.training.metrics_log import write_metrics
-from kaggle_unet.training.precision import count_workers
+from kaggle_unet.training.device import Decided, count_workers
+from kaggle_unet.training.distributed import Crew, Shard
+from kaggle_unet.training.failures import (
+    TrainingFault,
+    explain_blank,
+    explain_loss,
+    explain_validation,
+    explain_weights,
+)
+from kaggle_unet.training.history import Row, blank_validations, first_loss, is_late, merits, write_metrics
 from kaggle_unet.training.resume import MEAN, restore, save_epoch, save_mean, snapshot_name
 from kaggle_unet.training.schedules import cycle_ends, rate_share
 from kaggle_unet.training.settings import TrainingSettings
-from kaggle_unet.training.shards import Shard
+from kaggle_unet.training.step import Learner, Loss, StepResult
 from kaggle_unet.training.validate import Predict, ValidationResult, merge
+
+__all__ = ["Decided", "EpochDone", "EpochStarted", "Event", "OnEvent", "StepDone"]
+
+
+@dataclass(frozen=True)
+class EpochStarted:
+    """An epoch begins."""
+
+    epoch: int
+    epochs: int
+    n_steps: int
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """The weights have moved once."""
+
+    step: int
+    n_steps: int
+    loss: float
+    images: int
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch is over and its checkpoint written."""
+
+    row: Mapping[str, float | None]
+    is_best: bool
+    warning: str = ""
+
+
+Event = Decided | EpochStarted | StepDone | EpochDone
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class EpochMeans:
+    """Means of an epoch over its samples."""
+
+    loss: float
+    parts: dict[str, float]
+    images: int
+
+
+def train_epoch(
+    learner: Learner,
+    batches: Iterable[Batch],
+    *,
+    rate: Callable[[int], float],
+    epoch: int,
+    on_step: Callable[[int, float, int], None],
+    diverged_above: float = math.inf,
+    usual_loss: float | None = None,
+) -> EpochMeans:
+    """Go through an epoch once."""
+    learner.begin_epoch(epoch)
+    sums: dict[str, float] = {}
+    n_images = 0
+    before: Batch | None = None
+    for step, batch in enumerate(_alive(batches), 1):
+        learner.set_rate(rate(step))
+        highest = diverged_above * usual_loss if usual_loss and usual_loss > 0 else math.inf
+        found = learner.learn(batch, highest=highest)
+        if not found.has_moved:
+            raise _fault(learner, found, f"epoch {epoch}, step {step}", (batch, before), highest)
+        n_images += found.images
+        for name, part in {"": found.loss, **found.parts}.items():
+            sums[name] = sums.get(name, 0.0) + part * found.images
+        on_step(step, found.loss, found.images)
+        before, usual_loss = batch, found.loss if usual_loss is None else usual_loss
+    assert n_images, "an epoch without samples"
+    means = {name: total / n_images for name, total in sums.items()}
+    return EpochMeans(means.pop(""), means, n_images)
+
+
+def _fault(
+    learner: Learner, found: StepResult, place: str, batches: tuple[Batch, Batch | None], highest: float
+) -> TrainingFault:
+    """Tell a bad batch from one whose gradients broke the weights a step before."""
+    batch, before = batches
+    if math.isfinite(found.loss) and found.loss <= highest:
+        return TrainingFault(explain_weights(place, batch.ids), batch)
+    if before is not None and not learner.is_finite():
+        return TrainingFault(explain_weights(f"{place}, of the step before", before.ids), before)
+    return TrainingFault(explain_loss(place, found.loss, found.parts, batch.ids, highest), batch)
+
+
+def _alive(batches: Iterable[Batch]) -> Iterable[Batch]:
+    """Turn torch's report of a dead worker into one that says what to do."""
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        msg = f"a process that prepares batches has died ({error}); often memory has run out: set training.workers to "
+        msg += "fewer or 0, and go on with --resume"
+        raise KitError(msg) from error
+
 
 Loader = BatchLoader | DeviceLoader
 

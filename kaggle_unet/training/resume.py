@@ -15,9 +15,9 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from kaggle_unet.store import find_differences
 from kaggle_unet.training.history import Row, best_row
-from kaggle_unet.training.learner import Learner
 from kaggle_unet.training.schedules import cycle_ends
 from kaggle_unet.training.settings import SAFE_TO_CHANGE, TrainingSettings
+from kaggle_unet.training.step import Learner
 
 BEST, LAST, MEAN = "best.pt", "last.pt", "swa.pt"
 # What a checkpoint needs for a training to go on; to predict with one, it needs none of these.

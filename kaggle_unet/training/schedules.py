@@ -1,12 +1,80 @@
 """The learning rate as a function of how far the training is; nothing to save, nothing to restore.
 
 `plateau`, too, is computed from the validations so far and not from a counter.
+
+The optimisers of torch, by name.
+
+An encoder that stands still: its weights, and the statistics of its batch norm.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from kaggle_unet.training.settings import ScheduleSettings
+import torch
+from torch import nn
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.training.settings import OptimizerSettings, ScheduleSettings
+
+
+def create_optimizer(settings: OptimizerSettings, parameters: Iterable[Parameter]) -> Optimizer:
+    """Make an optimiser."""
+    return OPTIMIZERS[settings.name](list(parameters), settings)
+
+
+OPTIMIZERS: dict[str, Callable[[list[Parameter], OptimizerSettings], Optimizer]] = {
+    "adam": lambda parameters, settings: torch.optim.Adam(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+    ),
+    "adamw": lambda parameters, settings: torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+    ),
+    "sgd": lambda parameters, settings: torch.optim.SGD(
+        parameters,
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        momentum=settings.momentum,
+        nesterov=settings.momentum > 0,
+    ),
+    "rmsprop": lambda parameters, settings: torch.optim.RMSprop(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, momentum=settings.momentum
+    ),
+    "adagrad": lambda parameters, settings: torch.optim.Adagrad(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
+    ),
+}
+
+
+class Freezer:
+    """Stops and releases a network's encoder, by epoch."""
+
+    def __init__(self, network: nn.Module, epochs: int) -> None:
+        self._epochs = epochs
+        self._encoder = _find_encoder(network) if epochs else nn.Identity()
+        self._parameters = [parameter for parameter in self._encoder.parameters() if parameter.requires_grad]
+
+    def begin_epoch(self, epoch: int) -> bool:
+        """Stop or release the encoder of a network that is in training mode."""
+        is_frozen = epoch <= self._epochs
+        if is_frozen:
+            self._encoder.eval()
+        changed = any(parameter.requires_grad == is_frozen for parameter in self._parameters)
+        for parameter in self._parameters:
+            parameter.requires_grad_(not is_frozen)
+        return changed
+
+
+def _find_encoder(network: nn.Module) -> nn.Module:
+    for name, module in network.named_modules():
+        if name.rpartition(".")[2] == "encoder":
+            assert isinstance(module, nn.Module)
+            return module
+    name = type(network).__name__
+    msg = f"training.freeze_encoder_epochs needs a network with an encoder, as those of model smp; {name} has none: "
+    msg += "set it to 0"
+    raise ConfigError(msg)
 
 
 def rate_share(

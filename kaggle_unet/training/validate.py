@@ -11,17 +11,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kaggle_unet.data.batch import Batch
+from kaggle_unet.data.batch import Batch, crop
 from kaggle_unet.data.dataset import ValidationSet, WholeBatch
-from kaggle_unet.data.padding import crop
 from kaggle_unet.metrics.score import ImageScore
-from kaggle_unet.models.outputs import Outputs
-from kaggle_unet.postprocess.rules import find_labels
-from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.models.heads import Outputs
+from kaggle_unet.postprocess.clean import PostprocessSettings
+from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
-from kaggle_unet.training.faults import TrainingFault, name_samples
-from kaggle_unet.training.learner import Loss
+from kaggle_unet.training.failures import TrainingFault, name_samples
+from kaggle_unet.training.step import Loss
 from kaggle_unet.types import Labels
 
 Predict = Callable[[Tensor], Tensor | Outputs]

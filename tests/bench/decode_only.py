@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from kaggle_unet.competitions.pixels import read_pixels
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.steps.workers import map_samples
+from kaggle_unet.io.pixels import read_pixels
+from kaggle_unet.steps.parallel import map_samples
 
 
 def decode_pngs(settings, data, workers):
@@ -12,7 +12,7 @@ def decode_pngs(settings, data, workers):
 
     Parameters
     ----------
-    settings : kaggle_unet.competitions.settings.CompetitionSettings
+    settings : kaggle_unet.competitions.competition.CompetitionSettings
         Of a competition with mask files.
     data : str
         What `--data` takes.

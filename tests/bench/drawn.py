@@ -1,6 +1,6 @@
 """Labels, predictions and planes of any size, drawn in seconds.
 
-The nuclei of `kaggle_unet.competitions.drawn` look real and take minutes by the thousand; these only have the right
+The nuclei of `kaggle_unet.synthetic.files` look real and take minutes by the thousand; these only have the right
 sizes, neighbours and noise.
 """
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.config import validate
+from kaggle_unet.config import validate_config
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.models.checkpoint import find_checkpoint, load_checkpoint
-from kaggle_unet.postprocess.large import decode_any_size
-from kaggle_unet.steps.networks import load_ensemble, predict_samples
+from kaggle_unet.postprocess.striped import decode_any_size
+from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import Sample
 from tests.bench.drawn import draw_labels
@@ -67,7 +67,7 @@ def draw_image(side):
 
 
 def _load(checkpoint):
-    config = validate(load_checkpoint(find_checkpoint(checkpoint))["config"], where=str(checkpoint))
+    config = validate_config(load_checkpoint(find_checkpoint(checkpoint))["config"], where=str(checkpoint))
     return load_ensemble([checkpoint], config)
 
 

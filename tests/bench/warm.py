@@ -12,12 +12,10 @@ from time import perf_counter
 import numpy as np
 
 import kaggle_unet.kernels
-from kaggle_unet.masks.labels import components, paint_masks, relabel, relabel_by_appearance
+from kaggle_unet.masks.labels import components, count_pieces_and_holes, paint_masks, relabel, relabel_by_appearance
 from kaggle_unet.masks.rle import decode_labels, decode_mask, encode_labels, encode_mask
-from kaggle_unet.masks.topology import count_pieces_and_holes
 from kaggle_unet.metrics.score import score_image, score_mask
-from kaggle_unet.postprocess.finish import labels_from_planes
-from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.postprocess.clean import PostprocessSettings, labels_from_planes
 from kaggle_unet.targets.border import border, split_interior
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings, DecodeSettings, DistanceWeight, SizeWeight, WeightSettings

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kaggle_unet.competitions.check import check_submission
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.submission import write_submission
+from kaggle_unet.competitions.submission import check_submission, write_submission
 from tests.strategies import labels as draw_labels
 from tests.strategies import pairs as draw_pairs
 

@@ -6,10 +6,9 @@ import pickle
 import numpy as np
 import pytest
 
-from kaggle_unet.competitions.check import check_submission
+from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.registry import COMPETITIONS, get_competition
-from kaggle_unet.competitions.settings import CompetitionSettings
-from kaggle_unet.competitions.submission import read_submission, write_submission
+from kaggle_unet.competitions.submission import check_submission, read_submission, write_submission
 from kaggle_unet.competitions.truth import read_truth
 from kaggle_unet.errors import ConfigError, DataError
 from tests.files import png, tiff, write_folder, write_zip, zipped

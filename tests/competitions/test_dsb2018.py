@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.dsb2018 import Dsb2018
-from kaggle_unet.competitions.settings import CompetitionSettings
 from kaggle_unet.errors import DataError
 from tests.files import png, write_folder, write_zip, zipped
 

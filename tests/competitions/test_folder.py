@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.folder import Folder, read_folds
-from kaggle_unet.competitions.settings import CompetitionSettings
 from kaggle_unet.errors import DataError
 from tests.files import encode, png, tiff, write_folder, write_zip
 

@@ -6,13 +6,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kaggle_unet.competitions.check import check_submission
+from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.settings import CompetitionSettings
-from kaggle_unet.competitions.submission import order_ids, write_submission
+from kaggle_unet.competitions.submission import check_submission, order_ids, write_submission
 from kaggle_unet.competitions.truth import read_truth
 from kaggle_unet.masks.rle import decode_mask
-from kaggle_unet.store.records import encode_sample
+from kaggle_unet.store.manifest import encode_sample
 
 pytestmark = [pytest.mark.realdata]
 

@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.competitions.check import check_submission
+from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.registry import COMPETITIONS, get_competition
-from kaggle_unet.competitions.settings import CompetitionSettings
-from kaggle_unet.competitions.submission import order_ids, read_submission, write_submission
+from kaggle_unet.competitions.submission import check_submission, order_ids, read_submission, write_submission
 from kaggle_unet.competitions.truth import read_truth
 from kaggle_unet.errors import ResourceError
 from tests.files import png, write_zip, zipped

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kaggle_unet.competitions.settings import CompetitionSettings
+from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.tgs import Tgs
 from kaggle_unet.errors import DataError
 from tests.files import png, write_folder, write_zip, zipped

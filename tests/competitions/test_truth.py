@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.settings import CompetitionSettings
 from kaggle_unet.competitions.truth import read_truth
 from kaggle_unet.errors import DataError
 from tests.files import png, write_zip, zipped

@@ -4,9 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kaggle_unet.data.augment import augment, stable_seed
-from kaggle_unet.data.presets import PRESETS, Preset
-from kaggle_unet.data.scene import Scene
+from kaggle_unet.data.augment import PRESETS, Preset, Scene, augment, stable_seed
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
 from kaggle_unet.types import Sample
 

@@ -1,8 +1,7 @@
 import numpy as np
 import torch
 
-from kaggle_unet.data.batch import Item, Sides, collate, pad_item
-from kaggle_unet.data.padding import crop
+from kaggle_unet.data.batch import Item, Sides, collate, crop, pad_item
 
 
 def item(height, width, id_="a"):

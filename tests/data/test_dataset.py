@@ -1,13 +1,10 @@
 import numpy as np
 import pytest
 
-from kaggle_unet.data.augment import augment, stable_seed
-from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.augment import PRESETS, Scene, augment, stable_seed
+from kaggle_unet.data.batch import Sides, crop
 from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare
-from kaggle_unet.data.padding import crop
-from kaggle_unet.data.presets import PRESETS
-from kaggle_unet.data.scene import Scene
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.labels import relabel

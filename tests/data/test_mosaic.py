@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kaggle_unet.competitions.drawn_nuclei import draw_nuclei, stain
 from kaggle_unet.data.mosaic import find_layouts, find_mosaics
+from kaggle_unet.synthetic.images import draw_nuclei, stain
 
 
 def cut(picture, rows, columns, name):

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
+from kaggle_unet.data.augment import PRESETS, Preset
 from kaggle_unet.data.batch import Sides
 from kaggle_unet.data.dataset import Encoding, TrainingSet
+from kaggle_unet.data.intensity import Tones
 from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.data.on_device.loader import DeviceLoader, choose_place
-from kaggle_unet.data.presets import PRESETS, Preset
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
-from kaggle_unet.data.tones import Tones
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import (
@@ -21,10 +21,9 @@ from kaggle_unet.targets.settings import (
     SizeWeight,
     WeightSettings,
 )
-from kaggle_unet.training.crew import open_crew
+from kaggle_unet.training.distributed import Shard, count_samples, open_crew
 from kaggle_unet.training.fold import open_loader
 from kaggle_unet.training.settings import TrainingSettings
-from kaggle_unet.training.shards import Shard, count_samples
 from kaggle_unet.types import Sample
 
 CPU = torch.device("cpu")

@@ -12,11 +12,10 @@ from kaggle_unet.losses.settings import LossSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.metrics.score import score_image
 from kaggle_unet.models.checkpoint import load_checkpoint
-from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.postprocess.clean import PostprocessSettings
 from kaggle_unet.targets.settings import DecodeSettings
-from kaggle_unet.training.events import EpochStarted
 from kaggle_unet.training.fit import fit_fold
-from kaggle_unet.training.fold import FoldParts
+from kaggle_unet.training.fold import EpochStarted, FoldParts
 from kaggle_unet.training.settings import TrainingSettings
 from kaggle_unet.training.validate import Finish, validate
 from tests.training import tiny

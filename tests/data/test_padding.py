@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.data.padding import crop, pad_to, padded_shape
+from kaggle_unet.data.batch import crop, pad_to, padded_shape
 from kaggle_unet.errors import ConfigError
 
 sides = st.integers(1, 40)

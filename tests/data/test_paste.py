@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kaggle_unet.data.paste import paste
+from kaggle_unet.data.copy_paste import paste
 
 
 def cells(*middles, side=100, radius=7):

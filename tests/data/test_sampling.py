@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.data.sampling import draw_samples
+from kaggle_unet.data.folds import draw_samples
 
 STRATA = ["dark"] * 81 + ["colour"] * 16 + ["bright"] * 3
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kaggle_unet.data.scene import Scene, truth
+from kaggle_unet.data.augment import Scene, truth
 from kaggle_unet.data.settings import InputSettings
 from kaggle_unet.errors import DataError
 from kaggle_unet.types import Sample

@@ -3,9 +3,16 @@ import os
 import numpy as np
 import pytest
 
-from kaggle_unet.data.levels import add_noise, bend_levels, draw_noise, stretch_levels
-from kaggle_unet.data.presets import PRESETS
-from kaggle_unet.data.tones import UNCHANGED, Tones, change_tones
+from kaggle_unet.data.augment import PRESETS
+from kaggle_unet.data.intensity import (
+    UNCHANGED,
+    Tones,
+    add_noise,
+    bend_levels,
+    change_tones,
+    draw_noise,
+    stretch_levels,
+)
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(5, 32, (24, 30), dtype=np.uint8)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.data.views import View, cut, draw_knots, mirror_indices, place
+from kaggle_unet.data.spatial import View, cut, draw_knots, mirror_indices, place
 
 GRID = np.arange(24, dtype=np.uint8).reshape(4, 6)
 angles = st.floats(-math.pi, math.pi)

@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.inference.batches import plan_batches
+from kaggle_unet.inference.predict import plan_batches
 from kaggle_unet.inference.settings import InferenceSettings
 
 sizes = st.dictionaries(st.text("abc", min_size=1, max_size=4), st.tuples(st.integers(1, 70), st.integers(1, 70)))

@@ -5,10 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from kaggle_unet.data.padding import pad_to
+from kaggle_unet.data.batch import pad_to
 from kaggle_unet.errors import ConfigError, KitError, ResourceError
-from kaggle_unet.inference.batches import plan_batches
-from kaggle_unet.inference.predict import largest_margin, predict_planes
+from kaggle_unet.inference.predict import largest_margin, plan_batches, predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.models.settings import PlainUNetSettings

@@ -2,9 +2,8 @@ import numpy as np
 import scipy.ndimage
 from hypothesis import given, settings
 
-from kaggle_unet.kernels.appearance import DROPPED, renumber_by_appearance
-from kaggle_unet.masks.components import whole_rows
-from kaggle_unet.masks.labels import components
+from kaggle_unet.kernels.labels import DROPPED, renumber_by_appearance
+from kaggle_unet.masks.labels import components, whole_rows
 from tests import strategies
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 from hypothesis import given, settings
 
-from kaggle_unet.kernels.areas import count_areas, replace_ids
+from kaggle_unet.kernels.labels import count_areas, replace_ids
 from tests import strategies
 
 

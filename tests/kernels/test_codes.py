@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.kernels.codes import UNREADABLE, read_codes, write_codes
+from kaggle_unet.kernels.rle import UNREADABLE, read_codes, write_codes
 from tests import naive
 
 

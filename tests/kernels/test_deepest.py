@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.kernels.deepest import FREE, SEEN, find_deepest, survey_marks
+from kaggle_unet.kernels.watershed import FREE, SEEN, find_deepest, survey_marks
 from tests import naive, strategies
 
 

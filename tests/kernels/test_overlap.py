@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.kernels.overlap import (
+from kaggle_unet.kernels.labels import (
     ID_WITHOUT_PLACE,
     PAIR_WITHOUT_PLACE,
     count_overlap,

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.kernels.runs import ID, X, find_pieces, join_pieces, paint_runs, sort_pieces
+from kaggle_unet.kernels.rle import ID, X, find_pieces, join_pieces, paint_runs, sort_pieces
 from tests import naive, strategies
 
 

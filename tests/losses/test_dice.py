@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kaggle_unet.losses.dice import soft_dice
+from kaggle_unet.losses.region import soft_dice
 
 EVERYTHING = torch.ones(2, 1, 2)
 # two images of two pixels, one plane

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from kaggle_unet.losses.emptiness import empty_cross_entropy, find_empty
+from kaggle_unet.losses.cross_entropy import empty_cross_entropy, find_empty
 
 
 def test_an_image_is_empty_where_no_plane_holds_a_pixel_that_counts():

@@ -4,8 +4,7 @@ import pytest
 import torch
 from segmentation_models_pytorch.losses import FocalLoss
 
-from kaggle_unet.losses.cross_entropy import pixel_cross_entropy
-from kaggle_unet.losses.focal import pixel_focal
+from kaggle_unet.losses.cross_entropy import pixel_cross_entropy, pixel_focal
 from tests.losses.drawn import draw_squares, judge, learn
 
 

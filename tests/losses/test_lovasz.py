@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from segmentation_models_pytorch.losses import LovaszLoss
 
-from kaggle_unet.losses.lovasz import lovasz_hinge, lovasz_softmax
+from kaggle_unet.losses.region import lovasz_hinge, lovasz_softmax
 from tests.losses.drawn import judge, learn
 
 # one image of three pixels: the object is the first two, the errors are ½, 2 and 1.2

@@ -1,8 +1,7 @@
 import pytest
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.losses.settings import LossSettings
-from kaggle_unet.losses.shares import check_terms, plane_shares
+from kaggle_unet.losses.settings import LossSettings, check_terms, plane_shares
 
 SIGMOID = (("mask", "border"), "sigmoid")
 SOFTMAX = (("interior", "border", "background"), "softmax")

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from kaggle_unet.masks.components import blank_classes, find_components, find_components_of_mask, whole_rows
+from kaggle_unet.masks.labels import blank_classes, find_components, find_components_of_mask, whole_rows
 from tests import naive, strategies
 
 

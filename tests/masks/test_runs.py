@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.masks.runs import find_runs, merge_runs, runs_of_mask, runs_of_part, split_runs
+from kaggle_unet.masks.column_runs import find_runs, merge_runs, runs_of_mask, runs_of_part, split_runs
 from tests import strategies
 
 

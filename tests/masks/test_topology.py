@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from kaggle_unet.masks.topology import count_pieces_and_holes
+from kaggle_unet.masks.labels import count_pieces_and_holes
 from tests import naive, strategies
 
 

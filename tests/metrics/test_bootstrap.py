@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kaggle_unet.metrics.bootstrap import interval_of_mean
+from kaggle_unet.metrics.score import interval_of_mean
 
 
 def test_the_interval_is_that_of_the_normal_distribution_for_many_values():

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.metrics.literature import summarize
-from kaggle_unet.metrics.pixels import accuracy, count_pixels, dice, iou
-from kaggle_unet.metrics.score import mean_score, score_image, score_mask
+from kaggle_unet.metrics.matching import summarize
+from kaggle_unet.metrics.score import accuracy, count_pixels, dice, iou, mean_score, score_image, score_mask
 
 
 def row(*numbers):

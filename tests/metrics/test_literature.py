@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.metrics.literature import summarize
+from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import score_image
 from tests import naive, strategies

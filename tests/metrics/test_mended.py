@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from kaggle_unet.metrics.mended import KINDS, tabulate_mended
-from kaggle_unet.metrics.mistakes import PRED_FATES, find_mistakes
+from kaggle_unet.metrics.error_types import KINDS, PRED_FATES, find_mistakes, tabulate_mended
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import score_image
 from tests import strategies

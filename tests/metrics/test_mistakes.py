@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from kaggle_unet.metrics.mistakes import PRED_FATES, TRUE_FATES, find_mistakes, tabulate_areas
+from kaggle_unet.metrics.error_types import PRED_FATES, TRUE_FATES, find_mistakes, tabulate_areas
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import score_overlap
 from tests import strategies

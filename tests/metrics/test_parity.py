@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaggle_unet.masks.labels import relabel
-from kaggle_unet.metrics.literature import summarize
+from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.score import score_image, score_overlap
 from kaggle_unet.types import Overlap
 from tests import realdata, strategies

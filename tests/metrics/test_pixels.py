@@ -4,7 +4,7 @@ import scipy.spatial.distance
 from hypothesis import given, settings
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.metrics.pixels import accuracy, count_pixels, dice, iou
+from kaggle_unet.metrics.score import accuracy, count_pixels, dice, iou
 from tests import strategies
 
 EMPTY, LEFT, BOTH = (np.array([pixels], dtype=bool) for pixels in ([0, 0], [1, 0], [1, 1]))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from segmentation_models_pytorch.base.modules import SCSEModule
 
-from kaggle_unet.models.attention import ScSE
+from kaggle_unet.models.heads import ScSE
 
 
 def test_it_is_smp_s_where_there_are_channels_enough():

@@ -8,7 +8,7 @@ from timm.models import _builder as timm_builder
 
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.models.create import create_model, input_multiple
-from kaggle_unet.models.outputs import Outputs
+from kaggle_unet.models.heads import Outputs
 from kaggle_unet.models.settings import EmptyHeadSettings, PlainUNetSettings, SmpSettings, TernausNetSettings
 
 REGISTRY = [

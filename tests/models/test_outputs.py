@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from kaggle_unet.models.outputs import Outputs, answer, gate, look
+from kaggle_unet.models.heads import Outputs, answer, gate, look
 
 LOGITS = torch.tensor([[[[3.0, -20.0]]], [[[3.0, 1.0]]]])
 EMPTY = torch.tensor([2.0, -2.0])  # probabilities 0.88 and 0.12

@@ -4,8 +4,8 @@ import torchvision
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.create import create_model
+from kaggle_unet.models.encoder_networks import TernausNet
 from kaggle_unet.models.settings import TernausNetSettings
-from kaggle_unet.models.ternausnet import TernausNet
 
 
 def conv(n_in, n_out, side=3):

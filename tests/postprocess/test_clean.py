@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.postprocess.clean import clean, drop_small, fill_holes
-from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.postprocess.clean import PostprocessSettings, clean, drop_small, fill_holes
 from tests import naive, strategies
 
 

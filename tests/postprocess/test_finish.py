@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 
-from kaggle_unet.postprocess.clean import clean
-from kaggle_unet.postprocess.finish import labels_from_planes
-from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.postprocess.clean import PostprocessSettings, clean, labels_from_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import DecodeSettings
 

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.postprocess.finish import labels_from_planes
-from kaggle_unet.postprocess.large import decode_any_size, decode_large
-from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.postprocess.clean import PostprocessSettings, labels_from_planes
+from kaggle_unet.postprocess.striped import decode_any_size, decode_large
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings, DecodeSettings
 
@@ -51,7 +50,7 @@ def test_the_size_decides_how_but_not_what_is_decoded(dtype, single_object, monk
     decode, postprocess = DecodeSettings(single_object=single_object), PostprocessSettings(fill_holes_px=3)
     in_stripes = []
     monkeypatch.setattr(
-        "kaggle_unet.postprocess.large.decode_large",
+        "kaggle_unet.postprocess.striped.decode_large",
         lambda *args, **options: in_stripes.append(1) or decode_large(*args, **options),
     )
     found = [decode_any_size(CODECS["mask"], planes, decode, postprocess, most_px=px) for px in (1199, 1200)]

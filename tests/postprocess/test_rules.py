@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kaggle_unet.postprocess.rules import apply_rules
-from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.postprocess.clean import PostprocessSettings
+from kaggle_unet.postprocess.decoder import apply_rules
 
 SEEN = np.array([[0, 9], [9, 9]], np.uint8)
 SALT = np.array([[0, 1], [1, 1]], np.int32)

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from kaggle_unet.data.batch import Batch
-from kaggle_unet.report.batch import draw_batch
-from kaggle_unet.report.draw import CAPTION_PX, heatmap
+from kaggle_unet.report.draw import CAPTION_PX, draw_batch, heatmap
 
 PANEL_PX, GAP_PX = 40, 6
 
@@ -78,7 +77,7 @@ def test_weights_run_from_zero_to_their_own_greatest():
 def test_ids_names_and_ranges_are_written(monkeypatch):
     written = []
     monkeypatch.setattr(
-        "kaggle_unet.report.batch.compose",
+        "kaggle_unet.report.draw.compose",
         lambda panels, **_: (written.extend(text for text, _ in panels), np.zeros((1, 1, 3)))[1],
     )
     draw_batch(batch(1), ("mask",), ("gray", "ramp"))

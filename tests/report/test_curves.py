@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kaggle_unet.report.curves import plot_curves
+from kaggle_unet.report.plots import plot_curves
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 1.0, "valid_loss": None, "valid_score": None},

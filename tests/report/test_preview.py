@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from kaggle_unet.report.draw import CAPTION_PX
-from kaggle_unet.report.preview import preview
+from kaggle_unet.report.draw import CAPTION_PX, preview
 from kaggle_unet.types import Sample
 
 LABELS = np.zeros((20, 30), np.int32)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kaggle_unet.cli import main
-from kaggle_unet.competitions.drawn import write_dsb_zip, write_folder, write_tgs_zip
+from kaggle_unet.synthetic.files import write_dsb_zip, write_folder, write_tgs_zip
 from kaggle_unet.types import Labels
 
 COMMON = """

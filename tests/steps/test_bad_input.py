@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from kaggle_unet.competitions.drawn import write_dsb_zip
+from kaggle_unet.synthetic.files import write_dsb_zip
 from tests.steps.conftest import COMMON, CONFIGS, call
 
 

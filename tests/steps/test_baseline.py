@@ -3,7 +3,7 @@
 import numpy as np
 
 from kaggle_unet.metrics.score import score_image
-from kaggle_unet.steps.baseline import segment_classically
+from kaggle_unet.steps.demo import segment_classically
 
 
 def disc(y, x, radius, shape=(80, 120)):

@@ -40,7 +40,7 @@ def test_a_store_is_measured_and_a_person_can_read_it(drawn_config, tmp_path):
 
 def test_the_plain_loop_is_in_fp32_whatever_the_config_says(drawn_config, tmp_path, monkeypatch):
     from kaggle_unet.steps import bench_train
-    from kaggle_unet.training.learner import Learner
+    from kaggle_unet.training.step import Learner
 
     made = []
 

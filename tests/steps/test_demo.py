@@ -6,7 +6,7 @@ import pytest
 
 from kaggle_unet.errors import KitError
 from kaggle_unet.steps import demo
-from kaggle_unet.steps.show import Screen
+from kaggle_unet.steps.console import Screen
 
 
 @pytest.fixture

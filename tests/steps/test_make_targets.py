@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from kaggle_unet.competitions.source import FileSource
+from kaggle_unet.competitions.competition import FileSource
 from kaggle_unet.config import load_config
 from kaggle_unet.steps.make_targets import divide, make_targets
-from kaggle_unet.steps.workers import map_samples
+from kaggle_unet.steps.parallel import map_samples
 from kaggle_unet.store import Store
 from tests.steps.conftest import CONFIGS
 

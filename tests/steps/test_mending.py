@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_unet.competitions.drawn import write_dsb_zip, write_folder
-from kaggle_unet.steps.record import describe_environment
+from kaggle_unet.steps.provenance import describe_environment
+from kaggle_unet.synthetic.files import write_dsb_zip, write_folder
 from tests.steps.conftest import COMMON, CONFIGS, call
 
 

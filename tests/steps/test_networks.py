@@ -6,7 +6,7 @@ import torch
 
 from kaggle_unet.config import parse_config
 from kaggle_unet.inference.settings import InferenceSettings
-from kaggle_unet.steps.networks import Ensemble, predict_samples
+from kaggle_unet.steps.build import Ensemble, predict_samples
 from kaggle_unet.types import Sample
 from tests.steps.conftest import call
 

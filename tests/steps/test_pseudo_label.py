@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kaggle_unet.competitions.drawn import write_tgs_zip
 from kaggle_unet.config import load_config
 from kaggle_unet.data.dataset import TrainingSet, ValidationSet
 from kaggle_unet.steps.pseudo_label import image_confidence, pixel_confidence
 from kaggle_unet.store import Store
+from kaggle_unet.synthetic.files import write_tgs_zip
 from kaggle_unet.targets.codecs import CODECS
 from tests.steps.conftest import call
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kaggle_unet.config import parse_config
-from kaggle_unet.postprocess.second_level import find_candidates
+from kaggle_unet.selection.second_level import find_candidates
 from kaggle_unet.steps import second_level
 from kaggle_unet.targets.codecs import CODECS
 from tests.postprocess.test_second_level import draw

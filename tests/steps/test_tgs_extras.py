@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from kaggle_unet.competitions.drawn import write_tgs_zip
 from kaggle_unet.config import load_config
 from kaggle_unet.data.inputs import prepare
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.models.checkpoint import load_checkpoint, save_checkpoint
 from kaggle_unet.models.plain_unet import PlainUNet
-from kaggle_unet.steps.networks import Ensemble, predict_samples
+from kaggle_unet.steps.build import Ensemble, predict_samples
+from kaggle_unet.synthetic.files import write_tgs_zip
 from kaggle_unet.types import Sample
 from tests.steps.conftest import call
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from kaggle_unet.competitions import drawn
-from kaggle_unet.competitions.drawn_salt import draw_salt
+from kaggle_unet.synthetic.images import draw_salt
 from tests.steps.conftest import call
 
 

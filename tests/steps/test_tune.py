@@ -12,9 +12,9 @@ import yaml
 
 from kaggle_unet.config import parse_config
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.steps.decoding import choose_decoding, ensemble_folder
-from kaggle_unet.steps.planes import describe_planes, read_planes, write_planes
+from kaggle_unet.steps.run import choose_decoding, ensemble_folder
 from kaggle_unet.store import Store
+from kaggle_unet.store.planes import describe_planes, read_planes, write_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings
 from tests.steps.conftest import Trained, call

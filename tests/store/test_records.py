@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.store.records import decode_sample, decode_targets, encode_sample, encode_targets
+from kaggle_unet.store.manifest import decode_sample, decode_targets, encode_sample, encode_targets
 from kaggle_unet.types import Oddity, Sample
 from tests.strategies import shapes
 

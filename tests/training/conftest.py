@@ -11,7 +11,7 @@ from kaggle_unet.data.settings import AugmentationSettings
 from kaggle_unet.losses.settings import LossSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.metrics.score import score_image
-from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.postprocess.clean import PostprocessSettings
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.validate import Finish, validate

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.training.crew import _count_nodes, _started, open_crew, spread
+from kaggle_unet.training.distributed import _count_nodes, _started, open_crew, spread
 from kaggle_unet.training.settings import TrainingSettings
 from tests.training.test_loop import make_crew
 

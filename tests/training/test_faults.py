@@ -8,9 +8,9 @@ from torch import nn
 
 from kaggle_unet.errors import KitError
 from kaggle_unet.models.checkpoint import load_checkpoint
-from kaggle_unet.training.events import EpochDone
-from kaggle_unet.training.faults import TrainingFault
+from kaggle_unet.training.failures import TrainingFault
 from kaggle_unet.training.fit import fit_fold
+from kaggle_unet.training.fold import EpochDone
 from kaggle_unet.training.settings import OptimizerSettings
 from kaggle_unet.training.validate import ValidationResult
 from tests.training.test_fit import CONFIG, make_settings

@@ -10,8 +10,8 @@ from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.settings import AugmentationSettings
 from kaggle_unet.errors import ConfigError, KitError
 from kaggle_unet.models.checkpoint import find_checkpoint, load_checkpoint
-from kaggle_unet.training.events import Decided, EpochDone, EpochStarted, StepDone
 from kaggle_unet.training.fit import fit_fold
+from kaggle_unet.training.fold import Decided, EpochDone, EpochStarted, StepDone
 from kaggle_unet.training.settings import (
     EmaSettings,
     OptimizerSettings,

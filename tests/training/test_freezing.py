@@ -9,9 +9,9 @@ from kaggle_unet.models.checkpoint import load_checkpoint
 from kaggle_unet.models.create import create_model
 from kaggle_unet.models.settings import SmpSettings
 from kaggle_unet.training.fit import fit_fold
-from kaggle_unet.training.freezing import Freezer
-from kaggle_unet.training.learner import Learner
+from kaggle_unet.training.schedules import Freezer
 from kaggle_unet.training.settings import OptimizerSettings, TrainingSettings
+from kaggle_unet.training.step import Learner
 from tests.training.test_fit import CONFIG, assert_same, interrupt_in, make_settings
 from tests.training.test_loop import make_batch, make_crew, run
 

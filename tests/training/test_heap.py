@@ -10,7 +10,7 @@ import pytest
 COUNT = """
 import resource
 import torch
-from kaggle_unet.training.heap import keep_freed_memory
+from kaggle_unet.training.device import keep_freed_memory
 print(keep_freed_memory())
 def use():
     torch.ones(1 << 24).add(1)  # two blocks of 64 MiB

@@ -10,8 +10,8 @@ from kaggle_unet.losses.settings import LossSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.models.settings import PlainUNetSettings
-from kaggle_unet.training.learner import Learner
 from kaggle_unet.training.settings import OptimizerSettings, TrainingSettings
+from kaggle_unet.training.step import Learner
 from tests.training.test_loop import DESCENT, make_batch, make_crew, make_learner
 
 

@@ -4,11 +4,11 @@ from torch import nn
 
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.errors import KitError, ResourceError
-from kaggle_unet.training.crew import Crew
-from kaggle_unet.training.learner import Learner
-from kaggle_unet.training.loop import train_epoch
-from kaggle_unet.training.precision import Decided
+from kaggle_unet.training.device import Decided
+from kaggle_unet.training.distributed import Crew
+from kaggle_unet.training.fold import train_epoch
 from kaggle_unet.training.settings import OptimizerSettings, TrainingSettings
+from kaggle_unet.training.step import Learner
 
 DESCENT = OptimizerSettings(name="sgd", learning_rate=1.0, momentum=0)
 

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.training.metrics_log import tracking, write_metrics
+from kaggle_unet.training.history import tracking, write_metrics
 
 HISTORY = [
     {"epoch": 1, "lr": 1e-3, "train_loss": 0.5, "valid_score": None},

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kaggle_unet.training.optimizers import OPTIMIZERS, create_optimizer
+from kaggle_unet.training.schedules import OPTIMIZERS, create_optimizer
 from kaggle_unet.training.settings import OptimizerSettings
 
 NAMES = get_args(OptimizerSettings.model_fields["name"].annotation)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.training.precision import count_workers, decide
+from kaggle_unet.training.device import count_workers, decide
 
 
 @pytest.fixture

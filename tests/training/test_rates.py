@@ -5,10 +5,10 @@ from statistics import fmean
 
 import pytest
 
-from kaggle_unet.training.events import StepDone
 from kaggle_unet.training.fit import fit_fold
-from kaggle_unet.training.learner import Learner
+from kaggle_unet.training.fold import StepDone
 from kaggle_unet.training.settings import OptimizerSettings, ScheduleSettings
+from kaggle_unet.training.step import Learner
 from tests.training.test_fit import CONFIG, answers, make_settings
 
 

@@ -3,7 +3,7 @@ import os
 import numpy as np
 import torch
 
-from kaggle_unet.training.seeding import seed_everything
+from kaggle_unet.training.device import seed_everything
 
 
 def test_the_same_seed_draws_the_same_and_numpy_is_left_alone():

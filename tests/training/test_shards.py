@@ -4,7 +4,7 @@ import torch
 
 from kaggle_unet.data.batch import collate
 from kaggle_unet.data.loading import BatchLoader
-from kaggle_unet.training.shards import Shard, count_samples
+from kaggle_unet.training.distributed import Shard, count_samples
 
 
 def shards(training_set, size):

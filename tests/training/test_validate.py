@@ -7,13 +7,13 @@ from kaggle_unet.data.batch import Sides
 from kaggle_unet.losses.settings import LossSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.models.checkpoint import load_checkpoint
-from kaggle_unet.models.outputs import Outputs
+from kaggle_unet.models.heads import Outputs
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.models.settings import EmptyHeadSettings, PlainUNetSettings
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.training.fit import fit_fold
 from kaggle_unet.training.fold import FoldParts
-from kaggle_unet.training.learner import Learner
+from kaggle_unet.training.step import Learner
 from kaggle_unet.training.validate import Finish, ValidationResult, merge, validate
 from tests.training.test_fit import CONFIG, make_settings
 from tests.training.test_loop import make_batch, make_crew

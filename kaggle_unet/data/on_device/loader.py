@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from kaggle_unet.data import inputs as on_cpu
+from kaggle_unet.data.augment import PRESETS
 from kaggle_unet.data.batch import FILLER, Batch, own_share
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import EpochOrder
@@ -27,7 +28,6 @@ from kaggle_unet.data.on_device.pixels import Pixels
 from kaggle_unet.data.on_device.recipes import Arrays, draw_recipe, stack, transfer
 from kaggle_unet.data.on_device.targets import OUTSIDE, Encoder
 from kaggle_unet.data.on_device.tones import Colours, add_noise, blur, change_colours, look_up
-from kaggle_unet.data.presets import PRESETS
 from kaggle_unet.errors import ConfigError, ResourceError
 
 DataOn = Literal["auto", "device", "workers"]

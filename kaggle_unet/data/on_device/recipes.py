@@ -13,13 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kaggle_unet.data.augment import draw_view
-from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.augment import PRESETS, Scene, draw_view
+from kaggle_unet.data.batch import Sides, pad_to
 from kaggle_unet.data.dataset import TrainingSet
-from kaggle_unet.data.padding import pad_to
-from kaggle_unet.data.presets import PRESETS
-from kaggle_unet.data.scene import Scene
-from kaggle_unet.data.tones import DrawnTones, draw_tones, read_filters
+from kaggle_unet.data.intensity import DrawnTones, draw_tones, read_filters
 
 Arrays = dict[str, NDArray[Any]]
 _SAME = np.arange(256, dtype=np.uint8)

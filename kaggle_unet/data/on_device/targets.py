@@ -125,7 +125,7 @@ def spare_seeds(instances: _Instances, marked: Tensor, settings: BorderSettings)
 def _depths(labels: Tensor, reach: int) -> Tensor:
     """Square the distance to the nearest other id, up to a reach; int64, shape (B, H, W).
 
-    Down and up its column first, then along the row, as `kaggle_unet.kernels.deepest.find_deepest` does.
+    Down and up its column first, then along the row, as `kaggle_unet.kernels.watershed.find_deepest` does.
     """
     far = 2 * reach + 2  # squared more than anything found
     steps = torch.full_like(labels, far, dtype=torch.int64)

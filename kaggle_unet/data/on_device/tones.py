@@ -1,4 +1,4 @@
-"""The gray levels and colours of many crops, changed as `kaggle_unet.data.tones` changes one.
+"""The gray levels and colours of many crops, changed as `kaggle_unet.data.intensity` changes one.
 
 Values are whole numbers in float32. After another hue and saturation single values differ from cv2's by one.
 """

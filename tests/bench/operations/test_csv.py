@@ -7,8 +7,8 @@ import numpy as np
 import pandas
 import pytest
 
-from kaggle_unet.competitions.mask_codes import collect_codes
-from kaggle_unet.competitions.tables import read_csv
+from kaggle_unet.competitions.rle_masks import collect_codes
+from kaggle_unet.io.tables import read_csv
 from kaggle_unet.masks.rle import decode_labels, encode_labels
 from tests.bench.cases import real_folder, real_labels
 from tests.bench.drawn import draw_labels

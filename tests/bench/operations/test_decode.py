@@ -12,8 +12,7 @@ from skimage.morphology import remove_small_objects
 from skimage.segmentation import watershed
 
 from kaggle_unet.masks.labels import components
-from kaggle_unet.postprocess.finish import labels_from_planes
-from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.postprocess.clean import PostprocessSettings, labels_from_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import DecodeSettings
 from tests.bench.cases import ALL, describe

@@ -1,0 +1,1 @@
+"""Files of other people in and out: archives, images, masks, tables."""

@@ -1,0 +1,98 @@
+"""CSV files as text: no column is guessed to be a number, no field to be missing.
+
+Ids such as ``00441`` and ``8e13060816`` and blank run-length codes survive that way, and faults are named by their
+line.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+
+from kaggle_unet.errors import DataError
+from kaggle_unet.io.archive import Archive
+
+_LONGEST_FIELD = 2**28  # a run-length code of a large, ragged mask exceeds the csv module's 128 KiB
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text."""
+
+    where: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    lines: tuple[int, ...]
+
+    def select(self, *names: str) -> Iterator[tuple[str, ...]]:
+        """Go through the rows, with some columns only."""
+        if missing := [name for name in names if name not in self.columns]:
+            message = f"{self.where} has the columns {', '.join(self.columns)}; wanted {', '.join(names)}"
+            raise DataError(f"{message}: {', '.join(missing)} missing")
+        places = [self.columns.index(name) for name in names]
+        if len(places) == 1:
+            yield from ((row[places[0]],) for row in self.rows)
+        else:
+            yield from map(itemgetter(*places), self.rows)
+
+
+def read_table(data: bytes, where: str) -> Table:
+    r"""Read a CSV with a header.
+
+    >>> list(read_table(b"id,z\n00441,\n", "depths.csv").select("id"))
+    [('00441',)]
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        rows = _read_quoted(text) if '"' in text else _read_plain(text)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{where} is no CSV ({error}); write it again as UTF-8 text") from error
+    if not rows:
+        raise DataError(f"{where} is empty; wanted a header and rows")
+    (_, columns), body = rows[0], rows[1:]
+    if ragged := [f"line {line} has {len(row)} fields" for line, row in body if len(row) != len(columns)]:
+        message = f"{where}: wanted {len(columns)} fields on every line, as in its header"
+        raise DataError(message, _cut(ragged))
+    return Table(where, columns, tuple(row for _, row in body), tuple(line for line, _ in body))
+
+
+def read_csv(path: str | Path) -> Table:
+    """Read any CSV that lies on disk."""
+    try:
+        data = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; name a CSV file") from error
+    return read_table(data, str(path))
+
+
+def read_table_beside(archive: Archive, file_name: str) -> Table | None:
+    """Look for a CSV in and round an archive, and read it."""
+    found = archive.beside(file_name)
+    if found is None:
+        return None
+    place, name = found
+    return read_table(place.read(name), place.where(name))
+
+
+def _read_plain(text: str) -> list[tuple[int, tuple[str, ...]]]:
+    """Split a text without quotes into numbered rows, in half the time that the csv module takes."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.split("\n")
+    return [(number, tuple(line.split(","))) for number, line in enumerate(lines, start=1) if line]
+
+
+def _read_quoted(text: str) -> list[tuple[int, tuple[str, ...]]]:
+    """Split any text into numbered rows."""
+    old_limit = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        return [(reader.line_num, tuple(row)) for row in reader if row]
+    finally:
+        csv.field_size_limit(old_limit)
+
+
+def _cut(problems: list[str], n: int = 20) -> list[str]:
+    return problems if len(problems) <= n else [*problems[:n], f"… and {len(problems) - n} more"]

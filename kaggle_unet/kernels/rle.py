@@ -1,0 +1,205 @@
+"""The text of run-length codes: digits, one byte each.
+
+Runs of pixels counted down the columns, found in an image that lies in memory row by row.
+
+Notes
+-----
+Reading an image column by column touches a new line of the cache at every pixel. Here it is read once, in its own
+order: where a row differs from the one above, a *piece* of a run, one that stays in its column, ends or begins. Two
+counting sorts, by column and then by id, put the pieces into the order in which codes name them; pieces that meet at
+the foot and the head of two columns are joined. Beyond the one pass over the pixels all work goes with the runs.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.kernels._jit import jit
+
+# The columns of pieces.
+X, Y, LENGTH, ID = range(4)
+
+
+@jit
+def find_pieces(
+    ids: NDArray[np.int32],
+    y: int,
+    n: int,
+    background: NDArray[np.int32],
+    since: NDArray[np.int32],
+    changed: NDArray[np.uint8],
+    words: NDArray[np.int64],
+    pieces: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Write down the pieces of runs, in the order of the rows in which they end.
+
+    Must hold: H is at least 1.
+    """
+    n_y, n_x = ids.shape
+    while y <= n_y and n + n_x <= pieces.shape[0]:
+        above = ids[y - 1]
+        row = ids[y] if y < n_y else background
+        for x in range(n_x):  # no branch: this loop is the one over all pixels
+            changed[x] = above[x] != row[x]
+        for word in range(words.shape[0]):
+            if words[word] == 0:
+                continue
+            for x in range(8 * word, 8 * word + 8):
+                if changed[x] != 0:
+                    pieces[n, X] = x
+                    pieces[n, Y] = since[x]
+                    pieces[n, LENGTH] = y - since[x]
+                    pieces[n, ID] = above[x]
+                    n += above[x] != 0  # what was background is written over: a branch here would be guessed wrong
+                    since[x] = y
+        y += 1
+    return y, n
+
+
+@jit
+def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]) -> np.int64:
+    """Sort pieces by one of their columns; equals keep their order.
+
+    Must hold: no key is negative.
+    """
+    highest = np.uint32(0)
+    for piece in range(pieces.shape[0]):
+        places[pieces[piece, key] + 1] += 1
+        name = np.uint32(pieces[piece, ID])
+        highest = name if name > highest else highest
+    for value in range(1, places.shape[0]):
+        places[value] += places[value - 1]
+    for piece in range(pieces.shape[0]):
+        place = places[pieces[piece, key]]
+        places[pieces[piece, key]] += 1
+        for column in range(4):
+            ordered[place, column] = pieces[piece, column]
+    return np.int64(highest)
+
+
+@jit
+def join_pieces(
+    pieces: NDArray[np.int32],
+    n_y: int,
+    runs: NDArray[np.int64],
+    ids: NDArray[np.int32],
+    firsts: NDArray[np.int64],
+) -> int:
+    """Join the pieces that go on in the next column."""
+    run, n_ids, end = -1, 0, np.int64(-1)
+    for piece in range(pieces.shape[0]):
+        start = np.int64(pieces[piece, X]) * n_y + pieces[piece, Y]
+        is_new = piece == 0 or pieces[piece, ID] != pieces[piece - 1, ID]
+        if is_new:
+            ids[n_ids] = pieces[piece, ID]
+            firsts[n_ids] = run + 1
+            n_ids += 1
+        if is_new or start != end:
+            run += 1
+            runs[run, 0] = start
+            runs[run, 1] = 0
+        runs[run, 1] += pieces[piece, LENGTH]
+        end = start + pieces[piece, LENGTH]
+    firsts[n_ids] = run + 1
+    return n_ids
+
+
+@jit
+def paint_runs(
+    runs: NDArray[np.int64], firsts: NDArray[np.int64], order: NDArray[np.int64], labels: NDArray[np.int32]
+) -> int:
+    """Paint instances one after another, each where nothing is yet, and mark what they contest.
+
+    Must hold: every run lies inside the image, no two runs of one instance share a pixel.
+    """
+    n_y = labels.shape[0]
+    n_contested = 0
+    for instance in order:
+        for run in range(firsts[instance], firsts[instance + 1]):
+            x, y = divmod(runs[run, 0], n_y)
+            for _ in range(runs[run, 1]):
+                if y == n_y:
+                    x, y = x + 1, 0
+                if labels[y, x] == 0:
+                    labels[y, x] = instance + 1
+                elif labels[y, x] > 0:
+                    labels[y, x] = -labels[y, x]
+                    n_contested += 1
+                y += 1
+    return n_contested
+
+
+SPACE, LINE_FEED, ZERO = 32, 10, 48
+
+# What `read_codes` gives for codes that it cannot read.
+UNREADABLE = -1
+
+# Eighteen digits always fit 64 bits, also as the sum of a start and a length.
+MOST_DIGITS = 18
+
+
+@jit
+def write_codes(runs: NDArray[np.int64], firsts: NDArray[np.int64], text: NDArray[np.uint8]) -> int:
+    """Write ``start length start length …``, 1-based, a line per instance, from the end of a text to its beginning.
+
+    Must hold: every instance has a run, and the capacity is two numbers and two separators for each run. Backwards,
+    because digits come up from the last to the first: how many there are need not be known.
+    """
+    byte = len(text)
+    for instance in range(firsts.shape[0] - 2, -1, -1):
+        separator = LINE_FEED
+        for run in range(firsts[instance + 1] - 1, firsts[instance] - 1, -1):
+            for column in range(1, -1, -1):
+                byte -= 1
+                text[byte] = separator
+                separator = SPACE
+                number = runs[run, column] + 1 - column
+                while number >= 10:  # two digits at a time
+                    rest = number // 100
+                    pair = number - 100 * rest
+                    tens = pair * 103 >> 10  # pair // 10
+                    text[byte - 1] = ZERO + pair - 10 * tens
+                    text[byte - 2] = ZERO + tens
+                    byte -= 2
+                    number = rest
+                if number > 0:
+                    byte -= 1
+                    text[byte] = ZERO + number
+    return byte
+
+
+@jit
+def read_codes(text: NDArray[np.uint8], n_px: int, runs: NDArray[np.int64], firsts: NDArray[np.int64]) -> int:
+    """Read the runs of codes, a line each, if they are plain and break no rule."""
+    run = code = 0
+    start, end = 0, 1  # of the last run, 1-based; `start` is 0 where a new run begins
+    number = n_digits = 0
+    firsts[0] = 0
+    for byte in text:
+        if ZERO <= byte < ZERO + 10:
+            number = 10 * number + int(byte) - ZERO
+            n_digits += 1
+            if n_digits > MOST_DIGITS:
+                return UNREADABLE
+            continue
+        if n_digits > 0 and start == 0:
+            if number < end:
+                return UNREADABLE
+            start = number
+        elif n_digits > 0:
+            end = start + number
+            if number == 0 or end - 1 > n_px:
+                return UNREADABLE
+            runs[run, 0] = start - 1
+            runs[run, 1] = number
+            run += 1
+            start = 0
+        number = n_digits = 0
+        if byte == LINE_FEED:
+            if start != 0 or code == firsts.shape[0] - 1:
+                return UNREADABLE
+            code += 1
+            firsts[code] = run
+            end = 1
+        elif byte != SPACE:
+            return UNREADABLE
+    return run if code == firsts.shape[0] - 1 else UNREADABLE

@@ -1,0 +1,191 @@
+"""Soft Dice: twice the shared probability over the sum of both.
+
+Lovász losses: convex surfaces over the pixels' errors whose corners are 1 − IoU.
+
+A pixel's error is multiplied with what the IoU loses when this pixel is got wrong after all those with larger errors.
+These factors are constants to the gradient, so only the order of the errors matters: it is found without recording
+anything, and the backward pass is a product, the same bits on any device.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def soft_dice(
+    probs: Tensor, planes: Tensor, counted: Tensor, *, over: Literal["batch", "image"], smooth: float
+) -> Tensor:
+    """Compute the soft Dice coefficient of every plane.
+
+    Parameters
+    ----------
+    probs, planes : float32 tensor, shape (B, C, H, W)
+        Probabilities and targets.
+    counted : float32 tensor, shape (B, H, W)
+        1 where a pixel counts, 0 where not.
+    over : {"batch", "image"}
+        Sums run over the whole batch, or over each image with a mean afterwards.
+    smooth : float
+        Added to numerator and denominator.
+
+    Returns
+    -------
+    dice : float32 tensor, shape (C,)
+        Between 0 and 1.
+
+    Notes
+    -----
+    (2·Σ p·t + smooth) / (Σ p + Σ t + smooth). A plane that is empty in the target is not skipped: its Dice is
+    smooth / (Σ p + smooth), so that false positives cost even on images without objects [1]_.
+
+    References
+    ----------
+    .. [1] Milletari, Navab, Ahmadi: V-Net, 2016, without squares. https://arxiv.org/abs/1606.04797
+
+    Examples
+    --------
+    >>> import torch
+    >>> probs, planes = torch.tensor([[[[0.5, 0.5, 0.9]]]]), torch.tensor([[[[1.0, 0.0, 0.0]]]])
+    >>> soft_dice(probs, planes, torch.tensor([[[1.0, 1.0, 0.0]]]), over="batch", smooth=1.0)  # (2·½ + 1) / (1 + 1 + 1)
+    tensor([0.6667])
+    """
+    axes = (0, 2, 3) if over == "batch" else (2, 3)
+    counted = counted.unsqueeze(1)  # (B, 1, H, W)
+    shared = (probs * planes * counted).sum(dim=axes)
+    total = ((probs + planes) * counted).sum(dim=axes)
+    dice = (2 * shared + smooth) / (total + smooth)
+    return dice if over == "batch" else dice.mean(dim=0)
+
+
+Over = Literal["batch", "image"]
+
+
+def lovasz_hinge(
+    logits: Tensor,
+    planes: Tensor,
+    counted: Tensor,
+    *,
+    over: Over,
+    hinge: Literal["relu", "elu1"],
+    symmetric: bool = False,
+) -> Tensor:
+    """Compute the Lovász hinge of every plane.
+
+    Parameters
+    ----------
+    logits : float32 tensor, shape (B, C, H, W)
+        What the network gave.
+    planes : float32 tensor, shape (B, C, H, W)
+        Targets; above ½ is yes, as an IoU knows nothing in between.
+    counted : float32 tensor, shape (B, H, W)
+        1 where a pixel counts, 0 where not.
+    over : {"batch", "image"}
+        The IoU of the whole batch, or that of each image with a mean over all images afterwards.
+    hinge : {"relu", "elu1"}
+        What is taken of an error e = 1 − logit (1 + logit where the target is no): max(e, 0), or ELU(e) + 1, which is
+        the same plus 1 above 0 and never quite 0 below.
+    symmetric : bool
+        Whether to take the mean with the loss of the background, whose logits and targets are the opposite.
+
+    Returns
+    -------
+    losses : float32 tensor, shape (C,)
+        Not negative; 0 where nothing counts.
+
+    Notes
+    -----
+    Of an image without objects, `lovasz_hinge` costs its single worst pixel (the IoU is 0 from the first false one on);
+    the symmetric form asks all pixels of it.
+
+    References
+    ----------
+    .. [1] Berman, Rannen Triki, Blaschko: The Lovász-Softmax loss, 2018. https://arxiv.org/abs/1705.08790
+    .. [2] ELU + 1: 1st place of the TGS challenge, https://www.kaggle.com/c/tgs-salt-identification-challenge;
+       the symmetric form: 9th place, https://github.com/tugstugi/pytorch-saltnet
+
+    Examples
+    --------
+    Two pixels, both yes; the second is wrong by an error of 2, without which the IoU is ½:
+
+    >>> logits, yes = torch.tensor([[[[2.0, -1.0]]]]), torch.ones(1, 1, 1, 2)
+    >>> lovasz_hinge(logits, yes, torch.ones(1, 1, 2), over="image", hinge="relu")
+    tensor([1.])
+    """
+    truth = planes > 0.5
+    losses = _hinge_once(logits, truth, counted, over=over, hinge=hinge)
+    if symmetric:
+        losses = (losses + _hinge_once(-logits, ~truth, counted, over=over, hinge=hinge)) / 2
+    return losses
+
+
+def lovasz_softmax(probs: Tensor, planes: Tensor, counted: Tensor, *, over: Over) -> Tensor:
+    """Compute the Lovász-Softmax loss of every plane.
+
+    Parameters
+    ----------
+    probs, planes : float32 tensor, shape (B, C, H, W)
+        Probabilities, and targets of which those above ½ are yes.
+    counted : float32 tensor, shape (B, H, W)
+        1 where a pixel counts, 0 where not.
+    over : {"batch", "image"}
+        The IoU of the whole batch, or that of each image with a mean over all images afterwards.
+
+    Returns
+    -------
+    losses : float32 tensor, shape (C,)
+        Between 0 and 1. A plane that is empty in the target costs its largest false probability.
+
+    Notes
+    -----
+    The errors are |target − probability|, see `lovasz_hinge` for the rest.
+
+    Examples
+    --------
+    >>> probs, yes = torch.tensor([[[[0.75, 0.5]]]]), torch.ones(1, 1, 1, 2)
+    >>> lovasz_softmax(probs, yes, torch.ones(1, 1, 2), over="image")  # (¼ + ½) / 2
+    tensor([0.3750])
+    """
+    truth = planes > 0.5
+    errors = torch.where(truth, 1 - probs, probs)
+    return _weigh(errors, errors, truth, counted, over)
+
+
+def _hinge_once(
+    logits: Tensor, truth: Tensor, counted: Tensor, *, over: Over, hinge: Literal["relu", "elu1"]
+) -> Tensor:
+    errors = torch.where(truth, 1 - logits, 1 + logits)
+    costs = F.relu(errors) if hinge == "relu" else F.elu(errors) + 1
+    return _weigh(costs, errors, truth, counted, over)
+
+
+def _weigh(costs: Tensor, errors: Tensor, truth: Tensor, counted: Tensor, over: Over) -> Tensor:
+    """Sum costs (B, C, H, W), each times what its pixel takes from the IoU; (C,)."""
+    counts = (counted > 0).unsqueeze(1).expand_as(costs)  # (B, C, H, W)
+    factors = _iou_losses(*(_rows(grid, over) for grid in (errors.detach(), truth & counts, counts)))
+    return (_rows(costs, over) * factors).sum(dim=-1).mean(dim=0)
+
+
+def _rows(grid: Tensor, over: Over) -> Tensor:
+    """Lay the pixels of each plane in a row: (B, C, H·W), or (1, C, B·H·W) over the batch."""
+    rows = grid.flatten(2)
+    return rows if over == "image" else rows.transpose(0, 1).flatten(1).unsqueeze(0)
+
+
+def _iou_losses(errors: Tensor, truth: Tensor, counts: Tensor) -> Tensor:
+    """Give what the IoU loses at each pixel when they go wrong one by one, those with the largest errors first.
+
+    A pixel of the object is taken from what is shared, any other is added to the union; so each loss is written down
+    and not a difference of sums that only a float64 could tell apart. Pixels that do not count come last and lose
+    nothing.
+    """
+    order = errors.masked_fill(~counts, -torch.inf).argsort(dim=-1, descending=True, stable=True)
+    is_true, is_counted = truth.gather(-1, order), counts.gather(-1, order)
+    n_true = is_true.sum(dim=-1, keepdim=True)
+    shared = n_true - is_true.cumsum(dim=-1)
+    union = n_true + (~is_true).cumsum(dim=-1)
+    loss = torch.where(is_true, 1 / union, shared / (union * (union - 1)).clamp(min=1))
+    # the first wrong pixel of an image without objects: from an IoU of 1, as nothing was asked and given, to 0
+    loss = loss.masked_fill(~is_true & (union == 1), 1.0)
+    return torch.zeros_like(errors).scatter(-1, order, loss * is_counted)

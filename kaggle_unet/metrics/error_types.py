@@ -1,0 +1,232 @@
+"""What each kind of mistake costs: the score that would be, were only mistakes of that kind put right.
+
+The gains do not add up to what is missing, as a score is a ratio: mended together they bring more than one by one. They
+say which work pays.
+
+What became of every object: found, missed, merged, split or made up, and how far its outline lies from the truth.
+
+A score says how much is wrong, this says what. Two objects count as one mistake of a kind by their areas alone, so no
+threshold beside one half is needed; the table of docs/scores.md has the rules.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from math import fsum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.metrics.score import ImageScore, score_overlap
+from kaggle_unet.types import Overlap
+
+# What a true object is, and what a predicted one is; `Mistakes` holds their places in these.
+TRUE_FATES = ("found", "merged", "split", "missed")
+PRED_FATES = ("found", "merging", "part", "extra")
+_FOUND, _JOINED, _CUT, _ALONE = range(4)
+
+# Areas in px² at which a new row of the table by area begins; nuclei of stage1_train are 21 to 37,000 px².
+AREA_EDGES_PX = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
+
+
+@dataclass(frozen=True, eq=False)
+class Mistakes:
+    """The objects of one image."""
+
+    true: NDArray[np.int64]
+    pred: NDArray[np.int64]
+    best_iou: NDArray[np.float64]
+    bias_px: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AreaRow:
+    """Objects of one range of areas."""
+
+    area_px: str
+    objects: int
+    found: int
+    merged: int
+    split: int
+    missed: int
+    extra: int
+    mean_best_iou: float
+    bias_px: float
+
+
+def find_mistakes(overlap: Overlap) -> Mistakes:
+    """Say what became of every object of an image.
+
+    Parameters
+    ----------
+    overlap : Overlap
+        As `kaggle_unet.metrics.overlap.count_overlap` gives it.
+
+    Returns
+    -------
+    Mistakes
+        One fate for each true and for each predicted object.
+
+    Notes
+    -----
+    In this order: a pair of an IoU above 1/2 is found. A true object is merged where more than half of it lies in a
+    predicted object that holds more than half of another true one as well; that object is merging. A true object is
+    split where two or more predicted ones lie in it, each by more than half; those are parts. All others are missed,
+    or extra. Fragments beside an object that was found are parts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kaggle_unet.metrics.overlap import count_overlap
+    >>> found = find_mistakes(count_overlap(np.array([[1, 1, 2, 2, 0, 3]]), np.array([[1, 1, 1, 1, 2, 0]])))
+    >>> [TRUE_FATES[fate] for fate in found.true], [PRED_FATES[fate] for fate in found.pred]
+    (['merged', 'merged', 'missed'], ['merging', 'extra'])
+    """
+    of_true, of_pred = overlap.areas_true_px[overlap.true], overlap.areas_pred_px[overlap.pred]
+    is_hit = 2 * overlap.shared_px > overlap.union_px
+    lies_in_pred, lies_in_true = 2 * overlap.shared_px > of_true, 2 * overlap.shared_px > of_pred
+    n_held = np.bincount(overlap.pred[lies_in_pred], minlength=overlap.n_pred)
+    n_parts = np.bincount(overlap.true[lies_in_true], minlength=overlap.n_true)
+
+    true, pred = np.full(overlap.n_true, _ALONE), np.full(overlap.n_pred, _ALONE)
+    true[n_parts > 1] = _CUT
+    pred[overlap.pred[lies_in_true & (n_parts[overlap.true] > 1)]] = _CUT
+    true[overlap.true[lies_in_pred & (n_held[overlap.pred] > 1)]] = _JOINED
+    pred[n_held > 1] = _JOINED
+    true[overlap.true[is_hit]] = _FOUND
+    pred[overlap.pred[is_hit]] = _FOUND
+
+    best_iou, bias_px = np.zeros(overlap.n_true), np.full(overlap.n_true, np.nan)
+    np.maximum.at(best_iou, overlap.true, overlap.shared_px / overlap.union_px)
+    radii_true, radii_pred = np.sqrt(of_true[is_hit] / np.pi), np.sqrt(of_pred[is_hit] / np.pi)
+    bias_px[overlap.true[is_hit]] = radii_pred - radii_true
+    return Mistakes(true, pred, best_iou, bias_px)
+
+
+def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_EDGES_PX) -> list[AreaRow]:
+    """Count what became of objects by their area, over a set of images."""
+    overlaps = list(overlaps)
+    found = [find_mistakes(overlap) for overlap in overlaps]
+    everything = _Objects(
+        _chain([overlap.areas_true_px for overlap in overlaps]),
+        _chain([overlap.areas_pred_px for overlap in overlaps]),
+        Mistakes(*(_chain([getattr(one, field.name) for one in found]) for field in fields(Mistakes))),
+    )
+    rows = []
+    for low, high in pairwise((*edges_px, np.inf)):
+        name = f"{low}–{high - 1}" if high < np.inf else f"{low} and more"
+        rows.append(_count(name, everything.between(low, high)))
+    return [*(row for row in rows if row.objects or row.extra), _count("all", everything)]
+
+
+class _Objects(NamedTuple):
+    """Objects of many images."""
+
+    areas_true_px: NDArray[np.int64]
+    areas_pred_px: NDArray[np.int64]
+    mistakes: Mistakes
+
+    def between(self, low: float, high: float) -> "_Objects":
+        """Take those of a range of areas."""
+        true = (self.areas_true_px >= low) & (self.areas_true_px < high)
+        pred = (self.areas_pred_px >= low) & (self.areas_pred_px < high)
+        all_ = self.mistakes
+        some = Mistakes(all_.true[true], all_.pred[pred], all_.best_iou[true], all_.bias_px[true])
+        return _Objects(self.areas_true_px[true], self.areas_pred_px[pred], some)
+
+
+def _chain(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)
+
+
+def _count(name: str, objects: _Objects) -> AreaRow:
+    """Count what became of objects."""
+    mistakes = objects.mistakes
+    n = mistakes.true.size
+    found, merged, split, missed = np.bincount(mistakes.true, minlength=len(TRUE_FATES)).tolist()
+    return AreaRow(
+        area_px=name,
+        objects=n,
+        found=found,
+        merged=merged,
+        split=split,
+        missed=missed,
+        extra=int((mistakes.pred == _ALONE).sum()),
+        mean_best_iou=float(mistakes.best_iou.mean()) if n else 0.0,
+        bias_px=float(np.nanmedian(mistakes.bias_px)) if found else 0.0,
+    )
+
+
+# What can be put right: the fate of true objects, and that of the predicted ones in their place.
+_REPLACED = {"merged": ("merged", "merging"), "split": ("split", "part"), "missed": ("missed", None)}
+KINDS = ("outlines", *_REPLACED, "extra")
+
+
+@dataclass(frozen=True)
+class MendedRow:
+    """One kind of mistake put right."""
+
+    mended: str
+    score: float
+    gain: float
+
+
+def tabulate_mended(overlaps: Iterable[Overlap]) -> list[MendedRow]:
+    """Say what each kind of mistake costs a set of images.
+
+    Parameters
+    ----------
+    overlaps : iterable of Overlap
+        One per image.
+
+    Returns
+    -------
+    list of MendedRow
+        In the order of `KINDS`; empty without images.
+
+    Notes
+    -----
+    Mistakes are those of `kaggle_unet.metrics.error_types.find_mistakes`. Counts alone are mended, no pixel is moved: a
+    true object that takes the place of others takes nothing from those beside it. One that a prediction meets by an IoU
+    of no more than 1/2, neither merged nor split, is missed, and that prediction extra: mending one leaves the other.
+
+    Examples
+    --------
+    Two objects in one, and one that is none:
+
+    >>> import numpy as np
+    >>> from kaggle_unet.metrics.overlap import count_overlap
+    >>> overlap = count_overlap(np.array([[1, 1, 2, 2, 0, 0]]), np.array([[1, 1, 1, 1, 0, 2]]))
+    >>> [(row.mended, round(row.score, 2)) for row in tabulate_mended([overlap])]
+    [('outlines', 0.0), ('merged', 0.67), ('split', 0.0), ('missed', 0.0), ('extra', 0.0)]
+    """
+    scores: dict[str, list[float]] = {kind: [] for kind in ("", *KINDS)}
+    for overlap in overlaps:
+        score = score_overlap(overlap)
+        scores[""].append(score.mean)
+        for kind, mended in _mend(overlap, score).items():
+            scores[kind].append(mended.mean)
+    n = len(scores[""])
+    if n == 0:
+        return []
+    means = {kind: fsum(each) / n for kind, each in scores.items()}
+    return [MendedRow(kind, means[kind], means[kind] - means[""]) for kind in KINDS]
+
+
+def _mend(overlap: Overlap, score: ImageScore) -> dict[str, ImageScore]:
+    """Give one image's score with each kind put right."""
+    mistakes = find_mistakes(overlap)
+    n_true = dict(zip(TRUE_FATES, np.bincount(mistakes.true, minlength=len(TRUE_FATES)).tolist(), strict=True))
+    n_pred = dict(zip(PRED_FATES, np.bincount(mistakes.pred, minlength=len(PRED_FATES)).tolist(), strict=True))
+
+    def count(tp: NDArray[np.int64], n_predicted: int) -> ImageScore:
+        return ImageScore(tp=tp, fp=n_predicted - tp, fn=overlap.n_true - tp)
+
+    mended = {
+        kind: count(score.tp + n_true[true], overlap.n_pred + n_true[true] - (n_pred[pred] if pred else 0))
+        for kind, (true, pred) in _REPLACED.items()
+    }
+    mended["outlines"] = count(np.full_like(score.tp, n_true["found"]), overlap.n_pred)
+    mended["extra"] = count(score.tp, overlap.n_pred - n_pred["extra"])
+    return mended

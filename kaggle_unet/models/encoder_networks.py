@@ -1,0 +1,227 @@
+"""TernausNet: a VGG that was trained on photographs as the encoder, and that paper's own decoder.
+
+Names in a config that mean nothing, and what was probably meant.
+
+Networks of segmentation-models-pytorch, plain or with further heads.
+"""
+
+import difflib
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.models.heads import Hypercolumn, Outputs, SideHeads, answer
+from kaggle_unet.models.settings import EmptyHeadSettings, SmpSettings, TernausNetSettings
+
+
+def refuse_unknown(key: str, name: str, known: Sequence[str]) -> None:
+    """Make sure that a name exists.
+
+    >>> refuse_unknown("model.encoder", "resnet43", ["resnet34", "vgg11"])
+    Traceback (most recent call last):
+        ...
+    kaggle_unet.errors.ConfigError: model.encoder 'resnet43' is unknown; did you mean resnet34?
+    """
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(known)[:20])}"
+    msg = f"{key} {name!r} is unknown; {hint}"
+    raise ConfigError(msg)
+
+
+# What `build` gives itself, or what would make the network return something else than logits.
+_TAKEN_OPTIONS = ("arch", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params")
+
+
+class SmpNetwork(nn.Module):
+    """A network of smp with an empty head, a hypercolumn or deep supervision."""
+
+    def __init__(self, network: nn.Module, settings: SmpSettings, out_channels: int) -> None:
+        super().__init__()
+        self.network = network
+        self._has_empty = settings.empty_head is not None
+        self.gate_above = settings.empty_head.gate_above if settings.empty_head else None
+        self.hypercolumn: Hypercolumn | None = None
+        self.sides: SideHeads | None = None
+        if settings.hypercolumn or settings.deep_supervision:
+            decoder: Any = network.decoder
+            widths = [block.conv2[0].out_channels for block in decoder.blocks]
+            if settings.hypercolumn:
+                self.hypercolumn = Hypercolumn(widths, norm=nn.BatchNorm2d(widths[-1]), activation=nn.ReLU())
+            if settings.deep_supervision:
+                self.sides = SideHeads(widths, out_channels)
+
+    def forward(self, inputs: Tensor) -> Tensor | Outputs:
+        """Compute logits."""
+        return answer(self.outputs(inputs), is_training=self.training)
+
+    def outputs(self, inputs: Tensor) -> Outputs:
+        """Compute all that the network says, without any gate."""
+        if self.hypercolumn is None and self.sides is None:
+            logits, empty = self.network(inputs)
+            return Outputs(logits, empty.squeeze(1), gate_above=self.gate_above)
+        network: Any = self.network
+        features = network.encoder(inputs)
+        maps = self._decode(features)
+        top = maps[-1] if self.hypercolumn is None else self.hypercolumn(maps)
+        return Outputs(
+            network.segmentation_head(top),
+            network.classification_head(features[-1]).squeeze(1) if self._has_empty else None,
+            self.sides(maps) if self.sides is not None and self.training else (),
+            self.gate_above,
+        )
+
+    def _decode(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Do what smp's `UnetDecoder.forward` does, and keep the maps of all levels, from the bottom."""
+        decoder: Any = self.network.decoder
+        maps = [decoder.center(features[-1])]
+        *above, _ = features  # the first has the inputs' size and is no skip connection
+        for block, feature in zip(decoder.blocks, reversed(above), strict=True):
+            skip = None if feature is above[0] else feature
+            maps.append(block(maps[-1], *feature.shape[2:], skip_connection=skip))
+        return maps[1:]
+
+
+def check_smp(settings: SmpSettings) -> None:
+    """Refuse architectures, encoders and options that do not exist, before anything is built."""
+    import segmentation_models_pytorch as smp
+    import timm
+
+    refuse_unknown("model.architecture", settings.architecture.lower(), list(smp.MODEL_ARCHITECTURES_MAPPING))
+    if settings.encoder.startswith("tu-"):
+        if not timm.is_model(settings.encoder.removeprefix("tu-")):
+            refuse_unknown("model.encoder", settings.encoder, [f"tu-{name}" for name in timm.list_models()])
+    else:
+        refuse_unknown("model.encoder", settings.encoder, smp.encoders.get_encoder_names())
+    _check_options(settings)
+
+
+def build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weights: str | bool | None) -> nn.Module:
+    """Let smp make a network."""
+    import segmentation_models_pytorch as smp
+
+    heads = {"aux_params": _aux_params(settings.empty_head)} if settings.empty_head else {}
+    try:
+        network: nn.Module = smp.create_model(
+            settings.architecture,
+            settings.encoder,
+            weights,
+            in_channels=in_channels,
+            classes=out_channels,
+            **heads,
+            **settings.options,
+        )
+    except (TypeError, ValueError, KeyError) as error:
+        msg = f"smp can't make a {settings.architecture} on {settings.encoder} with model.options {settings.options}: "
+        raise ConfigError(f"{msg}{error}; see the arguments of smp.create_model") from error
+    return network
+
+
+def _aux_params(settings: EmptyHeadSettings) -> dict[str, Any]:
+    return {"classes": 1, "pooling": settings.pooling, "dropout": settings.dropout}
+
+
+def _check_options(settings: SmpSettings) -> None:
+    """Refuse options that smp would swallow in silence, or that are not the config's to give."""
+    import segmentation_models_pytorch as smp
+
+    if taken := sorted(set(settings.options) & set(_TAKEN_OPTIONS)):
+        msg = (
+            f"model.options can't hold {', '.join(taken)}: kaggle-unet sets them, or needs plain logits; leave them out"
+        )
+        raise ConfigError(msg)
+    if settings.encoder.startswith("tu-"):
+        return  # what smp does not know goes on to timm, which refuses what it does not know either
+    architecture = smp.MODEL_ARCHITECTURES_MAPPING[settings.architecture.lower()]
+    known = [name for name in inspect.signature(architecture).parameters if name not in (*_TAKEN_OPTIONS, "kwargs")]
+    for name in settings.options:
+        refuse_unknown("model.options", name, known)
+
+
+_N_IN = 512  # channels of the lowest map of every VGG
+
+
+class TernausNet(nn.Module):
+    """VGG11 without its classifier, five blocks up, skip connections before each pooling [1]_.
+
+    Parameters
+    ----------
+    in_channels : int
+        Channels of the inputs.
+    out_channels : int
+        Planes of the codec.
+    settings : TernausNetSettings
+        Which encoder, and the decoder's width.
+    weights : str, optional
+        What smp's hub is asked for; None draws random weights.
+
+    Attributes
+    ----------
+    encoder : Module
+        smp's VGG, whose weights have torchvision's names.
+
+    Notes
+    -----
+    With VGG11, 3 channels in and one plane out there are 22,927,393 parameters, as in the authors' UNet11. With VGG16
+    the decoder stays the same; the authors' own UNet16 has another one, which is in no paper.
+
+    References
+    ----------
+    .. [1] Iglovikov, Shvets: TernausNet: U-Net with VGG11 Encoder Pre-Trained on ImageNet for Image Segmentation, 2018.
+       https://arxiv.org/abs/1801.05746, https://github.com/ternaus/TernausNet
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, settings: TernausNetSettings, *, weights: str | None = None
+    ) -> None:
+        import segmentation_models_pytorch as smp
+
+        super().__init__()
+        self.encoder = smp.encoders.get_encoder(settings.encoder, in_channels=in_channels, depth=5, weights=weights)
+        filters = settings.filters
+        widths = [8 * filters, 8 * filters, 4 * filters, 2 * filters, filters]
+        skips = self.encoder.out_channels[-2::-1]  # from the bottom
+        sources = [_N_IN, *(skip + width for skip, width in zip(skips, widths, strict=True))]
+        *levels, top = sources
+        middles = [16 * filters, 16 * filters, 16 * filters, 8 * filters, 4 * filters]
+        self.up = nn.ModuleList(
+            _Block(n_in, middle, n_out) for n_in, middle, n_out in zip(levels, middles, widths, strict=True)
+        )
+        self.merge = nn.Sequential(nn.Conv2d(top, filters, 3, padding=1), nn.ReLU())
+        self.head = nn.Conv2d(filters, out_channels, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute logits.
+
+        Parameters
+        ----------
+        inputs : float32 tensor, shape (B, in_channels, H, W)
+            H and W multiples of 32.
+
+        Returns
+        -------
+        logits : float32 tensor, shape (B, out_channels, H, W)
+            Before the activation.
+        """
+        *skips, x = self.encoder(inputs)
+        for up, skip in zip(self.up, reversed(skips), strict=True):
+            x = torch.cat([up(x), skip], dim=1)
+        logits: Tensor = self.head(self.merge(x))
+        return logits
+
+
+class _Block(nn.Sequential):
+    """A convolution, and a transposed one that doubles the sides."""
+
+    def __init__(self, n_in: int, n_middle: int, n_out: int) -> None:
+        super().__init__(
+            nn.Conv2d(n_in, n_middle, 3, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(n_middle, n_out, 3, stride=2, padding=1, output_padding=1),
+            nn.ReLU(),
+        )

@@ -1,0 +1,321 @@
+"""Planes of an image larger than memory to labels, with the same result as in one piece.
+
+Components of the mask have no influence on each other when they are decoded. So the image is read in stripes of rows:
+components inside a stripe are decoded with it, those that reach its edge are joined with what lies beyond, and each is
+then decoded in its own box. Holes are treated alike: one that an instance surrounds lies inside its box. Last, ids
+become those of one piece, in raster order of the instances' first pixels.
+
+Components of a mask that is seen stripe by stripe: those that reach a stripe's edge, joined across it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.ndimage
+from numpy.typing import NDArray
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.masks.labels import areas_px, components
+from kaggle_unet.postprocess.clean import PostprocessSettings, fill_holes, labels_from_planes
+from kaggle_unet.targets.codecs import Codec
+from kaggle_unet.targets.settings import DecodeSettings
+from kaggle_unet.types import HalfPlanes, Labels, Mask, Planes
+
+
+@dataclass
+class Piece:
+    """A component, or what is known of it so far."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+    first_yx: tuple[int, int]
+
+    def take(self, other: "Piece") -> None:
+        """Grow by another piece of the same component."""
+        self.top, self.left = min(self.top, other.top), min(self.left, other.left)
+        self.bottom, self.right = max(self.bottom, other.bottom), max(self.right, other.right)
+        self.first_yx = min(self.first_yx, other.first_yx)
+
+
+@dataclass
+class Pieces:
+    """Joins pieces of components, stripe after stripe, from the top."""
+
+    _pieces: list[Piece] = field(default_factory=list)
+    _parents: list[int] = field(default_factory=list)
+    _last_row: NDArray[np.int64] | None = None
+
+    def add(self, labels: Labels, is_at_edge: NDArray[np.bool_], top: int) -> None:
+        """Take the next stripe."""
+        indices = np.full(len(is_at_edge), -1, dtype=np.int64)
+        boxes = scipy.ndimage.find_objects(np.where(is_at_edge[labels], labels, 0))
+        for label in np.flatnonzero(is_at_edge).tolist():
+            rows, columns = boxes[label - 1]
+            first_x = columns.start + int((labels[rows.start, columns] == label).argmax())
+            indices[label] = len(self._pieces)
+            self._parents.append(len(self._pieces))
+            self._pieces.append(
+                Piece(top + rows.start, columns.start, top + rows.stop, columns.stop, (top + rows.start, first_x))
+            )
+        first_row = indices[labels[0]]
+        if self._last_row is not None:
+            for upper, lower in _touching(self._last_row, first_row):
+                self._join(upper, lower)
+        self._last_row = indices[labels[-1]]
+
+    def components(self) -> list[Piece]:
+        """Join what belongs together."""
+        whole: dict[int, Piece] = {}
+        for index, piece in enumerate(self._pieces):
+            root = self._root(index)
+            if root in whole:
+                whole[root].take(piece)
+            else:
+                whole[root] = piece
+        return list(whole.values())
+
+    def _root(self, index: int) -> int:
+        while self._parents[index] != index:
+            self._parents[index] = self._parents[self._parents[index]]
+            index = self._parents[index]
+        return index
+
+    def _join(self, one: int, other: int) -> None:
+        one, other = self._root(one), self._root(other)
+        self._parents[max(one, other)] = min(one, other)
+
+
+def _touching(upper: NDArray[np.int64], lower: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """List the pairs of pieces that touch across a seam, corners included."""
+    n = len(upper)
+    pairs = [
+        np.stack([upper[max(0, -step) : n - max(0, step)], lower[max(0, step) : n - max(0, -step)]])
+        for step in (-1, 0, 1)
+    ]
+    both = np.concatenate(pairs, axis=1)
+    both = np.unique(both[:, (both >= 0).all(axis=0)], axis=1)
+    return [(int(one), int(other)) for one, other in both.T]
+
+
+# Larger images are decoded in stripes.
+MOST_PX = 1 << 24
+
+_AS_DECODED = PostprocessSettings()
+
+
+class Sliced(Protocol):
+    """An array that may lie on disk: `numpy.memmap`, zarr, HDF5."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its sides."""
+        ...
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read a box."""
+        ...
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Write a box."""
+        ...
+
+
+@dataclass
+class _Found:
+    """The instances so far, by provisional id: flat indices of first pixels, and boxes of those that cross a seam."""
+
+    firsts: list[NDArray[np.int64]] = field(default_factory=list)
+    boxes: list[tuple[slice, slice]] = field(default_factory=list)
+    n: int = 0
+
+
+def decode_large(
+    codec: Codec,
+    planes: Sliced,
+    decode: DecodeSettings,
+    postprocess: PostprocessSettings,
+    *,
+    out: Sliced,
+    stripe_px: int = 1024,
+) -> int:
+    """Decode planes and clean the labels, a stripe of rows at a time.
+
+    Parameters
+    ----------
+    codec : Codec
+        What the planes mean.
+    planes : array-like of float16 or float32, shape (n_planes, H, W)
+        Probabilities; boxes of it are read, most pixels once.
+    decode : DecodeSettings
+        How they become labels.
+    postprocess : PostprocessSettings
+        How those are cleaned.
+    out : array-like of int32, shape (H, W)
+        Filled with instances 1…n.
+    stripe_px : int, default: 1024
+        Rows read at a time.
+
+    Returns
+    -------
+    int
+        Number of instances.
+
+    Raises
+    ------
+    ConfigError
+        If holes are to be filled in an image whose mask is one single instance.
+
+    Notes
+    -----
+    What is written is what `kaggle_unet.postprocess.clean.labels_from_planes` gives for all planes at once. Memory is
+    that of one stripe, or of the box of the largest component that reaches a stripe's edge if that is more, beside some
+    numbers for every instance: a mask that is one net over the whole image is not decoded in less than the image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kaggle_unet.targets.codecs import CODECS
+    >>> planes, out = np.zeros((1, 4, 3), dtype=np.float16), np.empty((4, 3), dtype=np.int32)
+    >>> planes[0, 1:, 1] = 1
+    >>> decode_large(CODECS["mask"], planes, DecodeSettings(), PostprocessSettings(), out=out, stripe_px=2)
+    1
+    >>> out.T
+    array([[0, 0, 0, 0],
+           [0, 1, 1, 1],
+           [0, 0, 0, 0]], dtype=int32)
+    """
+    if decode.single_object:
+        return _decode_object(codec, planes, decode, postprocess, out, stripe_px)
+    pieces, found = Pieces(), _Found()
+    for rows in _stripes(out.shape[0], stripe_px):
+        _decode_stripe(codec, planes, decode, rows, pieces, found, out)
+    for piece in pieces.components():
+        _decode_piece(codec, planes, decode, piece, found, out)
+    _fill_holes(out, found, postprocess.fill_holes_px, stripe_px)
+    return _renumber(out, found, postprocess.min_area_px, stripe_px)
+
+
+def decode_any_size(
+    codec: Codec,
+    planes: Planes | HalfPlanes,
+    decode: DecodeSettings,
+    postprocess: PostprocessSettings,
+    *,
+    most_px: int = MOST_PX,
+) -> Labels:
+    """Decode planes and clean the labels, in stripes where one piece would take much memory."""
+    if planes[0].size <= most_px or decode.single_object:
+        return labels_from_planes(codec, planes.astype(np.float32, copy=False), decode, postprocess)
+    labels = np.empty(planes.shape[1:], dtype=np.int32)
+    decode_large(codec, planes, decode, postprocess, out=labels)
+    return labels
+
+
+def _stripes(height: int, stripe_px: int) -> Iterator[slice]:
+    for top in range(0, height, stripe_px):
+        yield slice(top, min(top + stripe_px, height))
+
+
+def _read(planes: Sliced, rows: slice, columns: slice = slice(None)) -> Planes:
+    return np.array(planes[:, rows, columns], dtype=np.float32)
+
+
+def _decode_stripe(
+    codec: Codec, planes: Sliced, decode: DecodeSettings, rows: slice, pieces: Pieces, found: _Found, out: Sliced
+) -> None:
+    """Decode the components inside a stripe, and leave those that reach its edge."""
+    stripe = _read(planes, rows)
+    parts = components(codec.find_mask(stripe, decode))
+    is_at_edge = np.zeros(int(parts.max(initial=0)) + 1, dtype=np.bool_)
+    if rows.start > 0:
+        is_at_edge[parts[0]] = True
+    if rows.stop < out.shape[0]:
+        is_at_edge[parts[-1]] = True
+    is_at_edge[0] = False
+    pieces.add(parts, is_at_edge, rows.start)
+    stripe[:, is_at_edge[parts]] = 0  # no plane is above any threshold there, so that no mask is
+    labels = labels_from_planes(codec, stripe, decode, _AS_DECODED)
+    out[rows, :] = _keep(labels, (rows.start, 0), found, out.shape[1])
+
+
+def _decode_piece(
+    codec: Codec, planes: Sliced, decode: DecodeSettings, piece: Piece, found: _Found, out: Sliced
+) -> None:
+    """Decode a component by itself, in its box."""
+    rows, columns = slice(piece.top, piece.bottom), slice(piece.left, piece.right)
+    box = _read(planes, rows, columns)
+    parts = components(codec.find_mask(box, decode))
+    y, x = piece.first_yx
+    is_piece: Mask = parts == parts[y - piece.top, x - piece.left]
+    box[:, ~is_piece] = 0
+    labels = labels_from_planes(codec, box, decode, _AS_DECODED)
+    found.boxes += [
+        (slice(piece.top + y.start, piece.top + y.stop), slice(piece.left + x.start, piece.left + x.stop))
+        for y, x in scipy.ndimage.find_objects(labels)
+    ]
+    labels = _keep(labels, (piece.top, piece.left), found, out.shape[1])
+    out[rows, columns] = np.where(is_piece, labels, out[rows, columns])
+
+
+def _keep(labels: Labels, corner_yx: tuple[int, int], found: _Found, width: int) -> Labels:
+    """Remember the instances of a box and give them ids that no others have."""
+    n = int(labels.max(initial=0))
+    backwards = np.flatnonzero(labels)[::-1]
+    firsts = np.zeros(n + 1, dtype=np.int64)
+    firsts[labels.ravel()[backwards]] = backwards  # the last to be written, the first pixel, stays
+    y, x = np.divmod(firsts[1:], labels.shape[1])
+    found.firsts.append((y + corner_yx[0]) * width + x + corner_yx[1])
+    labels = np.where(labels > 0, labels + np.int32(found.n), 0)
+    found.n += n
+    return labels
+
+
+def _fill_holes(out: Sliced, found: _Found, max_px: int, stripe_px: int) -> None:
+    """Fill holes within stripes, then those of instances across their edges."""
+    if max_px == 0:
+        return
+    for rows in _stripes(out.shape[0], stripe_px):
+        out[rows, :] = fill_holes(np.asarray(out[rows, :]), max_px)
+    for box in found.boxes:
+        out[box] = fill_holes(np.asarray(out[box]), max_px)
+
+
+def _renumber(out: Sliced, found: _Found, min_area_px: int, stripe_px: int) -> int:
+    """Drop small instances and number the others by their first pixels."""
+    areas = np.zeros(found.n + 1, dtype=np.int64)
+    if min_area_px > 1:
+        for rows in _stripes(out.shape[0], stripe_px):
+            of_stripe = areas_px(np.ascontiguousarray(out[rows, :], dtype=np.int32))
+            areas[: len(of_stripe)] += of_stripe
+    is_kept = areas[1:] >= min_area_px if min_area_px > 1 else np.ones(found.n, dtype=np.bool_)
+    order = np.argsort(np.concatenate([*found.firsts, np.zeros(0, dtype=np.int64)]), kind="stable")
+    new_ids = np.zeros(found.n + 1, dtype=np.int32)
+    new_ids[1 + order] = np.where(is_kept[order], np.cumsum(is_kept[order]), 0)
+    for rows in _stripes(out.shape[0], stripe_px):
+        out[rows, :] = new_ids[np.asarray(out[rows, :])]
+    return int(is_kept.sum())
+
+
+def _decode_object(
+    codec: Codec, planes: Sliced, decode: DecodeSettings, postprocess: PostprocessSettings, out: Sliced, stripe_px: int
+) -> int:
+    """Decode all of the mask as one instance."""
+    if postprocess.fill_holes_px:
+        raise ConfigError(
+            "postprocess.fill_holes_px with decode.single_object needs the image in one piece, as its one instance may "
+            "lie anywhere: set it to 0"
+        )
+    n_px = 0
+    for rows in _stripes(out.shape[0], stripe_px):
+        mask = codec.find_mask(_read(planes, rows), decode)
+        n_px += int(mask.sum())
+        out[rows, :] = mask.astype(np.int32)
+    if n_px >= max(postprocess.min_area_px, 1):
+        return 1
+    for rows in _stripes(out.shape[0], stripe_px):
+        out[rows, :] = 0
+    return 0

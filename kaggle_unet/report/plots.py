@@ -1,0 +1,91 @@
+"""What a search has tried, as a picture: a panel for each parameter, every trial a dot.
+
+Loss and score over the epochs, as a picture.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+Row = Mapping[str, float | None]
+
+
+def plot_curves(history: Sequence[Row], *, title: str = "") -> bytes:
+    """Plot how training went."""
+    figure = Figure(figsize=(9, 3.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, scores = figure.subplots(1, 2)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    _draw_line(losses, history, "train_loss", "training", "#888888")
+    _draw_line(losses, history, "valid_loss", "validation", "#1f77b4")
+    _draw_line(scores, history, "valid_score", "validation", "#d95f02")
+    _mark_best(scores, history)
+    for axes, label in ((losses, "loss"), (scores, "score")):
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.grid(visible=True, alpha=0.3)
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _points(history: Sequence[Row], key: str) -> list[tuple[float, float]]:
+    """Take the epochs that have a value."""
+    return [(row["epoch"] or 0, value) for row in history if (value := row.get(key)) is not None]
+
+
+def _draw_line(axes: Axes, history: Sequence[Row], key: str, name: str, colour: str) -> None:
+    """Draw one curve, with dots where it has few points."""
+    points = _points(history, key)
+    if points:
+        marker = "o" if len(points) <= 30 else ""
+        axes.plot(*zip(*points, strict=True), color=colour, label=name, marker=marker, markersize=3, linewidth=1.4)
+
+
+def _mark_best(axes: Axes, history: Sequence[Row]) -> None:
+    """Mark the highest score, the first of equals, with its value."""
+    points = _points(history, "valid_score")
+    if points:
+        epoch, score = max(points, key=lambda point: point[1])
+        name = f"best: {score:.4f} in epoch {epoch:g}"
+        axes.plot([epoch], [score], "o", color="#d95f02", markersize=8, fillstyle="none", label=name)
+
+
+Point = Mapping[str, Any]
+
+
+def plot_landscape(trials: Sequence[tuple[Point, float]], chosen: Point, *, title: str = "") -> bytes:
+    """Plot scores over each parameter."""
+    keys = list(chosen)
+    n_columns = min(4, len(keys))
+    n_rows = -(-len(keys) // n_columns)
+    figure = Figure(figsize=(3 * n_columns, 2.5 * n_rows + 0.3), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
+    scores = [score for _, score in trials]
+    best, low = max(scores), sorted(scores)[len(scores) // 4]
+    margin = max(best - low, 1e-4) / 10
+    for panel, key in zip(panels.flat, keys, strict=False):
+        values = [float(point[key]) for point, _ in trials]
+        panel.scatter(values[1:], scores[1:], c=range(1, len(trials)), cmap="Blues", vmin=-len(trials) / 2, s=10)
+        panel.plot(values[:1], scores[:1], "x", color="#444444")
+        panel.plot([float(chosen[key])], [best], "o", mfc="none", mec="#d95f02", ms=10)
+        panel.set_xlabel(key, fontsize=8)
+        panel.set_ylim(low - margin, best + 2 * margin)
+        panel.tick_params(labelsize=7)
+    for panel in panels.flat[len(keys) :]:
+        panel.set_axis_off()
+    for row in panels:
+        row[0].set_ylabel("score", fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=9)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

@@ -1,0 +1,273 @@
+"""Which decode parameters score best: what may be searched for a codec, and a search that can be gone on with.
+
+A study is honest only on images it has not looked at. `nested_search` therefore searches once per part of the images on
+all the others, and lets each part judge what was found without it; a last search on all images gives what is used.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.postprocess.clean import PostprocessSettings
+from kaggle_unet.targets.settings import CodecName, DecodeSettings
+
+Point = Mapping[str, float | int | bool]
+Scores = NDArray[np.float64]
+Evaluate = Callable[[Point], Scores]
+
+N_AT_RANDOM = 20  # trials before the search looks at what it has found
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Values from `low` to `high` in steps."""
+
+    low: float | int
+    high: float | int
+    step: float | int
+
+
+_THRESHOLD = Interval(0.2, 0.8, 0.02)
+Space = dict[str, Interval | tuple[bool, ...]]
+_MASK: Space = {"decode.mask_threshold": _THRESHOLD, "postprocess.min_area_px": Interval(0, 60, 2)}
+_SEEDED: Space = {
+    **_MASK,
+    "decode.seed_threshold": Interval(0.3, 0.95, 0.025),
+    "decode.border_threshold": Interval(0.1, 0.9, 0.05),
+    "decode.min_seed_px": Interval(0, 40, 2),
+    "decode.keep_seedless": (False, True),
+    "postprocess.fill_holes_px": Interval(0, 100, 10),
+}
+
+
+def space_of(codec: CodecName, *, single_object: bool) -> Space:
+    """List what is searched.
+
+    Parameters
+    ----------
+    codec : str
+        Its name.
+    single_object : bool
+        Whether all of a mask is one instance.
+
+    Returns
+    -------
+    space : dict of str to Interval or tuple of bool
+        By the config's dotted key.
+
+    Examples
+    --------
+    >>> sorted(space_of("mask", single_object=False))
+    ['decode.mask_threshold', 'postprocess.fill_holes_px', 'postprocess.min_area_px']
+    """
+    if single_object:  # salt of a few hundred pixels is mostly wrong, a nucleus of forty mostly right
+        wide: Space = {
+            "postprocess.min_area_px": Interval(0, 400, 10),
+            "postprocess.fill_holes_px": Interval(0, 400, 20),
+            "postprocess.constant_is_empty": (False, True),
+            "postprocess.full_is_empty": (False, True),
+        }
+        return {**_MASK, **wide}
+    if codec == "mask":
+        return {**_MASK, "postprocess.fill_holes_px": Interval(0, 100, 10)}
+    return dict(_SEEDED)
+
+
+def apply_point(
+    point: Point, decode: DecodeSettings, postprocess: PostprocessSettings
+) -> tuple[DecodeSettings, PostprocessSettings]:
+    """Put a point's values in place."""
+    sections: dict[str, dict[str, Any]] = {"decode": decode.model_dump(), "postprocess": postprocess.model_dump()}
+    for key, value in point.items():
+        section, _, name = key.partition(".")
+        sections[section][name] = value
+    return DecodeSettings(**sections["decode"]), PostprocessSettings(**sections["postprocess"])
+
+
+def point_of(space: Space, decode: DecodeSettings, postprocess: PostprocessSettings) -> dict[str, Any]:
+    """Read a point off settings."""
+    sections = {"decode": decode, "postprocess": postprocess}
+    return {key: getattr(sections[key.partition(".")[0]], key.partition(".")[2]) for key in space}
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long is searched, and where it is written down."""
+
+    n_trials: int
+    seed: int = 0
+    journal: Path | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found."""
+
+    point: dict[str, Any]
+    score: float
+    trials: list[tuple[dict[str, Any], float]]
+
+
+@dataclass(frozen=True)
+class Nested:
+    """A search with its honest gain."""
+
+    found: Found
+    before: Scores
+    honest: Scores
+    after: Scores
+    points: dict[str, dict[str, Any]]
+
+
+def nested_search(
+    space: Space,
+    evaluate: Evaluate,
+    start: Point,
+    parts: Sequence[str],
+    effort: Effort,
+    *,
+    on_trial: Callable[[str, int], None] = lambda *_: None,
+) -> Nested:
+    """Search the best point, and measure its gain on images that a search has not seen."""
+    names = sorted(set(parts))
+    if len(names) < 2:
+        msg = f"all images are of the part {names[0]!r}: two parts are needed, one to search on and one to judge by"
+        raise ConfigError(msg)
+    known: dict[tuple[tuple[str, Any], ...], Scores] = {}
+
+    def recall(point: Point) -> Scores:
+        key = tuple(sorted(point.items()))
+        if key not in known:
+            known[key] = evaluate(point)
+        return known[key]
+
+    def search_on(is_in: NDArray[np.bool_], name: str) -> Found:
+        return search(
+            space,
+            lambda point: float(recall(point)[is_in].mean()),
+            start,
+            effort,
+            name=name,
+            on_trial=on_trial,
+        )
+
+    part_of = np.array(parts)
+    honest = np.zeros(len(parts))
+    points = {}
+    for name in names:
+        is_in = part_of != name
+        points[name] = search_on(is_in, f"without {name}").point
+        honest[~is_in] = recall(points[name])[~is_in]
+    found = search_on(np.ones(len(parts), np.bool_), "all")
+    return Nested(found, recall(start), honest, recall(found.point), points)
+
+
+def search(
+    space: Space,
+    evaluate: Callable[[Point], float],
+    start: Point,
+    effort: Effort,
+    *,
+    name: str = "all",
+    on_trial: Callable[[str, int], None] = lambda *_: None,
+) -> Found:
+    """Search the point of the highest score.
+
+    Parameters
+    ----------
+    space : dict
+        From `space_of`.
+    evaluate : callable
+        Takes a point, gives its score.
+    start : mapping
+        A point that need not lie in the space; it wins ties.
+    effort : Effort
+        How long is searched.
+    name : str
+        The search's, in a journal of several.
+    on_trial : callable
+        Called with (name, done).
+
+    Returns
+    -------
+    found : Found
+        The same whether the search was interrupted or not.
+
+    Raises
+    ------
+    ConfigError
+        If the extra is not installed.
+
+    Notes
+    -----
+    Optuna's tree-structured Parzen estimator [1]_, after `N_AT_RANDOM` points at random. Each trial has a seed of its
+    own, so that nothing but the trials before it decides what it tries.
+
+    References
+    ----------
+    .. [1] Algorithms for Hyper-Parameter Optimization, 2011.
+       https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization
+    """
+    optuna = _import_optuna()
+    study = optuna.create_study(
+        study_name=name, direction="maximize", load_if_exists=True, storage=_open_journal(optuna, effort.journal)
+    )
+    state = optuna.trial.TrialState
+    for trial in study.get_trials(deepcopy=False, states=[state.RUNNING]):  # what an interruption has left
+        study.tell(trial.number, state=state.FAIL)
+    while (done := len(study.get_trials(deepcopy=False, states=[state.COMPLETE]))) < effort.n_trials:
+        study.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=N_AT_RANDOM, multivariate=True, seed=effort.seed + done
+        )
+        trial = study.ask()
+        study.tell(trial, evaluate(_suggest(trial, space)))
+        on_trial(name, done + 1)
+    trials = [(dict(start), evaluate(start))]
+    for trial in study.get_trials(deepcopy=False, states=[state.COMPLETE])[: effort.n_trials]:
+        assert trial.value is not None
+        trials.append((_tidy(trial.params), trial.value))
+    point, score = max(trials, key=lambda pair: pair[1])  # the first of equals
+    return Found(point, score, trials)
+
+
+def _suggest(trial: Any, space: Space) -> dict[str, Any]:
+    point: dict[str, Any] = {}
+    for key, values in space.items():
+        if not isinstance(values, Interval):
+            point[key] = trial.suggest_categorical(key, values)
+        elif isinstance(values.step, int):
+            point[key] = trial.suggest_int(key, values.low, values.high, step=values.step)
+        else:
+            point[key] = trial.suggest_float(key, values.low, values.high, step=values.step)
+    return _tidy(point)
+
+
+def _tidy(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Write 0.3 for 0.30000000000000004."""
+    return {key: round(value, 6) if isinstance(value, float) else value for key, value in point.items()}
+
+
+def _import_optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        msg = "the search needs optuna, which is not installed; run pip install kaggle-unet[tune]"
+        raise ConfigError(msg) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    return optuna
+
+
+def _open_journal(optuna: Any, path: Path | None) -> Any:
+    if path is None:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))

@@ -1,0 +1,292 @@
+"""Which way of splitting to believe: candidates at several seed thresholds, judged by what they look like.
+
+One seed threshold for a whole set parts some nuclei too often and others too rarely. Here every image is decoded at
+several; each object of each decoding is described by its shape, its probabilities and its neighbours; a regressor
+learns its IoU with the truth from images with masks. Of every component of the mask, the decoding with the highest
+mean is kept, and objects that hardly can be right are dropped. So did the 1st place of the 2018 Data Science Bowl [1]_.
+
+References
+----------
+.. [1] https://www.kaggle.com/competitions/data-science-bowl-2018/discussion/54741
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from skimage.measure import regionprops_table
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.masks.labels import components, relabel
+from kaggle_unet.metrics.error_types import find_mistakes
+from kaggle_unet.metrics.overlap import count_overlap
+from kaggle_unet.postprocess.clean import PostprocessSettings, labels_from_planes
+from kaggle_unet.targets.codecs import Codec
+from kaggle_unet.targets.settings import DecodeSettings
+from kaggle_unet.types import Labels, Planes
+
+Features = NDArray[np.float32]
+Ious = NDArray[np.float64]
+
+# Tried beside the threshold in use.
+SEED_THRESHOLDS = (0.3, 0.45, 0.6, 0.75, 0.9)
+
+# Neighbours are counted within as many diameters.
+_NEAR_DIAMETERS = 2.0
+_N_NEIGHBOURS = 8
+_FAR_DIAMETERS = 100.0
+
+_SHAPE = {
+    "area": "area_px", "area_bbox": "box_px", "axis_major_length": "major_px", "axis_minor_length": "minor_px",
+    "eccentricity": "eccentricity", "solidity": "solidity", "extent": "extent", "perimeter": "perimeter_px",
+    "equivalent_diameter_area": "diameter_px",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """All decodings of one image, and what their objects look like."""
+
+    levels: tuple[NDArray[Any], ...]
+    features: tuple[Features, ...]
+    pieces: NDArray[Any]
+
+    @property
+    def objects(self) -> Features:
+        """float32 array, shape (n_objects, n_features): of all levels, one behind the other."""
+        return np.concatenate(self.features)
+
+    def split(self, values: Ious) -> list[Ious]:
+        """Divide one value per object among the levels."""
+        return np.split(values, np.cumsum([len(features) for features in self.features])[:-1])
+
+
+def feature_names(codec: Codec) -> list[str]:
+    """Name what describes an object."""
+    probabilities = [f"{statistic} {plane}" for statistic in ("mean", "lowest", "highest") for plane in codec.planes]
+    return [*_SHAPE.values(), "roundness", *probabilities, *_NEIGHBOURHOOD]
+
+
+_NEIGHBOURHOOD = ("objects in image", "area over median", "nearest in diameters", "neighbours", "pieces of component")
+
+
+def find_candidates(
+    codec: Codec,
+    planes: Planes,
+    decode: DecodeSettings,
+    postprocess: PostprocessSettings,
+    seed_thresholds: Sequence[float] = SEED_THRESHOLDS,
+) -> Candidates:
+    """Decode an image at several seed thresholds and describe all objects."""
+    refuse_without_seeds(codec, decode)
+    levels: list[Labels] = []
+    for threshold in (decode.seed_threshold, *seed_thresholds):
+        labels = labels_from_planes(codec, planes, decode.model_copy(update={"seed_threshold": threshold}), postprocess)
+        if not any(np.array_equal(labels, other) for other in levels):
+            levels.append(labels)
+    pieces = components(np.any([labels > 0 for labels in levels], axis=0))
+    known: dict[bytes, list[float]] = {}
+    features = tuple(_describe(labels, planes, pieces, known) for labels in levels)
+    return Candidates(tuple(map(_shrink, levels)), features, _shrink(pieces))
+
+
+def _shrink(labels: Labels) -> NDArray[Any]:
+    """Take half the memory where ids allow it."""
+    return labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
+
+
+def refuse_without_seeds(codec: Codec, decode: DecodeSettings) -> None:
+    """Refuse a decoding that has nothing to choose from."""
+    if decode.single_object or len(codec.planes) < 2:
+        single = ", decode.single_object," if decode.single_object else ""
+        msg = f"codec {codec.name}{single} knows no seeds, so there are no splits to choose from; train with codec "
+        raise ConfigError(f"{msg}mask_border, interior_border or interior_border_background")
+
+
+def true_ious(candidates: Candidates, truth: Labels) -> Ious:
+    """Find what the regressor learns: each object's highest IoU with a true one."""
+    # seen from the predicted side
+    return np.concatenate([find_mistakes(count_overlap(labels, truth)).best_iou for labels in candidates.levels])
+
+
+def choose(candidates: Candidates, ious: Ious, least_iou: float) -> Labels:
+    """Keep the best decoding of every component of the mask, and drop what hardly can be right.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Of the image.
+    ious : float64 array, shape (n_objects,)
+        What the regressor expects of each.
+    least_iou : float
+        Objects of which less is expected are dropped.
+
+    Returns
+    -------
+    int32 array, shape (H, W)
+        Instances 1…n.
+
+    Notes
+    -----
+    A component's decoding is judged by the mean over its objects. Of equals, the one in use wins.
+    """
+    n = int(candidates.pieces.max(initial=0)) + 1
+    levels = [
+        (labels, _home(labels, candidates.pieces), expected)
+        for labels, expected in zip(candidates.levels, candidates.split(ious), strict=True)
+    ]
+    means = [
+        np.bincount(home, weights=expected, minlength=n) / np.maximum(np.bincount(home, minlength=n), 1)
+        for _, home, expected in levels
+    ]
+    best = np.argmax(means, axis=0)
+    chosen = np.zeros(candidates.pieces.shape, dtype=np.int32)
+    n_before = 0
+    for level, (labels, home, expected) in enumerate(levels):
+        is_kept = (best[home] == level) & (expected >= least_iou)
+        ids = np.append(0, np.where(is_kept, np.arange(1, len(home) + 1) + n_before, 0)).astype(np.int32)
+        np.maximum(chosen, ids[labels], out=chosen)
+        n_before += len(home)
+    return relabel(chosen)
+
+
+def _home(labels: NDArray[Any], pieces: NDArray[Any]) -> NDArray[np.int32]:
+    """Find the component in which each instance lies."""
+    home = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int32)
+    home[labels] = pieces
+    return home[1:]
+
+
+def _describe(labels: Labels, planes: Planes, pieces: Labels, known: dict[bytes, list[float]]) -> Features:
+    """Describe the objects of one decoding; what an object is alone, is looked up if another one had the same."""
+    n = int(labels.max(initial=0))
+    if n == 0:
+        return np.empty((0, len(_SHAPE) + 1 + 3 * len(planes) + len(_NEIGHBOURHOOD)), np.float32)
+    keys = _keys(labels, n)
+    is_new = np.array([False, *(key not in known for key in keys)])
+    if is_new.any():
+        table: dict[str, Any] = regionprops_table(
+            np.where(is_new[labels], labels, 0),
+            intensity_image=np.moveaxis(planes, 0, -1).astype(np.float32),
+            properties=("label", "centroid", *_SHAPE, *_INTENSITIES),
+        )
+        roundness = 4 * np.pi * table["area"] / np.maximum(table["perimeter"], 1) ** 2
+        probabilities = [table[f"{name}-{k}"] for name in _INTENSITIES for k in range(len(planes))]
+        alone = [table["centroid-0"], table["centroid-1"], *(table[name] for name in _SHAPE), roundness, *probabilities]
+        known.update(
+            (keys[label - 1], row)
+            for label, row in zip(table["label"].tolist(), np.stack(alone, 1).tolist(), strict=True)
+        )
+    rows = np.array([known[key] for key in keys])
+    centres, alone_ = rows[:, :2], rows[:, 2:]
+    area, diameter = alone_[:, list(_SHAPE).index("area")], alone_[:, list(_SHAPE).index("equivalent_diameter_area")]
+    around = _neighbourhood(centres, area, diameter, _home(labels, pieces))
+    return np.concatenate([alone_, np.stack(around, axis=1)], axis=1).astype(np.float32)
+
+
+def _keys(labels: Labels, n: int) -> list[bytes]:
+    """Give what is the same for the same object in another decoding: a hash of its pixels' places."""
+    places = np.flatnonzero(labels)
+    ids = labels.ravel()[places]
+    places = places[np.argsort(ids, kind="stable")]
+    ends = np.cumsum(np.bincount(ids, minlength=n + 1)[1:])[:-1]
+    return [blake2b(own.tobytes(), digest_size=16).digest() for own in np.split(places, ends)]
+
+
+_INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max")
+
+
+def _neighbourhood(
+    centres: NDArray[np.float64], area: NDArray[np.float64], diameter: NDArray[np.float64], home: NDArray[np.int32]
+) -> list[NDArray[Any]]:
+    """Describe what is around each object, in the order of `_NEIGHBOURHOOD`."""
+    n = len(home)
+    distances = cKDTree(centres).query(centres, k=min(_N_NEIGHBOURS + 1, n))[0].reshape(n, -1)[:, 1:]
+    in_diameters = distances / diameter[:, None]
+    nearest = in_diameters[:, 0] if n > 1 else np.full(n, np.inf)
+    return [
+        np.full(n, n),
+        area / np.median(area),
+        np.minimum(nearest, _FAR_DIAMETERS),
+        (in_diameters < _NEAR_DIAMETERS).sum(axis=1),
+        np.bincount(home)[home],
+    ]
+
+
+class Regressor:
+    """What expects an object's IoU of its features: gradient-boosted trees."""
+
+    def __init__(self, text: str) -> None:
+        lightgbm = import_lightgbm()
+        self.text = text
+        try:
+            self._booster = lightgbm.Booster(model_str=text)
+        except lightgbm.basic.LightGBMError as error:
+            msg = f"this is no LightGBM model, or a damaged one ({error}); run kaggle-unet second-level again"
+            raise ConfigError(msg) from error
+
+    @classmethod
+    def fit(
+        cls, features: Features, ious: Ious, names: Sequence[str], *, seed: int = 0, n_rounds: int = 200
+    ) -> "Regressor":
+        """Learn from objects whose IoU is known.
+
+        Parameters
+        ----------
+        features : float32 array, shape (n_objects, n_features)
+            Of all images.
+        ious : float64 array, shape (n_objects,)
+            As `true_ious` finds them.
+        names : sequence of str
+            The features'.
+        seed : int
+            Of everything random; the same seed gives the same trees.
+        n_rounds : int
+            Trees.
+
+        Returns
+        -------
+        Regressor
+            Trained on a single thread, so that it does not depend on their number.
+
+        Raises
+        ------
+        ConfigError
+            If there is no object.
+
+        References
+        ----------
+        .. [1] LightGBM: A Highly Efficient Gradient Boosting Decision Tree, 2017.
+           https://papers.nips.cc/paper/6907-lightgbm-a-highly-efficient-gradient-boosting-decision-tree
+        """
+        lightgbm = import_lightgbm()
+        if not len(features):
+            msg = "there is no object to learn from: the network finds none in these images; train longer"
+            raise ConfigError(msg)
+        data = lightgbm.Dataset(features, ious, feature_name=[name.replace(" ", "_") for name in names])
+        settings = {
+            "objective": "regression", "num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 20,
+            "feature_fraction": 0.8, "bagging_fraction": 0.8, "bagging_freq": 1,
+            "seed": seed, "deterministic": True, "num_threads": 1, "verbosity": -1,
+        }  # fmt: skip
+        return cls(lightgbm.train(settings, data, num_boost_round=n_rounds).model_to_string())
+
+    def expect(self, features: Features) -> Ious:
+        """Expect IoUs."""
+        if not len(features):
+            return np.zeros(0)
+        return np.clip(np.asarray(self._booster.predict(features, num_threads=1), dtype=np.float64), 0, 1)
+
+
+def import_lightgbm() -> Any:
+    """Import LightGBM."""
+    try:
+        import lightgbm
+    except ImportError as error:
+        msg = "the second level needs lightgbm, which is not installed; run pip install kaggle-unet[second-level]"
+        raise ConfigError(msg) from error
+    return lightgbm

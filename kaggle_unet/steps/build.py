@@ -1,0 +1,249 @@
+"""Checkpoints become networks that predict planes together.
+
+From a config and a store: the network, the loss, what is learnt from and what it is judged by.
+"""
+
+import math
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.config import Config, plain, validate_config
+from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
+from kaggle_unet.data.inputs import prepare, refuse_missing_depths
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.inference.codec_adapter import Translated
+from kaggle_unet.inference.predict import object_diameter_px, plan_batches, predict_planes, scale_to
+from kaggle_unet.inference.settings import InferenceSettings
+from kaggle_unet.losses.total import SegmentationLoss
+from kaggle_unet.masks.labels import areas_px
+from kaggle_unet.models.checkpoint import check_compatible, find_checkpoint, load_checkpoint
+from kaggle_unet.models.create import create_model, input_multiple, output_margin
+from kaggle_unet.postprocess.striped import decode_any_size
+from kaggle_unet.steps.make_targets import resolved_weights
+from kaggle_unet.store import Store, sha256
+from kaggle_unet.store.planes import round_planes
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.settings import CodecName
+from kaggle_unet.training.device import Decided, choose_operations, decide, keep_freed_memory
+from kaggle_unet.training.distributed import Crew, spread
+from kaggle_unet.training.fold import FoldParts
+from kaggle_unet.training.validate import Finish, ValidationResult, validate
+from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample
+
+
+def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Sequence[Sample] = ()) -> TrainingSet:
+    """Gather what a network learns from."""
+    samples = [*_read(config, store, ids), *added]
+    if not any(sample.labels is not None and sample.labels.any() for sample in samples):
+        msg = f"not one of {len(samples)} training samples has an object, so there is nothing to learn; lower folds.n, "
+        msg += "change the folds file, or look for the masks"
+        raise ConfigError(msg)
+    return TrainingSet(
+        samples,
+        encoding=Encoding(config.input, config.codec, resolved_weights(config.weights, store)),
+        augmentation=config.augmentation,
+        sides=_sides(config),
+        seed=config.training.seed,
+    )
+
+
+def loss_of(config: Config) -> SegmentationLoss:
+    """Make the loss of a config."""
+    codec = CODECS[config.codec.name]
+    return SegmentationLoss(config.loss, codec.planes, codec.activation)
+
+
+def gather_parts(
+    config: Config,
+    store: Store,
+    training: Sequence[str],
+    validation: Sequence[str],
+    crew: Crew,
+    added: Sequence[Sample] = (),
+) -> FoldParts:
+    """Build everything a fold is fitted with."""
+    loss = loss_of(config)
+    own = spread(validation, crew)
+    return FoldParts(
+        build_model=partial(build_model, config),
+        loss=loss,
+        training_set=training_set_of(config, store, training, added),
+        validate=_judge(config, store, own, loss) if own else None,
+        crew=crew,
+    )
+
+
+def _read(config: Config, store: Store, ids: Sequence[str]) -> list[Sample]:
+    samples = [store.read(id_) for id_ in ids]
+    where = f"{store.folder}, made of {store.manifest['about'].get('data')}"
+    refuse_missing_depths(config.input, ids, {sample.id: sample.numbers for sample in samples}, where)
+    return samples
+
+
+def _judge(config: Config, store: Store, ids: Sequence[str], loss: SegmentationLoss) -> partial[ValidationResult]:
+    """Prepare the validation on samples."""
+    competition = get_competition(config.competition.name)
+    validation_set = ValidationSet(
+        _read(config, store, ids),
+        store.read_targets,
+        inputs=config.input,
+        sides=_sides(config),
+        batch=config.inference.batch,
+    )
+    finish = Finish(CODECS[config.codec.name], config.decode, config.postprocess, competition.metric)
+    return partial(validate, validation_set=validation_set, loss=loss, finish=finish)
+
+
+def _sides(config: Config) -> Sides:
+    multiple = math.lcm(input_multiple(config.model), config.inference.pad_to_multiple)
+    return Sides(multiple, output_margin(config.model))
+
+
+def build_model(config: Config) -> nn.Module:
+    """Make the network of a config."""
+    return create_model(
+        config.model,
+        in_channels=len(config.input.channels),
+        out_channels=len(CODECS[config.codec.name].planes),
+    )
+
+
+@dataclass(frozen=True)
+class CheckpointSource:
+    """Where a network came from."""
+
+    path: Path
+    sha256: str
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks whose planes are averaged."""
+
+    models: list[nn.Module]
+    config: Config
+    multiple: int
+    sources: list[CheckpointSource]
+
+
+def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
+    """Load networks that may be averaged."""
+    files = list(dict.fromkeys(find_checkpoint(path) for path in paths))
+    weights = config.inference.weights
+    if weights is not None and len(weights) != len(files):
+        msg = (
+            f"inference.weights has {len(weights)} numbers, but there are {len(files)} different checkpoints; give one "
+        )
+        raise ConfigError(f"{msg}for each, in order, or leave it out")
+    checkpoints = {file: load_checkpoint(file) for file in files}
+    check_compatible({Path("the config"): {"config": plain(config)}, **checkpoints}, keys=["input"])
+    models, multiples = [], []
+    for name, checkpoint in checkpoints.items():
+        trained = validate_config(checkpoint["config"], where=str(name))
+        codec = CODECS[trained.codec.name]
+        model = create_model(
+            trained.model,
+            in_channels=len(trained.input.channels),
+            out_channels=len(codec.planes),
+            load_encoder=False,
+        )
+        model.load_state_dict(checkpoint["model"])
+        _set_gate(model, config)
+        if trained.codec.name != config.codec.name:
+            model = _translate(model, trained.codec.name, config.codec.name, name)
+        models.append(model.eval())
+        multiples.append(input_multiple(trained.model))
+    sources = [CheckpointSource(file, sha256(file), checkpoint["score"]) for file, checkpoint in checkpoints.items()]
+    return Ensemble(models, config, max(multiples), sources)
+
+
+def _set_gate(model: nn.Module, config: Config) -> None:
+    """Let the config say above which probability a network with an empty head clears an image; it is not learnt."""
+    head = getattr(config.model, "empty_head", None)
+    if head is not None and hasattr(model, "gate_above"):
+        model.gate_above = head.gate_above
+
+
+def _translate(model: nn.Module, learnt: CodecName, wanted: CodecName, path: Path) -> nn.Module:
+    try:
+        return Translated(model, learnt, wanted)
+    except ConfigError as error:
+        msg = f"{path}: {error}; checkpoints can't be averaged, predict and submit them apart, or leave some out"
+        raise ConfigError(msg) from error
+
+
+def decide_for(config: Config) -> Decided:
+    """Decide what to predict on and in."""
+    precision = "auto" if config.training.precision == "fp16" else config.training.precision
+    return decide(precision, config.training.channels_last)
+
+
+def predict_samples(
+    ensemble: Ensemble,
+    sizes: dict[str, tuple[int, int]],
+    load: Callable[[str], Sample],
+    settings: InferenceSettings,
+    *,
+    done: Container[str] = (),
+) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
+    """Predict planes for samples of any sizes."""
+    config = ensemble.config
+    decided = decide_for(config)
+    choose_operations(deterministic=config.training.deterministic)
+    keep_freed_memory()
+    margin = max(int(getattr(model, "margin", 0)) for model in ensemble.models)
+    multiple = math.lcm(ensemble.multiple, settings.pad_to_multiple)
+    codec = CODECS[config.codec.name]
+    samples: dict[str, Sample] = {}
+
+    def show(sample: Sample) -> tuple[str, Inputs]:
+        return sample.id, prepare(sample.image, config.input, depth=sample.numbers.get("depth"))
+
+    def inputs() -> Iterator[tuple[str, Inputs]]:
+        for batch in plan_batches(sizes, settings, multiple=multiple, margin=margin):
+            for id_ in () if all(id_ in done for id_ in batch) else batch:
+                samples[id_] = load(id_)
+                yield show(samples[id_])
+
+    def predict(
+        items: Iterable[tuple[str, Inputs]], how: InferenceSettings
+    ) -> Iterator[tuple[str, Planes | HalfPlanes]]:
+        for id_, planes in predict_planes(
+            ensemble.models,
+            items,
+            settings=how,
+            activation=codec.activation,
+            multiple=multiple,
+            device=decided.device,
+            autocast_dtype=decided.autocast_dtype,
+            channels_last=decided.channels_last,
+        ):
+            yield id_, round_planes(planes)
+
+    for id_, planes in predict(inputs(), settings):
+        sample = samples.pop(id_)
+        scale = 1.0
+        if settings.object_px is not None:
+            found = decode_any_size(codec, planes, config.decode, config.postprocess)
+            scale = scale_to(settings.object_px, object_diameter_px(areas_px(found)[1:]))
+        if scale == 1:
+            yield sample, planes
+            continue
+        yield from ((sample, better) for _, better in predict([show(sample)], _scaled(settings, scale)))
+
+
+def _scaled(settings: InferenceSettings, scale: float) -> InferenceSettings:
+    """Show images larger or smaller; tiles are cut so that the network is shown no larger ones, and as much around."""
+    changes = {
+        "scales": tuple(scale * each for each in settings.scales),
+        "tile_px": max(32, int(settings.tile_px / max(1.0, scale))),
+        "overlap_px": math.ceil(settings.overlap_px / min(1.0, scale)),
+    }
+    return settings.model_copy(update=changes)

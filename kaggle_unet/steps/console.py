@@ -1,0 +1,248 @@
+"""What a person sees in the terminal: bars where there is a terminal, plain lines where there is none."""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from kaggle_unet.steps.run import OF_CONFIG
+
+OnProgress = Callable[[str, int, int], None]
+
+
+class Screen:
+    """Results on standard output, progress and errors on standard error."""
+
+    def __init__(self) -> None:
+        self.debug = False
+        self.quiet = False
+        self._out = Console(highlight=False, soft_wrap=True)
+        if not self._out.is_terminal:  # rich takes 80 columns for granted, and would cut tables in a pipe
+            self._out = Console(highlight=False, soft_wrap=True, width=200)
+        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def silence(self) -> None:
+        """Show nothing any more; of several processes that do the same, one speaks for all."""
+        self._out.quiet = self._err.quiet = True
+
+    def say(self, text: str) -> None:
+        """Print a result."""
+        self._out.print(escape(text))
+
+    def error(self, text: str) -> None:
+        """Print what went wrong."""
+        self._err.print(f"[bold red]error[/] {escape(text)}")
+
+    def warn(self, text: str) -> None:
+        """Print what is allowed but should be known."""
+        if text:
+            self._err.print(f"[yellow]warning[/] {escape(text)}")
+
+    def next(self, command: str) -> None:
+        """Name the command that usually follows."""
+        if not self.quiet:
+            self._out.print(f"[dim]next[/]     {escape(command)}")
+
+    @contextmanager
+    def progress(self) -> Iterator[OnProgress]:
+        """Show how far a step is."""
+        with self._bar() as bar:
+            tasks: dict[str, Any] = {}
+
+            def on_progress(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(what, total=total, note="")
+                bar.update(tasks[what], completed=done)
+                if done == total:
+                    self._plain(f"{what}: {done}")
+
+            yield on_progress
+
+    @contextmanager
+    def training(self, fold: int, epochs: int) -> Iterator[Callable[[Any], None]]:
+        """Show a fold's training: a bar of epochs with the last score, or a line per epoch."""
+        from kaggle_unet.training.fold import Decided, EpochDone, StepDone
+
+        with self._bar() as bar:
+            whole = bar.add_task(f"fold {fold}", total=epochs, note="")
+            part = bar.add_task("  epoch", total=1, note="")
+
+            def on_event(event: Any) -> None:
+                if isinstance(event, Decided):
+                    self._err.print(f"[dim]fold {fold}: {escape(event.text)}[/]") if not self.quiet else None
+                elif isinstance(event, StepDone):
+                    bar.update(part, completed=event.step, total=event.n_steps, note=f"loss {event.loss:.4f}")
+                elif isinstance(event, EpochDone):
+                    line = _epoch_line(event.row, is_best=event.is_best)
+                    bar.update(whole, completed=event.row["epoch"], note=line)
+                    self._plain(f"fold {fold}  {line}")
+                    self.warn(event.warning)
+
+            yield on_event
+
+    def fold_result(self, fold: int, result: Mapping[str, Any]) -> None:
+        """Print what a fold reached."""
+        ended = f"best epoch {result['best_epoch']} of {result['epochs']} ({result['stopped_by']})"
+        oof = f"out-of-fold {result['oof_score']:.4f} on {result['samples']} samples"
+        self.say(f"fold {fold}   {ended}, validation {result['best_score']:.4f}; {oof}")
+        self.say(f"         {result['folder']}")
+        if result["other_checkpoints"]:
+            others = (f"{name} {score:.4f}" for name, score in result["other_checkpoints"].items())
+            self.say(f"         beside best.pt: {', '.join(others)}")
+
+    def training_speed(self, result: Mapping[str, Any]) -> None:
+        """Print how fast training is."""
+        self.say(f"data     {result['data']}, batches of {result['batch']}, inputs {result['inputs']}")
+        self.say(f"device   {result['device']['text']}")
+        rows = [
+            [name, *(f"{loop[key]:.1f}" for key in ("images_per_s", "lowest", "highest"))]
+            for name, loop in result["loops"].items()
+        ]
+        self.table(("images/s", f"median of {result['rounds']}", "lowest", "highest"), rows)
+        for name, ratio in result["ratios"].items():
+            self.say(f"{name}: {ratio:.2f}")
+        for name, part in result["ceilings"].items():
+            self.say(f"{name}: {part['measured']:.3g} {part['unit']}; the bare step reaches {part['share']:.1%} of it")
+
+    def data_report(self, report: Mapping[str, Any]) -> None:
+        """Print what `make-targets` found."""
+        self.say(
+            f"{report['samples']} samples, {report['instances']} instances, {report['without_instances']} samples empty"
+        )
+        for name in ("instances_per_sample", "area_px", "object_px"):
+            values = report.get(name, {})  # a store of an earlier version has fewer
+            self.say(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in values.items()))
+        for name in ("kinds", "sizes"):
+            self.say(f"{name}: " + ", ".join(f"{key} {count}" for key, count in report[name].items()))
+        if report["oddities"]:
+            columns = ("what", "samples", "count", "done", "example")
+            self.table(columns, [[str(row[name]) for name in columns] for row in report["oddities"]])
+        self.say(f"ceiling: {report['ceiling']:.4f}, what a perfect network would score with this codec and decoding")
+        for line in report["folds"]["lines"]:
+            self.say(line)
+        for fault in report["faulty"]:
+            self.error(f"left out: {fault}")
+
+    def submission(self, path: Path, manifest: Mapping[str, Any]) -> None:
+        """Print where a submission is and how to hand it in."""
+        self.say(
+            f"csv      {path}: {manifest['images']} images, {manifest['objects']} objects, {manifest['blank']} blank"
+        )
+        if "votes" in manifest:
+            self.say("votes    " + ", ".join(f"{vote['name']} {vote['weight']:g}" for vote in manifest["votes"]))
+        else:
+            self.say(f"decoding {manifest['decoding']}, second level {manifest['second_level'] or 'none'}")
+        self.say(f"manifest {path.with_suffix('.json')}")
+        for warning in manifest["warnings"]:
+            self.warn(warning)
+        if manifest["slug"]:
+            words = ("kaggle", "competitions", "submit", manifest["slug"], "-f", str(path), "-m", "kaggle-unet")
+            self.next(shlex.join(words))
+
+    def verdict(self, path: Path, warnings: Sequence[str]) -> None:
+        """Print that a submission keeps the rules."""
+        for warning in warnings:
+            self.warn(warning)
+        self.say(f"ok       {path} keeps every rule")
+
+    def scores(self, result: Mapping[str, Any]) -> None:
+        """Print scores."""
+        low, high = result["interval"]
+        self.say(f"score    {result['score']:.4f}  (95 % of resampled sets of images: {low:.4f} to {high:.4f})")
+        self.say(
+            f"images   {result['images']}, objects {result['true_objects']}, predicted {result['predicted_objects']}"
+        )
+        if result.get("decoding", OF_CONFIG) != OF_CONFIG:
+            self.say(f"decoding {result['decoding']}; if it was searched on these images, the score flatters")
+        for name, parts in result.get("parts", {}).items():
+            rows = [[key, f"{part['score']:.4f}", _interval(part), str(part["images"])] for key, part in parts.items()]
+            self.table((name, "score", "interval", "images"), rows)
+        for rows in (result["per_iou"], result["per_area"], result["mended"]):
+            self.table(tuple(rows[0]), [[_number(value) for value in row.values()] for row in rows])
+
+    def tuned(self, folder: Path, result: Mapping[str, Any]) -> None:
+        """Print what a search has brought."""
+        if "alone" in result:
+            self.say(f"alone    {result['alone']:.4f} the first run, as the config decodes it")
+        self._gain(result, f"on parts that the search had not seen, {result['trials']} trials each")
+        self.say(f"flatters {result['after']:.4f} on the images that it was searched on")
+        if not result["is_used"]:
+            self.warn("nothing is gained on images that the search has not seen: the config's values stay")
+        rows = []
+        for name, value in result["point"].items():
+            effect = result["effects"].get(name) if result["is_used"] else None
+            rows.append((name, str(value), "{:+.4f} ({:+.4f} to {:+.4f})".format(*effect) if effect else "as before"))
+        self.table(("parameter", "value", "effect on the images searched"), rows)
+        self.say(f"decode   {folder / 'decode.yaml'}, which submit takes")
+        self.say(f"picture  {folder / 'tune' / 'landscape.png'}")
+
+    def second_level(self, run: Path, result: Mapping[str, Any]) -> None:
+        """Print what choosing among splits has brought."""
+        self._gain(result, f"on parts that the trees had not seen, {result['objects']} candidates")
+        if not result["is_used"]:
+            self.warn("nothing is gained on images that the trees have not seen: submit leaves them aside")
+        self.say(f"decoding {result['decoding']}")
+        self.say(f"dropped  objects of which an IoU below {result['least_iou']:.2f} is expected")
+        self.say(f"model    {run / 'second_level'}, which submit takes")
+
+    def facts(self, found: Mapping[str, Any]) -> None:
+        """Print pairs of name and value."""
+        for name, value in found.items():
+            if isinstance(value, Mapping):
+                self.say(f"{name}:")
+                for inner, text in value.items():
+                    self.say(f"  {inner}: {text}")
+            else:
+                self.say(f"{name}: {value}")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table."""
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in columns:
+            table.add_column(column)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        self._out.print(table)
+
+    def _gain(self, result: Mapping[str, Any], how: str) -> None:
+        low, high = result["interval"]
+        self.say(f"before   {result['before']:.4f} on {result['images']} images, out-of-fold")
+        self.say(f"honest   {result['honest']:.4f} {how}")
+        self.say(f"gain     {result['gain']:+.4f}  (95 % of resampled sets of images: {low:+.4f} to {high:+.4f})")
+
+    def _plain(self, line: str) -> None:
+        if not self._err.is_terminal and not self.quiet:
+            self._err.print(escape(line))
+
+    def _bar(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._err,
+            disable=self.quiet or not self._err.is_terminal,
+        )
+
+
+def _epoch_line(row: Mapping[str, Any], *, is_best: bool) -> str:
+    score = row.get("valid_score")
+    shown = "" if score is None else f"  validation {score:.4f}{' best' if is_best else ''}"
+    return f"epoch {row['epoch']}  loss {row['train_loss']:.4f}{shown}  {row['images_per_s']:.0f} images/s"
+
+
+def _interval(scored: Mapping[str, Any]) -> str:
+    low, high = scored["interval"]
+    return f"{low:.4f} to {high:.4f}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Drawn images for the demo, the tests and the benchmarks."""

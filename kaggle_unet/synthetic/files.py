@@ -1,0 +1,246 @@
+"""Images that we draw ourselves, in the files that Kaggle serves: the zips of DSB2018 and TGS, and a plain folder.
+
+The demo and the tests run on these, so that nobody needs a competition's files to try the kit. Every writer returns the
+truth it knows, so that a caller can score predictions for a set written without masks. The same arguments write the
+same bytes.
+"""
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from kaggle_unet.masks.rle import encode_labels, encode_mask
+from kaggle_unet.store import atomic_write
+from kaggle_unet.synthetic.images import Kind, draw_nuclei, draw_salt, drop_slivers, stain
+from kaggle_unet.types import Image, Labels, Mask
+
+__all__ = ["draw_nuclei", "draw_salt", "stain", "write_dsb_zip", "write_folder", "write_labels_csv", "write_tgs_zip"]
+
+# The date of the competition's own files; a zip without a fixed date would differ from call to call.
+_DATE = (2018, 4, 16, 0, 0, 0)
+
+
+def write_dsb_zip(
+    path: Path,
+    seed: int,
+    n: int,
+    *,
+    with_masks: bool = True,
+    shape: tuple[int, int] = (128, 128),
+    kinds: tuple[Kind, ...] = ("gray-dark",),
+    mosaics: int = 0,
+) -> dict[str, Labels]:
+    """Write drawn nuclei as a zip of the 2018 Data Science Bowl.
+
+    Parameters
+    ----------
+    path : Path
+        The zip to write; the folder is made where it is missing.
+    seed : int
+        Of the drawing.
+    n : int
+        Number of images.
+    with_masks : bool
+        Whether the masks are in the zip, as in stage1_train.zip; stage1_test.zip has none.
+    shape : tuple of int
+        Height and width of every image.
+    kinds : tuple of str
+        Image types, taken in turn: ``"gray-dark"``, ``"gray-bright"``, ``"colour"``.
+    mosaics : int
+        So many pictures are drawn twice as high and wide and cut into four of the `n` images.
+
+    Returns
+    -------
+    dict of str to int32 array
+        Labels by image id, in the order of the zip: first the tiles of the mosaics, four by four, row by row.
+
+    Notes
+    -----
+    Layout: ``<id>/images/<id>.png``, RGBA of 8 bits, and ``<id>/masks/<anything>.png``, one gray image of 0 and 255 for
+    each nucleus; ids are 64 hexadecimal digits.
+    """
+    rng = np.random.default_rng(seed)
+    truth: dict[str, Labels] = {}
+    files: list[tuple[str, bytes]] = []
+    for image, labels in _draw_set(rng, n, shape, kinds, mosaics):
+        id_ = rng.bytes(32).hex()
+        truth[id_] = labels
+        files.append((f"{id_}/images/{id_}.png", _png(Pillow.fromarray(image).convert("RGBA"))))
+        ids = range(1, int(labels.max()) + 1) if with_masks else range(0)
+        files += [(f"{id_}/masks/{rng.bytes(32).hex()}.png", _png(_gray(labels == i))) for i in ids]
+    _write_zip(path, files)
+    return truth
+
+
+def _draw_set(
+    rng: np.random.Generator, n: int, shape: tuple[int, int], kinds: tuple[Kind, ...], mosaics: int
+) -> Iterator[tuple[Image, Labels]]:
+    """Draw single images and, before them, the tiles of mosaics; none without a nucleus, as in DSB2018's stage 1."""
+    assert 4 * mosaics <= n, f"{mosaics} mosaics are {4 * mosaics} images, more than {n}"
+    height, width = shape
+    tiles = [np.s_[top : top + height, left : left + width] for top in (0, height) for left in (0, width)]
+    for number in range(n - 3 * mosaics):
+        parts = tiles if number < mosaics else [np.s_[:, :]]
+        size = (2 * height, 2 * width) if number < mosaics else shape
+        image, labels = _draw_one(rng, size)
+        while not all(drop_slivers(labels[part]).any() for part in parts):
+            image, labels = _draw_one(rng, size)
+        image = stain(image, kinds[number % len(kinds)])
+        yield from ((image[part], drop_slivers(labels[part])) for part in parts)
+
+
+def _draw_one(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Image, Labels]:
+    """Draw one image, as densely populated as one of 128 × 128 with 13 nuclei, give or take."""
+    typical = 13 * shape[0] * shape[1] / 128**2
+    return draw_nuclei(rng, shape, n=max(1, round(typical * rng.uniform(0.6, 1.4))))
+
+
+def write_labels_csv(path: Path, truth: Mapping[str, Labels]) -> None:
+    """Write labels as the competition's stage1_train_labels.csv."""
+    rows = [(id_, rle) for id_, labels in truth.items() for rle in encode_labels(labels)]
+    atomic_write(path, _csv(("ImageId", "EncodedPixels"), rows))
+
+
+def write_tgs_zip(path: Path, seed: int, n: int, *, with_masks: bool = True) -> dict[str, Labels]:
+    """Write drawn salt tiles as a zip of the TGS challenge, with the CSVs that lie beside it.
+
+    Parameters
+    ----------
+    path : Path
+        The zip to write; the folder is made where it is missing.
+    seed : int
+        Of the drawing.
+    n : int
+        Number of tiles.
+    with_masks : bool
+        Whether the zip has masks and train.csv lies beside it, as for train.zip; test.zip has none.
+
+    Returns
+    -------
+    dict of str to int32 array
+        Salt (1) and the rest (0) by tile id, in the order of drawing.
+
+    Notes
+    -----
+    As Kaggle's: images are RGB with three equal channels, empty masks are PNGs of 8 bits and the others of 16 bits with
+    0 and 65535. A depths.csv that is already there keeps its rows and gets those of this zip in addition, for Kaggle's
+    covers train.zip and test.zip.
+    """
+    rng = np.random.default_rng(seed)
+    truth: dict[str, Labels] = {}
+    files: list[tuple[str, bytes]] = []
+    for _ in range(n):
+        image, mask = draw_salt(rng)
+        id_ = rng.bytes(5).hex()
+        truth[id_] = mask.astype(np.int32)
+        files.append((f"images/{id_}.png", _png(Pillow.fromarray(image).convert("RGB"))))
+        if with_masks:
+            files.append((f"masks/{id_}.png", _png(_deep(mask) if mask.any() else _gray(mask))))
+    _write_zip(path, sorted(files))
+    depths = [(id_, str(z)) for id_, z in zip(truth, rng.integers(50, 960, n), strict=True)]
+    _add_rows(path.parent / "depths.csv", ("id", "z"), depths)
+    if with_masks:
+        rows = [(id_, encode_mask(salt > 0)) for id_, salt in truth.items()]
+        atomic_write(path.parent / "train.csv", _csv(("id", "rle_mask"), rows))
+    return truth
+
+
+def write_folder(
+    path: Path,
+    seed: int,
+    n: int,
+    *,
+    shape: tuple[int, int] = (128, 128),
+    kinds: tuple[Kind, ...] = ("gray-dark",),
+    suffix: Literal["png", "tif"] = "png",
+) -> dict[str, Labels]:
+    """Write drawn nuclei as a folder of images and label images.
+
+    Parameters
+    ----------
+    path : Path
+        Folder that gets ``images/`` and ``masks/``.
+    seed : int
+        Of the drawing.
+    n : int
+        Number of images.
+    shape : tuple of int
+        Height and width of every image.
+    kinds : tuple of str
+        Image types, taken in turn.
+    suffix : {"png", "tif"}
+        Format of images and of label images; the latter have 16 bits.
+
+    Returns
+    -------
+    dict of str to int32 array
+        Labels by image id (the stem of both file names).
+    """
+    rng = np.random.default_rng(seed)
+    encode = {"png": lambda pixels: _png(Pillow.fromarray(pixels)), "tif": _tiff}[suffix]
+    truth: dict[str, Labels] = {}
+    for folder in ("images", "masks"):
+        (path / folder).mkdir(parents=True, exist_ok=True)
+    for index, (image, labels) in enumerate(_draw_set(rng, n, shape, kinds, 0)):
+        id_ = f"nuclei_{index:03d}"
+        truth[id_] = labels
+        atomic_write(path / "images" / f"{id_}.{suffix}", encode(image))
+        atomic_write(path / "masks" / f"{id_}.{suffix}", encode(labels.astype(np.uint16)))
+    return truth
+
+
+def _gray(mask: Mask) -> Pillow.Image:
+    """Make a gray image of 8 bits, 0 and 255."""
+    return Pillow.fromarray(np.where(mask, 255, 0).astype(np.uint8))
+
+
+def _deep(mask: Mask) -> Pillow.Image:
+    """Make a gray image of 16 bits, 0 and 65535."""
+    return Pillow.fromarray(np.where(mask, 65535, 0).astype(np.uint16))
+
+
+def _png(picture: Pillow.Image) -> bytes:
+    """Encode as PNG."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _tiff(pixels: NDArray[Any]) -> bytes:
+    """Encode as TIFF."""
+    buffer = io.BytesIO()
+    photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+    tifffile.imwrite(buffer, pixels, photometric=photometric, metadata=None)
+    return buffer.getvalue()
+
+
+def _csv(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Write rows as CSV text with plain line ends."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
+    return buffer.getvalue()
+
+
+def _add_rows(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Write a CSV that keeps the rows of ids it had and that are not among `rows`."""
+    old = list(csv.reader(path.read_text().splitlines()))[1:] if path.exists() else []
+    new = {row[0] for row in rows}
+    atomic_write(path, _csv(header, [tuple(row) for row in old if row[0] not in new] + [*rows]))
+
+
+def _write_zip(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write members in order; PNGs are stored as they are, being compressed already."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files:
+            archive.writestr(zipfile.ZipInfo(name, _DATE), data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, buffer.getvalue())

@@ -1,0 +1,181 @@
+"""A process's share of every batch, where several train together.
+
+The processes that train one network together: usually one, several with DDP, on one machine or more.
+
+All of them go through the same steps with their share of each batch. The first one alone writes files; what fails in
+one of them fails in all, so that none is left waiting.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
+from torch import nn
+
+from kaggle_unet.data.batch import FILLER, Batch, Item, own_share
+from kaggle_unet.data.dataset import TrainingSet
+from kaggle_unet.errors import ConfigError, KitError
+from kaggle_unet.training.device import Decided, decide
+from kaggle_unet.training.settings import TrainingSettings
+
+T = TypeVar("T")
+
+
+class Crew:
+    """One of several processes, or the only one."""
+
+    def __init__(self, decided: Decided, *, devices: int = 1, nodes: int = 1) -> None:
+        self.decided = decided
+        self.precision = _precision_plugin(decided)
+        self.unused_scaler = self.precision.state_dict() if self.precision else {}
+        self.fabric = Fabric(
+            accelerator=decided.device,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="ddp" if devices * nodes > 1 else "auto",
+            plugins=[self.precision] if self.precision else None,
+        )
+        self.fabric.launch()
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.fabric.world_size
+
+    @property
+    def rank(self) -> int:
+        """Which one this is, from 0."""
+        return self.fabric.global_rank
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this one writes the files."""
+        return self.rank == 0
+
+    def each(self, work: Callable[[], T]) -> list[T]:
+        """Do something in every process, and know all results in all."""
+        if self.size == 1:
+            return [work()]
+        found = self._gather(_attempt(work))
+        for result in found:
+            if isinstance(result, KitError):
+                raise result
+        return found
+
+    def on_first(self, work: Callable[[], T]) -> T:
+        """Do something in the first process while the others wait."""
+        return self.each(work if self.is_first else _nothing)[0]  # type: ignore[return-value]
+
+    def add_up(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Add numbers over all processes."""
+        if self.size > 1:
+            numbers = numbers.to(self.fabric.device, copy=True)
+            torch.distributed.all_reduce(numbers)
+        return numbers
+
+    def share_buffers(self, network: nn.Module, *, mean: bool = False) -> None:
+        """Give all processes the same running statistics."""
+        if self.size == 1:
+            return
+        for buffer in network.buffers():
+            if mean and buffer.is_floating_point():
+                torch.distributed.all_reduce(buffer)
+                buffer.div_(self.size)
+            else:
+                torch.distributed.broadcast(buffer, 0)
+
+    def _gather(self, thing: Any) -> list[Any]:
+        found: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(found, thing)
+        return found
+
+
+def open_crew(settings: TrainingSettings, devices: int | None = None, nodes: int | None = None) -> Crew:
+    """Decide what to compute on, and start the processes that do."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    decided = decide(
+        settings.precision, settings.channels_last, compiled=settings.compile, deterministic=settings.deterministic
+    )
+    devices, nodes = devices or _started("LOCAL_WORLD_SIZE"), nodes or _count_nodes()
+    if decided.device == "cuda" and devices > torch.cuda.device_count():
+        msg = f"--devices {devices}: this machine has {torch.cuda.device_count()}"
+        raise ConfigError(msg)
+    return Crew(decided, devices=devices, nodes=nodes)
+
+
+def _started(variable: str) -> int:
+    """Read what torchrun tells the processes it starts."""
+    return int(os.environ.get(variable, "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+def _count_nodes() -> int:
+    return _started("WORLD_SIZE") // _started("LOCAL_WORLD_SIZE")
+
+
+def _attempt(work: Callable[[], T]) -> T | KitError:
+    try:
+        return work()
+    except KitError as error:
+        return error
+
+
+def _nothing() -> None:
+    return None
+
+
+def _precision_plugin(decided: Decided) -> MixedPrecision | None:
+    if decided.precision == "32":
+        return None
+    return MixedPrecision("bf16-mixed" if decided.precision == "bf16" else "16-mixed", device=decided.device)
+
+
+def spread(ids: Sequence[str], crew: Crew) -> list[str]:
+    """Take a process's share of samples."""
+    return list(ids[crew.rank :: crew.size])
+
+
+class Shard:
+    """A training set that gives one process its share of the items it is asked for.
+
+    Asked for the items of a batch of all processes, it makes those of its own. So a step sees the samples that one
+    process with the whole batch would see, whatever the number of processes.
+    """
+
+    def __init__(self, items: TrainingSet, rank: int, size: int) -> None:
+        self.seed = items.seed
+        self._items = items
+        self._rank = rank
+        self._size = size
+
+    def __len__(self) -> int:
+        """Count the items of all processes."""
+        return len(self._items)
+
+    def __getitem__(self, key: tuple[int, int]) -> Item:
+        """Make one item."""
+        return self._items[key]
+
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[Item]:
+        """Make this process's share of a batch."""
+        own = own_share(keys, self._rank, self._size)
+        return [self._items[key] for key in own] or [_blank(self._items[keys[0]])]
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what else a training set has."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._items, name)
+
+
+def count_samples(batch: Batch) -> int:
+    """Count the samples of a batch that count."""
+    return sum(id_ != FILLER for id_ in batch.ids)
+
+
+def _blank(item: Item) -> Item:
+    return item._replace(weights=np.zeros_like(item.weights), id=FILLER)

@@ -1,0 +1,268 @@
+"""Archives: one set of files, however it is packed."""
+
+import os
+import pickle
+import stat
+import zipfile
+
+import pytest
+
+from kaggle_unet.competitions import zip_dangers
+from kaggle_unet.errors import DataError
+from kaggle_unet.io.archive import open_archive
+from tests.files import write_folder, write_zip, zipped
+
+FILES = {"images/b.png": b"bb", "images/a.png": b"a", "masks/a.png": b"m"}
+NAMES = ("images/a.png", "images/b.png", "masks/a.png")
+
+
+ON_TOP = {f"x/train/{name}": data for name, data in FILES.items()}
+WAYS = {
+    "zip": lambda path: write_zip(path / "train.zip", FILES),
+    "folder": lambda path: write_folder(path / "train", FILES),
+    "folder with folders on top": lambda path: write_folder(path / "all", ON_TOP) + ":x/train",
+    "zip with folders on top": lambda path: write_zip(path / "all.zip", ON_TOP) + ":x/train/",
+    "outer zip": lambda path: write_zip(path / "outer.zip", {"sub/train.zip": zipped(FILES)}) + ":train.zip",
+    "place in an inner zip": lambda path: write_zip(path / "o.zip", {"t.zip": zipped(ON_TOP)}) + ":t.zip:x/train",
+    "folder of zips": lambda path: write_folder(path / "input", {"train.zip": zipped(FILES)}) + ":train.zip",
+    "zip with a colon in its name": lambda path: write_zip(path / "12:30.zip", FILES),
+}
+
+
+def pack(kind, path):
+    """Pack FILES in one of the ways people have them, and say what they type."""
+    return WAYS[kind](path)
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_files_are_the_same_however_they_are_packed(kind, tmp_path):
+    archive = open_archive(pack(kind, tmp_path))
+    assert archive.names == NAMES
+    assert [archive.read(name) for name in NAMES] == [b"a", b"bb", b"m"]
+    assert archive.fingerprint() == open_archive(write_zip(tmp_path / "plain.zip", FILES)).fingerprint()
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_an_archive_survives_pickling(kind, tmp_path):
+    archive = open_archive(pack(kind, tmp_path))
+    archive.read(NAMES[0])
+    copy = pickle.loads(pickle.dumps(archive))
+    assert copy.read(NAMES[1]) == b"bb"
+    assert copy.names == NAMES
+
+
+def test_another_process_opens_the_zip_itself(tmp_path, monkeypatch):
+    archive = open_archive(write_zip(tmp_path / "a.zip", FILES))
+    handle = archive.container._open()[0]
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    assert archive.container._open()[0] is not handle
+
+
+def test_copies_in_one_process_share_the_opened_zip(tmp_path):
+    archive = open_archive(write_zip(tmp_path / "outer.zip", {"a.zip": zipped(FILES)}) + ":a.zip")
+    copy = pickle.loads(pickle.dumps(archive))
+    assert copy.container._open()[0] is archive.container._open()[0]
+    assert len(pickle.dumps(archive)) < 1000
+
+
+def test_a_zip_that_changes_on_disk_is_opened_anew(tmp_path):
+    archive = open_archive(write_zip(tmp_path / "a.zip", FILES))
+    write_zip(tmp_path / "a.zip", FILES | {"images/a.png": b"another"})
+    assert archive.read("images/a.png") == b"another"
+
+
+def test_a_changed_byte_changes_the_fingerprint(tmp_path):
+    folder = write_folder(tmp_path / "train", FILES)
+    before = open_archive(folder).fingerprint()
+    (tmp_path / "train" / "masks" / "a.png").write_bytes(b"n")
+    assert open_archive(folder).fingerprint() != before
+
+
+def test_the_fingerprint_of_some_files_ignores_the_others(tmp_path):
+    one = open_archive(write_zip(tmp_path / "a.zip", FILES))
+    other = open_archive(write_zip(tmp_path / "b.zip", FILES | {"readme.txt": b"hello"}))
+    assert one.fingerprint(NAMES) == other.fingerprint(NAMES)
+    assert one.fingerprint() != other.fingerprint()
+
+
+def test_litter_of_operating_systems_is_not_listed(tmp_path):
+    litter = {"__MACOSX/images/._a.png": b"x", "images/.DS_Store": b"x", "images/Thumbs.db": b"x", ".git/x": b"x"}
+    for data in (write_zip(tmp_path / "a.zip", FILES | litter), write_folder(tmp_path / "a", FILES | litter)):
+        assert open_archive(data).names == NAMES
+
+
+def test_names_with_backslashes_or_a_leading_dot_are_read(tmp_path):
+    archive = open_archive(write_zip(tmp_path / "a.zip", {"images\\a.png": b"a", "./masks/a.png": b"m"}))
+    assert archive.names == ("images/a.png", "masks/a.png")
+    assert archive.read("images/a.png") == b"a"
+
+
+def test_links_between_folders_are_followed_once(tmp_path):
+    folder = write_folder(tmp_path / "real", FILES)
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
+    (tmp_path / "link").symlink_to(folder)
+    assert open_archive(tmp_path / "link").names == NAMES
+
+
+def test_messages_say_where_a_file_lies(tmp_path):
+    assert open_archive(pack("zip", tmp_path)).where("images/a.png") == f"{tmp_path}/train.zip:images/a.png"
+    assert open_archive(pack("outer zip", tmp_path)).where("x") == f"{tmp_path}/outer.zip:sub/train.zip:x"
+    assert open_archive(pack("folder", tmp_path)).where("x") == f"{tmp_path}/train/x"
+
+
+def test_a_path_that_is_too_long_does_not_exist():
+    with pytest.raises(DataError, match="no such file or folder: xxx"):
+        open_archive("x" * 5000)
+
+
+def test_a_zip_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    data = write_zip(tmp_path / "a.zip", FILES)
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)
+    with pytest.raises(DataError, match=r"cannot read .*a\.zip: Permission denied"):
+        open_archive(data)
+
+
+def test_an_empty_zip_says_so(tmp_path):
+    with pytest.raises(DataError, match="it holds no files"):
+        open_archive(write_zip(tmp_path / "a.zip", {}) + ":train")
+
+
+def test_a_path_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"no such file or folder: .*/nothing\.zip:place"):
+        open_archive(f"{tmp_path}/nothing.zip:place")
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", zipped(FILES)[:-30]], ids=["empty", "html", "cut off"])
+def test_what_is_no_zip_is_named(tmp_path, data):
+    (tmp_path / "train.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"train\.zip is no zip.*download it again"):
+        open_archive(tmp_path / "train.zip")
+
+
+def test_an_inner_zip_that_is_none_is_named(tmp_path):
+    data = write_zip(tmp_path / "outer.zip", {"train.zip": b"<html>"})
+    with pytest.raises(DataError, match=r"outer\.zip:train\.zip is no zip"):
+        open_archive(data + ":train.zip")
+
+
+def test_a_place_that_is_not_there_lists_what_is(tmp_path):
+    with pytest.raises(DataError, match=r"no folder and no zip 'test'; it holds: images/, masks/"):
+        open_archive(write_zip(tmp_path / "a.zip", FILES) + ":test")
+
+
+def test_two_inner_zips_of_one_name_are_both_named(tmp_path):
+    data = write_zip(tmp_path / "outer.zip", {"a/t.zip": zipped(FILES), "b/t.zip": zipped(FILES)})
+    with pytest.raises(DataError, match=r"2 files called 't\.zip'") as caught:
+        open_archive(data).find("t.zip")
+    assert caught.value.problems == (f"{data}:a/t.zip", f"{data}:b/t.zip")
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/etc/passwd", "C:/evil.png", "..\\evil.png"])
+def test_names_that_leave_the_folder_are_refused(tmp_path, name):
+    with pytest.raises(DataError, match="not safe") as caught:
+        open_archive(write_zip(tmp_path / "a.zip", FILES | {name: b"x"}))
+    assert repr(name) in caught.value.problems[0]
+
+
+def test_symbolic_links_in_a_zip_are_refused(tmp_path):
+    link = zipfile.ZipInfo("images/c.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(DataError, match=r"'images/c\.png' is a symbolic link"):
+        open_archive(tmp_path / "a.zip")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_comes_twice_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("images/a.png", b"1")
+        archive.writestr("images/a.png", b"2")
+    with pytest.raises(DataError, match=r"'images/a\.png' comes twice"):
+        open_archive(tmp_path / "a.zip")
+
+
+def test_zip_bombs_are_refused_by_what_they_declare(tmp_path, monkeypatch):
+    data = write_zip(tmp_path / "a.zip", {"images/a.png": bytes(100_000)})
+    open_archive(data)
+    monkeypatch.setattr(zip_dangers, "RATIO_COUNTS_FROM_BYTES", 10_000)
+    with pytest.raises(DataError, match="to 100,000 bytes"):
+        open_archive(data)
+    monkeypatch.setattr(zip_dangers, "RATIO_COUNTS_FROM_BYTES", 10**6)
+    monkeypatch.setattr(zip_dangers, "MAX_FILE_BYTES", 99_999)
+    with pytest.raises(DataError, match=r"'images/a\.png' would unpack to 100,000 bytes"):
+        open_archive(data)
+
+
+def test_a_damaged_member_is_named_when_it_is_read(tmp_path):
+    data = bytearray(zipped({"images/a.png": bytes(range(200))}))
+    data[60] ^= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.zip:images/a\.png cannot be read .*get the zip again"):
+        open_archive(tmp_path / "a.zip").read("images/a.png")
+
+
+def test_an_encrypted_member_is_named_when_it_is_read(tmp_path):
+    data = bytearray(zipped({"images/a.png": b"secret"}))
+    data[data.index(b"PK\3\4") + 6] |= 1
+    data[data.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match="encrypted"):
+        open_archive(tmp_path / "a.zip").read("images/a.png")
+
+
+def test_a_member_that_is_not_there_is_named(tmp_path):
+    for kind in ("zip", "folder"):
+        with pytest.raises(DataError, match=r"images/z\.png"):
+            open_archive(pack(kind, tmp_path)).read("images/z.png")
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed"),
+    [
+        ("inside", "a.zip"),
+        ("outer", "a.zip:t.zip"),
+        ("disk", "t.zip"),
+        ("zipped on disk", "t.zip"),
+        ("up", "d:train"),
+        ("up", "d/train"),
+    ],
+)
+def test_a_table_is_found_inside_round_or_beside_the_images(tmp_path, kind, typed):
+    if kind == "inside":
+        write_zip(tmp_path / "a.zip", FILES | {"tables/depths.csv": b"z"})
+    elif kind == "outer":
+        write_zip(tmp_path / "a.zip", {"t.zip": zipped(FILES), "depths.csv": b"z"})
+    elif kind == "up":
+        write_folder(tmp_path / "d", {"train/images/a.png": b"a", "depths.csv": b"z"})
+    else:
+        write_zip(tmp_path / "t.zip", FILES)
+        if kind == "disk":
+            (tmp_path / "depths.csv").write_bytes(b"z")
+        else:
+            write_zip(tmp_path / "depths.csv.zip", {"depths.csv": b"z"})
+    place, name = open_archive(tmp_path / typed).beside("depths.csv")
+    assert place.read(name) == b"z"
+
+
+def test_the_nearest_table_is_taken(tmp_path):
+    data = write_zip(tmp_path / "a.zip", FILES | {"depths.csv": b"near"})
+    (tmp_path / "depths.csv").write_bytes(b"far")
+    place, name = open_archive(data).beside("depths.csv")
+    assert place.read(name) == b"near"
+    assert open_archive(data).beside("train.csv") is None
+
+
+def test_of_two_tables_in_an_archive_the_one_in_fewer_folders_is_taken(tmp_path):
+    data = write_zip(tmp_path / "a.zip", FILES | {"a/old/depths.csv": b"deep", "z/depths.csv": b"flat"})
+    place, name = open_archive(data).beside("depths.csv")
+    assert place.read(name) == b"flat"
+
+
+def test_a_table_in_a_folder_beside_is_not_taken(tmp_path):
+    data = write_zip(tmp_path / "a.zip", FILES)
+    write_folder(tmp_path, {"other/depths.csv": b"z"})
+    assert open_archive(data).beside("depths.csv") is None

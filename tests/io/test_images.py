@@ -1,0 +1,324 @@
+"""Decoding: exact pixels from every format, and a sentence for every file that cannot be used."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from kaggle_unet.errors import DataError
+from kaggle_unet.io.images import (
+    classify_kind,
+    decode_image,
+    decode_label_image,
+    decode_mask,
+    decode_mask_window,
+    decode_shape,
+)
+from tests import strategies
+from tests.files import encode, png, tiff
+
+GRAY = np.array([[0, 1, 2], [100, 200, 255]], np.uint8)
+COLOUR = np.dstack([GRAY, GRAY[::-1], 255 - GRAY])
+ALPHA = np.array([[255, 0, 9], [255, 255, 255]], np.uint8)
+DEEP = np.array([[0, 128, 129], [257, 40000, 65535]], np.uint16)
+DEEP_AS_8_BITS = np.array([[0, 0, 1], [1, 156, 255]], np.uint8)  # 40000 / 257 = 155.6
+DEEP_COLOUR = np.dstack([DEEP, DEEP[::-1], 65535 - DEEP])
+DEEP_COLOUR_AS_8_BITS = np.dstack([DEEP_AS_8_BITS, DEEP_AS_8_BITS[::-1], 255 - DEEP_AS_8_BITS])
+MASK = np.array([[False, True, True], [True, False, False]])
+
+
+def notes_of(data):
+    return [note.what for note in decode_image(data, "a.png")[1]]
+
+
+def deep_png(channels):
+    """Encode 16-bit channels R, G, B (and A) with OpenCV, which wants blue first."""
+    order = [2, 1, 0] if channels.shape[2] == 3 else [2, 1, 0, 3]
+    return cv2.imencode(".png", channels[..., order])[1].tobytes()
+
+
+PALETTE = Image.fromarray(np.array([[0, 1, 2], [2, 1, 0]], np.uint8), "P")
+PALETTE.putpalette([10, 20, 30, 0, 0, 0, 200, 100, 50])
+PALETTE_AS_RGB = np.array([[10, 20, 30], [0, 0, 0], [200, 100, 50]], np.uint8)[np.array([[0, 1, 2], [2, 1, 0]])]
+
+
+PLANAR = tiff(np.moveaxis(DEEP_COLOUR, 2, 0), photometric="rgb", planarconfig="separate")
+
+
+@pytest.mark.parametrize(
+    ("data", "image", "notes"),
+    [
+        (png(GRAY), GRAY, []),
+        (png(COLOUR), COLOUR, []),
+        (png(np.dstack([GRAY] * 3)), GRAY, ["equal colour channels"]),
+        (png(np.dstack([COLOUR, ALPHA])), COLOUR, ["transparent pixels"]),
+        (png(np.dstack([COLOUR, np.full_like(ALPHA, 255)])), COLOUR, ["opaque alpha channel"]),
+        (png(np.dstack([GRAY] * 3 + [ALPHA])), GRAY, ["transparent pixels", "equal colour channels"]),
+        (png(np.dstack([GRAY, ALPHA])), GRAY, ["transparent pixels"]),
+        (png(MASK), MASK * np.uint8(255), ["1-bit image"]),
+        (png(PALETTE), PALETTE_AS_RGB, ["palette"]),
+        (png(PALETTE, transparency=1), PALETTE_AS_RGB, ["palette", "transparent pixels"]),
+        (png(DEEP), DEEP_AS_8_BITS, ["16-bit image"]),
+        (deep_png(DEEP_COLOUR), DEEP_COLOUR_AS_8_BITS, ["16-bit image"]),
+        (deep_png(np.dstack([DEEP_COLOUR, DEEP])), DEEP_COLOUR_AS_8_BITS, ["16-bit image", "transparent pixels"]),
+        (tiff(GRAY), GRAY, []),
+        (tiff(COLOUR, photometric="rgb"), COLOUR, []),
+        (tiff(DEEP), DEEP_AS_8_BITS, ["16-bit image"]),
+        (tiff(DEEP, byteorder=">"), DEEP_AS_8_BITS, ["16-bit image"]),
+        (tiff(DEEP.astype(np.uint32)), DEEP_AS_8_BITS, ["16-bit image"]),
+        (tiff(DEEP_COLOUR, photometric="rgb"), DEEP_COLOUR_AS_8_BITS, ["16-bit image"]),
+        (PLANAR, DEEP_COLOUR_AS_8_BITS, ["16-bit image"]),
+        (tiff(GRAY, photometric="miniswhite"), 255 - GRAY, []),
+        (tiff(DEEP, photometric="miniswhite"), 255 - DEEP_AS_8_BITS, ["16-bit image"]),
+        (encode(DEEP, "TIFF", compression="tiff_lzw"), DEEP_AS_8_BITS, ["16-bit image"]),
+        (encode(COLOUR, "BMP"), COLOUR, []),
+    ],
+    ids=lambda value: "-".join(value) or "plain" if isinstance(value, list) else "",
+)
+def test_pixels_are_exact_in_every_format(data, image, notes):
+    decoded, found = decode_image(data, "a.png")
+    np.testing.assert_array_equal(decoded, image)
+    assert decoded.dtype == np.uint8
+    assert decoded.flags.c_contiguous
+    assert [note.what for note in found] == notes
+    assert decode_shape(data, "a.png") == (2, 3)
+
+
+def test_a_jpeg_is_decoded():
+    flat = np.full((8, 12), 90, np.uint8)
+    np.testing.assert_allclose(decode_image(encode(flat, "JPEG", quality=95), "a.jpg")[0], flat, atol=2)
+
+
+def test_a_16_bit_image_that_uses_12_bits_says_how_little_is_left():
+    image, (note,) = decode_image(png(np.array([[0, 4095]], np.uint16)), "a.png")
+    np.testing.assert_array_equal(image, [[0, 16]])
+    assert note.what == "16-bit image"
+    _, (note,) = decode_image(png(np.array([[0, 3900]], np.uint16)), "a.png")
+    assert (note.what, "16 gray levels" in note.done) == ("dark 16-bit image", True)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "16-bit tif", "rgb tif", "deep rgb tif"])
+def test_an_orientation_tag_never_turns_an_image(kind, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    tag = {"extratags": [(274, "H", 1, orientation, True)]}
+    image = np.zeros((16, 24), np.uint8)
+    image[:8, :8] = 200
+    data = {
+        "png": lambda: png(image, exif=exif),
+        "jpg": lambda: encode(image, "JPEG", exif=exif, quality=95),
+        "tif": lambda: tiff(image, **tag),
+        "16-bit tif": lambda: tiff(image.astype(np.uint16) * 257, **tag),
+        "rgb tif": lambda: tiff(np.dstack([image] * 3), photometric="rgb", **tag),
+        "deep rgb tif": lambda: tiff(np.dstack([image.astype(np.uint16) * 257] * 3), photometric="rgb", **tag),
+    }[kind]()
+    decoded, notes = decode_image(data, "a")
+    np.testing.assert_allclose(decoded, image, atol=3 if kind == "jpg" else 0)
+    np.testing.assert_array_equal(decode_mask(data, "a") if kind != "jpg" else image > 0, image > 0)
+    assert ("orientation tag" in [note.what for note in notes]) == (orientation != 1)
+    assert decode_shape(data, "a") == (16, 24)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(MASK),
+        png(MASK * np.uint8(255)),
+        png(MASK * np.uint8(1)),
+        png(MASK * np.uint16(65535)),
+        png(MASK * np.uint16(1)),
+        png(MASK * np.uint8(255), mode="RGB"),
+        png(np.dstack([MASK * np.uint8(9), MASK * np.uint8(0), MASK * np.uint8(0)])),
+        png(np.dstack([MASK * np.uint8(255)] * 3 + [np.full(MASK.shape, 255, np.uint8)])),
+        png(np.dstack([MASK * np.uint8(255), np.full(MASK.shape, 255, np.uint8)])),
+        png(Image.fromarray(MASK * np.uint8(255)).convert("P")),
+        tiff(MASK),
+        tiff(MASK, photometric="minisblack"),
+        tiff(MASK.astype(np.float32)),
+        tiff(MASK.astype(np.int64)),
+    ],
+)
+def test_whatever_is_above_0_is_inside_a_mask(data):
+    mask = decode_mask(data, "a.png")
+    np.testing.assert_array_equal(mask, MASK)
+    assert mask.dtype == np.bool_
+    np.testing.assert_array_equal(put_back(decode_mask_window(data, "a.png")), MASK)
+
+
+def put_back(window):
+    """Make a whole mask of a window."""
+    assert window.pixels.dtype == np.bool_
+    mask = np.zeros(window.shape, dtype=bool)
+    mask[window.y : window.y + window.pixels.shape[0], window.x : window.x + window.pixels.shape[1]] = window.pixels
+    return mask
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
+@given(mask=strategies.masks())
+def test_the_window_of_a_mask_holds_all_of_it(mode, mask):
+    data = png(Image.fromarray(mask * np.uint8(255)).convert(mode))
+
+    window = decode_mask_window(data, "a.png")
+
+    np.testing.assert_array_equal(put_back(window), mask)
+    if mode in {"1", "L"} and mask.any():
+        assert all(window.pixels[edge].any() for edge in (0, -1, (slice(None), 0), (slice(None), -1)))
+
+
+LABELS = np.array([[0, 1, 1], [300, 0, 70000]])
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "int32", "int64", "uint64", "float32", "float64"])
+def test_label_tiffs_of_every_depth_keep_their_numbers(dtype):
+    labels = decode_label_image(tiff(LABELS.astype(dtype)), "a.tif")
+    np.testing.assert_array_equal(labels, LABELS)
+    assert labels.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(np.array([[0, 5, 255]], np.uint8)),
+        png(np.array([[0, 5, 255]], np.uint16)),
+        tiff(np.array([[0, 5, 255]], np.uint16)),
+        tiff(np.array([[0, 5, 255]], np.uint8), photometric="miniswhite"),
+        tiff(np.array([[0, 5, 255]], np.uint16), photometric="miniswhite"),
+        png(np.dstack([np.array([[0, 5, 255]], np.uint8)] * 3)),
+    ],
+)
+def test_label_images_keep_the_stored_numbers(data):
+    np.testing.assert_array_equal(decode_label_image(data, "a.png"), [[0, 5, 255]])
+
+
+def test_a_coloured_palette_gives_its_indices_and_a_gray_one_its_grays():
+    np.testing.assert_array_equal(decode_label_image(png(PALETTE), "a.png"), [[0, 1, 2], [2, 1, 0]])
+    binary = Image.fromarray(np.array([[1, 0]], np.uint8), "P")
+    binary.putpalette([255, 255, 255, 0, 0, 0])  # index 0 is white
+    np.testing.assert_array_equal(decode_label_image(png(binary), "a.png"), [[0, 255]])
+    np.testing.assert_array_equal(decode_mask(png(binary), "a.png"), [[False, True]])
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (png(COLOUR), "coloured; wanted one number per pixel"),
+        (tiff(np.array([[-1, 2]], np.int32)), "from -1 to 2; wanted whole numbers"),
+        (tiff(np.array([[0.5, 2]], np.float32)), r"from 0\.5 to 2\.0"),
+        (tiff(np.array([[0, 2**40]], np.int64)), "wanted whole numbers from 0"),
+        (tiff(np.array([[0, np.nan]], np.float64)), "from nan to nan"),
+    ],
+)
+def test_labels_that_are_none_are_refused(data, match):
+    with pytest.raises(DataError, match=rf"^x\.png .*{match}"):
+        decode_label_image(data, "x.png")
+
+
+def monstrous_png():
+    """Build the header of a 1-bit PNG of 30,000 x 30,000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return start + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+
+
+BAD = {
+    "is empty": b"",
+    r"is no image \(it begins with b'<!DOCTYPE ht'\)": b"<!DOCTYPE html><html></html>",
+    "is damaged or cut off": png(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8))[:800],
+    "is too large": monstrous_png(),
+    "holds 2 images": tiff(np.zeros((2, 5, 6), np.uint8), photometric="minisblack"),
+    "has CMYK colours": encode(Image.new("CMYK", (3, 2)), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, decode_label_image])
+@pytest.mark.parametrize("match", BAD)
+def test_what_cannot_be_decoded_is_named_with_the_reason(decode, match):
+    with pytest.raises(DataError, match=rf"^a\.zip:x\.png {match}"):
+        decode(BAD[match], "a.zip:x.png")
+
+
+@pytest.mark.parametrize("data", [tiff(np.zeros((40, 40), np.uint8)), tiff(np.zeros((40, 40), np.int64))])
+def test_the_limit_on_pixels_holds_for_every_decoder(data, monkeypatch):
+    decode_label_image(data, "x.tif")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 800)  # Pillow refuses twice as many
+    decode_label_image(data, "x.tif")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 799)
+    with pytest.raises(DataError, match=r"^x\.tif is too large"):
+        decode_label_image(data, "x.tif")
+
+
+def test_pixels_that_are_no_picture_are_refused():
+    with pytest.raises(DataError, match=r"^x\.tif holds float64 of shape \(5, 6, 3\)|^x\.tif holds float64 values"):
+        decode_image(tiff(np.zeros((5, 6, 3)), photometric="rgb"), "x.tif")
+    with pytest.raises(DataError, match=r"^x\.tif holds complex64 of shape \(5, 6\); wanted one image, gray or RGB"):
+        decode_label_image(tiff(np.zeros((5, 6), np.complex64)), "x.tif")
+    with pytest.raises(DataError, match=r"^x\.tif holds uint8 of shape \(5, 6, 7\)"):
+        decode_mask(tiff(np.zeros((5, 6, 7), np.uint8), photometric="rgb"), "x.tif")
+
+
+SOUND = (png(COLOUR), deep_png(DEEP_COLOUR), png(PALETTE), encode(COLOUR, "BMP"), encode(GRAY, "JPEG"), tiff(DEEP),
+         tiff(DEEP_COLOUR, photometric="rgb"), tiff(MASK), tiff(LABELS.astype(np.int64)))  # fmt: skip
+
+
+PLACES = st.integers(0, 400)
+
+
+@example(data=SOUND[-1], spots={20: 2, 103: 48}, end=None)  # 12,289 samples in each of 262,150 pixels
+@given(data=st.sampled_from(SOUND), spots=st.dictionaries(PLACES, st.integers(0, 255)), end=st.none() | PLACES)
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, decode_label_image, decode_shape])
+def test_whatever_is_damaged_ends_in_a_picture_or_a_sentence(decode, data, spots, end):
+    damaged = bytearray(data[:end])
+    for spot, value in spots.items():
+        if spot < len(damaged):
+            damaged[spot] = value
+    try:
+        decode(bytes(damaged), "x.png")
+        said = "x.png is a picture"
+    except DataError as error:
+        said = str(error)
+    assert said.startswith("x.png ")
+
+
+def test_several_images_of_64_bits_in_a_tiff_are_refused():
+    with pytest.raises(DataError, match=r"^x\.tif holds 2 images; wanted one"):
+        decode_label_image(tiff(np.zeros((2, 5, 6), np.int64), photometric="minisblack"), "x.tif")
+
+
+def test_a_deep_png_that_opencv_cannot_decode_is_damaged(monkeypatch):
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
+    with pytest.raises(DataError, match=r"^x\.png is damaged or cut off \(OpenCV cannot decode it\)"):
+        decode_image(deep_png(DEEP_COLOUR), "x.png")
+
+
+def test_a_truncated_tiff_is_damaged():
+    for data in (tiff(np.zeros((40, 40), np.uint8))[:300], tiff(np.zeros((40, 40), np.float64))[:300]):
+        with pytest.raises(DataError, match=r"^x\.tif is damaged or cut off"):
+            decode_label_image(data, "x.tif")
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.array([[0.0, 1.0]], np.float32), np.array([[0, 70_000]], np.uint32), np.array([[0, -5]], np.int32)]
+)
+def test_images_without_an_8_bit_meaning_are_refused(pixels):
+    with pytest.raises(DataError, match=r"^x\.tif holds .* wanted 8 or 16 bits"):
+        decode_image(tiff(pixels), "x.tif")
+
+
+def test_the_shape_is_read_without_decoding():
+    data = png(np.random.default_rng(0).integers(0, 256, (40, 30), np.uint8))
+    assert decode_shape(data[:100], "a.png") == (40, 30)
+    assert decode_shape(tiff(np.zeros((4, 5))), "a.tif") == (4, 5)
+    with pytest.raises(DataError, match="is too large"):
+        decode_shape(monstrous_png(), "a.png")
+
+
+def test_kinds_are_told_apart_by_channels_and_mean():
+    assert classify_kind(np.zeros((2, 2, 3), np.uint8)) == "colour"
+    assert classify_kind(np.array([[127, 128]], np.uint8)) == "gray-bright"
+    assert classify_kind(np.array([[127, 127]], np.uint8)) == "gray-dark"

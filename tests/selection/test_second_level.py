@@ -1,0 +1,149 @@
+"""Candidates at several seed thresholds: what they share, what is chosen of them, and that it can be learnt."""
+
+import numpy as np
+import pytest
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.metrics.score import score_image
+from kaggle_unet.postprocess.clean import PostprocessSettings
+from kaggle_unet.selection.second_level import (
+    Regressor,
+    choose,
+    feature_names,
+    find_candidates,
+    true_ious,
+)
+from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.settings import DecodeSettings
+
+CODEC = CODECS["mask_border"]
+DECODE, POSTPROCESS = DecodeSettings(seed_threshold=0.5, border_threshold=0.5), PostprocessSettings()
+
+
+def draw(rng, n=6):
+    """Draw pairs of discs and single bars, each with a valley of 0.7 in the middle: only pairs are to be split.
+
+    Planes are mask and border, and the valley is in the mask.
+    """
+    labels, mask = np.zeros((60, 60 * n), np.int32), np.zeros((60, 60 * n), np.float32)
+    y, x = np.mgrid[:60, :60]
+    next_id = 1
+    for cell in range(n):
+        left = 60 * cell
+        centre, radius = rng.uniform(26, 34), rng.uniform(8, 11)
+        if rng.random() < 0.5:
+            discs = [np.hypot(y - 30, x - centre - side * radius * 0.9) < radius for side in (-1, 1)]
+            both, halves = discs[0] | discs[1], [discs[0] & (x < centre), discs[1] & (x >= centre)]
+        else:
+            both = (np.abs(y - 30) < radius) & (np.abs(x - centre) < 1.9 * radius)
+            halves = [both]
+        for half in halves:
+            labels[:, left : left + 60][half] = next_id
+            next_id += 1
+        mask[:, left : left + 60] = np.where(both, np.where(np.abs(x - centre) < 2, 0.7, 0.95), 0.05)
+    return labels, np.stack([mask, np.zeros_like(mask)])
+
+
+def test_every_threshold_is_a_level_and_the_one_in_use_comes_first():
+    _, planes = draw(np.random.default_rng(0))
+
+    found = find_candidates(CODEC, planes, DECODE, POSTPROCESS, seed_thresholds=(0.4, 0.8, 0.9))
+
+    assert len(found.levels) == 2  # 0.4 gives what 0.5 does, and 0.9 what 0.8 does
+    assert found.levels[0].max() == 6
+    assert found.levels[1].max() == 12
+    assert found.objects.shape == (18, len(feature_names(CODEC)))
+    assert np.isfinite(found.objects).all()
+
+
+def draw_bar():
+    """Draw a square without a valley, and a bar with one: a threshold of 0.8 halves it."""
+    labels, planes = np.zeros((20, 40), np.int32), np.zeros((2, 20, 40), np.float32)
+    planes[0, 5:15, 5:15] = planes[0, 5:15, 20:36] = 0.95
+    planes[0, 5:15, 27:29] = 0.7
+    labels[5:15, 5:15], labels[5:15, 20:36] = 1, 2
+    return labels, planes
+
+
+def test_an_object_is_described_alone_and_among_those_of_its_own_level():
+    labels, planes = draw_bar()
+
+    found = find_candidates(CODEC, planes, DECODE, POSTPROCESS, seed_thresholds=(0.8,))
+
+    names = feature_names(CODEC)
+    first, second = ({name: level[:, names.index(name)].tolist() for name in names} for level in found.features)
+    assert first["area_px"] == [100, 160]
+    assert second["area_px"] == [100, 80, 80]
+    assert (first["objects in image"], second["objects in image"]) == ([2, 2], [3, 3, 3])
+    assert (first["pieces of component"], second["pieces of component"]) == ([1, 1], [1, 2, 2])
+    assert first["solidity"][0] == second["solidity"][0] == 1
+    assert first["lowest mask"] == pytest.approx([0.95, 0.7])
+    ious = found.split(true_ious(found, labels))
+    assert ious[0].tolist() == [1, 1]
+    assert ious[1].tolist() == [1, 0.5, 0.5]
+
+
+def test_objects_alike_in_all_but_their_pixels_are_not_mixed_up():
+    planes = np.zeros((2, 12, 30), np.float32)
+    planes[0, 2:8, 2:8] = planes[0, 2:8, 12:18] = 0.9
+    planes[0, 2:8, 14:16] = 0.6  # its halves begin and end elsewhere
+
+    found = find_candidates(CODEC, planes, DECODE, POSTPROCESS, seed_thresholds=(0.8,))
+
+    lowest = feature_names(CODEC).index("lowest mask")
+    assert found.features[0][:, lowest].tolist() == pytest.approx([0.9, 0.6])
+
+
+@pytest.mark.parametrize(("expected", "least", "areas"), [
+    ([1, 0.9, 1, 0.5, 0.5], 0, [100, 160]),
+    ([1, 0.4, 1, 0.5, 0.5], 0, [80, 80, 100]),
+    ([1, 0.4, 1, 0.9, 0.3], 0.35, [80, 100]),  # the halves win by their mean, then one is dropped
+    ([0.2, 0.5, 0.2, 0.5, 0.5], 0.3, [160]),  # of equals the one in use
+])  # fmt: skip
+def test_each_component_takes_its_best_level_and_loses_what_hardly_can_be_right(expected, least, areas):
+    found = find_candidates(CODEC, draw_bar()[1], DECODE, POSTPROCESS, seed_thresholds=(0.8,))
+
+    chosen = choose(found, np.array(expected), least)
+
+    assert sorted(np.bincount(chosen.ravel())[1:].tolist()) == areas
+
+
+def test_what_shape_tells_is_learnt():
+    rng = np.random.default_rng(1)
+    known = [
+        (labels, find_candidates(CODEC, planes, DECODE, POSTPROCESS))
+        for labels, planes in (draw(rng) for _ in range(40))
+    ]
+    features = np.concatenate([found.objects for _, found in known[:30]])
+    ious = np.concatenate([true_ious(found, labels) for labels, found in known[:30]])
+
+    regressor = Regressor.fit(features, ious, feature_names(CODEC))
+
+    for labels, found in known[30:]:
+        before = score_image(labels, found.levels[0]).mean
+        after = score_image(labels, choose(found, Regressor(regressor.text).expect(found.objects), 0.0)).mean
+        assert after >= before
+        assert after > 0.95
+
+
+def test_an_empty_image_has_nothing_to_choose():
+    found = find_candidates(CODEC, np.zeros((2, 9, 9), np.float32), DECODE, POSTPROCESS)
+
+    assert len(found.levels) == 1
+    assert found.objects.shape == (0, len(feature_names(CODEC)))
+    assert true_ious(found, np.ones((9, 9), np.int32)).size == 0
+    assert not choose(found, np.zeros(0), 0.5).any()
+
+
+@pytest.mark.parametrize(("codec", "single"), [("mask", False), ("mask_border", True)])
+def test_a_decoding_without_seeds_is_refused(codec, single):
+    planes = np.zeros((len(CODECS[codec].planes), 9, 9), np.float32)
+    with pytest.raises(ConfigError, match="knows no seeds"):
+        find_candidates(CODECS[codec], planes, DecodeSettings(single_object=single), POSTPROCESS)
+
+
+def test_nothing_to_learn_from_and_what_is_no_model_are_refused():
+    with pytest.raises(ConfigError, match="no object to learn from"):
+        Regressor.fit(np.empty((0, 3), np.float32), np.empty(0), list("abc"))
+    with pytest.raises(ConfigError, match="no LightGBM model"):
+        Regressor("tree")
