@@ -17,7 +17,7 @@ import typer
 
 from kaggle_unet import __version__
 from kaggle_unet.errors import ConfigError, KitError
-from kaggle_unet.steps.console import Screen
+from kaggle_unet.steps.console import Console
 from kaggle_unet.steps.run import experiment_of, run_folder, store_folder
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-screen = Screen()
+console = Console()
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key.")]
@@ -65,7 +65,7 @@ def options(
     ] = False,
 ) -> None:
     """Segmentation competitions from the zip to the CSV: targets, U-Nets, watershed, RLE, scores."""
-    screen.debug, screen.quiet = debug, quiet
+    console.debug, console.quiet = debug, quiet
 
 
 @app.command("demo")
@@ -77,7 +77,7 @@ def demo(
     """Do everything below on images it draws itself: about two minutes on two CPU cores."""
     from kaggle_unet.steps.demo import demo as run_demo
 
-    run_demo(folder, screen)
+    run_demo(folder, console)
 
 
 @app.command("make-targets")
@@ -93,12 +93,12 @@ def make_targets(
     """Prepare samples, planes, weight maps and folds from a zip or folder."""
     from kaggle_unet.config import load_config
     from kaggle_unet.steps.make_targets import make_targets as prepare
-    from kaggle_unet.steps.report import write_previews
+    from kaggle_unet.steps.report import write_target_figures
 
     settings = load_config(config, overrides or ())
     folder = store_folder(config, store)
     fold_file = config.parent / settings.competition.folds if settings.competition.folds else None
-    with screen.progress() as on_progress:
+    with console.progress() as on_progress:
         report = prepare(
             settings,
             data,
@@ -108,10 +108,10 @@ def make_targets(
             workers=workers or os.cpu_count() or 1,
             on_progress=on_progress,
         )
-    screen.data_report(report)
-    for path in write_previews(settings, folder, preview):
-        screen.say(f"preview  {path}")
-    screen.next(_command("train", config, "--fold", "0", *_given("--store", store), *_repeat(overrides)))
+    console.data_report(report)
+    for path in write_target_figures(settings, folder, preview):
+        console.say(f"preview  {path}")
+    console.next(_command("train", config, "--fold", "0", *_given("--store", store), *_repeat(overrides)))
 
 
 @app.command("train")
@@ -137,7 +137,7 @@ def train(
     from kaggle_unet.config import load_config
     from kaggle_unet.steps.run import count_folds, fold_folder, parse_folds
     from kaggle_unet.steps.train import show_batch, train_fold
-    from kaggle_unet.training.distributed import open_crew
+    from kaggle_unet.training.distributed import init_distributed
 
     settings = load_config(config, overrides or ())
     run_path, store_path = run_folder(config, run), store_folder(config, store)
@@ -146,13 +146,13 @@ def train(
         raise ConfigError(msg)
     folds = parse_folds(fold or "0", count_folds(settings, store_path))
     if show is not None:
-        screen.say(f"batch    {show_batch(settings, store_path, folds[0], show, add=add_store or ())}")
+        console.say(f"batch    {show_batch(settings, store_path, folds[0], show, add=add_store or ())}")
         return
-    crew = open_crew(settings.training, devices, nodes)
-    if not crew.is_first:
-        screen.silence()
+    distributed = init_distributed(settings.training, devices, nodes)
+    if not distributed.is_rank_zero:
+        console.silence()
     for number in folds:
-        with screen.training(number, settings.training.epochs) as on_event:
+        with console.training(number, settings.training.epochs) as on_event:
             result = train_fold(
                 settings,
                 store_path,
@@ -162,13 +162,13 @@ def train(
                 resume=resume,
                 track=track,
                 on_event=on_event,
-                on_warning=screen.warn,
-                crew=crew,
+                on_warning=console.warn,
+                distributed=distributed,
             )
-        screen.fold_result(number, result)
+        console.fold_result(number, result)
     checkpoints = [word for number in folds for word in ("--checkpoint", fold_folder(run_path, number))]
     output = Path("submissions") / experiment_of(config).with_suffix(".csv")
-    screen.next(_command("submit", config, "--data", "TEST.zip", *checkpoints, "-o", output, *_repeat(overrides)))
+    console.next(_command("submit", config, "--data", "TEST.zip", *checkpoints, "-o", output, *_repeat(overrides)))
 
 
 @app.command("bench-train")
@@ -185,12 +185,12 @@ def bench_train(
     from kaggle_unet.steps.bench_train import bench_train as measure
 
     settings = load_config(config, overrides or ())
-    with screen.progress() as on_progress:
+    with console.progress() as on_progress:
         result = measure(settings, store_folder(config, store), steps=steps, repeat=repeat, on_progress=on_progress)
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
-        screen.training_speed(result)
+        console.training_speed(result)
 
 
 @app.command("predict")
@@ -211,7 +211,7 @@ def predict(
     if oof == (data is not None):
         msg = "predict: say either --oof or --data DATA --planes DIR"
         raise ConfigError(msg)
-    with screen.progress() as on_progress:
+    with console.progress() as on_progress:
         if oof:
             folders = predict_out_of_fold(settings, checkpoint, store_folder(config, store), on_progress=on_progress)
         else:
@@ -220,7 +220,7 @@ def predict(
                 raise ConfigError(msg)
             folders = [predict_data(settings, checkpoint, str(data), planes, on_progress=on_progress)]
     for folder in folders:
-        screen.say(f"planes   {folder}")
+        console.say(f"planes   {folder}")
 
 
 @app.command("pseudo-label")
@@ -251,23 +251,23 @@ def pseudo_label(
     from kaggle_unet.config import load_config
     from kaggle_unet.steps.pseudo_label import ChoiceSettings
     from kaggle_unet.steps.pseudo_label import pseudo_label as label
-    from kaggle_unet.steps.report import write_previews
+    from kaggle_unet.steps.report import write_target_figures
     from kaggle_unet.steps.run import describe_run
 
     settings = load_config(config, overrides or ())
     run_path = run_folder(config, run)
     folder = store or _beside(store_folder(config, None), "pseudo")
     choice = ChoiceSettings(confidence=confidence, pixel_confidence=pixel_confidence, ignore_unsure=ignore_unsure)
-    with screen.progress() as on_progress:
+    with console.progress() as on_progress:
         report = label(settings, data, checkpoint or (), run_path, folder, choice, on_progress=on_progress)
-    screen.data_report(report)
+    console.data_report(report)
     _say_confidence(report["confidence"])
-    for path in write_previews(settings, folder, preview):
-        screen.say(f"preview  {path}")
+    for path in write_target_figures(settings, folder, preview):
+        console.say(f"preview  {path}")
     main = Path(describe_run(run_path)["store"]) if (run_path / "run.json").exists() else store_folder(config, None)
     stores = [*(() if main == store_folder(config, None) else ("--store", main)), "--add-store", folder]
     run_words = ("--run", _beside(run_path, "pseudo"))
-    screen.next(_command("train", config, "--fold", "0", *stores, *run_words, *_repeat(overrides)))
+    console.next(_command("train", config, "--fold", "0", *stores, *run_words, *_repeat(overrides)))
 
 
 @app.command("submit")
@@ -291,7 +291,7 @@ def submit(
     from kaggle_unet.steps.submit import submit as write
 
     settings = load_config(config, overrides or ())
-    with screen.progress() as on_progress:
+    with console.progress() as on_progress:
         manifest = write(
             settings,
             data,
@@ -303,7 +303,7 @@ def submit(
             overrides=overrides or (),
             on_progress=on_progress,
         )
-    screen.submission(output, manifest)
+    console.submission(output, manifest)
 
 
 @app.command("vote")
@@ -329,9 +329,9 @@ def vote(
     from kaggle_unet.steps.vote import vote as combine
 
     settings = load_config(config, overrides or ())
-    with screen.progress() as on_progress:
+    with console.progress() as on_progress:
         manifest = combine(settings, csv, data, output, weights=weight, on_progress=on_progress)
-    screen.submission(output, manifest)
+    console.submission(output, manifest)
 
 
 @app.command("tune")
@@ -352,7 +352,7 @@ def tune(
     from kaggle_unet.steps.tune import tune as search
 
     settings, path = load_config(config, overrides or ()), run_folder(config, run)
-    with screen.progress() as on_progress:
+    with console.progress() as on_progress:
         result = search(
             settings,
             path,
@@ -365,7 +365,7 @@ def tune(
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
-        screen.tuned(Path(result["folder"]), result)
+        console.tuned(Path(result["folder"]), result)
 
 
 @app.command("second-level")
@@ -379,14 +379,14 @@ def second_level(
     """Learn on out-of-fold planes which way of splitting to believe; submit takes what is found."""
     from kaggle_unet.steps.second_level import learn_second_level
 
-    with screen.progress() as on_progress:
+    with console.progress() as on_progress:
         result = learn_second_level(
             run, store, decode=decode, workers=workers or os.cpu_count() or 1, on_progress=on_progress
         )
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
-        screen.second_level(run, result)
+        console.second_level(run, result)
 
 
 @app.command("check")
@@ -399,7 +399,7 @@ def check(
     """Hold a submission against every rule of its competition; ends with 0 or 3."""
     from kaggle_unet.steps.check import check as verify
 
-    screen.verdict(csv, verify(csv, data, competition, images=images))
+    console.verdict(csv, verify(csv, data, competition, images=images))
 
 
 @app.command("score")
@@ -427,7 +427,7 @@ def score(
     if as_json:
         typer.echo(json.dumps(result, indent=2))
     else:
-        screen.scores(result)
+        console.scores(result)
 
 
 @app.command("report")
@@ -440,7 +440,7 @@ def report(
     """Write one HTML file: every out-of-fold prediction beside its truth, worst first."""
     from kaggle_unet.steps.report import write_report
 
-    screen.say(f"report   {write_report(run, output or run / 'report.html', store, decode=decode)}")
+    console.say(f"report   {write_report(run, output or run / 'report.html', store, decode=decode)}")
 
 
 @app.command("doctor")
@@ -452,13 +452,13 @@ def doctor(as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        screen.facts(found)
+        console.stats(found)
 
 
 def _say_confidence(found: dict[str, Any]) -> None:
-    screen.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in found["quantiles"]))
-    screen.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in found["kept_at"]))
-    screen.say(f"kept     {found['kept']} of {found['images']} images; {found['constant']} constant ones are left out")
+    console.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in found["quantiles"]))
+    console.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in found["kept_at"]))
+    console.say(f"kept     {found['kept']} of {found['images']} images; {found['constant']} constant ones are left out")
 
 
 def _beside(folder: Path, suffix: str) -> Path:
@@ -495,7 +495,7 @@ def main(arguments: list[str] | None = None) -> Never:
         _fail(error, error.exit_code)
     except _Terminated:
         goes_on = "the same command with --resume" if "train" in (arguments or sys.argv) else "the same command"
-        screen.error(f"stopped by SIGTERM; what was finished is kept, and {goes_on} goes on")
+        console.error(f"stopped by SIGTERM; what was finished is kept, and {goes_on} goes on")
         sys.exit(143)
     except MemoryError as error:
         _fail(error, 4)
@@ -505,12 +505,12 @@ def main(arguments: list[str] | None = None) -> Never:
 
 
 def _fail(error: BaseException, code: int) -> Never:
-    if screen.debug:
+    if console.debug:
         raise error
     message: Any = error
     if code == 1 and not isinstance(error, KitError):
         message = (
             f"{type(error).__name__}: {error}\nThis is a fault of kaggle-unet; --debug before the verb shows where."
         )
-    screen.error(str(message))
+    console.error(str(message))
     sys.exit(code)

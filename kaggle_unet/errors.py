@@ -7,7 +7,7 @@
     ├── DataError          3   a file is missing, damaged, or not what its name says
     ├── ResourceError      4   no disk, no memory, no permission
     ├── LockedError        5   another process works in this folder
-    └── TrainingFault      1   a loss that is not finite or grows without bounds (training.faults)
+    └── TrainingFailure    1   a loss that is not finite or grows without bounds (training.failures)
 
 Every message says what came, what was wanted and what to do, and names the file. Interrupted commands end with 130
 (SIGINT) or 143 (SIGTERM), which is nobody's error.

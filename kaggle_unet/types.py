@@ -72,7 +72,7 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Oddity:
+class DataIssue:
     """Something about one sample that a person should know.
 
     Attributes
@@ -121,4 +121,4 @@ class Sample:
     kind: str = ""
     ignore: Mask | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
-    oddities: tuple[Oddity, ...] = ()
+    data_issues: tuple[DataIssue, ...] = ()

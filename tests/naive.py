@@ -48,7 +48,7 @@ def find_pieces(ids):
     return [[x, y, length, label] for label, x, y, length in sorted(pieces)]
 
 
-def read_codes(lines, n_px):
+def read_rle_text(lines, n_px):
     """Read each line's 0-based runs, or give None if one breaks a rule."""
     codes = []
     for line in lines:

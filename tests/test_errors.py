@@ -2,13 +2,13 @@
 
 from kaggle_unet import errors
 from kaggle_unet.errors import DataError, KitError
-from kaggle_unet.training.failures import TrainingFault
+from kaggle_unet.training.failures import TrainingFailure
 
 
 def test_every_kind_of_error_has_its_own_exit_code():
     kinds = [KitError, *KitError.__subclasses__()]
-    assert [kind.exit_code for kind in kinds if kind is not TrainingFault] == [1, 2, 3, 4, 5]
-    assert TrainingFault.exit_code == KitError.exit_code  # the bug may be anybody's
+    assert [kind.exit_code for kind in kinds if kind is not TrainingFailure] == [1, 2, 3, 4, 5]
+    assert TrainingFailure.exit_code == KitError.exit_code  # the bug may be anybody's
 
 
 def test_the_tree_in_the_docstring_is_the_tree():

@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Literal, Protocol
 
 from kaggle_unet.io.archive import Archive
-from kaggle_unet.io.data_issues import Note, to_oddities
+from kaggle_unet.io.data_issues import Note, to_data_issues
 from kaggle_unet.io.images import decode_image, decode_shape
 from kaggle_unet.metrics.score import ImageScore
-from kaggle_unet.types import Image, Labels, Oddity, Sample, Settings
+from kaggle_unet.types import DataIssue, Image, Labels, Sample, Settings
 
 CompetitionName = Literal["dsb2018", "tgs", "folder"]
 
@@ -57,7 +57,7 @@ class Source(Protocol):
         """Whether samples come with labels."""
 
     @property
-    def oddities(self) -> tuple[Oddity, ...]:
+    def data_issues(self) -> tuple[DataIssue, ...]:
         """What was found about the source as a whole, before any sample was read."""
 
     @property
@@ -154,7 +154,7 @@ class FileSource:
     masks: MaskReader | None
     classify: Callable[[Image], str]
     numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    oddities: tuple[Oddity, ...] = ()
+    data_issues: tuple[DataIssue, ...] = ()
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ class FileSource:
             labels=labels,
             kind=self.classify(image),
             numbers=self.numbers.get(sample_id, {}),
-            oddities=to_oddities(sample_id, notes),
+            data_issues=to_data_issues(sample_id, notes),
         )
 
     def shape(self, sample_id: str) -> tuple[int, int]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from kaggle_unet.competitions.competition import CompetitionSettings, FileSource, MaskReader
-from kaggle_unet.competitions.pairing import Layout, Listing, enter_set, group_by_id, list_images, match_names
-from kaggle_unet.competitions.rle_masks import find_coded_masks
+from kaggle_unet.competitions.pairing import Layout, Pairing, group_by_id, list_images, locate_set, match_names
+from kaggle_unet.competitions.rle_masks import find_rle_masks
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive, open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
@@ -41,27 +41,27 @@ class Dsb2018:
 
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
         """Open the zip that Kaggle serves, its outer zip, or an unpacked folder."""
-        archive = enter_set(open_archive(data), _LAYOUT, with_masks=with_masks)
-        listing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
-        listing.problems.extend(_find_strays(archive))
-        masks = None if with_masks is False else _find_masks(listing)
+        archive = locate_set(open_archive(data), _LAYOUT, with_masks=with_masks)
+        pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
+        pairing.problems.extend(_find_strays(archive))
+        masks = None if with_masks is False else _find_masks(pairing)
         if with_masks and masks is None:
             raise DataError(f"{archive.where()} has no masks; wanted {_WANTED_MASKS}")
-        listing.check(masks, remedy=_WANTED_MASKS)
-        return FileSource(archive, listing.images, masks, classify_kind, oddities=listing.oddities)
+        pairing.check(masks, remedy=_WANTED_MASKS)
+        return FileSource(archive, pairing.images, masks, classify_kind, data_issues=pairing.data_issues)
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
         """Score one image: mean precision over ten IoU thresholds, object by object."""
         return score_image(true, pred)
 
 
-def _find_masks(listing: Listing) -> MaskReader | None:
+def _find_masks(pairing: Pairing) -> MaskReader | None:
     """Take mask files (an empty folder stands for no nucleus), else the labels CSV if it knows any of the images."""
-    if names := group_by_id(match_names(_MASK, listing.archive)):
-        folders = listing.archive.folders
-        empty = {key: () for key in listing.images if f"{key}/masks/" in folders}
+    if names := group_by_id(match_names(_MASK, pairing.archive)):
+        folders = pairing.archive.folders
+        empty = {key: () for key in pairing.images if f"{key}/masks/" in folders}
         return FileMasks({**empty, **names}, merge_object_masks)
-    return find_coded_masks(listing, _LABELS_CSV, ("ImageId", "EncodedPixels"), single_object=False)
+    return find_rle_masks(pairing, _LABELS_CSV, ("ImageId", "EncodedPixels"), single_object=False)
 
 
 def _find_strays(archive: Archive) -> Iterator[str]:

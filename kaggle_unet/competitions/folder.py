@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kaggle_unet.competitions.competition import CompetitionSettings, FileSource
-from kaggle_unet.competitions.pairing import Layout, enter_set, list_images, list_masks, match_names
+from kaggle_unet.competitions.pairing import Layout, list_images, list_masks, locate_set, match_names
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
@@ -32,15 +32,15 @@ class Folder:
         """Open a folder, a zip, or a place in a zip, that holds the two subfolders of the config."""
         images, wanted = _pattern(settings.images), f"{settings.masks}/<id>.png (or .tif, …)"
         layout = Layout(example=f"{settings.images}/<id>.png", image=images)
-        archive = enter_set(open_archive(data), layout, with_masks=with_masks)
-        listing = list_images(archive, match_names(images, archive), () if with_masks is False else settings.skip)
+        archive = locate_set(open_archive(data), layout, with_masks=with_masks)
+        pairing = list_images(archive, match_names(images, archive), () if with_masks is False else settings.skip)
         found = () if with_masks is False else match_names(_pattern(settings.masks), archive)
-        names = list_masks(listing, found)
+        names = list_masks(pairing, found)
         if with_masks and not names:
             raise DataError(f"{archive.where()} has no masks; wanted {wanted}: set competition.masks to their folder")
         masks = FileMasks(names, take_label_image) if names else None
-        listing.check(masks, remedy=wanted)
-        return FileSource(archive, listing.images, masks, classify_kind, oddities=listing.oddities)
+        pairing.check(masks, remedy=wanted)
+        return FileSource(archive, pairing.images, masks, classify_kind, data_issues=pairing.data_issues)
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
         """Score one image as DSB2018 does."""

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from kaggle_unet.competitions.competition import MaskReader
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
-from kaggle_unet.types import Oddity
+from kaggle_unet.types import DataIssue
 
 _MOST_SETS = 8  # with more of them, the pattern fits by accident: another competition's files
 
@@ -29,7 +29,7 @@ class Layout:
     test: tuple[str, ...] = ()
 
 
-def enter_set(archive: Archive, layout: Layout, *, with_masks: bool | None) -> Archive:
+def locate_set(archive: Archive, layout: Layout, *, with_masks: bool | None) -> Archive:
     """Enter the folder or the inner zip that holds the wanted set of images."""
     roots = {found["root"] for name in archive.names if (found := layout.image.fullmatch(name))}
     if "" in roots:
@@ -39,7 +39,7 @@ def enter_set(archive: Archive, layout: Layout, *, with_masks: bool | None) -> A
     zips = [name for name in archive.names if _is_zip_of(name, layout.train + layout.test)]
     candidates = [*sorted(roots), *zips]
     if not candidates:
-        raise DataError(f"{archive.where()} has no images named like {layout.example}; {archive.listing()}")
+        raise DataError(f"{archive.where()} has no images named like {layout.example}; {archive.pairing()}")
     wanted = layout.test if with_masks is False else layout.train
     named = [name for name in candidates if PurePosixPath(name).stem in wanted]
     same = {PurePosixPath(name).stem for name in named}
@@ -47,7 +47,9 @@ def enter_set(archive: Archive, layout: Layout, *, with_masks: bool | None) -> A
         message = f"{archive.where()} holds several sets of images; name one with --data"
         raise DataError(message, [archive.where(name.rstrip("/")) for name in candidates])
     chosen = named[0] if named else candidates[0]  # an unpacked folder comes before its zip
-    return archive.within(chosen) if chosen in roots else enter_set(archive.find(chosen), layout, with_masks=with_masks)
+    return (
+        archive.within(chosen) if chosen in roots else locate_set(archive.find(chosen), layout, with_masks=with_masks)
+    )
 
 
 def _is_zip_of(name: str, stems: tuple[str, ...]) -> bool:
@@ -56,7 +58,7 @@ def _is_zip_of(name: str, stems: tuple[str, ...]) -> bool:
 
 
 @dataclass(frozen=True)
-class Listing:
+class Pairing:
     """The images of a set."""
 
     archive: Archive
@@ -65,9 +67,9 @@ class Listing:
     problems: list[str] = field(default_factory=list)
 
     @property
-    def oddities(self) -> tuple[Oddity, ...]:
+    def data_issues(self) -> tuple[DataIssue, ...]:
         """A word on each id that was left out."""
-        return tuple(Oddity(key, "skipped", 1, "left out, as competition.skip says") for key in self.skipped)
+        return tuple(DataIssue(key, "skipped", 1, "left out, as competition.skip says") for key in self.skipped)
 
     def check(self, masks: MaskReader | None, *, remedy: str) -> None:
         """Raise for everything that is wrong, at once."""
@@ -85,11 +87,11 @@ class Listing:
             raise DataError(f"{self.archive.where()} has no images, or all of them are skipped")
 
 
-def list_images(archive: Archive, found: Iterable[tuple[str, str]], skip: Collection[str]) -> Listing:
+def list_images(archive: Archive, found: Iterable[tuple[str, str]], skip: Collection[str]) -> Pairing:
     """Map ids to images, and find ids that come twice."""
     found = list(found)
     images, problems = _take_first(archive, [pair for pair in found if pair[0] not in skip])
-    return Listing(archive, images, tuple(sorted({key for key, _ in found} & set(skip))), problems)
+    return Pairing(archive, images, tuple(sorted({key for key, _ in found} & set(skip))), problems)
 
 
 def _take_first(archive: Archive, found: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[str]]:
@@ -105,10 +107,10 @@ def _take_first(archive: Archive, found: Iterable[tuple[str, str]]) -> tuple[dic
     return names, problems
 
 
-def list_masks(listing: Listing, found: Iterable[tuple[str, str]]) -> dict[str, tuple[str]]:
+def list_masks(pairing: Pairing, found: Iterable[tuple[str, str]]) -> dict[str, tuple[str]]:
     """Map ids to mask files, one each."""
-    names, problems = _take_first(listing.archive, [pair for pair in found if pair[0] not in listing.skipped])
-    listing.problems.extend(problems)
+    names, problems = _take_first(pairing.archive, [pair for pair in found if pair[0] not in pairing.skipped])
+    pairing.problems.extend(problems)
     return {key: (name,) for key, name in names.items()}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kaggle_unet.competitions.pairing import Listing
+from kaggle_unet.competitions.pairing import Pairing
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note, describe_objects, describe_overlap, describe_whole_mask
@@ -16,7 +16,7 @@ from kaggle_unet.types import Image, Labels
 
 
 @dataclass(frozen=True)
-class CodedMasks:
+class RleMasks:
     """The run-length codes of each sample."""
 
     rles: Mapping[str, tuple[str, ...]]
@@ -54,22 +54,22 @@ class CodedMasks:
         return labels, (*describe_overlap(n_contested, n_empty), *describe_objects(labels))
 
 
-def find_coded_masks(
-    listing: Listing, file_name: str, columns: tuple[str, str], *, single_object: bool
-) -> CodedMasks | None:
+def find_rle_masks(
+    pairing: Pairing, file_name: str, columns: tuple[str, str], *, single_object: bool
+) -> RleMasks | None:
     """Look for a CSV with the masks of a set of images, in the archive or beside it."""
-    table = read_table_beside(listing.archive, file_name)
+    table = read_table_beside(pairing.archive, file_name)
     if table is None:
         return None
-    codes = {key: rles for key, rles in collect_codes(table, *columns).items() if key in listing.images}
-    return CodedMasks(codes, table.where, single_object) if codes else None
+    rles = {key: rles for key, rles in collect_rles(table, *columns).items() if key in pairing.images}
+    return RleMasks(rles, table.where, single_object) if rles else None
 
 
-def collect_codes(table: Table, id_column: str, rle_column: str) -> dict[str, tuple[str, ...]]:
+def collect_rles(table: Table, id_column: str, rle_column: str) -> dict[str, tuple[str, ...]]:
     """Collect the codes of each id."""
-    codes: dict[str, list[str]] = {}
+    rles: dict[str, list[str]] = {}
     for sample_id, rle in table.select(id_column, rle_column):
-        rles = codes.setdefault(sample_id, [])
+        of_sample = rles.setdefault(sample_id, [])
         if rle and not rle.isspace():
-            rles.append(rle)
-    return {sample_id: tuple(rles) for sample_id, rles in codes.items()}
+            of_sample.append(rle)
+    return {sample_id: tuple(of_sample) for sample_id, of_sample in rles.items()}

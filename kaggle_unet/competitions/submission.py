@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kaggle_unet.competitions.competition import Competition
-from kaggle_unet.competitions.rle_masks import collect_codes
+from kaggle_unet.competitions.rle_masks import collect_rles
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.tables import Table, read_csv, read_table_beside
@@ -75,8 +75,8 @@ def read_submission(path: str | Path, competition: Competition) -> dict[str, lis
     DataError
         If it cannot be read or lacks a column. The codes themselves are not checked.
     """
-    codes = collect_codes(read_csv(path), competition.id_column, competition.rle_column)
-    return {sample_id: list(rles) for sample_id, rles in codes.items()}
+    rles = collect_rles(read_csv(path), competition.id_column, competition.rle_column)
+    return {sample_id: list(rles) for sample_id, rles in rles.items()}
 
 
 def order_ids(ids: Collection[str], competition: Competition, data: str) -> tuple[str, ...]:
@@ -210,10 +210,10 @@ def _look_at_blanks(rows: Sequence[_Row], competition: Competition) -> Iterator[
         if blank:
             yield f"{_count(blank, 'image')} without any object: {_name(blank)}"
     elif ids:
-        share, tolerance = len(blank) / len(ids), 3 * sqrt(0.25 / len(ids))  # three standard errors of a share
-        if not _BLANK_SHARE[0] - tolerance <= share <= _BLANK_SHARE[1] + tolerance:
+        fraction, tolerance = len(blank) / len(ids), 3 * sqrt(0.25 / len(ids))  # three standard errors of a share
+        if not _BLANK_SHARE[0] - tolerance <= fraction <= _BLANK_SHARE[1] + tolerance:
             usual = f"{_BLANK_SHARE[0]:.0%} to {_BLANK_SHARE[1]:.0%}"
-            yield f"{len(blank)} of {len(ids)} masks are empty ({share:.0%}); good submissions have {usual}"
+            yield f"{len(blank)} of {len(ids)} masks are empty ({fraction:.0%}); good submissions have {usual}"
 
 
 def _look_at_masks(

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kaggle_unet.competitions.competition import CompetitionSettings, FileSource, MaskReader
-from kaggle_unet.competitions.pairing import Layout, Listing, enter_set, list_images, list_masks, match_names
-from kaggle_unet.competitions.rle_masks import find_coded_masks
+from kaggle_unet.competitions.pairing import Layout, Pairing, list_images, list_masks, locate_set, match_names
+from kaggle_unet.competitions.rle_masks import find_rle_masks
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.data_issues import is_constant
 from kaggle_unet.io.masks import FileMasks, take_whole_mask
 from kaggle_unet.io.tables import read_table_beside
 from kaggle_unet.metrics.score import ImageScore, score_mask
-from kaggle_unet.types import Image, Labels, Oddity
+from kaggle_unet.types import DataIssue, Image, Labels
 
 _DEPTHS_CSV, _LABELS_CSV = "depths.csv", "train.csv"
 _WANTED_MASKS = f"masks/<id>.png, or its row in {_LABELS_CSV} beside the images"
@@ -35,14 +35,14 @@ class Tgs:
 
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
         """Open the zip that Kaggle serves, its outer zip, or an unpacked folder."""
-        archive = enter_set(open_archive(data), _LAYOUT, with_masks=with_masks)
-        listing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
-        masks = None if with_masks is False else _find_masks(listing)
+        archive = locate_set(open_archive(data), _LAYOUT, with_masks=with_masks)
+        pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
+        masks = None if with_masks is False else _find_masks(pairing)
         if with_masks and masks is None:
             raise DataError(f"{archive.where()} has no masks; wanted {_WANTED_MASKS}")
-        listing.check(masks, remedy=_WANTED_MASKS)
-        numbers, oddities = _find_depths(listing)
-        return FileSource(archive, listing.images, masks, classify_tile, numbers, (*listing.oddities, *oddities))
+        pairing.check(masks, remedy=_WANTED_MASKS)
+        numbers, data_issues = _find_depths(pairing)
+        return FileSource(archive, pairing.images, masks, classify_tile, numbers, (*pairing.data_issues, *data_issues))
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
         """Score one tile: the mask is one object, wherever it lies."""
@@ -54,24 +54,24 @@ def classify_tile(image: Image) -> str:
     return "black" if is_constant(image) else "seismic"
 
 
-def _find_masks(listing: Listing) -> MaskReader | None:
+def _find_masks(pairing: Pairing) -> MaskReader | None:
     """Take mask files, else the rows of train.csv if it knows any of the images."""
-    if names := list_masks(listing, match_names(_MASK, listing.archive)):
+    if names := list_masks(pairing, match_names(_MASK, pairing.archive)):
         return FileMasks(names, take_whole_mask)
-    return find_coded_masks(listing, _LABELS_CSV, ("id", "rle_mask"), single_object=True)
+    return find_rle_masks(pairing, _LABELS_CSV, ("id", "rle_mask"), single_object=True)
 
 
-def _find_depths(listing: Listing) -> tuple[Mapping[str, Mapping[str, float]], tuple[Oddity, ...]]:
+def _find_depths(pairing: Pairing) -> tuple[Mapping[str, Mapping[str, float]], tuple[DataIssue, ...]]:
     """Read depths.csv; tiles without a depth are no fault, since few configs use it."""
-    table = read_table_beside(listing.archive, _DEPTHS_CSV)
+    table = read_table_beside(pairing.archive, _DEPTHS_CSV)
     if table is None:
-        return {}, (Oddity("", f"no {_DEPTHS_CSV}", len(listing.images), "depths unknown"),)
+        return {}, (DataIssue("", f"no {_DEPTHS_CSV}", len(pairing.images), "depths unknown"),)
     texts = {key: text for key, text in table.select("id", "z")}
     numbers: dict[str, dict[str, float]] = {}
-    faults, oddities = [], []
-    for key in sorted(listing.images):
+    faults, data_issues = [], []
+    for key in sorted(pairing.images):
         if not texts.get(key, "").strip():
-            oddities.append(Oddity(key, f"not in {_DEPTHS_CSV}", 1, "depth unknown"))
+            data_issues.append(DataIssue(key, f"not in {_DEPTHS_CSV}", 1, "depth unknown"))
             continue
         try:
             numbers[key] = {"depth": float(texts[key])}
@@ -79,4 +79,4 @@ def _find_depths(listing: Listing) -> tuple[Mapping[str, Mapping[str, float]], t
             faults.append(f"id {key!r}: depth {texts[key]!r}")
     if faults:
         raise DataError(f"{table.where}: depths must be numbers; write them again", faults)
-    return numbers, tuple(oddities)
+    return numbers, tuple(data_issues)

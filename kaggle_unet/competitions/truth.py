@@ -11,7 +11,7 @@ import numpy as np
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
 from kaggle_unet.errors import DataError
-from kaggle_unet.io.archive import open_archive, split_place
+from kaggle_unet.io.archive import open_archive, split_location
 from kaggle_unet.io.tables import Table, read_csv, read_table
 from kaggle_unet.masks.rle import decode_labels, find_faulty
 from kaggle_unet.types import Labels
@@ -29,11 +29,11 @@ def read_truth(data: str, competition: Competition, settings: CompetitionSetting
         return TruthOfImages(competition.read(data, settings, with_masks=True))
     objects = [row for row in _read_objects(table, competition) if row.sample_id not in settings.skip]
     _refuse_faults(table, objects)
-    codes: dict[str, list[str]] = {row.sample_id: [] for row in sorted(objects, key=lambda row: row.sample_id)}
+    rles: dict[str, list[str]] = {row.sample_id: [] for row in sorted(objects, key=lambda row: row.sample_id)}
     for row in objects:
-        codes[row.sample_id] += [row.rle] if row.rle.strip() else []
+        rles[row.sample_id] += [row.rle] if row.rle.strip() else []
     shapes = {row.sample_id: row.shape for row in objects}
-    return _CodedTruth(codes, shapes, competition.single_object)
+    return _CodedTruth(rles, shapes, competition.single_object)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,19 +63,19 @@ class TruthOfImages(Mapping[str, Labels]):
 
 @dataclass(frozen=True, eq=False)
 class _CodedTruth(Mapping[str, Labels]):
-    codes: Mapping[str, list[str]]
+    rles: Mapping[str, list[str]]
     shapes: Mapping[str, tuple[int, int]]
     single_object: bool
 
     def __getitem__(self, sample_id: str) -> Labels:
-        labels, _ = decode_labels(self.codes[sample_id], self.shapes[sample_id])
+        labels, _ = decode_labels(self.rles[sample_id], self.shapes[sample_id])
         return (labels > 0).astype(np.int32) if self.single_object else labels
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.codes)
+        return iter(self.rles)
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return len(self.rles)
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,13 @@ class _Object:
 
 def _find_table(data: str) -> Table | None:
     """Read what is named if it is a CSV, bare, zipped or inside a zip."""
-    path, place = split_place(data)
+    path, place = split_location(data)
     name = (place or path.name).lower()
     if name.endswith(".csv.zip"):
         archive = open_archive(data)
         names = [name for name in archive.names if name.lower().endswith(".csv")]
         if len(names) != 1:
-            raise DataError(f"{archive.where()} holds {len(names)} CSV files, wanted one; {archive.listing()}")
+            raise DataError(f"{archive.where()} holds {len(names)} CSV files, wanted one; {archive.pairing()}")
         return read_table(archive.read(names[0]), archive.where(names[0]))
     if not name.endswith(".csv") or path.is_dir():
         return None

@@ -43,11 +43,11 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from kaggle_unet.data.copy_paste import paste
-from kaggle_unet.data.inputs import Levels, find_levels
-from kaggle_unet.data.intensity import UNCHANGED, Tones, change_tones
+from kaggle_unet.data.copy_paste import copy_paste
+from kaggle_unet.data.inputs import IntensityRange, find_intensity_range
+from kaggle_unet.data.intensity import UNCHANGED, IntensityPreset, change_intensity
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
-from kaggle_unet.data.spatial import View, cut, draw_knots, place
+from kaggle_unet.data.spatial import SpatialTransform, cut, draw_knots, place
 from kaggle_unet.errors import DataError
 from kaggle_unet.types import Image, Labels, Mask, Sample
 
@@ -68,18 +68,20 @@ class Preset:
     bend_px: Range = (0.0, 0.0)
     p_paste: float = 0.0
     max_pasted: int = 0
-    tones: Tones = UNCHANGED
+    intensity: IntensityPreset = UNCHANGED
 
 
 PRESETS = {
     "none": Preset(),
-    "light": Preset(turns=True, mirror=True, tones=Tones(p_levels=0.5, contrast=(0.8, 1.2), brightness=(-0.1, 0.1))),
+    "light": Preset(
+        turns=True, mirror=True, intensity=IntensityPreset(p_levels=0.5, contrast=(0.8, 1.2), brightness=(-0.1, 0.1))
+    ),
     "nuclei": Preset(
         turns=True,
         mirror=True,
         p_warp=0.5,
         max_degrees=45,
-        tones=Tones(
+        intensity=IntensityPreset(
             p_levels=0.5,
             contrast=(0.7, 1.3),
             brightness=(-0.15, 0.15),
@@ -98,7 +100,7 @@ PRESETS = {
         mirror=True,
         p_warp=0.4,
         zoom=(1.0, 1.25),
-        tones=Tones(p_levels=0.3, contrast=(0.9, 1.1), brightness=(-0.1, 0.1)),
+        intensity=IntensityPreset(p_levels=0.3, contrast=(0.9, 1.1), brightness=(-0.1, 0.1)),
     ),
     "first_place": Preset(
         turns=True,
@@ -109,7 +111,7 @@ PRESETS = {
         bend_px=(1.0, 5.0),
         p_paste=0.25,
         max_pasted=5,
-        tones=Tones(
+        intensity=IntensityPreset(
             stretches=True,
             p_local=0.35,
             p_hue=0.5,
@@ -129,13 +131,13 @@ PRESETS = {
         p_warp=0.7,
         zoom=(0.4, 1.6),
         max_shift=0.1625,
-        tones=Tones(p_levels=0.3, contrast=(0.8, 1.2), brightness=(-0.2, 0.2)),
+        intensity=IntensityPreset(p_levels=0.3, contrast=(0.8, 1.2), brightness=(-0.2, 0.2)),
     ),
 }
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class CachedSample:
     """What crops are cut from."""
 
     id: str
@@ -143,11 +145,11 @@ class Scene:
     labels: NDArray[Any]
     ignore: Mask | None
     depth: float | None
-    levels: Levels
+    intensity_range: IntensityRange
     middles_yx: NDArray[np.float32]
 
     @classmethod
-    def of(cls, sample: Sample, inputs: InputSettings) -> "Scene":
+    def of(cls, sample: Sample, inputs: InputSettings) -> "CachedSample":
         """Take from a sample what training needs."""
         labels = truth(sample)
         return cls(
@@ -156,7 +158,7 @@ class Scene:
             labels=labels.astype(np.uint16) if labels.max(initial=0) < 1 << 16 else labels,
             ignore=sample.ignore,
             depth=sample.numbers.get("depth"),
-            levels=find_levels(sample.image, inputs),
+            intensity_range=find_intensity_range(sample.image, inputs),
             middles_yx=_middles(labels),
         )
 
@@ -182,25 +184,29 @@ class Crop:
     image: Image
     labels: NDArray[Any]
     ignore: Mask | None
-    levels: Levels
+    intensity_range: IntensityRange
 
 
-def augment(scene: Scene, settings: AugmentationSettings, *, seed: int) -> Crop:
+def augment(cached: CachedSample, settings: AugmentationSettings, *, seed: int) -> Crop:
     """Draw one view of a sample.
 
     An instance cut by the crop's edge keeps its id, in several parts if need be. A crop larger than the image shows it
     mirrored, labels included. A crop with no instance is as good as any other.
     """
-    assert scene.image.shape[:2] == scene.labels.shape
+    assert cached.image.shape[:2] == cached.labels.shape
     preset = PRESETS[settings.preset]
     rng = np.random.default_rng(seed)
-    view = draw_view(rng, settings, scene)
-    ignore = None if scene.ignore is None else cut(scene.ignore.view(np.uint8), view, nearest=True).view(np.bool_)
-    crop = Crop(cut(scene.image, view), cut(scene.labels, view, nearest=True), ignore, scene.levels)
+    transform = draw_transform(rng, settings, cached)
+    ignore = (
+        None if cached.ignore is None else cut(cached.ignore.view(np.uint8), transform, nearest=True).view(np.bool_)
+    )
+    crop = Crop(
+        cut(cached.image, transform), cut(cached.labels, transform, nearest=True), ignore, cached.intensity_range
+    )
     if preset.p_paste and rng.random() < preset.p_paste:
-        crop = _copy_nuclei(crop, view, scene, rng, n=int(rng.integers(1, preset.max_pasted + 1)))
-    image, levels = change_tones(crop.image, preset.tones, rng, levels=crop.levels)
-    return replace(crop, image=image, levels=levels)
+        crop = _copy_nuclei(crop, transform, cached, rng, n=int(rng.integers(1, preset.max_pasted + 1)))
+    image, intensity_range = change_intensity(crop.image, preset.intensity, rng, intensity_range=crop.intensity_range)
+    return replace(crop, image=image, intensity_range=intensity_range)
 
 
 def stable_seed(*numbers: int) -> int:
@@ -215,10 +221,10 @@ def stable_seed(*numbers: int) -> int:
     return int.from_bytes(digest, "little")
 
 
-def draw_view(rng: np.random.Generator, settings: AugmentationSettings, scene: Scene) -> View:
+def draw_transform(rng: np.random.Generator, settings: AugmentationSettings, cached: CachedSample) -> SpatialTransform:
     """Draw where a crop lies and how it is zoomed, rotated, bent, turned and mirrored."""
     preset = PRESETS[settings.preset]
-    height, width = scene.labels.shape
+    height, width = cached.labels.shape
     side = settings.crop_px
     shape = (height, width) if side is None else (side, side)
     zoom, angle, knots = 1.0, 0.0, None
@@ -227,7 +233,7 @@ def draw_view(rng: np.random.Generator, settings: AugmentationSettings, scene: S
         low, high = preset.zoom or settings.scale
         zoom = math.exp(rng.uniform(math.log(low), math.log(high)))
         angle = math.radians(rng.uniform(-preset.max_degrees, preset.max_degrees))
-    focus = _draw_middle(rng, settings.crop_finds_objects, scene)
+    focus = _draw_middle(rng, settings.crop_finds_objects, cached)
     centre = place(rng, (height, width), shape, zoom=zoom, angle=angle, focus_yx=focus)
     if is_warped and preset.max_shift:
         dy, dx = rng.uniform(-preset.max_shift, preset.max_shift, 2)
@@ -236,23 +242,28 @@ def draw_view(rng: np.random.Generator, settings: AugmentationSettings, scene: S
     mirrored = preset.mirror and bool(rng.random() < 0.5)
     if preset.p_bend and rng.random() < preset.p_bend:
         knots = draw_knots(rng, shape, rng.uniform(*preset.bend_px))
-    return View(shape, centre, zoom=zoom, angle=angle, turns=turns, mirrored=mirrored, knots=knots)
+    return SpatialTransform(shape, centre, zoom=zoom, angle=angle, turns=turns, mirrored=mirrored, knots=knots)
 
 
-def _draw_middle(rng: np.random.Generator, p: float, scene: Scene) -> tuple[float, float] | None:
+def _draw_middle(rng: np.random.Generator, p: float, cached: CachedSample) -> tuple[float, float] | None:
     """Draw an instance that the crop shall show, or none."""
-    if not p or rng.random() >= p or len(scene.middles_yx) == 0:
+    if not p or rng.random() >= p or len(cached.middles_yx) == 0:
         return None
-    y, x = scene.middles_yx[rng.integers(len(scene.middles_yx))].tolist()
+    y, x = cached.middles_yx[rng.integers(len(cached.middles_yx))].tolist()
     return y, x
 
 
-def _copy_nuclei(crop: Crop, view: View, scene: Scene, rng: np.random.Generator, *, n: int) -> Crop:
+def _copy_nuclei(
+    crop: Crop, transform: SpatialTransform, cached: CachedSample, rng: np.random.Generator, *, n: int
+) -> Crop:
     """Copy nuclei from elsewhere in the image, zoomed and bent as much."""
-    elsewhere = replace(view, centre_yx=place(rng, scene.labels.shape, view.shape, zoom=view.zoom, angle=view.angle))
-    labels = scene.labels
-    if scene.ignore is not None:  # an instance that must not count in part must not be copied
-        labels = np.where(np.isin(labels, np.unique(labels[scene.ignore])), 0, labels).astype(labels.dtype)
-    donor = cut(scene.image, elsewhere), cut(labels, elsewhere, nearest=True)
-    image, ids = paste(crop.image, crop.labels, donor, rng, n=n, ignore=crop.ignore)
+    elsewhere = replace(
+        transform,
+        centre_yx=place(rng, cached.labels.shape, transform.shape, zoom=transform.zoom, angle=transform.angle),
+    )
+    labels = cached.labels
+    if cached.ignore is not None:  # an instance that must not count in part must not be copied
+        labels = np.where(np.isin(labels, np.unique(labels[cached.ignore])), 0, labels).astype(labels.dtype)
+    donor = cut(cached.image, elsewhere), cut(labels, elsewhere, nearest=True)
+    image, ids = copy_paste(crop.image, crop.labels, donor, rng, n=n, ignore=crop.ignore)
     return replace(crop, image=image, labels=ids)

@@ -65,7 +65,7 @@ def crop(planes: NDArray[Array], slices: Slices) -> NDArray[Array]:
 
 Key = TypeVar("Key")
 # The id of an item that counts nowhere: of several processes that train together all must take part in every step.
-FILLER = ""
+PADDING_ID = ""
 
 
 class Item(NamedTuple):
@@ -87,7 +87,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sides:
+class PadSpec:
     """Which sizes a network takes."""
 
     multiple: int = 1
@@ -98,10 +98,10 @@ class Sides:
         return padded_shape(shape, self.multiple, margin=self.margin)
 
 
-def own_share(keys: Sequence[Key], rank: int, size: int) -> Sequence[Key]:
+def rank_slice(keys: Sequence[Key], rank: int, size: int) -> Sequence[Key]:
     """Cut a process's share out of a batch that several make together.
 
-    >>> [own_share("abcde", rank, 2) for rank in (0, 1)]
+    >>> [rank_slice("abcde", rank, 2) for rank in (0, 1)]
     ['ab', 'cde']
     """
     start, end = (len(keys) * each // size for each in (rank, rank + 1))

@@ -31,7 +31,7 @@ _LEAST_BACKGROUND_PX = 8
 Box = tuple[slice, slice]
 
 
-def paste(
+def copy_paste(
     image: Image,
     labels: NDArray[Any],
     donor: tuple[Image, NDArray[Any]],

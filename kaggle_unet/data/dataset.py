@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from kaggle_unet.data.augment import Scene, augment, stable_seed, truth
-from kaggle_unet.data.batch import Batch, Item, Sides, Slices, collate, pad_item
+from kaggle_unet.data.augment import CachedSample, augment, stable_seed, truth
+from kaggle_unet.data.batch import Batch, Item, PadSpec, Slices, collate, pad_item
 from kaggle_unet.data.folds import coverage_class, draw_samples
 from kaggle_unet.data.inputs import prepare
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
@@ -52,32 +52,32 @@ class TrainingSet(Dataset[Item]):
         *,
         encoding: Encoding,
         augmentation: AugmentationSettings,
-        sides: Sides,
+        pad_spec: PadSpec,
         seed: int,
     ) -> None:
         self.encoding = encoding
-        self.sides = sides
+        self.pad_spec = pad_spec
         self.seed = seed
-        self.scenes = [Scene.of(sample, encoding.inputs) for sample in samples]
+        self.cached_samples = [CachedSample.of(sample, encoding.inputs) for sample in samples]
         self._strata = _strata(samples, augmentation.sampling)
-        self.augmentation = _enlarge(augmentation, sides)
+        self.augmentation = _enlarge(augmentation, pad_spec)
         self._drawn: tuple[int, NDArray[np.intp]] | None = None
 
     def __len__(self) -> int:
         """Count the crops of one epoch."""
-        return self.augmentation.crops_per_epoch or len(self.scenes) * self.augmentation.crops_per_image
+        return self.augmentation.crops_per_epoch or len(self.cached_samples) * self.augmentation.crops_per_image
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
         """Draw one crop."""
         number, seed = self.draw(key)
-        scene = self.scenes[number]
-        crop = augment(scene, self.augmentation, seed=seed)
+        cached = self.cached_samples[number]
+        crop = augment(cached, self.augmentation, seed=seed)
         planes, weights = self.encoding.targets(relabel(crop.labels), crop.ignore)
-        inputs = prepare(crop.image, self.encoding.inputs, depth=scene.depth, levels=crop.levels)
-        item = Item(inputs, planes, weights, scene.id)
+        inputs = prepare(crop.image, self.encoding.inputs, depth=cached.depth, intensity_range=crop.intensity_range)
+        item = Item(inputs, planes, weights, cached.id)
         if self.augmentation.crop_px is not None:
             return item
-        return pad_item(item, self.sides.around((planes.shape[1], planes.shape[2])))[0]
+        return pad_item(item, self.pad_spec.around((planes.shape[1], planes.shape[2])))[0]
 
     def draw(self, key: tuple[int, int]) -> tuple[int, int]:
         """Tell which sample an item is of, and what its randomness follows from."""
@@ -86,7 +86,7 @@ class TrainingSet(Dataset[Item]):
 
     def _sample_number(self, epoch: int, index: int) -> int:
         if self._strata is None and self.augmentation.crops_per_epoch is None:
-            return index % len(self.scenes)
+            return index % len(self.cached_samples)
         if self._drawn is None or self._drawn[0] != epoch:
             self._drawn = epoch, self._draw_epoch(epoch)
         return int(self._drawn[1][index])
@@ -96,10 +96,10 @@ class TrainingSet(Dataset[Item]):
         if self._strata is not None:
             strength = self.augmentation.sampling_strength
             return draw_samples(self._strata, len(self), strength=strength, seed=stable_seed(self.seed, epoch))
-        n_scenes, first = len(self.scenes), (epoch - 1) * len(self)
-        passes = range(first // n_scenes, (first + len(self) - 1) // n_scenes + 1)
-        order = [np.random.default_rng(stable_seed(self.seed, -1, number)).permutation(n_scenes) for number in passes]
-        start = first % n_scenes
+        n_samples, first = len(self.cached_samples), (epoch - 1) * len(self)
+        passes = range(first // n_samples, (first + len(self) - 1) // n_samples + 1)
+        order = [np.random.default_rng(stable_seed(self.seed, -1, number)).permutation(n_samples) for number in passes]
+        start = first % n_samples
         return np.concatenate(order)[start : start + len(self)]
 
 
@@ -110,9 +110,11 @@ def _strata(samples: Sequence[Sample], sampling: str) -> list[str] | None:
     return [sample.kind if sampling == "kind" else coverage_class(truth(sample)) for sample in samples]
 
 
-def _enlarge(augmentation: AugmentationSettings, sides: Sides) -> AugmentationSettings:
+def _enlarge(augmentation: AugmentationSettings, pad_spec: PadSpec) -> AugmentationSettings:
     side = augmentation.crop_px
-    return augmentation if side is None else augmentation.model_copy(update={"crop_px": sides.around((side, side))[0]})
+    return (
+        augmentation if side is None else augmentation.model_copy(update={"crop_px": pad_spec.around((side, side))[0]})
+    )
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class ValidationSet:
         read_targets: Callable[[str], tuple[Planes, Weights]],
         *,
         inputs: InputSettings,
-        sides: Sides,
+        pad_spec: PadSpec,
         batch: int,
     ) -> None:
         if not samples:
@@ -144,7 +146,7 @@ class ValidationSet:
         self._samples = {sample.id: sample for sample in samples}
         self._read_targets = read_targets
         self._inputs = inputs
-        self._sides = sides
+        self._pad_spec = pad_spec
         self._batch = batch
 
     def __len__(self) -> int:
@@ -156,7 +158,7 @@ class ValidationSet:
         groups = defaultdict(list)
         for id_ in sorted(self._samples):
             height, width = self._labels[id_].shape
-            groups[self._sides.around((height, width))].append(id_)
+            groups[self._pad_spec.around((height, width))].append(id_)
         for shape, ids in sorted(groups.items()):
             for start in range(0, len(ids), self._batch):
                 yield self._read(ids[start : start + self._batch], shape)

@@ -109,12 +109,12 @@ def assign_folds(
     for i, group in enumerate(groups):
         members[group].append(i)
     _, stratum_of = np.unique(np.asarray(strata), return_inverse=True)
-    share = np.bincount(stratum_of) / n
-    counts = np.zeros((n, len(share)))
+    wanted = np.bincount(stratum_of) / n
+    counts = np.zeros((n, len(wanted)))
     folds = np.zeros(len(ids), np.int64)
     for group in _deal_order(members, seed):
-        added = np.bincount(stratum_of[members[group]], minlength=len(share))
-        fold = _neediest(counts, added, share)
+        added = np.bincount(stratum_of[members[group]], minlength=len(wanted))
+        fold = _neediest(counts, added, wanted)
         counts[fold] += added
         folds[members[group]] = fold
     return {id_: int(fold) for id_, fold in zip(ids, folds, strict=True)}
@@ -127,11 +127,11 @@ def _deal_order(members: Mapping[str, Sequence[int]], seed: int) -> list[str]:
     return [names[i] for i in sorted(range(len(names)), key=lambda i: (-len(members[names[i]]), luck[i]))]
 
 
-def _neediest(counts: NDArray[np.float64], added: NDArray[np.int64], share: NDArray[np.float64]) -> int:
+def _neediest(counts: NDArray[np.float64], added: NDArray[np.int64], wanted: NDArray[np.float64]) -> int:
     """Fold whose squared distance from its shares grows least by `added`; of equals the smallest, then the first."""
     sizes = counts.sum(axis=1)
-    by_stratum = (((counts + added - share) ** 2 - (counts - share) ** 2) / share).sum(axis=1)
-    in_all = ((sizes + added.sum() - share.sum()) ** 2 - (sizes - share.sum()) ** 2) / share.sum()
+    by_stratum = (((counts + added - wanted) ** 2 - (counts - wanted) ** 2) / wanted).sum(axis=1)
+    in_all = ((sizes + added.sum() - wanted.sum()) ** 2 - (sizes - wanted.sum()) ** 2) / wanted.sum()
     return int(np.lexsort((sizes, np.round(by_stratum + in_all, 9)))[0])
 
 

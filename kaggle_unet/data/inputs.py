@@ -19,10 +19,11 @@ from kaggle_unet.types import Image, Inputs
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in Pillow's convert("L")
 PERCENTILES = (1.0, 99.8)  # StarDist's choice for nuclei
 DEPTH_SCALE = 1000.0  # the depths of TGS run from 51 to 959
-Levels = tuple[float, float]  # the gray levels that become 0 and 1; the first is larger where an image is inverted
+# The gray levels that become 0 and 1; the first is larger where an image is inverted.
+IntensityRange = tuple[float, float]
 
 
-def find_levels(image: Image, settings: InputSettings) -> Levels:
+def find_intensity_range(image: Image, settings: InputSettings) -> IntensityRange:
     """Find the gray levels that become 0 and 1.
 
     Parameters
@@ -34,7 +35,7 @@ def find_levels(image: Image, settings: InputSettings) -> Levels:
 
     Returns
     -------
-    levels : tuple of float
+    intensity_range : tuple of float
         They differ; the first is larger where the image is inverted.
 
     Raises
@@ -50,9 +51,9 @@ def find_levels(image: Image, settings: InputSettings) -> Levels:
 
     Examples
     --------
-    >>> find_levels(np.array([[0, 50, 200]], np.uint8), InputSettings(normalize="range"))
+    >>> find_intensity_range(np.array([[0, 50, 200]], np.uint8), InputSettings(normalize="range"))
     (0.0, 255.0)
-    >>> find_levels(np.array([[0, 150, 200]], np.uint8), InputSettings(normalize="range", invert_bright=True))
+    >>> find_intensity_range(np.array([[0, 150, 200]], np.uint8), InputSettings(normalize="range", invert_bright=True))
     (255.0, 0.0)
     """
     _check(image)
@@ -70,7 +71,7 @@ def find_levels(image: Image, settings: InputSettings) -> Levels:
 
 
 def prepare(
-    image: Image, settings: InputSettings, *, depth: float | None = None, levels: Levels | None = None
+    image: Image, settings: InputSettings, *, depth: float | None = None, intensity_range: IntensityRange | None = None
 ) -> Inputs:
     """Turn an image, or a crop of one, into the inputs of a network.
 
@@ -82,9 +83,9 @@ def prepare(
         Which channels, and how they are scaled.
     depth : float, optional
         The sample's depth, for the channel `depth`; divided by 1000.
-    levels : tuple of float, optional
-        The gray levels that become 0 and 1: for a crop those of its whole image, from `find_levels`. None finds the
-        image's own.
+    intensity_range : tuple of float, optional
+        The gray levels that become 0 and 1: for a crop its whole image's, from
+        `find_intensity_range`. None finds the image's own.
 
     Returns
     -------
@@ -115,7 +116,7 @@ def prepare(
            [1., 1.]], dtype=float32)
     """
     _check(image)
-    shown = _Shown(image, find_levels(image, settings) if levels is None else levels, depth)
+    shown = _Shown(image, find_intensity_range(image, settings) if intensity_range is None else intensity_range, depth)
     inputs = np.empty((len(settings.channels), *image.shape[:2]), np.float32)
     for plane, channel in zip(inputs, settings.channels, strict=True):
         _CHANNELS[channel](shown, plane)
@@ -156,31 +157,31 @@ def _sorted_luma(image: Image) -> Callable[[int], float]:
 def _between(luma: Callable[[int], float], rank: float) -> float:
     """Interpolate between two ranks, as `numpy.percentile` does."""
     below = int(rank)
-    share = rank - below
-    return luma(below) if share == 0 else luma(below) * (1 - share) + luma(below + 1) * share
+    fraction = rank - below
+    return luma(below) if fraction == 0 else luma(below) * (1 - fraction) + luma(below + 1) * fraction
 
 
 class _Shown(NamedTuple):
     """An image, and all that its channels are made of."""
 
     image: Image
-    levels: Levels
+    intensity_range: IntensityRange
     depth: float | None
 
 
-def _scale(values: Inputs, levels: Levels) -> Inputs:
-    low, high = levels
+def _scale(values: Inputs, intensity_range: IntensityRange) -> Inputs:
+    low, high = intensity_range
     return (values - np.float32(low)) / np.float32(high - low)
 
 
-def _look_up(levels: NDArray[np.uint8], shown: _Shown, plane: Inputs) -> None:
+def _look_up(gray: NDArray[np.uint8], shown: _Shown, plane: Inputs) -> None:
     # One table of 256 numbers instead of passes over the image.
-    cv2.LUT(levels, _scale(np.arange(256, dtype=np.float32), shown.levels), dst=plane)
+    cv2.LUT(gray, _scale(np.arange(256, dtype=np.float32), shown.intensity_range), dst=plane)
 
 
 def _gray(shown: _Shown, plane: Inputs) -> None:
     if shown.image.ndim == 3:
-        plane[:] = _scale(shown.image @ LUMA, shown.levels)
+        plane[:] = _scale(shown.image @ LUMA, shown.intensity_range)
     else:
         _look_up(shown.image, shown, plane)
 

@@ -22,7 +22,7 @@ _ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTAT
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class SpatialTransform:
     """What one crop shows of an image."""
 
     shape: tuple[int, int]
@@ -102,11 +102,11 @@ def place(
     >>> place(np.random.default_rng(0), (3, 9), (4, 9))
     (1.0, 4.5)
     """
-    sides = _extent(shape, zoom, angle)
+    pad_spec = _extent(shape, zoom, angle)
     draws = rng.random(2)
     is_exact = zoom == 1.0 and angle == 0.0
     centres = []
-    for axis, (size, side, draw) in enumerate(zip(image_shape, sides, draws, strict=True)):
+    for axis, (size, side, draw) in enumerate(zip(image_shape, pad_spec, draws, strict=True)):
         room = size - side
         if room < 0:
             start = room // 2 if is_exact else room / 2
@@ -126,30 +126,33 @@ def _extent(shape: tuple[int, int], zoom: float, angle: float) -> tuple[float, f
     return (height * cosine + width * sine) / zoom, (width * cosine + height * sine) / zoom
 
 
-def cut(array: NDArray[Any], view: View, *, nearest: bool = False) -> NDArray[Any]:
+def cut(array: NDArray[Any], transform: SpatialTransform, *, nearest: bool = False) -> NDArray[Any]:
     """Take a view of an image or of its labels.
 
     Mirroring does not repeat the edge's pixel, and goes on beyond the image's own width: any crop can be taken of any
     image, one of a single pixel included.
 
-    >>> cut(np.array([[1, 2, 3]], np.uint8), View((1, 5), (0.5, 1.5)))
+    >>> cut(np.array([[1, 2, 3]], np.uint8), SpatialTransform((1, 5), (0.5, 1.5)))
     array([[2, 1, 2, 3, 2]], dtype=uint8)
     """
-    crop = _copy(array, view) if view.is_exact else _warp(array, view, nearest)
-    if view.turns:
-        crop = cv2.rotate(crop, _ROTATIONS[view.turns])
-    if view.mirrored:
+    crop = _copy(array, transform) if transform.is_exact else _warp(array, transform, nearest)
+    if transform.turns:
+        crop = cv2.rotate(crop, _ROTATIONS[transform.turns])
+    if transform.mirrored:
         crop = cv2.flip(crop, 1)
     return crop.copy() if np.may_share_memory(crop, array) else crop
 
 
-def _copy(array: NDArray[Any], view: View) -> NDArray[Any]:
-    starts = view.starts
-    if all(0 <= start <= size - side for start, side, size in zip(starts, view.shape, array.shape[:2], strict=True)):
+def _copy(array: NDArray[Any], transform: SpatialTransform) -> NDArray[Any]:
+    starts = transform.starts
+    if all(
+        0 <= start <= size - side for start, side, size in zip(starts, transform.shape, array.shape[:2], strict=True)
+    ):
         top, left = starts
-        return array[top : top + view.shape[0], left : left + view.shape[1]]
+        return array[top : top + transform.shape[0], left : left + transform.shape[1]]
     rows, columns = (
-        mirror_indices(start, side, size) for start, side, size in zip(starts, view.shape, array.shape[:2], strict=True)
+        mirror_indices(start, side, size)
+        for start, side, size in zip(starts, transform.shape, array.shape[:2], strict=True)
     )
     return array[rows[:, None], columns]
 
@@ -165,11 +168,11 @@ def mirror_indices(start: int, n: int, size: int) -> NDArray[np.intp]:
     return np.minimum(steps, period - steps) if size > 1 else np.zeros(n, np.intp)
 
 
-def _warp(array: NDArray[Any], view: View, nearest: bool) -> NDArray[Any]:
+def _warp(array: NDArray[Any], transform: SpatialTransform, nearest: bool) -> NDArray[Any]:
     flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    if view.knots is not None:
-        return cv2.remap(array, *view.maps, flags, borderMode=cv2.BORDER_REFLECT_101)
-    height, width = view.shape
+    if transform.knots is not None:
+        return cv2.remap(array, *transform.maps, flags, borderMode=cv2.BORDER_REFLECT_101)
+    height, width = transform.shape
     return cv2.warpAffine(
-        array, view.matrix, (width, height), flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101
+        array, transform.matrix, (width, height), flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101
     )

@@ -10,7 +10,7 @@ from kaggle_unet.targets.settings import CodecName
 _LEAST = 1e-6  # a probability that a logit can be made of
 
 
-class Translated(nn.Module):
+class CodecAdapter(nn.Module):
     """A network's answer in the planes of another codec.
 
     A mask is min(1, interior + border); of a mask's border, which also lies on background between two objects, only
@@ -19,7 +19,7 @@ class Translated(nn.Module):
 
     def __init__(self, model: nn.Module, learnt: CodecName, wanted: CodecName) -> None:
         super().__init__()
-        if not can_translate(learnt, wanted):
+        if not can_adapt(learnt, wanted):
             msg = f"planes of codec {learnt} hold no border, which {wanted} needs"
             raise ConfigError(msg)
         self.model = model
@@ -40,6 +40,6 @@ class Translated(nn.Module):
         return wanted.clamp(min=_LEAST).log() if self._wanted.activation == "softmax" else wanted.logit(eps=_LEAST)
 
 
-def can_translate(learnt: CodecName, wanted: CodecName) -> bool:
+def can_adapt(learnt: CodecName, wanted: CodecName) -> bool:
     """Tell whether one codec's planes can be made of another's."""
     return "border" not in CODECS[wanted].planes or "border" in CODECS[learnt].planes

@@ -3,8 +3,6 @@
 Images of any size are mirrored up to what the models take and cut back afterwards. Sums run in float32 in a fixed
 order, model by model and view by view, so that the same batches give the same bits.
 
-How large objects are, and how an image is to be shown so that they have the size that a network knows.
-
 Which images share a forward pass: decided from sizes and ids alone, before any is read.
 
 The size of a batch moves the last bits of a prediction, so an interrupted prediction that goes on must form the same
@@ -17,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -29,60 +26,6 @@ from kaggle_unet.inference.tiles import Tile, cut_tile, merge_tiles, plan_tiles
 from kaggle_unet.types import HalfPlanes, Inputs, Planes
 
 # Objects of less than this factor's difference are what the network knows anyway.
-LEAST_FACTOR = 1.5
-SMALLEST, LARGEST = 0.25, 4.0
-_FEWEST = 3  # objects; the size of fewer says little
-
-
-def object_diameter_px(areas_px: NDArray[np.int64]) -> float | None:
-    """Estimate the diameter of an image's objects.
-
-    Parameters
-    ----------
-    areas_px : int64 array, shape (n,)
-        Pixels of each instance.
-
-    Returns
-    -------
-    float or None
-        Of the circle that has the area of the median pixel's object: half of all pixels inside objects are in larger
-        ones, so fragments and crumbs, however many, move it little. None for fewer than three objects.
-
-    Examples
-    --------
-    >>> round(object_diameter_px(np.array([1, 2, 100, 100, 3])), 1)
-    11.3
-    """
-    areas = np.sort(areas_px[areas_px > 0])
-    if len(areas) < _FEWEST:
-        return None
-    median = areas[np.searchsorted(np.cumsum(areas), areas.sum() / 2)]
-    return float(np.sqrt(4 * median / np.pi))
-
-
-def scale_to(known_px: float, found_px: float | None) -> float:
-    """Choose at which scale an image is shown.
-
-    Parameters
-    ----------
-    known_px : float
-        Diameter of the objects that the network has learnt from, as `object_diameter_px` measures it.
-    found_px : float or None
-        That of the image's.
-
-    Returns
-    -------
-    float
-        1 where they differ by less than half or nothing is known of the image; else their quotient, from 1/4 to 4.
-
-    Examples
-    --------
-    >>> scale_to(20, 25), scale_to(20, 60), scale_to(20, 1000), scale_to(20, None)
-    (1.0, 0.3333333333333333, 0.25, 1.0)
-    """
-    if not found_px or max(known_px / found_px, found_px / known_px) < LEAST_FACTOR:
-        return 1.0
-    return min(max(known_px / found_px, SMALLEST), LARGEST)
 
 
 def plan_batches(

@@ -21,22 +21,22 @@ SILENT_SHARE = 3 / 8  # of an overlap, at either side
 
 
 @dataclass(frozen=True)
-class Stretch:
+class TileSpan:
     """Where a tile lies along one axis."""
 
     start: int
     side: int
     out: slice
     seen: slice
-    share: NDArray[np.float32]
+    weight: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Tile:
     """A tile: its rows and its columns."""
 
-    rows: Stretch
-    columns: Stretch
+    rows: TileSpan
+    columns: TileSpan
 
 
 def plan_tiles(
@@ -104,8 +104,8 @@ def merge_tiles(pieces: Iterable[tuple[Tile, Planes]], width: int) -> Iterator[t
         top = start
         for tile, planes in row:
             begun = _grow(begun, (planes.shape[0], tile.rows.out.stop - top, width))
-            share = tile.rows.share[:, np.newaxis] * tile.columns.share
-            begun[:, :, tile.columns.out] += planes[:, tile.rows.seen, tile.columns.seen] * share
+            weight = tile.rows.weight[:, np.newaxis] * tile.columns.weight
+            begun[:, :, tile.columns.out] += planes[:, tile.rows.seen, tile.columns.seen] * weight
     if begun is not None:
         yield slice(top, top + begun.shape[1]), begun
 
@@ -120,7 +120,7 @@ def _grow(begun: Planes | None, shape: tuple[int, int, int]) -> Planes:
     return grown
 
 
-def _plan_axis(length: int, tile_px: int, overlap_px: int, multiple: int, margin: int) -> list[Stretch]:
+def _plan_axis(length: int, tile_px: int, overlap_px: int, multiple: int, margin: int) -> list[TileSpan]:
     (padded, _) = padded_shape((length, length), multiple, margin=margin)
     overlap = -(-(2 * margin if margin else overlap_px) // multiple) * multiple
     longest = tile_px // multiple * multiple
@@ -138,10 +138,10 @@ def _plan_axis(length: int, tile_px: int, overlap_px: int, multiple: int, margin
     step = -(-(padded - side) // (max(n - 1, 1) * multiple)) * multiple
     border = (padded - length) // 2
     starts = [min(number * step, padded - side) - border for number in range(n)]
-    return _share(length, starts, side, margin)
+    return _weigh(length, starts, side, margin)
 
 
-def _share(length: int, starts: list[int], side: int, margin: int) -> list[Stretch]:
+def _weigh(length: int, starts: list[int], side: int, margin: int) -> list[TileSpan]:
     """Give every tile its share of every pixel of an axis."""
     ends = [start + side - margin for start in starts]
     starts_out = [start + margin for start in starts]
@@ -154,7 +154,7 @@ def _share(length: int, starts: list[int], side: int, margin: int) -> list[Stret
     for window, part, out in zip(windows, seen, outs, strict=True):
         total[out] += window[part]
     return [
-        Stretch(start, side, out, part, (window[part] / total[out]).astype(np.float32))
+        TileSpan(start, side, out, part, (window[part] / total[out]).astype(np.float32))
         for start, window, part, out in zip(starts, windows, seen, outs, strict=True)
     ]
 
@@ -169,7 +169,7 @@ def _rise(size: int, overlap: int) -> NDArray[np.float64]:
     return rise
 
 
-def _mirror(stretch: Stretch, length: int) -> NDArray[np.intp]:
+def _mirror(stretch: TileSpan, length: int) -> NDArray[np.intp]:
     """Give the image's pixel that each of a stretch shows."""
     place = np.arange(stretch.start, stretch.start + stretch.side) % (2 * length)
     return np.minimum(place, 2 * length - 1 - place)

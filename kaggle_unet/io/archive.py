@@ -64,7 +64,7 @@ class Archive:
         """Open a zip that lies in this archive, at any depth."""
         found = [name for name in self.names if name == zip_name] or self.named(zip_name)
         if len(found) != 1:
-            message = f"{self.where()} holds {len(found)} files called {zip_name!r}, wanted one; {self.listing()}"
+            message = f"{self.where()} holds {len(found)} files called {zip_name!r}, wanted one; {self.pairing()}"
             raise DataError(message, [self.where(name) for name in found])
         return Archive(self.container.open_zip(self.prefix + found[0]))
 
@@ -84,9 +84,9 @@ class Archive:
             for spelling in (name, PurePosixPath(name).name):
                 if rest == spelling or rest.startswith((f"{spelling}/", f"{spelling}:")):
                     return self.find(name).at(rest[len(spelling) + 1 :])
-        raise DataError(f"{self.where()} holds no folder and no zip {place!r}; {self.listing()}")
+        raise DataError(f"{self.where()} holds no folder and no zip {place!r}; {self.pairing()}")
 
-    def listing(self) -> str:
+    def pairing(self) -> str:
         """Say what lies on top, for messages."""
         tops = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in self.names})
         if not tops:
@@ -115,7 +115,7 @@ class Archive:
 
 def open_archive(data: str | Path) -> Archive:
     """Open a zip, a folder, or a place inside one."""
-    path, place = split_place(data)
+    path, place = split_location(data)
     if path.is_dir():
         return Archive(FolderContainer(path)).at(place)
     container = ZipContainer(path)
@@ -123,7 +123,7 @@ def open_archive(data: str | Path) -> Archive:
     return Archive(container).at(place)
 
 
-def split_place(data: str | Path) -> tuple[Path, str]:
+def split_location(data: str | Path) -> tuple[Path, str]:
     """Split ``some.zip:place`` into what exists on disk and the place inside."""
     text = str(data)
     ends = [len(text), *(i for i in range(len(text) - 1, 0, -1) if text[i] == ":")]

@@ -57,7 +57,7 @@ class Container(Protocol):
         """Open a zip that lies in this container."""
 
 
-def is_litter(name: str) -> bool:
+def is_junk(name: str) -> bool:
     """Tell what operating systems leave in folders."""
     parts = PurePosixPath(name).parts
     return any(part.startswith((".", "__MACOSX")) for part in parts) or parts[-1] in {"Thumbs.db", "desktop.ini"}
@@ -129,7 +129,7 @@ class ZipContainer:
     @property
     def names(self) -> tuple[str, ...]:
         """Full names of all files, sorted."""
-        return tuple(sorted(name for name in self._open()[1] if not is_litter(name)))
+        return tuple(sorted(name for name in self._open()[1] if not is_junk(name)))
 
     @property
     def folders(self) -> frozenset[str]:
@@ -211,7 +211,7 @@ class FolderContainer:
 
     @cached_property
     def _entries(self) -> list[str]:
-        return sorted(name for name in self._walk() if not is_litter(name))
+        return sorted(name for name in self._walk() if not is_junk(name))
 
     def read(self, name: str) -> bytes:
         """Read one file."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kaggle_unet.masks.labels import count_pieces_and_holes
-from kaggle_unet.types import Image, Labels, Mask, Oddity
+from kaggle_unet.types import DataIssue, Image, Labels, Mask
 
 
 @dataclass(frozen=True)
@@ -16,17 +16,17 @@ class Note:
     done: str
 
 
-def to_oddities(sample_id: str, notes: Iterable[Note]) -> tuple[Oddity, ...]:
+def to_data_issues(sample_id: str, notes: Iterable[Note]) -> tuple[DataIssue, ...]:
     """Name the sample, and add up notes of one kind.
 
-    >>> [odd.count for odd in to_oddities("a", [Note("hole", 1, "kept"), Note("hole", 2, "kept")])]
+    >>> [issue.count for issue in to_data_issues("a", [Note("hole", 1, "kept"), Note("hole", 2, "kept")])]
     [3]
     """
     counts: dict[tuple[str, str], int] = {}
     for note in notes:
         if note.count:
             counts[note.what, note.done] = counts.get((note.what, note.done), 0) + note.count
-    return tuple(Oddity(sample_id, what, count, done) for (what, done), count in counts.items())
+    return tuple(DataIssue(sample_id, what, count, done) for (what, done), count in counts.items())
 
 
 def describe_objects(labels: Labels) -> tuple[Note, ...]:

@@ -42,7 +42,7 @@ def count_changes(classes: NDArray[np.uint8]) -> int:
 
 
 @jit
-def find_runs(
+def find_row_runs(
     classes: NDArray[np.uint8],
     words: NDArray[np.int64],
     runs: NDArray[np.int32],

@@ -48,7 +48,7 @@ DROPPED = -1
 
 
 @jit
-def renumber_by_appearance(
+def renumber_in_raster_order(
     runs: NDArray[np.int32], labels: NDArray[np.int32], new_ids: NDArray[np.int32], n: int
 ) -> int:
     """Renumber labels in place, in raster order of the instances' first pixels.

@@ -138,7 +138,7 @@ MOST_DIGITS = 18
 
 
 @jit
-def write_codes(runs: NDArray[np.int64], firsts: NDArray[np.int64], text: NDArray[np.uint8]) -> int:
+def write_rle_text(runs: NDArray[np.int64], firsts: NDArray[np.int64], text: NDArray[np.uint8]) -> int:
     """Write ``start length start length …``, 1-based, a line per instance, from the end of a text to its beginning.
 
     Must hold: every instance has a run, and the capacity is two numbers and two separators for each run. Backwards,
@@ -168,7 +168,7 @@ def write_codes(runs: NDArray[np.int64], firsts: NDArray[np.int64], text: NDArra
 
 
 @jit
-def read_codes(text: NDArray[np.uint8], n_px: int, runs: NDArray[np.int64], firsts: NDArray[np.int64]) -> int:
+def read_rle_text(text: NDArray[np.uint8], n_px: int, runs: NDArray[np.int64], firsts: NDArray[np.int64]) -> int:
     """Read the runs of codes, a line each, if they are plain and break no rule."""
     run = code = 0
     start, end = 0, 1  # of the last run, 1-based; `start` is 0 where a new run begins

@@ -27,7 +27,7 @@ from kaggle_unet.kernels.labels import GROUND, HIGHEST, SEED
 
 
 @jit
-def settle_components(
+def assign_uncontested(
     runs: NDArray[np.int32],
     ids: NDArray[np.int32],
     seed_runs: NDArray[np.int32],
@@ -177,7 +177,7 @@ def survey_marks(labels: NDArray[np.int32], marked: NDArray[np.uint8], found: ND
 
 
 @jit
-def find_deepest(
+def find_innermost(
     labels: NDArray[np.int32],
     is_wanted: NDArray[np.bool_],
     steps: NDArray[np.int32],

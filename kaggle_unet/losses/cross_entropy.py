@@ -13,7 +13,7 @@ from kaggle_unet.losses.settings import Activation
 
 
 def pixel_cross_entropy(
-    logits: Tensor, planes: Tensor, activation: Activation, *, shares: Tensor | None = None
+    logits: Tensor, planes: Tensor, activation: Activation, *, plane_weights: Tensor | None = None
 ) -> Tensor:
     """Compute the cross-entropy of every pixel.
 
@@ -38,11 +38,11 @@ def pixel_cross_entropy(
     The softmax form is written out because the backward pass of torch's NLLLoss has no deterministic version on CUDA.
     """
     if activation == "sigmoid":
-        return plane_mean(F.binary_cross_entropy_with_logits(logits, planes, reduction="none"), shares)
+        return plane_mean(F.binary_cross_entropy_with_logits(logits, planes, reduction="none"), plane_weights)
     return -(planes * F.log_softmax(logits, dim=1)).sum(dim=1)
 
 
-def plane_mean(values: Tensor, shares: Tensor | None) -> Tensor:
+def plane_mean(values: Tensor, plane_weights: Tensor | None) -> Tensor:
     """Average over planes.
 
     Parameters
@@ -63,9 +63,9 @@ def plane_mean(values: Tensor, shares: Tensor | None) -> Tensor:
     >>> plane_mean(torch.tensor([1.0, 5.0]).view(1, 2, 1, 1), torch.tensor([3.0, 1.0])).item()
     2.0
     """
-    if shares is None:
+    if plane_weights is None:
         return values.mean(dim=1)
-    return (values * (shares / shares.sum()).view(-1, 1, 1)).sum(dim=1)
+    return (values * (plane_weights / plane_weights.sum()).view(-1, 1, 1)).sum(dim=1)
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def pixel_focal(
     *,
     gamma: float,
     alpha: float | None = None,
-    shares: Tensor | None = None,
+    plane_weights: Tensor | None = None,
 ) -> Tensor:
     """Compute the focal loss of every pixel: −(1 − p)^gamma · log p, p the probability of what is true.
 
@@ -150,7 +150,7 @@ def pixel_focal(
     yes, no = planes * _focal(log_yes, log_no, gamma), (1 - planes) * _focal(log_no, log_yes, gamma)
     if alpha is not None:
         yes, no = alpha * yes, (1 - alpha) * no
-    return plane_mean(yes + no, shares)
+    return plane_mean(yes + no, plane_weights)
 
 
 def _focal(log_p: Tensor, log_rest: Tensor, gamma: float) -> Tensor:

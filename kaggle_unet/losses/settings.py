@@ -13,7 +13,7 @@ from kaggle_unet.types import Settings
 
 Coefficient = Annotated[float, Field(ge=0)]
 Activation = Literal["sigmoid", "softmax"]
-Share = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class LossSettings(Settings):
@@ -68,7 +68,7 @@ class LossSettings(Settings):
     smooth: Annotated[float, Field(gt=0)] = 1.0
     focal: Coefficient = 0.0
     focal_gamma: Annotated[float, Field(ge=0)] = 2.0
-    focal_alpha: Share | None = None
+    focal_alpha: Fraction | None = None
     lovasz: Coefficient = 0.0
     lovasz_over: Literal["batch", "image"] = "image"
     lovasz_planes: dict[str, Coefficient] = {}
@@ -96,7 +96,7 @@ def check_terms(settings: LossSettings, plane_names: Sequence[str], activation: 
         if unknown := sorted(set(getattr(settings, key)) - set(plane_names)):
             msg = f"loss.{key} names {', '.join(unknown)}; the codec's planes are {', '.join(plane_names)}"
             raise ConfigError(msg)
-        if getattr(settings, term) and not any(plane_shares(settings, term, plane_names, activation)):
+        if getattr(settings, term) and not any(term_plane_weights(settings, term, plane_names, activation)):
             msg = f"loss.{key} leaves no plane for loss.{term}; give one a share above 0, or set loss.{term} to 0"
             raise ConfigError(msg)
     if not any(getattr(settings, term) for term in _SHARED_BY):
@@ -104,7 +104,7 @@ def check_terms(settings: LossSettings, plane_names: Sequence[str], activation: 
         raise ConfigError(msg)
 
 
-def plane_shares(
+def term_plane_weights(
     settings: LossSettings, term: str, plane_names: Sequence[str], activation: Activation
 ) -> tuple[float, ...]:
     """Give the share of each plane in a term.
@@ -128,7 +128,8 @@ def plane_shares(
 
     Examples
     --------
-    >>> plane_shares(LossSettings(dice_planes={"border": 2.0}), "dice", ("interior", "border", "background"), "softmax")
+    >>> settings = LossSettings(dice_planes={"border": 2.0})
+    >>> term_plane_weights(settings, "dice", ("interior", "border", "background"), "softmax")
     (1.0, 2.0, 0.0)
     """
     named: Mapping[str, float] = getattr(settings, _SHARED_BY[term])

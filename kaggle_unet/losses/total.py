@@ -16,10 +16,10 @@ from kaggle_unet.losses.cross_entropy import (
     weighted_mean,
 )
 from kaggle_unet.losses.region import lovasz_hinge, lovasz_softmax, soft_dice
-from kaggle_unet.losses.settings import Activation, LossSettings, check_terms, plane_shares
+from kaggle_unet.losses.settings import Activation, LossSettings, check_terms, term_plane_weights
 
 
-class Answer(Protocol):
+class Outputs(Protocol):
     """What a network with more than one head gives while it trains."""
 
     @property
@@ -59,7 +59,7 @@ class SegmentationLoss(nn.Module):
     -----
     Weights multiply the cross-entropy and the focal loss; Dice and Lovász look at nothing but whether a pixel counts. A
     pixel of weight 0 counts in no term, so ignoring pixels is the same as cutting them off. The Dice and Lovász terms
-    are means over planes, weighted by their shares, see `kaggle_unet.losses.settings.plane_shares`.
+    are means over planes, weighted by their shares, see `kaggle_unet.losses.settings.term_plane_weights`.
 
     Logits smaller than the targets (a U-Net without padding) are compared with the middle of the targets. Side outputs
     are enlarged to the logits' size, bilinearly. The loss is finite for finite logits up to 1e30, far beyond what
@@ -83,12 +83,12 @@ class SegmentationLoss(nn.Module):
             if getattr(settings, name)
         }
         for name in ("cross_entropy", "dice", "lovasz"):
-            shares = torch.tensor(plane_shares(settings, name, plane_names, activation))
-            self.register_buffer(f"{name}_shares", shares, persistent=False)
+            plane_weights = torch.tensor(term_plane_weights(settings, name, plane_names, activation))
+            self.register_buffer(f"{name}_plane_weights", plane_weights, persistent=False)
 
-    def forward(self, answer: Tensor | Answer, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, outputs: Tensor | Outputs, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Compare what a network answers with targets."""
-        logits, empty, sides = _unpack(answer)
+        logits, empty, sides = _unpack(outputs)
         batch, n_planes, height, width = logits.shape
         planes, weights = _middle(planes.float(), height, width), _middle(weights.float(), height, width)
         assert planes.shape == (batch, n_planes, height, width), (planes.shape, logits.shape)
@@ -120,7 +120,7 @@ class SegmentationLoss(nn.Module):
         return torch.stack(losses).mean()
 
     def _cross_entropy(self, logits: Tensor, planes: Tensor, weights: Tensor) -> Tensor:
-        values = pixel_cross_entropy(logits, planes, self.activation, shares=self._pixel_shares())
+        values = pixel_cross_entropy(logits, planes, self.activation, plane_weights=self._pixel_plane_weights())
         return weighted_mean(values, weights)
 
     def _focal(self, logits: Tensor, planes: Tensor, weights: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class SegmentationLoss(nn.Module):
             self.activation,
             gamma=self.settings.focal_gamma,
             alpha=self.settings.focal_alpha,
-            shares=self._pixel_shares(),
+            plane_weights=self._pixel_plane_weights(),
         )
         return weighted_mean(values, weights)
 
@@ -156,12 +156,12 @@ class SegmentationLoss(nn.Module):
     def _probs(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
 
-    def _pixel_shares(self) -> Tensor | None:
-        return self.get_buffer("cross_entropy_shares") if self.settings.cross_entropy_planes else None
+    def _pixel_plane_weights(self) -> Tensor | None:
+        return self.get_buffer("cross_entropy_plane_weights") if self.settings.cross_entropy_planes else None
 
     def _plane_mean(self, losses: Tensor, term: str) -> Tensor:
-        shares = self.get_buffer(f"{term}_shares")
-        return (losses * shares).sum() / shares.sum()
+        plane_weights = self.get_buffer(f"{term}_plane_weights")
+        return (losses * plane_weights).sum() / plane_weights.sum()
 
     def _check_heads(self, empty: Tensor | None, sides: Sequence[Tensor], *, is_training: bool) -> None:
         for term, has_head, key in (
@@ -173,10 +173,10 @@ class SegmentationLoss(nn.Module):
                 raise ConfigError(msg + f"or loss.{term} to 0")
 
 
-def _unpack(answer: Tensor | Answer) -> tuple[Tensor, Tensor | None, Sequence[Tensor]]:
-    if isinstance(answer, Tensor):
-        return answer, None, ()
-    return answer.logits, answer.empty, answer.sides
+def _unpack(outputs: Tensor | Outputs) -> tuple[Tensor, Tensor | None, Sequence[Tensor]]:
+    if isinstance(outputs, Tensor):
+        return outputs, None, ()
+    return outputs.logits, outputs.empty, outputs.sides
 
 
 def _middle(grid: Tensor, height: int, width: int) -> Tensor:

@@ -17,7 +17,7 @@ Runs = NDArray[np.int64]
 Firsts = NDArray[np.int64]
 
 
-def find_runs(labels: Labels) -> tuple[Runs, Firsts, NDArray[np.int32]]:
+def find_column_runs(labels: Labels) -> tuple[Runs, Firsts, NDArray[np.int32]]:
     """Find the runs of all instances.
 
     Parameters
@@ -37,7 +37,7 @@ def find_runs(labels: Labels) -> tuple[Runs, Firsts, NDArray[np.int32]]:
     Examples
     --------
     >>> import numpy as np
-    >>> find_runs(np.array([[5, 2], [5, 5]], dtype=np.int32))
+    >>> find_column_runs(np.array([[5, 2], [5, 5]], dtype=np.int32))
     (array([[2, 1], [0, 2], [3, 1]]), array([0, 1, 3]), array([2, 5], dtype=int32))
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
@@ -51,7 +51,7 @@ def find_runs(labels: Labels) -> tuple[Runs, Firsts, NDArray[np.int32]]:
 
 def split_runs(labels: Labels) -> tuple[NDArray[np.int32], list[Runs]]:
     """List the runs of every instance."""
-    runs, firsts, ids = find_runs(labels)
+    runs, firsts, ids = find_column_runs(labels)
     return ids, np.split(runs, firsts[1:-1]) if ids.size else []
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.kernels.components import count_changes, count_parts, find_runs, link_runs, paint_runs
-from kaggle_unet.kernels.labels import count_areas, renumber_by_appearance, replace_ids
+from kaggle_unet.kernels.components import count_changes, count_parts, find_row_runs, link_runs, paint_runs
+from kaggle_unet.kernels.labels import count_areas, renumber_in_raster_order, replace_ids
 from kaggle_unet.masks.column_runs import Runs, merge_runs, runs_of_mask
 from kaggle_unet.types import Labels, Mask
 
@@ -63,7 +63,7 @@ def find_components(classes: NDArray[np.uint8], *, connectivity: Connectivity = 
     firsts = np.empty((2, len(classes) + 1), dtype=np.int32)
     runs = np.empty((2, n_at_most + 1, 3), dtype=np.int32)
     changes = np.empty(classes.shape[1] + 1, dtype=np.int32)
-    find_runs(classes, classes.view(np.int64), runs[0], firsts[0], runs[1], firsts[1], changes)
+    find_row_runs(classes, classes.view(np.int64), runs[0], firsts[0], runs[1], firsts[1], changes)
     mask, seeds = (_link(runs[i, : firsts[i, -1]], firsts[i], connectivity) for i in (0, 1))
     return mask, seeds
 
@@ -178,7 +178,7 @@ def relabel(labels: NDArray[Any]) -> Labels:
     return relabelled
 
 
-def relabel_by_appearance(labels: Labels) -> Labels:
+def relabel_in_raster_order(labels: Labels) -> Labels:
     """Renumber the instances 1…n without gaps, in raster order of their first pixels.
 
     Parameters
@@ -194,12 +194,12 @@ def relabel_by_appearance(labels: Labels) -> Labels:
     Examples
     --------
     >>> import numpy as np
-    >>> relabel_by_appearance(np.array([[0, 7, 3]], dtype=np.int32))
+    >>> relabel_in_raster_order(np.array([[0, 7, 3]], dtype=np.int32))
     array([[0, 1, 2]], dtype=int32)
     """
     ordered: Labels = np.array(labels, dtype=np.int32, order="C")
     new_ids = np.zeros(int(ordered.max(initial=0)) + 1, dtype=np.int32)
-    renumber_by_appearance(whole_rows(ordered.shape), ordered, new_ids, 0)
+    renumber_in_raster_order(whole_rows(ordered.shape), ordered, new_ids, 0)
     return ordered
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.kernels.rle import MOST_DIGITS, UNREADABLE, read_codes, write_codes
-from kaggle_unet.masks.column_runs import Firsts, Runs, chain_runs, find_runs, paint, runs_of_mask
+from kaggle_unet.kernels.rle import MOST_DIGITS, UNREADABLE, read_rle_text, write_rle_text
+from kaggle_unet.masks.column_runs import Firsts, Runs, chain_runs, find_column_runs, paint, runs_of_mask
 from kaggle_unet.masks.labels import relabel
 from kaggle_unet.types import Labels, Mask
 
@@ -93,7 +93,7 @@ def encode_labels(labels: Labels) -> list[str]:
     >>> encode_labels(np.array([[1, 1, 5]], dtype=np.int32))
     ['1 2', '3 1']
     """
-    runs, firsts, _ = find_runs(labels)
+    runs, firsts, _ = find_column_runs(labels)
     return _write(runs, firsts, labels.size)
 
 
@@ -223,7 +223,7 @@ def _read_plain(rles: Sequence[str], n_px: int) -> tuple[Runs, Firsts] | None:
     except UnicodeEncodeError:
         return None
     runs, firsts = np.empty((len(text) // 4, 2), dtype=np.int64), np.empty(len(rles) + 1, dtype=np.int64)
-    n_runs = read_codes(text, n_px, runs, firsts)
+    n_runs = read_rle_text(text, n_px, runs, firsts)
     return None if n_runs == UNREADABLE else (runs[:n_runs], firsts)
 
 
@@ -242,7 +242,7 @@ def _read_odd(rle: str, shape: tuple[int, int]) -> Runs:
 def _write(runs: Runs, firsts: Firsts, n_px: int) -> list[str]:
     """Write 0-based runs as 1-based codes."""
     text = np.empty(len(runs) * 2 * (len(str(n_px)) + 1), dtype=np.uint8)
-    first = write_codes(runs, firsts, text)
+    first = write_rle_text(runs, firsts, text)
     return str(text[first:-1].data, "ascii").split("\n") if len(text) else []
 
 

@@ -1,6 +1,6 @@
 """What each kind of mistake costs: the score that would be, were only mistakes of that kind put right.
 
-The gains do not add up to what is missing, as a score is a ratio: mended together they bring more than one by one. They
+The gains do not add up to what is missing, as a score is a ratio: fixed together they bring more than one by one. They
 say which work pays.
 
 What became of every object: found, missed, merged, split or made up, and how far its outline lies from the truth.
@@ -22,8 +22,8 @@ from kaggle_unet.metrics.score import ImageScore, score_overlap
 from kaggle_unet.types import Overlap
 
 # What a true object is, and what a predicted one is; `Mistakes` holds their places in these.
-TRUE_FATES = ("found", "merged", "split", "missed")
-PRED_FATES = ("found", "merging", "part", "extra")
+TRUE_ERROR_TYPES = ("found", "merged", "split", "missed")
+PRED_ERROR_TYPES = ("found", "merging", "part", "extra")
 _FOUND, _JOINED, _CUT, _ALONE = range(4)
 
 # Areas in px² at which a new row of the table by area begins; nuclei of stage1_train are 21 to 37,000 px².
@@ -80,7 +80,7 @@ def find_mistakes(overlap: Overlap) -> Mistakes:
     >>> import numpy as np
     >>> from kaggle_unet.metrics.overlap import count_overlap
     >>> found = find_mistakes(count_overlap(np.array([[1, 1, 2, 2, 0, 3]]), np.array([[1, 1, 1, 1, 2, 0]])))
-    >>> [TRUE_FATES[fate] for fate in found.true], [PRED_FATES[fate] for fate in found.pred]
+    >>> [TRUE_ERROR_TYPES[kind] for kind in found.true], [PRED_ERROR_TYPES[kind] for kind in found.pred]
     (['merged', 'merged', 'missed'], ['merging', 'extra'])
     """
     of_true, of_pred = overlap.areas_true_px[overlap.true], overlap.areas_pred_px[overlap.pred]
@@ -144,7 +144,7 @@ def _count(name: str, objects: _Objects) -> AreaRow:
     """Count what became of objects."""
     mistakes = objects.mistakes
     n = mistakes.true.size
-    found, merged, split, missed = np.bincount(mistakes.true, minlength=len(TRUE_FATES)).tolist()
+    found, merged, split, missed = np.bincount(mistakes.true, minlength=len(TRUE_ERROR_TYPES)).tolist()
     return AreaRow(
         area_px=name,
         objects=n,
@@ -164,15 +164,15 @@ KINDS = ("outlines", *_REPLACED, "extra")
 
 
 @dataclass(frozen=True)
-class MendedRow:
+class OracleFix:
     """One kind of mistake put right."""
 
-    mended: str
+    error_type: str
     score: float
     gain: float
 
 
-def tabulate_mended(overlaps: Iterable[Overlap]) -> list[MendedRow]:
+def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> list[OracleFix]:
     """Say what each kind of mistake costs a set of images.
 
     Parameters
@@ -187,7 +187,7 @@ def tabulate_mended(overlaps: Iterable[Overlap]) -> list[MendedRow]:
 
     Notes
     -----
-    Mistakes are those of `kaggle_unet.metrics.error_types.find_mistakes`. Counts alone are mended, no pixel is moved: a
+    Mistakes are those of `kaggle_unet.metrics.error_types.find_mistakes`. Counts alone are fixed, no pixel is moved: a
     true object that takes the place of others takes nothing from those beside it. One that a prediction meets by an IoU
     of no more than 1/2, neither merged nor split, is missed, and that prediction extra: mending one leaves the other.
 
@@ -198,35 +198,39 @@ def tabulate_mended(overlaps: Iterable[Overlap]) -> list[MendedRow]:
     >>> import numpy as np
     >>> from kaggle_unet.metrics.overlap import count_overlap
     >>> overlap = count_overlap(np.array([[1, 1, 2, 2, 0, 0]]), np.array([[1, 1, 1, 1, 0, 2]]))
-    >>> [(row.mended, round(row.score, 2)) for row in tabulate_mended([overlap])]
+    >>> [(row.error_type, round(row.score, 2)) for row in tabulate_oracle_fixes([overlap])]
     [('outlines', 0.0), ('merged', 0.67), ('split', 0.0), ('missed', 0.0), ('extra', 0.0)]
     """
     scores: dict[str, list[float]] = {kind: [] for kind in ("", *KINDS)}
     for overlap in overlaps:
         score = score_overlap(overlap)
         scores[""].append(score.mean)
-        for kind, mended in _mend(overlap, score).items():
-            scores[kind].append(mended.mean)
+        for kind, fixed in _fix_one_type(overlap, score).items():
+            scores[kind].append(fixed.mean)
     n = len(scores[""])
     if n == 0:
         return []
     means = {kind: fsum(each) / n for kind, each in scores.items()}
-    return [MendedRow(kind, means[kind], means[kind] - means[""]) for kind in KINDS]
+    return [OracleFix(kind, means[kind], means[kind] - means[""]) for kind in KINDS]
 
 
-def _mend(overlap: Overlap, score: ImageScore) -> dict[str, ImageScore]:
+def _fix_one_type(overlap: Overlap, score: ImageScore) -> dict[str, ImageScore]:
     """Give one image's score with each kind put right."""
     mistakes = find_mistakes(overlap)
-    n_true = dict(zip(TRUE_FATES, np.bincount(mistakes.true, minlength=len(TRUE_FATES)).tolist(), strict=True))
-    n_pred = dict(zip(PRED_FATES, np.bincount(mistakes.pred, minlength=len(PRED_FATES)).tolist(), strict=True))
+    n_true = dict(
+        zip(TRUE_ERROR_TYPES, np.bincount(mistakes.true, minlength=len(TRUE_ERROR_TYPES)).tolist(), strict=True)
+    )
+    n_pred = dict(
+        zip(PRED_ERROR_TYPES, np.bincount(mistakes.pred, minlength=len(PRED_ERROR_TYPES)).tolist(), strict=True)
+    )
 
     def count(tp: NDArray[np.int64], n_predicted: int) -> ImageScore:
         return ImageScore(tp=tp, fp=n_predicted - tp, fn=overlap.n_true - tp)
 
-    mended = {
+    fixed = {
         kind: count(score.tp + n_true[true], overlap.n_pred + n_true[true] - (n_pred[pred] if pred else 0))
         for kind, (true, pred) in _REPLACED.items()
     }
-    mended["outlines"] = count(np.full_like(score.tp, n_true["found"]), overlap.n_pred)
-    mended["extra"] = count(score.tp, overlap.n_pred - n_pred["extra"])
-    return mended
+    fixed["outlines"] = count(np.full_like(score.tp, n_true["found"]), overlap.n_pred)
+    fixed["extra"] = count(score.tp, overlap.n_pred - n_pred["extra"])
+    return fixed

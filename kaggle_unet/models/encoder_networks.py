@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.models.heads import Hypercolumn, Outputs, SideHeads, answer
+from kaggle_unet.models.heads import Hypercolumn, Outputs, SideHeads, select_outputs
 from kaggle_unet.models.settings import EmptyHeadSettings, SmpSettings, TernausNetSettings
 
 
@@ -58,7 +58,7 @@ class SmpNetwork(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor | Outputs:
         """Compute logits."""
-        return answer(self.outputs(inputs), is_training=self.training)
+        return select_outputs(self.outputs(inputs), is_training=self.training)
 
     def outputs(self, inputs: Tensor) -> Outputs:
         """Compute all that the network says, without any gate."""

@@ -3,7 +3,7 @@
 What a network with more than one head answers, and when.
 
 While it trains, such a network gives all it knows as `Outputs`; in evaluation it gives logits alone, so that whatever
-predicts, cuts tiles or exports need not know about heads. A validation, which wants both, asks with `look`.
+predicts, cuts tiles or exports need not know about heads. A validation, which wants both, asks with `forward_all`.
 
 Attention for a block's output: what counts, and where.
 """
@@ -35,17 +35,17 @@ class Outputs(NamedTuple):
         """Logits to predict with: cleared where the gate says so."""
         if self.empty is None or self.gate_above is None:
             return self.logits
-        return gate(self.logits, self.empty, above=self.gate_above)
+        return suppress_empty(self.logits, self.empty, above=self.gate_above)
 
 
-def answer(outputs: Outputs, *, is_training: bool) -> Tensor | Outputs:
+def select_outputs(outputs: Outputs, *, is_training: bool) -> Tensor | Outputs:
     """Choose what a network gives."""
     if is_training and (outputs.empty is not None or outputs.sides):
         return outputs
     return outputs.predicted
 
 
-def look(network: nn.Module, inputs: Tensor) -> Tensor | Outputs:
+def forward_all(network: nn.Module, inputs: Tensor) -> Tensor | Outputs:
     """Ask a network for all that it says in evaluation."""
     ask: Callable[[Tensor], Outputs] | None = getattr(network, "outputs", None)
     if ask is None:
@@ -55,10 +55,10 @@ def look(network: nn.Module, inputs: Tensor) -> Tensor | Outputs:
     return outputs.logits if outputs.empty is None else outputs
 
 
-def gate(logits: Tensor, empty: Tensor, *, above: float) -> Tensor:
+def suppress_empty(logits: Tensor, empty: Tensor, *, above: float) -> Tensor:
     """Clear the images that are held to be empty.
 
-    >>> gate(torch.tensor([[[[3.0, -20.0]]], [[[3.0, 1.0]]]]), torch.tensor([2.0, 0.0]), above=0.5).flatten()
+    >>> suppress_empty(torch.tensor([[[[3.0, -20.0]]], [[[3.0, 1.0]]]]), torch.tensor([2.0, 0.0]), above=0.5).flatten()
     tensor([-10., -20.,   3.,   1.])
     """
     is_empty = (empty.float().sigmoid() > above)[:, None, None, None]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.models.heads import EmptyHead, Hypercolumn, Outputs, ScSE, SideHeads, answer
+from kaggle_unet.models.heads import EmptyHead, Hypercolumn, Outputs, ScSE, SideHeads, select_outputs
 from kaggle_unet.models.settings import PlainUNetSettings
 
 
@@ -184,7 +184,7 @@ class PlainUNet(nn.Module):
         ConfigError
             If the network can't take inputs of that size.
         """
-        return answer(self.outputs(inputs), is_training=self.training)
+        return select_outputs(self.outputs(inputs), is_training=self.training)
 
     def outputs(self, inputs: Tensor) -> Outputs:
         """Compute all that the network says, without any gate.

@@ -25,7 +25,7 @@ from kaggle_unet.types import HalfPlanes, Labels, Mask, Planes
 
 
 @dataclass
-class Piece:
+class SeamComponent:
     """A component, or what is known of it so far."""
 
     top: int
@@ -34,7 +34,7 @@ class Piece:
     right: int
     first_yx: tuple[int, int]
 
-    def take(self, other: "Piece") -> None:
+    def take(self, other: "SeamComponent") -> None:
         """Grow by another piece of the same component."""
         self.top, self.left = min(self.top, other.top), min(self.left, other.left)
         self.bottom, self.right = max(self.bottom, other.bottom), max(self.right, other.right)
@@ -42,10 +42,10 @@ class Piece:
 
 
 @dataclass
-class Pieces:
+class SeamComponents:
     """Joins pieces of components, stripe after stripe, from the top."""
 
-    _pieces: list[Piece] = field(default_factory=list)
+    _pieces: list[SeamComponent] = field(default_factory=list)
     _parents: list[int] = field(default_factory=list)
     _last_row: NDArray[np.int64] | None = None
 
@@ -59,7 +59,9 @@ class Pieces:
             indices[label] = len(self._pieces)
             self._parents.append(len(self._pieces))
             self._pieces.append(
-                Piece(top + rows.start, columns.start, top + rows.stop, columns.stop, (top + rows.start, first_x))
+                SeamComponent(
+                    top + rows.start, columns.start, top + rows.stop, columns.stop, (top + rows.start, first_x)
+                )
             )
         first_row = indices[labels[0]]
         if self._last_row is not None:
@@ -67,9 +69,9 @@ class Pieces:
                 self._join(upper, lower)
         self._last_row = indices[labels[-1]]
 
-    def components(self) -> list[Piece]:
+    def components(self) -> list[SeamComponent]:
         """Join what belongs together."""
-        whole: dict[int, Piece] = {}
+        whole: dict[int, SeamComponent] = {}
         for index, piece in enumerate(self._pieces):
             root = self._root(index)
             if root in whole:
@@ -190,7 +192,7 @@ def decode_large(
     """
     if decode.single_object:
         return _decode_object(codec, planes, decode, postprocess, out, stripe_px)
-    pieces, found = Pieces(), _Found()
+    pieces, found = SeamComponents(), _Found()
     for rows in _stripes(out.shape[0], stripe_px):
         _decode_stripe(codec, planes, decode, rows, pieces, found, out)
     for piece in pieces.components():
@@ -225,7 +227,13 @@ def _read(planes: Sliced, rows: slice, columns: slice = slice(None)) -> Planes:
 
 
 def _decode_stripe(
-    codec: Codec, planes: Sliced, decode: DecodeSettings, rows: slice, pieces: Pieces, found: _Found, out: Sliced
+    codec: Codec,
+    planes: Sliced,
+    decode: DecodeSettings,
+    rows: slice,
+    pieces: SeamComponents,
+    found: _Found,
+    out: Sliced,
 ) -> None:
     """Decode the components inside a stripe, and leave those that reach its edge."""
     stripe = _read(planes, rows)
@@ -243,7 +251,7 @@ def _decode_stripe(
 
 
 def _decode_piece(
-    codec: Codec, planes: Sliced, decode: DecodeSettings, piece: Piece, found: _Found, out: Sliced
+    codec: Codec, planes: Sliced, decode: DecodeSettings, piece: SeamComponent, found: _Found, out: Sliced
 ) -> None:
     """Decode a component by itself, in its box."""
     rows, columns = slice(piece.top, piece.bottom), slice(piece.left, piece.right)

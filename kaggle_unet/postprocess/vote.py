@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.masks.labels import relabel, relabel_by_appearance
+from kaggle_unet.masks.labels import relabel, relabel_in_raster_order
 from kaggle_unet.masks.rle import encode_labels
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.types import Labels, Mask
@@ -92,7 +92,7 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
     sets = [relabel(one) for one in labels]
     objects = _pair_up(sets)
     groups, group_weights = _take(sets, objects, whole)
-    return relabel_by_appearance(_paint(sets, np.split(groups, objects.firsts[1:-1]), group_weights, whole))
+    return relabel_in_raster_order(_paint(sets, np.split(groups, objects.firsts[1:-1]), group_weights, whole))
 
 
 def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> Mask:
@@ -202,9 +202,9 @@ def _take(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Take groups and number them as they are taken; give each object's, 0 for none, and the weight of each."""
     supports, agreements = ((objects.ious > 0) @ weights).tolist(), (objects.ious @ weights).tolist()
-    codes = [code for one in sets for code in encode_labels(one)]
-    groups, group_weights = np.zeros(len(codes), dtype=np.int32), [0]
-    for index in sorted(range(len(codes)), key=lambda index: (-supports[index], -agreements[index], codes[index])):
+    rles = [code for one in sets for code in encode_labels(one)]
+    groups, group_weights = np.zeros(len(rles), dtype=np.int32), [0]
+    for index in sorted(range(len(rles)), key=lambda index: (-supports[index], -agreements[index], rles[index])):
         members = objects.partners[index]
         is_left = (objects.ious[index] > 0) & (groups[members] == 0)
         support = weights[is_left].sum()

@@ -99,8 +99,8 @@ def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -
 def heatmap(values: NDArray[np.floating], *, low: float = 0.0, high: float = 1.0, name: str = "magma") -> Image:
     """Paint numbers as colours."""
     table = np.round(mpl.colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
-    share = (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12)
-    return np.asarray(table[np.clip(share * 255, 0, 255).round().astype(np.uint8)])
+    fraction = (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12)
+    return np.asarray(table[np.clip(fraction * 255, 0, 255).round().astype(np.uint8)])
 
 
 def compose(panels: list[tuple[str, Image]], *, gap_px: int = 6) -> Image:

@@ -39,11 +39,11 @@ class ReportRow:
 
 def render_report(
     title: str,
-    facts: Mapping[str, object],
+    stats: Mapping[str, object],
     folds: Sequence[Mapping[str, Any]],
     rows: Iterable[ReportRow],
     areas: Sequence[Mapping[str, Any]] = (),
-    mended: Sequence[Mapping[str, Any]] = (),
+    fixed: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Render a run as one HTML page.
 
@@ -55,7 +55,7 @@ def render_report(
     )
     return environment.get_template("report.html").render(
         title=title,
-        facts=facts,
+        stats=stats,
         columns=list(dict.fromkeys(key for fold in folds for key in fold if key != "history")),
         folds=folds,
         curves=[_curve(fold) for fold in folds if fold.get("history")],
@@ -63,7 +63,7 @@ def render_report(
         totals=_totals(cards),
         kinds=_by_kind(cards),
         areas=areas,
-        mended=mended,
+        fixed=fixed,
         thresholds=[f"{k / 20:.2f}" for k in THRESHOLDS_TWENTIETHS],
     )
 

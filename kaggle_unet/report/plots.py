@@ -53,15 +53,15 @@ def _mark_best(axes: Axes, history: Sequence[Row]) -> None:
     """Mark the highest score, the first of equals, with its value."""
     points = _points(history, "valid_score")
     if points:
-        epoch, score = max(points, key=lambda point: point[1])
+        epoch, score = max(points, key=lambda params: params[1])
         name = f"best: {score:.4f} in epoch {epoch:g}"
         axes.plot([epoch], [score], "o", color="#d95f02", markersize=8, fillstyle="none", label=name)
 
 
-Point = Mapping[str, Any]
+Params = Mapping[str, Any]
 
 
-def plot_landscape(trials: Sequence[tuple[Point, float]], chosen: Point, *, title: str = "") -> bytes:
+def plot_search(trials: Sequence[tuple[Params, float]], chosen: Params, *, title: str = "") -> bytes:
     """Plot scores over each parameter."""
     keys = list(chosen)
     n_columns = min(4, len(keys))
@@ -73,7 +73,7 @@ def plot_landscape(trials: Sequence[tuple[Point, float]], chosen: Point, *, titl
     best, low = max(scores), sorted(scores)[len(scores) // 4]
     margin = max(best - low, 1e-4) / 10
     for panel, key in zip(panels.flat, keys, strict=False):
-        values = [float(point[key]) for point, _ in trials]
+        values = [float(params[key]) for params, _ in trials]
         panel.scatter(values[1:], scores[1:], c=range(1, len(trials)), cmap="Blues", vmin=-len(trials) / 2, s=10)
         panel.plot(values[:1], scores[:1], "x", color="#444444")
         panel.plot([float(chosen[key])], [best], "o", mfc="none", mec="#d95f02", ms=10)

@@ -12,7 +12,7 @@ from kaggle_unet.types import HalfPlanes, Planes
 _LEAST = {"sigmoid": np.float32(2.0**-12), "softmax": np.float32(2.0**-24)}
 
 
-def mix_planes(
+def average_probabilities(
     members: Sequence[Planes | HalfPlanes],
     weights: Sequence[float],
     *,
@@ -46,9 +46,9 @@ def mix_planes(
     Examples
     --------
     >>> sure, torn = np.float32([[[0.99]]]), np.float32([[[0.2]]])
-    >>> mix_planes([sure, torn], [1, 3]).round(3)
+    >>> average_probabilities([sure, torn], [1, 3]).round(3)
     array([[[0.398]]], dtype=float32)
-    >>> mix_planes([sure, torn], [1, 3], mean="geometric").round(3)
+    >>> average_probabilities([sure, torn], [1, 3], mean="geometric").round(3)
     array([[[0.527]]], dtype=float32)
     """
     counted = [
@@ -59,17 +59,17 @@ def mix_planes(
     if mean == "arithmetic":
         return _add_up(counted)
     least = _LEAST[activation]
-    counted = [(share, planes.clip(least, 1 - least)) for share, planes in counted]
+    counted = [(weight, planes.clip(least, 1 - least)) for weight, planes in counted]
     if activation == "sigmoid":
-        mixed: Planes = expit(_add_up([(share, logit(planes)) for share, planes in counted]))
+        mixed: Planes = expit(_add_up([(weight, logit(planes)) for weight, planes in counted]))
     else:
-        mixed = softmax(_add_up([(share, np.log(planes)) for share, planes in counted]), axis=0)
+        mixed = softmax(_add_up([(weight, np.log(planes)) for weight, planes in counted]), axis=0)
     return mixed
 
 
 def _add_up(counted: Sequence[tuple[float, Planes]]) -> Planes:
-    (share, planes), *rest = counted
-    total: Planes = share * planes
-    for share, planes in rest:
-        total += share * planes
+    (weight, planes), *rest = counted
+    total: Planes = weight * planes
+    for weight, planes in rest:
+        total += weight * planes
     return total

@@ -17,9 +17,9 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.postprocess.clean import PostprocessSettings
 from kaggle_unet.targets.settings import CodecName, DecodeSettings
 
-Point = Mapping[str, float | int | bool]
+Params = Mapping[str, float | int | bool]
 Scores = NDArray[np.float64]
-Evaluate = Callable[[Point], Scores]
+Evaluate = Callable[[Params], Scores]
 
 N_AT_RANDOM = 20  # trials before the search looks at what it has found
 
@@ -79,25 +79,25 @@ def space_of(codec: CodecName, *, single_object: bool) -> Space:
     return dict(_SEEDED)
 
 
-def apply_point(
-    point: Point, decode: DecodeSettings, postprocess: PostprocessSettings
+def apply_params(
+    params: Params, decode: DecodeSettings, postprocess: PostprocessSettings
 ) -> tuple[DecodeSettings, PostprocessSettings]:
     """Put a point's values in place."""
     sections: dict[str, dict[str, Any]] = {"decode": decode.model_dump(), "postprocess": postprocess.model_dump()}
-    for key, value in point.items():
+    for key, value in params.items():
         section, _, name = key.partition(".")
         sections[section][name] = value
     return DecodeSettings(**sections["decode"]), PostprocessSettings(**sections["postprocess"])
 
 
-def point_of(space: Space, decode: DecodeSettings, postprocess: PostprocessSettings) -> dict[str, Any]:
+def params_of(space: Space, decode: DecodeSettings, postprocess: PostprocessSettings) -> dict[str, Any]:
     """Read a point off settings."""
     sections = {"decode": decode, "postprocess": postprocess}
     return {key: getattr(sections[key.partition(".")[0]], key.partition(".")[2]) for key in space}
 
 
 @dataclass(frozen=True)
-class Effort:
+class SearchBudget:
     """How long is searched, and where it is written down."""
 
     n_trials: int
@@ -109,7 +109,7 @@ class Effort:
 class Found:
     """What a search has found."""
 
-    point: dict[str, Any]
+    params: dict[str, Any]
     score: float
     trials: list[tuple[dict[str, Any], float]]
 
@@ -120,17 +120,17 @@ class Nested:
 
     found: Found
     before: Scores
-    honest: Scores
+    held_out: Scores
     after: Scores
-    points: dict[str, dict[str, Any]]
+    params_without: dict[str, dict[str, Any]]
 
 
 def nested_search(
     space: Space,
     evaluate: Evaluate,
-    start: Point,
+    start: Params,
     parts: Sequence[str],
-    effort: Effort,
+    budget: SearchBudget,
     *,
     on_trial: Callable[[str, int], None] = lambda *_: None,
 ) -> Nested:
@@ -141,38 +141,38 @@ def nested_search(
         raise ConfigError(msg)
     known: dict[tuple[tuple[str, Any], ...], Scores] = {}
 
-    def recall(point: Point) -> Scores:
-        key = tuple(sorted(point.items()))
+    def recall(params: Params) -> Scores:
+        key = tuple(sorted(params.items()))
         if key not in known:
-            known[key] = evaluate(point)
+            known[key] = evaluate(params)
         return known[key]
 
     def search_on(is_in: NDArray[np.bool_], name: str) -> Found:
         return search(
             space,
-            lambda point: float(recall(point)[is_in].mean()),
+            lambda params: float(recall(params)[is_in].mean()),
             start,
-            effort,
+            budget,
             name=name,
             on_trial=on_trial,
         )
 
     part_of = np.array(parts)
-    honest = np.zeros(len(parts))
-    points = {}
+    held_out = np.zeros(len(parts))
+    params_without = {}
     for name in names:
         is_in = part_of != name
-        points[name] = search_on(is_in, f"without {name}").point
-        honest[~is_in] = recall(points[name])[~is_in]
+        params_without[name] = search_on(is_in, f"without {name}").params
+        held_out[~is_in] = recall(params_without[name])[~is_in]
     found = search_on(np.ones(len(parts), np.bool_), "all")
-    return Nested(found, recall(start), honest, recall(found.point), points)
+    return Nested(found, recall(start), held_out, recall(found.params), params_without)
 
 
 def search(
     space: Space,
-    evaluate: Callable[[Point], float],
-    start: Point,
-    effort: Effort,
+    evaluate: Callable[[Params], float],
+    start: Params,
+    budget: SearchBudget,
     *,
     name: str = "all",
     on_trial: Callable[[str, int], None] = lambda *_: None,
@@ -216,41 +216,41 @@ def search(
     """
     optuna = _import_optuna()
     study = optuna.create_study(
-        study_name=name, direction="maximize", load_if_exists=True, storage=_open_journal(optuna, effort.journal)
+        study_name=name, direction="maximize", load_if_exists=True, storage=_open_journal(optuna, budget.journal)
     )
     state = optuna.trial.TrialState
     for trial in study.get_trials(deepcopy=False, states=[state.RUNNING]):  # what an interruption has left
         study.tell(trial.number, state=state.FAIL)
-    while (done := len(study.get_trials(deepcopy=False, states=[state.COMPLETE]))) < effort.n_trials:
+    while (done := len(study.get_trials(deepcopy=False, states=[state.COMPLETE]))) < budget.n_trials:
         study.sampler = optuna.samplers.TPESampler(
-            n_startup_trials=N_AT_RANDOM, multivariate=True, seed=effort.seed + done
+            n_startup_trials=N_AT_RANDOM, multivariate=True, seed=budget.seed + done
         )
         trial = study.ask()
         study.tell(trial, evaluate(_suggest(trial, space)))
         on_trial(name, done + 1)
     trials = [(dict(start), evaluate(start))]
-    for trial in study.get_trials(deepcopy=False, states=[state.COMPLETE])[: effort.n_trials]:
+    for trial in study.get_trials(deepcopy=False, states=[state.COMPLETE])[: budget.n_trials]:
         assert trial.value is not None
         trials.append((_tidy(trial.params), trial.value))
-    point, score = max(trials, key=lambda pair: pair[1])  # the first of equals
-    return Found(point, score, trials)
+    params, score = max(trials, key=lambda pair: pair[1])  # the first of equals
+    return Found(params, score, trials)
 
 
 def _suggest(trial: Any, space: Space) -> dict[str, Any]:
-    point: dict[str, Any] = {}
+    params: dict[str, Any] = {}
     for key, values in space.items():
         if not isinstance(values, Interval):
-            point[key] = trial.suggest_categorical(key, values)
+            params[key] = trial.suggest_categorical(key, values)
         elif isinstance(values.step, int):
-            point[key] = trial.suggest_int(key, values.low, values.high, step=values.step)
+            params[key] = trial.suggest_int(key, values.low, values.high, step=values.step)
         else:
-            point[key] = trial.suggest_float(key, values.low, values.high, step=values.step)
-    return _tidy(point)
+            params[key] = trial.suggest_float(key, values.low, values.high, step=values.step)
+    return _tidy(params)
 
 
-def _tidy(point: Mapping[str, Any]) -> dict[str, Any]:
+def _tidy(params: Mapping[str, Any]) -> dict[str, Any]:
     """Write 0.3 for 0.30000000000000004."""
-    return {key: round(value, 6) if isinstance(value, float) else value for key, value in point.items()}
+    return {key: round(value, 6) if isinstance(value, float) else value for key, value in params.items()}
 
 
 def _import_optuna() -> Any:

@@ -39,14 +39,14 @@ from kaggle_unet.steps.make_targets import make_targets
 from kaggle_unet.store import Store
 from kaggle_unet.synthetic.files import write_dsb_zip, write_folder, write_tgs_zip
 from kaggle_unet.training.device import count_workers, seed_everything
-from kaggle_unet.training.distributed import Crew, open_crew
+from kaggle_unet.training.distributed import Distributed, init_distributed
 from kaggle_unet.training.fold import Loader, open_loader, train_epoch
 from kaggle_unet.training.step import Learner
 
 _REPEATS = 5
 
 
-def measure_ceilings(device: torch.device, dtype: torch.dtype | None) -> tuple[float, float]:
+def measure_roofline(device: torch.device, dtype: torch.dtype | None) -> tuple[float, float]:
     """Measure matrix products and copies, each at its best of five."""
     is_cuda = device.type == "cuda"
     side, n_bytes = (8192, 1 << 30) if is_cuda else (1024, 1 << 27)
@@ -61,7 +61,7 @@ def measure_ceilings(device: torch.device, dtype: torch.dtype | None) -> tuple[f
 def count_step(learner: Learner, batch: Batch) -> tuple[int, int]:
     """Count what forward and backward pass of a batch ask for."""
     with FlopCounterMode(display=False) as flops, _Traffic() as traffic:
-        learner.rehearse(batch)
+        learner.backward_only(batch)
     return flops.get_total_flops(), traffic.n_bytes
 
 
@@ -138,31 +138,35 @@ def bench_train(
     """
     settings = config.training
     seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
-    crew = open_crew(settings, devices=1, nodes=1)
+    distributed = init_distributed(settings, devices=1, nodes=1)
     n_samples = math.ceil(steps * settings.batch / config.augmentation.crops_per_image)
     with _samples(config, store_folder, n_samples) as (training_set, data):
-        loader, place = open_loader(training_set, settings, crew)
+        loader, place = open_loader(training_set, settings, distributed)
         batch = next(loader.epoch(1))
-        loops = _prepare_loops(config, crew, loader, batch, steps)
+        loops = _prepare_loops(config, distributed, loader, batch, steps)
         speeds = _take_turns(loops, repeat, on_progress)
     compared = _compare_loops(speeds)
     return {
         "data": f"{data}, {place.text}",
         "batch": len(batch.ids),
         "inputs": " × ".join(map(str, batch.inputs.shape[1:])),
-        "workers": 0 if place.on_device else count_workers(settings.workers, crew.decided.device),
+        "workers": 0 if place.on_device else count_workers(settings.workers, distributed.device_config.device),
         "steps": steps,
         "rounds": repeat,
-        "device": {**crew.decided.record, "text": crew.decided.text},
+        "device": {**distributed.device_config.record, "text": distributed.device_config.text},
         **compared,
-        "ceilings": _compare(loops[BARE].learner, crew, batch, compared["loops"][BARE]["images_per_s"]),
+        "ceilings": _compare(loops[BARE].learner, distributed, batch, compared["loops"][BARE]["images_per_s"]),
     }
 
 
-def _prepare_loops(config: Config, crew: Crew, loader: Loader, batch: Batch, steps: int) -> dict[str, _Loop]:
-    device = crew.fabric.device
-    plain = Crew(replace(crew.decided, precision="32", channels_last=False, compiled=False))
-    learner, simple = (Learner(build_model(config), loss_of(config), config.training, one) for one in (crew, plain))
+def _prepare_loops(
+    config: Config, distributed: Distributed, loader: Loader, batch: Batch, steps: int
+) -> dict[str, _Loop]:
+    device = distributed.fabric.device
+    plain = Distributed(replace(distributed.device_config, precision="32", channels_last=False, compiled=False))
+    learner, simple = (
+        Learner(build_model(config), loss_of(config), config.training, one) for one in (distributed, plain)
+    )
     return {
         REAL: _Loop(learner, device, lambda number: _epochs(loader, number, steps)),
         BARE: _Loop(learner, device, lambda _: again(batch, steps)),
@@ -200,11 +204,13 @@ def _epochs(loader: Loader, number: int, steps: int) -> Iterator[Batch]:
     return chain.from_iterable(loader.epoch(epoch) for epoch in range(first, first + n_epochs))
 
 
-def _compare(learner: Learner, crew: Crew, batch: Batch, images_per_s: float) -> dict[str, dict[str, Any]]:
+def _compare(
+    learner: Learner, distributed: Distributed, batch: Batch, images_per_s: float
+) -> dict[str, dict[str, Any]]:
     """Hold the bare step against what the device does at best."""
     n_flops, n_bytes = count_step(learner, batch)
     steps_per_s = images_per_s / len(batch.ids)
-    flops, copied = measure_ceilings(crew.fabric.device, crew.decided.autocast_dtype)
+    flops, copied = measure_roofline(distributed.fabric.device, distributed.device_config.autocast_dtype)
     return {
         "matrix product": {"measured": flops / 1e12, "unit": "TFLOP/s", "share": n_flops * steps_per_s / flops},
         "memory copy": {"measured": copied / 1e9, "unit": "GB/s", "share": n_bytes * steps_per_s / copied},

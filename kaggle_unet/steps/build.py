@@ -13,25 +13,26 @@ from torch import nn
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain, validate_config
-from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare, refuse_missing_depths
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.inference.codec_adapter import Translated
-from kaggle_unet.inference.predict import object_diameter_px, plan_batches, predict_planes, scale_to
+from kaggle_unet.inference.codec_adapter import CodecAdapter
+from kaggle_unet.inference.predict import plan_batches, predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.models.checkpoint import check_compatible, find_checkpoint, load_checkpoint
 from kaggle_unet.models.create import create_model, input_multiple, output_margin
+from kaggle_unet.postprocess.object_size import object_diameter_px, scale_to
 from kaggle_unet.postprocess.striped import decode_any_size
 from kaggle_unet.steps.make_targets import resolved_weights
 from kaggle_unet.store import Store, sha256
 from kaggle_unet.store.planes import round_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecName
-from kaggle_unet.training.device import Decided, choose_operations, decide, keep_freed_memory
-from kaggle_unet.training.distributed import Crew, spread
+from kaggle_unet.training.device import DeviceConfig, choose_operations, keep_freed_memory, select_device
+from kaggle_unet.training.distributed import Distributed, rank_shard
 from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.validate import Finish, ValidationResult, validate
 from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample
@@ -48,7 +49,7 @@ def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Seq
         samples,
         encoding=Encoding(config.input, config.codec, resolved_weights(config.weights, store)),
         augmentation=config.augmentation,
-        sides=_sides(config),
+        pad_spec=_pad_spec(config),
         seed=config.training.seed,
     )
 
@@ -64,18 +65,18 @@ def gather_parts(
     store: Store,
     training: Sequence[str],
     validation: Sequence[str],
-    crew: Crew,
+    distributed: Distributed,
     added: Sequence[Sample] = (),
 ) -> FoldParts:
     """Build everything a fold is fitted with."""
     loss = loss_of(config)
-    own = spread(validation, crew)
+    own = rank_shard(validation, distributed)
     return FoldParts(
         build_model=partial(build_model, config),
         loss=loss,
         training_set=training_set_of(config, store, training, added),
-        validate=_judge(config, store, own, loss) if own else None,
-        crew=crew,
+        validate=_validate(config, store, own, loss) if own else None,
+        distributed=distributed,
     )
 
 
@@ -86,23 +87,23 @@ def _read(config: Config, store: Store, ids: Sequence[str]) -> list[Sample]:
     return samples
 
 
-def _judge(config: Config, store: Store, ids: Sequence[str], loss: SegmentationLoss) -> partial[ValidationResult]:
+def _validate(config: Config, store: Store, ids: Sequence[str], loss: SegmentationLoss) -> partial[ValidationResult]:
     """Prepare the validation on samples."""
     competition = get_competition(config.competition.name)
     validation_set = ValidationSet(
         _read(config, store, ids),
         store.read_targets,
         inputs=config.input,
-        sides=_sides(config),
+        pad_spec=_pad_spec(config),
         batch=config.inference.batch,
     )
     finish = Finish(CODECS[config.codec.name], config.decode, config.postprocess, competition.metric)
     return partial(validate, validation_set=validation_set, loss=loss, finish=finish)
 
 
-def _sides(config: Config) -> Sides:
+def _pad_spec(config: Config) -> PadSpec:
     multiple = math.lcm(input_multiple(config.model), config.inference.pad_to_multiple)
-    return Sides(multiple, output_margin(config.model))
+    return PadSpec(multiple, output_margin(config.model))
 
 
 def build_model(config: Config) -> nn.Module:
@@ -157,7 +158,7 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
         model.load_state_dict(checkpoint["model"])
         _set_gate(model, config)
         if trained.codec.name != config.codec.name:
-            model = _translate(model, trained.codec.name, config.codec.name, name)
+            model = _adapt_codec(model, trained.codec.name, config.codec.name, name)
         models.append(model.eval())
         multiples.append(input_multiple(trained.model))
     sources = [CheckpointSource(file, sha256(file), checkpoint["score"]) for file, checkpoint in checkpoints.items()]
@@ -171,18 +172,18 @@ def _set_gate(model: nn.Module, config: Config) -> None:
         model.gate_above = head.gate_above
 
 
-def _translate(model: nn.Module, learnt: CodecName, wanted: CodecName, path: Path) -> nn.Module:
+def _adapt_codec(model: nn.Module, learnt: CodecName, wanted: CodecName, path: Path) -> nn.Module:
     try:
-        return Translated(model, learnt, wanted)
+        return CodecAdapter(model, learnt, wanted)
     except ConfigError as error:
         msg = f"{path}: {error}; checkpoints can't be averaged, predict and submit them apart, or leave some out"
         raise ConfigError(msg) from error
 
 
-def decide_for(config: Config) -> Decided:
+def select_inference_device(config: Config) -> DeviceConfig:
     """Decide what to predict on and in."""
     precision = "auto" if config.training.precision == "fp16" else config.training.precision
-    return decide(precision, config.training.channels_last)
+    return select_device(precision, config.training.channels_last)
 
 
 def predict_samples(
@@ -195,7 +196,7 @@ def predict_samples(
 ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
     """Predict planes for samples of any sizes."""
     config = ensemble.config
-    decided = decide_for(config)
+    device_config = select_inference_device(config)
     choose_operations(deterministic=config.training.deterministic)
     keep_freed_memory()
     margin = max(int(getattr(model, "margin", 0)) for model in ensemble.models)
@@ -221,9 +222,9 @@ def predict_samples(
             settings=how,
             activation=codec.activation,
             multiple=multiple,
-            device=decided.device,
-            autocast_dtype=decided.autocast_dtype,
-            channels_last=decided.channels_last,
+            device=device_config.device,
+            autocast_dtype=device_config.autocast_dtype,
+            channels_last=device_config.channels_last,
         ):
             yield id_, round_planes(planes)
 

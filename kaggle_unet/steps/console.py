@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -16,16 +16,16 @@ from kaggle_unet.steps.run import OF_CONFIG
 OnProgress = Callable[[str, int, int], None]
 
 
-class Screen:
+class Console:
     """Results on standard output, progress and errors on standard error."""
 
     def __init__(self) -> None:
         self.debug = False
         self.quiet = False
-        self._out = Console(highlight=False, soft_wrap=True)
+        self._out = RichConsole(highlight=False, soft_wrap=True)
         if not self._out.is_terminal:  # rich takes 80 columns for granted, and would cut tables in a pipe
-            self._out = Console(highlight=False, soft_wrap=True, width=200)
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+            self._out = RichConsole(highlight=False, soft_wrap=True, width=200)
+        self._err = RichConsole(stderr=True, highlight=False, soft_wrap=True)
 
     def silence(self) -> None:
         """Show nothing any more; of several processes that do the same, one speaks for all."""
@@ -67,14 +67,14 @@ class Screen:
     @contextmanager
     def training(self, fold: int, epochs: int) -> Iterator[Callable[[Any], None]]:
         """Show a fold's training: a bar of epochs with the last score, or a line per epoch."""
-        from kaggle_unet.training.fold import Decided, EpochDone, StepDone
+        from kaggle_unet.training.fold import DeviceConfig, EpochDone, StepDone
 
         with self._bar() as bar:
             whole = bar.add_task(f"fold {fold}", total=epochs, note="")
             part = bar.add_task("  epoch", total=1, note="")
 
             def on_event(event: Any) -> None:
-                if isinstance(event, Decided):
+                if isinstance(event, DeviceConfig):
                     self._err.print(f"[dim]fold {fold}: {escape(event.text)}[/]") if not self.quiet else None
                 elif isinstance(event, StepDone):
                     bar.update(part, completed=event.step, total=event.n_steps, note=f"loss {event.loss:.4f}")
@@ -191,7 +191,7 @@ class Screen:
         self.say(f"dropped  objects of which an IoU below {result['least_iou']:.2f} is expected")
         self.say(f"model    {run / 'second_level'}, which submit takes")
 
-    def facts(self, found: Mapping[str, Any]) -> None:
+    def stats(self, found: Mapping[str, Any]) -> None:
         """Print pairs of name and value."""
         for name, value in found.items():
             if isinstance(value, Mapping):

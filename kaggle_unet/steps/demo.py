@@ -33,9 +33,9 @@ from kaggle_unet.errors import KitError
 from kaggle_unet.masks.labels import components
 from kaggle_unet.postprocess.clean import PostprocessSettings, clean
 from kaggle_unet.steps.check import check
-from kaggle_unet.steps.console import Screen
+from kaggle_unet.steps.console import Console
 from kaggle_unet.steps.make_targets import make_targets
-from kaggle_unet.steps.report import write_figure, write_previews, write_report
+from kaggle_unet.steps.report import write_overview, write_report, write_target_figures
 from kaggle_unet.steps.run import fold_folder
 from kaggle_unet.steps.score import score_submission
 from kaggle_unet.steps.submit import submit
@@ -123,59 +123,59 @@ PARTS = (
 )
 
 
-def demo(folder: Path, screen: Screen) -> dict[str, float]:
+def demo(folder: Path, console: Console) -> dict[str, float]:
     """Take the whole way on drawn images."""
     begin = time.perf_counter()
-    nuclei, salt = (_run(part, folder, screen) for part in PARTS)
+    nuclei, salt = (_run(part, folder, console) for part in PARTS)
     scores = {
         "network": nuclei["score"],
         "classical": nuclei["baseline"],
         "salt": salt["score"],
         "salt_blank": salt["baseline"],
     }
-    screen.say(f"\nnuclei   network {scores['network']:.4f}   Otsu and distance watershed {scores['classical']:.4f}")
-    screen.say(f"salt     network {scores['salt']:.4f}   no salt anywhere {scores['salt_blank']:.4f}")
-    screen.say(f"csv      {nuclei['csv']}\npicture  {nuclei['picture']}\nreport   {nuclei['report']}")
-    screen.say(f"done in  {time.perf_counter() - begin:.0f} s")
+    console.say(f"\nnuclei   network {scores['network']:.4f}   Otsu and distance watershed {scores['classical']:.4f}")
+    console.say(f"salt     network {scores['salt']:.4f}   no salt anywhere {scores['salt_blank']:.4f}")
+    console.say(f"csv      {nuclei['csv']}\npicture  {nuclei['picture']}\nreport   {nuclei['report']}")
+    console.say(f"done in  {time.perf_counter() - begin:.0f} s")
     if scores["network"] < scores["classical"] + MUST_GAIN:
         msg = f"the network gained less than {MUST_GAIN} over the classical method; please report this"
         raise KitError(msg)
     return scores
 
 
-def _run(part: Part, folder: Path, screen: Screen) -> dict[str, Any]:
+def _run(part: Part, folder: Path, console: Console) -> dict[str, Any]:
     """Draw, prepare, train two folds, submit, check and score one competition."""
     home = folder / part.name
     train_zip, test_zip, store, run = home / "train.zip", home / "test.zip", home / "store", home / "run"
     config_path, csv = home / "config.yaml", home / "submission.csv"
-    screen.say(f"{part.name}: {part.n_train} drawn images to train on, {part.n_test} of another seed to be scored on")
+    console.say(f"{part.name}: {part.n_train} drawn images to train on, {part.n_test} of another seed to be scored on")
     for left in (store, run):  # of an earlier demo: this one shows the way from its beginning
         shutil.rmtree(left, ignore_errors=True)
     part.draw(train_zip, 1, part.n_train)
     truth = part.draw(test_zip, 2, part.n_test, with_masks=False)
     atomic_write(config_path, part.config)
     config = load_config(config_path)
-    with screen.progress() as on_progress:
+    with console.progress() as on_progress:
         make_targets(config, str(train_zip), store, on_progress=on_progress)
-    write_previews(config, store, 4)
+    write_target_figures(config, store, 4)
     for fold in range(config.folds.n):
-        with screen.training(fold, config.training.epochs) as on_event:
+        with console.training(fold, config.training.epochs) as on_event:
             result = train_fold(config, store, run, fold, on_event=on_event)
-        screen.fold_result(fold, result)
+        console.fold_result(fold, result)
     checkpoints = [fold_folder(run, fold) for fold in range(config.folds.n)]
     submit(config, str(test_zip), checkpoints, csv)
     check(csv, str(test_zip), part.competition)
     result = score_submission(csv, truth, part.competition)
     return {
         "score": result["score"],
-        "baseline": _baseline(part, test_zip, truth),
+        "baseline": _score_baseline(part, test_zip, truth),
         "csv": csv,
         "report": write_report(run, run / "report.html", store),
-        "picture": write_figure(config, checkpoints, str(test_zip), truth, home / "picture.png"),
+        "picture": write_overview(config, checkpoints, str(test_zip), truth, home / "picture.png"),
     }
 
 
-def _baseline(part: Part, test_zip: Path, truth: dict[str, Labels]) -> float:
+def _score_baseline(part: Part, test_zip: Path, truth: dict[str, Labels]) -> float:
     """Score what needs no network: the classical method for nuclei, no salt at all for salt."""
     competition = get_competition(part.competition)
     source = competition.read(str(test_zip), CompetitionSettings(name=part.competition), with_masks=False)

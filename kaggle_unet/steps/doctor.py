@@ -24,14 +24,14 @@ def examine() -> dict[str, Any]:
         except (ImportError, RuntimeError, OSError) as error:
             msg = f"{name} cannot be imported ({error}); {remedy}"
             raise ConfigError(msg) from error
-    from kaggle_unet.training.device import decide
+    from kaggle_unet.training.device import select_device
 
-    decided = decide("auto", "auto")
+    device_config = select_device("auto", "auto")
     disk = shutil.disk_usage(".")
     return {
         **describe_environment(),
         "cores": os.cpu_count(),
-        "device": decided.device,
-        "training computes in": decided.text,
+        "device": device_config.device,
+        "training computes in": device_config.text,
         "free disk": f"{disk.free / 2**30:.0f} GiB",
     }

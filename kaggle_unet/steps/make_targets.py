@@ -30,20 +30,20 @@ from kaggle_unet.data.folds import assign_folds, coverage_class, describe_folds
 from kaggle_unet.data.mosaic import Edges, cut_edges, join_mosaics
 from kaggle_unet.data.settings import FoldSettings
 from kaggle_unet.errors import DataError
-from kaggle_unet.inference.predict import object_diameter_px
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.postprocess.clean import labels_from_planes
-from kaggle_unet.steps.parallel import OnProgress, map_samples, watched
+from kaggle_unet.postprocess.object_size import object_diameter_px
+from kaggle_unet.steps.parallel import OnProgress, map_samples, with_progress
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, lock
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import WeightSettings
 from kaggle_unet.targets.weights import weight_map
-from kaggle_unet.types import Labels, Oddity, Planes, Sample, Weights
+from kaggle_unet.types import DataIssue, Labels, Planes, Sample, Weights
 
 
 @dataclass(frozen=True)
-class Facts:
+class SampleStats:
     """A sample without its arrays."""
 
     id: str
@@ -52,39 +52,39 @@ class Facts:
     areas_px: NDArray[np.int64]
     coverage: str
     edges: Edges
-    oddities: tuple[Oddity, ...]
-    ceiling: float
+    data_issues: tuple[DataIssue, ...]
+    round_trip_score: float
 
 
-def take_facts(sample: Sample, *, ceiling: float = float("nan")) -> Facts:
+def measure_sample(sample: Sample, *, round_trip_score: float = float("nan")) -> SampleStats:
     """Take what will be needed of a sample."""
     assert sample.labels is not None
-    return Facts(
+    return SampleStats(
         id=sample.id,
         kind=sample.kind,
         shape=sample.labels.shape,
         areas_px=areas_px(sample.labels)[1:],
         coverage=coverage_class(sample.labels),
         edges=cut_edges(sample.image),
-        oddities=sample.oddities,
-        ceiling=ceiling,
+        data_issues=sample.data_issues,
+        round_trip_score=round_trip_score,
     )
 
 
-def describe_set(facts: Sequence[Facts], oddities: Iterable[Oddity]) -> dict[str, Any]:
+def describe_set(stats: Sequence[SampleStats], data_issues: Iterable[DataIssue]) -> dict[str, Any]:
     """Describe a set."""
-    counts = [len(one.areas_px) for one in facts]
+    counts = [len(one.areas_px) for one in stats]
     return {
-        "samples": len(facts),
+        "samples": len(stats),
         "instances": int(sum(counts)),
         "instances_per_sample": _quantiles(counts),
-        "area_px": _quantiles(np.concatenate([*(one.areas_px for one in facts), np.zeros(0)])),
-        "object_px": _quantiles([px for one in facts if (px := object_diameter_px(one.areas_px))]),
-        "sizes": dict(Counter(f"{one.shape[1]}×{one.shape[0]}" for one in facts).most_common()),
-        "kinds": dict(Counter(one.kind for one in facts).most_common()),
+        "area_px": _quantiles(np.concatenate([*(one.areas_px for one in stats), np.zeros(0)])),
+        "object_px": _quantiles([px for one in stats if (px := object_diameter_px(one.areas_px))]),
+        "sizes": dict(Counter(f"{one.shape[1]}×{one.shape[0]}" for one in stats).most_common()),
+        "kinds": dict(Counter(one.kind for one in stats).most_common()),
         "without_instances": counts.count(0),
-        "oddities": _summarise([*oddities, *(oddity for one in facts for oddity in one.oddities)]),
-        "ceiling": float(np.mean([one.ceiling for one in facts])) if facts else 1.0,
+        "oddities": _summarise([*data_issues, *(issue for one in stats for issue in one.data_issues)]),
+        "ceiling": float(np.mean([one.round_trip_score for one in stats])) if stats else 1.0,
     }
 
 
@@ -95,15 +95,15 @@ def _quantiles(values: Any) -> dict[str, float]:
     return {name: float(np.percentile(values, mark)) for name, mark in marks.items()}
 
 
-def _summarise(oddities: Iterable[Oddity]) -> list[dict[str, Any]]:
-    table: dict[tuple[str, str], list[Oddity]] = {}
-    for oddity in oddities:
-        table.setdefault((oddity.what, oddity.done), []).append(oddity)
+def _summarise(data_issues: Iterable[DataIssue]) -> list[dict[str, Any]]:
+    table: dict[tuple[str, str], list[DataIssue]] = {}
+    for issue in data_issues:
+        table.setdefault((issue.what, issue.done), []).append(issue)
     return [
         {
             "what": what,
             "samples": len(found),
-            "count": sum(oddity.count for oddity in found),
+            "count": sum(issue.count for issue in found),
             "done": done,
             "example": found[0].sample,
         }
@@ -126,7 +126,7 @@ class Preparation:
         return self.weights.size is None or self.weights.size.reference_area_px is not None
 
 
-def prepare_sample(preparation: Preparation, sample_id: str) -> Facts | str:
+def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | str:
     """Read, encode, write and score one sample; what the store has already is not done again."""
     store = preparation.store
     if store.has(sample_id):
@@ -164,11 +164,11 @@ def _weigh(preparation: Preparation, sample: Sample, planes: Planes) -> Weights:
     return weight_map(_labels(sample), classes, codec.classes, preparation.weights, ignore=sample.ignore)
 
 
-def _score(config: Config, sample: Sample, planes: Planes) -> Facts:
+def _score(config: Config, sample: Sample, planes: Planes) -> SampleStats:
     """Score the targets, decoded, against the labels they were made from: what a perfect network would get."""
     labels = labels_from_planes(CODECS[config.codec.name], planes, config.decode, config.postprocess)
     score = get_competition(config.competition.name).metric(_labels(sample), labels)
-    return take_facts(sample, ceiling=score.mean)
+    return measure_sample(sample, round_trip_score=score.mean)
 
 
 def _labels(sample: Sample) -> Labels:
@@ -196,18 +196,18 @@ def make_targets(
         store = Store.create(folder, _identity(config, source), {"environment": describe_environment(), "data": data})
         preparation = Preparation(source, store, config, config.weights)
         results = map_samples(partial(prepare_sample, preparation), source.ids, workers)
-        facts, bad = _part(watched(results, "samples", len(source.ids), on_progress))
-        if bad and not (skip_bad and facts):
+        stats, bad = _part(with_progress(results, "samples", len(source.ids), on_progress))
+        if bad and not (skip_bad and stats):
             msg = f"{data}: {len(bad)} of {len(source.ids)} samples are faulty; mend them, or pass --skip-bad"
             raise DataError(msg, bad)
         if not preparation.has_weights:
-            preparation = replace(preparation, weights=_resolve(config.weights, facts))
-            todo = [one.id for one in facts if not store.has(one.id)]
+            preparation = replace(preparation, weights=_resolve(config.weights, stats))
+            todo = [one.id for one in stats if not store.has(one.id)]
             results = map_samples(partial(add_targets, preparation), todo, workers)
-            list(watched(results, "targets", len(todo), on_progress))
-        rows = _divide(facts, config.folds, chosen=read_folds(fold_file, store.ids) if fold_file else None)
+            list(with_progress(results, "targets", len(todo), on_progress))
+        rows = _divide(stats, config.folds, chosen=read_folds(fold_file, store.ids) if fold_file else None)
         report = {
-            **describe_set(facts, source.oddities),
+            **describe_set(stats, source.data_issues),
             "faulty": bad,
             "weights": plain(preparation.weights),
             "folds": {"settings": plain(config.folds), "lines": describe_folds(rows)},
@@ -220,7 +220,7 @@ def divide(
     samples: Iterable[Sample], settings: FoldSettings, *, chosen: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:
     """Assign samples to folds."""
-    return _divide([take_facts(sample) for sample in samples], settings, chosen=chosen)
+    return _divide([measure_sample(sample) for sample in samples], settings, chosen=chosen)
 
 
 def resolved_weights(settings: WeightSettings, store: Store) -> WeightSettings:
@@ -234,33 +234,33 @@ def _identity(config: Config, source: Source) -> dict[str, Any]:
     return {**{name: plain(config)[name] for name in STORE_SECTIONS}, "data": source.fingerprint()}
 
 
-def _part(found: Iterable[Facts | str]) -> tuple[list[Facts], list[str]]:
+def _part(found: Iterable[SampleStats | str]) -> tuple[list[SampleStats], list[str]]:
     """Part the good samples from the faults of the others."""
-    facts: list[Facts] = []
+    stats: list[SampleStats] = []
     bad: list[str] = []
     for one in found:
         if isinstance(one, str):
             bad.append(one)
         else:
-            facts.append(one)
-    return facts, bad
+            stats.append(one)
+    return stats, bad
 
 
-def _resolve(settings: WeightSettings, facts: Sequence[Facts]) -> WeightSettings:
+def _resolve(settings: WeightSettings, stats: Sequence[SampleStats]) -> WeightSettings:
     """Take the median area of the set for the reference area of a size weight."""
     assert settings.size is not None
-    areas = np.concatenate([*(one.areas_px for one in facts), np.zeros(0)])
+    areas = np.concatenate([*(one.areas_px for one in stats), np.zeros(0)])
     median = float(np.median(areas)) if areas.size else 1.0
     return settings.model_copy(update={"size": settings.size.model_copy(update={"reference_area_px": median})})
 
 
 def _divide(
-    facts: Sequence[Facts], settings: FoldSettings, *, chosen: Mapping[str, int] | None
+    stats: Sequence[SampleStats], settings: FoldSettings, *, chosen: Mapping[str, int] | None
 ) -> list[dict[str, Any]]:
-    ids = [one.id for one in facts]
-    mosaics = join_mosaics({one.id: one.edges for one in facts}) if settings.group == "mosaic" else {}
+    ids = [one.id for one in stats]
+    mosaics = join_mosaics({one.id: one.edges for one in stats}) if settings.group == "mosaic" else {}
     groups = [mosaics.get(id_, id_) for id_ in ids]
-    strata = [{"kind": one.kind, "coverage": one.coverage}.get(settings.stratify, "") for one in facts]
+    strata = [{"kind": one.kind, "coverage": one.coverage}.get(settings.stratify, "") for one in stats]
     folds = (
         chosen
         if chosen is not None
@@ -268,5 +268,5 @@ def _divide(
     )
     return [
         {"id": one.id, "fold": folds.get(one.id), "group": group, "stratum": stratum, "kind": one.kind}
-        for one, group, stratum in zip(facts, groups, strata, strict=True)
+        for one, group, stratum in zip(stats, groups, strata, strict=True)
     ]

@@ -32,7 +32,7 @@ def map_samples(work: Callable[[str], Any], ids: Sequence[str], workers: int) ->
             pool.shutdown(wait=not is_done, cancel_futures=True)
 
 
-def watched(results: Iterator[Any], what: str, total: int, on_progress: OnProgress) -> Iterator[Any]:
+def with_progress(results: Iterator[Any], what: str, total: int, on_progress: OnProgress) -> Iterator[Any]:
     """Report progress while results are taken."""
     for done, result in enumerate(results, 1):
         on_progress(what, done, total)

@@ -8,7 +8,7 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import find_checkpoint
-from kaggle_unet.steps.build import Ensemble, decide_for, load_ensemble, predict_samples
+from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples, select_inference_device
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import begin_planes, finish_planes, write_planes
 from kaggle_unet.types import Sample
@@ -76,7 +76,7 @@ def _predict(
     about = {
         "checkpoints": [source.sha256 for source in ensemble.sources],
         **{name: settings[name] for name in ("inference", "input", "codec", "decode", "postprocess")},
-        "device": decide_for(ensemble.config).record,
+        "device": select_inference_device(ensemble.config).record,
         "data": data,
     }
     done = begin_planes(folder, about, sizes)

@@ -15,7 +15,7 @@ from typing import Any
 from kaggle_unet.competitions.competition import Competition, Source
 from kaggle_unet.competitions.submission import check_submission, write_submission
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.io.archive import split_place
+from kaggle_unet.io.archive import split_location
 from kaggle_unet.store import atomic_write, sha256
 from kaggle_unet.types import Labels
 
@@ -112,5 +112,5 @@ def describe_csv(output: Path, competition: Competition, labels: Mapping[str, La
 
 def describe_data(data: str, source: Source) -> dict[str, str]:
     """Describe the data without saying where they lie on this machine."""
-    path, place = split_place(data)
+    path, place = split_location(data)
     return {"name": f"{path.name}:{place}" if place else path.name, "fingerprint": source.fingerprint()}

@@ -25,8 +25,8 @@ from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.make_targets import (
     STORE_SECTIONS,
-    Facts,
     Preparation,
+    SampleStats,
     add_targets,
     describe_set,
     prepare_sample,
@@ -136,7 +136,7 @@ def pseudo_label(
             if is_constant(sample.image):
                 found.constant.add(sample.id)
             elif confidence >= choice.confidence or store.has(sample.id):  # an interrupted call has kept it
-                found.facts.append(_store(preparation, sample))
+                found.stats.append(_store(preparation, sample))
             on_progress("images", done, len(source.ids))
         return _finish(preparation, found, choice)
 
@@ -157,7 +157,7 @@ class _Found:
 
     confidences: dict[str, float] = field(default_factory=dict)
     constant: set[str] = field(default_factory=set)
-    facts: list[Facts] = field(default_factory=list)
+    stats: list[SampleStats] = field(default_factory=list)
 
 
 def _resolve(config: Config, run: Path) -> WeightSettings:
@@ -196,14 +196,14 @@ def _label(ensemble: Ensemble, source: Source, choice: ChoiceSettings) -> Iterat
         yield replace(sample, labels=labels, ignore=ignore), image_confidence(pixels, choice.pixel_confidence)
 
 
-def _store(preparation: Preparation, sample: Sample) -> Facts:
+def _store(preparation: Preparation, sample: Sample) -> SampleStats:
     """Write a sample and its targets, unless an interrupted call did, and take its facts."""
     for _ in range(2):  # of an interrupted call's files a power cut may have left half, which are removed here
         if not preparation.store.has(sample.id):
             preparation.store.write_sample(sample)
             add_targets(preparation, sample.id)
-        if isinstance(facts := prepare_sample(preparation, sample.id), Facts):
-            return facts
+        if isinstance(stats := prepare_sample(preparation, sample.id), SampleStats):
+            return stats
     raise AssertionError("a sample that the store has can be read")
 
 
@@ -211,14 +211,14 @@ def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> 
     """Declare the store complete, and say what was kept."""
     store, config = preparation.store, preparation.config
     values = np.array(list(found.confidences.values()))
-    kept = {one.id for one in found.facts}
+    kept = {one.id for one in found.stats}
     if not kept:
         highest = f"{values.max():.4f}" if values.size else "none"
         msg = f"not one of {len(values)} images has a confidence of {choice.confidence:g} (highest: {highest}; "
         msg += f"{len(found.constant)} are constant); lower --confidence, or --pixel-confidence"
         raise ConfigError(msg)
     report = {
-        **describe_set(found.facts, preparation.source.oddities),
+        **describe_set(found.stats, preparation.source.data_issues),
         "faulty": [],
         "weights": plain(preparation.weights),
         "folds": {"settings": plain(config.folds), "lines": ["no folds: added samples are trained on in every fold"]},
@@ -233,7 +233,7 @@ def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> 
     rows = [(id_, f"{value:.6f}", int(id_ in kept)) for id_, value in sorted(found.confidences.items())]
     atomic_write(store.folder / "confidence.csv", _csv(("id", "confidence", "kept"), rows))
     store.finish(
-        [{"id": one.id, "fold": None, "group": one.id, "stratum": "", "kind": one.kind} for one in found.facts], report
+        [{"id": one.id, "fold": None, "group": one.id, "stratum": "", "kind": one.kind} for one in found.stats], report
     )
     return report
 

@@ -21,7 +21,7 @@ from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatm
 from kaggle_unet.report.gallery import ReportRow, render_report
 from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.steps.make_targets import resolved_weights
-from kaggle_unet.steps.run import decoding_of_run, describe_run, fold_folder, open_run
+from kaggle_unet.steps.run import describe_run, fold_folder, open_run, run_decode_params
 from kaggle_unet.steps.score import OutOfFold, folds_with_planes, out_of_fold, summarise
 from kaggle_unet.store import Store, atomic_write
 from kaggle_unet.targets.codecs import CODECS
@@ -31,7 +31,7 @@ from kaggle_unet.types import Image, Labels, Weights
 FIGURE_SIDE_PX = 256
 
 
-def write_previews(config: Config, folder: Path, n: int) -> list[Path]:
+def write_target_figures(config: Config, folder: Path, n: int) -> list[Path]:
     """Draw the first samples of a store with their planes and weight maps."""
     store = Store.open(folder)
     paths = []
@@ -46,7 +46,7 @@ def write_previews(config: Config, folder: Path, n: int) -> list[Path]:
     return paths
 
 
-def write_figure(
+def write_overview(
     config: Config, checkpoints: Sequence[Path], data: str, truth: Mapping[str, Labels], path: Path
 ) -> Path:
     """Draw one image with the planes that are wanted, those predicted, and the instances found."""
@@ -93,13 +93,13 @@ def _enlarge(values: np.ndarray) -> np.ndarray:
 def write_report(run: Path, output: Path, store_folder: Path | None = None, *, decode: str | None = None) -> Path:
     """Write a run's report."""
     config, store = open_run(run, store_folder)
-    config, file = decoding_of_run(config, run, chosen=decode)
+    config, file = run_decode_params(config, run, chosen=decode)
     names = CODECS[config.codec.name].planes
     result = summarise([entry.scored for entry in out_of_fold(run, config, store)])
     low, high = result["interval"]
     first = result["per_iou"][0]
     environment = describe_run(run)["environment"]
-    facts = {
+    stats = {
         "out-of-fold score": f"{result['score']:.4f} ({low:.4f} to {high:.4f} on resampled images)",
         "AP at IoU 0.5": f"{first['ap_pooled']:.4f} pooled, {first['ap_per_image']:.4f} per image",
         "competition": config.competition.name,
@@ -113,7 +113,7 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None, *, d
     rows = (_row(entry, names) for entry in out_of_fold(run, config, store))
     folds = [_fold(run, fold, result["parts"]["fold"][str(fold)]["score"]) for fold in folds_with_planes(run)]
     atomic_write(
-        output, render_report(f"{run.parent.name}/{run.name}", facts, folds, rows, result["per_area"], result["mended"])
+        output, render_report(f"{run.parent.name}/{run.name}", stats, folds, rows, result["per_area"], result["mended"])
     )
     return output
 

@@ -90,7 +90,7 @@ SECTIONS = ("decode", "postprocess")
 ENSEMBLE = "ensemble"  # the folder, and the section
 
 
-def choose_decoding(
+def choose_decode_params(
     config: Config, checkpoints: Sequence[Path], *, chosen: str | None, overrides: Sequence[str] = ()
 ) -> tuple[Config, Path | None]:
     """Choose decode parameters."""
@@ -104,16 +104,16 @@ def choose_decoding(
     config, counted = _read(config, file)
     if not counted:
         return config, file
-    shares = _find_runs(file, counted)
-    if set(shares) != set(runs):
-        wanted, found = (" and ".join(sorted(map(str, some))) for some in (shares, set(runs)))
+    run_weights = _resolve_runs(file, counted)
+    if set(run_weights) != set(runs):
+        wanted, found = (" and ".join(sorted(map(str, some))) for some in (run_weights, set(runs)))
         msg = (
             f"{file}: is of checkpoints of {wanted}, as seen from {_home_of(file)}, but these are of {found}; name "
             "theirs, or another --decode"
         )
         raise ConfigError(msg)
     numbers = Counter(runs)
-    weights = config.inference.weights or tuple(shares[run] / numbers[run] for run in runs)
+    weights = config.inference.weights or tuple(run_weights[run] / numbers[run] for run in runs)
     return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": weights})}), file
 
 
@@ -125,7 +125,7 @@ def _left_by_tune(config: Config, runs: set[Path]) -> Path | None:
     if config.inference.weights is not None:  # the config says itself how much each checkpoint counts
         return None
     files = [file for run in sorted(runs) for file in sorted((run / ENSEMBLE).glob(f"*/{DECODE_FILE}"))]
-    files = [file for file in files if set(_find_runs(file, _load(file).get(ENSEMBLE, {}))) == runs]
+    files = [file for file in files if set(_resolve_runs(file, _load(file).get(ENSEMBLE, {}))) == runs]
     if len(files) > 1:
         found = " and ".join(map(str, files))
         msg = f"tune has left {len(files)} decodings for these runs: {found}; name one of them with --decode"
@@ -145,7 +145,7 @@ def ensemble_folder(run: Path, others: Sequence[Path]) -> Path:
     return run / ENSEMBLE / f"{shown}-{fingerprint(names)[:6]}"
 
 
-def name_decoding(file: Path | None) -> str:
+def name_decode_params(file: Path | None) -> str:
     """Name where decode parameters are from."""
     if file is None:
         return OF_CONFIG
@@ -157,7 +157,7 @@ def _home_of(file: Path) -> Path:
     return file.absolute().parents[2]
 
 
-def _find_runs(file: Path, counted: Mapping[str, float]) -> dict[Path, float]:
+def _resolve_runs(file: Path, counted: Mapping[str, float]) -> dict[Path, float]:
     """Find the runs that an ensemble's file names."""
     return {(_home_of(file) / name).resolve(): weight for name, weight in counted.items()}
 
@@ -173,7 +173,7 @@ def run_of(checkpoints: Iterable[Path]) -> Path | None:
     return runs.pop() if len(runs) == 1 else None
 
 
-def decoding_of_run(config: Config, run: Path, *, chosen: str | None) -> tuple[Config, Path | None]:
+def run_decode_params(config: Config, run: Path, *, chosen: str | None) -> tuple[Config, Path | None]:
     """Choose decode parameters for the planes of one run."""
     file = run / DECODE_FILE if chosen is None else Path(chosen)
     if chosen == OF_CONFIG or (chosen is None and not file.is_file()):

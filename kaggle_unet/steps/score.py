@@ -13,13 +13,13 @@ from kaggle_unet.competitions.truth import TruthOfImages, read_truth
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.rle import decode_labels
-from kaggle_unet.metrics.error_types import tabulate_areas, tabulate_mended
+from kaggle_unet.metrics.error_types import tabulate_areas, tabulate_oracle_fixes
 from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
 from kaggle_unet.metrics.score import ImageScore, interval_of_mean, score_overlap
 from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.steps.check import competition_settings
-from kaggle_unet.steps.run import OF_CONFIG, decoding_of_run, fold_folder, fold_rows, open_run
+from kaggle_unet.steps.run import OF_CONFIG, fold_folder, fold_rows, open_run, run_decode_params
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.targets.codecs import CODECS
@@ -33,7 +33,7 @@ class Scored:
     id: str
     score: ImageScore
     overlap: Overlap
-    judged: Overlap
+    scored_overlap: Overlap
     parts: Mapping[str, str]
     group: str
 
@@ -73,7 +73,7 @@ def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> dict[
 def score_run(run: Path, store_folder: Path | None = None, *, decode: str | None = None) -> dict[str, Any]:
     """Score a run on the samples that each fold was not trained on."""
     config, store = open_run(run, store_folder)
-    config, file = decoding_of_run(config, run, chosen=decode)
+    config, file = run_decode_params(config, run, chosen=decode)
     scored = [entry.scored for entry in out_of_fold(run, config, store)]
     return {"decoding": str(file or OF_CONFIG), **summarise(scored)}
 
@@ -125,8 +125,8 @@ def score_pair(
 ) -> Scored:
     """Score one image."""
     overlap = count_overlap(true, predicted)
-    judged = merge_instances(overlap) if get_competition(competition).single_object else overlap
-    return Scored(id_, score_overlap(judged), overlap, judged, parts or {}, group or id_)
+    scored_overlap = merge_instances(overlap) if get_competition(competition).single_object else overlap
+    return Scored(id_, score_overlap(scored_overlap), overlap, scored_overlap, parts or {}, group or id_)
 
 
 def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
@@ -139,8 +139,11 @@ def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
         "predicted_objects": sum(entry.overlap.n_pred for entry in scored),
         "parts": {name: _by_part(scored, name) for name in names},
         "per_iou": [asdict(row) for row in per_iou],
-        "per_area": [asdict(row) for row in tabulate_areas(entry.judged for entry in scored)],
-        "mended": [asdict(row) for row in tabulate_mended(entry.judged for entry in scored)],
+        "per_area": [asdict(row) for row in tabulate_areas(entry.scored_overlap for entry in scored)],
+        "mended": [
+            {"mended": row.error_type, "score": row.score, "gain": row.gain}
+            for row in tabulate_oracle_fixes(entry.scored_overlap for entry in scored)
+        ],
         "per_image": {entry.id: float(entry.score.mean) for entry in scored},
     }
 

@@ -26,8 +26,8 @@ from kaggle_unet.selection.second_level import (
     refuse_without_seeds,
     true_ious,
 )
-from kaggle_unet.steps.parallel import map_samples, watched
-from kaggle_unet.steps.run import decoding_of_run, open_run, run_of
+from kaggle_unet.steps.parallel import map_samples, with_progress
+from kaggle_unet.steps.run import open_run, run_decode_params, run_of
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.store.planes import describe_planes, read_planes
@@ -68,30 +68,32 @@ def learn_second_level(
     """
     import_lightgbm()
     config, store = open_run(run, store_folder)
-    config, file = decoding_of_run(config, run, chosen=decode)
+    config, file = run_decode_params(config, run, chosen=decode)
     refuse_without_seeds(CODECS[config.codec.name], config.decode)
     rows = list(out_of_fold_rows(run, folds_with_planes(run)))
     part_of = _divide(sorted({row["group"] for row, _ in rows}), run)
     folders, groups = {row["id"]: folder for row, folder in rows}, {row["id"]: row["group"] for row, _ in rows}
     work = partial(_look_at, config, store, folders, groups)
     with lock(run / FOLDER):
-        known = list(watched(map_samples(work, list(folders), workers), "images", len(folders), on_progress))
+        known = list(with_progress(map_samples(work, list(folders), workers), "images", len(folders), on_progress))
         study = _Study(config, known, [part_of[image.group] for image in known])
         before = np.array([study.score(image, image.candidates.levels[0].astype(np.int32)) for image in known])
-        honest = np.zeros(len(known))
+        held_out = np.zeros(len(known))
         for part in range(_N_PARTS):
             regressor, least_iou = study.fit(part), study.find_least_iou(part)
             for image, index in study.of(part):
-                honest[index] = study.score(image, choose(image.candidates, study.expect(regressor, image), least_iou))
+                held_out[index] = study.score(
+                    image, choose(image.candidates, study.expect(regressor, image), least_iou)
+                )
             on_progress("parts", part + 1, _N_PARTS)
-        gains = honest - before
+        gains = held_out - before
         result = {
             "images": len(known),
             "objects": sum(len(image.ious) for image in known),
             "decoding": str(file) if file else "config",
             "least_iou": study.find_least_iou(),
             "before": float(before.mean()),
-            "honest": float(honest.mean()),
+            "honest": float(held_out.mean()),
             "gain": float(gains.mean()),
             "interval": list(interval_of_mean(gains, [image.group for image in known])),
             "is_used": bool(gains.mean() > 0),
@@ -101,7 +103,7 @@ def learn_second_level(
             ),
             "per_image": {
                 image.id: [float(first), float(second)]
-                for image, first, second in zip(known, before, honest, strict=True)
+                for image, first, second in zip(known, before, held_out, strict=True)
             },
         }
         atomic_write(run / FOLDER / "model.txt", study.fit().text)

@@ -25,7 +25,7 @@ from kaggle_unet.steps.provenance import (
     write_checked,
     write_manifest,
 )
-from kaggle_unet.steps.run import choose_decoding, name_decoding
+from kaggle_unet.steps.run import choose_decode_params, name_decode_params
 from kaggle_unet.steps.second_level import choose_second_level
 from kaggle_unet.store import atomic_write
 from kaggle_unet.targets.codecs import CODECS
@@ -53,7 +53,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     ensemble = load_ensemble(checkpoints, config)
     source = competition.read(data, config.competition, with_masks=False)
     files = [source.path for source in ensemble.sources]
-    config, decode_file = choose_decoding(config, files, chosen=decode, overrides=overrides)
+    config, decode_file = choose_decode_params(config, files, chosen=decode, overrides=overrides)
     second, remark = choose_second_level(
         config, {source.path: source.sha256 for source in ensemble.sources}, chosen=second_level
     )
@@ -73,7 +73,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     manifest = {
         **describe_csv(output, competition, labels),
         "warnings": [*remark, *warnings],
-        "decoding": name_decoding(decode_file),
+        "decoding": name_decode_params(decode_file),
         "second_level": "/".join(second.folder.parts[-2:]) if second else None,
         "data": describe_data(data, source),
         **_describe(config, ensemble),

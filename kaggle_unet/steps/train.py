@@ -28,8 +28,8 @@ from kaggle_unet.steps.run import begin_run, changed_keys, describe_run, fold_fo
 from kaggle_unet.steps.score import out_of_fold, summarise
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.training.distributed import Crew, open_crew
-from kaggle_unet.training.failures import TrainingFault
+from kaggle_unet.training.distributed import Distributed, init_distributed
+from kaggle_unet.training.failures import TrainingFailure
 from kaggle_unet.training.fit import FitResult, fit_fold
 from kaggle_unet.training.fold import OnEvent
 from kaggle_unet.types import Image, Sample
@@ -122,22 +122,22 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     track: bool = False,
     on_event: OnEvent = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
-    crew: Crew | None = None,
+    distributed: Distributed | None = None,
 ) -> dict[str, Any]:
     """Fit a fold and score it out-of-fold."""
-    crew = crew or open_crew(config.training)
+    distributed = distributed or init_distributed(config.training)
     store = Store.open(store_folder)
     added = open_added(config, store, add)
-    rows = crew.on_first(lambda: _begin(run, config, store, added, crew, resume=resume))
+    rows = distributed.on_rank_zero(lambda: _begin(run, config, store, added, distributed, resume=resume))
     division = _divide(rows, fold)
     more = _read_added(config, added, store, division, on_warning)
     folder = fold_folder(run, fold)
     with ExitStack() as held:
-        crew.on_first(lambda: held.enter_context(lock(folder)))
-        goes_on = crew.on_first(lambda: resume and _has_begun(folder))
+        distributed.on_rank_zero(lambda: held.enter_context(lock(folder)))
+        goes_on = distributed.on_rank_zero(lambda: resume and _has_begun(folder))
         try:
             fitted = fit_fold(
-                gather_parts(config, store, division.training, division.validation, crew, more),
+                gather_parts(config, store, division.training, division.validation, distributed, more),
                 config.training,
                 folder=folder,
                 config=plain(config),
@@ -145,12 +145,12 @@ def train_fold(  # noqa: PLR0913  the options of a verb
                 track=track,
                 on_event=on_event,
             )
-        except TrainingFault as fault:
-            if crew.is_first and fault.batch is not None:
+        except TrainingFailure as fault:
+            if distributed.is_rank_zero and fault.batch is not None:
                 _write_batch(config, fault.batch, folder / "failed_batch.png")
             raise
         trained = {"training_samples": len(division.training) + len(more), "added_samples": len(more)}
-        return crew.on_first(lambda: _finish(config, store, run, fold, fitted, trained))
+        return distributed.on_rank_zero(lambda: _finish(config, store, run, fold, fitted, trained))
 
 
 def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add: Sequence[Path] = ()) -> Path:
@@ -173,12 +173,12 @@ def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
 
 
 def _begin(
-    run: Path, config: Config, store: Store, added: Sequence[Store], crew: Crew, *, resume: bool
+    run: Path, config: Config, store: Store, added: Sequence[Store], distributed: Distributed, *, resume: bool
 ) -> list[dict[str, Any]]:
     if resume and not (run / "run.json").exists():
         msg = f"--resume: there is no run in {run}, so there is nothing to go on from; leave out --resume to begin"
         raise ConfigError(msg)
-    rows = begin_run(run, config, store, {**crew.decided.record, "processes": crew.size})
+    rows = begin_run(run, config, store, {**distributed.device_config.record, "processes": distributed.size})
     record_added(run, added)
     return rows
 
@@ -233,7 +233,7 @@ def _finish(
         "epochs": fitted.epochs,
         "stopped_by": fitted.stopped_by,
         "seconds": sum(row["seconds"] or 0.0 for row in fitted.history),
-        "device": {**fitted.decided.record, "batches": fitted.batches},
+        "device": {**fitted.device_config.record, "batches": fitted.batches},
         **trained,
         "samples": scored["images"],
         "oof_score": scored["score"],

@@ -17,18 +17,18 @@ from kaggle_unet.config import Config, fingerprint, load_config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import find_labels
-from kaggle_unet.report.plots import plot_landscape
-from kaggle_unet.selection.ensemble import mix_planes
+from kaggle_unet.report.plots import plot_search
+from kaggle_unet.selection.ensemble import average_probabilities
 from kaggle_unet.selection.search import (
-    Effort,
     Evaluate,
     Interval,
     Nested,
-    Point,
+    Params,
     Scores,
-    apply_point,
+    SearchBudget,
+    apply_params,
     nested_search,
-    point_of,
+    params_of,
     space_of,
 )
 from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
@@ -57,8 +57,8 @@ def tune(
     """Search decode parameters on a run's out-of-fold planes.
 
     The parts are the folds that have planes; the images of a single fold are divided into four, groups kept together.
-    `honest` is the mean over images of the score with what was found without the image's part: the number to expect of
-    new images. The final search is on all images. Where nothing is gained honestly, `decode.yaml` keeps the config's
+    `held_out` is the mean over images of the score with what was found without the image's part: the number to expect
+    of new images. The final search is on all images. Where nothing is gained honestly, `decode.yaml` keeps the config's
     values.
     """
     trained, store = open_run(run, store_folder)
@@ -67,7 +67,7 @@ def tune(
         _refuse_beside(config, trained, run, other)
     images = _list_images(run, others)
     space = space_of(config.codec.name, single_object=config.decode.single_object)
-    start = point_of(space, config.decode, config.postprocess)
+    start = params_of(space, config.decode, config.postprocess)
     names = _name_weights(run, others)
     space |= dict.fromkeys(names, _WEIGHT)
     start |= dict.fromkeys(names, 1.0)
@@ -89,13 +89,13 @@ def tune(
             evaluate,
             start,
             [image.part for image in images],
-            Effort(n_trials, config.training.seed, journal),
+            SearchBudget(n_trials, config.training.seed, journal),
             on_trial=lambda name, done: on_progress(f"trials, {name}", done, n_trials),
         )
         effects = {
-            key: nested.after - evaluate({**nested.found.point, key: value})
+            key: nested.after - evaluate({**nested.found.params, key: value})
             for key, value in start.items()
-            if nested.found.point[key] != value
+            if nested.found.params[key] != value
         }
         alone = evaluate({**start, **dict.fromkeys(names, 0.0)}) if names else None
         return _write(config, folder, images, nested, effects, alone)
@@ -143,10 +143,10 @@ def _name_weights(run: Path, others: Sequence[Path]) -> list[str]:
     return [f"{_WEIGHT_OF}{name}" for name in names]
 
 
-def _split(point: Point) -> tuple[Point, dict[str, float]]:
+def _split(params: Params) -> tuple[Params, dict[str, float]]:
     """Take the weights of runs out of a point; what is left are decode parameters."""
-    weights = {name: float(value) for name, value in point.items() if name.startswith(_WEIGHT_OF)}
-    return {name: value for name, value in point.items() if name not in weights}, weights
+    weights = {name: float(value) for name, value in params.items() if name.startswith(_WEIGHT_OF)}
+    return {name: value for name, value in params.items() if name not in weights}, weights
 
 
 def _list_images(run: Path, others: Sequence[Path]) -> list[_Image]:
@@ -176,15 +176,17 @@ def _evaluation(
 ) -> Iterator[Evaluate]:
     """Give what scores all images at a point, over several processes that each hold their share of the planes."""
     workers = 1 if len(images) < _FEW else workers
-    shares = [_Share(config, store.folder, tuple(images[number::workers]), tuple(weights)) for number in range(workers)]
+    shards = [
+        _ImageShard(config, store.folder, tuple(images[number::workers]), tuple(weights)) for number in range(workers)
+    ]
     if workers == 1:
-        yield _Held(shares[0]).score
+        yield _Held(shards[0]).score
         return
-    pools = [ProcessPoolExecutor(1, get_context("spawn"), _hold, (share,)) for share in shares]
+    pools = [ProcessPoolExecutor(1, get_context("spawn"), _hold, (shard,)) for shard in shards]
     try:
 
-        def evaluate(point: Point) -> Scores:
-            futures = [pool.submit(_score, dict(point)) for pool in pools]
+        def evaluate(params: Params) -> Scores:
+            futures = [pool.submit(_score, dict(params)) for pool in pools]
             scores = np.empty(len(images))
             for number, future in enumerate(futures):
                 scores[number::workers] = future.result()
@@ -197,7 +199,7 @@ def _evaluation(
 
 
 @dataclass(frozen=True)
-class _Share:
+class _ImageShard:
     """What one process scores."""
 
     config: Config
@@ -209,22 +211,22 @@ class _Share:
 class _Held:
     """Planes and truth of some images, in memory."""
 
-    def __init__(self, share: _Share) -> None:
-        store = Store.open(share.store_folder)
-        self._config, self._weights = share.config, share.weights
-        self._codec = CODECS[share.config.codec.name]
-        self._metric = get_competition(share.config.competition.name).metric
-        samples = [store.read(image.id) for image in share.images]
+    def __init__(self, shard: _ImageShard) -> None:
+        store = Store.open(shard.store_folder)
+        self._config, self._weights = shard.config, shard.weights
+        self._codec = CODECS[shard.config.codec.name]
+        self._metric = get_competition(shard.config.competition.name).metric
+        samples = [store.read(image.id) for image in shard.images]
         self._truths = [sample.labels for sample in samples]
         self._images = [sample.image for sample in samples]
         self._planes = [
-            [read_planes(folder, image.id).astype(np.float16) for folder in image.folders] for image in share.images
+            [read_planes(folder, image.id).astype(np.float16) for folder in image.folders] for image in shard.images
         ]
 
-    def score(self, point: Point) -> Scores:
-        rest, weights = _split(point)
+    def score(self, params: Params) -> Scores:
+        rest, weights = _split(params)
         others = [weights[name] for name in self._weights]
-        decode, postprocess = apply_point(rest, self._config.decode, self._config.postprocess)
+        decode, postprocess = apply_params(rest, self._config.decode, self._config.postprocess)
         scores = []
         for image, truth, members in zip(self._images, self._truths, self._planes, strict=True):
             assert truth is not None
@@ -236,19 +238,19 @@ class _Held:
         if not others:
             return members[0]
         mean, activation = self._config.inference.mean, self._codec.activation
-        return round_planes(mix_planes(members, (1, *others), mean=mean, activation=activation))
+        return round_planes(average_probabilities(members, (1, *others), mean=mean, activation=activation))
 
 
 _held: list[_Held] = []
 
 
-def _hold(share: _Share) -> None:
+def _hold(shard: _ImageShard) -> None:
     """Read a process's share, when it starts."""
-    _held[:] = [_Held(share)]
+    _held[:] = [_Held(shard)]
 
 
-def _score(point: dict[str, Any]) -> Scores:
-    return _held[0].score(point)
+def _score(params: dict[str, Any]) -> Scores:
+    return _held[0].score(params)
 
 
 def _write(
@@ -259,11 +261,11 @@ def _write(
     effects: Mapping[str, Scores],
     alone: Scores | None,
 ) -> dict[str, Any]:
-    gains, groups = nested.honest - nested.before, [image.group for image in images]
+    gains, groups = nested.held_out - nested.before, [image.group for image in images]
     is_better = bool(gains.mean() > 0)
-    point = nested.found.point if is_better else nested.found.trials[0][0]
-    rest, weights = _split(point)
-    decode, postprocess = apply_point(rest, config.decode, config.postprocess)
+    params = nested.found.params if is_better else nested.found.trials[0][0]
+    rest, weights = _split(params)
+    decode, postprocess = apply_params(rest, config.decode, config.postprocess)
     sections = {"decode": plain(decode), "postprocess": plain(postprocess)}
     sections |= (
         {ENSEMBLE: {".": 1.0, **{name.removeprefix(_WEIGHT_OF): weights[name] for name in weights}}} if weights else {}
@@ -274,22 +276,22 @@ def _write(
         **({} if alone is None else {"alone": float(alone.mean())}),
         "trials": len(nested.found.trials) - 1,
         "before": float(nested.before.mean()),
-        "honest": float(nested.honest.mean()),
+        "honest": float(nested.held_out.mean()),
         "after": float(nested.after.mean()),
         "gain": float(gains.mean()),
         "interval": list(interval_of_mean(gains, groups)),
         "is_used": is_better,
-        "point": point,
+        "point": params,
         "effects": {key: [float(gain.mean()), *interval_of_mean(gain, groups)] for key, gain in effects.items()},
-        "points": nested.points,
+        "points": nested.params_without,
         "per_image": {
-            image.id: [float(before), float(honest)]
-            for image, before, honest in zip(images, nested.before, nested.honest, strict=True)
+            image.id: [float(before), float(held_out)]
+            for image, before, held_out in zip(images, nested.before, nested.held_out, strict=True)
         },
     }
     atomic_write(folder / "tune" / "result.json", json.dumps(result, indent=1))
     title = f"{len(images)} images, out-of-fold: {result['before']:.4f} before, {result['honest']:.4f} honestly after"
-    picture = plot_landscape(nested.found.trials, nested.found.point, title=title)
+    picture = plot_search(nested.found.trials, nested.found.params, title=title)
     atomic_write(folder / "tune" / "landscape.png", picture)
     atomic_write(folder / DECODE_FILE, _to_yaml(result, sections))
     return result

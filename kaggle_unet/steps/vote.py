@@ -26,7 +26,7 @@ from kaggle_unet.store import sha256
 from kaggle_unet.types import Labels
 
 
-class _Ballot(NamedTuple):
+class _Voter(NamedTuple):
     """A submission that votes."""
 
     csv: Path
@@ -50,19 +50,19 @@ def vote(
     competition = get_competition(config.competition.name)
     source = competition.read(data, config.competition, with_masks=False)
     shapes = {id_: source.shape(id_) for id_ in source.ids}
-    ballots = [_read(csv, competition, shapes, data) for csv in csvs]
+    voters = [_read(csv, competition, shapes, data) for csv in csvs]
     is_single = competition.single_object or config.decode.single_object
     labels: dict[str, Labels] = {}
     for id_ in order_ids(source.ids, competition, data):
-        sets = [decode_labels(ballot.rles[id_], shapes[id_])[0] for ballot in ballots]
+        sets = [decode_labels(voter.rles[id_], shapes[id_])[0] for voter in voters]
         labels[id_] = _vote_whole(sets, whole) if is_single else vote_labels(sets, whole)
         on_progress("images", len(labels), len(shapes))
     warnings = write_checked(output, competition, labels, shapes, black=find_black(competition, source))
     manifest = {
         **describe_csv(output, competition, labels),
-        "warnings": [*_look_at_votes(ballots, whole), *warnings],
+        "warnings": [*_look_at_votes(voters, whole), *warnings],
         "data": describe_data(data, source),
-        "votes": [_describe(*pair) for pair in zip(ballots, weights or [1] * len(csvs), strict=True)],
+        "votes": [_describe(*pair) for pair in zip(voters, weights or [1] * len(csvs), strict=True)],
         "config": {"competition": plain(config)["competition"], "decode": {"single_object": is_single}},
         "environment": describe_environment(),
     }
@@ -80,11 +80,11 @@ def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:
         raise ConfigError(msg)
 
 
-def _read(csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], data: str) -> _Ballot:
+def _read(csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], data: str) -> _Voter:
     rles = read_submission(csv, competition)
     _refuse_other_ids(csv, rles, shapes, data)
     refuse_faults(csv, competition, shapes)
-    return _Ballot(csv, sha256(csv.expanduser()), rles)
+    return _Voter(csv, sha256(csv.expanduser()), rles)
 
 
 def _refuse_other_ids(csv: Path, found: Collection[str], wanted: Collection[str], data: str) -> None:
@@ -102,23 +102,23 @@ def _vote_whole(sets: Sequence[Labels], weights: Sequence[int]) -> Labels:
     return vote_mask([labels > 0 for labels in sets], weights).astype(np.int32)
 
 
-def _look_at_votes(ballots: Sequence[_Ballot], weights: Sequence[int]) -> list[str]:
+def _look_at_votes(voters: Sequence[_Voter], weights: Sequence[int]) -> list[str]:
     """Say which votes are allowed but unusual."""
     found = []
     firsts: dict[str, Path] = {}
-    for ballot, weight in zip(ballots, weights, strict=True):
+    for voter, weight in zip(voters, weights, strict=True):
         if 2 * weight > sum(weights):
-            found.append(f"{ballot.csv.name} weighs more than all others together: it alone decides")
-        if ballot.sha256 in firsts:
-            found.append(f"{ballot.csv.name} is the same file as {firsts[ballot.sha256].name}: it votes twice")
-        firsts.setdefault(ballot.sha256, ballot.csv)
+            found.append(f"{voter.csv.name} weighs more than all others together: it alone decides")
+        if voter.sha256 in firsts:
+            found.append(f"{voter.csv.name} is the same file as {firsts[voter.sha256].name}: it votes twice")
+        firsts.setdefault(voter.sha256, voter.csv)
     return found
 
 
-def _describe(ballot: _Ballot, weight: float) -> dict[str, Any]:
+def _describe(voter: _Voter, weight: float) -> dict[str, Any]:
     return {
-        "name": "/".join(ballot.csv.parts[-2:]),
-        "sha256": ballot.sha256,
+        "name": "/".join(voter.csv.parts[-2:]),
+        "sha256": voter.sha256,
         "weight": weight,
-        "objects": sum(map(len, ballot.rles.values())),
+        "objects": sum(map(len, voter.rles.values())),
     }

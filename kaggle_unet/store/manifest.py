@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.types import Labels, Oddity, Planes, Sample, Weights
+from kaggle_unet.types import DataIssue, Labels, Planes, Sample, Weights
 
 
 def find_differences(first: Any, second: Any, *, key: str = "") -> list[tuple[str, Any, Any]]:
@@ -91,7 +91,7 @@ def encode_sample(sample: Sample) -> bytes:
         "id": sample.id,
         "kind": sample.kind,
         "numbers": dict(sample.numbers),
-        "oddities": [[odd.sample, odd.what, odd.count, odd.done] for odd in sample.oddities],
+        "oddities": [[issue.sample, issue.what, issue.count, issue.done] for issue in sample.data_issues],
     }
     arrays: dict[str, NDArray[Any]] = {
         "image": sample.image,
@@ -116,7 +116,7 @@ def decode_sample(data: bytes, where: str) -> Sample:
         kind=about["kind"],
         ignore=arrays.get("ignore"),
         numbers=about["numbers"],
-        oddities=tuple(Oddity(*odd) for odd in about["oddities"]),
+        data_issues=tuple(DataIssue(*issue) for issue in about["oddities"]),
     )
 
 

@@ -115,7 +115,7 @@ def draw_nuclei(
     light = _shine(rng, owner, depth, len(nuclei))
     haze = smooth_noise(rng, shape, max(shape) / 5)
     light = light * (1 + 0.18 * smooth_noise(rng, shape, max(shape) / 3)) + 0.15 * blur(light, 2.0 * radius_px)
-    light += 0.08 + 0.03 * haze + _litter(rng, shape, debris)
+    light += 0.08 + 0.03 * haze + _draw_debris(rng, shape, debris)
     return _expose(rng, np.clip(light, 0, None)), drop_slivers(owner)
 
 
@@ -169,7 +169,7 @@ def _shine(rng: np.random.Generator, owner: Labels, depth: Field, n: int) -> Fie
     return blur(np.where(is_blurred, 0, light), rng.uniform(0.7, 1.2)) + blur(np.where(is_blurred, light, 0), 1.7)
 
 
-def _litter(rng: np.random.Generator, shape: tuple[int, int], n: int) -> Field:
+def _draw_debris(rng: np.random.Generator, shape: tuple[int, int], n: int) -> Field:
     """Specks and threads: brighter than nuclei, too small or too thin to be one."""
     canvas = np.zeros(shape, np.float32)
     for _ in range(n):
@@ -240,8 +240,8 @@ def draw_salt(rng: np.random.Generator, *, empty: float = 0.36, black: float = 0
     if rng.random() < black:
         return np.zeros(SALT_SHAPE, np.uint8), np.zeros(SALT_SHAPE, np.bool_)
     inside_px = _salt_body(rng) if rng.random() >= empty else np.full(SALT_SHAPE, -1e3, np.float32)
-    share = 0.5 + 0.5 * np.tanh(0.75 * inside_px)
-    tile = (1 - share) * _sediment(rng) + share * _salt(rng)
+    fraction = 0.5 + 0.5 * np.tanh(0.75 * inside_px)
+    tile = (1 - fraction) * _sediment(rng) + fraction * _salt(rng)
     tile += rng.uniform(1.0, 2.2) * np.exp(-((inside_px / 1.8) ** 2)) * np.sign(rng.uniform(-0.4, 1))
     tile = rng.uniform(95, 140) + rng.uniform(22, 38) * tile + rng.normal(0, 3, SALT_SHAPE)
     return np.clip(np.round(tile), 0, 255).astype(np.uint8), inside_px > 0

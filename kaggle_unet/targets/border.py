@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.kernels.border import NOBODY, keep_reached, mark_near
-from kaggle_unet.kernels.watershed import SEEN, find_deepest, survey_marks
+from kaggle_unet.kernels.watershed import SEEN, find_innermost, survey_marks
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.targets.settings import BorderSettings
 from kaggle_unet.types import Labels, Mask
@@ -89,11 +89,11 @@ def split_interior(labels: Labels, settings: BorderSettings) -> tuple[Mask, Mask
     (array([[1, 0, 1, 0]]), array([[0, 1, 0, 0]]))
     """
     inside = labels > 0
-    marked = spare_seeds(labels, border(labels, settings) & inside)
+    marked = keep_one_seed_pixel(labels, border(labels, settings) & inside)
     return inside & ~marked, marked
 
 
-def spare_seeds(labels: Labels, marked: Mask) -> Mask:
+def keep_one_seed_pixel(labels: Labels, marked: Mask) -> Mask:
     """Free the deepest pixel of every instance that a border covers whole.
 
     Parameters
@@ -121,7 +121,7 @@ def spare_seeds(labels: Labels, marked: Mask) -> Mask:
     is_lost[0] = False
     if is_lost.any():
         places = np.empty(len(found), dtype=np.int64)
-        find_deepest(labels, is_lost, np.empty_like(labels), np.zeros(len(found), dtype=np.int64), places)
+        find_innermost(labels, is_lost, np.empty_like(labels), np.zeros(len(found), dtype=np.int64), places)
         spared.ravel()[places[is_lost]] = False
     return spared
 

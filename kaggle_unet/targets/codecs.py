@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.targets.border import border as mark_border
-from kaggle_unet.targets.border import spare_seeds, split_interior
+from kaggle_unet.targets.border import keep_one_seed_pixel, split_interior
 from kaggle_unet.targets.settings import BorderSettings, CodecName, DecodeSettings
 from kaggle_unet.targets.watershed import decode_instances, find_mask
 from kaggle_unet.types import Labels, Mask, Planes
@@ -66,7 +66,7 @@ class MaskBorderCodec:
 
     def encode(self, labels: Labels, border: BorderSettings) -> Planes:
         """Turn labels into planes; see `kaggle_unet.targets.codecs.Codec`."""
-        marked = spare_seeds(labels, mark_border(labels, border))
+        marked = keep_one_seed_pixel(labels, mark_border(labels, border))
         return np.stack([labels > 0, marked]).astype(np.float32)
 
     def decode(self, planes: Planes, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.kernels.components import paint_runs
-from kaggle_unet.kernels.labels import DROPPED, HIGHEST, OUTSIDE, classify, renumber_by_appearance
-from kaggle_unet.kernels.watershed import N_LEVELS, NOBODY, flood, settle_components
+from kaggle_unet.kernels.labels import DROPPED, HIGHEST, OUTSIDE, classify, renumber_in_raster_order
+from kaggle_unet.kernels.watershed import N_LEVELS, NOBODY, assign_uncontested, flood
 from kaggle_unet.masks.labels import Components, blank_classes, find_components
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import Labels, Mask
@@ -56,7 +56,7 @@ def decode_instances(
     owners, n_seeds = np.zeros(seeds.n + 1, dtype=np.int32), np.zeros(mask.n + 1, dtype=np.int32)
     instances, areas = np.empty(len(mask.runs), dtype=np.int32), np.zeros(seeds.n + mask.n + 1, dtype=np.int64)
     rules = settings.min_seed_px, settings.keep_seedless
-    n_contested_px = settle_components(
+    n_contested_px = assign_uncontested(
         mask.runs, mask.ids, seeds.runs, seeds.ids, *rules, owners, n_seeds, instances, areas, classes[1:-1]
     )
     labels = np.zeros(core.shape, dtype=np.int32)
@@ -65,7 +65,7 @@ def decode_instances(
         paint_runs(seeds.runs, seeds.ids, labels)
         _flood((classes, levels), mask, n_seeds, n_contested_px, areas, labels)
     new_ids = np.where(areas < min_area_px, DROPPED, 0).astype(np.int32)
-    renumber_by_appearance(mask.runs, labels, new_ids, 0)
+    renumber_in_raster_order(mask.runs, labels, new_ids, 0)
     return labels
 
 
@@ -145,7 +145,7 @@ def _classify(
 
 
 def _flood(
-    landscape: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    elevation: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     mask: Components,
     n_seeds: NDArray[np.int32],
     n_px: int,
@@ -153,7 +153,7 @@ def _flood(
     labels: Labels,
 ) -> None:
     """Grow the seeds that are painted in the labels over components of the mask that have several."""
-    classes, levels = landscape
+    classes, levels = elevation
     following, heads = np.empty(len(mask.runs), dtype=np.int32), np.full(mask.n + 1, NOBODY, dtype=np.int32)
     nodes = np.empty((N_LEVELS + n_px, 4), dtype=np.int32)
     nodes[:N_LEVELS] = NOBODY

@@ -39,7 +39,7 @@ class Averages:
         if self._swa is not None and epoch >= self._from_epoch:
             self._swa.update_parameters(network)
 
-    def judged(self, network: nn.Module) -> nn.Module:
+    def eval_model(self, network: nn.Module) -> nn.Module:
         """Choose what is validated and kept."""
         if self._ema is None or not self._ema.n_averaged:
             return network

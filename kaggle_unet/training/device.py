@@ -75,7 +75,7 @@ Device = Literal["cuda", "mps", "cpu"]
 
 
 @dataclass(frozen=True)
-class Decided:
+class DeviceConfig:
     """What a run computes on and in."""
 
     device: Device
@@ -121,13 +121,13 @@ class Decided:
         }
 
 
-def decide(
+def select_device(
     precision: Precision | Literal["auto"],
     channels_last: bool | Literal["auto"],
     *,
     compiled: bool = False,
     deterministic: bool = False,
-) -> Decided:
+) -> DeviceConfig:
     """Decide what to compute on and in.
 
     bf16 can be asked for on any device; without native support it is slow, but right. On an AMD EPYC with AVX512-BF16
@@ -149,7 +149,7 @@ def decide(
         chosen, reason = precision, f"training.precision is {precision}"
     gains = device == "cuda" or chosen != "32" or (device == "cpu" and _has_avx512())
     layout = gains if channels_last == "auto" else channels_last
-    return Decided(device, chosen, layout, reason, torch.get_num_threads(), compiled, deterministic)
+    return DeviceConfig(device, chosen, layout, reason, torch.get_num_threads(), compiled, deterministic)
 
 
 def count_workers(wanted: int | Literal["auto"], device: Device) -> int:

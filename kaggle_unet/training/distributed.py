@@ -16,24 +16,24 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
 
-from kaggle_unet.data.batch import FILLER, Batch, Item, own_share
+from kaggle_unet.data.batch import PADDING_ID, Batch, Item, rank_slice
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.errors import ConfigError, KitError
-from kaggle_unet.training.device import Decided, decide
+from kaggle_unet.training.device import DeviceConfig, select_device
 from kaggle_unet.training.settings import TrainingSettings
 
 T = TypeVar("T")
 
 
-class Crew:
+class Distributed:
     """One of several processes, or the only one."""
 
-    def __init__(self, decided: Decided, *, devices: int = 1, nodes: int = 1) -> None:
-        self.decided = decided
-        self.precision = _precision_plugin(decided)
+    def __init__(self, device_config: DeviceConfig, *, devices: int = 1, nodes: int = 1) -> None:
+        self.device_config = device_config
+        self.precision = _precision_plugin(device_config)
         self.unused_scaler = self.precision.state_dict() if self.precision else {}
         self.fabric = Fabric(
-            accelerator=decided.device,
+            accelerator=device_config.device,
             devices=devices,
             num_nodes=nodes,
             strategy="ddp" if devices * nodes > 1 else "auto",
@@ -52,11 +52,11 @@ class Crew:
         return self.fabric.global_rank
 
     @property
-    def is_first(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this one writes the files."""
         return self.rank == 0
 
-    def each(self, work: Callable[[], T]) -> list[T]:
+    def gather(self, work: Callable[[], T]) -> list[T]:
         """Do something in every process, and know all results in all."""
         if self.size == 1:
             return [work()]
@@ -66,18 +66,18 @@ class Crew:
                 raise result
         return found
 
-    def on_first(self, work: Callable[[], T]) -> T:
+    def on_rank_zero(self, work: Callable[[], T]) -> T:
         """Do something in the first process while the others wait."""
-        return self.each(work if self.is_first else _nothing)[0]  # type: ignore[return-value]
+        return self.gather(work if self.is_rank_zero else _nothing)[0]  # type: ignore[return-value]
 
-    def add_up(self, numbers: torch.Tensor) -> torch.Tensor:
+    def all_reduce_sum(self, numbers: torch.Tensor) -> torch.Tensor:
         """Add numbers over all processes."""
         if self.size > 1:
             numbers = numbers.to(self.fabric.device, copy=True)
             torch.distributed.all_reduce(numbers)
         return numbers
 
-    def share_buffers(self, network: nn.Module, *, mean: bool = False) -> None:
+    def sync_buffers(self, network: nn.Module, *, mean: bool = False) -> None:
         """Give all processes the same running statistics."""
         if self.size == 1:
             return
@@ -94,18 +94,18 @@ class Crew:
         return found
 
 
-def open_crew(settings: TrainingSettings, devices: int | None = None, nodes: int | None = None) -> Crew:
+def init_distributed(settings: TrainingSettings, devices: int | None = None, nodes: int | None = None) -> Distributed:
     """Decide what to compute on, and start the processes that do."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    decided = decide(
+    device_config = select_device(
         settings.precision, settings.channels_last, compiled=settings.compile, deterministic=settings.deterministic
     )
     devices, nodes = devices or _started("LOCAL_WORLD_SIZE"), nodes or _count_nodes()
-    if decided.device == "cuda" and devices > torch.cuda.device_count():
+    if device_config.device == "cuda" and devices > torch.cuda.device_count():
         msg = f"--devices {devices}: this machine has {torch.cuda.device_count()}"
         raise ConfigError(msg)
-    return Crew(decided, devices=devices, nodes=nodes)
+    return Distributed(device_config, devices=devices, nodes=nodes)
 
 
 def _started(variable: str) -> int:
@@ -128,18 +128,20 @@ def _nothing() -> None:
     return None
 
 
-def _precision_plugin(decided: Decided) -> MixedPrecision | None:
-    if decided.precision == "32":
+def _precision_plugin(device_config: DeviceConfig) -> MixedPrecision | None:
+    if device_config.precision == "32":
         return None
-    return MixedPrecision("bf16-mixed" if decided.precision == "bf16" else "16-mixed", device=decided.device)
+    return MixedPrecision(
+        "bf16-mixed" if device_config.precision == "bf16" else "16-mixed", device=device_config.device
+    )
 
 
-def spread(ids: Sequence[str], crew: Crew) -> list[str]:
+def rank_shard(ids: Sequence[str], distributed: Distributed) -> list[str]:
     """Take a process's share of samples."""
-    return list(ids[crew.rank :: crew.size])
+    return list(ids[distributed.rank :: distributed.size])
 
 
-class Shard:
+class RankShard:
     """A training set that gives one process its share of the items it is asked for.
 
     Asked for the items of a batch of all processes, it makes those of its own. So a step sees the samples that one
@@ -162,7 +164,7 @@ class Shard:
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[Item]:
         """Make this process's share of a batch."""
-        own = own_share(keys, self._rank, self._size)
+        own = rank_slice(keys, self._rank, self._size)
         return [self._items[key] for key in own] or [_blank(self._items[keys[0]])]
 
     def __getattr__(self, name: str) -> Any:
@@ -174,8 +176,8 @@ class Shard:
 
 def count_samples(batch: Batch) -> int:
     """Count the samples of a batch that count."""
-    return sum(id_ != FILLER for id_ in batch.ids)
+    return sum(id_ != PADDING_ID for id_ in batch.ids)
 
 
 def _blank(item: Item) -> Item:
-    return item._replace(weights=np.zeros_like(item.weights), id=FILLER)
+    return item._replace(weights=np.zeros_like(item.weights), id=PADDING_ID)

@@ -15,7 +15,7 @@ from kaggle_unet.store import atomic_write
 _MOST_IDS = 32
 
 
-class TrainingFault(KitError):  # noqa: N818  as the rest of this file calls it; KitError has the suffix
+class TrainingFailure(KitError):  # noqa: N818  as the rest of this file calls it; KitError has the suffix
     """A training that goes wrong: a loss that is not finite, that grows without bounds, or a network gone blank."""
 
     def __init__(self, message: str, batch: Batch | None = None) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kaggle_unet.store import sweep_temporaries
-from kaggle_unet.training.device import Decided, seed_everything
-from kaggle_unet.training.distributed import open_crew
-from kaggle_unet.training.failures import TrainingFault, save_batches
+from kaggle_unet.training.device import DeviceConfig, seed_everything
+from kaggle_unet.training.distributed import init_distributed
+from kaggle_unet.training.failures import TrainingFailure, save_batches
 from kaggle_unet.training.fold import EpochDone, Fold, FoldParts, OnEvent
 from kaggle_unet.training.history import Row, best_row, is_late, is_validated, tracking, validations_without_gain
 from kaggle_unet.training.resume import find_previous
@@ -26,7 +26,7 @@ class FitResult:
     epochs: int
     stopped_by: StoppedBy
     history: list[Row]
-    decided: Decided
+    device_config: DeviceConfig
     batches: Literal["device", "workers"]
     others: dict[str, float | None] = field(default_factory=dict)
 
@@ -47,24 +47,24 @@ def fit_fold(
     Whatever ends the process, `last.pt` is of the last whole epoch.
     """
     seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
-    crew = parts.crew or open_crew(settings)
-    crew.on_first(lambda: _begin(folder, config, resume=resume))
+    distributed = parts.distributed or init_distributed(settings)
+    distributed.on_rank_zero(lambda: _begin(folder, config, resume=resume))
     previous = find_previous(folder, config, resume=resume)
-    on_event(crew.decided)
-    fold = Fold(parts, settings, crew, previous)
+    on_event(distributed.device_config)
+    fold = Fold(parts, settings, distributed, previous)
     try:
-        with tracking(folder, wanted=track and crew.is_first) as tracker:
-            while (stopped_by := crew.on_first(lambda: _reason_to_stop(fold.history, settings))) is None:
+        with tracking(folder, wanted=track and distributed.is_rank_zero) as tracker:
+            while (stopped_by := distributed.on_rank_zero(lambda: _reason_to_stop(fold.history, settings))) is None:
                 row, warning = fold.run_epoch(on_event)
-                is_best = crew.on_first(lambda: fold.save(folder, config))
+                is_best = distributed.on_rank_zero(lambda: fold.save(folder, config))
                 tracker.add(row)
                 on_event(EpochDone(row, is_best, warning))
         others = fold.finish(folder, config)
-    except TrainingFault as fault:
+    except TrainingFailure as fault:
         batch = fault.batch
-        batches = crew.each(lambda: batch)
-        where = crew.on_first(lambda: save_batches(folder, batches))
-        raise TrainingFault(f"{fault}{where}", batch) from fault
+        batches = distributed.gather(lambda: batch)
+        where = distributed.on_rank_zero(lambda: save_batches(folder, batches))
+        raise TrainingFailure(f"{fault}{where}", batch) from fault
     best = best_row(fold.history, settings.monitor)
     assert best is not None, "the last epoch is always validated"
     assert best["epoch"] is not None
@@ -76,7 +76,7 @@ def fit_fold(
         n_epochs,
         stopped_by,
         fold.history,
-        crew.decided,
+        distributed.device_config,
         fold.batches,
         others,
     )

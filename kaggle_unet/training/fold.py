@@ -19,26 +19,26 @@ from kaggle_unet.data.augment import stable_seed
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader
-from kaggle_unet.data.on_device.loader import DeviceLoader, Place, choose_place
+from kaggle_unet.data.on_device.loader import DeviceLoader, LoaderChoice, choose_loader
 from kaggle_unet.errors import KitError
 from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint
-from kaggle_unet.training.device import Decided, count_workers
-from kaggle_unet.training.distributed import Crew, Shard
+from kaggle_unet.training.device import DeviceConfig, count_workers
+from kaggle_unet.training.distributed import Distributed, RankShard
 from kaggle_unet.training.failures import (
-    TrainingFault,
+    TrainingFailure,
     explain_blank,
     explain_loss,
     explain_validation,
     explain_weights,
 )
-from kaggle_unet.training.history import Row, blank_validations, first_loss, is_late, merits, write_metrics
+from kaggle_unet.training.history import Row, blank_validations, first_loss, is_late, monitored_values, write_metrics
 from kaggle_unet.training.resume import MEAN, restore, save_epoch, save_mean, snapshot_name
-from kaggle_unet.training.schedules import cycle_ends, rate_share
+from kaggle_unet.training.schedules import cycle_ends, rate_factor
 from kaggle_unet.training.settings import TrainingSettings
 from kaggle_unet.training.step import Learner, Loss, StepResult
 from kaggle_unet.training.validate import Predict, ValidationResult, merge
 
-__all__ = ["Decided", "EpochDone", "EpochStarted", "Event", "OnEvent", "StepDone"]
+__all__ = ["DeviceConfig", "EpochDone", "EpochStarted", "Event", "OnEvent", "StepDone"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class EpochDone:
     warning: str = ""
 
 
-Event = Decided | EpochStarted | StepDone | EpochDone
+Event = DeviceConfig | EpochStarted | StepDone | EpochDone
 OnEvent = Callable[[Event], None]
 
 
@@ -115,14 +115,14 @@ def train_epoch(
 
 def _fault(
     learner: Learner, found: StepResult, place: str, batches: tuple[Batch, Batch | None], highest: float
-) -> TrainingFault:
+) -> TrainingFailure:
     """Tell a bad batch from one whose gradients broke the weights a step before."""
     batch, before = batches
     if math.isfinite(found.loss) and found.loss <= highest:
-        return TrainingFault(explain_weights(place, batch.ids), batch)
+        return TrainingFailure(explain_weights(place, batch.ids), batch)
     if before is not None and not learner.is_finite():
-        return TrainingFault(explain_weights(f"{place}, of the step before", before.ids), before)
-    return TrainingFault(explain_loss(place, found.loss, found.parts, batch.ids, highest), batch)
+        return TrainingFailure(explain_weights(f"{place}, of the step before", before.ids), before)
+    return TrainingFailure(explain_loss(place, found.loss, found.parts, batch.ids, highest), batch)
 
 
 def _alive(batches: Iterable[Batch]) -> Iterable[Batch]:
@@ -148,26 +148,28 @@ class FoldParts:
     loss: Loss
     training_set: TrainingSet
     validate: Callable[[Predict], ValidationResult] | None
-    crew: Crew | None = None
+    distributed: Distributed | None = None
 
 
 class Fold:
     """A fold that is being fitted."""
 
-    def __init__(self, parts: FoldParts, settings: TrainingSettings, crew: Crew, previous: Checkpoint | None) -> None:
-        self.learner = Learner(parts.build_model(), parts.loss, settings, crew)
+    def __init__(
+        self, parts: FoldParts, settings: TrainingSettings, distributed: Distributed, previous: Checkpoint | None
+    ) -> None:
+        self.learner = Learner(parts.build_model(), parts.loss, settings, distributed)
         self.history = restore(previous, self.learner) if previous else []
         self._parts = parts
         self._settings = settings
-        self._crew = crew
-        self._loader, self._place = open_loader(parts.training_set, settings, crew)
+        self._distributed = distributed
+        self._loader, self._place = open_loader(parts.training_set, settings, distributed)
 
     def run_epoch(self, on_event: OnEvent) -> tuple[Row, str]:
         """Train and validate."""
         epoch, n_steps = len(self.history) + 1, len(self._loader)
         on_event(EpochStarted(epoch, self._settings.epochs, n_steps))
-        if self._crew.size > 1:  # dropout that differs between processes, and that a resume can repeat
-            torch.manual_seed(stable_seed(self._settings.seed, epoch, self._crew.rank))
+        if self._distributed.size > 1:  # dropout that differs between processes, and that a resume can repeat
+            torch.manual_seed(stable_seed(self._settings.seed, epoch, self._distributed.rank))
         start = time.perf_counter()
         means = train_epoch(
             self.learner,
@@ -180,8 +182,8 @@ class Fold:
         )
         trained = time.perf_counter()
         self.learner.averages.after_epoch(self.learner.network, epoch)
-        is_last = self._crew.on_first(lambda: is_late(self.history, self._settings.minutes, trained - start))
-        valid = self._judge(self.learner.judged, epoch) if is_last or self._is_due(epoch) else None
+        is_last = self._distributed.on_rank_zero(lambda: is_late(self.history, self._settings.minutes, trained - start))
+        valid = self._validate(self.learner.eval_model, epoch) if is_last or self._is_due(epoch) else None
         row: Row = {
             "epoch": epoch,
             "lr": self._rate(epoch),
@@ -194,7 +196,7 @@ class Fold:
             "images_per_s": means.images / (trained - start),
         }
         self.history.append(row)
-        return row, " ".join(filter(None, [self._look_for_place(epoch), self._look_for_blanks(valid)]))
+        return row, " ".join(filter(None, [self._choose_loader(epoch), self._look_for_blanks(valid)]))
 
     def save(self, folder: Path, config: Mapping[str, Any]) -> bool:
         """Write the epoch's checkpoints and the table."""
@@ -222,21 +224,21 @@ class Fold:
         assert mean is not None
         epoch = len(self.history)
         self.learner.measure_norms(mean, self._loader.epoch(epoch + 1))
-        score = self._judge(mean, epoch).score
-        self._crew.on_first(lambda: save_mean(folder, self.learner, config, self.history, score))
+        score = self._validate(mean, epoch).score
+        self._distributed.on_rank_zero(lambda: save_mean(folder, self.learner, config, self.history, score))
         return score
 
     def _rate(self, progress: float) -> float:
         settings, swa = self._settings, self._settings.swa
-        share = rate_share(
+        factor = rate_factor(
             settings.schedule,
             progress=progress,
             epochs=settings.epochs,
-            merits=merits(self.history, settings.monitor),
+            monitored_values=monitored_values(self.history, settings.monitor),
         )
         if swa is not None and swa.rate is not None and progress > swa.from_epoch - 1:
-            share = swa.rate
-        return settings.optimizer.learning_rate * share
+            factor = swa.rate
+        return settings.optimizer.learning_rate * factor
 
     def _is_due(self, epoch: int) -> bool:
         settings = self._settings
@@ -245,20 +247,20 @@ class Fold:
             *cycle_ends(settings.schedule, settings.epochs),
         ]
 
-    def _judge(self, network: nn.Module, epoch: int) -> ValidationResult:
+    def _validate(self, network: nn.Module, epoch: int) -> ValidationResult:
         network.eval()
-        self._crew.share_buffers(network)
-        judge = self._parts.validate
+        self._distributed.sync_buffers(network)
+        validate_model = self._parts.validate
 
         def work() -> ValidationResult | None:
-            return judge(lambda inputs: self.learner.predict(inputs, network)) if judge else None
+            return validate_model(lambda inputs: self.learner.predict(inputs, network)) if validate_model else None
 
         try:
-            found = merge([result for result in self._crew.each(work) if result is not None])
-        except TrainingFault as fault:
-            raise TrainingFault(explain_validation(epoch, str(fault)), fault.batch) from fault
+            found = merge([result for result in self._distributed.gather(work) if result is not None])
+        except TrainingFailure as fault:
+            raise TrainingFailure(explain_validation(epoch, str(fault)), fault.batch) from fault
         if not math.isfinite(found.loss):
-            raise TrainingFault(explain_validation(epoch, f"the validation loss is {found.loss}"))
+            raise TrainingFailure(explain_validation(epoch, f"the validation loss is {found.loss}"))
         return found
 
     @property
@@ -266,10 +268,12 @@ class Fold:
         """Where batches are made."""
         return "device" if self._place.on_device else "workers"
 
-    def _look_for_place(self, epoch: int) -> str:
+    def _choose_loader(self, epoch: int) -> str:
         """Say in the first epoch why a GPU does not make its batches itself, unless that was asked for."""
         is_other = (
-            self._crew.decided.device == "cuda" and self._settings.data_on == "auto" and not self._place.on_device
+            self._distributed.device_config.device == "cuda"
+            and self._settings.data_on == "auto"
+            and not self._place.on_device
         )
         return self._place.text if is_other and epoch == 1 else ""
 
@@ -281,16 +285,18 @@ class Fold:
         limit = self._settings.blank_validations
         if limit is not None and blank_validations(self.history) >= limit:
             msg = f"{message}. So it was in {limit} validations, which is all that training.blank_validations allows"
-            raise TrainingFault(msg, valid.batch)
+            raise TrainingFailure(msg, valid.batch)
         return message
 
 
-def open_loader(items: TrainingSet, settings: TrainingSettings, crew: Crew) -> tuple[Loader, Place]:
+def open_loader(
+    items: TrainingSet, settings: TrainingSettings, distributed: Distributed
+) -> tuple[Loader, LoaderChoice]:
     """Make what gives a process its share of every batch."""
-    device, n = crew.fabric.device, settings.batch * crew.size
-    place = choose_place(items, settings.data_on, device)
+    device, n = distributed.fabric.device, settings.batch * distributed.size
+    place = choose_loader(items, settings.data_on, device)
     if place.on_device:
-        return DeviceLoader(items, batch=n, device=device, rank=crew.rank, size=crew.size), place
-    shared: Any = items if crew.size == 1 else Shard(items, crew.rank, crew.size)
-    workers = count_workers(settings.workers, crew.decided.device)
-    return BatchLoader(shared, batch=n, workers=workers, pin=crew.decided.device == "cuda"), place
+        return DeviceLoader(items, batch=n, device=device, rank=distributed.rank, size=distributed.size), place
+    shared: Any = items if distributed.size == 1 else RankShard(items, distributed.rank, distributed.size)
+    workers = count_workers(settings.workers, distributed.device_config.device)
+    return BatchLoader(shared, batch=n, workers=workers, pin=distributed.device_config.device == "cuda"), place

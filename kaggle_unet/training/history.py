@@ -23,13 +23,13 @@ def is_validated(row: Row) -> bool:
     return row["valid_score"] is not None
 
 
-def merits(history: Sequence[Row], monitor: Monitor = "score") -> list[float | None]:
+def monitored_values(history: Sequence[Row], monitor: Monitor = "score") -> list[float | None]:
     """Tell how good each epoch was.
 
-    >>> merits([{"valid_score": 0.5, "valid_loss": 0.9}, {"valid_score": None, "valid_loss": None}], "loss")
+    >>> monitored_values([{"valid_score": 0.5, "valid_loss": 0.9}, {"valid_score": None, "valid_loss": None}], "loss")
     [-0.9, None]
     """
-    return [_merit(row, monitor)[0] if is_validated(row) else None for row in history]
+    return [_monitored(row, monitor)[0] if is_validated(row) else None for row in history]
 
 
 def best_row(history: Sequence[Row], monitor: Monitor = "score") -> Row | None:
@@ -40,10 +40,10 @@ def best_row(history: Sequence[Row], monitor: Monitor = "score") -> Row | None:
     2
     """
     validated = [row for row in history if is_validated(row)]
-    return max(validated, key=lambda row: _merit(row, monitor)) if validated else None
+    return max(validated, key=lambda row: _monitored(row, monitor)) if validated else None
 
 
-def _merit(row: Row, monitor: Monitor) -> tuple[float, float]:
+def _monitored(row: Row, monitor: Monitor) -> tuple[float, float]:
     score, loss = row["valid_score"], row["valid_loss"]
     assert score is not None
     assert loss is not None
@@ -52,7 +52,7 @@ def _merit(row: Row, monitor: Monitor) -> tuple[float, float]:
 
 def validations_without_gain(history: Sequence[Row], monitor: Monitor = "score") -> int:
     """Count the validations since the best one was first reached."""
-    found = [merit for merit in merits(history, monitor) if merit is not None]
+    found = [value for value in monitored_values(history, monitor) if value is not None]
     return len(found) - 1 - found.index(max(found)) if found else 0
 
 

@@ -35,13 +35,13 @@ def save_epoch(
     """
     row = history[-1]
     epoch = len(history)
-    judged = {**_describe(config, history, row["valid_score"]), "model": learner.judged.state_dict()}
+    eval_model = {**_describe(config, history, row["valid_score"]), "model": learner.eval_model.state_dict()}
     ends = cycle_ends(settings.schedule, settings.epochs)
     if epoch in ends:
-        save_checkpoint(folder / snapshot_name(ends.index(epoch) + 1), judged)
+        save_checkpoint(folder / snapshot_name(ends.index(epoch) + 1), eval_model)
     is_best = row["valid_score"] is not None and best_row(history, settings.monitor) is row
     if is_best:
-        save_checkpoint(folder / BEST, judged)
+        save_checkpoint(folder / BEST, eval_model)
     state = {
         "optimizer": learner.optimizer.state_dict(),
         "schedule": None,
@@ -49,7 +49,7 @@ def save_epoch(
         "scaler": learner.scaler_state(),
         "averages": learner.averages.state(),
     }
-    save_checkpoint(folder / LAST, {**judged, "model": learner.network.state_dict(), **state})
+    save_checkpoint(folder / LAST, {**eval_model, "model": learner.network.state_dict(), **state})
     return is_best
 
 

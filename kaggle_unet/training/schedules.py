@@ -77,8 +77,8 @@ def _find_encoder(network: nn.Module) -> nn.Module:
     raise ConfigError(msg)
 
 
-def rate_share(
-    settings: ScheduleSettings, *, progress: float, epochs: int, merits: Sequence[float | None] = ()
+def rate_factor(
+    settings: ScheduleSettings, *, progress: float, epochs: int, monitored_values: Sequence[float | None] = ()
 ) -> float:
     """Tell which share of the first learning rate a step uses.
 
@@ -114,11 +114,11 @@ def rate_share(
     Examples
     --------
     >>> cosine = ScheduleSettings(name="cosine", warmup_epochs=1, floor=0)
-    >>> [round(rate_share(cosine, progress=p, epochs=5), 3) for p in (0.5, 1, 3, 5)]
+    >>> [round(rate_factor(cosine, progress=p, epochs=5), 3) for p in (0.5, 1, 3, 5)]
     [0.5, 1.0, 0.5, 0.0]
     """
     if settings.name == "plateau":
-        return max(settings.floor, _plateau(settings, merits))
+        return max(settings.floor, _plateau(settings, monitored_values))
     if settings.name == "one_cycle":
         return _one_cycle(settings, progress / epochs)
     if progress < settings.warmup_epochs:
@@ -175,14 +175,14 @@ _AFTER_WARMUP: dict[str, Callable[[ScheduleSettings, float, int], float]] = {
 }
 
 
-def _plateau(settings: ScheduleSettings, merits: Sequence[float | None]) -> float:
+def _plateau(settings: ScheduleSettings, monitored_values: Sequence[float | None]) -> float:
     """Multiply by the factor whenever more than `patience` epochs in a row brought nothing better."""
-    best, bad, share = -math.inf, 0, 1.0
-    for merit in merits:
-        if merit is not None and merit > best:
-            best, bad = merit, 0
+    best, bad, factor = -math.inf, 0, 1.0
+    for value in monitored_values:
+        if value is not None and value > best:
+            best, bad = value, 0
             continue
         bad += 1
-        if merit is not None and bad > settings.patience:
-            share, bad = share * settings.factor, 0
-    return share
+        if value is not None and bad > settings.patience:
+            factor, bad = factor * settings.factor, 0
+    return factor

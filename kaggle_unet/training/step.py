@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.errors import ConfigError, ResourceError
-from kaggle_unet.models.heads import Outputs, look
+from kaggle_unet.models.heads import Outputs, forward_all
 from kaggle_unet.training.averaging import Averages, measure_norms
-from kaggle_unet.training.distributed import Crew, count_samples
+from kaggle_unet.training.distributed import Distributed, count_samples
 from kaggle_unet.training.schedules import Freezer, create_optimizer
 from kaggle_unet.training.settings import TrainingSettings
 
@@ -33,27 +33,27 @@ class StepResult(NamedTuple):
 class Learner:
     """A network, its optimiser and its averages on a device."""
 
-    def __init__(self, network: nn.Module, loss: Loss, settings: TrainingSettings, crew: Crew) -> None:
-        self.network = network.to(crew.fabric.device).to(memory_format=crew.decided.memory_format)
+    def __init__(self, network: nn.Module, loss: Loss, settings: TrainingSettings, distributed: Distributed) -> None:
+        self.network = network.to(distributed.fabric.device).to(memory_format=distributed.device_config.memory_format)
         self.optimizer = create_optimizer(settings.optimizer, network.parameters())
         self.averages = Averages(self.network, settings.ema, settings.swa)
         self._freezer = Freezer(self.network, settings.freeze_encoder_epochs)
         self._settings = settings
-        self._crew = crew
-        self._fabric = crew.fabric
-        self._judging = _Judging(self.network, loss, crew.decided.device)
-        self.load_scaler_state(crew.unused_scaler)
+        self._distributed = distributed
+        self._fabric = distributed.fabric
+        self._model_with_loss = _ModelWithLoss(self.network, loss, distributed.device_config.device)
+        self.load_scaler_state(distributed.unused_scaler)
         self._set_up()
 
     @property
-    def judged(self) -> nn.Module:
+    def eval_model(self) -> nn.Module:
         """What is validated and kept: the moving average where there is one, else the network."""
-        return self.averages.judged(self.network)
+        return self.averages.eval_model(self.network)
 
     def begin_epoch(self, epoch: int) -> None:
         """Go into training mode, with the encoder still or not."""
         self.network.train()
-        if self._freezer.begin_epoch(epoch) and self._crew.size > 1:
+        if self._freezer.begin_epoch(epoch) and self._distributed.size > 1:
             self._set_up()  # DDP looks only once which parameters there are to reduce
 
     def learn(self, batch: Batch, *, highest: float = float("inf")) -> StepResult:
@@ -67,24 +67,26 @@ class Learner:
             self.averages.after_step(self.network)
             return result._replace(has_moved=True)
 
-    def rehearse(self, batch: Batch) -> None:
+    def backward_only(self, batch: Batch) -> None:
         """Compute a batch's gradients and forget them: for whoever counts what that takes."""
         with self._fabric.autocast():
-            value, _ = self._judging(self._inputs(batch.inputs), self._here(batch.planes), self._here(batch.weights))
+            value, _ = self._model_with_loss(
+                self._inputs(batch.inputs), self._here(batch.planes), self._here(batch.weights)
+            )
         value.backward()
         self._moving.zero_grad()
 
     def predict(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor | Outputs:
         """Compute what a network in evaluation mode says, without learning."""
         with torch.inference_mode(), _explained(inputs, "inference.batch"), self._fabric.autocast():
-            found = look(network or self.network, self._inputs(inputs))
+            found = forward_all(network or self.network, self._inputs(inputs))
         return found.float() if isinstance(found, Tensor) else found._replace(logits=found.logits.float())
 
     def measure_norms(self, network: nn.Module, batches: Iterable[Batch]) -> None:
         """Measure the statistics of an average's batch norm."""
         with self._fabric.autocast():
             measure_norms(network, (self._inputs(batch.inputs) for batch in batches))
-        self._crew.share_buffers(network, mean=True)
+        self._distributed.sync_buffers(network, mean=True)
 
     def is_finite(self) -> bool:
         """Tell whether all weights are numbers."""
@@ -97,31 +99,33 @@ class Learner:
 
     def scaler_state(self) -> dict[str, Any]:
         """Give what scales the gradients of fp16, as plain values; empty otherwise."""
-        return self._crew.precision.state_dict() if self._crew.precision else {}
+        return self._distributed.precision.state_dict() if self._distributed.precision else {}
 
     def load_scaler_state(self, state: dict[str, Any]) -> None:
         """Go on scaling where another learner stopped."""
-        if self._crew.precision and state:
-            self._crew.precision.load_state_dict(state)
+        if self._distributed.precision and state:
+            self._distributed.precision.load_state_dict(state)
 
     def _set_up(self) -> None:
-        judging: Any = torch.compile(self._judging) if self._crew.decided.compiled else self._judging
-        self._model, self._moving = self._fabric.setup(judging, self.optimizer)
+        model_with_loss: Any = (
+            torch.compile(self._model_with_loss) if self._distributed.device_config.compiled else self._model_with_loss
+        )
+        self._model, self._moving = self._fabric.setup(model_with_loss, self.optimizer)
 
     def _accumulate(self, batch: Batch) -> StepResult:
         """Add up the gradients of all parts of the batch, each with its share of the samples of all processes."""
-        total = self._crew.add_up(torch.tensor(float(count_samples(batch)))).item()
+        total = self._distributed.all_reduce_sum(torch.tensor(float(count_samples(batch)))).item()
         parts = _split(batch, self._settings.accumulate)
         sums = None
         for number, part in enumerate(parts, 1):
             with self._fabric.no_backward_sync(self._model, enabled=number < len(parts)):
                 value, terms = self._model(self._inputs(part.inputs), self._here(part.planes), self._here(part.weights))
-                share = count_samples(part) / total
-                self._fabric.backward(value * (share * self._crew.size))  # DDP takes the mean over processes
-            found = torch.stack([value.detach(), *(term.detach() for term in terms.values())]) * share
+                fraction = count_samples(part) / total
+                self._fabric.backward(value * (fraction * self._distributed.size))  # DDP takes the mean over processes
+            found = torch.stack([value.detach(), *(term.detach() for term in terms.values())]) * fraction
             sums = found if sums is None else sums + found
         assert sums is not None
-        loss, *values = self._crew.add_up(sums).tolist()
+        loss, *values = self._distributed.all_reduce_sum(sums).tolist()
         return StepResult(loss, dict(zip(terms, values, strict=True)), int(total), has_moved=False)
 
     def _clip(self) -> bool:
@@ -132,16 +136,16 @@ class Learner:
             self._model, self._moving, max_norm=self._settings.clip_norm, error_if_nonfinite=False
         )
         # fp16 has a scaler, which leaves out such a step and goes on with a smaller factor
-        return self._crew.decided.precision == "fp16" or bool(torch.as_tensor(norm).isfinite())
+        return self._distributed.device_config.precision == "fp16" or bool(torch.as_tensor(norm).isfinite())
 
     def _inputs(self, inputs: Tensor) -> Tensor:
-        return self._here(inputs).contiguous(memory_format=self._crew.decided.memory_format)
+        return self._here(inputs).contiguous(memory_format=self._distributed.device_config.memory_format)
 
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._fabric.device, non_blocking=True)
 
 
-class _Judging(nn.Module):
+class _ModelWithLoss(nn.Module):
     """Network and loss as one, so that DDP and the compiler see everything between inputs and loss."""
 
     def __init__(self, network: nn.Module, loss: Loss, device: str) -> None:

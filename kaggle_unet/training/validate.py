@@ -19,7 +19,7 @@ from kaggle_unet.postprocess.clean import PostprocessSettings
 from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
-from kaggle_unet.training.failures import TrainingFault, name_samples
+from kaggle_unet.training.failures import TrainingFailure, name_samples
 from kaggle_unet.training.step import Loss
 from kaggle_unet.types import Labels
 
@@ -64,7 +64,7 @@ def validate(predict: Predict, validation_set: ValidationSet, *, loss: Loss, fin
             value = float(loss(said, batch.planes.to(logits.device), batch.weights.to(logits.device))[0])
             if not math.isfinite(value):
                 msg = f"the validation loss is {value} on the samples {name_samples(batch.ids)}"
-                raise TrainingFault(msg, batch)
+                raise TrainingFailure(msg, batch)
             tally.add(value, whole, _find_labels(logits, whole, finish), finish)
     return tally.result()
 

@@ -50,10 +50,10 @@ def agreement(whole, tiled):
 def _largest(owners, n_px):
     """Tell of each pair whether it is its owner's largest; the first among equals."""
     order = np.lexsort((np.arange(len(n_px)), -n_px, owners))
-    is_first = np.ones(len(order), dtype=bool)
-    is_first[1:] = owners[order][1:] != owners[order][:-1]
+    is_rank_zero = np.ones(len(order), dtype=bool)
+    is_rank_zero[1:] = owners[order][1:] != owners[order][:-1]
     is_largest = np.zeros(len(order), dtype=bool)
-    is_largest[order[is_first]] = True
+    is_largest[order[is_rank_zero]] = True
     return is_largest
 
 

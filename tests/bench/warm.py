@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 
 import kaggle_unet.kernels
-from kaggle_unet.masks.labels import components, count_pieces_and_holes, paint_masks, relabel, relabel_by_appearance
+from kaggle_unet.masks.labels import components, count_pieces_and_holes, paint_masks, relabel, relabel_in_raster_order
 from kaggle_unet.masks.rle import decode_labels, decode_mask, encode_labels, encode_mask
 from kaggle_unet.metrics.score import score_image, score_mask
 from kaggle_unet.postprocess.clean import PostprocessSettings, labels_from_planes
@@ -30,7 +30,7 @@ def warm() -> None:
     paint_masks(masks, labels.shape)
     decode_labels([*encode_labels(labels), encode_mask(masks[2])], labels.shape)
     decode_mask(encode_mask(masks[0]), labels.shape)
-    relabel_by_appearance(relabel(labels)), count_pieces_and_holes(labels)
+    relabel_in_raster_order(relabel(labels)), count_pieces_and_holes(labels)
     components(masks[0], connectivity=4)
     score_image(labels, np.roll(labels, 1, axis=0)), score_mask(masks[0], masks[1])
     for settings in (BorderSettings(), BorderSettings(rule="contour"), BorderSettings(radius_px="by_size")):

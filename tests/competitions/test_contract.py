@@ -174,7 +174,7 @@ def test_skipped_ids_are_left_out_and_named(competition, tmp_path):
     settings = CompetitionSettings(name=competition.name, skip=("b", "unknown"))
     source = competition.read(write_zip(tmp_path / "a.zip", SETS[competition.name]()), settings)
     assert source.ids == ("0012", "8e13060816")
-    assert [(odd.sample, odd.what) for odd in source.oddities if odd.what == "skipped"] == [("b", "skipped")]
+    assert [(odd.sample, odd.what) for odd in source.data_issues if odd.what == "skipped"] == [("b", "skipped")]
     test = competition.read(str(tmp_path / "a.zip"), settings, with_masks=False)
     assert "b" in test.ids
 
@@ -232,9 +232,9 @@ def test_what_is_written_is_sound_and_read_back(competition, settings, tmp_path)
     shapes = dict.fromkeys(IDS, (H, W))
     errors, _ = check_submission(tmp_path / "x.csv", competition, shapes)
     assert errors == []
-    codes = read_submission(tmp_path / "x.csv", competition)
-    assert list(codes) == list(IDS)
-    assert codes["b"] == []
+    rles = read_submission(tmp_path / "x.csv", competition)
+    assert list(rles) == list(IDS)
+    assert rles["b"] == []
     with (tmp_path / "x.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == [competition.id_column, competition.rle_column]

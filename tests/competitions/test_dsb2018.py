@@ -21,33 +21,33 @@ def load(path, *masks, image=IMAGE):
     return Dsb2018().read(write_zip(path / "stage1_train.zip", files), SETTINGS).load("a")
 
 
-def oddities(sample):
-    return {odd.what: odd.count for odd in sample.oddities}
+def data_issues(sample):
+    return {odd.what: odd.count for odd in sample.data_issues}
 
 
 @pytest.mark.parametrize("masks", [(LARGE, SMALL), (SMALL, LARGE)])
 def test_contested_pixels_go_to_the_smaller_mask_and_are_counted(tmp_path, masks):
     sample = load(tmp_path, *masks)
-    assert oddities(sample) == {"overlapping pixels of masks": 1}
+    assert data_issues(sample) == {"overlapping pixels of masks": 1}
     assert sample.labels[0, 2] == sample.labels[0, 3] != sample.labels[0, 1]
     assert (sample.labels > 0).sum() == 7
 
 
 def test_empty_masks_are_dropped_and_counted(tmp_path):
     sample = load(tmp_path, SMALL * 0, SMALL, SMALL * 0)
-    assert oddities(sample) == {"masks without a pixel of their own": 2}
+    assert data_issues(sample) == {"masks without a pixel of their own": 2}
     np.testing.assert_array_equal(sample.labels, SMALL)
 
 
 def test_holes_stay_and_are_counted(tmp_path):
     sample = load(tmp_path, RING)
-    assert oddities(sample) == {"instances with holes": 1}
+    assert data_issues(sample) == {"instances with holes": 1}
     np.testing.assert_array_equal(sample.labels, RING)
 
 
 def test_pieces_stay_one_nucleus_and_are_counted(tmp_path):
     sample = load(tmp_path, PARTS)
-    assert oddities(sample) == {"instances in several pieces": 1}
+    assert data_issues(sample) == {"instances in several pieces": 1}
     np.testing.assert_array_equal(sample.labels, PARTS)
 
 
@@ -57,7 +57,7 @@ def test_more_than_255_nuclei_keep_their_numbers(tmp_path):
         dot.flat[3 * i] = 1
     sample = load(tmp_path, *dots, image=np.zeros((30, 30), np.uint8))
     assert sample.labels.max() == 300
-    assert oddities(sample)["more than 255 instances"] == 300
+    assert data_issues(sample)["more than 255 instances"] == 300
 
 
 def test_an_empty_masks_folder_stands_for_no_nuclei(tmp_path):
@@ -67,7 +67,7 @@ def test_an_empty_masks_folder_stands_for_no_nuclei(tmp_path):
     for data in (folder, write_zip(tmp_path / "train.zip", files | {"a/masks/": b""})):
         sample = Dsb2018().read(data, SETTINGS).load("a")
         assert not sample.labels.any()
-        assert oddities(sample) == {"images without instances": 1}
+        assert data_issues(sample) == {"images without instances": 1}
 
 
 def test_an_image_without_masks_folder_is_a_fault(tmp_path):
@@ -112,7 +112,7 @@ def test_the_labels_csv_gives_the_masks_where_there_are_no_files(tmp_path, way):
             write_zip(tmp_path / f"{name}.zip", {name: LABELS_CSV})
     source = Dsb2018().read(data, SETTINGS)
     np.testing.assert_array_equal(source.load("a").labels, LARGE * 1 + SMALL * (2 - LARGE))
-    assert oddities(source.load("a")) == {"overlapping pixels of masks": 1}
+    assert data_issues(source.load("a")) == {"overlapping pixels of masks": 1}
     assert not source.load("b").labels.any()
 
 

@@ -20,8 +20,8 @@ def load(path, mask, name="masks/a.png"):
     return source.load("a")
 
 
-def oddities(sample):
-    return {odd.what: odd.count for odd in sample.oddities}
+def data_issues(sample):
+    return {odd.what: odd.count for odd in sample.data_issues}
 
 
 @pytest.mark.parametrize(
@@ -30,30 +30,30 @@ def oddities(sample):
 def test_components_of_a_binary_mask_are_the_objects(tmp_path, mask):
     sample = load(tmp_path, mask)
     np.testing.assert_array_equal(sample.labels, COMPONENTS)
-    assert oddities(sample) == {"components of binary masks": 2}
+    assert data_issues(sample) == {"components of binary masks": 2}
 
 
 def test_label_images_are_renumbered_and_pieces_stay_together(tmp_path):
     sample = load(tmp_path, tiff(GAPS), "masks/a.tif")
     np.testing.assert_array_equal(sample.labels, [[1, 1, 0, 0], [0, 0, 2, 0], [1, 0, 0, 0]])
-    assert oddities(sample) == {"unused numbers in label images": 298, "instances in several pieces": 1}
+    assert data_issues(sample) == {"unused numbers in label images": 298, "instances in several pieces": 1}
 
 
 def test_a_label_image_with_one_object_is_no_binary_mask_unless_its_number_says_so(tmp_path):
     sample = load(tmp_path, png(BINARY * 7))
     np.testing.assert_array_equal(sample.labels, BINARY)
-    assert oddities(sample)["instances in several pieces"] == 1
+    assert data_issues(sample)["instances in several pieces"] == 1
 
 
 def test_an_object_of_number_1_in_one_piece_is_not_odd(tmp_path):
     one = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]], np.uint8)
-    assert oddities(load(tmp_path, png(one))) == {}
+    assert data_issues(load(tmp_path, png(one))) == {}
 
 
 def test_an_empty_label_image_is_a_sample_without_objects(tmp_path):
     sample = load(tmp_path, png(BINARY * 0))
     assert not sample.labels.any()
-    assert oddities(sample) == {"images without instances": 1}
+    assert data_issues(sample) == {"images without instances": 1}
 
 
 def test_suffixes_of_image_and_mask_may_differ_and_be_in_capitals(tmp_path):

@@ -28,7 +28,7 @@ def load_all(source):
 def count_oddities(samples):
     found = Counter()
     for sample in samples:
-        for odd in sample.oddities:
+        for odd in sample.data_issues:
             found[odd.what, "samples"] += 1
             found[odd.what, "count"] += odd.count
     return found
@@ -82,16 +82,16 @@ def test_tgs_codes_are_the_masks_and_write_the_same_bytes(real_data, tmp_path):
     source = read("tgs", real_data / "tgs" / "train.zip", with_masks=True)
     assert len(source.ids) == 3_600
     with (real_data / "tgs" / "train.csv").open(newline="") as file:
-        codes = {row["id"]: row["rle_mask"] for row in csv.DictReader(file)}
+        rles = {row["id"]: row["rle_mask"] for row in csv.DictReader(file)}
     truth = read_truth(str(real_data / "tgs" / "train.csv"), tgs, CompetitionSettings(name="tgs"))
     for sample in load_all(source):
-        np.testing.assert_array_equal(sample.labels > 0, decode_mask(codes[sample.id], (101, 101)))
+        np.testing.assert_array_equal(sample.labels > 0, decode_mask(rles[sample.id], (101, 101)))
         np.testing.assert_array_equal(sample.labels, truth[sample.id])
         assert sample.image.shape == (101, 101)
         assert 50 <= sample.numbers["depth"] <= 959
-    write_submission(tmp_path / "x.csv", tgs, {key: truth[key] for key in codes})
+    write_submission(tmp_path / "x.csv", tgs, {key: truth[key] for key in rles})
     assert (tmp_path / "x.csv").read_bytes() == (real_data / "tgs" / "train.csv").read_bytes()
-    shapes = dict.fromkeys(codes, (101, 101))
+    shapes = dict.fromkeys(rles, (101, 101))
     assert check_submission(tmp_path / "x.csv", tgs, shapes) == ([], [])
 
 
@@ -104,7 +104,7 @@ def test_tgs_tiles_without_content_are_black_and_empty(real_data):
 def test_tgs_test_has_400_tiles_with_depths_and_no_masks(real_data):
     data = real_data / "tgs" / "test.zip"
     source = read("tgs", data)
-    assert (len(source.ids), source.has_masks, source.oddities) == (400, False, ())
+    assert (len(source.ids), source.has_masks, source.data_issues) == (400, False, ())
     assert all("depth" in sample.numbers for sample in load_all(source))
     with (real_data / "tgs" / "sample_submission.csv").open(newline="") as file:
         wanted = tuple(row["id"] for row in csv.DictReader(file))

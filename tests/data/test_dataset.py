@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from kaggle_unet.data.augment import PRESETS, Scene, augment, stable_seed
-from kaggle_unet.data.batch import Sides, crop
+from kaggle_unet.data.augment import PRESETS, CachedSample, augment, stable_seed
+from kaggle_unet.data.batch import PadSpec, crop
 from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
@@ -24,19 +24,19 @@ def sample(shape=(40, 48), id_="a", **more):
     return Sample(id_, ((labels > 0) * 150 + noise).astype(np.uint8), labels, **more)
 
 
-def training_set(samples, preset="none", sides=Sides(), encoding=ENCODING, seed=0, **augmentation):  # noqa: B008
+def training_set(samples, preset="none", pad_spec=PadSpec(), encoding=ENCODING, seed=0, **augmentation):  # noqa: B008
     settings = AugmentationSettings(preset=preset, **augmentation)
-    return TrainingSet(samples, encoding=encoding, augmentation=settings, sides=sides, seed=seed)
+    return TrainingSet(samples, encoding=encoding, augmentation=settings, pad_spec=pad_spec, seed=seed)
 
 
-def validation_set(samples, sides=Sides(16), batch=2):  # noqa: B008
+def validation_set(samples, pad_spec=PadSpec(16), batch=2):  # noqa: B008
     targets = {s.id: ENCODING.targets(s.labels, s.ignore) for s in samples}
-    return ValidationSet(samples, targets.__getitem__, inputs=ENCODING.inputs, sides=sides, batch=batch)
+    return ValidationSet(samples, targets.__getitem__, inputs=ENCODING.inputs, pad_spec=pad_spec, batch=batch)
 
 
 def test_a_whole_image_is_padded_with_pixels_that_do_not_count():
     one = sample()
-    item = training_set([one], sides=Sides(32))[1, 0]
+    item = training_set([one], pad_spec=PadSpec(32))[1, 0]
     assert item.inputs.shape == (1, 64, 64)
     inside = (slice(12, 52), slice(8, 56))
     np.testing.assert_allclose(crop(item.inputs, inside), prepare(one.image, ENCODING.inputs), atol=1e-5)
@@ -50,8 +50,8 @@ def test_planes_are_made_anew_from_the_labels_of_the_view():
     items = training_set([one], "nuclei", crop_px=24, seed=7)
     for epoch in range(1, 12):
         settings = AugmentationSettings(preset="nuclei", crop_px=24)
-        view = augment(Scene.of(one, ENCODING.inputs), settings, seed=stable_seed(7, epoch, 0))
-        expected = CODEC.encode(relabel(view.labels), ENCODING.codec.border)
+        transform = augment(CachedSample.of(one, ENCODING.inputs), settings, seed=stable_seed(7, epoch, 0))
+        expected = CODEC.encode(relabel(transform.labels), ENCODING.codec.border)
         assert (items[epoch, 0].planes == expected).all()
 
 
@@ -119,7 +119,7 @@ def test_the_depth_of_a_sample_is_a_channel():
 
 
 def test_a_crop_of_a_network_without_padding_takes_more_of_the_image():
-    item = training_set([sample((80, 80))], crop_px=32, sides=Sides(16, 10))[1, 0]
+    item = training_set([sample((80, 80))], crop_px=32, pad_spec=PadSpec(16, 10))[1, 0]
     assert item.inputs.shape == (1, 64, 64)
     assert (item.weights > 0).all()
 
@@ -224,7 +224,11 @@ def test_a_sample_without_labels_is_refused_by_name():
         training_set([Sample("x", np.zeros((4, 4), np.uint8))])
     with pytest.raises(DataError, match="sample 'x' has no labels"):
         ValidationSet(
-            [Sample("x", np.zeros((4, 4), np.uint8))], lambda _: None, inputs=InputSettings(), sides=Sides(), batch=1
+            [Sample("x", np.zeros((4, 4), np.uint8))],
+            lambda _: None,
+            inputs=InputSettings(),
+            pad_spec=PadSpec(),
+            batch=1,
         )
 
 
@@ -237,7 +241,7 @@ def test_validation_batches_hold_images_of_one_padded_size_each_image_once():
 
 def test_validation_gives_back_the_stored_targets_and_the_truth():
     one = sample((33, 41))
-    (whole,) = validation_set([one], sides=Sides(16, 4)).batches()
+    (whole,) = validation_set([one], pad_spec=PadSpec(16, 4)).batches()
     planes, weights = ENCODING.targets(one.labels, None)
     (slices,) = whole.slices
     assert (crop(whole.batch.planes[0].numpy(), slices) == planes).all()

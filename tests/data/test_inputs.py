@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kaggle_unet.data.inputs import LUMA, find_levels, prepare
+from kaggle_unet.data.inputs import LUMA, find_intensity_range, prepare
 from kaggle_unet.data.settings import InputSettings
 from kaggle_unet.errors import ConfigError, DataError
 
@@ -44,21 +44,21 @@ def test_levels_are_numpy_s_percentiles_of_the_luma(image, invert):
     if high - low < 1:
         low, high = luma.min(), max(luma.max(), luma.min() + 1)
     expected = (high, low) if invert and np.median(luma) - low > (high - low) / 2 else (low, high)
-    assert find_levels(image, InputSettings(invert_bright=invert)) == pytest.approx(expected, abs=1e-4)
+    assert find_intensity_range(image, InputSettings(invert_bright=invert)) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("settings", EVERY_KIND)
 @given(image=images)
 def test_an_image_s_own_levels_are_those_that_are_found_for_it(settings, image):
     whole = prepare(image, settings, depth=300)
-    again = prepare(image, settings, depth=300, levels=find_levels(image, settings))
+    again = prepare(image, settings, depth=300, intensity_range=find_intensity_range(image, settings))
     np.testing.assert_array_equal(again, whole)
 
 
 @pytest.mark.parametrize("settings", EVERY_KIND[:4])
 def test_a_crop_by_the_image_s_levels_is_a_crop_of_the_image_s_inputs(settings):
     image = np.random.default_rng(0).integers(20, 200, (9, 8, 3), dtype=np.uint8)
-    crop = prepare(image[2:6, 1:5], settings, levels=find_levels(image, settings))
+    crop = prepare(image[2:6, 1:5], settings, intensity_range=find_intensity_range(image, settings))
     np.testing.assert_allclose(crop, prepare(image, settings)[:, 2:6, 1:5], atol=1e-6)
 
 
@@ -66,7 +66,7 @@ def test_a_crop_without_objects_stays_dark():
     image = np.full((20, 20), 10, np.uint8)
     image[:, ::2] = 12
     image[15:, 15:] = 210
-    crop = prepare(image[:10, :10], InputSettings(), levels=find_levels(image, InputSettings()))
+    crop = prepare(image[:10, :10], InputSettings(), intensity_range=find_intensity_range(image, InputSettings()))
     assert crop.max() < 0.02
 
 
@@ -74,7 +74,7 @@ def test_a_crop_inside_a_bright_object_is_not_inverted_by_itself():
     image = np.zeros((20, 20), np.uint8)
     image[:8, :8] = 200
     settings = InputSettings(normalize="range", invert_bright=True)
-    crop = prepare(image[:8, :8], settings, levels=find_levels(image, settings))
+    crop = prepare(image[:8, :8], settings, intensity_range=find_intensity_range(image, settings))
     np.testing.assert_allclose(crop, 200 / 255, rtol=1e-6)
 
 
@@ -173,4 +173,4 @@ def test_what_is_no_gray_or_rgb_image_is_refused(image):
     with pytest.raises(DataError, match="wanted uint8"):
         prepare(image, InputSettings())
     with pytest.raises(DataError, match="wanted uint8"):
-        find_levels(image, InputSettings())
+        find_intensity_range(image, InputSettings())

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import Encoding, TrainingSet
 from kaggle_unet.data.loading import BatchLoader, EpochOrder
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
@@ -20,7 +20,7 @@ def items():
     samples = [Sample(str(n), rng.integers(0, 256, (24, 24), dtype=np.uint8), labels) for n in range(5)]
     encoding = Encoding(InputSettings(), CodecSettings(), WeightSettings())
     augmentation = AugmentationSettings(preset="light", crop_px=16)
-    return TrainingSet(samples, encoding=encoding, augmentation=augmentation, sides=Sides(), seed=3)
+    return TrainingSet(samples, encoding=encoding, augmentation=augmentation, pad_spec=PadSpec(), seed=3)
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(-5, 5), st.integers(1, 4))
@@ -66,7 +66,7 @@ def rich_items():
     augmentation = AugmentationSettings(
         preset="first_place", crop_px=48, crops_per_image=3, sampling="kind", crop_finds_objects=0.5
     )
-    return TrainingSet(samples, encoding=encoding, augmentation=augmentation, sides=Sides(), seed=3)
+    return TrainingSet(samples, encoding=encoding, augmentation=augmentation, pad_spec=PadSpec(), seed=3)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from kaggle_unet.data.augment import PRESETS, Preset
-from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import Encoding, TrainingSet
-from kaggle_unet.data.intensity import Tones
+from kaggle_unet.data.intensity import IntensityPreset
 from kaggle_unet.data.loading import BatchLoader
-from kaggle_unet.data.on_device.loader import DeviceLoader, choose_place
+from kaggle_unet.data.on_device.loader import DeviceLoader, choose_loader
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.targets.codecs import CODECS
@@ -21,7 +21,7 @@ from kaggle_unet.targets.settings import (
     SizeWeight,
     WeightSettings,
 )
-from kaggle_unet.training.distributed import Shard, count_samples, open_crew
+from kaggle_unet.training.distributed import RankShard, count_samples, init_distributed
 from kaggle_unet.training.fold import open_loader
 from kaggle_unet.training.settings import TrainingSettings
 from kaggle_unet.types import Sample
@@ -61,9 +61,9 @@ def _one_thread():
 
 
 @pytest.fixture
-def tones(monkeypatch):
+def intensity(monkeypatch):
     """The tones of the preset `none`, in place of none."""
-    return lambda **some: monkeypatch.setitem(PRESETS, "none", Preset(tones=Tones(**some)))
+    return lambda **some: monkeypatch.setitem(PRESETS, "none", Preset(intensity=IntensityPreset(**some)))
 
 
 SAMPLES = [
@@ -76,9 +76,9 @@ SAMPLES = [
 COLOURFUL = [*SAMPLES[:2], draw_sample(5, (60, 70), colour=True), draw_sample(6, (44, 50), colour=True)]
 
 
-def items_of(preset, *, samples=SAMPLES, encoding=ENCODING, sides=Sides(), seed=1, **augmentation):  # noqa: B008
+def items_of(preset, *, samples=SAMPLES, encoding=ENCODING, pad_spec=PadSpec(), seed=1, **augmentation):  # noqa: B008
     settings = AugmentationSettings(preset=preset, **{"crops_per_image": 6, **augmentation})
-    return TrainingSet(samples, encoding=encoding, augmentation=settings, sides=sides, seed=seed)
+    return TrainingSet(samples, encoding=encoding, augmentation=settings, pad_spec=pad_spec, seed=seed)
 
 
 def both(items, epoch=1, batch=7):
@@ -118,7 +118,7 @@ def shares_unlike(items):
 @pytest.mark.parametrize("preset", ["none", "light"])
 @pytest.mark.parametrize("crop_px", [None, 16, 100])
 def test_exact_views_are_the_same_to_the_bit(preset, crop_px):
-    expected, found = join(items_of(preset, crop_px=crop_px, sides=Sides(16, margin=2), crop_finds_objects=0.5))
+    expected, found = join(items_of(preset, crop_px=crop_px, pad_spec=PadSpec(16, margin=2), crop_finds_objects=0.5))
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
     torch.testing.assert_close(found[2], expected[2], rtol=1e-6, atol=0)
@@ -127,7 +127,7 @@ def test_exact_views_are_the_same_to_the_bit(preset, crop_px):
 @pytest.mark.parametrize("preset", ["nuclei", "salt", "salt_first_place"])
 @pytest.mark.parametrize("crop_px", [None, 64])
 def test_zoomed_and_rotated_views_are_the_same_but_for_one_pixel_in_a_thousand(preset, crop_px):
-    items = items_of(preset, crop_px=crop_px, sides=Sides(16))
+    items = items_of(preset, crop_px=crop_px, pad_spec=PadSpec(16))
     assert max(shares_unlike(items)) < 1e-3
 
 
@@ -172,28 +172,28 @@ def test_every_channel_and_every_scale_is_the_same():
     assert_same(items_of("light", encoding=Encoding(inputs, CodecSettings(), WeightSettings())))
 
 
-def test_noise_is_the_same(tones):
-    tones(p_noise=0.7, noise=(0.05, 0.3))
+def test_noise_is_the_same(intensity):
+    intensity(p_noise=0.7, noise=(0.05, 0.3))
     assert_same(items_of("none", samples=COLOURFUL))
 
 
 @pytest.mark.parametrize("some", [{"p_gray": 0.7}, {"p_shuffle": 0.7}, {"p_gray": 0.5, "p_shuffle": 0.7}])
-def test_gray_colours_and_exchanged_channels_are_the_same(tones, some):
-    tones(**some)
+def test_gray_colours_and_exchanged_channels_are_the_same(intensity, some):
+    intensity(**some)
     items = items_of("none", samples=COLOURFUL, encoding=Encoding(RGB, CodecSettings(), WeightSettings()))
     assert_same(items)
 
 
-def test_blurs_differ_by_a_level_at_most_and_hardly_anywhere(tones):
-    tones(p_blur=0.7)
+def test_blurs_differ_by_a_level_at_most_and_hardly_anywhere(intensity):
+    intensity(p_blur=0.7)
     (inputs, *_), found = join(items_of("none", samples=COLOURFUL, encoding=Encoding(LEVELS, *ENCODING_REST)))
     difference = (found[0] - inputs).abs() * 255
     assert difference.max() < 1.01
     assert (difference > 0.01).float().mean() < 1e-3
 
 
-def test_other_hues_differ_by_a_level_at_most_and_seldom(tones):
-    tones(p_hue=1.0)
+def test_other_hues_differ_by_a_level_at_most_and_seldom(intensity):
+    intensity(p_hue=1.0)
     (inputs, *_), found = join(items_of("none", samples=COLOURFUL, encoding=Encoding(LEVELS, *ENCODING_REST)))
     difference = (found[0] - inputs).abs() * 255
     assert difference.max() < 1.01
@@ -240,7 +240,7 @@ def test_nothing_is_drawn_from_torch_s_own_generator():
 def test_processes_have_the_shares_that_workers_would_give_them(size):
     items = items_of("light", crop_px=32, crops_per_image=2)  # the last batch is one item
     for rank in range(size):
-        theirs = BatchLoader(Shard(items, rank, size), batch=3).epoch(1)
+        theirs = BatchLoader(RankShard(items, rank, size), batch=3).epoch(1)
         mine = DeviceLoader(items, batch=3, device=CPU, rank=rank, size=size).epoch(1)
         for expected, found in zip(theirs, mine, strict=True):
             assert (found.ids, count_samples(found)) == (expected.ids, count_samples(expected))
@@ -264,11 +264,11 @@ def test_what_a_sample_or_the_settings_lack_is_said_at_once():
 
 
 def test_auto_leaves_a_cpu_to_workers_and_says_so():
-    place = choose_place(items_of("light"), "auto", CPU)
+    place = choose_loader(items_of("light"), "auto", CPU)
     assert not place.on_device
     assert place.text == "batches made by workers (the device is cpu)"
-    assert choose_place(items_of("light"), "device", CPU).on_device
-    assert not choose_place(items_of("light"), "workers", CPU).on_device
+    assert choose_loader(items_of("light"), "device", CPU).on_device
+    assert not choose_loader(items_of("light"), "workers", CPU).on_device
 
 
 @pytest.mark.parametrize(("memory", "on_device"), [(4 * 56_000, True), (4 * 55_000, False)])
@@ -277,18 +277,18 @@ def test_auto_takes_a_gpu_with_room_in_a_quarter_of_its_memory(monkeypatch, memo
         total_memory = memory
 
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: Properties)
-    place = choose_place(items_of("light"), "auto", torch.device("cuda"))
+    place = choose_loader(items_of("light"), "auto", torch.device("cuda"))
     assert place.on_device is on_device, place.text
 
 
 def test_a_gpu_leaves_to_workers_what_it_can_not_do_and_refuses_it_when_told_to():
     gpu = torch.device("cuda")
     copied = items_of("first_place")
-    assert choose_place(copied, "auto", gpu).text == "batches made by workers (the preset first_place copies nuclei)"
+    assert choose_loader(copied, "auto", gpu).text == "batches made by workers (the preset first_place copies nuclei)"
     with pytest.raises(ConfigError, match="first_place copies nuclei; say workers, or auto"):
-        choose_place(copied, "device", gpu)
+        choose_loader(copied, "device", gpu)
     far = Encoding(InputSettings(), CodecSettings(), WeightSettings(distance=DistanceWeight()))
-    assert "weights.distance" in choose_place(items_of("light", encoding=far), "auto", gpu).reason
+    assert "weights.distance" in choose_loader(items_of("light", encoding=far), "auto", gpu).reason
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_a_gpu_leaves_to_workers_what_it_can_not_do_and_refuses_it_when_told_to(
 )
 def test_a_fold_takes_the_loader_that_the_config_names(data_on, kind):
     settings = TrainingSettings(data_on=data_on, batch=3, threads=1)
-    loader, place = open_loader(items_of("light"), settings, open_crew(settings))
+    loader, place = open_loader(items_of("light"), settings, init_distributed(settings))
     assert isinstance(loader, kind)
     assert len(next(loader.epoch(1)).ids) == 3
     assert place.on_device is (kind is DeviceLoader)

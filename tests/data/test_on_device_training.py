@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.settings import AugmentationSettings
 from kaggle_unet.losses.settings import LossSettings
@@ -35,12 +35,12 @@ def tiny_parts():
         samples,
         encoding=tiny.ENCODING,
         augmentation=AugmentationSettings(preset="nuclei", crop_px=16),
-        sides=Sides(),
+        pad_spec=PadSpec(),
         seed=0,
     )
     judge = partial(
         validate,
-        validation_set=tiny.make_validation_set({"v": tiny.draw_sample("v", 9)}, Sides(8)),
+        validation_set=tiny.make_validation_set({"v": tiny.draw_sample("v", 9)}, PadSpec(8)),
         loss=(loss := SegmentationLoss(LossSettings(), tiny.CODEC.planes, tiny.CODEC.activation)),
         finish=Finish(tiny.CODEC, DecodeSettings(), PostprocessSettings(), score_image),
     )

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from kaggle_unet.data.batch import crop, pad_to, padded_shape
 from kaggle_unet.errors import ConfigError
 
-sides = st.integers(1, 40)
+pad_spec = st.integers(1, 40)
 
 
-@given(height=sides, width=sides, multiple=st.sampled_from([1, 2, 16, 32]), margin=st.integers(0, 50))
+@given(height=pad_spec, width=pad_spec, multiple=st.sampled_from([1, 2, 16, 32]), margin=st.integers(0, 50))
 @settings(max_examples=50, deadline=None)
 def test_cropping_undoes_padding_for_every_size(height, width, multiple, margin):
     planes = np.arange(2 * height * width, dtype=np.float32).reshape(2, height, width)
@@ -20,7 +20,7 @@ def test_cropping_undoes_padding_for_every_size(height, width, multiple, margin)
     np.testing.assert_array_equal(crop(padded, slices), planes)
 
 
-@given(height=sides, width=sides, multiple=st.sampled_from([1, 2, 16, 32]), margin=st.integers(0, 50))
+@given(height=pad_spec, width=pad_spec, multiple=st.sampled_from([1, 2, 16, 32]), margin=st.integers(0, 50))
 @settings(max_examples=50, deadline=None)
 def test_the_border_is_at_least_the_margin_and_less_than_a_multiple_more(height, width, multiple, margin):
     padded, slices = pad_to(np.zeros((height, width)), padded_shape((height, width), multiple, margin=margin))

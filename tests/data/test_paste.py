@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kaggle_unet.data.copy_paste import paste
+from kaggle_unet.data.copy_paste import copy_paste
 
 
 def cells(*middles, side=100, radius=7):
@@ -19,7 +19,7 @@ SPARSE = cells((20, 20), (70, 60))
 
 
 def pasted(host, donor, seed=0, **options):
-    return paste(*host, donor, np.random.default_rng(seed), **{"n": 5, **options})
+    return copy_paste(*host, donor, np.random.default_rng(seed), **{"n": 5, **options})
 
 
 @pytest.mark.parametrize("colours", [False, True])

@@ -6,10 +6,10 @@ import pytest
 from kaggle_unet.data.augment import PRESETS
 from kaggle_unet.data.intensity import (
     UNCHANGED,
-    Tones,
+    IntensityPreset,
     add_noise,
     bend_levels,
-    change_tones,
+    change_intensity,
     draw_noise,
     stretch_levels,
 )
@@ -20,25 +20,27 @@ RGB = RNG.integers(0, 256, (24, 30, 3), dtype=np.uint8)
 
 
 def test_no_tones_are_no_change():
-    assert change_tones(GRAY, UNCHANGED, np.random.default_rng(0))[0] is GRAY
+    assert change_intensity(GRAY, UNCHANGED, np.random.default_rng(0))[0] is GRAY
 
 
 def test_levels_bend_about_the_image_s_own_black():
     image = np.array([[10, 30, 50]], np.uint8)
     # x is 0, 0.5, 1; doubled less a quarter that is -0.25, 0.75, 1.75 of a range of 40 above 10
-    assert bend_levels(contrast=2, brightness=-0.25, gamma=1, levels=(10, 50))[image].tolist() == [[0, 40, 80]]
+    assert bend_levels(contrast=2, brightness=-0.25, gamma=1, intensity_range=(10, 50))[image].tolist() == [[0, 40, 80]]
 
 
 def test_levels_of_an_inverted_image_bend_the_other_way():
     image = np.array([[100, 150, 200]], np.uint8)
     # x is 1, 0.5, 0; a tenth more of each is 10 levels darker
-    assert bend_levels(contrast=1, brightness=0.1, gamma=1, levels=(200, 100))[image].tolist() == [[90, 140, 190]]
+    assert bend_levels(contrast=1, brightness=0.1, gamma=1, intensity_range=(200, 100))[image].tolist() == [
+        [90, 140, 190]
+    ]
 
 
 def test_levels_below_black_survive_a_gamma():
     image = np.array([[60, 140]], np.uint8)
     # x is -0.4 and 0.4 of a range of 100 about 100; squared with its sign ±0.16
-    assert bend_levels(contrast=1, brightness=0, gamma=2, levels=(100, 200))[image].tolist() == [[84, 116]]
+    assert bend_levels(contrast=1, brightness=0, gamma=2, intensity_range=(100, 200))[image].tolist() == [[84, 116]]
 
 
 def test_noise_is_as_strong_as_asked_and_the_same_in_all_colours():
@@ -52,7 +54,9 @@ def test_noise_is_as_strong_as_asked_and_the_same_in_all_colours():
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_dark_image_stays_dark(name):
     for seed in range(30):
-        changed, (low, high) = change_tones(GRAY, PRESETS[name].tones, np.random.default_rng(seed), levels=(5, 31))
+        changed, (low, high) = change_intensity(
+            GRAY, PRESETS[name].intensity, np.random.default_rng(seed), intensity_range=(5, 31)
+        )
         shown = (changed.astype(float) - low) / (high - low)
         assert -1 < shown.min() <= shown.max() < 2.2
         assert shown.std() > 0.04
@@ -61,8 +65,10 @@ def test_a_dark_image_stays_dark(name):
 @pytest.mark.parametrize("image", [GRAY, RGB], ids=["gray", "colour"])
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "none"])
 def test_the_same_seed_does_the_same_and_others_do_others(name, image):
-    tones = PRESETS[name].tones
-    first, again = ([change_tones(image, tones, np.random.default_rng(s))[0] for s in range(20)] for _ in range(2))
+    intensity = PRESETS[name].intensity
+    first, again = (
+        [change_intensity(image, intensity, np.random.default_rng(s))[0] for s in range(20)] for _ in range(2)
+    )
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert all(changed.shape == image.shape for changed in first)
     assert all(changed.dtype == np.uint8 for changed in first)
@@ -70,29 +76,29 @@ def test_the_same_seed_does_the_same_and_others_do_others(name, image):
 
 
 def test_colours_change_in_colour_images_only():
-    for tones in (Tones(p_hue=1.0), Tones(p_shuffle=1.0), Tones(p_gray=1.0)):
+    for intensity in (IntensityPreset(p_hue=1.0), IntensityPreset(p_shuffle=1.0), IntensityPreset(p_gray=1.0)):
         seeds = [np.random.default_rng(seed) for seed in range(5)]
-        assert all((change_tones(GRAY, tones, rng)[0] == GRAY).all() for rng in seeds)
-        assert any((change_tones(RGB, tones, rng)[0] != RGB).any() for rng in seeds)
+        assert all((change_intensity(GRAY, intensity, rng)[0] == GRAY).all() for rng in seeds)
+        assert any((change_intensity(RGB, intensity, rng)[0] != RGB).any() for rng in seeds)
 
 
 def test_a_shuffle_only_orders_the_channels_anew():
     orders = set()
     for seed in range(40):
-        changed, _ = change_tones(RGB, Tones(p_shuffle=1.0), np.random.default_rng(seed))
+        changed, _ = change_intensity(RGB, IntensityPreset(p_shuffle=1.0), np.random.default_rng(seed))
         found = [[c for c in range(3) if (changed[..., k] == RGB[..., c]).all()] for k in range(3)]
         orders.add(tuple(c for (c,) in found))
     assert len(orders) == 6
 
 
 def test_no_colours_are_three_equal_channels():
-    changed, _ = change_tones(RGB, Tones(p_gray=1.0), np.random.default_rng(0))
+    changed, _ = change_intensity(RGB, IntensityPreset(p_gray=1.0), np.random.default_rng(0))
     assert (changed == changed[..., :1]).all()
     assert changed.std() > 10
 
 
 def test_another_hue_keeps_the_brightest_channel_as_bright():
-    changed, _ = change_tones(RGB, Tones(p_hue=1.0), np.random.default_rng(0))
+    changed, _ = change_intensity(RGB, IntensityPreset(p_hue=1.0), np.random.default_rng(0))
     assert abs(changed.max(-1).astype(int) - RGB.max(-1)).max() <= 1
 
 
@@ -117,16 +123,25 @@ def test_a_stretch_cuts_nothing_off_and_leaves_wide_images_alone():
 
 
 def test_only_gray_images_are_stretched():
-    assert change_tones(GRAY, Tones(stretches=True), np.random.default_rng(0), levels=(5.0, 31.0))[1] == (32, 224)
+    assert change_intensity(
+        GRAY, IntensityPreset(stretches=True), np.random.default_rng(0), intensity_range=(5.0, 31.0)
+    )[1] == (
+        32,
+        224,
+    )
     dark = RGB // 8
-    changed, levels = change_tones(dark, Tones(stretches=True), np.random.default_rng(0), levels=(5, 31))
+    changed, levels = change_intensity(
+        dark, IntensityPreset(stretches=True), np.random.default_rng(0), intensity_range=(5, 31)
+    )
     assert changed is dark
     assert levels == (5, 31)
 
 
 def test_bright_and_dark_change_places_within_the_image_s_own_levels():
     image = np.array([[10, 20, 50]], np.uint8)
-    changed, levels = change_tones(image, Tones(p_invert=1.0), np.random.default_rng(0), levels=(10, 50))
+    changed, levels = change_intensity(
+        image, IntensityPreset(p_invert=1.0), np.random.default_rng(0), intensity_range=(10, 50)
+    )
     assert changed.tolist() == [[50, 40, 10]]
     assert levels == (10, 50)
 
@@ -136,25 +151,30 @@ def test_local_contrast_shows_a_shallow_step_better(image):
     step = np.full((64, 64), 100, np.uint8)
     step[:, 32:] = 110
     step = step if image.ndim == 2 else np.dstack([step] * 3)
-    changes = [change_tones(step, Tones(p_local=1.0), np.random.default_rng(seed))[0].astype(int) for seed in range(30)]
+    changes = [
+        change_intensity(step, IntensityPreset(p_local=1.0), np.random.default_rng(seed))[0].astype(int)
+        for seed in range(30)
+    ]
     assert sum((changed != step).any() for changed in changes) > 25
     assert max(changed.max() - changed.min() for changed in changes) > 12
 
 
 def test_contrast_of_neighbourhoods_is_left_alone_where_levels_are_near():
     for seed in range(10):
-        changed, _ = change_tones(GRAY, Tones(p_local=1.0), np.random.default_rng(seed), levels=(5, 31))
+        changed, _ = change_intensity(
+            GRAY, IntensityPreset(p_local=1.0), np.random.default_rng(seed), intensity_range=(5, 31)
+        )
         assert changed is GRAY
 
 
-@pytest.mark.parametrize("tones", [Tones(p_soften=1.0), Tones(p_blur=1.0)])
-def test_a_blur_leaves_less_noise(tones):
+@pytest.mark.parametrize("intensity", [IntensityPreset(p_soften=1.0), IntensityPreset(p_blur=1.0)])
+def test_a_blur_leaves_less_noise(intensity):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    stds = [change_tones(noise, tones, np.random.default_rng(seed))[0].std() for seed in range(20)]
+    stds = [change_intensity(noise, intensity, np.random.default_rng(seed))[0].std() for seed in range(20)]
     assert max(stds) < noise.std() * 0.97
     assert min(stds) < noise.std() * 0.6
 
 
 def test_the_network_is_not_asked_for_a_newer_albumentations():
-    change_tones(GRAY, Tones(p_blur=1.0), np.random.default_rng(0))
+    change_intensity(GRAY, IntensityPreset(p_blur=1.0), np.random.default_rng(0))
     assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"

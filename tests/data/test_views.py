@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.data.spatial import View, cut, draw_knots, mirror_indices, place
+from kaggle_unet.data.spatial import SpatialTransform, cut, draw_knots, mirror_indices, place
 
 GRID = np.arange(24, dtype=np.uint8).reshape(4, 6)
 angles = st.floats(-math.pi, math.pi)
@@ -32,23 +32,25 @@ def test_every_place_of_an_exact_crop_is_drawn():
 @pytest.mark.parametrize(("side", "centre"), [(4, 2.0), (5, 2.5)])
 def test_an_exact_crop_is_a_copy_of_pixels(side, centre):
     image = np.arange(100, dtype=np.uint8).reshape(10, 10)
-    assert (cut(image, View((side, side), (centre + 1, centre + 3))) == image[1 : 1 + side, 3 : 3 + side]).all()
+    assert (
+        cut(image, SpatialTransform((side, side), (centre + 1, centre + 3))) == image[1 : 1 + side, 3 : 3 + side]
+    ).all()
 
 
 def test_a_crop_can_be_written_to_without_changing_the_image():
     image = GRID.copy()
-    cut(image, View((4, 6), (2, 3)))[:] = 0
+    cut(image, SpatialTransform((4, 6), (2, 3)))[:] = 0
     assert (image == GRID).all()
 
 
 def test_a_crop_larger_than_the_image_mirrors_it_without_repeating_the_edge():
-    crop = cut(np.array([[1, 2], [3, 4]], np.uint8), View((4, 3), (1, 0.5)))
+    crop = cut(np.array([[1, 2], [3, 4]], np.uint8), SpatialTransform((4, 3), (1, 0.5)))
     assert crop.tolist() == [[4, 3, 4], [2, 1, 2], [4, 3, 4], [2, 1, 2]]
 
 
 @pytest.mark.parametrize("zoom", [1.0, 1.3])
 def test_a_single_pixel_becomes_a_constant_crop(zoom):
-    assert (cut(np.full((1, 1), 7, np.uint8), View((5, 4), (0.5, 0.5), zoom=zoom)) == 7).all()
+    assert (cut(np.full((1, 1), 7, np.uint8), SpatialTransform((5, 4), (0.5, 0.5), zoom=zoom)) == 7).all()
 
 
 @given(st.integers(2, 6), st.integers(0, 15), st.integers(0, 15))
@@ -58,14 +60,18 @@ def test_mirrored_indices_are_those_of_numpy(size, before, after):
 
 
 def test_the_eight_symmetries_are_eight_and_exact():
-    views = [cut(GRID, View((4, 6), (2, 3), turns=turns, mirrored=m)) for turns in range(4) for m in (False, True)]
+    views = [
+        cut(GRID, SpatialTransform((4, 6), (2, 3), turns=turns, mirrored=m))
+        for turns in range(4)
+        for m in (False, True)
+    ]
     expected = [np.fliplr(np.rot90(GRID, k)) if m else np.rot90(GRID, k) for k in range(4) for m in (False, True)]
-    assert len({view.tobytes() + bytes(view.shape) for view in views}) == 8
-    assert all((view == want).all() for view, want in zip(views, expected, strict=True))
+    assert len({transform.tobytes() + bytes(transform.shape) for transform in views}) == 8
+    assert all((transform == want).all() for transform, want in zip(views, expected, strict=True))
 
 
 def test_a_zoom_of_two_doubles_the_middle():
-    crop = cut(GRID, View((4, 4), (2, 3), zoom=2), nearest=True)
+    crop = cut(GRID, SpatialTransform((4, 4), (2, 3), zoom=2), nearest=True)
     assert crop.tolist() == [[8, 8, 9, 9], [8, 8, 9, 9], [14, 14, 15, 15], [14, 14, 15, 15]]
 
 
@@ -73,14 +79,14 @@ def test_a_zoom_of_two_doubles_the_middle():
 @pytest.mark.parametrize("nearest", [True, False])
 def test_a_quarter_turn_by_angle_moves_every_pixel_onto_another(side, nearest):
     image = np.arange(side * side, dtype=np.uint8).reshape(side, side)
-    crop = cut(image, View((side, side), (side / 2, side / 2), angle=math.pi / 2), nearest=nearest)
+    crop = cut(image, SpatialTransform((side, side), (side / 2, side / 2), angle=math.pi / 2), nearest=nearest)
     assert (crop == np.rot90(image)).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
 def test_nearest_makes_no_new_ids(dtype):
     labels = np.array([[0, 9], [200, 0]], dtype).repeat(8, 0).repeat(8, 1)
-    crop = cut(labels, View((12, 12), (7.3, 8.1), zoom=1.37, angle=0.6), nearest=True)
+    crop = cut(labels, SpatialTransform((12, 12), (7.3, 8.1), zoom=1.37, angle=0.6), nearest=True)
     assert crop.dtype == dtype
     assert set(np.unique(crop)) == {0, 9, 200}
 
@@ -89,8 +95,8 @@ def test_nearest_makes_no_new_ids(dtype):
 def test_image_and_labels_stay_aligned(zoom, angle, centre_y, centre_x):
     labels = np.zeros((32, 32), np.int32)
     labels[8:24, 12:20] = 3
-    view = View((24, 20), (centre_y, centre_x), zoom=zoom, angle=angle, turns=1, mirrored=True)
-    image, moved = cut((labels > 0).astype(np.uint8) * 255, view), cut(labels, view, nearest=True)
+    transform = SpatialTransform((24, 20), (centre_y, centre_x), zoom=zoom, angle=angle, turns=1, mirrored=True)
+    image, moved = cut((labels > 0).astype(np.uint8) * 255, transform), cut(labels, transform, nearest=True)
     assert image.shape == moved.shape == (20, 24)
     assert (moved[image > 200] == 3).all()
     assert (moved[image < 55] == 0).all()
@@ -117,28 +123,28 @@ def test_a_focus_lies_in_a_crop_s_inner_half_unless_the_image_ends(seed, y, x, w
 def test_knots_that_do_not_move_change_nothing():
     knots = np.zeros((2, 2, 2), np.float32)
     for nearest in (True, False):
-        assert (cut(GRID, View((4, 6), (2, 3), knots=knots), nearest=nearest) == GRID).all()
+        assert (cut(GRID, SpatialTransform((4, 6), (2, 3), knots=knots), nearest=nearest) == GRID).all()
 
 
 def test_knots_that_all_move_alike_shift_the_crop():
     image = np.arange(400, dtype=np.uint16).reshape(20, 20)
     knots = np.full((2, 2, 2), (3, -2), np.float32)  # 3 to the right, 2 up
-    assert (cut(image, View((8, 8), (10, 10), knots=knots), nearest=True) == image[4:12, 9:17]).all()
+    assert (cut(image, SpatialTransform((8, 8), (10, 10), knots=knots), nearest=True) == image[4:12, 9:17]).all()
 
 
 def test_a_bend_comes_before_zoom_and_turns():
     image = np.arange(400, dtype=np.uint16).reshape(20, 20)
     knots = np.full((2, 2, 2), (2, 0), np.float32)
-    view = View((6, 6), (10, 10), angle=math.pi / 2, turns=1, mirrored=True, knots=knots)
-    plain = View((6, 6), (12, 10), angle=math.pi / 2, turns=1, mirrored=True)
-    assert (cut(image, view, nearest=True) == cut(image, plain, nearest=True)).all()
+    transform = SpatialTransform((6, 6), (10, 10), angle=math.pi / 2, turns=1, mirrored=True, knots=knots)
+    plain = SpatialTransform((6, 6), (12, 10), angle=math.pi / 2, turns=1, mirrored=True)
+    assert (cut(image, transform, nearest=True) == cut(image, plain, nearest=True)).all()
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_strongest_bend_folds_nothing_over(seed):
     shape = (192, 160)
     knots = draw_knots(np.random.default_rng(seed), shape, 5.0)
-    x, y = View(shape, (96, 80), knots=knots).maps
+    x, y = SpatialTransform(shape, (96, 80), knots=knots).maps
     assert abs(knots).max() <= 10
     area = np.diff(x, axis=1)[:-1] * np.diff(y, axis=0)[:, :-1] - np.diff(x, axis=0)[:, :-1] * np.diff(y, axis=1)[:-1]
     assert area.min() > 0
@@ -149,8 +155,10 @@ def test_the_strongest_bend_folds_nothing_over(seed):
 def test_a_bend_makes_no_new_ids_and_keeps_image_and_labels_aligned(dtype):
     labels = np.zeros((64, 64), dtype)
     labels[10:30, 12:40], labels[35:60, 20:50] = 9, 200
-    view = View((48, 48), (32, 30), zoom=1.2, angle=0.4, knots=draw_knots(np.random.default_rng(0), (48, 48), 4.0))
-    moved, image = cut(labels, view, nearest=True), cut((labels > 0).astype(np.uint8) * 255, view)
+    transform = SpatialTransform(
+        (48, 48), (32, 30), zoom=1.2, angle=0.4, knots=draw_knots(np.random.default_rng(0), (48, 48), 4.0)
+    )
+    moved, image = cut(labels, transform, nearest=True), cut((labels > 0).astype(np.uint8) * 255, transform)
     assert moved.dtype == dtype
     assert set(np.unique(moved)) == {0, 9, 200}
     assert (moved[image > 200] > 0).all()

@@ -232,7 +232,7 @@ def test_a_full_device_names_the_batch_and_the_remedy():
         predict([Hungry()], {"a": np.zeros((1, 2, 2), np.float32)})
 
 
-class Sides(nn.Module):
+class PadSpec(nn.Module):
     """Says how large the image is that it is shown."""
 
     def forward(self, inputs):
@@ -249,7 +249,7 @@ class Same(nn.Module):
 
 def test_networks_are_shown_images_of_every_scale_and_their_planes_are_averaged():
     image = draw(np.random.default_rng(0), 16, 32)
-    planes = predict([Sides()], {"a": image}, scales=(0.5, 1.0, 2.0), multiple=8)["a"]
+    planes = predict([PadSpec()], {"a": image}, scales=(0.5, 1.0, 2.0), multiple=8)["a"]
     assert planes.shape == (2, 16, 32)
     np.testing.assert_allclose(planes[0], np.mean([sigmoid(side / 100) for side in (8, 16, 32)]), rtol=1e-5)
     np.testing.assert_allclose(planes[1], np.mean([sigmoid(side / 100) for side in (16, 32, 64)]), rtol=1e-5)
@@ -257,7 +257,7 @@ def test_networks_are_shown_images_of_every_scale_and_their_planes_are_averaged(
 
 def test_scaled_sides_are_what_the_network_takes():
     image = draw(np.random.default_rng(0), 24, 8)
-    planes = predict([Sides()], {"a": image}, scales=(0.4,), multiple=8)["a"]
+    planes = predict([PadSpec()], {"a": image}, scales=(0.4,), multiple=8)["a"]
     np.testing.assert_allclose(planes[:, 0, 0], [sigmoid(0.08), sigmoid(0.08)], rtol=1e-5)
 
 

@@ -64,11 +64,11 @@ def test_what_a_tile_says_near_its_edge_counts_nothing_but_at_the_images_own_edg
     left, right = (tile.columns for tile in plan_tiles((16, 48), tile_px=32, overlap_px=16))
     silent = int(SILENT_SHARE * 16)
     assert (left.out, right.out) == (slice(0, 32), slice(16, 48))
-    assert (left.share[:16] == 1).all()
-    assert (left.share[-silent:] == 0).all()
-    assert (right.share[:silent] == 0).all()
-    assert 0 < right.share[silent] < right.share[silent + 1] < 1
-    np.testing.assert_allclose(left.share[16:] + right.share[:16], 1, atol=1e-6)
+    assert (left.weight[:16] == 1).all()
+    assert (left.weight[-silent:] == 0).all()
+    assert (right.weight[:silent] == 0).all()
+    assert 0 < right.weight[silent] < right.weight[silent + 1] < 1
+    np.testing.assert_allclose(left.weight[16:] + right.weight[:16], 1, atol=1e-6)
 
 
 def test_the_image_is_mirrored_beyond_its_edges():

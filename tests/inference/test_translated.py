@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from torch import nn
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.inference.codec_adapter import Translated, can_translate
+from kaggle_unet.inference.codec_adapter import CodecAdapter, can_adapt
 from kaggle_unet.inference.predict import predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.targets.codecs import CODECS
@@ -43,7 +43,7 @@ def predict(models, labels, activation):
 @settings(max_examples=15, deadline=None)
 def test_what_a_perfect_network_says_means_the_same_in_other_planes(learnt, wanted, labels):
     codec = CODECS[wanted]
-    planes = predict([Translated(Perfect(learnt, labels), learnt, wanted)], labels, codec.activation)
+    planes = predict([CodecAdapter(Perfect(learnt, labels), learnt, wanted)], labels, codec.activation)
     expected = codec.encode(labels, BorderSettings())
     if wanted == "mask_border" and learnt != wanted:
         expected[1] *= expected[0]  # beside an interior there is no border on background, and none can be made up
@@ -58,17 +58,17 @@ def test_probabilities_add_up_or_are_left_over():
             return torch.tensor([0.75, 0.2]).logit().view(1, 2, 1, 1).expand(1, 2, 2, 2)
 
     inputs = torch.zeros(1, 1, 8, 8)
-    interior = Translated(Unsure(), "mask_border", "interior_border")
+    interior = CodecAdapter(Unsure(), "mask_border", "interior_border")
     assert interior.margin == 3
     assert interior(inputs).sigmoid()[0, :, 0, 0].tolist() == pytest.approx([0.55, 0.2])
-    mask = Translated(Unsure(), "interior_border", "mask_border")
+    mask = CodecAdapter(Unsure(), "interior_border", "mask_border")
     assert mask(inputs).sigmoid()[0, :, 0, 0].tolist() == pytest.approx([0.95, 0.2])
-    classes = Translated(Unsure(), "mask_border", "interior_border_background")
+    classes = CodecAdapter(Unsure(), "mask_border", "interior_border_background")
     assert classes(inputs).softmax(1)[0, :, 0, 0].tolist() == pytest.approx([0.55, 0.2, 0.25])
 
 
 @pytest.mark.parametrize("wanted", WITH_BORDER)
 def test_no_border_is_made_of_a_mask(wanted):
-    assert not can_translate("mask", wanted)
+    assert not can_adapt("mask", wanted)
     with pytest.raises(ConfigError, match=f"planes of codec mask hold no border, which {wanted} needs"):
-        Translated(nn.Identity(), "mask", wanted)
+        CodecAdapter(nn.Identity(), "mask", wanted)

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from kaggle_unet.competitions import zip_dangers
 from kaggle_unet.errors import DataError
+from kaggle_unet.io import containers
 from kaggle_unet.io.archive import open_archive
 from tests.files import write_folder, write_zip, zipped
 
@@ -188,11 +188,11 @@ def test_a_name_that_comes_twice_is_refused(tmp_path):
 def test_zip_bombs_are_refused_by_what_they_declare(tmp_path, monkeypatch):
     data = write_zip(tmp_path / "a.zip", {"images/a.png": bytes(100_000)})
     open_archive(data)
-    monkeypatch.setattr(zip_dangers, "RATIO_COUNTS_FROM_BYTES", 10_000)
+    monkeypatch.setattr(containers, "RATIO_COUNTS_FROM_BYTES", 10_000)
     with pytest.raises(DataError, match="to 100,000 bytes"):
         open_archive(data)
-    monkeypatch.setattr(zip_dangers, "RATIO_COUNTS_FROM_BYTES", 10**6)
-    monkeypatch.setattr(zip_dangers, "MAX_FILE_BYTES", 99_999)
+    monkeypatch.setattr(containers, "RATIO_COUNTS_FROM_BYTES", 10**6)
+    monkeypatch.setattr(containers, "MAX_FILE_BYTES", 99_999)
     with pytest.raises(DataError, match=r"'images/a\.png' would unpack to 100,000 bytes"):
         open_archive(data)
 

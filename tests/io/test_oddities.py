@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kaggle_unet.io.data_issues import Note, describe_objects, to_oddities
-from kaggle_unet.types import Oddity
+from kaggle_unet.io.data_issues import Note, describe_objects, to_data_issues
+from kaggle_unet.types import DataIssue
 
 RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]])
 
@@ -48,4 +48,4 @@ def test_an_image_without_instances_is_noted():
 
 def test_notes_of_one_kind_are_added_up_and_zeros_left_out():
     notes = [Note("x", 2, "kept"), Note("y", 0, "kept"), Note("x", 3, "kept"), Note("x", 1, "dropped")]
-    assert to_oddities("a", notes) == (Oddity("a", "x", 5, "kept"), Oddity("a", "x", 1, "dropped"))
+    assert to_data_issues("a", notes) == (DataIssue("a", "x", 5, "kept"), DataIssue("a", "x", 1, "dropped"))

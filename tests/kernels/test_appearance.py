@@ -2,7 +2,7 @@ import numpy as np
 import scipy.ndimage
 from hypothesis import given, settings
 
-from kaggle_unet.kernels.labels import DROPPED, renumber_by_appearance
+from kaggle_unet.kernels.labels import DROPPED, renumber_in_raster_order
 from kaggle_unet.masks.labels import components, whole_rows
 from tests import strategies
 
@@ -10,7 +10,7 @@ from tests import strategies
 def test_ids_are_given_in_raster_order():
     labels, new_ids = np.array([[0, 3], [1, 3]], dtype=np.int32), np.zeros(4, dtype=np.int32)
 
-    assert renumber_by_appearance(whole_rows((2, 2)), labels, new_ids, 0) == 2
+    assert renumber_in_raster_order(whole_rows((2, 2)), labels, new_ids, 0) == 2
 
     assert labels.tolist() == [[0, 1], [2, 1]]
     assert new_ids.tolist() == [0, 2, 0, 1]
@@ -20,8 +20,8 @@ def test_an_image_is_renumbered_part_by_part():
     labels, new_ids = np.array([[5, 3], [1, 3], [5, 2]], dtype=np.int32), np.zeros(6, dtype=np.int32)
     new_ids[3] = DROPPED
 
-    n = renumber_by_appearance(whole_rows((1, 2)), labels[:1], new_ids, 0)
-    n = renumber_by_appearance(whole_rows((2, 2)), labels[1:], new_ids, n)
+    n = renumber_in_raster_order(whole_rows((1, 2)), labels[:1], new_ids, 0)
+    n = renumber_in_raster_order(whole_rows((2, 2)), labels[1:], new_ids, n)
 
     assert n == 3
     assert labels.tolist() == [[1, 0], [2, 0], [1, 3]]
@@ -30,7 +30,7 @@ def test_an_image_is_renumbered_part_by_part():
 def test_pixels_outside_the_runs_are_left_alone():
     labels = np.array([[7, 7, 9, 9]], dtype=np.int32)
 
-    renumber_by_appearance(np.array([[0, 1, 3]], dtype=np.int32), labels, np.zeros(10, dtype=np.int32), 0)
+    renumber_in_raster_order(np.array([[0, 1, 3]], dtype=np.int32), labels, np.zeros(10, dtype=np.int32), 0)
 
     assert labels.tolist() == [[7, 1, 2, 9]]
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.kernels.rle import UNREADABLE, read_codes, write_codes
+from kaggle_unet.kernels.rle import UNREADABLE, read_rle_text, write_rle_text
 from tests import naive
 
 
@@ -11,13 +11,13 @@ def write(instances, n_digits=18):
     runs = np.array([run for runs in instances for run in runs], dtype=np.int64).reshape(-1, 2)
     firsts = np.cumsum([0, *map(len, instances)])
     text = np.full(len(runs) * 2 * (n_digits + 1), ord("x"), dtype=np.uint8)
-    return bytes(text[write_codes(runs, firsts, text) :])
+    return bytes(text[write_rle_text(runs, firsts, text) :])
 
 
 def read(text, n_codes, n_px):
     """Read runs by code, or nothing if they are unreadable."""
     runs, firsts = np.empty((len(text) // 4, 2), dtype=np.int64), np.empty(n_codes + 1, dtype=np.int64)
-    n_runs = read_codes(np.frombuffer(text, dtype=np.uint8), n_px, runs, firsts)
+    n_runs = read_rle_text(np.frombuffer(text, dtype=np.uint8), n_px, runs, firsts)
     if n_runs == UNREADABLE:
         return None
     assert firsts[-1] == n_runs
@@ -81,7 +81,7 @@ def test_what_is_odd_or_breaks_a_rule_is_not_read(text, n_codes):
 def test_lines_beyond_those_expected_write_nothing():
     firsts = np.full(4, 9)
 
-    read_codes(np.frombuffer(b"1 1\n1 1\n1 1\n", dtype=np.uint8), 6, np.empty((3, 2), dtype=np.int64), firsts[:2])
+    read_rle_text(np.frombuffer(b"1 1\n1 1\n1 1\n", dtype=np.uint8), 6, np.empty((3, 2), dtype=np.int64), firsts[:2])
 
     assert firsts.tolist() == [0, 1, 9, 9]
 
@@ -95,4 +95,4 @@ def test_runs_may_touch_and_end_on_the_last_pixel_and_each_line_begins_anew():
 def test_codes_are_read_as_the_twin_reads_them(lines, n_px):
     text = "".join(f"{line}\n" for line in lines).encode()
 
-    assert read(text, len(lines), n_px) == naive.read_codes(lines, n_px)
+    assert read(text, len(lines), n_px) == naive.read_rle_text(lines, n_px)

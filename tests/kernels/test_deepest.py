@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.kernels.watershed import FREE, SEEN, find_deepest, survey_marks
+from kaggle_unet.kernels.watershed import FREE, SEEN, find_innermost, survey_marks
 from tests import naive, strategies
 
 
@@ -13,7 +13,7 @@ def test_the_deepest_pixels_are_those_of_the_twin(labels, data):
     is_wanted = np.array([False, *data.draw(st.lists(st.booleans(), min_size=n, max_size=n))])
     squares, places = np.zeros(n + 1, dtype=np.int64), np.full(n + 1, -1, dtype=np.int64)
 
-    find_deepest(labels, is_wanted, np.empty_like(labels), squares, places)
+    find_innermost(labels, is_wanted, np.empty_like(labels), squares, places)
 
     for label in range(n + 1):
         expected = np.ravel_multi_index(naive.deepest(labels, label), labels.shape) if is_wanted[label] else -1
@@ -25,7 +25,7 @@ def test_of_a_tall_instance_the_deepest_pixel_is_not_the_one_deepest_in_its_colu
     labels[:, 0] = 0
     squares, places = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
 
-    find_deepest(labels, np.array([False, True]), np.empty_like(labels), squares, places)
+    find_innermost(labels, np.array([False, True]), np.empty_like(labels), squares, places)
 
     assert (squares[1], places[1]) == (4, 2)
 

@@ -19,8 +19,8 @@ def landscapes(draw):
 
 @given(landscapes())
 @settings(max_examples=80, deadline=None)
-def test_buckets_flood_as_a_heap_does(landscape):
-    seeds, levels, mask = landscape
+def test_buckets_flood_as_a_heap_does(elevation):
+    seeds, levels, mask = elevation
 
     grown = grow_seeds(seeds, levels.astype(np.float32) / 255, mask)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.losses.settings import LossSettings, check_terms, plane_shares
+from kaggle_unet.losses.settings import LossSettings, check_terms, term_plane_weights
 
 SIGMOID = (("mask", "border"), "sigmoid")
 SOFTMAX = (("interior", "border", "background"), "softmax")
@@ -10,8 +10,8 @@ SOFTMAX = (("interior", "border", "background"), "softmax")
 @pytest.mark.parametrize("term", ["dice", "lovasz"])
 def test_the_background_of_a_softmax_has_a_share_only_if_it_is_named(term):
     named = LossSettings(dice_planes={"background": 0.5}, lovasz_planes={"background": 0.5})
-    assert plane_shares(LossSettings(), term, *SOFTMAX) == (1, 1, 0)
-    assert plane_shares(named, term, *SOFTMAX) == (1, 1, 0.5)
+    assert term_plane_weights(LossSettings(), term, *SOFTMAX) == (1, 1, 0)
+    assert term_plane_weights(named, term, *SOFTMAX) == (1, 1, 0.5)
 
 
 @pytest.mark.parametrize(

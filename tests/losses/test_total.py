@@ -40,7 +40,7 @@ TERMS = ("cross_entropy", "focal", "dice", "lovasz")
 HEADS = {"lovasz": 0.5, "empty": 0.3, "deep_supervision": 0.2}
 
 
-class Answer(NamedTuple):
+class Outputs(NamedTuple):
     logits: torch.Tensor
     empty: torch.Tensor | None = None
     sides: tuple[torch.Tensor, ...] = ()
@@ -242,73 +242,75 @@ def test_the_cross_entropy_of_planes_with_shares_stays_on_its_scale():
 
 
 class TestAnswersOfMoreThanOneHead:
-    def answer(self, seed=0):
+    def outputs(self, seed=0):
         """Logits of 2 images of 8 × 8, of which the second is empty."""
         logits, planes, weights = draw("sigmoid", seed, shape=(2, 8, 8))
         planes[1] = 0
         generator = torch.Generator().manual_seed(seed + 1)
         sides = tuple(torch.randn(2, 2, side, side, generator=generator) for side in (2, 4))
-        return Answer(logits, torch.tensor([-1.0, 2.0]), sides), planes, weights
+        return Outputs(logits, torch.tensor([-1.0, 2.0]), sides), planes, weights
 
     def test_logits_alone_are_compared_as_ever(self):
-        answer, planes, weights = self.answer()
-        loss, parts = make_loss("sigmoid", **HEADS)(answer.logits, planes, weights)
-        wanted, _ = make_loss("sigmoid", lovasz=0.5)(answer.logits, planes, weights)
+        outputs, planes, weights = self.outputs()
+        loss, parts = make_loss("sigmoid", **HEADS)(outputs.logits, planes, weights)
+        wanted, _ = make_loss("sigmoid", lovasz=0.5)(outputs.logits, planes, weights)
         assert loss == wanted
         assert set(parts) == {"cross_entropy", "dice", "lovasz"}
 
     def test_parts_and_coefficients_make_the_sum(self):
-        answer, planes, weights = self.answer()
-        loss, parts = make_loss("sigmoid", **HEADS)(answer, planes, weights)
+        outputs, planes, weights = self.outputs()
+        loss, parts = make_loss("sigmoid", **HEADS)(outputs, planes, weights)
         coefficients = {"cross_entropy": 1, "dice": 1, **HEADS}
         assert set(parts) == set(coefficients)
         torch.testing.assert_close(loss, sum(coefficients[name] * part for name, part in parts.items()))
 
     def test_the_empty_head_is_asked_image_by_image(self):
-        answer, planes, weights = self.answer()
-        _, parts = make_loss("sigmoid", empty=1)(answer, planes, weights)
-        torch.testing.assert_close(parts["empty"], (F.softplus(answer.empty[0]) + F.softplus(-answer.empty[1])) / 2)
+        outputs, planes, weights = self.outputs()
+        _, parts = make_loss("sigmoid", empty=1)(outputs, planes, weights)
+        torch.testing.assert_close(parts["empty"], (F.softplus(outputs.empty[0]) + F.softplus(-outputs.empty[1])) / 2)
 
     def test_a_background_plane_is_no_object(self):
         _, planes, weights = draw("softmax", shape=(1, 8, 8))
         planes[:, :2], planes[:, 2] = 0, 1
-        _, parts = make_loss("softmax", empty=1)(Answer(planes, torch.tensor([4.0])), planes, weights)
+        _, parts = make_loss("softmax", empty=1)(Outputs(planes, torch.tensor([4.0])), planes, weights)
         torch.testing.assert_close(parts["empty"], F.softplus(torch.tensor(-4.0)))
 
     def test_sides_are_enlarged_and_given_all_terms(self):
-        answer, planes, weights = self.answer()
+        outputs, planes, weights = self.outputs()
         loss = make_loss("sigmoid", **HEADS)
         of_sides = [
             loss(F.interpolate(side, (8, 8), mode="bilinear", align_corners=False), planes, weights)[0]
-            for side in answer.sides
+            for side in outputs.sides
         ]
-        torch.testing.assert_close(loss(answer, planes, weights)[1]["deep_supervision"], sum(of_sides) / 2)
+        torch.testing.assert_close(loss(outputs, planes, weights)[1]["deep_supervision"], sum(of_sides) / 2)
 
     def test_sides_may_count_on_non_empty_images_alone(self):
-        answer, planes, weights = self.answer()
-        for side in answer.sides:
+        outputs, planes, weights = self.outputs()
+        for side in outputs.sides:
             side.requires_grad_()
         loss = make_loss("sigmoid", deep_supervision=1, deep_supervision_images="non_empty")
-        loss(answer, planes, weights)[0].backward()
-        for side in answer.sides:
+        loss(outputs, planes, weights)[0].backward()
+        for side in outputs.sides:
             assert (side.grad[0] != 0).any()
             assert (side.grad[1] == 0).all()
 
     def test_heads_of_coefficient_0_are_ignored(self):
-        answer, planes, weights = self.answer()
-        bad = Answer(answer.logits, answer.empty * torch.nan, tuple(side * torch.nan for side in answer.sides))
-        assert make_loss("sigmoid")(bad, planes, weights)[0] == make_loss("sigmoid")(answer.logits, planes, weights)[0]
+        outputs, planes, weights = self.outputs()
+        bad = Outputs(outputs.logits, outputs.empty * torch.nan, tuple(side * torch.nan for side in outputs.sides))
+        assert make_loss("sigmoid")(bad, planes, weights)[0] == make_loss("sigmoid")(outputs.logits, planes, weights)[0]
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
     def test_half_precision_heads_are_compared_in_float32(self, dtype):
-        answer, planes, weights = self.answer()
-        half = Answer(answer.logits.to(dtype), answer.empty.to(dtype), tuple(side.to(dtype) for side in answer.sides))
-        full = Answer(half.logits.float(), half.empty.float(), tuple(side.float() for side in half.sides))
+        outputs, planes, weights = self.outputs()
+        half = Outputs(
+            outputs.logits.to(dtype), outputs.empty.to(dtype), tuple(side.to(dtype) for side in outputs.sides)
+        )
+        full = Outputs(half.logits.float(), half.empty.float(), tuple(side.float() for side in half.sides))
         loss = make_loss("sigmoid", **HEADS)
         assert torch.equal(loss(half, planes, weights)[0], loss(full, planes, weights)[0])
 
     @pytest.mark.parametrize(("term", "key"), [("empty", "empty_head"), ("deep_supervision", "deep_supervision")])
     def test_a_term_for_a_head_that_is_not_there_is_refused_while_training(self, term, key):
-        answer, planes, weights = self.answer()
+        outputs, planes, weights = self.outputs()
         with pytest.raises(ConfigError, match=rf"no such head; set model\.{key}, or loss\.{term} to 0"):
-            make_loss("sigmoid", **{term: 0.5})(answer.logits.requires_grad_(), planes, weights)
+            make_loss("sigmoid", **{term: 0.5})(outputs.logits.requires_grad_(), planes, weights)

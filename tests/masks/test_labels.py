@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.masks.labels import areas_px, check_labels, components, paint_masks, relabel, relabel_by_appearance
+from kaggle_unet.masks.labels import areas_px, check_labels, components, paint_masks, relabel, relabel_in_raster_order
 from tests import naive, strategies
 
 
@@ -44,8 +44,8 @@ def test_consecutive_labels_are_not_changed_however_they_were_spread(labels, fac
 def test_relabelling_by_appearance_follows_the_rows():
     labels = np.array([[0, 9, 4], [2, 9, 4]], dtype=np.int32)
 
-    assert relabel_by_appearance(labels).tolist() == [[0, 1, 2], [3, 1, 2]]
-    assert relabel_by_appearance(labels.T).tolist() == [[0, 1], [2, 2], [3, 3]]
+    assert relabel_in_raster_order(labels).tolist() == [[0, 1, 2], [3, 1, 2]]
+    assert relabel_in_raster_order(labels.T).tolist() == [[0, 1], [2, 2], [3, 3]]
     assert labels[0, 1] == 9
 
 

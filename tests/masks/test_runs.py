@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.masks.column_runs import find_runs, merge_runs, runs_of_mask, runs_of_part, split_runs
+from kaggle_unet.masks.column_runs import find_column_runs, merge_runs, runs_of_mask, runs_of_part, split_runs
 from tests import strategies
 
 
@@ -14,7 +14,7 @@ def test_runs_are_listed_by_ascending_id():
 
 
 def test_runs_of_all_instances_lie_one_behind_the_other():
-    runs, firsts, ids = find_runs(np.array([[5, 2], [5, 5]], dtype=np.int32))
+    runs, firsts, ids = find_column_runs(np.array([[5, 2], [5, 5]], dtype=np.int32))
 
     assert runs.tolist() == [[2, 1], [0, 2], [3, 1]]
     assert firsts.tolist() == [0, 1, 3]

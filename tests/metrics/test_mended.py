@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from kaggle_unet.metrics.error_types import KINDS, PRED_FATES, find_mistakes, tabulate_mended
+from kaggle_unet.metrics.error_types import KINDS, PRED_ERROR_TYPES, find_mistakes, tabulate_oracle_fixes
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import score_image
 from tests import strategies
@@ -21,7 +21,7 @@ ONLY = {
 
 
 def mend(true, pred):
-    return {row.mended: row for row in tabulate_mended([count_overlap(true, pred.astype(np.int32))])}
+    return {row.fixed: row for row in tabulate_oracle_fixes([count_overlap(true, pred.astype(np.int32))])}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -36,14 +36,14 @@ def test_the_one_kind_of_mistake_that_there_is_costs_all_that_is_missing(kind):
 
 
 def test_a_set_s_score_is_the_mean_over_images():
-    rows = tabulate_mended([count_overlap(TRUE, TRUE), count_overlap(TRUE, ONLY["extra"].astype(np.int32))])
-    (extra,) = [row for row in rows if row.mended == "extra"]
+    rows = tabulate_oracle_fixes([count_overlap(TRUE, TRUE), count_overlap(TRUE, ONLY["extra"].astype(np.int32))])
+    (extra,) = [row for row in rows if row.fixed == "extra"]
     assert extra.score == 1
     assert extra.gain == pytest.approx((1 - 3 / 4) / 2)
 
 
 def test_of_no_image_nothing_is_said():
-    assert tabulate_mended([]) == []
+    assert tabulate_oracle_fixes([]) == []
 
 
 def test_a_prediction_of_half_an_object_is_missed_and_extra_and_no_outline():
@@ -67,7 +67,7 @@ def test_a_small_object_that_a_found_one_swallows_is_merged_and_a_fragment_besid
 def test_taking_away_what_is_extra_is_what_erasing_its_pixels_gives(pair):
     true, pred = pair
     ids = np.unique(pred[pred > 0])
-    is_extra = find_mistakes(count_overlap(true, pred)).pred == PRED_FATES.index("extra")
+    is_extra = find_mistakes(count_overlap(true, pred)).pred == PRED_ERROR_TYPES.index("extra")
     erased = np.where(np.isin(pred, ids[is_extra]), 0, pred)
     assert mend(true, pred)["extra"].score == score_image(true, erased).mean
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from kaggle_unet.metrics.error_types import PRED_FATES, TRUE_FATES, find_mistakes, tabulate_areas
+from kaggle_unet.metrics.error_types import PRED_ERROR_TYPES, TRUE_ERROR_TYPES, find_mistakes, tabulate_areas
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import score_overlap
 from tests import strategies
@@ -14,9 +14,11 @@ def line(*ids):
     return np.array([ids], dtype=np.int32)
 
 
-def fates(true, pred):
+def error_types(true, pred):
     found = find_mistakes(count_overlap(true, pred))
-    return [TRUE_FATES[fate] for fate in found.true], [PRED_FATES[fate] for fate in found.pred]
+    return [TRUE_ERROR_TYPES[error_type] for error_type in found.true], [
+        PRED_ERROR_TYPES[error_type] for error_type in found.pred
+    ]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,7 @@ def fates(true, pred):
     ],
 )
 def test_every_object_has_its_fate(true, pred, of_true, of_pred):
-    assert fates(true, pred) == (of_true, of_pred)
+    assert error_types(true, pred) == (of_true, of_pred)
 
 
 @given(strategies.pairs())

@@ -61,11 +61,11 @@ class TestEveryModel:
     def test_while_it_trains_it_answers_with_every_head_it_has_and_else_with_logits(self, model_settings):
         model = create_model(model_settings, in_channels=2, out_channels=3)
         multiple = input_multiple(model_settings)
-        answer = model(torch.zeros(2, 2, 2 * multiple, multiple))
+        output = model(torch.zeros(2, 2, 2 * multiple, multiple))
         has_empty = bool(getattr(model_settings, "empty_head", None))
         has_sides = getattr(model_settings, "deep_supervision", False)
-        assert isinstance(answer, Outputs) == (has_empty or has_sides)
-        outputs = answer if isinstance(answer, Outputs) else Outputs(answer)
+        assert isinstance(output, Outputs) == (has_empty or has_sides)
+        outputs = output if isinstance(output, Outputs) else Outputs(output)
         assert outputs.logits.shape == (2, 3, 2 * multiple, multiple)
         assert (outputs.empty is not None) == has_empty
         assert outputs.empty is None or outputs.empty.shape == (2,)
@@ -76,8 +76,8 @@ class TestEveryModel:
         torch.manual_seed(0)
         model = create_model(model_settings, in_channels=1, out_channels=1)
         side = 2 * input_multiple(model_settings)
-        answer = model(torch.randn(2, 1, side, side))
-        outputs = answer if isinstance(answer, Outputs) else Outputs(answer)
+        output = model(torch.randn(2, 1, side, side))
+        outputs = output if isinstance(output, Outputs) else Outputs(output)
         total = sum(grid.square().mean() for grid in (outputs.logits, *outputs.sides))
         (total if outputs.empty is None else total + outputs.empty.sum()).backward()
         idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from kaggle_unet.models.heads import Outputs, answer, gate, look
+from kaggle_unet.models.heads import Outputs, forward_all, select_outputs, suppress_empty
 
 LOGITS = torch.tensor([[[[3.0, -20.0]]], [[[3.0, 1.0]]]])
 EMPTY = torch.tensor([2.0, -2.0])  # probabilities 0.88 and 0.12
@@ -11,20 +11,20 @@ SIDES = (torch.zeros(2, 1, 1, 1),)
 
 @pytest.mark.parametrize("outputs", [Outputs(LOGITS, EMPTY), Outputs(LOGITS, None, SIDES)], ids=["empty", "sides"])
 def test_everything_is_given_while_training_and_logits_alone_otherwise(outputs):
-    assert answer(outputs, is_training=True) is outputs
-    assert answer(outputs, is_training=False) is outputs.logits
+    assert select_outputs(outputs, is_training=True) is outputs
+    assert select_outputs(outputs, is_training=False) is outputs.logits
     gated = outputs._replace(gate_above=0.5)
-    assert answer(gated, is_training=True) is gated
+    assert select_outputs(gated, is_training=True) is gated
 
 
 def test_a_network_of_one_head_gives_logits_always():
-    assert answer(Outputs(LOGITS), is_training=True) is LOGITS
-    assert answer(Outputs(LOGITS, gate_above=0.5), is_training=False) is LOGITS
+    assert select_outputs(Outputs(LOGITS), is_training=True) is LOGITS
+    assert select_outputs(Outputs(LOGITS, gate_above=0.5), is_training=False) is LOGITS
 
 
 def test_predictions_are_behind_the_gate_and_the_logits_before_it():
     outputs = Outputs(LOGITS, EMPTY, gate_above=0.5)
-    assert torch.equal(answer(outputs, is_training=False), gate(LOGITS, EMPTY, above=0.5))
+    assert torch.equal(select_outputs(outputs, is_training=False), suppress_empty(LOGITS, EMPTY, above=0.5))
     assert outputs.logits is LOGITS
 
 
@@ -43,21 +43,21 @@ class _Talkative(nn.Module):
 def test_whoever_looks_is_told_everything_that_is_said_in_evaluation():
     inputs = torch.zeros(2, 1, 1, 2)
     said = Outputs(LOGITS, EMPTY, gate_above=0.5)
-    assert look(_Talkative(said), inputs) is said
-    assert look(_Talkative(Outputs(LOGITS)), inputs) is LOGITS
-    assert look(nn.Identity(), inputs) is inputs
+    assert forward_all(_Talkative(said), inputs) is said
+    assert forward_all(_Talkative(Outputs(LOGITS)), inputs) is LOGITS
+    assert forward_all(nn.Identity(), inputs) is inputs
 
 
 @pytest.mark.parametrize(("above", "is_cleared"), [(0.1, [True, True]), (0.5, [True, False]), (0.9, [False, False])])
 def test_the_gate_clears_images_that_are_held_to_be_empty_and_no_others(above, is_cleared):
-    gated = gate(LOGITS, EMPTY, above=above)
+    gated = suppress_empty(LOGITS, EMPTY, above=above)
     for image, before, cleared in zip(gated, LOGITS, is_cleared, strict=True):
         assert (image.sigmoid() < 1e-4).all() if cleared else torch.equal(image, before)
 
 
 def test_cleared_logits_are_never_raised():
-    assert gate(LOGITS, EMPTY, above=0.5)[0, 0, 0].tolist() == [-10, -20]
+    assert suppress_empty(LOGITS, EMPTY, above=0.5)[0, 0, 0].tolist() == [-10, -20]
 
 
 def test_half_precision_keeps_its_type():
-    assert gate(LOGITS.bfloat16(), EMPTY.bfloat16(), above=0.5).dtype == torch.bfloat16
+    assert suppress_empty(LOGITS.bfloat16(), EMPTY.bfloat16(), above=0.5).dtype == torch.bfloat16

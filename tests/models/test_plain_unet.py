@@ -269,8 +269,8 @@ def test_sides_teach_lower_levels_even_where_the_head_is_blind():
     for deep_supervision in (False, True):
         model = PlainUNet(1, 1, PlainUNetSettings(filters=2, depth=2, norm="none", deep_supervision=deep_supervision))
         torch.nn.init.zeros_(model.head.weight)
-        answer = model(torch.randn(2, 1, 8, 8))
-        sum((grid**2).sum() for grid in ([answer.logits, *answer.sides] if deep_supervision else [answer])).backward()
+        output = model(torch.randn(2, 1, 8, 8))
+        sum((grid**2).sum() for grid in ([output.logits, *output.sides] if deep_supervision else [output])).backward()
         assert (model.down[-1].conv2.weight.grad.abs().sum() > 0) == deep_supervision
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.masks.labels import relabel_by_appearance
+from kaggle_unet.masks.labels import relabel_in_raster_order
 from kaggle_unet.postprocess.vote import vote_labels, vote_mask, whole_weights
 from tests import naive, strategies
 
@@ -38,7 +38,7 @@ def shifted(draw, n_sets):
 
 
 @st.composite
-def ballots(draw, max_sets=6):
+def voters(draw, max_sets=6):
     """Draw sets, and a weight for each; small, so that ties are common."""
     n_sets = draw(st.integers(1, max_sets))
     weights = draw(st.lists(st.integers(1, 3), min_size=n_sets, max_size=n_sets))
@@ -49,9 +49,9 @@ def row(*ids):
     return np.array([ids], dtype=np.int32)
 
 
-@given(ballots())
-def test_a_vote_is_what_comparing_everything_with_everything_gives(ballot):
-    sets, weights = ballot
+@given(voters())
+def test_a_vote_is_what_comparing_everything_with_everything_gives(voter):
+    sets, weights = voter
 
     np.testing.assert_array_equal(vote_labels(sets, weights), naive.vote_labels(sets, weights))
     np.testing.assert_array_equal(vote_labels(sets), naive.vote_labels(sets, [1] * len(sets)))
@@ -59,12 +59,12 @@ def test_a_vote_is_what_comparing_everything_with_everything_gives(ballot):
 
 @given(strategies.labels(), st.integers(1, 5))
 def test_a_set_given_several_times_comes_back(labels, n):
-    np.testing.assert_array_equal(vote_labels([labels] * n), relabel_by_appearance(labels))
+    np.testing.assert_array_equal(vote_labels([labels] * n), relabel_in_raster_order(labels))
 
 
-@given(ballots(), st.data())
-def test_the_order_of_the_sets_does_not_matter_even_at_ties(ballot, data):
-    sets, weights = ballot
+@given(voters(), st.data())
+def test_the_order_of_the_sets_does_not_matter_even_at_ties(voter, data):
+    sets, weights = voter
     order = data.draw(st.permutations(range(len(sets))))
 
     other = vote_labels([sets[index] for index in order], [weights[index] for index in order])
@@ -72,17 +72,17 @@ def test_the_order_of_the_sets_does_not_matter_even_at_ties(ballot, data):
     np.testing.assert_array_equal(other, vote_labels(sets, weights))
 
 
-@given(ballots())
-def test_a_weight_of_n_is_the_set_given_n_times(ballot):
-    sets, weights = ballot
+@given(voters())
+def test_a_weight_of_n_is_the_set_given_n_times(voter):
+    sets, weights = voter
     repeated = [one for one, weight in zip(sets, weights, strict=True) for _ in range(weight)]
 
     np.testing.assert_array_equal(vote_labels(sets, weights), vote_labels(repeated))
 
 
-@given(ballots())
-def test_ids_do_not_matter_and_the_sets_are_not_changed(ballot):
-    sets, weights = ballot
+@given(voters())
+def test_ids_do_not_matter_and_the_sets_are_not_changed(voter):
+    sets, weights = voter
     renamed = [np.where(one > 0, 1000 - 7 * one, 0).astype(np.int32) for one in sets]
     before = [one.copy() for one in sets]
 
@@ -90,32 +90,32 @@ def test_ids_do_not_matter_and_the_sets_are_not_changed(ballot):
     np.testing.assert_array_equal(sets, before)
 
 
-@given(ballots())
-def test_objects_are_numbered_as_they_appear_and_lie_where_some_set_has_any(ballot):
-    sets, weights = ballot
+@given(voters())
+def test_objects_are_numbered_as_they_appear_and_lie_where_some_set_has_any(voter):
+    sets, weights = voter
 
     voted = vote_labels(sets, weights)
 
     assert voted.dtype == np.int32
-    np.testing.assert_array_equal(voted, relabel_by_appearance(voted))
+    np.testing.assert_array_equal(voted, relabel_in_raster_order(voted))
     assert not voted[np.logical_and.reduce([one == 0 for one in sets])].any()
 
 
-@given(ballots())
-def test_an_object_that_only_a_minority_has_vanishes(ballot):
-    sets, weights = ballot
+@given(voters())
+def test_an_object_that_only_a_minority_has_vanishes(voter):
+    sets, weights = voter
     alone = [np.pad(one, ((0, 0), (0, 3))) for one in sets]
     alone[0][:, -2:] = 9  # apart from all others
 
     voted = vote_labels(alone, weights)
 
     assert voted[:, -2:].any() == (2 * weights[0] > sum(weights))
-    np.testing.assert_array_equal(relabel_by_appearance(voted[:, :-3].copy()), vote_labels(sets, weights))
+    np.testing.assert_array_equal(relabel_in_raster_order(voted[:, :-3].copy()), vote_labels(sets, weights))
 
 
-@given(ballots())
-def test_what_most_have_pixel_for_pixel_comes_back_pixel_for_pixel(ballot):
-    sets, weights = ballot
+@given(voters())
+def test_what_most_have_pixel_for_pixel_comes_back_pixel_for_pixel(voter):
+    sets, weights = voter
     supports = Counter()
     for one, weight in zip(sets, weights, strict=True):
         supports.update({(one == id_).tobytes(): weight for id_ in np.unique(one[one > 0])})
@@ -228,7 +228,7 @@ def test_memory_grows_with_pixels_and_not_with_pairs_of_objects():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
-    np.testing.assert_array_equal(voted, relabel_by_appearance(grid))
+    np.testing.assert_array_equal(voted, relabel_in_raster_order(grid))
     assert peak < 2**27  # a byte for each pair of two sets' objects would be 1.6 · 10⁹
 
 

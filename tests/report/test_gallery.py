@@ -81,8 +81,8 @@ def test_the_numbers_of_a_row_are_those_of_its_score():
 
 def test_what_became_of_objects_and_what_mistakes_cost_are_said_if_they_are_known():
     areas = [{"area_px": "50–99", "objects": 7, "bias_px": 0.125}]
-    mended = [{"mended": "outlines", "score": 0.75, "gain": 0.25}]
-    texts = Outline(render_report("t", {}, [], [make_row("a", TRUE)], areas, mended)).texts
+    fixed = [{"mended": "outlines", "score": 0.75, "gain": 0.25}]
+    texts = Outline(render_report("t", {}, [], [make_row("a", TRUE)], areas, fixed)).texts
     for said in ("What became of objects", "area px", "50–99", "What mistakes cost", "outlines", "0.7500", "0.2500"):
         assert said in texts
     assert "What mistakes cost" not in Outline(render_report("t", {}, [], [make_row("a", TRUE)])).texts

@@ -9,7 +9,7 @@ from torch import nn
 
 from kaggle_unet.inference.predict import predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
-from kaggle_unet.selection.ensemble import mix_planes
+from kaggle_unet.selection.ensemble import average_probabilities
 
 
 class Tilt(nn.Module):
@@ -40,7 +40,7 @@ def test_what_is_averaged_apart_is_what_networks_predict_together(mean, activati
 
     models = [Tilt(factors) for factors in FACTORS]
     members = [predict([model], None) for model in models]
-    mixed = mix_planes(members, weights, mean=mean, activation=activation)
+    mixed = average_probabilities(members, weights, mean=mean, activation=activation)
     assert mixed.dtype == np.float32
     np.testing.assert_allclose(mixed, predict(models, weights), atol=2e-6)
 
@@ -56,10 +56,10 @@ def test_a_mean_lies_between_its_members_and_those_that_count_nothing_change_not
     weights = data.draw(
         st.lists(st.floats(0, 2), min_size=len(values), max_size=len(values)).filter(lambda w: max(w) > 0.01)
     )
-    mixed = mix_planes(members, weights, mean=mean, activation=activation)
+    mixed = average_probabilities(members, weights, mean=mean, activation=activation)
     counted = [(planes, weight) for planes, weight in zip(members, weights, strict=True) if weight > 0]
     low, high = (choose(float(planes[0, 0, 0]) for planes, _ in counted) for choose in (min, max))
     assert low - 1e-3 <= mixed[0, 0, 0] <= high + 1e-3
     assert np.isfinite(mixed).all()
-    again = mix_planes(*map(list, zip(*counted, strict=True)), mean=mean, activation=activation)
+    again = average_probabilities(*map(list, zip(*counted, strict=True)), mean=mean, activation=activation)
     np.testing.assert_array_equal(mixed, again)

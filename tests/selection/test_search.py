@@ -6,7 +6,15 @@ import pytest
 from kaggle_unet.config import parse_config
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.postprocess.clean import PostprocessSettings
-from kaggle_unet.selection.search import Effort, Interval, apply_point, nested_search, point_of, search, space_of
+from kaggle_unet.selection.search import (
+    Interval,
+    SearchBudget,
+    apply_params,
+    nested_search,
+    params_of,
+    search,
+    space_of,
+)
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import DecodeSettings
 
@@ -14,47 +22,47 @@ SPACE = {"decode.mask_threshold": Interval(0.0, 1.0, 0.05), "postprocess.min_are
 START = {"decode.mask_threshold": 0.5, "postprocess.min_area_px": 1}
 
 
-def hill(point):
+def hill(params):
     """Be highest at 0.3 and 24."""
-    return -abs(point["decode.mask_threshold"] - 0.3) - abs(point["postprocess.min_area_px"] - 24) / 20
+    return -abs(params["decode.mask_threshold"] - 0.3) - abs(params["postprocess.min_area_px"] - 24) / 20
 
 
 def test_the_top_of_a_hill_is_found():
-    found = search(SPACE, hill, START, Effort(120, 0))
+    found = search(SPACE, hill, START, SearchBudget(120, 0))
     assert found.trials[0] == (START, hill(START))
     assert len(found.trials) == 121
-    assert found.score == max(score for _, score in found.trials) == hill(found.point)
+    assert found.score == max(score for _, score in found.trials) == hill(found.params)
     assert found.score > -0.1  # a random point is at −0.9 on average
 
 
 def test_points_lie_on_the_grid_of_the_space():
-    found = search(SPACE, hill, START, Effort(30, 3))
-    for point, _ in found.trials[1:]:
-        assert point["postprocess.min_area_px"] % 2 == 0
-        assert 0 <= point["decode.mask_threshold"] <= 1
-        assert point["decode.mask_threshold"] * 20 == pytest.approx(round(point["decode.mask_threshold"] * 20))
+    found = search(SPACE, hill, START, SearchBudget(30, 3))
+    for params, _ in found.trials[1:]:
+        assert params["postprocess.min_area_px"] % 2 == 0
+        assert 0 <= params["decode.mask_threshold"] <= 1
+        assert params["decode.mask_threshold"] * 20 == pytest.approx(round(params["decode.mask_threshold"] * 20))
 
 
 def test_where_nothing_is_better_the_start_stays():
-    found = search(SPACE, lambda _: 1.0, START, Effort(5, 0))
-    assert found.point == START
+    found = search(SPACE, lambda _: 1.0, START, SearchBudget(5, 0))
+    assert found.params == START
 
 
 def test_an_interrupted_search_goes_on_and_ends_where_an_uninterrupted_one_does(tmp_path):
-    whole = search(SPACE, hill, START, Effort(40, 7, tmp_path / "whole.journal"))
+    whole = search(SPACE, hill, START, SearchBudget(40, 7, tmp_path / "whole.journal"))
     tried = []
 
-    def tire(point):
+    def tire(params):
         if len(tried) == 25:
             raise KeyboardInterrupt
-        tried.append(point)
-        return hill(point)
+        tried.append(params)
+        return hill(params)
 
     with pytest.raises(KeyboardInterrupt):
-        search(SPACE, tire, START, Effort(40, 7, tmp_path / "a" / "broken.journal"))
+        search(SPACE, tire, START, SearchBudget(40, 7, tmp_path / "a" / "broken.journal"))
     again = []
-    effort = Effort(40, 7, tmp_path / "a" / "broken.journal")
-    resumed = search(SPACE, lambda point: again.append(point) or hill(point), START, effort)
+    budget = SearchBudget(40, 7, tmp_path / "a" / "broken.journal")
+    resumed = search(SPACE, lambda params: again.append(params) or hill(params), START, budget)
     assert len(again) == 40 - 25 + 1  # and the start
     assert resumed == whole
 
@@ -64,32 +72,32 @@ def test_a_gain_is_honest_where_each_part_wants_something_else():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(60, 21))
 
-    def evaluate(point):
-        return noise[:, round(point["decode.mask_threshold"] * 20)]
+    def evaluate(params):
+        return noise[:, round(params["decode.mask_threshold"] * 20)]
 
     parts = [f"{number % 3}" for number in range(60)]
-    nested = nested_search(SPACE, evaluate, START, parts, Effort(60, 0))
+    nested = nested_search(SPACE, evaluate, START, parts, SearchBudget(60, 0))
     assert nested.after.mean() > nested.before.mean() + 0.1
-    assert nested.honest.mean() < nested.after.mean() - 0.1
-    assert set(nested.points) == {"0", "1", "2"}
+    assert nested.held_out.mean() < nested.after.mean() - 0.1
+    assert set(nested.params_without) == {"0", "1", "2"}
 
 
 def test_each_part_is_judged_by_what_was_found_without_it():
     likes = np.array([0.2, 0.2, 0.8, 0.8])
 
-    def evaluate(point):
-        return -np.abs(point["decode.mask_threshold"] - likes)
+    def evaluate(params):
+        return -np.abs(params["decode.mask_threshold"] - likes)
 
-    nested = nested_search(SPACE, evaluate, START, ["a", "a", "b", "b"], Effort(60, 0))
-    assert nested.points["a"]["decode.mask_threshold"] == pytest.approx(0.8, abs=0.051)
-    np.testing.assert_array_equal(nested.honest[:2], evaluate(nested.points["a"])[:2])
-    np.testing.assert_array_equal(nested.honest[2:], evaluate(nested.points["b"])[2:])
+    nested = nested_search(SPACE, evaluate, START, ["a", "a", "b", "b"], SearchBudget(60, 0))
+    assert nested.params_without["a"]["decode.mask_threshold"] == pytest.approx(0.8, abs=0.051)
+    np.testing.assert_array_equal(nested.held_out[:2], evaluate(nested.params_without["a"])[:2])
+    np.testing.assert_array_equal(nested.held_out[2:], evaluate(nested.params_without["b"])[2:])
     np.testing.assert_allclose(nested.before, [-0.3] * 4)
 
 
 def test_one_part_alone_is_refused():
     with pytest.raises(ConfigError, match="two parts are needed"):
-        nested_search(SPACE, lambda _: np.zeros(3), START, ["a"] * 3, Effort(2, 0))
+        nested_search(SPACE, lambda _: np.zeros(3), START, ["a"] * 3, SearchBudget(2, 0))
 
 
 @pytest.mark.parametrize("codec", list(CODECS))
@@ -98,13 +106,13 @@ def test_every_point_of_a_space_is_a_valid_config(codec, single_object):
     space = space_of(codec, single_object=single_object)
     decode = DecodeSettings(single_object=single_object)
     for end in ("low", "high"):
-        point = {key: getattr(values, end) if isinstance(values, Interval) else True for key, values in space.items()}
-        settings = apply_point(point, decode, PostprocessSettings(min_area_px=7))
-        assert point_of(space, *settings) == point
+        params = {key: getattr(values, end) if isinstance(values, Interval) else True for key, values in space.items()}
+        settings = apply_params(params, decode, PostprocessSettings(min_area_px=7))
+        assert params_of(space, *settings) == params
         assert settings[0].single_object == single_object
 
 
 def test_what_is_not_searched_stays():
     config = parse_config("competition: {name: dsb2018}\ndecode: {keep_seedless: false}\npostprocess: {min_area_px: 9}")
-    decode, postprocess = apply_point({"decode.mask_threshold": 0.4}, config.decode, config.postprocess)
+    decode, postprocess = apply_params({"decode.mask_threshold": 0.4}, config.decode, config.postprocess)
     assert (decode.mask_threshold, decode.keep_seedless, postprocess.min_area_px) == (0.4, False, 9)

@@ -23,7 +23,7 @@ def test_without_a_store_images_are_drawn_and_that_is_said(drawn_config, tmp_pat
         "real loop / bare step": pytest.approx(speeds["real loop"] / speeds["bare step"]),
         "bare step / plain fp32 loop": pytest.approx(speeds["bare step"] / speeds["plain fp32 loop"]),
     }
-    assert all(0 < ceiling["share"] < 1 for ceiling in result["ceilings"].values())
+    assert all(0 < round_trip_score["share"] < 1 for round_trip_score in result["ceilings"].values())
 
 
 def test_a_store_is_measured_and_a_person_can_read_it(drawn_config, tmp_path):
@@ -45,12 +45,15 @@ def test_the_plain_loop_is_in_fp32_whatever_the_config_says(drawn_config, tmp_pa
     made = []
 
     class Watched(Learner):
-        def __init__(self, network, loss, settings, crew):
-            made.append(crew.decided)
-            super().__init__(network, loss, settings, crew)
+        def __init__(self, network, loss, settings, distributed):
+            made.append(distributed.device_config)
+            super().__init__(network, loss, settings, distributed)
 
     monkeypatch.setattr(bench_train, "Learner", Watched)
     config, _, _ = drawn_config("dsb2018")
     words = ["--steps", 1, "--repeat", 1, "--set", "training.precision=bf16", "--set", "training.channels_last=true"]
     assert call("bench-train", config, "--store", tmp_path / "none", *words).code == 0
-    assert [(decided.precision, decided.channels_last) for decided in made] == [("bf16", True), ("32", False)]
+    assert [(device_config.precision, device_config.channels_last) for device_config in made] == [
+        ("bf16", True),
+        ("32", False),
+    ]

@@ -1,6 +1,6 @@
 import torch
 
-from kaggle_unet.steps.bench_train import count_step, measure_ceilings
+from kaggle_unet.steps.bench_train import count_step, measure_roofline
 from tests.training.test_loop import make_batch, make_learner
 
 
@@ -24,6 +24,6 @@ def test_what_a_view_shows_is_not_moved():
 
 
 def test_ceilings_are_far_above_nothing():
-    flops_per_s, bytes_per_s = measure_ceilings(torch.device("cpu"), None)
+    flops_per_s, bytes_per_s = measure_roofline(torch.device("cpu"), None)
     assert flops_per_s > 1e8
     assert bytes_per_s > 1e7

@@ -6,7 +6,7 @@ import pytest
 
 from kaggle_unet.errors import KitError
 from kaggle_unet.steps import demo
-from kaggle_unet.steps.console import Screen
+from kaggle_unet.steps.console import Console
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def short(monkeypatch):
     ]
     assert all("epochs: 1\n" in part.config for part in parts)
     monkeypatch.setattr(demo, "PARTS", tuple(parts))
-    screen = Screen()
-    screen.quiet = True
-    return screen
+    console = Console()
+    console.quiet = True
+    return console
 
 
 def test_the_demo_leaves_a_csv_a_picture_and_a_report(short, monkeypatch, tmp_path, capsys):
@@ -54,6 +54,6 @@ def test_a_demo_whose_network_gains_nothing_fails(short, monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_the_whole_demo_beats_the_classical_method(tmp_path):
-    scores = demo.demo(tmp_path, Screen())
+    scores = demo.demo(tmp_path, Console())
     assert scores["network"] >= scores["classical"] + demo.MUST_GAIN
     assert scores["salt"] >= scores["salt_blank"] + demo.MUST_GAIN

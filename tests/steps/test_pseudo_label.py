@@ -156,7 +156,7 @@ def test_an_interrupted_call_is_finished_by_the_next(trained, labelled):
 
 
 @pytest.fixture
-def watched(monkeypatch):
+def with_progress(monkeypatch):
     """Ids of the samples that are trained on, one for each time, and of those that are validated on."""
     seen = {"training": [], "validation": set()}
     get, init = TrainingSet.__getitem__, ValidationSet.__init__
@@ -175,18 +175,18 @@ def watched(monkeypatch):
     return seen
 
 
-def test_added_samples_are_trained_on_in_every_fold_and_never_validated_on(trained, labelled, watched):
+def test_added_samples_are_trained_on_in_every_fold_and_never_validated_on(trained, labelled, with_progress):
     added = set(Store.open(labelled[0]).ids)
     folds = Store.open(trained.store).folds
     run = trained.home / "added run"
     for fold in (0, 1):
-        watched["training"], watched["validation"] = [], set()
+        with_progress["training"], with_progress["validation"] = [], set()
         answer = call("train", trained.config, "--fold", fold, "--store", trained.store, "--run", run,
                       "--add-store", labelled[0])  # fmt: skip
         assert answer.code == 0, answer.err
         training = {id_ for id_, own in folds.items() if own != fold} | added
-        assert sorted(watched["training"]) == sorted([*training] * 2), "each once in each of 2 epochs"
-        assert watched["validation"] == {id_ for id_, own in folds.items() if own == fold}
+        assert sorted(with_progress["training"]) == sorted([*training] * 2), "each once in each of 2 epochs"
+        assert with_progress["validation"] == {id_ for id_, own in folds.items() if own == fold}
         result = json.loads((run / f"fold{fold}" / "result.json").read_text())
         assert (result["training_samples"], result["added_samples"], result["samples"]) == (7, 3, 4)
         assert set(json.loads((run / f"fold{fold}" / "planes" / "planes.json").read_text())["ids"]).isdisjoint(added)
@@ -221,7 +221,7 @@ def test_ids_in_two_stores_are_refused_and_listed(trained, labelled):
     assert not (trained.home / "never").exists()
 
 
-def test_a_copy_of_a_held_out_image_is_left_out_of_that_fold_alone(trained, labelled, watched):
+def test_a_copy_of_a_held_out_image_is_left_out_of_that_fold_alone(trained, labelled, with_progress):
     main, copied = Store.open(trained.store), trained.home / "store with a copy"
     if not copied.exists():
         shutil.copytree(labelled[0], copied)
@@ -231,13 +231,13 @@ def test_a_copy_of_a_held_out_image_is_left_out_of_that_fold_alone(trained, labe
                                                   numbers=main.read(twin).numbers)  # fmt: skip
     store.write_sample(replaced)
     for fold in (0, 1):
-        watched["training"] = []
+        with_progress["training"] = []
         answer = call("train", trained.config, "--fold", fold, "--store", trained.store,
                       "--run", trained.home / "run with a copy", "--add-store", copied)  # fmt: skip
         assert answer.code == 0, answer.err
         warning = f"1 added samples are left out, as their images are among those held out: {store.ids[0]}"
         assert (warning in answer.err.replace("\n", " ")) == (fold == 0)
-        assert (store.ids[0] in watched["training"]) == (fold == 1)
+        assert (store.ids[0] in with_progress["training"]) == (fold == 1)
 
 
 def test_a_store_of_another_config_is_not_added(trained, labelled):
@@ -252,10 +252,10 @@ def test_a_store_of_another_config_is_not_added(trained, labelled):
     assert (answer.code, "there is no store in" in answer.err) == (3, True)
 
 
-def test_the_first_batch_is_drawn_with_added_samples(trained, labelled, watched):
+def test_the_first_batch_is_drawn_with_added_samples(trained, labelled, with_progress):
     words = ["train", trained.config, "--store", trained.store, "--set", "training.batch=7", "--show-batch"]
     assert call(*words, trained.home / "batch.png", "--add-store", labelled[0]).code == 0
-    assert set(Store.open(labelled[0]).ids) < set(watched["training"])
+    assert set(Store.open(labelled[0]).ids) < set(with_progress["training"])
 
 
 def test_where_nothing_is_sure_no_store_is_left(trained, test_data):

@@ -9,7 +9,7 @@ from kaggle_unet.config import parse_config
 from kaggle_unet.selection.second_level import find_candidates
 from kaggle_unet.steps import second_level
 from kaggle_unet.targets.codecs import CODECS
-from tests.postprocess.test_second_level import draw
+from tests.selection.test_second_level import draw
 from tests.steps.conftest import call
 from tests.steps.test_tune import doubtful  # noqa: F401  the fixture
 

@@ -25,7 +25,7 @@ def test_no_more_planes_wait_than_memory_holds_and_the_order_is_kept(monkeypatch
     monkeypatch.setattr(submit, "_MOST_PENDING_PX", most_px)
     predicted, may_decode = [], threading.Event()
 
-    def watched():
+    def with_progress():
         for item in samples(9):
             predicted.append(item[0].id)
             if len(predicted) == n_ahead:  # 20 px each; the decoder has not moved yet
@@ -36,7 +36,7 @@ def test_no_more_planes_wait_than_memory_holds_and_the_order_is_kept(monkeypatch
         assert may_decode.wait(10), "the networks wait for the decoder before they have to"
         return number_of(sample, planes)
 
-    results = submit._decode_beside(watched(), decode)
+    results = submit._decode_beside(with_progress(), decode)
     first, _ = next(results)
     assert first.id == "0"
     assert len(predicted) >= n_ahead
@@ -47,12 +47,12 @@ def test_what_is_decoded_is_given_before_the_networks_end(monkeypatch):
     monkeypatch.setattr(submit, "_MOST_PENDING_PX", 0)
     order = []
 
-    def watched():
+    def with_progress():
         for item in samples(4):
             order.append("predicted")
             yield item
 
-    for _ in submit._decode_beside(watched(), number_of):
+    for _ in submit._decode_beside(with_progress(), number_of):
         order.append("decoded")
 
     assert order == ["predicted", "decoded"] * 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kaggle_unet.competitions import drawn
+from kaggle_unet.synthetic import files as drawn
 from kaggle_unet.synthetic.images import draw_salt
 from tests.steps.conftest import call
 

@@ -10,9 +10,9 @@ import pytest
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission, write_submission
-from kaggle_unet.masks.labels import relabel_by_appearance
+from kaggle_unet.masks.labels import relabel_in_raster_order
 from kaggle_unet.masks.rle import decode_labels
-from kaggle_unet.steps import hand_in
+from kaggle_unet.steps import provenance as hand_in
 from kaggle_unet.store import sha256
 from kaggle_unet.types import Labels
 from tests.steps.conftest import COMMON, CONFIGS, call, draw
@@ -40,7 +40,7 @@ class Drawn:
     def read(self, path):
         """Read a CSV's labels, numbered by appearance."""
         rles = read_submission(path, get_competition(self.name))
-        return {id_: relabel_by_appearance(decode_labels(rles[id_], one.shape)[0]) for id_, one in self.truth.items()}
+        return {id_: relabel_in_raster_order(decode_labels(rles[id_], one.shape)[0]) for id_, one in self.truth.items()}
 
     def vote(self, *csvs, output=None, weights=(), words=()):
         options = [word for path in csvs for word in ("--csv", path)]
@@ -85,7 +85,7 @@ def nothing(labels):
 def assert_equal(found, wanted):
     assert found.keys() == wanted.keys()
     for id_, labels in found.items():
-        np.testing.assert_array_equal(labels, relabel_by_appearance(wanted[id_]))
+        np.testing.assert_array_equal(labels, relabel_in_raster_order(wanted[id_]))
 
 
 def test_what_two_of_three_have_is_written_and_keeps_every_rule(drawn):

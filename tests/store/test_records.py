@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.store.manifest import decode_sample, decode_targets, encode_sample, encode_targets
-from kaggle_unet.types import Oddity, Sample
+from kaggle_unet.types import DataIssue, Sample
 from tests.strategies import shapes
 
 
@@ -25,8 +25,8 @@ def samples(draw):
         kind=draw(st.text(max_size=5)),
         ignore=draw(st.none() | hnp.arrays(bool, shape)),
         numbers=draw(st.dictionaries(st.text(max_size=3), st.floats(allow_nan=False), max_size=2)),
-        oddities=tuple(
-            draw(st.lists(st.builds(Oddity, st.text(), st.text(), st.integers(0, 9), st.text()), max_size=2))
+        data_issues=tuple(
+            draw(st.lists(st.builds(DataIssue, st.text(), st.text(), st.integers(0, 9), st.text()), max_size=2))
         ),
     )
 
@@ -40,11 +40,11 @@ def test_a_sample_comes_back_as_it_was(sample):
         if wanted is not None:
             np.testing.assert_array_equal(found, wanted)
             assert found.dtype == wanted.dtype
-    assert (back.id, back.kind, back.numbers, back.oddities) == (
+    assert (back.id, back.kind, back.numbers, back.data_issues) == (
         sample.id,
         sample.kind,
         sample.numbers,
-        sample.oddities,
+        sample.data_issues,
     )
     assert encode_sample(back) == encode_sample(sample)
 

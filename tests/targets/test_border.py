@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.targets.border import border, spare_seeds, split_interior
+from kaggle_unet.targets.border import border, keep_one_seed_pixel, split_interior
 from kaggle_unet.targets.settings import BorderSettings
 from tests import naive, strategies
 
@@ -96,7 +96,7 @@ def test_beyond_the_edge_of_the_image_is_no_foreign_ground():
 def test_spared_pixels_are_freed_on_a_border_that_reaches_into_background():
     labels = row(0, 1, 0)
 
-    assert spare_seeds(labels, np.ones((1, 3), dtype=bool)).tolist() == [[True, False, True]]
+    assert keep_one_seed_pixel(labels, np.ones((1, 3), dtype=bool)).tolist() == [[True, False, True]]
 
 
 @given(strategies.labels(), st.sampled_from(ALL_SETTINGS))

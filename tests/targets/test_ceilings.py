@@ -21,21 +21,23 @@ def test_a_perfect_network_nearly_reaches_one(real_data, name, rule, radius_px, 
     codec, settings = CODECS[name], BorderSettings(rule=rule, radius_px=radius_px)
     labels = realdata.dsb2018_labels(real_data)[0].values()
 
-    ceiling = mean_score(score_image(of, codec.decode(codec.encode(of, settings), DecodeSettings())) for of in labels)
+    round_trip_score = mean_score(
+        score_image(of, codec.decode(codec.encode(of, settings), DecodeSettings())) for of in labels
+    )
 
-    print(f"{name} {rule} {radius_px}: {ceiling:.4f}")
-    assert ceiling >= floor
+    print(f"{name} {rule} {radius_px}: {round_trip_score:.4f}")
+    assert round_trip_score >= floor
 
 
 def test_a_perfect_network_without_border_reaches_three_quarters(real_data):
     codec = CODECS["mask"]
     labels = realdata.dsb2018_labels(real_data)[0].values()
 
-    ceiling = mean_score(
+    round_trip_score = mean_score(
         score_image(of, codec.decode(codec.encode(of, BorderSettings()), DecodeSettings())) for of in labels
     )
 
-    assert ceiling == pytest.approx(0.7544, abs=0.0001)
+    assert round_trip_score == pytest.approx(0.7544, abs=0.0001)
 
 
 @pytest.mark.parametrize("name", WITH_BORDER)

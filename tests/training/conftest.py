@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.settings import AugmentationSettings
 from kaggle_unet.losses.settings import LossSettings
@@ -41,15 +41,15 @@ def finish():
 def training_set():
     samples = [draw_sample(f"t{n}", n) for n in range(5)]
     augmentation = AugmentationSettings(preset="nuclei", crop_px=16)
-    return TrainingSet(samples, encoding=ENCODING, augmentation=augmentation, sides=Sides(), seed=0)
+    return TrainingSet(samples, encoding=ENCODING, augmentation=augmentation, pad_spec=PadSpec(), seed=0)
 
 
 @pytest.fixture(scope="session")
 def validation_set():
-    return make_validation_set({f"v{n}": draw_sample(f"v{n}", 10 + n) for n in range(3)}, Sides(8))
+    return make_validation_set({f"v{n}": draw_sample(f"v{n}", 10 + n) for n in range(3)}, PadSpec(8))
 
 
 @pytest.fixture
 def parts(training_set, validation_set, loss, finish):
-    judge = partial(validate, validation_set=validation_set, loss=loss, finish=finish)
-    return FoldParts(tiny_network, loss, training_set, judge)
+    validate_model = partial(validate, validation_set=validation_set, loss=loss, finish=finish)
+    return FoldParts(tiny_network, loss, training_set, validate_model)

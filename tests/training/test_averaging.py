@@ -26,11 +26,11 @@ def network():
 
 def test_the_moving_average_starts_with_the_first_weights_and_warms_up(network):
     averages = Averages(network, EmaSettings(decay=0.25), None)
-    assert averages.judged(network) is network
+    assert averages.eval_model(network) is network
     seen = []
     for value in (1.0, 2.0, 2.0):
         averages.after_step(set_weight(network, value))
-        seen.append(averages.judged(network).weight.item())
+        seen.append(averages.eval_model(network).weight.item())
     # decay is 2/11 in the second step, and would be 3/12 in the third, its limit
     assert seen == pytest.approx([1.0, 2 - 2 / 11, 2 - 2 / 11 * 0.25])
 
@@ -42,7 +42,7 @@ def test_running_statistics_are_averaged_and_counters_copied():
         nn.init.constant_(network.running_mean, mean)
         network.num_batches_tracked.fill_(count)
         averages.after_step(network)
-    average = averages.judged(network)
+    average = averages.eval_model(network)
     assert average.running_mean.item() == pytest.approx(11 * (1 - 2 / 11))
     assert average.num_batches_tracked.item() == 7
 
@@ -53,7 +53,7 @@ def test_the_mean_is_over_the_epochs_it_is_meant_for(network):
         assert (averages.mean is None) == (epoch < 3)
         averages.after_epoch(set_weight(network, value), epoch)
     assert averages.mean.weight.item() == pytest.approx(3.0)
-    assert averages.judged(network) is network
+    assert averages.eval_model(network) is network
 
 
 def test_averages_go_on_where_they_were(network):
@@ -67,7 +67,7 @@ def test_averages_go_on_where_they_were(network):
         resumed.load_state(broken.state())
         broken = resumed
     assert torch.equal(broken.mean.weight, straight.mean.weight)
-    assert torch.equal(broken.judged(network).weight, straight.judged(network).weight)
+    assert torch.equal(broken.eval_model(network).weight, straight.eval_model(network).weight)
 
 
 NOISY = {
@@ -91,12 +91,12 @@ def test_an_averaged_network_is_better_and_steadier_at_a_high_rate(parts, tmp_pa
 def test_the_mean_over_epochs_is_better_than_a_usual_epoch_of_them(parts, tmp_path):
     seen = []
 
-    def judge(predict):
+    def validate_model(predict):
         seen.append(parts.validate(predict))
         return seen[-1]
 
     settings = make_settings(**NOISY, swa=SwaSettings(from_epoch=8))
-    fitted = fit_fold(dataclasses.replace(parts, validate=judge), settings, folder=tmp_path, config=CONFIG)
+    fitted = fit_fold(dataclasses.replace(parts, validate=validate_model), settings, folder=tmp_path, config=CONFIG)
     assert len(seen) == NOISY["epochs"] + 1
     assert seen[-1].loss < fmean(result.loss for result in seen[7:-1])
     mean = load_checkpoint(tmp_path / "swa.pt")
@@ -104,21 +104,21 @@ def test_the_mean_over_epochs_is_better_than_a_usual_epoch_of_them(parts, tmp_pa
 
 
 def test_the_best_checkpoint_has_the_weights_that_were_judged(parts, tmp_path):
-    judged = []
+    eval_model = []
 
-    def judge(predict):
-        judged.append(predict(torch.ones(1, 1, 8, 8)))
+    def validate_model(predict):
+        eval_model.append(predict(torch.ones(1, 1, 8, 8)))
         return parts.validate(predict)
 
     settings = make_settings(epochs=1, ema=EmaSettings(decay=0.5))
-    fit_fold(dataclasses.replace(parts, validate=judge), settings, folder=tmp_path, config=CONFIG)
+    fit_fold(dataclasses.replace(parts, validate=validate_model), settings, folder=tmp_path, config=CONFIG)
     network = parts.build_model().eval()
     answers = []
     for name in ("best.pt", "last.pt"):
         network.load_state_dict(load_checkpoint(tmp_path / name)["model"])
         answers.append(network(torch.ones(1, 1, 8, 8)))
-    torch.testing.assert_close(judged[0], answers[0])  # to a few bits: layouts may differ
-    assert (judged[0] - answers[1]).abs().max() > 1e-3
+    torch.testing.assert_close(eval_model[0], answers[0])  # to a few bits: layouts may differ
+    assert (eval_model[0] - answers[1]).abs().max() > 1e-3
 
 
 def test_batch_norm_of_the_mean_is_measured_on_the_training_set(parts, tmp_path):

@@ -3,20 +3,20 @@ import torch
 from torch import nn
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.training.distributed import _count_nodes, _started, open_crew, spread
+from kaggle_unet.training.distributed import _count_nodes, _started, init_distributed, rank_shard
 from kaggle_unet.training.settings import TrainingSettings
 from tests.training.test_loop import make_crew
 
 
 def test_one_process_is_a_crew(monkeypatch):
-    crew = make_crew()
-    assert (crew.size, crew.rank, crew.is_first) == (1, 0, True)
-    assert crew.each(lambda: 5) == [5]
-    assert crew.on_first(lambda: "done") == "done"
-    assert crew.add_up(torch.tensor([1.0, 2.0])).tolist() == [1, 2]
-    assert spread(["a", "b", "c"], crew) == ["a", "b", "c"]
+    distributed = make_crew()
+    assert (distributed.size, distributed.rank, distributed.is_rank_zero) == (1, 0, True)
+    assert distributed.gather(lambda: 5) == [5]
+    assert distributed.on_rank_zero(lambda: "done") == "done"
+    assert distributed.all_reduce_sum(torch.tensor([1.0, 2.0])).tolist() == [1, 2]
+    assert rank_shard(["a", "b", "c"], distributed) == ["a", "b", "c"]
     network = nn.BatchNorm2d(1)
-    crew.share_buffers(network, mean=True)
+    distributed.sync_buffers(network, mean=True)
     assert network.running_var.item() == 1
 
 
@@ -26,11 +26,11 @@ def test_faults_pass_through():
         raise ConfigError(msg)
 
     with pytest.raises(ConfigError, match="no"):
-        make_crew().on_first(fail)
+        make_crew().on_rank_zero(fail)
 
 
 def test_threads_come_before_what_is_recorded():
-    assert open_crew(TrainingSettings(threads=1)).decided.threads == 1
+    assert init_distributed(TrainingSettings(threads=1)).device_config.threads == 1
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_devices_that_are_not_there_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="--devices 2: this machine has 1"):
-        open_crew(TrainingSettings(), devices=2)
+        init_distributed(TrainingSettings(), devices=2)

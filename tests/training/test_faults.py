@@ -8,7 +8,7 @@ from torch import nn
 
 from kaggle_unet.errors import KitError
 from kaggle_unet.models.checkpoint import load_checkpoint
-from kaggle_unet.training.failures import TrainingFault
+from kaggle_unet.training.failures import TrainingFailure
 from kaggle_unet.training.fit import fit_fold
 from kaggle_unet.training.fold import EpochDone
 from kaggle_unet.training.settings import OptimizerSettings
@@ -52,7 +52,7 @@ def test_a_bad_batch_is_kept_and_so_is_the_last_good_checkpoint(parts, tmp_path)
 def test_a_training_that_diverges_at_once_is_stopped(parts, tmp_path):
     settings = make_settings(optimizer=OptimizerSettings(name="sgd", learning_rate=1e4))
     says = r"epoch 1, step 2: the training diverges: the loss is [\d.e+]+ \(.* above [\d.]+, training\.diverged_above"
-    with pytest.raises(TrainingFault, match=says):
+    with pytest.raises(TrainingFailure, match=says):
         fit_fold(parts, settings, folder=tmp_path, config=CONFIG)
     assert len(kept(tmp_path)["ids"]) == 2
 
@@ -62,7 +62,7 @@ def test_the_scale_of_the_loss_is_the_first_epochs(parts, tmp_path):
     parts = dataclasses.replace(parts, loss=loss)
     fit_fold(parts, make_settings(epochs=2), folder=tmp_path / "default", config=CONFIG)
     loss.done = 0
-    with pytest.raises(TrainingFault, match="epoch 2, step 1: the training diverges"):
+    with pytest.raises(TrainingFailure, match="epoch 2, step 1: the training diverges"):
         fit_fold(parts, make_settings(epochs=2, diverged_above=10), folder=tmp_path / "strict", config=CONFIG)
     assert len(kept(tmp_path / "strict")["ids"]) == 2
     for name in ("best.pt", "last.pt"):
@@ -74,10 +74,10 @@ def test_broken_gradients_are_blamed_on_their_own_batch():
         return logits.sqrt().mean(), {}  # its gradient at 0 is infinite
 
     batches = [make_batch(1, ids=["good"]), make_batch(0, ids=["bad"]), make_batch(1, ids=["innocent"])]
-    with pytest.raises(TrainingFault, match=r"step 3, of the step before: .* gradients were not, .* bad") as caught:
+    with pytest.raises(TrainingFailure, match=r"step 3, of the step before: .* gradients were not, .* bad") as caught:
         run(make_learner(loss=steep), batches)
     assert caught.value.batch.ids == ["bad"]
-    with pytest.raises(TrainingFault, match=r"step 2: .* gradients were not, .* bad;") as caught:
+    with pytest.raises(TrainingFailure, match=r"step 2: .* gradients were not, .* bad;") as caught:
         run(make_learner(loss=steep, clip_norm=1.0), batches)
     assert caught.value.batch.ids == ["bad"]
 
@@ -87,9 +87,9 @@ def test_a_validation_that_is_not_finite_names_its_samples(parts, tmp_path):
         value, terms = parts.loss(logits, planes, weights)
         return (value if logits.requires_grad else value * float("inf")), terms
 
-    judge = parts.validate
-    parts = dataclasses.replace(parts, validate=lambda predict: judge(predict, loss=spoil))
-    with pytest.raises(TrainingFault, match=r"epoch 1: the validation loss is inf on the samples v0, v1 although"):
+    validate_model = parts.validate
+    parts = dataclasses.replace(parts, validate=lambda predict: validate_model(predict, loss=spoil))
+    with pytest.raises(TrainingFailure, match=r"epoch 1: the validation loss is inf on the samples v0, v1 although"):
         fit_fold(parts, make_settings(), folder=tmp_path, config=CONFIG)
     assert kept(tmp_path)["ids"].tolist() == ["v0", "v1"]
 
@@ -104,7 +104,7 @@ def test_a_network_that_finds_nothing_is_named_and_in_the_end_stopped(parts, tmp
     events = []
     parts = dataclasses.replace(parts, validate=blank_judge(7, [3, 0, 0, 0]))
     says = r"epoch 4: the network finds no object in any of 1 validation samples, which hold 7; .* in 3 validations"
-    with pytest.raises(TrainingFault, match=says):
+    with pytest.raises(TrainingFailure, match=says):
         fit_fold(
             parts, make_settings(epochs=9, blank_validations=3), folder=tmp_path, config=CONFIG, on_event=events.append
         )
@@ -131,5 +131,5 @@ def test_a_real_validation_knows_when_nothing_was_found(parts):
 
 
 def test_a_fault_passes_between_processes():
-    fault = pickle.loads(pickle.dumps(TrainingFault("why", make_batch(3, ids=["a"]))))
+    fault = pickle.loads(pickle.dumps(TrainingFailure("why", make_batch(3, ids=["a"]))))
     assert (str(fault), fault.batch.ids) == ("why", ["a"])

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.settings import AugmentationSettings
 from kaggle_unet.errors import ConfigError, KitError
 from kaggle_unet.models.checkpoint import find_checkpoint, load_checkpoint
 from kaggle_unet.training.fit import fit_fold
-from kaggle_unet.training.fold import Decided, EpochDone, EpochStarted, StepDone
+from kaggle_unet.training.fold import DeviceConfig, EpochDone, EpochStarted, StepDone
 from kaggle_unet.training.settings import (
     EmaSettings,
     OptimizerSettings,
@@ -46,11 +46,11 @@ def answers(*pairs):
     """A judge that gives these (score, loss), one per validation."""
     left = iter(pairs)
 
-    def judge(predict):
+    def validate_model(predict):
         score, loss = next(left)
         return ValidationResult(loss, score, {})
 
-    return judge
+    return validate_model
 
 
 def interrupt_in(epoch):
@@ -218,7 +218,7 @@ def test_gradients_are_clipped_as_the_settings_say(parts, tmp_path):
 def test_events_tell_the_whole_story(parts, tmp_path):
     events = []
     fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG, on_event=events.append)
-    assert [type(event) for event in events] == [Decided, EpochStarted, StepDone, StepDone, StepDone, EpochDone]
+    assert [type(event) for event in events] == [DeviceConfig, EpochStarted, StepDone, StepDone, StepDone, EpochDone]
     assert events[1] == EpochStarted(epoch=1, epochs=1, n_steps=3)
     assert [(event.step, event.n_steps, event.images) for event in events[2:5]] == [(1, 3, 2), (2, 3, 2), (3, 3, 1)]
     assert events[5].row["epoch"] == 1
@@ -227,12 +227,12 @@ def test_events_tell_the_whole_story(parts, tmp_path):
 def test_dropout_is_off_while_validating(parts, tmp_path):
     modes = []
 
-    def judge(predict):
+    def validate_model(predict):
         modes.append([module.training for module in network.modules()])
         return ValidationResult(1.0, 0.5, {})
 
     network = parts.build_model()
-    parts = dataclasses.replace(parts, build_model=lambda: network, validate=judge)
+    parts = dataclasses.replace(parts, build_model=lambda: network, validate=validate_model)
     fit_fold(parts, make_settings(epochs=2), folder=tmp_path, config=CONFIG)
     assert not any(any(flags) for flags in modes)
     assert len(modes) == 2
@@ -311,7 +311,7 @@ def test_a_finished_run_that_is_resumed_says_what_it_reached(parts, tmp_path):
         parts, make_settings(epochs=2), folder=tmp_path, config=CONFIG, resume=True, on_event=events.append
     )
     assert again == first
-    assert [type(event) for event in events] == [Decided]
+    assert [type(event) for event in events] == [DeviceConfig]
 
 
 def test_a_best_checkpoint_holds_nothing_but_what_prediction_needs(parts, tmp_path):
@@ -336,7 +336,7 @@ def test_the_last_small_batch_is_learnt_from_too(parts, tmp_path):
 def test_whole_images_of_several_sizes_share_a_batch(parts, tmp_path):
     samples = [draw_sample("a", 0), draw_sample("b", 1, shape=(26, 40))]
     whole = TrainingSet(
-        samples, encoding=ENCODING, augmentation=AugmentationSettings(preset="light"), sides=Sides(8), seed=0
+        samples, encoding=ENCODING, augmentation=AugmentationSettings(preset="light"), pad_spec=PadSpec(8), seed=0
     )
     parts = dataclasses.replace(parts, training_set=whole)
     assert fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG).epochs == 1

@@ -75,14 +75,14 @@ class _Three(nn.Module):
 @pytest.mark.parametrize("epoch", [2, 3, 4], ids=["frozen", "as it is released", "released"])
 def test_a_fit_freezes_its_first_epochs_whether_it_is_resumed_or_not(parts, tmp_path, epoch):
     parts = dataclasses.replace(parts, build_model=_Three)
-    settings, encoders, judged = make_settings(freeze_encoder_epochs=2), [], parts.validate
+    settings, encoders, eval_model = make_settings(freeze_encoder_epochs=2), [], parts.validate
 
-    def judge(predict):
+    def validate_model(predict):
         encoders.append(load_checkpoint(whole / "last.pt")["model"] if (whole / "last.pt").exists() else None)
-        return judged(predict)
+        return eval_model(predict)
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    straight = fit_fold(dataclasses.replace(parts, validate=judge), settings, folder=whole, config=CONFIG)
+    straight = fit_fold(dataclasses.replace(parts, validate=validate_model), settings, folder=whole, config=CONFIG)
     encoders.append(load_checkpoint(whole / "last.pt")["model"])
     after = [{name: tensor for name, tensor in model.items() if name.startswith("encoder")} for model in encoders[1:]]
     assert_same(after[0], after[1])

@@ -5,7 +5,7 @@ from kaggle_unet.training.history import (
     blank_validations,
     first_loss,
     is_validated,
-    merits,
+    monitored_values,
     validations_without_gain,
 )
 
@@ -53,7 +53,7 @@ def test_validations_since_the_highest_score_was_first_reached(pairs, n):
 
 def test_the_loss_may_decide_instead():
     history = rows((0.2, 1.0), (0.4, 3.0), (0.1, 1.0), None)
-    assert merits(history, "loss") == [-1.0, -3.0, -1.0, None]
+    assert monitored_values(history, "loss") == [-1.0, -3.0, -1.0, None]
     # of equal losses the higher score
     assert best_row(history, "loss")["epoch"] == 1
     assert validations_without_gain(history, "loss") == 2

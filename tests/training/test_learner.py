@@ -22,11 +22,11 @@ def draw_batch(n, seed=0):
     return Batch(inputs, planes, torch.rand(n, 16, 24, generator=generator) + 0.1, [f"s{k}" for k in range(n)])
 
 
-def unet_learner(loss, norm="group", crew=None, **options):
+def unet_learner(loss, norm="group", distributed=None, **options):
     torch.manual_seed(0)
     network = PlainUNet(1, 2, PlainUNetSettings(filters=4, depth=2, norm=norm))
     settings = TrainingSettings(batch=16, optimizer=OptimizerSettings(name="sgd", learning_rate=0.1), **options)
-    return Learner(network, loss, settings, crew or make_crew())
+    return Learner(network, loss, settings, distributed or make_crew())
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +143,9 @@ def test_a_compiler_that_is_missing_is_explained():
 
 @pytest.mark.slow
 def test_a_compiled_step_is_the_same_step(loss):
-    crew = make_crew(compiled=True)
-    assert crew.decided.record["compiled"]
-    plain, compiled = unet_learner(loss), unet_learner(loss, crew=crew)
+    distributed = make_crew(compiled=True)
+    assert distributed.device_config.record["compiled"]
+    plain, compiled = unet_learner(loss), unet_learner(loss, distributed=distributed)
     for seed in range(2):
         results = [learner.learn(draw_batch(4, seed)) for learner in (plain, compiled)]
         assert results[0].loss == pytest.approx(results[1].loss, abs=1e-5)

@@ -4,8 +4,8 @@ from torch import nn
 
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.errors import KitError, ResourceError
-from kaggle_unet.training.device import Decided
-from kaggle_unet.training.distributed import Crew
+from kaggle_unet.training.device import DeviceConfig
+from kaggle_unet.training.distributed import Distributed
 from kaggle_unet.training.fold import train_epoch
 from kaggle_unet.training.settings import OptimizerSettings, TrainingSettings
 from kaggle_unet.training.step import Learner
@@ -14,7 +14,7 @@ DESCENT = OptimizerSettings(name="sgd", learning_rate=1.0, momentum=0)
 
 
 def make_crew(precision="32", channels_last=False, compiled=False):
-    return Crew(Decided("cpu", precision, channels_last, "test", 1, compiled))
+    return Distributed(DeviceConfig("cpu", precision, channels_last, "test", 1, compiled))
 
 
 def mean_logit(logits, planes, weights):
@@ -22,11 +22,11 @@ def mean_logit(logits, planes, weights):
     return logits.mean(), {"half": logits.detach().mean() / 2}
 
 
-def make_learner(weight=2.0, crew=None, loss=mean_logit, **options):
+def make_learner(weight=2.0, distributed=None, loss=mean_logit, **options):
     """A network that multiplies by one number, moved by plain gradient descent."""
     network = nn.Conv2d(1, 1, 1, bias=False)
     nn.init.constant_(network.weight, weight)
-    return Learner(network, loss, TrainingSettings(optimizer=DESCENT, **options), crew or make_crew())
+    return Learner(network, loss, TrainingSettings(optimizer=DESCENT, **options), distributed or make_crew())
 
 
 def make_batch(value, n=1, ids=None):

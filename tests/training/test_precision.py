@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.training.device import count_workers, decide
+from kaggle_unet.training.device import count_workers, select_device
 
 
 @pytest.fixture
@@ -36,46 +36,53 @@ def machine(monkeypatch):
 )
 def test_auto_follows_what_the_device_can_do(machine, traits, device, precision, channels_last):
     machine(**traits)
-    decided = decide("auto", "auto")
-    assert (decided.device, decided.precision, decided.channels_last) == (device, precision, channels_last)
+    device_config = select_device("auto", "auto")
+    assert (device_config.device, device_config.precision, device_config.channels_last) == (
+        device,
+        precision,
+        channels_last,
+    )
 
 
 def test_a_torch_without_the_probes_computes_in_32(machine, monkeypatch):
     machine()
     monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
-    assert decide("auto", "auto").precision == "32"
+    assert select_device("auto", "auto").precision == "32"
 
 
 def test_what_is_asked_for_is_done(machine):
     machine(avx512=True)
-    assert decide("32", "auto").channels_last is False
-    assert decide("32", True).channels_last is True
-    assert decide("bf16", False).channels_last is False
+    assert select_device("32", "auto").channels_last is False
+    assert select_device("32", True).channels_last is True
+    assert select_device("bf16", False).channels_last is False
     machine(cuda=(7, 0))
-    assert decide("fp16", "auto").autocast_dtype is torch.float16
+    assert select_device("fp16", "auto").autocast_dtype is torch.float16
 
 
 def test_fp16_on_a_cpu_is_refused_with_a_better_idea(machine):
     machine()
     with pytest.raises(ConfigError, match="fp16 needs a CUDA device, this is cpu; say bf16"):
-        decide("fp16", "auto")
+        select_device("fp16", "auto")
 
 
 def test_the_record_is_plain_and_the_text_names_the_reason(machine):
     machine(avx512=True)
-    decided = decide("auto", "auto")
-    assert decided.record["reason"] == "the CPU has AVX512-BF16"
-    assert decided.text.startswith("cpu, precision bf16, channels_last, ")
-    assert (decided.autocast_dtype, decided.memory_format) == (torch.bfloat16, torch.channels_last)
-    assert (decide("32", "auto").autocast_dtype, decide("32", "auto").memory_format) == (None, torch.contiguous_format)
+    device_config = select_device("auto", "auto")
+    assert device_config.record["reason"] == "the CPU has AVX512-BF16"
+    assert device_config.text.startswith("cpu, precision bf16, channels_last, ")
+    assert (device_config.autocast_dtype, device_config.memory_format) == (torch.bfloat16, torch.channels_last)
+    assert (select_device("32", "auto").autocast_dtype, select_device("32", "auto").memory_format) == (
+        None,
+        torch.contiguous_format,
+    )
 
 
 def test_what_was_asked_for_is_recorded(machine):
     machine()
-    decided = decide("32", "auto", compiled=True, deterministic=True)
-    assert (decided.record["compiled"], decided.record["deterministic"]) == (True, True)
-    assert ", compiled, deterministic, " in decided.text
+    device_config = select_device("32", "auto", compiled=True, deterministic=True)
+    assert (device_config.record["compiled"], device_config.record["deterministic"]) == (True, True)
+    assert ", compiled, deterministic, " in device_config.text
 
 
 @pytest.mark.parametrize(

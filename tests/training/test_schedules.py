@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from kaggle_unet.training.schedules import cycle_ends, rate_share
+from kaggle_unet.training.schedules import cycle_ends, rate_factor
 from kaggle_unet.training.settings import ScheduleSettings
 
 
-def shares(settings, points, epochs=4, merits=()):
-    return [rate_share(settings, progress=point, epochs=epochs, merits=merits) for point in points]
+def shares(settings, points, epochs=4, monitored_values=()):
+    return [rate_factor(settings, progress=point, epochs=epochs, monitored_values=monitored_values) for point in points]
 
 
 def test_constant_is_constant():
@@ -26,7 +26,7 @@ def test_cosine_falls_to_its_floor_with_the_last_step():
 
 
 def test_cosine_reaches_its_floor_after_a_warm_up_too():
-    assert rate_share(ScheduleSettings(warmup_epochs=1.5, floor=0.2), progress=4, epochs=4) == pytest.approx(0.2)
+    assert rate_factor(ScheduleSettings(warmup_epochs=1.5, floor=0.2), progress=4, epochs=4) == pytest.approx(0.2)
 
 
 def test_a_warm_up_longer_than_the_training_is_no_error():
@@ -57,14 +57,14 @@ def test_exponential_counts_from_the_end_of_the_warm_up():
 )
 def test_plateau_multiplies_after_more_than_patience_epochs_without_gain(scores, share):
     settings = ScheduleSettings(name="plateau", factor=0.1, patience=2, floor=0.01)
-    assert shares(settings, [7.5], merits=scores) == pytest.approx([share])
+    assert shares(settings, [7.5], monitored_values=scores) == pytest.approx([share])
 
 
 def test_plateau_counts_epochs_but_acts_on_validations():
     settings = ScheduleSettings(name="plateau", factor=0.1, patience=2)
-    assert shares(settings, [5], merits=[0.5, None, None, None]) == [1]
-    assert shares(settings, [5], merits=[0.5, None, None, 0.4]) == [0.1]
-    assert shares(settings, [5], merits=[0.5, None, None, 0.6]) == [1]
+    assert shares(settings, [5], monitored_values=[0.5, None, None, None]) == [1]
+    assert shares(settings, [5], monitored_values=[0.5, None, None, 0.4]) == [0.1]
+    assert shares(settings, [5], monitored_values=[0.5, None, None, 0.6]) == [1]
 
 
 def test_one_cycle_is_torchs():

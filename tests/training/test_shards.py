@@ -4,11 +4,11 @@ import torch
 
 from kaggle_unet.data.batch import collate
 from kaggle_unet.data.loading import BatchLoader
-from kaggle_unet.training.distributed import Shard, count_samples
+from kaggle_unet.training.distributed import RankShard, count_samples
 
 
 def shards(training_set, size):
-    return [Shard(training_set, rank, size) for rank in range(size)]
+    return [RankShard(training_set, rank, size) for rank in range(size)]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8])
@@ -25,7 +25,7 @@ def test_every_item_is_in_one_share_and_shares_are_even(training_set, n, size):
 
 
 def test_what_only_keeps_a_process_busy_counts_nowhere(training_set, loss):
-    batch = collate(Shard(training_set, 0, 2).__getitems__([(1, 0)]))
+    batch = collate(RankShard(training_set, 0, 2).__getitems__([(1, 0)]))
     assert count_samples(batch) == 0
     logits = torch.randn(1, 3, *batch.weights.shape[1:], requires_grad=True)
     value, _ = loss(logits, batch.planes, batch.weights)
@@ -46,6 +46,6 @@ def test_processes_see_what_one_with_the_whole_batch_sees(training_set, workers)
 
 
 def test_a_share_has_what_a_training_set_has(training_set):
-    shard = Shard(training_set, 0, 2)
+    shard = RankShard(training_set, 0, 2)
     assert (len(shard), shard.seed, shard.encoding) == (len(training_set), training_set.seed, training_set.encoding)
     np.testing.assert_array_equal(shard[1, 2].inputs, training_set[1, 2].inputs)

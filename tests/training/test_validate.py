@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from kaggle_unet.data.batch import Sides
+from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.losses.settings import LossSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.models.checkpoint import load_checkpoint
@@ -38,7 +38,7 @@ def oracle(validation_set, margin):
 
 @pytest.mark.parametrize("margin", [0, 4])
 def test_a_network_that_knows_the_answers_scores_one(samples, margin, loss, finish):
-    validation_set = make_validation_set(samples, Sides(8, margin))
+    validation_set = make_validation_set(samples, PadSpec(8, margin))
     result = validate(oracle(validation_set, margin), validation_set, loss=loss, finish=finish)
     assert result.score == 1
     assert dict(result.scores) == {"v0": 1, "v1": 1, "v2": 1}
@@ -46,7 +46,7 @@ def test_a_network_that_knows_the_answers_scores_one(samples, margin, loss, fini
 
 
 def test_a_network_that_sees_nothing_scores_nothing(samples, loss, finish):
-    validation_set = make_validation_set(samples, Sides(8))
+    validation_set = make_validation_set(samples, PadSpec(8))
     blank = torch.tensor([-9.0, -9.0, 9.0])[None, :, None, None]
     result = validate(
         lambda inputs: blank.expand(len(inputs), 3, *inputs.shape[-2:]), validation_set, loss=loss, finish=finish
@@ -56,7 +56,7 @@ def test_a_network_that_sees_nothing_scores_nothing(samples, loss, finish):
 
 
 def test_score_and_loss_are_means_over_images(samples, finish):
-    validation_set = make_validation_set(samples, Sides(8))
+    validation_set = make_validation_set(samples, PadSpec(8))
     values = iter([torch.tensor(1.0), torch.tensor(4.0)])
     is_known = {"v0": True, "v1": False, "v2": False}
     knows = oracle(validation_set, 0)
@@ -74,7 +74,7 @@ def test_score_and_loss_are_means_over_images(samples, finish):
 
 def test_sigmoid_planes_are_decoded_as_such(samples, finish, loss):
     codec = CODECS["interior_border"]
-    validation_set = make_validation_set(samples, Sides(8))
+    validation_set = make_validation_set(samples, PadSpec(8))
     knows = oracle(validation_set, 0)
     sigmoid = Finish(codec, finish.decode, finish.postprocess, finish.metric)
     result = validate(
@@ -94,9 +94,9 @@ def test_what_several_processes_judged_is_one_result_with_the_batch_of_any_that_
 class TestFurtherHeads:
     """The loss is of all that a network says, the score of what it would predict."""
 
-    def judge(self, samples, finish, gate_above):
+    def validate_model(self, samples, finish, gate_above):
         """Judge a network that knows every plane, and yet holds every image to be empty: a logit of 5."""
-        validation_set, codec = make_validation_set(samples, Sides(8)), CODECS["interior_border"]
+        validation_set, codec = make_validation_set(samples, PadSpec(8)), CODECS["interior_border"]
         knows = oracle(validation_set, 0)
         terms = SegmentationLoss(LossSettings(empty=0.5, deep_supervision=1), codec.planes, codec.activation)
         return validate(
@@ -108,7 +108,7 @@ class TestFurtherHeads:
 
     @pytest.mark.parametrize(("gate_above", "score"), [(None, 1), (0.5, 0)])
     def test_the_loss_is_before_the_gate_and_the_score_behind_it(self, samples, finish, gate_above, score):
-        result = self.judge(samples, finish, gate_above)
+        result = self.validate_model(samples, finish, gate_above)
         assert result.score == score
         assert (result.predicted_objects == 0) == (score == 0)
         # planes without a fault, and half of log(1 + e⁵)
@@ -135,8 +135,8 @@ class TestFurtherHeads:
         options = {"filters": 2, "depth": 2, "deep_supervision": True}
         settings = PlainUNetSettings(**options, empty_head=EmptyHeadSettings())
         loss = SegmentationLoss(LossSettings(empty=0.5, deep_supervision=0.3), CODEC.planes, CODEC.activation)
-        judge = partial(validate, validation_set=validation_set, loss=loss, finish=finish)
-        parts = FoldParts(lambda: PlainUNet(1, 3, settings), loss, training_set, judge)
+        validate_model = partial(validate, validation_set=validation_set, loss=loss, finish=finish)
+        parts = FoldParts(lambda: PlainUNet(1, 3, settings), loss, training_set, validate_model)
         row = fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG).history[0]
         network = PlainUNet(1, 3, settings).eval()
         network.load_state_dict(load_checkpoint(tmp_path / "best.pt")["model"])

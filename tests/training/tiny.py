@@ -31,12 +31,12 @@ def tiny_network():
     )
 
 
-def make_validation_set(samples, sides, batch=2):
+def make_validation_set(samples, pad_spec, batch=2):
     """Validate on samples by id, targets made as the store's are."""
     return ValidationSet(
         list(samples.values()),
         lambda id_: ENCODING.targets(samples[id_].labels, None),
         inputs=ENCODING.inputs,
-        sides=sides,
+        pad_spec=pad_spec,
         batch=batch,
     )

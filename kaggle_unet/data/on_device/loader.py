@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kaggle_unet.data import inputs as on_cpu
 from kaggle_unet.data.augment import PRESETS
-from kaggle_unet.data.batch import FILLER, Batch, own_share
+from kaggle_unet.data.batch import PADDING_ID, Batch, rank_slice
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import EpochOrder
 from kaggle_unet.data.on_device.inputs import Shown, prepare
@@ -36,7 +36,7 @@ _SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Place:
+class LoaderChoice:
     """Where batches are made."""
 
     on_device: bool
@@ -48,41 +48,42 @@ class Place:
         return f"batches made {'on the device' if self.on_device else 'by workers'} ({self.reason})"
 
 
-def choose_place(items: TrainingSet, wanted: DataOn, device: torch.device) -> Place:
+def choose_loader(items: TrainingSet, wanted: DataOn, device: torch.device) -> LoaderChoice:
     """Decide where batches are made."""
     if wanted == "workers":
-        return Place(on_device=False, reason="training.data_on is workers")
-    hindrance = _find_hindrance(items)
+        return LoaderChoice(on_device=False, reason="training.data_on is workers")
+    unsupported_reason = _find_unsupported_reason(items)
     if wanted == "device":
-        if hindrance:
-            msg = f"training.data_on is device, but {hindrance}; say workers, or auto"
+        if unsupported_reason:
+            msg = f"training.data_on is device, but {unsupported_reason}; say workers, or auto"
             raise ConfigError(msg)
-        return Place(on_device=True, reason="training.data_on is device")
+        return LoaderChoice(on_device=True, reason="training.data_on is device")
     if device.type != "cuda":
-        return Place(on_device=False, reason=f"the device is {device.type}")
-    if hindrance:
-        return Place(on_device=False, reason=hindrance)
+        return LoaderChoice(on_device=False, reason=f"the device is {device.type}")
+    if unsupported_reason:
+        return LoaderChoice(on_device=False, reason=unsupported_reason)
     held, room = _count_bytes(items), _SHARE * torch.cuda.get_device_properties(device).total_memory
-    return Place(held <= room, f"{held / 1e9:.2g} GB of samples, room for {room / 1e9:.2g} GB")
+    return LoaderChoice(held <= room, f"{held / 1e9:.2g} GB of samples, room for {room / 1e9:.2g} GB")
 
 
-def _find_hindrance(items: TrainingSet) -> str:
+def _find_unsupported_reason(items: TrainingSet) -> str:
     """Say what can't be done on a device; nothing if all can."""
     name = items.augmentation.preset
-    preset, tones = PRESETS[name], PRESETS[name].tones
-    hindrances = {
+    preset, intensity = PRESETS[name], PRESETS[name].intensity
+    unsupported_reasons = {
         f"the preset {name} copies nuclei": preset.p_paste > 0,
         f"the preset {name} bends": preset.p_bend > 0,
-        f"the preset {name} looks at neighbourhoods": tones.stretches or max(tones.p_local, tones.p_soften) > 0,
+        f"the preset {name} looks at neighbourhoods": intensity.stretches
+        or max(intensity.p_local, intensity.p_soften) > 0,
         "weights.distance is made by the CPU": items.encoding.weights.distance is not None,
     }
-    return next((what for what, is_so in hindrances.items() if is_so), "")
+    return next((what for what, is_so in unsupported_reasons.items() if is_so), "")
 
 
 def _count_bytes(items: TrainingSet) -> int:
     return sum(
-        scene.image.nbytes + scene.labels.nbytes + (0 if scene.ignore is None else scene.ignore.nbytes)
-        for scene in items.scenes
+        cached.image.nbytes + cached.labels.nbytes + (0 if cached.ignore is None else cached.ignore.nbytes)
+        for cached in items.cached_samples
     )
 
 
@@ -104,14 +105,19 @@ class DeviceLoader:
         self._order = EpochOrder(len(items), batch=batch, seed=items.seed)
         self._device = device
         self._rank, self._size = rank, size
-        scenes, highest = items.scenes, max(int(scene.labels.max(initial=0)) for scene in items.scenes)
-        for scene in scenes:  # says which sample lacks what the inputs need
-            on_cpu.prepare(scene.image[:1, :1], items.encoding.inputs, depth=scene.depth, levels=scene.levels)
+        cached_samples, highest = (
+            items.cached_samples,
+            max(int(cached.labels.max(initial=0)) for cached in items.cached_samples),
+        )
+        for cached in cached_samples:  # says which sample lacks what the inputs need
+            on_cpu.prepare(
+                cached.image[:1, :1], items.encoding.inputs, depth=cached.depth, intensity_range=cached.intensity_range
+            )
         self._encoder = Encoder(items.encoding, highest)
         dtype = np.uint8 if highest < 1 << 8 else np.int16 if highest < 1 << 15 else np.int32
         try:
-            self._images = Pixels([scene.image for scene in scenes], device)
-            self._labels = Pixels([scene.labels.astype(dtype) for scene in scenes], device)
+            self._images = Pixels([cached.image for cached in cached_samples], device)
+            self._labels = Pixels([cached.labels.astype(dtype) for cached in cached_samples], device)
             self._ignored = _gather_ignored(items, device)
         except torch.OutOfMemoryError as error:
             msg = f"{_count_bytes(items) / 1e9:.2g} GB of samples do not fit into the device's memory; set "
@@ -129,27 +135,27 @@ class DeviceLoader:
 
     def _draw(self, keys: Sequence[tuple[int, int]]) -> _Drawn:
         """Draw this process's share of a batch; a filler where there is none left."""
-        own = own_share(keys, self._rank, self._size)
+        own = rank_slice(keys, self._rank, self._size)
         recipes = [draw_recipe(self._items, key) for key in own or keys[:1]]
-        arrays = stack(recipes, self._items.sides if self._items.augmentation.crop_px is None else None)
-        return _Drawn(arrays, [recipe.scene.id for recipe in recipes] if own else [FILLER])
+        arrays = stack(recipes, self._items.pad_spec if self._items.augmentation.crop_px is None else None)
+        return _Drawn(arrays, [recipe.cached.id for recipe in recipes] if own else [PADDING_ID])
 
     def _make(self, drawn: _Drawn) -> Batch:
         given = transfer(drawn.arrays, self._device)
-        view = given["numbers"], given["rows"], given["columns"]
-        labels = self._labels.nearest(*view).int()
+        transform = given["numbers"], given["rows"], given["columns"]
+        labels = self._labels.nearest(*transform).int()
         if "is_outside" in given:
             labels = labels.masked_fill(given["is_outside"], OUTSIDE)
-        ignore = None if self._ignored is None else self._ignored.nearest(*view).bool()
+        ignore = None if self._ignored is None else self._ignored.nearest(*transform).bool()
         planes, weights = self._encoder.encode(labels, ignore)
-        crops = _change_tones(self._images.mix(*view), given)
+        crops = _change_intensity(self._images.mix(*transform), given)
         shown = Shown(crops, given["is_colour"], given["scales"], given["ramps"], given["depths"])
         inputs = prepare(shown, self._items.encoding.inputs)
         if "row_of" in given:
             counts = given["row_counts"][:, :, None] & given["column_counts"][:, None]
             inputs, planes, weights = (_pad(each, given) for each in (inputs, planes, weights[:, None]))
             weights = weights[:, 0] * counts
-        return Batch(inputs, planes, weights * 0 if drawn.ids == [FILLER] else weights, drawn.ids)
+        return Batch(inputs, planes, weights * 0 if drawn.ids == [PADDING_ID] else weights, drawn.ids)
 
 
 def _ahead(drawn: Iterable[_Drawn]) -> Iterator[_Drawn]:
@@ -163,13 +169,16 @@ def _ahead(drawn: Iterable[_Drawn]) -> Iterator[_Drawn]:
 
 
 def _gather_ignored(items: TrainingSet, device: torch.device) -> Pixels | None:
-    if all(scene.ignore is None for scene in items.scenes):
+    if all(cached.ignore is None for cached in items.cached_samples):
         return None
-    masks = [np.zeros(scene.labels.shape, bool) if scene.ignore is None else scene.ignore for scene in items.scenes]
+    masks = [
+        np.zeros(cached.labels.shape, bool) if cached.ignore is None else cached.ignore
+        for cached in items.cached_samples
+    ]
     return Pixels([mask.view(np.uint8) for mask in masks], device)
 
 
-def _change_tones(crops: Tensor, given: dict[str, Tensor]) -> Tensor:
+def _change_intensity(crops: Tensor, given: dict[str, Tensor]) -> Tensor:
     if "coloured" in given:
         crops = change_colours(crops, Colours(given["coloured"], given["shifts"], given["orders"], given["is_gray"]))
     if "blurred" in given:

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kaggle_unet.data.augment import PRESETS, Scene, draw_view
-from kaggle_unet.data.batch import Sides, pad_to
+from kaggle_unet.data.augment import PRESETS, CachedSample, draw_transform
+from kaggle_unet.data.batch import PadSpec, pad_to
 from kaggle_unet.data.dataset import TrainingSet
-from kaggle_unet.data.intensity import DrawnTones, draw_tones, read_filters
+from kaggle_unet.data.intensity import IntensityParams, draw_intensity, read_filters
 
 Arrays = dict[str, NDArray[Any]]
 _SAME = np.arange(256, dtype=np.uint8)
@@ -27,11 +27,11 @@ _ALIGNMENT = 8  # bytes, of the widest numbers
 class Recipe:
     """What one crop will be."""
 
-    scene: Scene
+    cached: CachedSample
     number: int
     rows: NDArray[np.float32]
     columns: NDArray[np.float32]
-    tones: DrawnTones
+    intensity: IntensityParams
     filters: dict[str, dict[str, Any]]
 
     @property
@@ -43,28 +43,28 @@ class Recipe:
 def draw_recipe(items: TrainingSet, key: tuple[int, int]) -> Recipe:
     """Draw what an item shows, without showing it."""
     number, seed = items.draw(key)
-    scene, rng = items.scenes[number], np.random.default_rng(seed)
-    rows, columns = draw_view(rng, items.augmentation, scene).axes
-    shape, has_colour = (rows.shape[1], columns.shape[1]), scene.image.ndim == 3
-    tones = PRESETS[items.augmentation.preset].tones
-    drawn = draw_tones(tones, rng, shape, has_colour=has_colour, levels=scene.levels)
-    return Recipe(scene, number, rows, columns, drawn, read_filters(drawn, has_colour=has_colour))
+    cached, rng = items.cached_samples[number], np.random.default_rng(seed)
+    rows, columns = draw_transform(rng, items.augmentation, cached).axes
+    shape, has_colour = (rows.shape[1], columns.shape[1]), cached.image.ndim == 3
+    intensity = PRESETS[items.augmentation.preset].intensity
+    drawn = draw_intensity(intensity, rng, shape, has_colour=has_colour, intensity_range=cached.intensity_range)
+    return Recipe(cached, number, rows, columns, drawn, read_filters(drawn, has_colour=has_colour))
 
 
-def stack(recipes: Sequence[Recipe], sides: Sides | None) -> Arrays:
+def stack(recipes: Sequence[Recipe], pad_spec: PadSpec | None) -> Arrays:
     """Gather the recipes of a batch."""
     shape = tuple(np.max([recipe.shape for recipe in recipes], axis=0).tolist())
-    levels = np.array([recipe.scene.levels for recipe in recipes])
+    levels = np.array([recipe.cached.intensity_range for recipe in recipes])
     arrays = {
         "numbers": np.array([recipe.number for recipe in recipes]),
         "shapes": np.array([recipe.shape for recipe in recipes]),
         "rows": np.stack([_fill(recipe.rows, (2, shape[0])) for recipe in recipes]),
         "columns": np.stack([_fill(recipe.columns, (2, shape[1])) for recipe in recipes]),
-        "tables": np.stack([_SAME if recipe.tones.table is None else recipe.tones.table for recipe in recipes]),
+        "tables": np.stack([_SAME if recipe.intensity.table is None else recipe.intensity.table for recipe in recipes]),
         "scales": np.column_stack([levels[:, 0], levels[:, 1] - levels[:, 0]]).astype(np.float32),
         "ramps": np.stack([_fill(np.linspace(0, 1, recipe.shape[0]), shape[:1]) for recipe in recipes]),
-        "depths": np.array([recipe.scene.depth or 0 for recipe in recipes], np.float32),
-        "is_colour": np.array([recipe.scene.image.ndim == 3 for recipe in recipes]),
+        "depths": np.array([recipe.cached.depth or 0 for recipe in recipes], np.float32),
+        "is_colour": np.array([recipe.cached.image.ndim == 3 for recipe in recipes]),
         **_noises(recipes, shape),
         **_colours(recipes),
         **_blurs(recipes),
@@ -73,7 +73,7 @@ def stack(recipes: Sequence[Recipe], sides: Sides | None) -> Arrays:
         ends = arrays["shapes"][:, :, None]
         below, beyond = np.arange(shape[0]) >= ends[:, 0], np.arange(shape[1]) >= ends[:, 1]
         arrays["is_outside"] = below[:, :, None] | beyond[:, None]
-    return arrays | (_padding(recipes, sides) if sides else {})
+    return arrays | (_padding(recipes, pad_spec) if pad_spec else {})
 
 
 def transfer(arrays: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, Tensor]:
@@ -98,7 +98,7 @@ def _fill(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def _noises(recipes: Sequence[Recipe], shape: tuple[int, ...]) -> Arrays:
-    noises = {i: recipe.tones.noise for i, recipe in enumerate(recipes) if recipe.tones.noise is not None}
+    noises = {i: recipe.intensity.noise for i, recipe in enumerate(recipes) if recipe.intensity.noise is not None}
     if not noises:
         return {}
     return {"noisy": np.array([*noises]), "noise": np.stack([_fill(noise, shape) for noise in noises.values()])}
@@ -129,9 +129,9 @@ def _blurs(recipes: Sequence[Recipe]) -> Arrays:
     return {"blurred": np.array([*kernels]), "kernels": np.array(centred, np.float32)}
 
 
-def _padding(recipes: Sequence[Recipe], sides: Sides) -> Arrays:
+def _padding(recipes: Sequence[Recipe], pad_spec: PadSpec) -> Arrays:
     """List which row and column of its crop each padded one shows, and which of them count."""
-    padded = [sides.around(recipe.shape) for recipe in recipes]
+    padded = [pad_spec.around(recipe.shape) for recipe in recipes]
     arrays = {}
     for axis, name in enumerate(("row", "column")):
         last = max(shape[axis] for shape in padded)

@@ -40,7 +40,7 @@ class Encoder:
         inside = labels > 0
         border = torch.zeros_like(inside)
         if self._codec != "mask":
-            border = spare_seeds(instances, mark_border(instances, self._border), self._border)
+            border = keep_one_seed_pixel(instances, mark_border(instances, self._border), self._border)
         planes = _stack(self._codec, inside, border, labels == 0)
         classes = torch.where(border, 1, torch.where(inside, 0, len(self._by_class) - 1))
         weights = torch.tensor(self._by_class, device=labels.device)[classes]
@@ -106,8 +106,8 @@ def _widest(values: Tensor, radius: int) -> Tensor:
     return max_pool2d(columns, (1, side), stride=1, padding=(0, radius))[:, 0]
 
 
-def spare_seeds(instances: _Instances, marked: Tensor, settings: BorderSettings) -> Tensor:
-    """Free the deepest pixel of every instance that a border covers whole; as `targets.border.spare_seeds`.
+def keep_one_seed_pixel(instances: _Instances, marked: Tensor, settings: BorderSettings) -> Tensor:
+    """Free the deepest pixel of every instance that a border covers whole; as `targets.border.keep_one_seed_pixel`.
 
     Each pixel of such an instance has something else in its window, so none is deeper than the window's diagonal.
     """
@@ -125,7 +125,7 @@ def spare_seeds(instances: _Instances, marked: Tensor, settings: BorderSettings)
 def _depths(labels: Tensor, reach: int) -> Tensor:
     """Square the distance to the nearest other id, up to a reach; int64, shape (B, H, W).
 
-    Down and up its column first, then along the row, as `kaggle_unet.kernels.watershed.find_deepest` does.
+    Down and up its column first, then along the row, as `kaggle_unet.kernels.watershed.find_innermost` does.
     """
     far = 2 * reach + 2  # squared more than anything found
     steps = torch.full_like(labels, far, dtype=torch.int64)

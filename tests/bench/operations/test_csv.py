@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 import pytest
 
-from kaggle_unet.competitions.rle_masks import collect_codes
+from kaggle_unet.competitions.rle_masks import collect_rles
 from kaggle_unet.io.tables import read_csv
 from kaggle_unet.masks.rle import decode_labels, encode_labels
 from tests.bench.cases import real_folder, real_labels
@@ -43,7 +43,7 @@ def table(images, tmp_path_factory):
 
 
 def decode_all(path, shapes):
-    codes = collect_codes(read_csv(path), "ImageId", "EncodedPixels")
+    codes = collect_rles(read_csv(path), "ImageId", "EncodedPixels")
     return [decode_labels(codes[id_], shape)[0] for id_, shape in shapes.items()]
 
 

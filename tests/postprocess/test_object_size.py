@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.inference.predict import object_diameter_px, scale_to
+from kaggle_unet.postprocess.object_size import object_diameter_px, scale_to
 
 
 def test_crumbs_do_not_make_objects_small():
