@@ -21,7 +21,7 @@ ONLY = {
 
 
 def mend(true, pred):
-    return {row.fixed: row for row in tabulate_oracle_fixes([count_overlap(true, pred.astype(np.int32))])}
+    return {row.error_type: row for row in tabulate_oracle_fixes([count_overlap(true, pred.astype(np.int32))])}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -37,7 +37,7 @@ def test_the_one_kind_of_mistake_that_there_is_costs_all_that_is_missing(kind):
 
 def test_a_set_s_score_is_the_mean_over_images():
     rows = tabulate_oracle_fixes([count_overlap(TRUE, TRUE), count_overlap(TRUE, ONLY["extra"].astype(np.int32))])
-    (extra,) = [row for row in rows if row.fixed == "extra"]
+    (extra,) = [row for row in rows if row.error_type == "extra"]
     assert extra.score == 1
     assert extra.gain == pytest.approx((1 - 3 / 4) / 2)
 
