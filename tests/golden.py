@@ -53,7 +53,7 @@ CONFIGS = {
 
 def make(folder: Path) -> None:
     """Take every experiment from its drawn zip to its CSV with the verbs of the command line."""
-    from kaggle_unet.synthetic.zips import write_dsb_zip, write_tgs_zip
+    from kaggle_unet.synthetic.files import write_dsb_zip, write_tgs_zip
 
     for name, config in CONFIGS.items():
         home = folder / name
