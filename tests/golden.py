@@ -98,6 +98,7 @@ def describe(folder: Path) -> dict[str, str]:
 
 
 def _hash_targets(store: Path) -> str:
+    """Hash planes and weights, these as half precision, which stores of before held."""
     return _hash_arrays(sorted(store.glob("**/targets/**/*.npz")), ("planes", "shape", "weights"))
 
 
@@ -108,7 +109,8 @@ def _hash_arrays(files: list[Path], names: tuple[str, ...]) -> str:
         total.update(file.name.encode())
         with np.load(file) as arrays:
             for name in names:
-                total.update(np.ascontiguousarray(arrays[name]).tobytes() if name in arrays else b"")
+                array = np.ascontiguousarray(arrays[name]) if name in arrays else np.zeros(0)
+                total.update((array.astype(np.float16) if name == "weights" else array).tobytes())
     return total.hexdigest()
 
 

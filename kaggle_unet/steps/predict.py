@@ -10,7 +10,7 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import find_checkpoint
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples, select_inference_device
 from kaggle_unet.store import Store
-from kaggle_unet.store.planes import begin_planes, finish_planes, write_planes
+from kaggle_unet.store.planes import planes_folder, write_planes
 from kaggle_unet.types import Sample
 
 OnProgress = Callable[[str, int, int], None]
@@ -79,9 +79,8 @@ def _predict(
         "device": select_inference_device(ensemble.config).record,
         "data": data,
     }
-    done = begin_planes(folder, about, sizes)
-    predicted = predict_samples(ensemble, sizes, load, ensemble.config.inference, done=done)
-    for n, (sample, planes) in enumerate(predicted, 1):
-        write_planes(folder, sample.id, planes)
-        on_progress("images", min(n + len(done), len(sizes)), len(sizes))
-    finish_planes(folder)
+    with planes_folder(folder, about, sizes) as done:
+        predicted = predict_samples(ensemble, sizes, load, ensemble.config.inference, done=done)
+        for n, (sample, planes) in enumerate(predicted, 1):
+            write_planes(folder, sample.id, planes)
+            on_progress("images", min(n + len(done), len(sizes)), len(sizes))

@@ -23,7 +23,7 @@ from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.steps.make_targets import resolved_weights
 from kaggle_unet.steps.run import describe_run, fold_folder, open_run, run_decode_params
 from kaggle_unet.steps.score import OutOfFold, folds_with_planes, out_of_fold, summarise
-from kaggle_unet.store import Store, atomic_write
+from kaggle_unet.store import Store, atomic_write, sample_file
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.weights import distance_weight, size_weight
 from kaggle_unet.types import Image, Labels, Weights
@@ -40,7 +40,7 @@ def write_target_figures(config: Config, folder: Path, n: int) -> list[Path]:
         planes, weights = store.read_targets(id_)
         assert sample.labels is not None
         maps = {"weights": weights, **_single_maps(config, store, sample.labels)}
-        path = folder / "preview" / f"{id_}.png"
+        path = sample_file(folder / "preview", id_, ".png")
         atomic_write(path, to_png(preview(sample, planes, CODECS[config.codec.name].planes, maps)))
         paths.append(path)
     return paths

@@ -27,7 +27,7 @@ from kaggle_unet.steps.provenance import (
 )
 from kaggle_unet.steps.run import choose_decode_params, name_decode_params
 from kaggle_unet.steps.second_level import choose_second_level
-from kaggle_unet.store import atomic_write
+from kaggle_unet.store import atomic_write, sample_file
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import HalfPlanes, Labels, Planes, Sample
 
@@ -67,7 +67,7 @@ def submit(  # noqa: PLR0913  the options of a verb
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
-            _write_tiff(labels_folder / f"{sample.id}.tif", decoded)
+            _write_tiff(sample_file(labels_folder, sample.id, ".tif"), decoded)
     labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
     warnings = write_checked(output, competition, labels, sizes, black=black)
     manifest = {

@@ -1,7 +1,9 @@
 """Arrays, tables and manifests on disk: atomic, hashed, resumable, locked."""
 
-from kaggle_unet.store.atomic import atomic_write, atomic_writer, lock, sha256, sweep_temporaries
+from kaggle_unet.store.atomic import atomic_write, atomic_writer, lock, sample_file, sha256, sweep_temporaries
 from kaggle_unet.store.manifest import find_differences
 from kaggle_unet.store.store import Store
 
-__all__ = ["Store", "atomic_write", "atomic_writer", "find_differences", "lock", "sha256", "sweep_temporaries"]
+__all__ = [
+    "Store", "atomic_write", "atomic_writer", "find_differences", "lock", "sample_file", "sha256", "sweep_temporaries",
+]  # fmt: skip

@@ -1,14 +1,11 @@
-"""Files that are whole or not there: written beside their name, flushed to disk, then renamed over it.
+"""Files that are whole or absent, names that ids may have, and locks on folders.
 
-A disk takes some milliseconds for each flush. Of many files that are worth nothing before the last one is there, each
-is renamed unflushed, and all are flushed together at the end: a killed process harms none of them; what a power cut
-spoils has to be found by whoever goes on.
-
-One process at a time in a folder; the system lifts the lock when the process ends, however it ends.
+A file is written under a temporary name, flushed to disk and renamed. A flush takes milliseconds, so many files that
+are worth nothing before the last one is there are renamed unflushed and flushed together at the end: a killed process
+harms none of them, and what a power cut spoils must be found by whoever continues.
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -20,7 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kaggle_unet.errors import LockedError, ResourceError
+from filelock import FileLock, Timeout
+
+from kaggle_unet.errors import DataError, LockedError, ResourceError
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp")
 _FLUSHED_AT_ONCE = 32
@@ -34,12 +33,24 @@ _REMEDIES = {
     errno.EEXIST: "one of its folders is a file; write elsewhere",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EIO: "the disk fails; write to another one",
+    errno.ELOOP: "it is a symbolic link, which is not followed; remove it",
+    errno.ENOLCK: "use a folder on a local disk",
 }
+_LONGEST_ID_BYTES = 200  # file systems allow 255, and a suffix and the temporary's name need some
+
+
+def sample_file(folder: Path, sample_id: str, suffix: str = ".npz") -> Path:
+    """Return the path of a sample's file; every file that is named by an id is named here."""
+    n_bytes = len(os.fsencode(sample_id))
+    if sample_id in {".", ".."} or set(sample_id) & set("/\\\0") or not 0 < n_bytes <= _LONGEST_ID_BYTES:
+        msg = f"sample {sample_id[:60]!r} cannot name a file: wanted 1 to {_LONGEST_ID_BYTES} bytes without slashes, "
+        raise DataError(msg + "not . or ..; rename it")
+    return folder / f"{sample_id}{suffix}"
 
 
 @contextmanager
 def atomic_writer(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
-    """Give a temporary file's path, and rename what was written there when the block ends well.
+    """Yield a temporary path, and rename the file written there when the block ends without an error.
 
     A killed process leaves the old file, and at worst a temporary one for `sweep_temporaries`.
     """
@@ -64,7 +75,7 @@ def atomic_write(path: str | Path, data: bytes | str, *, flush: bool = True) -> 
 
 
 def flush_files(paths: Iterable[Path]) -> None:
-    """Make files outlive a power cut."""
+    """Flush files, so that they survive a power cut."""
 
     def flush(path: Path) -> None:
         with resource_errors(path):
@@ -80,12 +91,12 @@ def _flush(path: Path) -> None:
 
 
 def sweep_temporaries(folder: str | Path) -> int:
-    """Remove what killed processes left of unfinished files."""
-    litter = [file for file in Path(folder).rglob(".*.tmp") if _TEMPORARY.fullmatch(file.name)]
-    for file in litter:
+    """Remove the temporary files of killed processes, and return their number."""
+    left = [file for file in Path(folder).rglob(".*.tmp") if _TEMPORARY.fullmatch(file.name)]
+    for file in left:
         with resource_errors(file):
             file.unlink(missing_ok=True)
-    return len(litter)
+    return len(left)
 
 
 def sha256(path: str | Path) -> str:
@@ -113,25 +124,21 @@ def _free_mib(path: Path) -> int:
 
 @contextmanager
 def lock(folder: str | Path) -> Iterator[None]:
-    """Hold a folder for the length of the block."""
+    """Keep other processes out of a folder for the length of the block; the system frees it if this one is killed."""
     path = Path(folder) / ".lock"
+    holder = path.with_name(".lock.holder")  # not in the file itself: Windows lets nobody read a locked file
+    file_lock = FileLock(path, mode=0o666)
     with resource_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            file_lock.acquire(blocking=False)
+        except Timeout as error:
+            who = holder.read_text(errors="replace").strip() if holder.is_file() else ""
+            msg = f"{folder} is in use by {who or 'another process'}; wait until it ends, or stop it"
+            raise LockedError(msg) from error
     try:
-        _acquire(descriptor, path)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        atomic_write(holder, f"process {os.getpid()} on {socket.gethostname()}\n", flush=False)
         yield
     finally:
-        os.close(descriptor)
-
-
-def _acquire(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
-        raise LockedError(f"{path.parent} is in use by {holder}; wait until it ends, or stop it") from error
-    except OSError as error:
-        raise ResourceError(f"cannot lock {path}: {error.strerror}; use a folder on a local disk") from error
+        holder.unlink(missing_ok=True)
+        file_lock.release()

@@ -127,8 +127,7 @@ def encode_targets(planes: Planes, weights: Weights | None) -> bytes:
     arrays: dict[str, NDArray[Any]] = {"planes": np.packbits(bits), "shape": np.array(planes.shape, np.int64)}
     if weights is not None and (weights != 1).any():
         assert weights.shape == planes.shape[1:], "weights cover the planes"
-        fits = weights.max() <= np.finfo(np.float16).max
-        arrays["weights"] = weights.astype(np.float16 if fits else np.float32)
+        arrays["weights"] = weights.astype(np.float32, copy=False)
     return _pack(arrays)
 
 
@@ -138,7 +137,7 @@ def decode_targets(data: bytes, where: str) -> tuple[Planes, Weights]:
     shape = tuple(arrays["shape"].tolist())
     bits = np.unpackbits(arrays["planes"], count=int(np.prod(shape))).reshape(shape)
     weights = arrays.get("weights")
-    return bits.astype(np.float32), np.ones(shape[1:], np.float32) if weights is None else weights.astype(np.float32)
+    return bits.astype(np.float32), np.ones(shape[1:], np.float32) if weights is None else weights
 
 
 def _shrink(labels: Labels) -> NDArray[Any]:

@@ -1,13 +1,13 @@
-"""Planes of probabilities on disk: one `.npz` per sample, in half precision.
+"""Predicted planes on disk: one `.npz` per sample, in half precision, and ``planes.json`` once all are there.
 
-Every decoder sees planes rounded to half precision, stored or not, so that decoding from the disk gives the labels that
-decoding in memory gives.
+Planes are rounded before every decoding, stored or not, so that decoding from disk and in memory give equal labels.
 """
 
 import io
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.store import atomic_write
+from kaggle_unet.store.atomic import atomic_write, lock, sample_file
 from kaggle_unet.types import HalfPlanes, Planes
 
 ABOUT = "planes.json"
@@ -31,12 +31,12 @@ def write_planes(folder: Path, id_: str, planes: Planes | HalfPlanes) -> None:
     """Write one sample's planes."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, planes=planes.astype(np.float16, copy=False))
-    atomic_write(folder / f"{id_}.npz", buffer.getvalue())
+    atomic_write(sample_file(folder, id_), buffer.getvalue())
 
 
 def read_planes(folder: Path, id_: str) -> Planes:
     """Read one sample's planes."""
-    path = folder / f"{id_}.npz"
+    path = sample_file(folder, id_)
     try:
         with np.load(io.BytesIO(path.read_bytes())) as file:
             return np.asarray(file["planes"], np.float32)
@@ -45,29 +45,39 @@ def read_planes(folder: Path, id_: str) -> Planes:
         raise DataError(msg) from error
 
 
-def begin_planes(folder: Path, about: Mapping[str, Any], ids: Iterable[str]) -> set[str]:
-    """Say that a folder's planes are about to change, so that nobody reads half old and half new ones."""
-    folder.mkdir(parents=True, exist_ok=True)
-    begun = {**json.loads(json.dumps(about)), "ids": sorted(ids)}
-    done: set[str] = set()
-    for left in filter(None, (_read_about(folder / name) for name in (_BEGUN, ABOUT))):
-        is_same = {**left, "ids": None} == {**begun, "ids": None}
-        for id_ in left.get("ids", []):
-            if is_same and id_ in begun["ids"] and _is_sound(folder, id_):
-                done.add(id_)
-            else:
-                (folder / f"{id_}.npz").unlink(missing_ok=True)
-    atomic_write(folder / _BEGUN, json.dumps(begun, indent=1))
-    (folder / ABOUT).unlink(missing_ok=True)
-    return done
+@contextmanager
+def planes_folder(folder: Path, about: Mapping[str, Any], ids: Collection[str]) -> Iterator[set[str]]:
+    """Hold a folder for the planes of these samples, and yield the ids that an interrupted call has left done.
+
+    Planes of any other prediction are removed. While the block runs, and after it has failed, there is no
+    ``planes.json``, so that nobody reads half old and half new planes.
+    """
+    if folder.is_symlink():
+        raise DataError(f"{folder} is a symbolic link, which is not followed; remove it, or name another folder")
+    with lock(folder):
+        begun = {**json.loads(json.dumps(about)), "ids": sorted(ids)}
+        done: set[str] = set()
+        for left in (_read_about(folder / name) for name in (_BEGUN, ABOUT)):
+            is_same = {**left, "ids": None} == {**begun, "ids": None}
+            for id_, file in {id_: sample_file(folder, id_) for id_ in left["ids"]}.items():
+                if is_same and id_ in ids and _is_sound(folder, id_):
+                    done.add(id_)
+                else:
+                    file.unlink(missing_ok=True)
+        atomic_write(folder / _BEGUN, json.dumps(begun, indent=1))
+        (folder / ABOUT).unlink(missing_ok=True)
+        yield done
+        (folder / _BEGUN).replace(folder / ABOUT)
 
 
-def _read_about(path: Path) -> dict[str, Any] | None:
+def _read_about(path: Path) -> dict[str, Any]:
+    """Read what a folder's planes were predicted with; a missing or damaged file tells of none."""
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return about if isinstance(about, dict) else None
+        return {"ids": []}
+    ids = about.get("ids", []) if isinstance(about, dict) else []
+    return {**about, "ids": [str(id_) for id_ in ids]} if isinstance(ids, list) and ids else {"ids": []}
 
 
 def _is_sound(folder: Path, id_: str) -> bool:
@@ -76,11 +86,6 @@ def _is_sound(folder: Path, id_: str) -> bool:
     except DataError:
         return False
     return True
-
-
-def finish_planes(folder: Path) -> None:
-    """Record that a folder of planes is whole."""
-    (folder / _BEGUN).replace(folder / ABOUT)
 
 
 def describe_planes(folder: Path) -> dict[str, Any]:

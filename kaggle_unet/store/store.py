@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.store.atomic import atomic_write, flush_files
+from kaggle_unet.store.atomic import atomic_write, flush_files, sample_file
 from kaggle_unet.store.manifest import (
     FORMAT,
     decode_sample,
@@ -37,7 +37,6 @@ from kaggle_unet.store.manifest import (
 from kaggle_unet.types import Planes, Sample, Weights
 
 _KINDS = ("samples", "targets")
-_LONGEST_ID_BYTES = 200  # file systems allow 255, and the suffix and the temporary's name need some
 
 
 class Store:
@@ -149,10 +148,7 @@ class Store:
         return tuple(sorted(sample_id for sample_id in found if self.has(sample_id)))
 
     def _path(self, kind: str, sample_id: str) -> Path:
-        if not sample_id or set(sample_id) & set("/\\\0") or len(sample_id.encode()) > _LONGEST_ID_BYTES:
-            message = f"sample {sample_id[:60]!r} cannot be stored: its id must make a file name"
-            raise DataError(f"{message} of 1 to {_LONGEST_ID_BYTES} bytes without slashes; rename it")
-        return self.folder / kind / f"{sample_id}.npz"
+        return sample_file(self.folder / kind, sample_id)
 
     def _write_manifest(self) -> None:
         atomic_write(self.folder / "manifest.json", to_json(self.manifest))

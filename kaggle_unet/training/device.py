@@ -156,7 +156,8 @@ def count_workers(wanted: int | Literal["auto"], device: Device) -> int:
     """Tell how many processes prepare batches."""
     if wanted != "auto":
         return wanted
-    return 0 if device == "cpu" else min(8, len(os.sched_getaffinity(0)) - 1)
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if device == "cpu" else min(8, n_cores - 1)
 
 
 def _pick_device() -> Device:

@@ -7,7 +7,8 @@ import pytest
 
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.steps import predict
-from kaggle_unet.store.planes import begin_planes, finish_planes, write_planes
+from kaggle_unet.errors import DataError, LockedError
+from kaggle_unet.store.planes import planes_folder, write_planes
 from tests.steps.conftest import call
 
 
@@ -31,7 +32,7 @@ def predict_test(trained, folder, *words):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
 def test_an_interrupted_prediction_redoes_whole_batches_only_and_gives_the_same_planes(
@@ -68,38 +69,74 @@ def test_an_interrupted_prediction_redoes_whole_batches_only_and_gives_the_same_
 PLANES = np.zeros((1, 2, 2), np.float32)
 
 
+def predict_zeros(folder, about, ids):
+    """Write planes of zeros, and return the ids that were done before."""
+    with planes_folder(folder, about, ids) as done:
+        for id_ in ids:
+            write_planes(folder, id_, PLANES)
+    return done
+
+
+def interrupt(folder, about, ids):
+    """Begin a prediction and stop at once; return the ids that were done before."""
+    with pytest.raises(KeyboardInterrupt), planes_folder(folder, about, ids) as done:
+        raise KeyboardInterrupt
+    return done
+
+
 def test_planes_of_another_prediction_are_removed_and_foreign_files_are_not(tmp_path):
     (tmp_path / "mine.npz").write_bytes(b"precious")
-    begin_planes(tmp_path, {"checkpoints": ["one"]}, "ab")
-    for name in "ab":
-        write_planes(tmp_path, name, PLANES)
-    finish_planes(tmp_path)
+    predict_zeros(tmp_path, {"checkpoints": ["one"]}, "ab")
 
-    assert begin_planes(tmp_path, {"checkpoints": ["one"]}, "abc") == {"a", "b"}
+    assert interrupt(tmp_path, {"checkpoints": ["one"]}, "abc") == {"a", "b"}
     assert not (tmp_path / "planes.json").exists()
-    assert begin_planes(tmp_path, {"checkpoints": ["one"]}, "abc") == {"a", "b"}  # interrupted at once
-    assert begin_planes(tmp_path, {"checkpoints": ["two"]}, "abc") == set()
+    assert interrupt(tmp_path, {"checkpoints": ["one"]}, "abc") == {"a", "b"}
+    assert interrupt(tmp_path, {"checkpoints": ["two"]}, "abc") == set()
     assert [path.name for path in tmp_path.glob("*.npz")] == ["mine.npz"]
 
 
 def test_damaged_planes_are_predicted_again(tmp_path):
-    begin_planes(tmp_path, {}, "ab")
-    for name in "ab":
-        write_planes(tmp_path, name, PLANES)
+    predict_zeros(tmp_path, {}, "ab")
     (tmp_path / "a.npz").write_bytes((tmp_path / "b.npz").read_bytes()[:40])
-    finish_planes(tmp_path)
 
-    assert begin_planes(tmp_path, {}, "ab") == {"b"}
+    assert predict_zeros(tmp_path, {}, "ab") == {"b"}
 
 
-def test_planes_of_images_that_are_no_longer_asked_for_go(tmp_path):
-    begin_planes(tmp_path, {}, "ab")
-    for name in "ab":
-        write_planes(tmp_path, name, PLANES)
-    finish_planes(tmp_path)
-
-    assert begin_planes(tmp_path, {}, "b") == {"b"}
-    finish_planes(tmp_path)
+def test_planes_of_images_that_are_no_longer_predicted_go(tmp_path):
+    predict_zeros(tmp_path, {}, "ab")
+    assert predict_zeros(tmp_path, {}, "b") == {"b"}
 
     assert json.loads((tmp_path / "planes.json").read_text()) == {"ids": ["b"]}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.npz", "planes.json"]
+    assert sorted(contents(tmp_path)) == ["b.npz", "planes.json"]
+
+
+@pytest.mark.parametrize("name", ["planes.json", "planes.begun.json"])
+@pytest.mark.parametrize("id_", ["../victim", "sub/victim"])
+def test_no_file_outside_the_folder_is_deleted_whatever_its_planes_json_says(tmp_path, name, id_):
+    folder = tmp_path / "planes"
+    predict_zeros(folder, {}, "a")
+    (folder / "sub").mkdir()
+    victim = folder / f"{id_}.npz"
+    victim.write_bytes(b"precious")
+    (folder / name).write_text(json.dumps({"ids": ["a", id_]}))
+
+    with pytest.raises(DataError, match="victim' cannot name a file"):
+        predict_zeros(folder, {"checkpoints": ["other"]}, "a")
+    assert victim.read_bytes() == b"precious"
+    assert (folder / "a.npz").exists()
+
+
+def test_two_predictions_into_one_folder_do_not_mix(tmp_path):
+    with planes_folder(tmp_path, {}, "a"), pytest.raises(LockedError, match="is in use by process"):
+        predict_zeros(tmp_path, {}, "b")
+    assert not (tmp_path / "b.npz").exists()
+
+
+def test_a_folder_that_is_a_link_is_not_followed(tmp_path):
+    predict_zeros(tmp_path / "real", {}, "a")
+    before = contents(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+
+    with pytest.raises(DataError, match="link is a symbolic link, which is not followed"):
+        predict_zeros(tmp_path / "link", {}, "b")
+    assert contents(tmp_path / "real") == before

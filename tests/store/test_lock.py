@@ -1,5 +1,6 @@
 """Locks: one process at a time, and none left behind."""
 
+import contextlib
 import errno
 import fcntl
 import subprocess
@@ -54,7 +55,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    match = r"cannot lock .*/\.lock: No locks available; use a folder on a local disk"
+    match = r"cannot write .*/\.lock: No locks available; use a folder on a local disk"
     with pytest.raises(ResourceError, match=match), lock(tmp_path):
         pass
 
@@ -63,3 +64,15 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ResourceError, match="one of its folders is a file"), lock(tmp_path / "file" / "store"):
         pass
+
+
+@pytest.mark.parametrize("name", [".lock", ".lock.holder"])
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path, name):
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / name).symlink_to(tmp_path / "victim")
+    match = r"\.lock: .*; it is a symbolic link, which is not followed; remove it"
+    refused = pytest.raises(ResourceError, match=match) if name == ".lock" else contextlib.nullcontext()
+    with refused, lock(tmp_path / "store"):
+        pass
+    assert (tmp_path / "victim").read_bytes() == b"precious"

@@ -148,14 +148,14 @@ def test_a_manifest_that_cannot_be_read_is_named(store, text):
         Store.open(store.folder)
 
 
-@pytest.mark.parametrize("key", ["", "a/b", "../a", "a\\b", "a\0b", "x" * 201])
+@pytest.mark.parametrize("key", ["", ".", "..", "a/b", "../a", "a\\b", "a\0b", "x" * 201])
 def test_ids_that_are_no_file_names_are_refused(store, key):
-    with pytest.raises(DataError, match="cannot be stored"):
+    with pytest.raises(DataError, match="cannot name a file"):
         store.write(sample(key), PLANES)
     assert not any((store.folder / name).exists() for name in ("samples", "targets"))
 
 
-@pytest.mark.parametrize("key", [".", "..", "a b", "ü", "8e13060816", "x" * 200, ".x.0123456789abcdef.tmp"])
+@pytest.mark.parametrize("key", ["...", "a b", "ü", "8e13060816", "x" * 200, ".x.0123456789abcdef.tmp"])
 def test_odd_ids_are_kept(store, key):
     store.write(sample(key), PLANES)
     assert store.ids == (key,)
