@@ -1,16 +1,7 @@
-"""The project's words, once each.
+"""The words for arrays and records, once each; H and W are an image's height and width, C and B channels and batch.
 
-===========  ======================================================================================
-``image``    uint8, (H, W) when gray, (H, W, 3) RGB otherwise
-``labels``   int32, (H, W); 0 is background, 1…n the instances, consecutive
-``mask``     bool, (H, W)
-``planes``   float32, (C, H, W); targets in {0, 1} or predicted probabilities, in the codec's order
-``weights``  float32, (H, W); what the cross-entropy is multiplied with, 0 = does not count
-``inputs``   float32, (C, H, W); what a network is given for one image
-``logits``   float32, (B, C, H, W); what a network gives before its activation
-``overlap``  a record of two labels: areas of the instances, and the pixels of every pair that shares any
-``sample``   one image with all that is known about it; ``fold`` its part; ``run`` a training's folder
-===========  ======================================================================================
+A `fold` is a part of the samples, a `run` the folder of a training. What a network returns before its activation are
+`logits`, a float32 tensor (B, C, H, W).
 """
 
 from collections.abc import Mapping
@@ -20,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-Image = NDArray[np.uint8]
-Labels = NDArray[np.int32]
-Mask = NDArray[np.bool_]
-Planes = NDArray[np.float32]
-HalfPlanes = NDArray[np.float16]
-Weights = NDArray[np.float32]
-Inputs = NDArray[np.float32]
+Image = NDArray[np.uint8]  # (H, W) where gray, else (H, W, 3), RGB
+Labels = NDArray[np.int32]  # (H, W): 0 is background, 1…n are the instances
+Mask = NDArray[np.bool_]  # (H, W)
+Planes = NDArray[np.float32]  # (C, H, W): targets of 0 and 1, or probabilities, in the codec's order
+HalfPlanes = NDArray[np.float16]  # (C, H, W): probabilities, as they are kept on disk
+Weights = NDArray[np.float32]  # (H, W): factors of the cross-entropy; a pixel of 0 does not count
+Inputs = NDArray[np.float32]  # (C, H, W): what a network is given for one image
 
 
 class Settings(BaseModel):
@@ -37,7 +28,7 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """How the instances of two labels of one image lie over each other; background is no instance.
+    """The areas of the instances of two labels of one image, and of every pair that shares pixels; without background.
 
     Attributes
     ----------
@@ -67,52 +58,46 @@ class Overlap:
 
     @property
     def union_px(self) -> NDArray[np.int64]:
-        """int64 array, shape (n_pairs,): pixels in either instance of a pair."""
+        """Pixels in either instance of a pair, shape (n_pairs,)."""
         return self.areas_true_px[self.true] + self.areas_pred_px[self.pred] - self.shared_px
 
 
 @dataclass(frozen=True)
 class DataIssue:
-    """Something about one sample that a person should know.
-
-    Attributes
-    ----------
-    sample : str
-        The sample's id.
-    what : str
-        Kind of oddity, the same text for the same kind: ``"overlapping masks"``.
-    count : int
-        How many pixels, objects or files.
-    done : str
-        What was done about it.
-    """
+    """Something about one sample that a person should know, and what was done about it."""
 
     sample: str
-    what: str
-    count: int
+    what: str  # the same text for the same issue: "overlapping masks"
+    count: int  # pixels, objects or files
     done: str
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and all that is known about it.
+    """An image and all that is known about it.
 
     Attributes
     ----------
     id : str
-        The competition's id, always text.
+        The competition's id, or the file's name without its suffix.
     image : uint8 array, shape (H, W) or (H, W, 3)
         Gray where all channels are equal, RGB otherwise.
-    labels : int32 array, shape (H, W), or None
-        None where no masks are known (test images).
+    labels : int32 array, shape (H, W), optional
+        Instances 1…n, 0 is background; None where no masks are known (test images).
     kind : str
-        Image type, for strata and reports: ``"gray-dark"``, ``"gray-bright"``, ``"colour"``, …
-    ignore : bool array, shape (H, W), or None
-        Pixels that must not count in the loss.
+        Type of image, for strata and reports: ``"gray-dark"``, ``"gray-bright"``, ``"colour"``, …
+    ignore : bool array, shape (H, W), optional
+        Pixels that do not count in the loss.
     numbers : mapping of str to float
         What else is known, such as ``{"depth": 306.0}``.
-    oddities : tuple of Oddity
+    data_issues : tuple of DataIssue
         What was found and done while reading.
+
+    Examples
+    --------
+    >>> sample = Sample("a1", np.zeros((4, 6), np.uint8))
+    >>> sample.id, sample.image.shape, sample.labels
+    ('a1', (4, 6), None)
     """
 
     id: str
