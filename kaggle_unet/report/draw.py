@@ -1,11 +1,8 @@
-"""Arrays turned into pictures for people: outlines, coloured instances, heatmaps, captions.
+"""Pictures of arrays: outlines, coloured instances, heatmaps, and rows of captioned panels.
 
-Every picture is uint8 RGB. Colours say the same everywhere: cyan is the outline of the truth, orange that of the
-prediction, green where they run together; an instance painted white has no partner.
-
-What a network really sees: every channel, every target and the weights of each sample of a batch.
-
-One strip per sample that shows what a network is taught: outlines, instances, planes, weight maps.
+Every picture is uint8 RGB. Outlines of the truth are cyan, those of a prediction orange, and green where both coincide;
+an instance painted white has no partner. Planes are white where they are 1. Weight maps are dark where they are high,
+and all maps of a picture share one scale, so that they can be compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,12 +24,15 @@ TRUE_COLOUR = (0, 205, 255)
 PRED_COLOUR = (255, 160, 0)
 BOTH_COLOUR = (30, 200, 70)
 ALONE_COLOUR = (255, 255, 255)
+WEIGHT_COLOURS = "Blues"  # from white to dark blue
+TEXT_PX = 12
 CAPTION_PX = 22
+GAP_PX = 6
 _GOLDEN = 0.61803398875
 
 
 def stretch(image: Image) -> Image:
-    """Stretch an image's contrast so that dim objects can be seen."""
+    """Stretch a gray image's contrast so that dim objects are visible; colour images stay as they are."""
     if image.ndim == 3:
         return image
     low, high = np.percentile(image, (0.5, 99.8))
@@ -42,7 +42,7 @@ def stretch(image: Image) -> Image:
 
 
 def resize(picture: NDArray[Any], side_px: int, *, smooth: bool = True) -> NDArray[Any]:
-    """Bring the longer side of a picture to about a given length."""
+    """Bring the longer side of a picture to about `side_px`: up by whole factors, down by interpolation."""
     height, width = picture.shape[:2]
     longer = max(height, width)
     if longer <= side_px:
@@ -52,7 +52,7 @@ def resize(picture: NDArray[Any], side_px: int, *, smooth: bool = True) -> NDArr
 
 
 def outline(labels: Labels) -> Mask:
-    """Find the outermost pixels of every instance.
+    """Return the outermost pixels of every instance.
 
     Touching instances are both outlined:
 
@@ -83,7 +83,7 @@ def draw_outlines(picture: Image, true: Labels, pred: Labels | None = None) -> I
 def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -> Image:
     """Paint every instance in a colour of its own on black.
 
-    Hues advance by the golden section, so that ids near each other, which often are neighbours, differ most.
+    Hues advance by the golden ratio, so that consecutive ids, which are often neighbours, differ most.
     """
     ids = np.arange(int(labels.max(initial=0)) + 1)
     hue, light, depth = ids * _GOLDEN % 1, np.where(ids % 2, 255, 190), np.where(ids % 3, 0.75, 0.5)
@@ -97,59 +97,84 @@ def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -
 
 
 def heatmap(values: NDArray[np.floating], *, low: float = 0.0, high: float = 1.0, name: str = "magma") -> Image:
-    """Paint numbers as colours."""
+    """Paint numbers in the colours of a matplotlib colormap; NaN is painted as `low`."""
     table = np.round(mpl.colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
     fraction = (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12)
     return np.asarray(table[np.clip(fraction * 255, 0, 255).round().astype(np.uint8)])
 
 
-def compose(panels: list[tuple[str, Image]], *, gap_px: int = 6) -> Image:
+def weight_panels(
+    maps: Mapping[str, Weights], side_px: int, *, high: float | None = None, text_px: int = TEXT_PX
+) -> list[tuple[str, Image]]:
+    """Paint weight maps on one scale, from 0 to `high` or their maximum, and append its colour bar."""
+    if not maps:
+        return []
+    high = max(float(values.max(initial=0)) for values in maps.values()) if high is None else high
+    panels = []
+    for name, values in maps.items():
+        caption = f"{name}: {float(values.min(initial=high)):.2g} … {float(values.max(initial=0)):.3g}"
+        shown = np.asarray(resize(values, side_px), np.float32)
+        panels.append((caption, heatmap(shown, high=high, name=WEIGHT_COLOURS)))
+    return [*panels, ("", _colour_bar(high, panels[0][1].shape[0], text_px))]
+
+
+def _colour_bar(high: float, height: int, text_px: int) -> Image:
+    """Draw the scale of weight maps, 0 at the bottom, with its ends and its middle labelled."""
+    ramp = np.linspace(high, 0, height - 2, dtype=np.float32)[:, None].repeat(text_px, axis=1)
+    framed = np.pad(heatmap(ramp, high=high, name=WEIGHT_COLOURS), ((1, 1), (1, 1), (0, 0)))
+    scale = Pillow.new("RGB", (text_px * 5, height), "white")
+    scale.paste(Pillow.fromarray(framed), (0, 0))
+    draw = ImageDraw.Draw(scale)
+    for value, y, anchor in ((high, 0, "la"), (high / 2, height // 2, "lm"), (0.0, height - 1, "ld")):
+        draw.text((text_px * 3 // 2, y), f"{value:.3g}", fill="black", font=_font(text_px), anchor=anchor)
+    return np.asarray(scale)
+
+
+def compose(panels: Sequence[tuple[str, Image]], *, gap_px: int = GAP_PX, text_px: int = TEXT_PX) -> Image:
     """Set pictures side by side, each below its caption."""
-    height = max(picture.shape[0] for _, picture in panels) + CAPTION_PX
+    caption_px = round(text_px * CAPTION_PX / TEXT_PX)
+    height = max(picture.shape[0] for _, picture in panels) + caption_px
     parts = []
     for text, picture in panels:
         part = np.full((height, picture.shape[1] + gap_px, 3), 255, np.uint8)
-        part[CAPTION_PX : CAPTION_PX + picture.shape[0], : picture.shape[1]] = picture
-        part[:CAPTION_PX, : picture.shape[1]] = _write(text, picture.shape[1])
+        part[caption_px : caption_px + picture.shape[0], : picture.shape[1]] = picture
+        part[:caption_px, : picture.shape[1]] = _write(text, picture.shape[1], caption_px, text_px)
         parts.append(part)
     return np.hstack(parts)[:, :-gap_px] if gap_px else np.hstack(parts)
 
 
-def _write(text: str, width: int) -> Image:
-    """Write a line of text in black on white, cut where the width ends."""
-    strip = Pillow.new("RGB", (width, CAPTION_PX), "white")
-    ImageDraw.Draw(strip).text((1, CAPTION_PX // 2), text, fill="black", font=_font(), anchor="lm")
+def _write(text: str, width: int, height: int, text_px: int) -> Image:
+    """Write a line of text in black on white, cut off at the width."""
+    strip = Pillow.new("RGB", (width, height), "white")
+    ImageDraw.Draw(strip).text((1, height // 2), text, fill="black", font=_font(text_px), anchor="lm")
     return np.asarray(strip)
 
 
-@lru_cache(maxsize=1)
-def _font() -> ImageFont.FreeTypeFont:
-    """Open the font that matplotlib brings along, the same on every machine."""
-    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 12)
-
-
-_GAP_PX = 6
+@lru_cache(maxsize=8)
+def _font(size_px: int) -> ImageFont.FreeTypeFont:
+    """Load the font that ships with matplotlib, the same on every machine."""
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size_px)
 
 
 def draw_batch(
     batch: Batch, plane_names: Sequence[str], channel_names: Sequence[str] | None = None, *, side_px: int = 256
 ) -> Image:
-    """Show a batch, a row per sample.
+    """Draw a batch, one row per sample: every input channel, every target plane, and the weights.
 
-    Nothing is clipped or stretched by percentiles, so that a single wild pixel can be seen: it darkens all others.
+    Nothing is clipped or stretched by percentiles, so a single extreme pixel shows: it darkens all others.
     """
     inputs, planes, weights = (tensor.detach().float().cpu().numpy() for tensor in batch[:3])
     assert planes.shape[1] == len(plane_names), f"{planes.shape[1]} planes but {len(plane_names)} names"
     names = list(channel_names or map(str, range(inputs.shape[1])))
     assert inputs.shape[1] == len(names), f"{inputs.shape[1]} inputs but {len(names)} names"
     show = partial(_panel, side_px=side_px)
+    heaviest = float(weights.max(initial=0))
     rows = []
     for id_, channels, targets, weight in zip(batch.ids, inputs, planes, weights, strict=True):
         panels = [show(f"{id_[:8]} {names[0]}", channels[0])]
         panels += [show(name, channel) for name, channel in zip(names[1:], channels[1:], strict=True)]
         panels += [show(name, target, low=0, high=1) for name, target in zip(plane_names, targets, strict=True)]
-        panels.append(show("weight", weight, low=0, colours="magma"))
-        rows.append(compose(panels, gap_px=_GAP_PX))
+        rows.append(compose([*panels, *weight_panels({"weight": weight}, side_px, high=heaviest)]))
     return np.concatenate(rows)
 
 
@@ -160,15 +185,14 @@ def _panel(
     side_px: int,
     low: float | None = None,
     high: float | None = None,
-    colours: str = "gray",
 ) -> tuple[str, Image]:
-    """Paint an array from `low` to `high`, by default its own, below a caption with its range."""
+    """Paint an array in grays from `low` to `high`, by default its own range, which the caption gives."""
     least, greatest = float(values.min()), float(values.max())
     painted = heatmap(
         np.asarray(resize(values, side_px), np.float32),
         low=least if low is None else low,
         high=greatest if high is None else high,
-        name=colours,
+        name="gray",
     )
     return f"{name}: {least:.3g} … {greatest:.3g}", painted
 
@@ -181,21 +205,17 @@ def preview(
     *,
     side_px: int = 320,
 ) -> Image:
-    """Show a sample with its targets."""
+    """Draw what a network is taught about a sample: outlines, instances, target planes, weight maps."""
     assert len(planes) == len(plane_names), f"{len(planes)} planes but {len(plane_names)} names"
     panels = _picture_panels(sample, side_px)
-    panels += [
-        (name, heatmap(_resized(plane, side_px), name="gray")) for name, plane in zip(plane_names, planes, strict=True)
-    ]
-    for name, weight in weights.items():
-        high = float(weight.max(initial=0))
-        caption = f"{name}: {float(weight.min(initial=high)):.2g} … {high:.3g}"
-        panels.append((caption, heatmap(_resized(weight, side_px), high=high or 1.0)))
+    for name, plane in zip(plane_names, planes, strict=True):
+        panels.append((name, heatmap(np.asarray(resize(plane, side_px), np.float32), name="gray")))
+    panels += weight_panels(weights, side_px)
     return compose(panels)
 
 
 def _picture_panels(sample: Sample, side_px: int) -> list[tuple[str, Image]]:
-    """Show the image, with outlines and instances where they are known."""
+    """Draw the image, with the outlines and instances of its labels if it has any."""
     image = np.asarray(resize(stretch(sample.image), side_px), np.uint8)
     caption = f"{sample.id[:12]} · {sample.image.shape[0]} × {sample.image.shape[1]}"
     if sample.labels is None:
@@ -203,8 +223,3 @@ def _picture_panels(sample: Sample, side_px: int) -> list[tuple[str, Image]]:
     labels = np.asarray(resize(sample.labels, side_px, smooth=False), np.int32)
     n = len(np.unique(sample.labels[sample.labels > 0]))
     return [(caption, draw_outlines(image, labels)), (f"{n} instance{'s' * (n != 1)}", colour_labels(labels))]
-
-
-def _resized(values: Weights, side_px: int) -> Weights:
-    """Resize a plane or weight map."""
-    return np.asarray(resize(values, side_px), np.float32)

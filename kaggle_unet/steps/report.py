@@ -29,6 +29,7 @@ from kaggle_unet.targets.weights import distance_weight, size_weight
 from kaggle_unet.types import Image, Labels, Weights
 
 FIGURE_SIDE_PX = 256
+OVERVIEW_TEXT_PX = 23  # legible where a page scales the row of panels down to half its width
 
 
 def write_target_figures(config: Config, folder: Path, n: int) -> list[Path]:
@@ -49,7 +50,7 @@ def write_target_figures(config: Config, folder: Path, n: int) -> list[Path]:
 def write_overview(
     config: Config, checkpoints: Sequence[Path], data: str, truth: Mapping[str, Labels], path: Path
 ) -> Path:
-    """Draw one image with the planes that are wanted, those predicted, and the instances found."""
+    """Draw one image with its target planes, the predicted planes, and the labels decoded from them."""
     id_ = max(sorted(truth), key=lambda id_: (int(truth[id_].max()), int((truth[id_] > 0).sum())))
     source = get_competition(config.competition.name).read(data, config.competition, with_masks=False)
     ensemble = load_ensemble(checkpoints, config)
@@ -58,14 +59,14 @@ def write_overview(
     found = find_labels(codec, planes, sample.image, config.decode, config.postprocess)
     wanted = codec.encode(truth[id_], config.codec.border)
     picture = _enlarge(stretch(sample.image))
-    panels = [("image, true outlines", draw_outlines(picture, _enlarge(truth[id_])))]
+    panels = [("true outlines", draw_outlines(picture, _enlarge(truth[id_])))]
     for kind, shown in (("target", wanted), ("predicted", planes)):
         panels += [
-            (f"{kind} {name}", heatmap(_enlarge(plane), name="gray"))
+            (f"{kind}: {name}", heatmap(_enlarge(plane), name="gray"))
             for name, plane in zip(codec.planes, shown, strict=True)
         ]
-    panels.append((f"found: {found.max(initial=0)} of {truth[id_].max(initial=0)}", colour_labels(_enlarge(found))))
-    atomic_write(path, to_png(compose(panels)))
+    panels.append((f"labels: {found.max(initial=0)} of {truth[id_].max(initial=0)}", colour_labels(_enlarge(found))))
+    atomic_write(path, to_png(compose(panels, text_px=OVERVIEW_TEXT_PX)))
     return path
 
 

@@ -1,21 +1,13 @@
-"""Results as text: for the terminal, and as the README's table."""
+"""Results as text: for the terminal, and as the tables of the README and of docs/speed.md."""
 
 from tests.bench.results import OURS
 
+README_COLUMNS = 3  # operation, rival, ratio
+HEAD = ("operation", "against", "ratio", "at least", "", "its worst case", "ours", "rival")
+
 
 def render_text(results):
-    """Write everything that was measured, the bars last.
-
-    Parameters
-    ----------
-    results : dict
-        As `tests.bench.results.summarise` makes them.
-
-    Returns
-    -------
-    str
-        Lines of text.
-    """
+    """Write everything that was measured, the bars last."""
     parts = [
         "\n".join(_matrix(results["measurements"])),
         "Growth, time ~ x^exponent:\n" + "\n".join(_growth(results["exponents"])),
@@ -27,22 +19,15 @@ def render_text(results):
 
 
 def render_markdown(results):
-    """Write the README's table.
+    """Write the README's short table, then what docs/speed.md has: all columns, what has no rival, and the machine."""
+    rows = _bars(results)
+    short = _table(HEAD[:README_COLUMNS], [row[:README_COLUMNS] for row in rows])
+    alone = [f"- {label}: {found}" for label, found in _whole(results)]
+    return "\n".join([*short, "", *_table(HEAD, rows), "", *alone, "", _origin(results)])
 
-    Parameters
-    ----------
-    results : dict
-        As `tests.bench.results.summarise` makes them.
 
-    Returns
-    -------
-    str
-        A line on the machine, the table, and lines on what has no rival.
-    """
-    head = ["operation", "against", "ratio", "at least", "", "its worst case", "ours", "rival"]
-    rows = [head, ["---"] * len(head), *_bars(results)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([_origin(results), "", *lines, "", *(f"- {label}: {found}" for label, found in _whole(results))])
+def _table(head, rows):
+    return ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
 
 
 def _bars(results):

@@ -14,7 +14,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="scripts/bench")
     parser.add_argument("raw", type=Path, help="what pytest --benchmark-json wrote")
     parser.add_argument("--json", type=Path, help="write the results here")
-    parser.add_argument("--table", help="write the README's table here; - prints it")
+    parser.add_argument("--table", help="write the tables of README.md and docs/speed.md here; - prints them")
     options = parser.parse_args(arguments)
 
     results = summarise(json.loads(options.raw.read_text()))

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from kaggle_unet.data.batch import Batch
-from kaggle_unet.report.draw import CAPTION_PX, draw_batch, heatmap
+from kaggle_unet.report.draw import CAPTION_PX, TEXT_PX, WEIGHT_COLOURS, draw_batch, heatmap
 
-PANEL_PX, GAP_PX = 40, 6
+PANEL_PX, GAP_PX, SCALE_PX = 40, 6, 5 * TEXT_PX
 
 
 def batch(n=2):
@@ -25,9 +25,9 @@ def panel(picture, row, column):
     return picture[top : top + PANEL_PX, left : left + PANEL_PX].astype(int)
 
 
-def test_there_is_a_row_per_sample_and_a_panel_per_array():
+def test_there_is_a_row_per_sample_a_panel_per_array_and_a_scale():
     picture = draw_batch(batch(3), ("mask",), side_px=PANEL_PX)
-    assert picture.shape == (3 * (PANEL_PX + CAPTION_PX), 4 * (PANEL_PX + GAP_PX) - GAP_PX, 3)
+    assert picture.shape == (3 * (PANEL_PX + CAPTION_PX), 4 * (PANEL_PX + GAP_PX) + SCALE_PX, 3)
     assert picture.dtype == np.uint8
 
 
@@ -48,10 +48,10 @@ def test_targets_are_white_where_they_are_one():
     assert ((shown[..., 0] == 255) == expected).all()
 
 
-def test_pixels_that_do_not_count_are_dark_and_heavy_ones_bright():
+def test_pixels_that_do_not_count_are_white_and_heavy_ones_dark():
     shown = panel(draw_batch(batch(), ("mask",), side_px=PANEL_PX), 0, 3).sum(-1)
-    assert shown[0, 0] < 10
-    assert shown[0, 0] < shown[10, 0] < shown[-1, 0]
+    assert shown[0, 0] > 3 * 245
+    assert shown[0, 0] > shown[10, 0] > shown[-1, 0]
 
 
 def test_an_empty_plane_is_black():
@@ -66,22 +66,36 @@ def test_a_full_plane_is_white():
     assert (panel(picture, 0, 2) == 255).all()
 
 
-def test_weights_run_from_zero_to_their_own_greatest():
-    brightest = (heatmap(np.ones((1, 1)))[0, 0]).tolist()
+def test_the_weights_of_all_samples_share_one_scale():
+    heaviest, half = heatmap(np.array([[1.0, 0.5]]), name=WEIGHT_COLOURS)[0].astype(int)
     one = batch()
-    assert panel(draw_batch(one, ("mask",), side_px=PANEL_PX), 0, 3)[-1, -1].tolist() == brightest
-    alike = panel(draw_batch(one._replace(weights=one.weights * 0 + 3), ("mask",), side_px=PANEL_PX), 0, 3)
-    assert alike[0, 0].tolist() == brightest
+    one.weights[1, :] = 2  # the heaviest pixel, of weight 4, is the other sample's
+    picture = draw_batch(one, ("mask",), side_px=PANEL_PX)
+    assert (panel(picture, 0, 3)[-1, -1] == heaviest).all()
+    assert (panel(picture, 1, 3) == half).all()
 
 
-def test_ids_names_and_ranges_are_written(monkeypatch):
-    written = []
-    monkeypatch.setattr(
-        "kaggle_unet.report.draw.compose",
-        lambda panels, **_: (written.extend(text for text, _ in panels), np.zeros((1, 1, 3)))[1],
-    )
-    draw_batch(batch(1), ("mask",), ("gray", "ramp"))
-    assert written == ["sample0 gray: 0 … 399", "ramp: 400 … 799", "mask: 0 … 1", "weight: 0 … 4"]
+def test_the_scale_runs_from_the_heaviest_weight_down_to_zero():
+    scale = panel(draw_batch(batch(), ("mask",), side_px=PANEL_PX), 0, 4)[1:-1, 5]
+    assert (scale[0] == heatmap(np.ones((1, 1)), name=WEIGHT_COLOURS)[0, 0]).all()
+    assert (scale[-1] == heatmap(np.zeros((1, 1)), name=WEIGHT_COLOURS)[0, 0]).all()
+
+
+def test_captions_depend_on_id_names_and_ranges():
+    def caption(one, names=("mask",), channels=("gray", "ramp")):
+        return draw_batch(one, names, channels, side_px=4 * PANEL_PX)[:CAPTION_PX].tobytes()
+
+    one, plain = batch(1), caption(batch(1))
+    assert caption(batch(1)) == plain
+    others = [
+        caption(one._replace(ids=["other"])),
+        caption(one, ("cell",)),
+        caption(one, channels=("gray", "depth")),
+        caption(one._replace(planes=one.planes * 0)),
+        caption(one._replace(weights=one.weights * 2)),
+    ]
+    assert plain not in others
+    assert len(set(others)) == len(others)
 
 
 def test_half_precision_is_shown_too():

@@ -1,0 +1,71 @@
+"""README and docs: every room is named, every link leads somewhere, and short tables agree with the long ones."""
+
+import re
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(chain(ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md")), key=str)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def layout():
+    """Return the names of the README's layout: those in the package, and the folders beside it."""
+    block = README.partition("## Layout")[2].partition("\n## ")[0]
+    names = re.findall(r"^( +)([\w.]+/?) ", block, flags=re.MULTILINE)
+    inside = {name for indent, name in names if len(indent) == 6}
+    beside = {name for indent, name in names if len(indent) == 4}
+    return inside, beside
+
+
+def test_the_layout_names_every_room_and_file_of_the_package():
+    package = ROOT / "kaggle_unet"
+    rooms = {f"{folder.parent.name}/" for folder in package.glob("*/__init__.py")}
+    files = {file.name for file in package.glob("*.py")} - {"__main__.py"}
+    named = layout()[0]
+    assert rooms | files <= named
+    assert {name for name in named if name.endswith("/")} == rooms
+
+
+def test_the_layout_names_only_folders_that_there_are():
+    beside = layout()[1]
+    assert {"configs/", "docs/", "tests/"} <= beside
+    assert [name for name in beside if not (ROOT / name).is_dir()] == []
+
+
+def rows(text):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_the_readmes_speed_is_that_of_the_long_table():
+    short = rows(README.partition("## Speed")[2].partition("\n## ")[0])[2:]
+    long = rows((ROOT / "docs" / "speed.md").read_text(encoding="utf-8"))[2:]
+    assert short == [row[:3] for row in long]
+
+
+def test_the_readmes_scores_are_in_the_long_table():
+    long = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    short = re.findall(r"\*\*(0\.\d+)\*\*", README)
+    assert len(short) >= 4
+    assert [score for score in short if score not in long] == []
+
+
+def slug(heading):
+    """Return a heading's anchor as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        if target.startswith("http"):
+            continue
+        text = file.read_text(encoding="utf-8") if file.suffix == ".md" and file.exists() else ""
+        if not file.exists() or (anchor and anchor not in map(slug, re.findall(r"^#+ (.*)", text, re.MULTILINE))):
+            dead.append(target)
+    assert dead == []
