@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.data.copy_paste import copy_paste
 from kaggle_unet.data.inputs import IntensityRange, find_intensity_range
-from kaggle_unet.data.intensity import UNCHANGED, IntensityPreset, change_intensity
+from kaggle_unet.data.intensity import SAME_LEVELS, UNCHANGED, IntensityPreset, Levels, apply_levels, filter_image
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
 from kaggle_unet.data.spatial import SpatialTransform, cut, draw_knots, place
 from kaggle_unet.errors import DataError
@@ -179,19 +179,20 @@ def _middles(labels: Labels) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """One view of a sample."""
+    """One view of a sample, and the change of levels that is still to come."""
 
     image: Image
     labels: NDArray[Any]
     ignore: Mask | None
     intensity_range: IntensityRange
+    levels: Levels = SAME_LEVELS
 
 
-def augment(cached: CachedSample, settings: AugmentationSettings, *, seed: int) -> Crop:
+def augment(cached: CachedSample, settings: AugmentationSettings, *, seed: int, leave_levels: bool = False) -> Crop:
     """Draw one view of a sample.
 
     An instance cut by the crop's edge keeps its id, in several parts if need be. A crop larger than the image shows it
-    mirrored, labels included. A crop with no instance is as good as any other.
+    mirrored, labels included. With `leave_levels`, levels and noise are drawn but left for the device.
     """
     assert cached.image.shape[:2] == cached.labels.shape
     preset = PRESETS[settings.preset]
@@ -205,8 +206,10 @@ def augment(cached: CachedSample, settings: AugmentationSettings, *, seed: int) 
     )
     if preset.p_paste and rng.random() < preset.p_paste:
         crop = _copy_nuclei(crop, transform, cached, rng, n=int(rng.integers(1, preset.max_pasted + 1)))
-    image, intensity_range = change_intensity(crop.image, preset.intensity, rng, intensity_range=crop.intensity_range)
-    return replace(crop, image=image, intensity_range=intensity_range)
+    image, intensity_range, levels = filter_image(crop.image, preset.intensity, rng, crop.intensity_range)
+    if not leave_levels:
+        image, levels = apply_levels(image, levels, rng, intensity_range), SAME_LEVELS
+    return replace(crop, image=image, intensity_range=intensity_range, levels=levels)
 
 
 def stable_seed(*numbers: int) -> int:

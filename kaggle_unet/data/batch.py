@@ -6,7 +6,7 @@ The mirror includes the edge pixel (numpy's `symmetric`), which works for every 
 border it is mirrored again and again, and a single pixel becomes a constant.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.types import Inputs, Planes, Weights
+from kaggle_unet.types import Planes, Weights
 
 Array = TypeVar("Array", bound=np.generic)
 Slices = tuple[slice, slice]
@@ -63,18 +63,38 @@ def crop(planes: NDArray[Array], slices: Slices) -> NDArray[Array]:
     return inside
 
 
-Key = TypeVar("Key")
 # The id of an item that counts nowhere: of several processes that train together all must take part in every step.
 PADDING_ID = ""
 
 
-class Item(NamedTuple):
-    """One sample, or one crop of it."""
+class ItemRecipe(NamedTuple):
+    """What the device has to do to one crop; see `Recipe`."""
 
-    inputs: Inputs
+    numbers: NDArray[np.float32]
+    ramp: NDArray[np.float32]
+    noise: tuple[int, float]
+
+
+class Recipe(NamedTuple):
+    """What the device has to do to a batch of crops.
+
+    `numbers` (B, 6) holds the two ends of the intensity range, contrast, brightness, gamma and depth; `ramp` (B, H)
+    grows from 0 to 1 over the unpadded rows; `noise` is a seed and a standard deviation in gray levels for each crop.
+    """
+
+    numbers: Tensor
+    ramp: Tensor
+    noise: list[tuple[int, float]]
+
+
+class Item(NamedTuple):
+    """One sample, or one crop of it; with a recipe, `inputs` is an 8-bit crop (1 or 3, H, W)."""
+
+    inputs: NDArray[Any]
     planes: Planes
     weights: Weights
     id: str
+    recipe: ItemRecipe | None = None
 
 
 class Batch(NamedTuple):
@@ -84,6 +104,7 @@ class Batch(NamedTuple):
     planes: Tensor
     weights: Tensor
     ids: list[str]
+    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True)
@@ -98,16 +119,6 @@ class PadSpec:
         return padded_shape(shape, self.multiple, margin=self.margin)
 
 
-def rank_slice(keys: Sequence[Key], rank: int, size: int) -> Sequence[Key]:
-    """Cut a process's share out of a batch that several make together.
-
-    >>> [rank_slice("abcde", rank, 2) for rank in (0, 1)]
-    ['ab', 'cde']
-    """
-    start, end = (len(keys) * each // size for each in (rank, rank + 1))
-    return keys[start:end]
-
-
 def pad_item(item: Item, shape: tuple[int, int]) -> tuple[Item, Slices]:
     """Mirror a sample's borders until it has a size; the border counts nowhere."""
     if item.weights.shape == shape:
@@ -116,7 +127,11 @@ def pad_item(item: Item, shape: tuple[int, int]) -> tuple[Item, Slices]:
     planes, _ = pad_to(item.planes, shape)
     weights = np.zeros(shape, np.float32)
     weights[slices] = item.weights
-    return Item(inputs, planes, weights, item.id), slices
+    recipe = item.recipe
+    if recipe is not None:
+        ramp, _ = pad_to(recipe.ramp[:, np.newaxis], (shape[0], 1))
+        recipe = recipe._replace(ramp=ramp[:, 0])
+    return Item(inputs, planes, weights, item.id, recipe), slices
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -124,9 +139,22 @@ def collate(items: Sequence[Item]) -> Batch:
     heights, widths = zip(*(item.weights.shape for item in items), strict=True)
     shape = (max(heights), max(widths))
     padded = [pad_item(item, shape)[0] for item in items]
+    n_channels = max(len(item.inputs) for item in padded)  # gray crops beside colourful ones have three equal colours
     return Batch(
-        torch.from_numpy(np.stack([item.inputs for item in padded])),
-        torch.from_numpy(np.stack([item.planes for item in padded])),
-        torch.from_numpy(np.stack([item.weights for item in padded])),
+        _stack(np.broadcast_to(item.inputs, (n_channels, *shape)) for item in padded),
+        _stack(item.planes for item in padded),
+        _stack(item.weights for item in padded),
         [item.id for item in padded],
+        _stack_recipes([item.recipe for item in padded if item.recipe is not None]),
     )
+
+
+def _stack_recipes(recipes: Sequence[ItemRecipe]) -> Recipe | None:
+    if not recipes:
+        return None
+    numbers, ramps, noises = zip(*recipes, strict=True)
+    return Recipe(_stack(numbers), _stack(ramps), list(noises))
+
+
+def _stack(arrays: Iterable[NDArray[Any]]) -> Tensor:
+    return torch.from_numpy(np.stack(list(arrays)))

@@ -5,16 +5,19 @@ the index. So any number of worker processes gives the same epoch, no epoch repe
 as if nothing had happened.
 """
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from kaggle_unet.data.augment import CachedSample, augment, stable_seed, truth
-from kaggle_unet.data.batch import Batch, Item, PadSpec, Slices, collate, pad_item
+from kaggle_unet.data.batch import PADDING_ID, Batch, Item, PadSpec, Slices, collate, pad_item
+from kaggle_unet.data.device_intensity import describe
 from kaggle_unet.data.folds import coverage_class, draw_samples
 from kaggle_unet.data.inputs import prepare
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
@@ -24,6 +27,14 @@ from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import weight_map
 from kaggle_unet.types import Image, Labels, Mask, Planes, Sample, Weights
+
+
+class ItemKey(NamedTuple):
+    """Which crop is wanted; one that does not count keeps a process in step that has no sample of its own."""
+
+    epoch: int
+    item: int
+    counts: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,27 +73,34 @@ class TrainingSet(Dataset[Item]):
         self._strata = _strata(samples, augmentation.sampling)
         self.augmentation = _enlarge(augmentation, pad_spec)
         self._drawn: tuple[int, NDArray[np.intp]] | None = None
+        self._for_device = False
+
+    def for_device(self) -> "TrainingSet":
+        """Return a copy whose items are 8-bit crops, for `render_inputs` to turn into inputs."""
+        items = copy.copy(self)
+        items._for_device = True
+        return items
 
     def __len__(self) -> int:
         """Count the crops of one epoch."""
         return self.augmentation.crops_per_epoch or len(self.cached_samples) * self.augmentation.crops_per_image
 
-    def __getitem__(self, key: tuple[int, int]) -> Item:
+    def __getitem__(self, key: tuple[int, int] | ItemKey) -> Item:
         """Draw one crop."""
-        number, seed = self.draw(key)
-        cached = self.cached_samples[number]
-        crop = augment(cached, self.augmentation, seed=seed)
+        epoch, index, counts = ItemKey(*key)
+        seed, settings = stable_seed(self.seed, epoch, index), self.encoding.inputs
+        cached = self.cached_samples[self._sample_number(epoch, index)]
+        crop = augment(cached, self.augmentation, seed=seed, leave_levels=self._for_device)
         planes, weights = self.encoding.targets(relabel(crop.labels), crop.ignore)
-        inputs = prepare(crop.image, self.encoding.inputs, depth=cached.depth, intensity_range=crop.intensity_range)
-        item = Item(inputs, planes, weights, cached.id)
-        if self.augmentation.crop_px is not None:
-            return item
-        return pad_item(item, self.pad_spec.around((planes.shape[1], planes.shape[2])))[0]
-
-    def draw(self, key: tuple[int, int]) -> tuple[int, int]:
-        """Tell which sample an item is of, and what its randomness follows from."""
-        epoch, index = key
-        return self._sample_number(epoch, index), stable_seed(self.seed, epoch, index)
+        inputs, recipe = (
+            describe(crop, settings, depth=cached.depth, seed=seed)
+            if self._for_device
+            else (prepare(crop.image, settings, depth=cached.depth, intensity_range=crop.intensity_range), None)
+        )
+        item = Item(inputs, planes, weights, cached.id, recipe)
+        if self.augmentation.crop_px is None:
+            item, _ = pad_item(item, self.pad_spec.around(weights.shape))
+        return item if counts else item._replace(weights=np.zeros_like(item.weights), id=PADDING_ID)
 
     def _sample_number(self, epoch: int, index: int) -> int:
         if self._strata is None and self.augmentation.crops_per_epoch is None:

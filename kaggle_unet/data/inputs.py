@@ -139,6 +139,14 @@ def refuse_missing_depths(
         raise DataError(msg, without)
 
 
+def known_depth(depth: float | None) -> float:
+    """Return a sample's depth, or raise `ConfigError` if it has none."""
+    if depth is None:
+        msg = "input.channels has depth, but this sample has none; give depths.csv beside the images, or drop it"
+        raise ConfigError(msg)
+    return depth
+
+
 def _check(image: Image) -> None:
     if image.dtype != np.uint8 or image.size == 0 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
         msg = f"image is {image.dtype} of shape {image.shape}; wanted uint8, (H, W) or (H, W, 3); decode it again"
@@ -204,12 +212,7 @@ def _gray_ramp(shown: _Shown, plane: Inputs) -> None:
 
 
 def _depth(shown: _Shown, plane: Inputs) -> None:
-    if shown.depth is None:
-        msg = (
-            "input.channels has depth, but this sample has none; give depths.csv beside the images, or drop the channel"
-        )
-        raise ConfigError(msg)
-    plane[:] = shown.depth / DEPTH_SCALE
+    plane[:] = known_depth(shown.depth) / DEPTH_SCALE
 
 
 _CHANNELS: dict[Channel, Callable[[_Shown, Inputs], None]] = {

@@ -1,7 +1,8 @@
-"""The order of an epoch, and batches in that order, by worker processes or none."""
+"""The order of an epoch, and batches in that order, prepared by worker processes or by none."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -10,39 +11,71 @@ from torch.utils.data import DataLoader, Sampler
 
 from kaggle_unet.data.augment import stable_seed
 from kaggle_unet.data.batch import Batch, Item, collate
-from kaggle_unet.data.dataset import TrainingSet
+from kaggle_unet.data.dataset import ItemKey, TrainingSet
+from kaggle_unet.data.device_intensity import render_inputs
+
+Key = TypeVar("Key")
 
 
-class EpochOrder(Sampler[list[tuple[int, int]]]):
-    """Shuffled batches of (epoch, index): the epoch travels with the index, so workers can outlive epochs."""
+def rank_slice(keys: Sequence[Key], rank: int, size: int) -> Sequence[Key]:
+    """Return the rank's shard of a batch that several processes make together.
 
-    def __init__(self, n_items: int, *, batch: int, seed: int) -> None:
+    >>> [rank_slice("abcde", rank, 2) for rank in (0, 1)]
+    ['ab', 'cde']
+    """
+    start, end = (len(keys) * each // size for each in (rank, rank + 1))
+    return keys[start:end]
+
+
+class EpochOrder(Sampler[list[ItemKey]]):
+    """Shuffled batches of keys, or a rank's shard of them.
+
+    The epoch travels with the index, so workers can outlive epochs. A rank whose shard is empty gets one item that does
+    not count: all ranks must take part in every step.
+    """
+
+    def __init__(self, n_items: int, *, batch: int, seed: int, rank: int = 0, size: int = 1) -> None:
         self.epoch = 1
         self._n_items = n_items
         self._batch = batch
         self._seed = seed
+        self._rank, self._size = rank, size
 
     def __len__(self) -> int:
         """Count the batches."""
         return math.ceil(self._n_items / self._batch)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[ItemKey]]:
         """Go through the items of the epoch, each once."""
         order = np.random.default_rng(stable_seed(self._seed, self.epoch)).permutation(self._n_items)
         for start in range(0, self._n_items, self._batch):
-            yield [(self.epoch, int(index)) for index in order[start : start + self._batch]]
+            keys = [ItemKey(self.epoch, int(index)) for index in order[start : start + self._batch]]
+            yield [*rank_slice(keys, self._rank, self._size)] or [keys[0]._replace(counts=False)]
 
 
 class BatchLoader:
-    """The batches of each epoch.
+    """The batches of each epoch, each of `batch` items over all ranks.
 
-    The batches do not depend on `workers`, and making them draws nothing from torch's own generator.
+    The batches do not depend on `workers`, and making them draws nothing from torch's own generator. With `device`, the
+    inputs are made there: see `render_inputs`.
     """
 
-    def __init__(self, items: TrainingSet, *, batch: int, workers: int = 0, pin: bool = False) -> None:
-        self._order = EpochOrder(len(items), batch=batch, seed=items.seed)
+    def __init__(
+        self,
+        items: TrainingSet,
+        *,
+        batch: int,
+        workers: int = 0,
+        pin: bool = False,
+        rank: int = 0,
+        size: int = 1,
+        device: torch.device | None = None,
+    ) -> None:
+        self.device = device
+        self._inputs = items.encoding.inputs
+        self._order = EpochOrder(len(items), batch=batch, seed=items.seed, rank=rank, size=size)
         self._loader: DataLoader[Item] = DataLoader(
-            items,
+            items.for_device() if device else items,
             batch_sampler=self._order,
             collate_fn=collate,
             num_workers=workers,
@@ -60,7 +93,8 @@ class BatchLoader:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Go through one epoch."""
         self._order.epoch = number
-        return iter(self._loader)
+        batches = iter(self._loader)
+        return (render_inputs(batch, self._inputs, self.device) for batch in batches) if self.device else batches
 
 
 def _start_worker(_: int) -> None:

@@ -34,13 +34,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from kaggle_unet.config import Config
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import TrainingSet
+from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.steps.build import build_model, loss_of, training_set_of
 from kaggle_unet.steps.make_targets import make_targets
 from kaggle_unet.store import Store
 from kaggle_unet.synthetic.files import write_dsb_zip, write_folder, write_tgs_zip
 from kaggle_unet.training.device import count_workers, seed_everything
 from kaggle_unet.training.distributed import Distributed, init_distributed
-from kaggle_unet.training.fold import Loader, open_loader, train_epoch
+from kaggle_unet.training.fold import open_loader, train_epoch
 from kaggle_unet.training.step import Learner
 
 _REPEATS = 5
@@ -141,16 +142,16 @@ def bench_train(
     distributed = init_distributed(settings, devices=1, nodes=1)
     n_samples = math.ceil(steps * settings.batch / config.augmentation.crops_per_image)
     with _samples(config, store_folder, n_samples) as (training_set, data):
-        loader, place = open_loader(training_set, settings, distributed)
+        loader = open_loader(training_set, settings, distributed)
         batch = next(loader.epoch(1))
         loops = _prepare_loops(config, distributed, loader, batch, steps)
         speeds = _take_turns(loops, repeat, on_progress)
     compared = _compare_loops(speeds)
     return {
-        "data": f"{data}, {place.text}",
+        "data": f"{data}, inputs made {'on the device' if loader.device else 'by workers'}",
         "batch": len(batch.ids),
         "inputs": " × ".join(map(str, batch.inputs.shape[1:])),
-        "workers": 0 if place.on_device else count_workers(settings.workers, distributed.device_config.device),
+        "workers": count_workers(settings.workers, distributed.device_config.device),
         "steps": steps,
         "rounds": repeat,
         "device": {**distributed.device_config.record, "text": distributed.device_config.text},
@@ -160,7 +161,7 @@ def bench_train(
 
 
 def _prepare_loops(
-    config: Config, distributed: Distributed, loader: Loader, batch: Batch, steps: int
+    config: Config, distributed: Distributed, loader: BatchLoader, batch: Batch, steps: int
 ) -> dict[str, _Loop]:
     device = distributed.fabric.device
     plain = Distributed(replace(distributed.device_config, precision="32", channels_last=False, compiled=False))
@@ -197,7 +198,7 @@ def _take_turns(loops: dict[str, _Loop], n_rounds: int, on_progress: OnProgress)
     return speeds
 
 
-def _epochs(loader: Loader, number: int, steps: int) -> Iterator[Batch]:
+def _epochs(loader: BatchLoader, number: int, steps: int) -> Iterator[Batch]:
     """Go through as many whole epochs as `steps` take, other ones in each round."""
     n_epochs = math.ceil(steps / len(loader))
     first = 1 + (number - 1) * n_epochs

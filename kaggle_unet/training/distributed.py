@@ -1,23 +1,19 @@
-"""A process's share of every batch, where several train together.
+"""Distributed training: the processes (ranks) that train one network together with DDP; usually there is one.
 
-The processes that train one network together: usually one, several with DDP, on one machine or more.
-
-All of them go through the same steps with their share of each batch. The first one alone writes files; what fails in
-one of them fails in all, so that none is left waiting.
+All ranks go through the same steps, each with its shard of every batch. Rank 0 alone writes files; what fails in one
+rank fails in all, so that none is left waiting.
 """
 
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
 
-from kaggle_unet.data.batch import PADDING_ID, Batch, Item, rank_slice
-from kaggle_unet.data.dataset import TrainingSet
+from kaggle_unet.data.batch import PADDING_ID, Batch
 from kaggle_unet.errors import ConfigError, KitError
 from kaggle_unet.training.device import DeviceConfig, select_device
 from kaggle_unet.training.settings import TrainingSettings
@@ -141,43 +137,6 @@ def rank_shard(ids: Sequence[str], distributed: Distributed) -> list[str]:
     return list(ids[distributed.rank :: distributed.size])
 
 
-class RankShard:
-    """A training set that gives one process its share of the items it is asked for.
-
-    Asked for the items of a batch of all processes, it makes those of its own. So a step sees the samples that one
-    process with the whole batch would see, whatever the number of processes.
-    """
-
-    def __init__(self, items: TrainingSet, rank: int, size: int) -> None:
-        self.seed = items.seed
-        self._items = items
-        self._rank = rank
-        self._size = size
-
-    def __len__(self) -> int:
-        """Count the items of all processes."""
-        return len(self._items)
-
-    def __getitem__(self, key: tuple[int, int]) -> Item:
-        """Make one item."""
-        return self._items[key]
-
-    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> list[Item]:
-        """Make this process's share of a batch."""
-        own = rank_slice(keys, self._rank, self._size)
-        return [self._items[key] for key in own] or [_blank(self._items[keys[0]])]
-
-    def __getattr__(self, name: str) -> Any:
-        """Give what else a training set has."""
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._items, name)
-
-
 def count_samples(batch: Batch) -> int:
     """Count the samples of a batch that count."""
     return sum(id_ != PADDING_ID for id_ in batch.ids)
-
-
-def _blank(item: Item) -> Item:
-    return item._replace(weights=np.zeros_like(item.weights), id=PADDING_ID)

@@ -19,11 +19,10 @@ from kaggle_unet.data.augment import stable_seed
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader
-from kaggle_unet.data.on_device.loader import DeviceLoader, LoaderChoice, choose_loader
 from kaggle_unet.errors import KitError
 from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint
 from kaggle_unet.training.device import DeviceConfig, count_workers
-from kaggle_unet.training.distributed import Distributed, RankShard
+from kaggle_unet.training.distributed import Distributed
 from kaggle_unet.training.failures import (
     TrainingFailure,
     explain_blank,
@@ -137,9 +136,6 @@ def _alive(batches: Iterable[Batch]) -> Iterable[Batch]:
         raise KitError(msg) from error
 
 
-Loader = BatchLoader | DeviceLoader
-
-
 @dataclass(frozen=True)
 class FoldParts:
     """What a fold is fitted with."""
@@ -162,7 +158,7 @@ class Fold:
         self._parts = parts
         self._settings = settings
         self._distributed = distributed
-        self._loader, self._place = open_loader(parts.training_set, settings, distributed)
+        self._loader = open_loader(parts.training_set, settings, distributed)
 
     def run_epoch(self, on_event: OnEvent) -> tuple[Row, str]:
         """Train and validate."""
@@ -196,7 +192,7 @@ class Fold:
             "images_per_s": means.images / (trained - start),
         }
         self.history.append(row)
-        return row, " ".join(filter(None, [self._choose_loader(epoch), self._look_for_blanks(valid)]))
+        return row, self._look_for_blanks(valid)
 
     def save(self, folder: Path, config: Mapping[str, Any]) -> bool:
         """Write the epoch's checkpoints and the table."""
@@ -265,17 +261,8 @@ class Fold:
 
     @property
     def batches(self) -> Literal["device", "workers"]:
-        """Where batches are made."""
-        return "device" if self._place.on_device else "workers"
-
-    def _choose_loader(self, epoch: int) -> str:
-        """Say in the first epoch why a GPU does not make its batches itself, unless that was asked for."""
-        is_other = (
-            self._distributed.device_config.device == "cuda"
-            and self._settings.data_on == "auto"
-            and not self._place.on_device
-        )
-        return self._place.text if is_other and epoch == 1 else ""
+        """Where the inputs of batches are made."""
+        return "device" if self._loader.device else "workers"
 
     def _look_for_blanks(self, valid: ValidationResult | None) -> str:
         """Warn of a network that finds nothing, and stop after too many validations of it."""
@@ -289,14 +276,16 @@ class Fold:
         return message
 
 
-def open_loader(
-    items: TrainingSet, settings: TrainingSettings, distributed: Distributed
-) -> tuple[Loader, LoaderChoice]:
-    """Make what gives a process its share of every batch."""
-    device, n = distributed.fabric.device, settings.batch * distributed.size
-    place = choose_loader(items, settings.data_on, device)
-    if place.on_device:
-        return DeviceLoader(items, batch=n, device=device, rank=distributed.rank, size=distributed.size), place
-    shared: Any = items if distributed.size == 1 else RankShard(items, distributed.rank, distributed.size)
-    workers = count_workers(settings.workers, distributed.device_config.device)
-    return BatchLoader(shared, batch=n, workers=workers, pin=distributed.device_config.device == "cuda"), place
+def open_loader(items: TrainingSet, settings: TrainingSettings, distributed: Distributed) -> BatchLoader:
+    """Make the loader of a process's shard of every batch."""
+    device, kind = distributed.fabric.device, distributed.device_config.device
+    on_device = settings.data_on == "device" or (settings.data_on == "auto" and kind == "cuda")
+    return BatchLoader(
+        items,
+        batch=settings.batch * distributed.size,
+        workers=count_workers(settings.workers, kind),
+        pin=kind == "cuda",
+        rank=distributed.rank,
+        size=distributed.size,
+        device=device if on_device else None,
+    )

@@ -149,9 +149,9 @@ class TrainingSettings(Settings):
         Processes that prepare batches; 0 prepares them in the training process. `auto` is one for each core but one, 8
         at most, on a GPU, and 0 on a CPU, whose cores are busy. Results do not depend on it.
     data_on : {"auto", "device", "workers"}
-        Where batches are made: by `workers`, or on the device, which then holds all samples. `auto` takes a GPU of
-        CUDA that can do what the settings ask for (not `first_place`, not distance weights) and whose memory the
-        samples take a quarter of at most. Both make the same batches, but for roundings.
+        Where gray levels, noise and normalisation are computed: by `workers`, or on the device for a whole batch at
+        once. `auto` is the device where that is a CUDA GPU. Both give the same batches, but for the noise, which has
+        the same distribution.
     threads : int, optional
         Threads of torch; None leaves torch's own choice. Results are identical for one number of threads only.
     seed : int
@@ -177,7 +177,7 @@ class TrainingSettings(Settings):
     compile: bool = False
     deterministic: bool = False
     clip_norm: Annotated[float, Field(gt=0)] | None = None
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = 0
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     data_on: Literal["auto", "device", "workers"] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     seed: int = 0

@@ -166,7 +166,7 @@ def _split(batch: Batch, n: int) -> list[Batch]:
     size = len(batch.ids)
     ends = [size * number // n for number in range(n + 1)]
     cuts = [slice(start, end) for start, end in pairwise(ends) if end > start]
-    return [Batch._make(field[cut] for field in batch) for cut in cuts]
+    return [Batch(batch.inputs[cut], batch.planes[cut], batch.weights[cut], batch.ids[cut]) for cut in cuts]
 
 
 @contextmanager

@@ -28,8 +28,8 @@ def test_an_epoch_has_every_item_once(n_items, batch, seed, epoch):
     order = EpochOrder(n_items, batch=batch, seed=seed)
     order.epoch = epoch
     batches = list(order)
-    assert sorted(index for keys in batches for _, index in keys) == list(range(n_items))
-    assert {number for keys in batches for number, _ in keys} == {epoch}
+    assert sorted(key.item for keys in batches for key in keys) == list(range(n_items))
+    assert {key.epoch for keys in batches for key in keys} == {epoch}
     assert len(batches) == len(order)
     assert all(len(keys) == batch for keys in batches[:-1])
 
@@ -38,7 +38,7 @@ def test_the_order_follows_from_seed_and_epoch():
     def order(seed, epoch):
         one = EpochOrder(50, batch=50, seed=seed)
         one.epoch = epoch
-        return [index for _, index in next(iter(one))]
+        return [key.item for key in next(iter(one))]
 
     assert order(0, 1) == order(0, 1)
     assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9

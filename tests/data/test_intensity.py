@@ -7,10 +7,9 @@ from kaggle_unet.data.augment import PRESETS
 from kaggle_unet.data.intensity import (
     UNCHANGED,
     IntensityPreset,
-    add_noise,
-    bend_levels,
-    change_intensity,
-    draw_noise,
+    Levels,
+    apply_levels,
+    filter_image,
     stretch_levels,
 )
 
@@ -19,33 +18,41 @@ GRAY = RNG.integers(5, 32, (24, 30), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (24, 30, 3), dtype=np.uint8)
 
 
-def test_no_tones_are_no_change():
+def change_intensity(image, preset, rng, *, intensity_range=(0.0, 255.0)):
+    """All that happens to the values of an image, in a worker."""
+    image, intensity_range, levels = filter_image(image, preset, rng, intensity_range)
+    return apply_levels(image, levels, rng, intensity_range), intensity_range
+
+
+def change_levels(image, intensity_range, **levels):
+    return apply_levels(image, Levels(**levels), np.random.default_rng(0), intensity_range)
+
+
+def test_an_empty_preset_changes_nothing():
     assert change_intensity(GRAY, UNCHANGED, np.random.default_rng(0))[0] is GRAY
 
 
-def test_levels_bend_about_the_image_s_own_black():
+def test_levels_change_relative_to_the_image_s_own_black():
     image = np.array([[10, 30, 50]], np.uint8)
     # x is 0, 0.5, 1; doubled less a quarter that is -0.25, 0.75, 1.75 of a range of 40 above 10
-    assert bend_levels(contrast=2, brightness=-0.25, gamma=1, intensity_range=(10, 50))[image].tolist() == [[0, 40, 80]]
+    assert change_levels(image, (10, 50), contrast=2, brightness=-0.25).tolist() == [[0, 40, 80]]
 
 
-def test_levels_of_an_inverted_image_bend_the_other_way():
+def test_levels_of_an_inverted_image_change_the_other_way():
     image = np.array([[100, 150, 200]], np.uint8)
     # x is 1, 0.5, 0; a tenth more of each is 10 levels darker
-    assert bend_levels(contrast=1, brightness=0.1, gamma=1, intensity_range=(200, 100))[image].tolist() == [
-        [90, 140, 190]
-    ]
+    assert change_levels(image, (200, 100), brightness=0.1).tolist() == [[90, 140, 190]]
 
 
 def test_levels_below_black_survive_a_gamma():
     image = np.array([[60, 140]], np.uint8)
     # x is -0.4 and 0.4 of a range of 100 about 100; squared with its sign ±0.16
-    assert bend_levels(contrast=1, brightness=0, gamma=2, intensity_range=(100, 200))[image].tolist() == [[84, 116]]
+    assert change_levels(image, (100, 200), gamma=2).tolist() == [[84, 116]]
 
 
 def test_noise_is_as_strong_as_asked_and_the_same_in_all_colours():
     image = np.full((200, 200, 3), 128, np.uint8)
-    difference = add_noise(image, draw_noise(np.random.default_rng(0), image.shape[:2], 8.0)).astype(float) - 128
+    difference = change_levels(image, (0, 255), noise=8.0).astype(float) - 128
     assert difference.std() == pytest.approx(8, rel=0.02)
     assert difference.mean() == pytest.approx(0, abs=0.1)
     assert (difference == difference[..., :1]).all()
@@ -91,7 +98,7 @@ def test_a_shuffle_only_orders_the_channels_anew():
     assert len(orders) == 6
 
 
-def test_no_colours_are_three_equal_channels():
+def test_a_colour_image_without_colours_has_three_equal_channels():
     changed, _ = change_intensity(RGB, IntensityPreset(p_gray=1.0), np.random.default_rng(0))
     assert (changed == changed[..., :1]).all()
     assert changed.std() > 10
@@ -137,7 +144,7 @@ def test_only_gray_images_are_stretched():
     assert levels == (5, 31)
 
 
-def test_bright_and_dark_change_places_within_the_image_s_own_levels():
+def test_inversion_stays_within_the_image_s_own_levels():
     image = np.array([[10, 20, 50]], np.uint8)
     changed, levels = change_intensity(
         image, IntensityPreset(p_invert=1.0), np.random.default_rng(0), intensity_range=(10, 50)
@@ -159,7 +166,7 @@ def test_local_contrast_shows_a_shallow_step_better(image):
     assert max(changed.max() - changed.min() for changed in changes) > 12
 
 
-def test_contrast_of_neighbourhoods_is_left_alone_where_levels_are_near():
+def test_local_contrast_is_left_alone_where_the_intensity_range_is_narrow():
     for seed in range(10):
         changed, _ = change_intensity(
             GRAY, IntensityPreset(p_local=1.0), np.random.default_rng(seed), intensity_range=(5, 31)
