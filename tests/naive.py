@@ -36,7 +36,7 @@ def decode_mask(rle, shape):
     return mask
 
 
-def find_pieces(ids):
+def find_segments(ids):
     """Follow every column by itself; sorted by id, then in column-major order."""
     pieces = []
     for x in range(ids.shape[1]):
@@ -230,13 +230,6 @@ def fill_holes(labels, max_px):
         if len(pixels) <= max_px and not at_edge and len(near) == 1:
             filled[holes == hole] = near.pop()
     return filled
-
-
-def deepest(labels, label):
-    """Measure every pixel of an instance against every foreign one; the first of the deepest is it."""
-    own, foreign = np.argwhere(labels == label), np.argwhere(labels != label)
-    squares = [min(((foreign - pixel) ** 2).sum(axis=1), default=0) for pixel in own]
-    return tuple(own[int(np.argmax(squares))].tolist())
 
 
 def pieces_and_holes(labels, label):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kaggle_unet.masks.labels import paint_masks
+from kaggle_unet.masks.column_runs import paint_masks
 
 
 @cache

@@ -22,7 +22,7 @@ _MOST_PROBLEMS = 50
 def read_truth(data: str, competition: Competition, settings: CompetitionSettings) -> Mapping[str, Labels]:
     """Open the truth.
 
-    Objects that overlap in the truth are parted by the rule of `kaggle_unet.masks.labels.paint_masks`.
+    Objects that overlap in the truth are parted by the rule of `kaggle_unet.masks.column_runs.paint_masks`.
     """
     table = _find_table(data)
     if table is None:

@@ -47,11 +47,8 @@ class Encoding:
 
     def targets(self, labels: Labels, ignore: Mask | None) -> tuple[Planes, Weights]:
         """Make planes and weights from labels."""
-        codec = CODECS[self.codec.name]
-        planes = codec.encode(labels, self.codec.border)
-        # Classes take as long as planes, and without weights of their own all count alike.
-        classes = codec.classify(planes) if self.weights.classes else np.zeros(labels.shape, np.uint8)
-        return planes, weight_map(labels, classes, codec.classes, self.weights, ignore=ignore)
+        planes = CODECS[self.codec.name].encode(labels, self.codec.border)
+        return planes, weight_map(labels, self.weights, codec=self.codec.name, planes=planes, ignore=ignore)
 
 
 class TrainingSet(Dataset[Item]):

@@ -9,8 +9,8 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note, describe_objects, describe_overlap, describe_whole_mask
 from kaggle_unet.io.images import decode_label_image, decode_mask, decode_mask_window
-from kaggle_unet.masks.column_runs import Runs, runs_of_part
-from kaggle_unet.masks.labels import components, paint_instances, relabel
+from kaggle_unet.masks.column_runs import Runs, find_column_runs, paint_instances
+from kaggle_unet.masks.labels import components, relabel
 from kaggle_unet.types import Image, Labels, Mask
 
 File = tuple[bytes, str]  # content, and where it lies for messages
@@ -89,7 +89,8 @@ def _find_runs(files: Iterable[File], image: Image, problems: list[str]) -> Iter
         except DataError as error:
             problems.append(str(error))
         else:
-            yield runs_of_part(window.pixels, window.y, window.x, window.shape[0])
+            part = window.pixels.astype(np.int32, order="C")
+            yield find_column_runs(part, top=window.y, left=window.x, n_y=window.shape[0])[0]
 
 
 def _decode_checked(data: bytes, where: str, image: Image) -> Mask:

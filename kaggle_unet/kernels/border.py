@@ -80,3 +80,20 @@ def keep_reached(
     for y in range(n_y):
         for x in range(n_x):
             marked[y, x] = 0 < least[y, x] <= radii[labels[y, x]]
+
+
+# What `survey_marks` finds of an instance, added up.
+SEEN, FREE = 1, 2
+
+
+@jit
+def survey_marks(labels: NDArray[np.int32], marked: NDArray[np.uint8], found: NDArray[np.uint8]) -> None:
+    """Note which instances there are, and which have a pixel that is not marked."""
+    n_y, n_x = labels.shape
+    last_label, last_mark = -1, -1
+    for y in range(n_y):
+        for x in range(n_x):
+            label, mark = int(labels[y, x]), int(marked[y, x])
+            if label != last_label or mark != last_mark:  # most pixels are like the one before, and need no writing
+                found[label] |= SEEN if mark else SEEN + FREE
+                last_label, last_mark = label, mark

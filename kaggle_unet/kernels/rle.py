@@ -1,13 +1,10 @@
-"""The text of run-length codes: digits, one byte each.
+"""Runs counted down the columns, found in an image that lies in memory row by row, and their text.
 
-Runs of pixels counted down the columns, found in an image that lies in memory row by row.
-
-Notes
------
-Reading an image column by column touches a new line of the cache at every pixel. Here it is read once, in its own
-order: where a row differs from the one above, a *piece* of a run, one that stays in its column, ends or begins. Two
-counting sorts, by column and then by id, put the pieces into the order in which codes name them; pieces that meet at
-the foot and the head of two columns are joined. Beyond the one pass over the pixels all work goes with the runs.
+Strategy. Reading an image column by column would touch a new line of the cache at every pixel. Here it is read once, in
+its own order: where a row differs from the one above, a *segment* of a run, one that stays in its column, ends or
+begins. Two counting sorts, by column and then by id, put the segments into the order in which codes name them; segments
+that meet at the foot and the head of two columns are joined. Beyond the one pass over the pixels all work goes with the
+runs. The text of run-length codes is written and read byte by byte.
 """
 
 import numpy as np
@@ -15,12 +12,12 @@ from numpy.typing import NDArray
 
 from kaggle_unet.kernels._jit import jit
 
-# The columns of pieces.
+# The columns of segments.
 X, Y, LENGTH, ID = range(4)
 
 
 @jit
-def find_pieces(
+def find_segments(
     ids: NDArray[np.int32],
     y: int,
     n: int,
@@ -28,14 +25,14 @@ def find_pieces(
     since: NDArray[np.int32],
     changed: NDArray[np.uint8],
     words: NDArray[np.int64],
-    pieces: NDArray[np.int32],
+    segments: NDArray[np.int32],
 ) -> tuple[int, int]:
-    """Write down the pieces of runs, in the order of the rows in which they end.
+    """Write down the segments of runs, in the order of the rows in which they end.
 
     Must hold: H is at least 1.
     """
     n_y, n_x = ids.shape
-    while y <= n_y and n + n_x <= pieces.shape[0]:
+    while y <= n_y and n + n_x <= segments.shape[0]:
         above = ids[y - 1]
         row = ids[y] if y < n_y else background
         for x in range(n_x):  # no branch: this loop is the one over all pixels
@@ -45,10 +42,10 @@ def find_pieces(
                 continue
             for x in range(8 * word, 8 * word + 8):
                 if changed[x] != 0:
-                    pieces[n, X] = x
-                    pieces[n, Y] = since[x]
-                    pieces[n, LENGTH] = y - since[x]
-                    pieces[n, ID] = above[x]
+                    segments[n, X] = x
+                    segments[n, Y] = since[x]
+                    segments[n, LENGTH] = y - since[x]
+                    segments[n, ID] = above[x]
                     n += above[x] != 0  # what was background is written over: a branch here would be guessed wrong
                     since[x] = y
         y += 1
@@ -56,49 +53,51 @@ def find_pieces(
 
 
 @jit
-def sort_pieces(pieces: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]) -> np.int64:
-    """Sort pieces by one of their columns; equals keep their order.
+def sort_segments(
+    segments: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]
+) -> np.int64:
+    """Sort segments by one of their columns; equals keep their order.
 
     Must hold: no key is negative.
     """
     highest = np.uint32(0)
-    for piece in range(pieces.shape[0]):
-        places[pieces[piece, key] + 1] += 1
-        name = np.uint32(pieces[piece, ID])
+    for segment in range(segments.shape[0]):
+        places[segments[segment, key] + 1] += 1
+        name = np.uint32(segments[segment, ID])
         highest = name if name > highest else highest
     for value in range(1, places.shape[0]):
         places[value] += places[value - 1]
-    for piece in range(pieces.shape[0]):
-        place = places[pieces[piece, key]]
-        places[pieces[piece, key]] += 1
+    for segment in range(segments.shape[0]):
+        place = places[segments[segment, key]]
+        places[segments[segment, key]] += 1
         for column in range(4):
-            ordered[place, column] = pieces[piece, column]
+            ordered[place, column] = segments[segment, column]
     return np.int64(highest)
 
 
 @jit
-def join_pieces(
-    pieces: NDArray[np.int32],
+def join_segments(
+    segments: NDArray[np.int32],
     n_y: int,
     runs: NDArray[np.int64],
     ids: NDArray[np.int32],
     firsts: NDArray[np.int64],
 ) -> int:
-    """Join the pieces that go on in the next column."""
+    """Join the segments that go on in the next column."""
     run, n_ids, end = -1, 0, np.int64(-1)
-    for piece in range(pieces.shape[0]):
-        start = np.int64(pieces[piece, X]) * n_y + pieces[piece, Y]
-        is_new = piece == 0 or pieces[piece, ID] != pieces[piece - 1, ID]
+    for segment in range(segments.shape[0]):
+        start = np.int64(segments[segment, X]) * n_y + segments[segment, Y]
+        is_new = segment == 0 or segments[segment, ID] != segments[segment - 1, ID]
         if is_new:
-            ids[n_ids] = pieces[piece, ID]
+            ids[n_ids] = segments[segment, ID]
             firsts[n_ids] = run + 1
             n_ids += 1
         if is_new or start != end:
             run += 1
             runs[run, 0] = start
             runs[run, 1] = 0
-        runs[run, 1] += pieces[piece, LENGTH]
-        end = start + pieces[piece, LENGTH]
+        runs[run, 1] += segments[segment, LENGTH]
+        end = start + segments[segment, LENGTH]
     firsts[n_ids] = run + 1
     return n_ids
 

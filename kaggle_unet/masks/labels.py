@@ -1,11 +1,8 @@
-"""Labels: an image of instance ids, made from masks or renumbered.
+"""Labels: check, renumber and measure them, and find connected components.
 
-Connected components as runs of pixels: what labels, holes and decoding start from.
-
-In how many pieces instances are, and how many holes they have.
+Components are found among runs of pixels along the rows; masks, holes and decoding start from these.
 """
 
-from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,7 +11,6 @@ from numpy.typing import NDArray
 from kaggle_unet.errors import DataError
 from kaggle_unet.kernels.components import count_changes, count_parts, find_row_runs, link_runs, paint_runs
 from kaggle_unet.kernels.labels import count_areas, renumber_in_raster_order, replace_ids
-from kaggle_unet.masks.column_runs import Runs, merge_runs, runs_of_mask
 from kaggle_unet.types import Labels, Mask
 
 Connectivity = Literal[4, 8]
@@ -30,7 +26,7 @@ class Components(NamedTuple):
 
 
 def blank_classes(shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Make an empty image of classes, for `find_components`."""
+    """Make an empty image of classes for `find_components`: a frame of one row, and rows of whole 64-bit words."""
     n_y, n_x = shape
     return np.zeros((n_y + 2, (n_x // 8 + 1) * 8), dtype=np.uint8)
 
@@ -64,31 +60,15 @@ def find_components(classes: NDArray[np.uint8], *, connectivity: Connectivity = 
     runs = np.empty((2, n_at_most + 1, 3), dtype=np.int32)
     changes = np.empty(classes.shape[1] + 1, dtype=np.int32)
     find_row_runs(classes, classes.view(np.int64), runs[0], firsts[0], runs[1], firsts[1], changes)
-    mask, seeds = (_link(runs[i, : firsts[i, -1]], firsts[i], connectivity) for i in (0, 1))
-    return mask, seeds
+    found = []
+    for i in (0, 1):
+        own, ids = runs[i, : firsts[i, -1]], np.empty(firsts[i, -1], dtype=np.int32)
+        found.append(Components(own, firsts[i], ids, link_runs(own, firsts[i], int(connectivity == 8), ids)))
+    return found[0], found[1]
 
 
 def find_components_of_mask(mask: Mask, *, connectivity: Connectivity = 8) -> Components:
-    """Find the connected components of a mask.
-
-    Parameters
-    ----------
-    mask : bool array, shape (H, W)
-        Any mask.
-    connectivity : {4, 8}, default: 8
-        Whether pixels that share only a corner are connected.
-
-    Returns
-    -------
-    Components
-        None in an empty mask.
-
-    Examples
-    --------
-    >>> found = find_components_of_mask(np.array([[True, True, False, True]]))
-    >>> found.runs, found.ids
-    (array([[0, 0, 2], [0, 3, 4]], dtype=int32), array([1, 2], dtype=int32))
-    """
+    """Find the connected components of a mask of any shape."""
     classes = blank_classes(mask.shape)
     classes[1:-1, : mask.shape[1]] = mask
     return find_components(classes, connectivity=connectivity)[0]
@@ -100,12 +80,6 @@ def whole_rows(shape: tuple[int, int]) -> NDArray[np.int32]:
     runs[:, 0] = np.arange(shape[0])
     runs[:, 2] = shape[1]
     return runs
-
-
-def _link(runs: NDArray[np.int32], firsts: NDArray[np.int32], connectivity: Connectivity) -> Components:
-    """Find which runs are connected."""
-    ids = np.empty(len(runs), dtype=np.int32)
-    return Components(runs, firsts, ids, link_runs(runs, firsts, int(connectivity == 8), ids))
 
 
 def count_pieces_and_holes(labels: Labels) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -138,9 +112,23 @@ def count_pieces_and_holes(labels: Labels) -> tuple[NDArray[np.int32], NDArray[n
     return pieces, pieces - quads // 4
 
 
-def check_labels(labels: NDArray[Any]) -> Labels:
-    """Make sure that an array can be read as labels."""
-    return _check(labels)[0]
+def check_labels(labels: NDArray[Any]) -> tuple[Labels, int]:
+    """Check that an array can be read as labels; return it as int32 in C order, and the highest id."""
+    if labels.ndim != 2:
+        raise DataError(f"labels have shape {labels.shape}, but (H, W) is wanted")
+    if labels.dtype.kind not in "iub":
+        raise DataError(f"labels are {labels.dtype}, but whole numbers are wanted: convert them with .astype(int)")
+    if labels.dtype.kind == "b":
+        return np.ascontiguousarray(labels, dtype=np.int32), 1
+    if labels.dtype == np.int32:  # one pass: read without their sign, negative ids are above all others
+        lowest, highest = 0, int(labels.view(np.uint32).max(initial=0))
+    else:
+        lowest, highest = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if lowest < 0 or highest > np.iinfo(np.int32).max:
+        raise DataError(
+            f"labels run from {int(labels.min())} to {int(labels.max())}, but 0 (background) to 2³¹ − 1 are wanted"
+        )
+    return np.ascontiguousarray(labels, dtype=np.int32), highest
 
 
 def relabel(labels: NDArray[Any]) -> Labels:
@@ -167,14 +155,14 @@ def relabel(labels: NDArray[Any]) -> Labels:
     >>> relabel(np.array([[0, 7, 3]]))
     array([[0, 2, 1]], dtype=int32)
     """
-    checked, highest = _check(labels)
+    checked, highest = check_labels(labels)
     if highest > checked.size:  # a table of all ids would be larger than the image
         ids = np.unique(checked[checked > 0])
         return np.where(checked > 0, np.searchsorted(ids, checked) + 1, 0).astype(np.int32)
-    is_present = _count(checked, highest) > 0
-    is_present[0] = False
+    areas = np.zeros(highest + 1, dtype=np.int64)
+    count_areas(checked.ravel(), areas)
     relabelled = np.empty_like(checked)
-    replace_ids(checked.ravel(), np.cumsum(is_present, dtype=np.int32), relabelled.ravel())
+    replace_ids(checked.ravel(), np.append([0], np.cumsum(areas[1:] > 0)).astype(np.int32), relabelled.ravel())
     return relabelled
 
 
@@ -203,7 +191,7 @@ def relabel_in_raster_order(labels: Labels) -> Labels:
     return ordered
 
 
-def areas_px(labels: Labels) -> NDArray[np.int64]:
+def areas_px(labels: NDArray[Any]) -> NDArray[np.int64]:
     """Count the pixels of every instance.
 
     Parameters
@@ -222,7 +210,10 @@ def areas_px(labels: Labels) -> NDArray[np.int64]:
     >>> areas_px(np.array([[0, 2, 2]], dtype=np.int32))
     array([1, 0, 2])
     """
-    return _count(*_check(labels))
+    checked, highest = check_labels(labels)
+    areas = np.zeros(highest + 1, dtype=np.int64)
+    count_areas(checked.ravel(), areas)
+    return areas
 
 
 def components(mask: Mask, *, connectivity: Connectivity = 8) -> Labels:
@@ -251,86 +242,3 @@ def components(mask: Mask, *, connectivity: Connectivity = 8) -> Labels:
     labels = np.zeros(mask.shape, dtype=np.int32)
     paint_runs(found.runs, found.ids, labels)
     return labels
-
-
-def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, int, int]:
-    """Merge masks into labels; a pixel claimed by several goes to the smallest mask.
-
-    Parameters
-    ----------
-    masks : iterable of bool array, shape (H, W)
-        One mask per instance; taken one at a time, so a generator needs memory for one only.
-    shape : tuple of int
-        (H, W).
-
-    Returns
-    -------
-    labels : int32 array, shape (H, W)
-        Instances 1…n in the order of the masks, without gaps.
-    n_contested : int
-        Pixels claimed by more than one mask.
-    n_empty : int
-        Masks that had no pixel, or lost all of theirs to smaller ones; they have no id.
-
-    Raises
-    ------
-    DataError
-        If a mask has another shape.
-
-    Notes
-    -----
-    Of two equally large masks the one wins that has the first pixel, in column-major order, that is not in both. So the
-    order of different masks decides nothing but their ids. A mask in several pieces stays one instance.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> large, small = np.array([[True, True, True, False]]), np.array([[False, False, True, True]])
-    >>> paint_masks([large, small], (1, 4))
-    (array([[1, 1, 2, 2]], dtype=int32), 1, 0)
-    """
-    instances = []
-    for index, mask in enumerate(masks, start=1):
-        if mask.shape != shape:
-            raise DataError(f"mask {index} has shape {mask.shape}, but its image has {shape}")
-        instances.append(runs_of_mask(mask))
-    return paint_instances(instances, shape)
-
-
-def paint_instances(instances: Sequence[Runs], shape: tuple[int, int]) -> tuple[Labels, int, int]:
-    """Merge instances into labels, by the rules of `paint_masks`."""
-    painted, n_contested = merge_runs(instances, shape)
-    if not n_contested and all(map(len, instances)):
-        return painted, 0, 0
-    labels = relabel(painted)
-    return labels, n_contested, len(instances) - int(labels.max(initial=0))
-
-
-def _check(labels: NDArray[Any]) -> tuple[Labels, int]:
-    """Make sure that an array can be read as labels, and find the highest id."""
-    if labels.ndim != 2:
-        raise DataError(f"labels have shape {labels.shape}, but (H, W) is wanted")
-    if labels.dtype.kind not in "iub":
-        raise DataError(f"labels are {labels.dtype}, but whole numbers are wanted: convert them with .astype(int)")
-    if labels.dtype.kind == "b":
-        return np.ascontiguousarray(labels, dtype=np.int32), 1
-    lowest, highest = _range(labels)
-    if lowest < 0 or highest > np.iinfo(np.int32).max:
-        raise DataError(
-            f"labels run from {int(labels.min())} to {int(labels.max())}, but 0 (background) to 2³¹ − 1 are wanted"
-        )
-    return np.ascontiguousarray(labels, dtype=np.int32), highest
-
-
-def _range(labels: NDArray[Any]) -> tuple[int, int]:
-    """Find the lowest and the highest id, one of them at least if they are out of range; 0 and 0 without pixels."""
-    if labels.dtype == np.int32:  # one pass: read without their sign, negative ids are above all others
-        return 0, int(labels.view(np.uint32).max(initial=0))
-    return int(labels.min(initial=0)), int(labels.max(initial=0))
-
-
-def _count(labels: Labels, highest: int) -> NDArray[np.int64]:
-    """Count the pixels of ids 0 to the highest."""
-    areas = np.zeros(highest + 1, dtype=np.int64)
-    count_areas(labels.ravel(), areas)
-    return areas

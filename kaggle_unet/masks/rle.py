@@ -11,8 +11,7 @@ import numpy as np
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.kernels.rle import MOST_DIGITS, UNREADABLE, read_rle_text, write_rle_text
-from kaggle_unet.masks.column_runs import Firsts, Runs, chain_runs, find_column_runs, paint, runs_of_mask
-from kaggle_unet.masks.labels import relabel
+from kaggle_unet.masks.column_runs import Firsts, Runs, chain_runs, find_column_runs, paint_column_runs, runs_of_mask
 from kaggle_unet.types import Labels, Mask
 
 _INTEGER = re.compile(rf"[+-]?[0-9]{{1,{MOST_DIGITS}}}", re.ASCII)
@@ -70,8 +69,7 @@ def decode_mask(rle: str, shape: tuple[int, int]) -> Mask:
            [0, 1],
            [1, 0]])
     """
-    labels, _ = paint(*_read([rle], shape), shape)
-    return labels > 0
+    return paint_column_runs(*_read([rle], shape), shape)[0] > 0
 
 
 def encode_labels(labels: Labels) -> list[str]:
@@ -121,17 +119,14 @@ def decode_labels(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Labels, 
 
     See Also
     --------
-    kaggle_unet.masks.labels.paint_masks : The same rule for overlaps, for masks.
+    kaggle_unet.masks.column_runs.paint_masks : The same rule for overlaps, for masks.
 
     Examples
     --------
     >>> decode_labels(["1 3", "3 1"], (1, 4))
     (array([[1, 1, 2, 0]], dtype=int32), 1)
     """
-    runs, firsts = _read(rles, shape)
-    labels, n_contested = paint(runs, firsts, shape)
-    has_gaps = n_contested > 0 or (firsts[1:] == firsts[:-1]).any()
-    return relabel(labels) if has_gaps else labels, n_contested
+    return paint_column_runs(*_read(rles, shape), shape)
 
 
 def find_faulty(rles: Sequence[str], sizes_px: Sequence[int]) -> dict[int, list[str]]:

@@ -1,12 +1,8 @@
-"""What each kind of mistake costs: the score that would be, were only mistakes of that kind put right.
+"""Error types of objects (found, merged, split, missed, extra), and what fixing each type alone would gain.
 
-The gains do not add up to what is missing, as a score is a ratio: fixed together they bring more than one by one. They
-say which work pays.
-
-What became of every object: found, missed, merged, split or made up, and how far its outline lies from the truth.
-
-A score says how much is wrong, this says what. Two objects count as one mistake of a kind by their areas alone, so no
-threshold beside one half is needed; the table of docs/scores.md has the rules.
+A score says how much is wrong, error types say what. They follow from areas alone, so no threshold beside one half is
+needed; the table of docs/scores.md has the rules. Oracle fixes (as in TIDE) tell which work pays: the score as it would
+be without the errors of one type. Their gains do not add up to what is missing, since a score is a ratio.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +17,7 @@ from numpy.typing import NDArray
 from kaggle_unet.metrics.score import ImageScore, score_overlap
 from kaggle_unet.types import Overlap
 
-# What a true object is, and what a predicted one is; `Mistakes` holds their places in these.
+# Error types of true and of predicted objects; `Mistakes` holds indices into these.
 TRUE_ERROR_TYPES = ("found", "merged", "split", "missed")
 PRED_ERROR_TYPES = ("found", "merging", "part", "extra")
 _FOUND, _JOINED, _CUT, _ALONE = range(4)
@@ -32,7 +28,7 @@ AREA_EDGES_PX = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 @dataclass(frozen=True, eq=False)
 class Mistakes:
-    """The objects of one image."""
+    """Error types of one image's objects; best IoU and error of the radius, in pixels, of the true ones."""
 
     true: NDArray[np.int64]
     pred: NDArray[np.int64]
@@ -56,17 +52,17 @@ class AreaRow:
 
 
 def find_mistakes(overlap: Overlap) -> Mistakes:
-    """Say what became of every object of an image.
+    """Find the error type of every object of an image.
 
     Parameters
     ----------
     overlap : Overlap
-        As `kaggle_unet.metrics.overlap.count_overlap` gives it.
+        As `kaggle_unet.metrics.overlap.count_overlap` returns it.
 
     Returns
     -------
     Mistakes
-        One fate for each true and for each predicted object.
+        One error type for each true and for each predicted object.
 
     Notes
     -----
@@ -105,7 +101,7 @@ def find_mistakes(overlap: Overlap) -> Mistakes:
 
 
 def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_EDGES_PX) -> list[AreaRow]:
-    """Count what became of objects by their area, over a set of images."""
+    """Count error types by the objects' area, over a set of images."""
     overlaps = list(overlaps)
     found = [find_mistakes(overlap) for overlap in overlaps]
     everything = _Objects(
@@ -128,7 +124,7 @@ class _Objects(NamedTuple):
     mistakes: Mistakes
 
     def between(self, low: float, high: float) -> "_Objects":
-        """Take those of a range of areas."""
+        """Return the objects of a range of areas."""
         true = (self.areas_true_px >= low) & (self.areas_true_px < high)
         pred = (self.areas_pred_px >= low) & (self.areas_pred_px < high)
         all_ = self.mistakes
@@ -141,7 +137,7 @@ def _chain(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _count(name: str, objects: _Objects) -> AreaRow:
-    """Count what became of objects."""
+    """Count the error types of objects."""
     mistakes = objects.mistakes
     n = mistakes.true.size
     found, merged, split, missed = np.bincount(mistakes.true, minlength=len(TRUE_ERROR_TYPES)).tolist()
@@ -158,14 +154,14 @@ def _count(name: str, objects: _Objects) -> AreaRow:
     )
 
 
-# What can be put right: the fate of true objects, and that of the predicted ones in their place.
+# What can be fixed: the error type of true objects, and that of the predicted ones in their place.
 _REPLACED = {"merged": ("merged", "merging"), "split": ("split", "part"), "missed": ("missed", None)}
 KINDS = ("outlines", *_REPLACED, "extra")
 
 
 @dataclass(frozen=True)
 class OracleFix:
-    """One kind of mistake put right."""
+    """The score with the errors of one type fixed, and what that gains."""
 
     error_type: str
     score: float
@@ -173,7 +169,7 @@ class OracleFix:
 
 
 def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> list[OracleFix]:
-    """Say what each kind of mistake costs a set of images.
+    """Compute what fixing each error type alone would gain, over a set of images.
 
     Parameters
     ----------
@@ -182,14 +178,14 @@ def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> list[OracleFix]:
 
     Returns
     -------
-    list of MendedRow
+    list of OracleFix
         In the order of `KINDS`; empty without images.
 
     Notes
     -----
-    Mistakes are those of `kaggle_unet.metrics.error_types.find_mistakes`. Counts alone are fixed, no pixel is moved: a
-    true object that takes the place of others takes nothing from those beside it. One that a prediction meets by an IoU
-    of no more than 1/2, neither merged nor split, is missed, and that prediction extra: mending one leaves the other.
+    Error types are those of `find_mistakes`. Counts alone are fixed, no pixel is moved: a true object that takes the
+    place of others takes nothing from those beside it. One that a prediction meets by an IoU of no more than 1/2,
+    neither merged nor split, is missed, and that prediction extra: fixing one leaves the other.
 
     Examples
     --------
@@ -215,7 +211,7 @@ def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> list[OracleFix]:
 
 
 def _fix_one_type(overlap: Overlap, score: ImageScore) -> dict[str, ImageScore]:
-    """Give one image's score with each kind put right."""
+    """Return one image's score with each error type fixed."""
     mistakes = find_mistakes(overlap)
     n_true = dict(
         zip(TRUE_ERROR_TYPES, np.bincount(mistakes.true, minlength=len(TRUE_ERROR_TYPES)).tolist(), strict=True)

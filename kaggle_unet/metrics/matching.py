@@ -1,13 +1,14 @@
-"""Instance scores as the literature gives them, after StarDist's `matching_dataset`.
+"""Instance scores of the literature (AP, precision, recall, F1, PQ), after StarDist's `matching_dataset`.
 
 They differ from the competitions' score in three points: a pair matches when its IoU is *at least* the threshold,
 counts are pooled over the images (a single-nucleus image counts less than a crowded one), and an image on which
-nothing is matched scores 0 even when nothing was there. All corners, and how other libraries differ, are in the tables
-of docs/scores.md.
+nothing is matched scores 0 even when nothing was there. All edge cases, and how other libraries differ, are in the
+tables of docs/scores.md.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,24 @@ from kaggle_unet.types import Labels, Overlap
 
 
 @dataclass(frozen=True)
-class LiteratureRow:
-    """All scores at one IoU threshold."""
+class MatchRow:
+    """Scores at one IoU threshold.
+
+    Attributes
+    ----------
+    threshold_iou : float
+        The IoU that a pair must reach.
+    tp, fp, fn : int
+        Matched pairs, predicted and true instances without a partner, over all images.
+    ap_pooled, ap_per_image : float
+        tp / (tp + fp + fn) of these counts, and the mean of it over the images.
+    precision, recall, f1 : float
+        Of the counts over all images.
+    pq : float
+        Panoptic quality, f1 · mean_matched_iou.
+    mean_matched_iou : float
+        Mean IoU of the matched pairs.
+    """
 
     threshold_iou: float
     tp: int
@@ -35,9 +52,41 @@ class LiteratureRow:
     mean_matched_iou: float
 
 
-def summarize(
-    pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, strict: bool = False
-) -> list[LiteratureRow]:
+def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> list[MatchRow]:
+    """Match the instances of one image, and compute the literature's scores by IoU threshold.
+
+    Parameters
+    ----------
+    true, pred : integer array, shape (H, W)
+        Labels, 0 is background; ids need not be consecutive.
+    strict : bool, default: False
+        Whether a pair must be above the threshold, as in the competitions, instead of reaching it.
+
+    Returns
+    -------
+    list of MatchRow
+        One row per threshold, 0.50 to 0.95: tp, fp, fn, AP, precision, recall, F1, PQ and the mean IoU of the pairs.
+
+    Raises
+    ------
+    DataError
+        If the shapes differ or an array is not labels.
+
+    See Also
+    --------
+    summarize : The same over many images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> row = match(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 0]]))[0]
+    >>> row.threshold_iou, row.tp, row.fp, row.fn, round(row.pq, 3)
+    (0.5, 1, 0, 1, 0.444)
+    """
+    return summarize([(true, pred)], strict=strict)
+
+
+def summarize(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, strict: bool = False) -> list[MatchRow]:
     """Compute the literature's scores over a set of images.
 
     Parameters
@@ -49,7 +98,7 @@ def summarize(
 
     Returns
     -------
-    list of LiteratureRow
+    list of MatchRow
         One row per threshold, 0.50 to 0.95.
 
     Raises
@@ -75,7 +124,8 @@ def summarize(
     >>> rows[0].tp, rows[0].fp, rows[0].fn, rows[0].ap_pooled, round(rows[0].mean_matched_iou, 3)
     (1, 0, 1, 0.5, 0.667)
     """
-    matches = [_match(overlap, strict=strict) for overlap in _overlaps(pairs_or_overlaps)]
+    overlaps = (count_overlap(*item) if isinstance(item, tuple) else item for item in pairs_or_overlaps)
+    matches = [_count_matches(overlap, strict=strict) for overlap in overlaps]
     if not matches:
         raise DataError("there is no image to score")
     return [
@@ -84,14 +134,8 @@ def summarize(
     ]
 
 
-def _overlaps(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap]) -> Iterator[Overlap]:
-    """Make every image an overlap."""
-    for item in pairs_or_overlaps:
-        yield count_overlap(*item) if isinstance(item, tuple) else item
-
-
-def _match(overlap: Overlap, *, strict: bool) -> NDArray[np.float64]:
-    """Count one image's tp, fp, fn and sum its matched IoUs: shape (n_thresholds, 4)."""
+def _count_matches(overlap: Overlap, *, strict: bool) -> NDArray[np.float64]:
+    """Count one image's tp, fp and fn, and sum its matched IoUs; shape (n_thresholds, 4)."""
     twentieths = iou_twentieths(overlap, strict=strict)
     hits = np.flatnonzero(twentieths >= THRESHOLDS_TWENTIETHS.start)
     # Where an instance has two partners, both have an IoU of exactly 1/2 and no other: the first is as good.
@@ -105,17 +149,17 @@ def _match(overlap: Overlap, *, strict: bool) -> NDArray[np.float64]:
 
 
 def _is_first(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mark the first appearance of every id."""
+    """Mark the first place of every id."""
     first = np.zeros(ids.shape, dtype=np.bool_)
     first[np.unique(ids, return_index=True)[1]] = True
     return first
 
 
-def _summarize_threshold(threshold_iou: float, counts: NDArray[np.float64]) -> LiteratureRow:
+def _summarize_threshold(threshold_iou: float, counts: NDArray[np.float64]) -> MatchRow:
     """Turn the images' tp, fp, fn and matched IoU, shape (n_images, 4), into one row."""
     tp, fp, fn, matched = counts.sum(axis=0).tolist()
     per_image = counts[:, 0] / np.maximum(counts[:, :3].sum(axis=1), 1)
-    return LiteratureRow(
+    return MatchRow(
         threshold_iou=threshold_iou,
         tp=int(tp),
         fp=int(fp),
@@ -131,5 +175,5 @@ def _summarize_threshold(threshold_iou: float, counts: NDArray[np.float64]) -> L
 
 
 def _divide(part: float, whole: float) -> float:
-    """Divide, and give 0 where there is nothing to divide by."""
+    """Divide, and return 0 where there is nothing to divide by."""
     return part / whole if whole else 0.0

@@ -1,6 +1,6 @@
-"""Which instances share how many pixels: everything the scores are made from."""
+"""Overlaps: the pixels that each pair of instances shares, which all scores are computed from."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,11 @@ from kaggle_unet.kernels.labels import ID_WITHOUT_PLACE, PAIR_WITHOUT_PLACE
 from kaggle_unet.kernels.labels import count_overlap as _count_overlap
 from kaggle_unet.masks.labels import check_labels, relabel
 from kaggle_unet.types import Overlap
+
+# What the kernel fills, in its order: areas, pairs, slots, counts, ends of runs as bytes and as words.
+Tables = tuple[
+    NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_], NDArray[np.uint64]
+]
 
 # Places for ids and for pairs at the first try: few images need a second one, and clearing the tables takes little time
 # beside the pass over the pixels.
@@ -65,48 +70,33 @@ def count_overlap(true: NDArray[Any], pred: NDArray[Any]) -> Overlap:
         true, pred = true.T, pred.T
     n_ids = n_places = max(_PLACES, true.size // _PX_PER_PLACE)
     while True:
-        tables = _make_tables(n_ids, n_places)
-        code = _fill(tables, true, pred)
+        words = np.empty(_BLOCK_PX // 8, dtype=np.uint64)
+        areas_px, counts = np.zeros((2, n_ids + 1), dtype=np.int64), np.zeros(5, dtype=np.int64)
+        pairs = np.empty((n_places, 3), dtype=np.int64)
+        slots = np.zeros(2 << (n_places - 1).bit_length(), dtype=np.int32)  # at most half of them are taken
+        code = _count_by_parts(true, pred, (areas_px, pairs, slots, counts, words.view(np.bool_), words))
         if code == PAIR_WITHOUT_PLACE:
             n_places = min(8 * n_places, true.size)
         elif code == ID_WITHOUT_PLACE:
-            true, pred = check_labels(true), check_labels(pred)
-            n_ids = max(int(true.max()), int(pred.max()))
+            (true, highest_true), (pred, highest_pred) = check_labels(true), check_labels(pred)
+            n_ids = max(highest_true, highest_pred)
             if n_ids > true.size:
                 true, pred, n_ids = relabel(true), relabel(pred), true.size
         else:
-            return _describe(tables)
+            break
+    n_pairs, highest_true, highest_pred, n_true, n_pred = counts.tolist()
+    pairs = pairs[:n_pairs]
+    true_ids, pred_ids, shared_px = np.ascontiguousarray(pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].T)
+    areas_true_px, true_indices = _leave_out_gaps(areas_px[0, 1 : highest_true + 1], n_true, true_ids - 1)
+    areas_pred_px, pred_indices = _leave_out_gaps(areas_px[1, 1 : highest_pred + 1], n_pred, pred_ids - 1)
+    return Overlap(areas_true_px, areas_pred_px, true_indices, pred_indices, shared_px)
 
 
-class _Tables(NamedTuple):
-    """What the kernel fills, in its order."""
-
-    areas_px: NDArray[np.int64]
-    pairs: NDArray[np.int64]
-    slots: NDArray[np.int32]
-    counts: NDArray[np.int64]
-    run_ends: NDArray[np.bool_]
-    words: NDArray[np.uint64]
-
-
-def _make_tables(n_ids: int, n_places: int) -> _Tables:
-    """Make room for some ids and some pairs."""
-    words = np.empty(_BLOCK_PX // 8, dtype=np.uint64)
-    return _Tables(
-        areas_px=np.zeros((2, n_ids + 1), dtype=np.int64),
-        pairs=np.empty((n_places, 3), dtype=np.int64),
-        slots=np.zeros(2 << (n_places - 1).bit_length(), dtype=np.int32),  # at most half of them are taken
-        counts=np.zeros(5, dtype=np.int64),
-        run_ends=words.view(np.bool_),
-        words=words,
-    )
-
-
-def _fill(tables: _Tables, true: NDArray[Any], pred: NDArray[Any]) -> int:
-    """Count part by part, so that no more than a part is converted at a time; give the kernel's code."""
+def _count_by_parts(true: NDArray[Any], pred: NDArray[Any], tables: Tables) -> int:
+    """Fill the tables, converting no more than a part at a time; return the kernel's code."""
     n_y, n_x = true.shape
-    is_taken_as_it_is = all(labels.dtype == np.int32 and labels.flags.c_contiguous for labels in (true, pred))
-    n_lines = n_y if is_taken_as_it_is else _PART_PX // max(1, n_x)
+    needs_no_copy = all(labels.dtype == np.int32 and labels.flags.c_contiguous for labels in (true, pred))
+    n_lines = n_y if needs_no_copy else _PART_PX // max(1, n_x)
     for y in range(0, n_y, max(1, n_lines)):
         code = _count_overlap(_ids(true[y : y + n_lines]), _ids(pred[y : y + n_lines]), *tables)
         if code:
@@ -115,7 +105,7 @@ def _fill(tables: _Tables, true: NDArray[Any], pred: NDArray[Any]) -> int:
 
 
 def _ids(labels: NDArray[Any]) -> NDArray[np.uint32]:
-    """Make labels what the kernel takes; ids that are no labels become large ones, for which it has no place."""
+    """Convert labels for the kernel; ids that are no labels become large ones, for which it has no place."""
     labels = np.ascontiguousarray(labels)
     if labels.dtype == np.int32:
         return labels.reshape(-1).view(np.uint32)
@@ -124,20 +114,10 @@ def _ids(labels: NDArray[Any]) -> NDArray[np.uint32]:
     return labels.astype(np.uint32).reshape(-1)
 
 
-def _describe(tables: _Tables) -> Overlap:
-    """Sort what the kernel counted, and leave out ids without a pixel."""
-    n_pairs, highest_true, highest_pred, n_true, n_pred = tables.counts.tolist()
-    pairs = tables.pairs[:n_pairs]
-    true, pred, shared_px = np.ascontiguousarray(pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].T)
-    areas_true_px, true = _leave_out_gaps(tables.areas_px[0, 1 : highest_true + 1], n_true, true - 1)
-    areas_pred_px, pred = _leave_out_gaps(tables.areas_px[1, 1 : highest_pred + 1], n_pred, pred - 1)
-    return Overlap(areas_true_px, areas_pred_px, true, pred, shared_px)
-
-
 def _leave_out_gaps(
     areas_px: NDArray[np.int64], n: int, indices: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Take areas of which n are not 0; give those, and the new indices of some of them."""
+    """Drop areas of 0; return the n others, and the new indices of some of them."""
     if n == areas_px.size:
         return areas_px.copy(), indices
     present = np.flatnonzero(areas_px)
@@ -145,13 +125,13 @@ def _leave_out_gaps(
 
 
 def merge_instances(overlap: Overlap) -> Overlap:
-    """Make one instance of all true ones, and one of all predicted ones."""
+    """Merge all true instances into one, and all predicted ones."""
     sums = (overlap.shared_px.sum(), overlap.areas_true_px.sum(), overlap.areas_pred_px.sum())
     return pair_of_masks(*map(int, sums))
 
 
 def pair_of_masks(n_shared_px: int, n_true_px: int, n_pred_px: int) -> Overlap:
-    """Describe two masks as one instance each."""
+    """Return the overlap of two masks, one instance each."""
     shared_px, areas_true_px, areas_pred_px = (
         np.array([n] if n else [], dtype=np.int64) for n in (n_shared_px, n_true_px, n_pred_px)
     )
@@ -160,7 +140,7 @@ def pair_of_masks(n_shared_px: int, n_true_px: int, n_pred_px: int) -> Overlap:
 
 
 def iou_twentieths(overlap: Overlap, *, strict: bool) -> NDArray[np.int64]:
-    """Find the highest twentieth that each pair's IoU reaches.
+    """Compute the highest twentieth that each pair's IoU reaches.
 
     Parameters
     ----------

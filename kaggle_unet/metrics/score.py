@@ -1,13 +1,9 @@
-"""The score of both competitions: mean precision over ten IoU thresholds, mean over images.
+"""Competition scores: mean precision over ten IoU thresholds, mean over images.
 
 Thresholds are kept as twentieths and compared in integers (20·I > k·U), because 0.6 is not a binary fraction. The
 comparison is strict, as the competitions' text has it: a pair at exactly the threshold is no hit. At 1/2 and above an
-instance then has at most one partner, and no assignment has to be solved. All corners, and how other libraries differ,
-are in the tables of docs/scores.md.
-
-How far a mean may be trusted.
-
-Scores of pixels, for logs and for semantic tasks; their corners are in the table of docs/scores.md.
+instance then has at most one partner, and no assignment has to be solved. Scores of pixels (IoU, Dice, accuracy) are
+for logs and semantic tasks. All edge cases, and how other libraries differ, are in the tables of docs/scores.md.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +16,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.metrics.overlap import count_overlap, iou_twentieths, pair_of_masks
-from kaggle_unet.types import Labels, Mask, Overlap
+from kaggle_unet.types import Overlap
 
 # 0.50, 0.55, …, 0.95
 THRESHOLDS_TWENTIETHS = range(10, 20)
@@ -28,7 +24,7 @@ THRESHOLDS_TWENTIETHS = range(10, 20)
 
 @dataclass(frozen=True, eq=False)
 class ImageScore:
-    """Hits and misses of one image at the ten thresholds."""
+    """True positives, false positives and false negatives of one image at the ten thresholds."""
 
     tp: NDArray[np.int64]
     fp: NDArray[np.int64]
@@ -36,7 +32,7 @@ class ImageScore:
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """float64 array, shape (10,): tp / (tp + fp + fn), and 1 where truth and prediction are both empty."""
+        """Precision tp / (tp + fp + fn) by threshold; 1 if truth and prediction are both empty."""
         n = self.tp + self.fp + self.fn
         precision: NDArray[np.float64] = np.divide(self.tp, n, out=np.ones(n.shape), where=n > 0)
         return precision
@@ -47,7 +43,7 @@ class ImageScore:
         return float(self.precision.sum() / self.precision.size)
 
 
-def score_image(true: Labels, pred: Labels) -> ImageScore:
+def score_image(true: NDArray[Any], pred: NDArray[Any]) -> ImageScore:
     """Score the instances of one image as DSB2018 does.
 
     Parameters
@@ -85,21 +81,56 @@ def score_image(true: Labels, pred: Labels) -> ImageScore:
     return score_overlap(count_overlap(true, pred))
 
 
+def score(true: NDArray[Any], pred: NDArray[Any], *, single_object: bool = False) -> float:
+    """Score one image as the competitions do: the mean precision over ten IoU thresholds, 0.50 to 0.95.
+
+    Parameters
+    ----------
+    true, pred : integer or bool array, shape (H, W)
+        Labels, 0 is background; ids need not be consecutive.
+    single_object : bool, default: False
+        Whether all instances count as one object (TGS), instead of each by itself (DSB2018).
+
+    Returns
+    -------
+    float
+        0 to 1; 1 if both images are empty, 0 if only one of them is. A competition's score is the mean over its images.
+
+    Raises
+    ------
+    DataError
+        If the shapes differ or an array is not labels.
+
+    References
+    ----------
+    .. [1] https://www.kaggle.com/competitions/data-science-bowl-2018/overview/evaluation
+    .. [2] https://www.kaggle.com/competitions/tgs-salt-identification-challenge/overview/evaluation
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> true, pred = np.array([[1, 1, 1, 1, 2, 2]]), np.array([[3, 3, 3, 3, 3, 0]])
+    >>> round(score(true, pred), 2), round(score(true, pred, single_object=True), 2)
+    (0.3, 0.7)
+    """
+    return (score_mask if single_object else score_image)(true, pred).mean
+
+
 def score_overlap(overlap: Overlap) -> ImageScore:
-    """Score one image from its shared pixels."""
+    """Score one image by the overlap of its labels."""
     n_pairs_at = np.bincount(iou_twentieths(overlap, strict=True), minlength=THRESHOLDS_TWENTIETHS.stop)
     n_below = np.cumsum(n_pairs_at)[THRESHOLDS_TWENTIETHS.start - 1 : -1]
     tp = overlap.true.size - n_below
     return ImageScore(tp=tp, fp=overlap.n_pred - tp, fn=overlap.n_true - tp)
 
 
-def score_mask(true: Mask, pred: Mask) -> ImageScore:
+def score_mask(true: NDArray[Any], pred: NDArray[Any]) -> ImageScore:
     """Score one mask per image as TGS does.
 
     Parameters
     ----------
-    true, pred : bool array, shape (H, W)
-        All salt of a tile is one object.
+    true, pred : bool or integer array, shape (H, W)
+        Masks, or labels, of which every instance belongs to the one object.
 
     Returns
     -------
@@ -129,7 +160,7 @@ def score_mask(true: Mask, pred: Mask) -> ImageScore:
 
 
 def mean_score(scores: Iterable[ImageScore]) -> float:
-    """Average the scores of images; every image counts the same, however many instances it holds."""
+    """Return the mean score of images; every image counts the same, however many instances it has."""
     means = [score.mean for score in scores]
     if not means:
         raise DataError("there is no image to score")
@@ -142,7 +173,7 @@ N_RESAMPLES = 2000  # enough for the third digit of an interval's ends
 def interval_of_mean(
     values: Sequence[float] | NDArray[np.float64], groups: Sequence[str] | None = None, *, level: float = 0.95
 ) -> tuple[float, float]:
-    """Give the bootstrap interval of a mean.
+    """Compute the bootstrap interval of a mean.
 
     Parameters
     ----------
@@ -207,19 +238,19 @@ def iou(true: NDArray[Any], pred: NDArray[Any]) -> float:
 
 
 def dice(true: NDArray[Any], pred: NDArray[Any]) -> float:
-    """Divide twice the pixels in both masks by the sum of their pixels."""
+    """Divide twice the pixels in both masks by the sum of their pixels; 1 when both are empty."""
     shared, n_true, n_pred = count_pixels(true, pred)
     return 2 * shared / (n_true + n_pred) if n_true + n_pred else 1.0
 
 
 def accuracy(true: NDArray[Any], pred: NDArray[Any]) -> float:
-    """Compute the share of pixels on which two masks agree."""
+    """Compute the fraction of pixels on which two masks agree."""
     shared, n_true, n_pred = count_pixels(true, pred)
     return (true.size - n_true - n_pred + 2 * shared) / true.size if true.size else 1.0
 
 
 def count_pixels(true: NDArray[Any], pred: NDArray[Any]) -> tuple[int, int, int]:
-    """Count what all scores of pixels are made from."""
+    """Count the pixels in both masks, in the true one and in the predicted one."""
     if true.shape != pred.shape:
         raise DataError(f"true mask is {true.shape} but predicted one {pred.shape}: they must show the same image")
     true, pred = true != 0, pred != 0

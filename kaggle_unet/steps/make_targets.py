@@ -159,9 +159,8 @@ def _encode(config: Config, labels: Labels) -> Planes:
 
 
 def _weigh(preparation: Preparation, sample: Sample, planes: Planes) -> Weights:
-    codec = CODECS[preparation.config.codec.name]
-    classes = codec.classify(planes)
-    return weight_map(_labels(sample), classes, codec.classes, preparation.weights, ignore=sample.ignore)
+    codec = preparation.config.codec.name
+    return weight_map(_labels(sample), preparation.weights, codec=codec, planes=planes, ignore=sample.ignore)
 
 
 def _score(config: Config, sample: Sample, planes: Planes) -> SampleStats:

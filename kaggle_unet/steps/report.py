@@ -25,7 +25,7 @@ from kaggle_unet.steps.run import describe_run, fold_folder, open_run, run_decod
 from kaggle_unet.steps.score import OutOfFold, folds_with_planes, out_of_fold, summarise
 from kaggle_unet.store import Store, atomic_write, sample_file
 from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.targets.weights import distance_weight, size_weight
+from kaggle_unet.targets.weights import distance_weights, size_weights
 from kaggle_unet.types import Image, Labels, Weights
 
 FIGURE_SIDE_PX = 256
@@ -81,9 +81,9 @@ def _single_maps(config: Config, store: Store, labels: Labels) -> dict[str, Weig
     settings = resolved_weights(config.weights, store)
     maps: dict[str, Weights] = {}
     if settings.distance is not None:
-        maps["distance"] = distance_weight(labels, settings.distance)
+        maps["distance"] = distance_weights(labels, **dict(settings.distance))
     if settings.size is not None:
-        maps["size"] = size_weight(labels, settings.size)
+        maps["size"] = size_weights(labels, **dict(settings.size))
     return maps
 
 

@@ -1,18 +1,19 @@
-"""Border pixels and what they leave of each instance.
+"""Border pixels, and the one pixel of each instance that they leave.
 
 A pixel's window decides, not a watershed line: scikit-image stopped drawing lines between touching markers in 0.14, and
 border recipes built on them have fused neighbours ever since.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
+import scipy.ndimage
 from numpy.typing import NDArray
 
-from kaggle_unet.kernels.border import NOBODY, keep_reached, mark_near
-from kaggle_unet.kernels.watershed import SEEN, find_innermost, survey_marks
+from kaggle_unet.kernels.border import NOBODY, SEEN, keep_reached, mark_near, survey_marks
 from kaggle_unet.masks.labels import areas_px
-from kaggle_unet.targets.settings import BorderSettings
+from kaggle_unet.targets.settings import BorderRule
 from kaggle_unet.types import Labels, Mask
 
 # The 1st place's table (`create_masks.py` of selimsef/dsb2018_topcoders): radius by an instance's area, and on
@@ -22,79 +23,52 @@ _RADII_PX = (1, 2, 3)
 _LARGE_AREA_PX, _NEAR_LARGE_PX, _ELSEWHERE_PX = 4000, 6, 3
 
 
-def border(labels: Labels, settings: BorderSettings) -> Mask:
-    """Mark the border of instances.
+def border(labels: Labels, *, rule: BorderRule = "touching", radius_px: int | Literal["by_size"] = 1) -> Mask:
+    """Mark the border pixels of instances.
 
     Parameters
     ----------
     labels : int32 array, shape (H, W)
         Instances 1…n, 0 is background.
-    settings : BorderSettings
-        Rule and radius.
+    rule : {"touching", "contour"}
+        ``"touching"``: the pixel's window holds two different instances; the pixel itself may be background.
+        ``"contour"``: the pixel is in an instance, and its window holds anything else.
+    radius_px : int or "by_size"
+        The window has a side of 2·radius + 1 pixels. ``"by_size"`` is the table of DSB2018's 1st place: 6 or 3 on
+        background, 1, 2 or 3 inside an instance of under 300, under 2,000 and more pixels.
 
     Returns
     -------
     bool array, shape (H, W)
-        Border pixels. By the touching rule also background pixels between two instances; `split_interior` keeps those
-        inside instances.
+        Border pixels.
 
     Notes
     -----
-    Windows are cut at the image's edge, where nothing is known: an instance has no contour there. An image without
-    instances has no border, one with a single instance no touching border.
+    Windows end at the image's edge, so an instance has no contour there. An image without instances has no border, one
+    with a single instance no touching border.
 
     Examples
     --------
     >>> import numpy as np
     >>> labels = np.array([[0, 1, 1, 2, 2, 0, 0]], dtype=np.int32)
-    >>> border(labels, BorderSettings(rule="touching")).astype(int)
+    >>> border(labels).astype(int)
     array([[0, 0, 1, 1, 0, 0, 0]])
-    >>> border(labels, BorderSettings(rule="contour")).astype(int)
+    >>> border(labels, rule="contour").astype(int)
     array([[0, 1, 1, 1, 1, 0, 0]])
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
-    if settings.radius_px != "by_size":
-        return _mark(labels, settings.rule, [settings.radius_px]).view(np.bool_)
-    radii = _radii_by_size(labels)
-    least = _mark(labels, settings.rule, np.unique(radii)[::-1].tolist())
+    if radius_px != "by_size":
+        return _mark(labels, rule, [radius_px]).view(np.bool_)
+    areas = areas_px(labels)
+    radii = np.array(_RADII_PX, dtype=np.uint8)[np.searchsorted(_AREAS_PX, areas, side="right")]
+    radii[0] = _NEAR_LARGE_PX if areas[1:].max(initial=0) > _LARGE_AREA_PX else _ELSEWHERE_PX
     marked = np.empty(labels.shape, dtype=np.bool_)
-    keep_reached(labels, radii, least, marked)
+    keep_reached(labels, radii, _mark(labels, rule, np.unique(radii)[::-1].tolist()), marked)
     return marked
 
 
-def split_interior(labels: Labels, settings: BorderSettings) -> tuple[Mask, Mask]:
-    """Split every instance into interior and border.
-
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances 1…n, 0 is background.
-    settings : BorderSettings
-        Rule and radius.
-
-    Returns
-    -------
-    interior, border : bool array, shape (H, W)
-        Disjoint; together they are ``labels > 0``. Every instance has interior.
-
-    See Also
-    --------
-    spare_seeds : What saves the last pixel of an instance.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> interior, border = split_interior(np.array([[1, 2, 2, 0]], dtype=np.int32), BorderSettings())
-    >>> interior.astype(int), border.astype(int)
-    (array([[1, 0, 1, 0]]), array([[0, 1, 0, 0]]))
-    """
-    inside = labels > 0
-    marked = keep_one_seed_pixel(labels, border(labels, settings) & inside)
-    return inside & ~marked, marked
-
-
 def keep_one_seed_pixel(labels: Labels, marked: Mask) -> Mask:
-    """Free the deepest pixel of every instance that a border covers whole.
+    """Free the innermost pixel of every instance that a border covers whole.
 
     Parameters
     ----------
@@ -110,20 +84,21 @@ def keep_one_seed_pixel(labels: Labels, marked: Mask) -> Mask:
 
     Notes
     -----
-    The deepest pixel is the one farthest from anything that is not the instance, the first in raster order of several.
-    What lies beyond the image's edge counts as the instance's own.
+    The innermost pixel is the one farthest from anything that is not the instance, the first in raster order of
+    several. What lies beyond the image's edge counts as the instance's own.
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
-    spared: Mask = np.array(marked, dtype=np.bool_, order="C")
+    freed: Mask = np.array(marked, dtype=np.bool_, order="C")
     found = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.uint8)
-    survey_marks(labels, spared.view(np.uint8), found)
-    is_lost = found == SEEN
-    is_lost[0] = False
-    if is_lost.any():
-        places = np.empty(len(found), dtype=np.int64)
-        find_innermost(labels, is_lost, np.empty_like(labels), np.zeros(len(found), dtype=np.int64), places)
-        spared.ravel()[places[is_lost]] = False
-    return spared
+    survey_marks(labels, freed.view(np.uint8), found)
+    covered = np.flatnonzero(found[1:] == SEEN)
+    boxes = scipy.ndimage.find_objects(labels) if covered.size else []
+    for index in covered:
+        y, x = (slice(max(0, side.start - 1), side.stop + 1) for side in boxes[index])
+        own = labels[y, x] == index + 1
+        depth_px = own if own.all() else scipy.ndimage.distance_transform_edt(own)
+        freed[y, x].flat[np.argmax(depth_px)] = False
+    return freed
 
 
 def _mark(labels: Labels, rule: str, radii_px: Sequence[int]) -> NDArray[np.uint8]:
@@ -138,11 +113,3 @@ def _mark(labels: Labels, rule: str, radii_px: Sequence[int]) -> NDArray[np.uint
         value = radius if len(radii_px) > 1 else 1
         mark_near(labels, radius, rule == "contour", value, pair, tails, spread, marked)
     return marked
-
-
-def _radii_by_size(labels: Labels) -> NDArray[np.uint8]:
-    """Look up every id's radius in the 1st place's table."""
-    areas = areas_px(labels)
-    radii = np.array(_RADII_PX, dtype=np.uint8)[np.searchsorted(_AREAS_PX, areas, side="right")]
-    radii[0] = _NEAR_LARGE_PX if areas[1:].max(initial=0) > _LARGE_AREA_PX else _ELSEWHERE_PX
-    return radii

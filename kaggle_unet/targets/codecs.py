@@ -1,189 +1,200 @@
-"""Codecs: labels to planes that a network can learn (`encode`) and planes back into labels (`decode`).
+"""Codecs: labels to the planes that a network learns (`encode`), and planes back to labels (`decode`).
 
-A new target scheme is one file with both and a line in `CODECS`; tests/targets/test_codecs.py then holds it to the
-contract.
-
-The codec `mask`: one plane for everything; instances are its connected components.
-
-The codec `mask_border`: whole instances, and their border on a plane of its own that may reach into background.
-
-The codec `interior_border`: instances split into interior and border, two planes that never overlap.
-
-The codec `interior_border_background`: three classes, one softmax over them.
+What sets codecs apart is which planes they have, so a new one is a line in `CODECS`; tests/targets/test_codecs.py then
+holds it to the contract. `interior` and `border` never overlap; beside a `mask`, `border` also lies on background
+between instances.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.masks.labels import check_labels
 from kaggle_unet.targets.border import border as mark_border
-from kaggle_unet.targets.border import keep_one_seed_pixel, split_interior
-from kaggle_unet.targets.settings import BorderSettings, CodecName, DecodeSettings
-from kaggle_unet.targets.watershed import decode_instances, find_mask
+from kaggle_unet.targets.border import keep_one_seed_pixel
+from kaggle_unet.targets.settings import BorderRule, BorderSettings, CodecName, DecodeSettings
+from kaggle_unet.targets.watershed import Plane, decode_instances, find_mask
 from kaggle_unet.types import Labels, Mask, Planes
 
 
 @dataclass(frozen=True)
-class MaskCodec:
-    """One plane: inside any instance. Instances that touch come back as one."""
+class Codec:
+    """A target scheme.
 
-    name: CodecName = "mask"
-    planes: tuple[str, ...] = ("mask",)
-    classes: tuple[str, ...] = ("mask", "background")
+    Attributes
+    ----------
+    name : str
+        Its key in `CODECS`.
+    planes : tuple of str
+        What each plane shows, in order.
+    classes : tuple of str
+        The classes that every pixel belongs to exactly one of; class weights go by these names.
+    activation : {"sigmoid", "softmax"}
+        What turns a network's logits into planes.
+    """
+
+    name: CodecName
+    planes: tuple[str, ...]
+    classes: tuple[str, ...]
     activation: Literal["sigmoid", "softmax"] = "sigmoid"
 
     def encode(self, labels: Labels, border: BorderSettings) -> Planes:
-        """Turn labels into planes; see `kaggle_unet.targets.codecs.Codec`."""
-        del border  # this codec has none
-        return (labels > 0).astype(np.float32)[None]
-
-    def decode(self, planes: Planes, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
-        """Turn planes into labels; see `kaggle_unet.targets.codecs.Codec`."""
-        (mask,) = planes
-        return decode_instances(inside=mask, core=mask, border=None, settings=settings, min_area_px=min_area_px)
-
-    def find_mask(self, planes: Planes, settings: DecodeSettings) -> Mask:
-        """Tell which pixels are in some instance; see `kaggle_unet.targets.codecs.Codec`."""
-        (mask,) = planes
-        return find_mask(inside=mask, core=mask, border=None, settings=settings)
-
-    def classify(self, planes: Planes) -> NDArray[np.uint8]:
-        """Index every pixel's class; see `kaggle_unet.targets.codecs.Codec`."""
-        (mask,) = planes
-        return np.asarray(mask <= 0.5, dtype=np.uint8)
-
-
-@dataclass(frozen=True)
-class MaskBorderCodec:
-    """Two overlapping planes: inside any instance, and border. A pixel on both is of class `border`."""
-
-    name: CodecName = "mask_border"
-    planes: tuple[str, ...] = ("mask", "border")
-    classes: tuple[str, ...] = ("mask", "border", "background")
-    activation: Literal["sigmoid", "softmax"] = "sigmoid"
-
-    def encode(self, labels: Labels, border: BorderSettings) -> Planes:
-        """Turn labels into planes; see `kaggle_unet.targets.codecs.Codec`."""
-        marked = keep_one_seed_pixel(labels, mark_border(labels, border))
-        return np.stack([labels > 0, marked]).astype(np.float32)
-
-    def decode(self, planes: Planes, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
-        """Turn planes into labels; see `kaggle_unet.targets.codecs.Codec`."""
-        mask, border = planes
-        return decode_instances(inside=mask, core=mask, border=border, settings=settings, min_area_px=min_area_px)
-
-    def find_mask(self, planes: Planes, settings: DecodeSettings) -> Mask:
-        """Tell which pixels are in some instance; see `kaggle_unet.targets.codecs.Codec`."""
-        mask, border = planes
-        return find_mask(inside=mask, core=mask, border=border, settings=settings)
-
-    def classify(self, planes: Planes) -> NDArray[np.uint8]:
-        """Index every pixel's class; see `kaggle_unet.targets.codecs.Codec`."""
-        mask, border = (planes > 0.5).view(np.uint8)
-        return np.asarray((2 - border) * (1 - mask * (1 - border)), dtype=np.uint8)
-
-
-@dataclass(frozen=True)
-class InteriorBorderCodec:
-    """Two disjoint planes, one sigmoid each; their sum is the mask."""
-
-    name: CodecName = "interior_border"
-    planes: tuple[str, ...] = ("interior", "border")
-    classes: tuple[str, ...] = ("interior", "border", "background")
-    activation: Literal["sigmoid", "softmax"] = "sigmoid"
-
-    def encode(self, labels: Labels, border: BorderSettings) -> Planes:
-        """Turn labels into planes; see `kaggle_unet.targets.codecs.Codec`."""
-        return np.stack(split_interior(labels, border)).astype(np.float32)
-
-    def decode(self, planes: Planes, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
-        """Turn planes into labels; see `kaggle_unet.targets.codecs.Codec`."""
-        interior, border = planes
-        return decode_instances(inside=None, core=interior, border=border, settings=settings, min_area_px=min_area_px)
-
-    def find_mask(self, planes: Planes, settings: DecodeSettings) -> Mask:
-        """Tell which pixels are in some instance; see `kaggle_unet.targets.codecs.Codec`."""
-        interior, border = planes
-        return find_mask(inside=None, core=interior, border=border, settings=settings)
-
-    def classify(self, planes: Planes) -> NDArray[np.uint8]:
-        """Index every pixel's class; see `kaggle_unet.targets.codecs.Codec`."""
-        interior, border = (planes > 0.5).view(np.uint8)
-        return np.asarray((2 - border) * (1 - interior * (1 - border)), dtype=np.uint8)
-
-
-@dataclass(frozen=True)
-class InteriorBorderBackgroundCodec:
-    """Three planes that sum to 1 at every pixel."""
-
-    name: CodecName = "interior_border_background"
-    planes: tuple[str, ...] = ("interior", "border", "background")
-    classes: tuple[str, ...] = ("interior", "border", "background")
-    activation: Literal["sigmoid", "softmax"] = "softmax"
-
-    def encode(self, labels: Labels, border: BorderSettings) -> Planes:
-        """Turn labels into planes; see `kaggle_unet.targets.codecs.Codec`."""
-        return np.stack([*split_interior(labels, border), labels == 0]).astype(np.float32)
-
-    def decode(self, planes: Planes, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
-        """Turn planes into labels; see `kaggle_unet.targets.codecs.Codec`."""
-        interior, border, _ = planes
-        return decode_instances(inside=None, core=interior, border=border, settings=settings, min_area_px=min_area_px)
-
-    def find_mask(self, planes: Planes, settings: DecodeSettings) -> Mask:
-        """Tell which pixels are in some instance; see `kaggle_unet.targets.codecs.Codec`."""
-        interior, border, _ = planes
-        return find_mask(inside=None, core=interior, border=border, settings=settings)
-
-    def classify(self, planes: Planes) -> NDArray[np.uint8]:
-        """Index every pixel's class; see `kaggle_unet.targets.codecs.Codec`."""
-        _, border, background = (planes > 0.5).view(np.uint8)
-        return np.asarray(border + 2 * background, dtype=np.uint8)
-
-
-class Codec(Protocol):
-    """The two ends of a network."""
-
-    @property
-    def name(self) -> CodecName:
-        """Its key in `CODECS`."""
-        ...
-
-    @property
-    def planes(self) -> tuple[str, ...]:
-        """What each plane shows, in order."""
-        ...
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes that every pixel belongs to exactly one of; what class weights are named by."""
-        ...
-
-    @property
-    def activation(self) -> Literal["sigmoid", "softmax"]:
-        """What turns a network's logits into planes."""
-        ...
-
-    def encode(self, labels: Labels, border: BorderSettings) -> Planes:
-        """Turn labels into planes."""
-        ...
+        """Turn labels into planes of 0 and 1."""
+        inside = labels > 0
+        drawn = {"mask": inside, "background": ~inside}
+        if "border" in self.planes:
+            edge = keep_one_seed_pixel(labels, mark_border(labels, rule=border.rule, radius_px=border.radius_px))
+            if "mask" not in self.planes:
+                edge &= inside
+            drawn |= {"interior": inside & ~edge, "border": edge}
+        return np.stack([drawn[name] for name in self.planes], dtype=np.float32)
 
     def decode(self, planes: Planes, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
         """Turn planes into labels."""
-        ...
+        return decode_instances(*self._take_apart(planes), settings, min_area_px=min_area_px)
 
     def find_mask(self, planes: Planes, settings: DecodeSettings) -> Mask:
-        """Tell which pixels are in some instance, before any is dropped."""
-        ...
+        """Mark the pixels of all instances, before any instance is dropped."""
+        return find_mask(*self._take_apart(planes), settings)
 
     def classify(self, planes: Planes) -> NDArray[np.uint8]:
-        """Index every pixel's class."""
-        ...
+        """Return the index of every pixel's class, uint8 (H, W); a border's pixels are of no other class."""
+        background = np.uint8(len(self.classes) - 1)
+        classes: NDArray[np.uint8] = (planes[0] <= 0.5) * background
+        if "border" in self.planes:
+            classes[planes[1] > 0.5] = 1
+        return classes
+
+    def _take_apart(self, planes: Planes) -> tuple[Plane | None, Plane, Plane | None]:
+        """Return the planes of being inside (None: interior and border are its parts), of seeds and of borders."""
+        if len(planes) != len(self.planes):
+            raise DataError(f"codec {self.name} has the planes {', '.join(self.planes)}, but {len(planes)} came")
+        whole = planes[0] if self.planes[0] == "mask" else None
+        return whole, planes[0], planes[1] if "border" in self.planes else None
 
 
 CODECS: dict[CodecName, Codec] = {
     codec.name: codec
-    for codec in (MaskCodec(), MaskBorderCodec(), InteriorBorderCodec(), InteriorBorderBackgroundCodec())
+    for codec in (
+        Codec("mask", ("mask",), ("mask", "background")),
+        Codec("mask_border", ("mask", "border"), ("mask", "border", "background")),
+        Codec("interior_border", ("interior", "border"), ("interior", "border", "background")),
+        Codec(
+            "interior_border_background",
+            ("interior", "border", "background"),
+            ("interior", "border", "background"),
+            "softmax",
+        ),
+    )
 }
+
+
+def get_codec(name: str) -> Codec:
+    """Return the codec of a name, or raise a `ConfigError` that lists them."""
+    for codec in CODECS.values():
+        if codec.name == name:
+            return codec
+    raise ConfigError(f"there is no codec {name!r}; choose from {', '.join(CODECS)}")
+
+
+def encode_targets(
+    labels: NDArray[np.integer],
+    codec: CodecName = "interior_border_background",
+    *,
+    rule: BorderRule = "touching",
+    radius_px: int | Literal["by_size"] = 1,
+) -> Planes:
+    """Turn labels into the planes that a network learns.
+
+    Parameters
+    ----------
+    labels : integer array, shape (H, W)
+        Instances, 0 is background.
+    codec : str, default: "interior_border_background"
+        Which planes: ``"mask"``, ``"mask_border"``, ``"interior_border"`` or ``"interior_border_background"``.
+    rule : {"touching", "contour"}
+        Which pixels are border, see `border`.
+    radius_px : int or "by_size"
+        Half the side of the border's window, 1 to 32 px.
+
+    Returns
+    -------
+    float32 array, shape (C, H, W)
+        Planes of 0 and 1, in the order of the codec's name. Every instance keeps at least one pixel without border, so
+        that `decode_planes` finds it again.
+
+    Raises
+    ------
+    DataError
+        If the array is not labels.
+    ConfigError
+        If there is no such codec or border.
+
+    See Also
+    --------
+    decode_planes : The way back.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> encode_targets(np.array([[1, 1, 2, 2, 0]]), codec="interior_border")
+    array([[[1., 0., 0., 1., 0.]],
+           [[0., 1., 1., 0., 0.]]], dtype=float32)
+    """
+    try:
+        settings = BorderSettings(rule=rule, radius_px=radius_px)
+    except ValidationError as error:
+        message = f"border rule {rule!r} with radius {radius_px!r}: wanted touching or contour, and 1 to 32 or by_size"
+        raise ConfigError(message) from error
+    return get_codec(codec).encode(check_labels(labels)[0], settings)
+
+
+def decode_planes(
+    planes: NDArray[np.floating],
+    codec: CodecName = "interior_border_background",
+    settings: DecodeSettings | None = None,
+    *,
+    min_area_px: int = 0,
+) -> Labels:
+    """Turn planes of probabilities into labels.
+
+    Parameters
+    ----------
+    planes : floating array, shape (C, H, W)
+        What a network predicts, 0 to 1, in the order of the codec's planes.
+    codec : str, default: "interior_border_background"
+        The codec that the network has learnt.
+    settings : DecodeSettings, optional
+        Thresholds; without them all are 1/2.
+    min_area_px : int, default: 0
+        Instances with fewer pixels are left out.
+
+    Returns
+    -------
+    int32 array, shape (H, W)
+        Instances 1…n, in raster order of their first pixels.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such codec.
+    DataError
+        If the number of planes is not the codec's.
+
+    See Also
+    --------
+    encode_targets : The way there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels = np.array([[1, 1, 2, 2, 0]])
+    >>> decode_planes(encode_targets(labels, "mask_border"), "mask_border")
+    array([[1, 1, 2, 2, 0]], dtype=int32)
+    """
+    float_planes = np.asarray(planes, dtype=np.float32)
+    return get_codec(codec).decode(float_planes, settings or DecodeSettings(), min_area_px=min_area_px)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from kaggle_unet.types import Settings
 
+BorderRule = Literal["touching", "contour"]
 CodecName = Literal["mask", "mask_border", "interior_border", "interior_border_background"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -24,7 +25,7 @@ class BorderSettings(Settings):
         instance of under 300, under 2,000 and more pixels.
     """
 
-    rule: Literal["touching", "contour"] = "touching"
+    rule: BorderRule = "touching"
     radius_px: Annotated[int, Field(ge=1, le=32)] | Literal["by_size"] = 1
 
 

@@ -1,4 +1,4 @@
-"""Planes to instances: seeds grown by watershed, the way back that all codecs share."""
+"""Planes to instances: seeds grown by watershed, the decoding that all codecs share."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ Plane = NDArray[np.float32]
 
 
 def decode_instances(
-    *, inside: Plane | None, core: Plane, border: Plane | None, settings: DecodeSettings, min_area_px: int = 0
+    inside: Plane | None, core: Plane, border: Plane | None, settings: DecodeSettings, *, min_area_px: int = 0
 ) -> Labels:
     """Turn probabilities into instances.
 
@@ -39,14 +39,15 @@ def decode_instances(
 
     Notes
     -----
-    The ground is flooded in order of (1 − core + border) / 2, so that basins meet on the ridge of the border plane. The
+    Seeds grow over an elevation of (1 − core + border) / 2, so that basins meet on the ridge of the border plane. The
     probability of being inside would not do: it is near 1 on both sides of a border, and noise would draw the line.
-    Hard planes of 0 and 1 are flat ground, shared evenly. Nothing is random: the same planes give the same labels.
+    Hard planes of 0 and 1 are flat, and flat parts are shared evenly. Nothing is random: the same planes give the same
+    labels.
 
     Components of the mask, connected through sides and corners, have no influence on each other. One that holds a
-    single seed is that instance, whatever the ground.
+    single seed is that instance, whatever the elevation.
 
-    An image without seeds or mask gives no instance.
+    An image without seeds or mask has no instance.
     """
     classes, levels = _classify(inside, core, border, settings)
     if settings.single_object:
@@ -69,24 +70,24 @@ def decode_instances(
     return labels
 
 
-def find_mask(*, inside: Plane | None, core: Plane, border: Plane | None, settings: DecodeSettings) -> Mask:
-    """Tell which pixels are in some instance, before any is dropped."""
+def find_mask(inside: Plane | None, core: Plane, border: Plane | None, settings: DecodeSettings) -> Mask:
+    """Mark the pixels of all instances, before any instance is dropped."""
     classes, _ = _classify(inside, core, border, settings)
     mask: Mask = classes[1:-1, : core.shape[1]] != OUTSIDE
     return mask
 
 
-def grow_seeds(seeds: Labels, ground: Plane, mask: Mask) -> Labels:
-    """Flood a landscape from seeds.
+def grow_seeds(seeds: Labels, elevation: Plane, mask: Mask) -> Labels:
+    """Grow seeds by watershed.
 
     Parameters
     ----------
     seeds : int32 array, shape (H, W)
         Instances 1…n to start from, inside `mask`.
-    ground : float32 array, shape (H, W)
-        Height, 0 to 1; low ground is flooded first. Heights are rounded to 1/255.
+    elevation : float32 array, shape (H, W)
+        0 to 1; low pixels are flooded first. Values are rounded to 1/255.
     mask : bool array, shape (H, W)
-        Where the flood may go.
+        Where the seeds may grow.
 
     Returns
     -------
@@ -95,11 +96,12 @@ def grow_seeds(seeds: Labels, ground: Plane, mask: Mask) -> Labels:
 
     Notes
     -----
-    Where two basins reach a pixel at the same height and time, the one takes it that was flooded there first; at the
+    A pixel that two basins reach at the same elevation and time goes to the basin that was flooded there first; at the
     start that is the seed first in raster order.
 
-    Where no two pixels are of the same height, these are the labels of ``skimage.segmentation.watershed(...,
-    connectivity=2)``. At ties that leaves the order of its seeds to its heap, so single pixels on flat ground differ.
+    Where no two pixels are of the same elevation, these are the labels of ``skimage.segmentation.watershed(...,
+    connectivity=2)``. At ties scikit-image leaves the order of the seeds to its heap, so single pixels on flat parts
+    differ.
 
     Examples
     --------
@@ -115,8 +117,8 @@ def grow_seeds(seeds: Labels, ground: Plane, mask: Mask) -> Labels:
     labels = np.multiply(seeds, mask, dtype=np.int32, order="C")
     classes, levels = blank_classes(mask.shape), blank_classes(mask.shape)
     np.add(mask, labels > 0, out=classes[1:-1, :n_x], dtype=np.uint8)
-    heights = np.multiply(ground, np.float32(HIGHEST), dtype=np.float32)
-    levels[1:-1, :n_x] = np.clip(np.rint(heights, out=heights), 0, HIGHEST, out=heights)
+    scaled = np.multiply(elevation, np.float32(HIGHEST), dtype=np.float32)
+    levels[1:-1, :n_x] = np.clip(np.rint(scaled, out=scaled), 0, HIGHEST, out=scaled)
     inside, _ = find_components(classes)
     n_seeds = np.full(inside.n + 1, 2, dtype=np.int32)  # so that every component is flooded
     areas = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
@@ -127,7 +129,7 @@ def grow_seeds(seeds: Labels, ground: Plane, mask: Mask) -> Labels:
 def _classify(
     inside: Plane | None, core: Plane, border: Plane | None, settings: DecodeSettings
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Find out which pixels are outside, ground and seeds, and how high they are, both in the frame of classes."""
+    """Compute every pixel's class (outside, mask or seed) and elevation, both with a frame of one pixel."""
     above, core_above = np.float32(settings.mask_threshold), np.float32(settings.seed_threshold)
     border_at_most = np.float32(np.inf if border is None else settings.border_threshold)
     if inside is None and above >= 1:
@@ -139,13 +141,13 @@ def _classify(
     classes = blank_classes(core.shape)
     levels = np.empty_like(classes)
     thresholds = above, core_above, border_at_most
-    shares = np.float32(inside is None), np.float32(border is not None)
-    classify(whole, centre, edge, thresholds, *shares, classes[1:-1], levels[1:-1])
+    factors = np.float32(inside is None), np.float32(border is not None)
+    classify(whole, centre, edge, thresholds, *factors, classes[1:-1], levels[1:-1])
     return classes, levels
 
 
 def _flood(
-    elevation: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    classes_and_levels: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     mask: Components,
     n_seeds: NDArray[np.int32],
     n_px: int,
@@ -153,11 +155,11 @@ def _flood(
     labels: Labels,
 ) -> None:
     """Grow the seeds that are painted in the labels over components of the mask that have several."""
-    classes, levels = elevation
-    following, heads = np.empty(len(mask.runs), dtype=np.int32), np.full(mask.n + 1, NOBODY, dtype=np.int32)
+    classes, levels = classes_and_levels
+    next_runs, heads = np.empty(len(mask.runs), dtype=np.int32), np.full(mask.n + 1, NOBODY, dtype=np.int32)
     nodes = np.empty((N_LEVELS + n_px, 4), dtype=np.int32)
     nodes[:N_LEVELS] = NOBODY
     tails = np.arange(N_LEVELS, dtype=np.int32)
-    sides, ground = (labels.shape[1], classes.shape[1]), (levels.reshape(-1), classes.reshape(-1))
-    queues = following, heads, tails, nodes
-    flood(*sides, *ground, mask.runs, mask.ids, n_seeds, *queues, areas, labels.reshape(-1))
+    widths, elevation = (labels.shape[1], classes.shape[1]), (levels.reshape(-1), classes.reshape(-1))
+    queues = next_runs, heads, tails, nodes
+    flood(*widths, *elevation, mask.runs, mask.ids, n_seeds, *queues, areas, labels.reshape(-1))

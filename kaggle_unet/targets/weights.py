@@ -1,6 +1,5 @@
 """Weight maps: what the cross-entropy of every pixel is multiplied with."""
 
-from collections.abc import Sequence
 from math import log, sqrt
 
 import numpy as np
@@ -9,42 +8,85 @@ from numpy.typing import NDArray
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest, scan_columns
 from kaggle_unet.masks.labels import areas_px
-from kaggle_unet.targets.settings import DistanceWeight, SizeWeight, WeightSettings
-from kaggle_unet.types import Labels, Mask, Weights
+from kaggle_unet.targets.codecs import encode_targets, get_codec
+from kaggle_unet.targets.settings import CodecName, WeightSettings
+from kaggle_unet.types import Labels, Mask, Planes, Weights
 
-# What a float32 near 1 can't tell from nothing: smaller weights, absolute or as a share of a smaller w0, are 0.
+# What a float32 near 1 can't tell from nothing: smaller weights, absolute or relative to a smaller w0, are 0.
 _RESOLUTION = 2**-24
 
 
 def weight_map(
     labels: Labels,
-    classes: NDArray[np.uint8],
-    class_names: Sequence[str],
     settings: WeightSettings,
     *,
+    codec: CodecName = "interior_border_background",
+    planes: Planes | None = None,
     ignore: Mask | None = None,
 ) -> Weights:
-    """Combine all weights of a sample: ignore · min(class · size + distance, cap)."""
-    weights = _class_weight(classes, class_names, settings)
+    """Combine all weights of an image: ignore · min(class · size + distance, cap).
+
+    Parameters
+    ----------
+    labels : int32 array, shape (H, W)
+        Instances 1…n, 0 is background.
+    settings : WeightSettings
+        Which weights, and the cap.
+    codec : str, default: "interior_border_background"
+        The codec whose classes `settings.classes` names.
+    planes : float32 array, shape (C, H, W), optional
+        The codec's targets for these labels, which class weights look at; made here with borders of 1 px if not given.
+    ignore : bool array, shape (H, W), optional
+        Pixels that must not count in the loss: they weigh 0.
+
+    Returns
+    -------
+    float32 array, shape (H, W)
+        What the cross-entropy of each pixel is multiplied with; 1 everywhere if no weight is set.
+
+    Raises
+    ------
+    ConfigError
+        If a class is named that the codec does not have, or sizes are weighted without a reference area.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kaggle_unet.targets.settings import DistanceWeight
+    >>> settings = WeightSettings(distance=DistanceWeight(w0=1, sigma_px=2), classes={"interior": 3})
+    >>> weight_map(np.array([[1, 0, 2]], dtype=np.int32), settings).round(3)
+    array([[3.   , 1.607, 3.   ]], dtype=float32)
+    """
+    weights: Weights = np.ones(labels.shape, dtype=np.float32)
+    if settings.classes:
+        names = get_codec(codec).classes
+        if unknown := sorted(set(settings.classes) - set(names)):
+            raise ConfigError(
+                f"weights.classes names {', '.join(unknown)}, but the codec's classes are {', '.join(names)}"
+            )
+        classes = get_codec(codec).classify(encode_targets(labels, codec) if planes is None else planes)
+        weights = np.array([settings.classes.get(name, 1) for name in names], dtype=np.float32).take(classes)
     if settings.size is not None:
-        weights = weights * size_weight(labels, settings.size)
+        weights = weights * size_weights(labels, **dict(settings.size))
     if settings.distance is not None:
-        weights = weights + distance_weight(labels, settings.distance)
+        weights = weights + distance_weights(labels, **dict(settings.distance))
     weights = np.minimum(weights, np.float32(settings.cap))
     if ignore is not None:
         weights[ignore] = 0
     return weights
 
 
-def distance_weight(labels: Labels, settings: DistanceWeight) -> Weights:
-    """Weigh the background between instances that are close: w0·exp(−(d1 + d2)² / (2σ²)).
+def distance_weights(labels: Labels, *, w0: float = 10.0, sigma_px: float = 5.0) -> Weights:
+    """Weight the background between instances that are close: w0·exp(−(d1 + d2)² / (2σ²)).
 
     Parameters
     ----------
     labels : int32 array, shape (H, W)
         Instances 1…n, 0 is background.
-    settings : DistanceWeight
-        The w0 and σ of the U-Net paper.
+    w0 : float, default: 10
+        The weight where d1 + d2 would be 0.
+    sigma_px : float, default: 5
+        The σ of the U-Net paper. Kits after neptune's write exp(−(d1 + d2)² / σ²): their σ is √2 times this one.
 
     Returns
     -------
@@ -56,7 +98,7 @@ def distance_weight(labels: Labels, settings: DistanceWeight) -> Weights:
     -----
     d1 and d2 are the exact Euclidean distances, pixel centre to pixel centre, to the nearest and to the second nearest
     instance; the weight made of them is right to three millionths of itself. With fewer than two instances d2 is
-    infinite and every weight 0. Other conventions of σ are other numbers here: see `DistanceWeight`.
+    infinite and every weight 0.
 
     Memory is 12 bytes a pixel beside the labels, whatever their number; time grows with the pixels and with σ.
 
@@ -69,15 +111,15 @@ def distance_weight(labels: Labels, settings: DistanceWeight) -> Weights:
     The middle pixel has d1 = d2 = 1:
 
     >>> import numpy as np
-    >>> distance_weight(np.array([[1, 0, 2]], dtype=np.int32), DistanceWeight(w0=1, sigma_px=2)).round(3)
+    >>> distance_weights(np.array([[1, 0, 2]], dtype=np.int32), w0=1, sigma_px=2).round(3)
     array([[0.   , 0.607, 0.   ]], dtype=float32)
     """
-    exponent_least = log(min(settings.w0, 1) * _RESOLUTION / settings.w0)
-    reach_px = settings.sigma_px * sqrt(-2 * exponent_least)
+    exponent_least = log(min(w0, 1) * _RESOLUTION / w0)
+    reach_px = sigma_px * sqrt(-2 * exponent_least)
     weights = np.empty(labels.shape, dtype=np.float32)
-    exponents(two_nearest_squares(labels, reach_px=reach_px), -1 / (2 * settings.sigma_px**2), reach_px, weights)
+    exponents(two_nearest_squares(labels, reach_px=reach_px), -1 / (2 * sigma_px**2), reach_px, weights)
     np.exp(weights, out=weights)
-    weights *= np.float32(settings.w0)
+    weights *= np.float32(w0)
     return weights
 
 
@@ -97,15 +139,19 @@ def two_nearest_squares(labels: Labels, *, reach_px: float) -> NDArray[np.signed
     return rows
 
 
-def size_weight(labels: Labels, settings: SizeWeight) -> Weights:
-    """Weigh small instances more: clip((A0 / area)^gamma, lo, hi) inside, 1 on background.
+def size_weights(
+    labels: Labels, *, reference_area_px: float | None, gamma: float = 0.5, lo: float = 0.5, hi: float = 4.0
+) -> Weights:
+    """Weight small instances more: clip((A0 / area)^gamma, lo, hi) inside, 1 on background.
 
     Parameters
     ----------
     labels : int32 array, shape (H, W)
         Instances 1…n, 0 is background.
-    settings : SizeWeight
-        Exponent, bounds and the reference area A0.
+    reference_area_px : float
+        A0, the area that weighs 1; the median of the training set is a good choice.
+    gamma, lo, hi : float
+        Exponent, and the bounds of the weight.
 
     Returns
     -------
@@ -115,7 +161,7 @@ def size_weight(labels: Labels, settings: SizeWeight) -> Weights:
     Raises
     ------
     ConfigError
-        If the reference area is None: the median of the training set is not known here.
+        If the reference area is None: one image does not tell the median of a training set.
 
     Notes
     -----
@@ -124,25 +170,15 @@ def size_weight(labels: Labels, settings: SizeWeight) -> Weights:
     Examples
     --------
     >>> import numpy as np
-    >>> size_weight(np.array([[0, 1, 2, 2, 2, 2]], dtype=np.int32), SizeWeight(reference_area_px=4))
+    >>> size_weights(np.array([[0, 1, 2, 2, 2, 2]], dtype=np.int32), reference_area_px=4)
     array([[1., 2., 1., 1., 1., 1.]], dtype=float32)
     """
-    if settings.reference_area_px is None:
+    if reference_area_px is None:
         raise ConfigError(
             "weights.size.reference_area_px is not set, and one image doesn't tell the training set's median area: "
             "set it, or make the targets with make-targets, which measures it"
         )
     areas = np.maximum(areas_px(labels), 1)  # ids that are missing have no area and no pixel
-    weights = np.clip((settings.reference_area_px / areas) ** settings.gamma, settings.lo, settings.hi)
+    weights = np.clip((reference_area_px / areas) ** gamma, lo, hi)
     weights[0] = 1
     return np.asarray(weights[labels], dtype=np.float32)
-
-
-def _class_weight(classes: NDArray[np.uint8], class_names: Sequence[str], settings: WeightSettings) -> Weights:
-    """Look up the weight of every pixel's class."""
-    unknown = sorted(set(settings.classes) - set(class_names))
-    if unknown:
-        raise ConfigError(
-            f"weights.classes names {', '.join(unknown)}, but the codec's classes are {', '.join(class_names)}"
-        )
-    return np.array([settings.classes.get(name, 1) for name in class_names], dtype=np.float32).take(classes)

@@ -12,11 +12,12 @@ from time import perf_counter
 import numpy as np
 
 import kaggle_unet.kernels
-from kaggle_unet.masks.labels import components, count_pieces_and_holes, paint_masks, relabel, relabel_in_raster_order
+from kaggle_unet.masks.column_runs import paint_masks
+from kaggle_unet.masks.labels import components, count_pieces_and_holes, relabel, relabel_in_raster_order
 from kaggle_unet.masks.rle import decode_labels, decode_mask, encode_labels, encode_mask
 from kaggle_unet.metrics.score import score_image, score_mask
 from kaggle_unet.postprocess.clean import PostprocessSettings, labels_from_planes
-from kaggle_unet.targets.border import border, split_interior
+from kaggle_unet.targets.border import border
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings, DecodeSettings, DistanceWeight, SizeWeight, WeightSettings
 from kaggle_unet.targets.weights import weight_map
@@ -34,11 +35,11 @@ def warm() -> None:
     components(masks[0], connectivity=4)
     score_image(labels, np.roll(labels, 1, axis=0)), score_mask(masks[0], masks[1])
     for settings in (BorderSettings(), BorderSettings(rule="contour"), BorderSettings(radius_px="by_size")):
-        border(labels, settings), split_interior(labels, settings)
+        border(labels, **dict(settings))
     weights = WeightSettings(distance=DistanceWeight(), size=SizeWeight(reference_area_px=9))
     for codec in CODECS.values():
         planes = codec.encode(labels, BorderSettings())
-        weight_map(labels, codec.classify(planes), codec.classes, weights)
+        weight_map(labels, weights, codec=codec.name, planes=planes)
         settings = DecodeSettings(min_seed_px=1)
         labels_from_planes(codec, planes, settings, PostprocessSettings(fill_holes_px=9, min_area_px=2))
 

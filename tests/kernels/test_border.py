@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.kernels.border import NOBODY, keep_reached, mark_near
+from kaggle_unet.kernels.border import FREE, NOBODY, SEEN, keep_reached, mark_near, survey_marks
 from tests import naive, strategies
 
 
@@ -44,3 +44,12 @@ def test_every_pixel_is_held_against_the_radius_of_its_own_instance():
     keep_reached(labels, np.array([3, 1], dtype=np.uint8), least, marked)
 
     assert marked.tolist() == [[False, True, False, True, False]]
+
+
+def test_marks_are_surveyed_by_id():
+    labels = np.array([[0, 1, 1, 3]], dtype=np.int32)
+    found = np.zeros(4, dtype=np.uint8)
+
+    survey_marks(labels, np.array([[0, 1, 0, 1]], dtype=np.uint8), found)
+
+    assert found.tolist() == [SEEN + FREE, SEEN + FREE, 0, SEEN]

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.masks.labels import areas_px, check_labels, components, paint_masks, relabel, relabel_in_raster_order
+from kaggle_unet.masks.column_runs import paint_masks
+from kaggle_unet.masks.labels import areas_px, check_labels, components, relabel, relabel_in_raster_order
 from tests import naive, strategies
 
 
@@ -41,7 +42,7 @@ def test_consecutive_labels_are_not_changed_however_they_were_spread(labels, fac
     assert (relabel(labels * factor) == labels).all()
 
 
-def test_relabelling_by_appearance_follows_the_rows():
+def test_relabelling_in_raster_order_follows_the_rows():
     labels = np.array([[0, 9, 4], [2, 9, 4]], dtype=np.int32)
 
     assert relabel_in_raster_order(labels).tolist() == [[0, 1, 2], [3, 1, 2]]
@@ -50,15 +51,15 @@ def test_relabelling_by_appearance_follows_the_rows():
 
 
 def test_labels_come_back_as_int32_in_c_order():
-    labels = check_labels(np.asfortranarray([[1, 2], [0, 3]], dtype=np.uint16))
+    labels = check_labels(np.asfortranarray([[1, 2], [0, 3]], dtype=np.uint16))[0]
 
     assert labels.dtype == np.int32
     assert labels.flags.c_contiguous
 
 
 def test_a_mask_and_an_image_without_pixels_are_labels():
-    assert check_labels(np.array([[True, False]])).tolist() == [[1, 0]]
-    assert check_labels(np.zeros((0, 3), dtype=np.int64)).shape == (0, 3)
+    assert check_labels(np.array([[True, False]]))[0].tolist() == [[1, 0]]
+    assert check_labels(np.zeros((0, 3), dtype=np.int64))[0].shape == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def overlapping_masks(draw):
 
 @given(overlapping_masks())
 @settings(max_examples=50, deadline=None)
-def test_overlaps_are_settled_as_the_twin_settles_them(drawn):
+def test_overlaps_are_painted_as_the_twin_paints_them(drawn):
     masks, shape = drawn
 
     labels, n_contested, n_empty = paint_masks(masks, shape)

@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.labels import components, relabel
 from kaggle_unet.metrics.score import score_image
 from kaggle_unet.postprocess.clean import drop_small
-from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.codecs import CODECS, decode_planes, encode_targets
 from kaggle_unet.targets.settings import BorderSettings, DecodeSettings
 from tests import strategies
 
@@ -214,3 +215,32 @@ def test_classes_of_a_touching_pair_worked_by_hand():
         "interior_border": ["background", "interior", "border", "border", "interior"],
         "interior_border_background": ["background", "interior", "border", "border", "interior"],
     }
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_the_functions_of_a_codecs_name_do_what_the_codec_does(name):
+    labels = draw_pair()
+
+    planes = encode_targets(labels.astype(np.uint16), name, rule="contour", radius_px=2)
+    decoded = decode_planes(planes.astype(np.float64), name, DecodeSettings(min_seed_px=3), min_area_px=12)
+
+    assert (planes == CODECS[name].encode(labels, BorderSettings(rule="contour", radius_px=2))).all()
+    assert (decoded == CODECS[name].decode(planes, DecodeSettings(min_seed_px=3), min_area_px=12)).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"codec": "stars"}, "no codec 'stars'; choose from mask, mask_border"),
+        ({"rule": "near"}, "border rule 'near'"),
+        ({"radius_px": 0}, "radius 0"),
+    ],
+)
+def test_options_that_do_not_exist_are_refused_with_those_that_do(options, what):
+    with pytest.raises(ConfigError, match=what):
+        encode_targets(draw_pair(), **options)
+
+
+def test_planes_of_another_codec_are_refused():
+    with pytest.raises(DataError, match="codec mask_border has the planes mask, border, but 1 came"):
+        decode_planes(encode_targets(draw_pair(), "mask"), "mask_border")

@@ -41,13 +41,13 @@ def test_instances_meet_on_the_ridge_of_the_border_which_goes_to_who_was_there_f
     assert decode(inside, border, border_threshold=0.5) == [[1, 1, 1, 1, 1, 2, 2, 2]]
 
 
-def test_flat_ground_is_shared_evenly():
+def test_flat_parts_are_shared_evenly():
     inside = plane([1] * 6)
 
     assert decode(inside, plane([0, 1, 1, 1, 1, 0])) == [[1, 1, 1, 2, 2, 2]]
 
 
-def test_seeds_of_too_few_pixels_are_dropped_and_their_ground_goes_to_the_neighbour():
+def test_seeds_of_too_few_pixels_are_dropped_and_their_pixels_go_to_the_neighbour():
     inside, border = plane([1] * 5), plane([0, 1, 0, 0, 0])
 
     assert decode(inside, border, min_seed_px=1) == [[1, 1, 2, 2, 2]]
@@ -56,7 +56,7 @@ def test_seeds_of_too_few_pixels_are_dropped_and_their_ground_goes_to_the_neighb
     assert decode(inside, border, min_seed_px=4, keep_seedless=False) == [[0, 0, 0, 0, 0]]
 
 
-def test_ground_without_a_seed_becomes_an_instance_of_its_own_if_asked():
+def test_a_component_without_a_seed_becomes_an_instance_of_its_own_if_asked():
     core, inside = plane([0.2, 0.2, 0, 0.9]), plane([1, 1, 0, 1])
 
     assert decode(core, inside=inside) == [[1, 1, 0, 2]]
@@ -80,11 +80,11 @@ def test_the_flood_passes_corners_but_not_gaps():
     assert grow_seeds(seeds[:1], np.zeros((1, 3), dtype=np.float32), gap).tolist() == [[1, 0, 0]]
 
 
-def test_low_ground_behind_a_ridge_goes_to_whoever_crosses_it_first():
+def test_a_valley_behind_a_ridge_goes_to_whoever_crosses_it_first():
     seeds = np.array([[1, 0, 0, 0, 2]], dtype=np.int32)
-    ground = plane([0, 0.9, 0, 0.3, 0])
+    elevation = plane([0, 0.9, 0, 0.3, 0])
 
-    assert grow_seeds(seeds, ground, np.ones((1, 5), dtype=bool)).tolist() == [[1, 1, 2, 2, 2]]
+    assert grow_seeds(seeds, elevation, np.ones((1, 5), dtype=bool)).tolist() == [[1, 1, 2, 2, 2]]
 
 
 @st.composite

@@ -8,7 +8,6 @@ import scipy.ndimage
 import skimage.morphology
 
 from kaggle_unet.targets.border import border
-from kaggle_unet.targets.settings import BorderSettings
 from tests.bench.cases import ALL, AVERAGE, REAL, SQUARE, describe
 from tests.bench.race import Rival
 
@@ -54,11 +53,11 @@ def test_touching_border(race, case, labels):
         for name, run in {"scipy filters": by_scipy, "skimage morphology": by_skimage}.items()
     ]
 
-    race(describe("touching-border", case, labels), partial(border, labels, BorderSettings()), rivals)
+    race(describe("touching-border", case, labels), partial(border, labels), rivals)
 
 
 @pytest.mark.parametrize("case", [*SQUARE[:3], AVERAGE, *REAL], ids=str)
 def test_border_by_size(race, case, labels):
     loop = Rival("1st place's loop", partial(loop_by_size, labels), labels.size, labels.nbytes, check)
 
-    race(describe("border-by-size", case, labels), partial(border, labels, BorderSettings(radius_px="by_size")), [loop])
+    race(describe("border-by-size", case, labels), partial(border, labels, radius_px="by_size"), [loop])

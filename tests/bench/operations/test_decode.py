@@ -31,7 +31,7 @@ def decode(planes):
 
 
 def _prepare(planes):
-    """Mask, seeds and landscape as `decode_instances` defines them."""
+    """Mask, seeds and elevation as `decode_instances` defines them."""
     interior, border, _ = planes
     mask = np.minimum(interior + border, 1) > 0.5
     levels = np.rint(np.clip((1 - interior + border) / 2, 0, 1) * 255).astype(np.uint8)

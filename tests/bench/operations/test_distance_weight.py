@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from kaggle_unet.targets.settings import DistanceWeight
-from kaggle_unet.targets.weights import distance_weight
+from kaggle_unet.targets.weights import distance_weights
 from tests.bench.cases import ALL, describe
 from tests.bench.race import Rival
 
@@ -48,4 +47,4 @@ def test_distance_weight(race, case, labels):
         for name, transform in TRANSFORMS.items()
     ]
 
-    race(describe("distance-weight-map", case, labels), partial(distance_weight, labels, DistanceWeight()), rivals)
+    race(describe("distance-weight-map", case, labels), partial(distance_weights, labels), rivals)

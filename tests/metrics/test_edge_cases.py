@@ -1,4 +1,4 @@
-"""The table of corners in docs/scores.md, row by row."""
+"""The table of edge cases in docs/scores.md, row by row."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ CORNERS = {
 
 
 @pytest.mark.parametrize(("true", "pred", "dsb2018", "tgs", "counts", "of_pixels"), CORNERS.values(), ids=CORNERS)
-def test_corners_are_as_the_table_has_them(true, pred, dsb2018, tgs, counts, of_pixels):
+def test_edge_cases_are_as_the_table_has_them(true, pred, dsb2018, tgs, counts, of_pixels):
     at_half = summarize([(true, pred)])[0]
     tp, fp, fn = counts
 

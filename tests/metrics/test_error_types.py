@@ -1,4 +1,4 @@
-"""What became of objects: every fate on a drawn line, and the laws that hold for any labels."""
+"""Error types: each of them on a drawn line, and the laws that hold for any labels."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def error_types(true, pred):
         (line(1, 1, 1, 1, 0, 0), line(1, 1, 0, 2, 2, 2), ["missed"], ["extra", "extra"]),  # only one lies in it
     ],
 )
-def test_every_object_has_its_fate(true, pred, of_true, of_pred):
+def test_every_object_has_its_error_type(true, pred, of_true, of_pred):
     assert error_types(true, pred) == (of_true, of_pred)
 
 

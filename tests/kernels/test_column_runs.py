@@ -2,36 +2,36 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.kernels.rle import ID, X, find_pieces, join_pieces, paint_runs, sort_pieces
+from kaggle_unet.kernels.rle import ID, X, find_segments, join_segments, paint_runs, sort_segments
 from tests import naive, strategies
 
 
 def find(ids, capacity):
-    """Find all pieces, in an array that is as small as it may be each time."""
+    """Find all segments, in an array that is as small as it may be each time."""
     words = np.zeros(-(-ids.shape[1] // 8), dtype=np.int64)
     rows = np.zeros_like(ids[0]), np.zeros(ids.shape[1], dtype=np.int32), words.view(np.uint8), words
-    pieces, y, n = np.empty((capacity, 4), dtype=np.int32), 1, 0
+    segments, y, n = np.empty((capacity, 4), dtype=np.int32), 1, 0
     while True:
-        y, n = find_pieces(ids, y, n, *rows, pieces)
+        y, n = find_segments(ids, y, n, *rows, segments)
         if y > ids.shape[0]:
-            return pieces[:n]
-        pieces = np.concatenate([pieces[:n], np.empty((ids.shape[1], 4), dtype=np.int32)])
+            return segments[:n]
+        segments = np.concatenate([segments[:n], np.empty((ids.shape[1], 4), dtype=np.int32)])
 
 
-def sort(pieces, key):
-    places, ordered = np.zeros(int(pieces[:, key].max(initial=0)) + 2, dtype=np.int64), np.empty_like(pieces)
-    sort_pieces(pieces, key, places, ordered)
+def sort(segments, key):
+    places, ordered = np.zeros(int(segments[:, key].max(initial=0)) + 2, dtype=np.int64), np.empty_like(segments)
+    sort_segments(segments, key, places, ordered)
     return ordered
 
 
-def join(pieces, n_y):
-    runs, firsts = np.empty((len(pieces), 2), dtype=np.int64), np.empty(len(pieces) + 1, dtype=np.int64)
-    ids = np.empty(len(pieces), dtype=np.int32)
-    n = join_pieces(pieces, n_y, runs, ids, firsts)
+def join(segments, n_y):
+    runs, firsts = np.empty((len(segments), 2), dtype=np.int64), np.empty(len(segments) + 1, dtype=np.int64)
+    ids = np.empty(len(segments), dtype=np.int32)
+    n = join_segments(segments, n_y, runs, ids, firsts)
     return runs[: firsts[n]], ids[:n], firsts[: n + 1]
 
 
-def test_pieces_come_in_the_order_of_the_rows_in_which_they_end():
+def test_segments_come_in_the_order_of_the_rows_in_which_they_end():
     ids = np.array([[0, 3, 1], [2, 3, 0], [2, 1, 1]], dtype=np.int32)
 
     assert find(ids, 20).tolist() == [[2, 0, 1, 1], [1, 0, 2, 3], [0, 1, 2, 2], [1, 2, 1, 1], [2, 2, 1, 1]]
@@ -39,38 +39,38 @@ def test_pieces_come_in_the_order_of_the_rows_in_which_they_end():
 
 @given(labels=strategies.labels(max_side=20), capacity=st.integers(0, 60))
 @settings(max_examples=50, deadline=None)
-def test_sorted_pieces_are_those_of_the_twin_however_often_the_array_is_full(labels, capacity):
-    pieces = sort(sort(find(labels, capacity), X), ID)
+def test_sorted_segments_are_those_of_the_twin_however_often_the_array_is_full(labels, capacity):
+    segments = sort(sort(find(labels, capacity), X), ID)
 
-    assert pieces.tolist() == naive.find_pieces(labels)
+    assert segments.tolist() == naive.find_segments(labels)
 
 
 def test_sorting_keeps_the_order_of_equals():
-    pieces = np.array([[1, 9, 0, 0], [0, 8, 0, 0], [1, 7, 0, 0], [0, 6, 0, 0]], dtype=np.int32)
+    segments = np.array([[1, 9, 0, 0], [0, 8, 0, 0], [1, 7, 0, 0], [0, 6, 0, 0]], dtype=np.int32)
 
-    assert sort(pieces, X)[:, 1].tolist() == [8, 6, 9, 7]
+    assert sort(segments, X)[:, 1].tolist() == [8, 6, 9, 7]
 
 
 def test_sorting_finds_the_highest_id_and_negative_ones_above_all_others():
-    pieces, ordered = np.zeros((3, 4), dtype=np.int32), np.empty((3, 4), dtype=np.int32)
-    pieces[:, ID] = 4, 9, 2
-    assert sort_pieces(pieces, X, np.zeros(2, dtype=np.int64), ordered) == 9
+    segments, ordered = np.zeros((3, 4), dtype=np.int32), np.empty((3, 4), dtype=np.int32)
+    segments[:, ID] = 4, 9, 2
+    assert sort_segments(segments, X, np.zeros(2, dtype=np.int64), ordered) == 9
 
-    pieces[1, ID] = -1
-    assert sort_pieces(pieces, X, np.zeros(2, dtype=np.int64), ordered) == 2**32 - 1
+    segments[1, ID] = -1
+    assert sort_segments(segments, X, np.zeros(2, dtype=np.int64), ordered) == 2**32 - 1
 
 
-def test_pieces_that_meet_are_joined_if_they_have_one_id():
-    pieces = np.array([[0, 1, 2, 4], [1, 0, 3, 4], [2, 0, 1, 4], [2, 1, 1, 7]], dtype=np.int32)
+def test_segments_that_meet_are_joined_if_they_have_one_id():
+    segments = np.array([[0, 1, 2, 4], [1, 0, 3, 4], [2, 0, 1, 4], [2, 1, 1, 7]], dtype=np.int32)
 
-    runs, ids, firsts = join(pieces, n_y=3)
+    runs, ids, firsts = join(segments, n_y=3)
 
     assert runs.tolist() == [[1, 6], [7, 1]]
     assert ids.tolist() == [4, 7]
     assert firsts.tolist() == [0, 1, 2]
 
 
-def test_pieces_that_leave_a_gap_are_not_joined():
+def test_segments_that_leave_a_gap_are_not_joined():
     assert join(np.array([[0, 0, 1, 4], [1, 0, 1, 4]], dtype=np.int32), n_y=2)[0].tolist() == [[0, 1], [2, 1]]
 
 
