@@ -1,27 +1,32 @@
-"""Checkpoints on disk: plain values and tensors, hashed, replaced as a whole.
+"""Checkpoints: tensors and plain values in one `.safetensors` file, hashed, replaced as a whole.
 
-Beside `best.pt` lies `best.pt.sha256`, in the format of `sha256sum`, because neither torch nor safetensors notices a
-flipped bit. While a checkpoint is being replaced that file lists the old and the new hash, so that a process killed at
-any moment leaves a checkpoint that loads. Nothing that is read can run code.
+The header's metadata hold the checkpoint as JSON, in which each tensor is named by its dotted path. No unpickler reads
+a file of the kit's own. Beside `best.safetensors` lies `best.safetensors.sha256`, in the format of `sha256sum`, because
+safetensors does not notice a flipped bit. While a checkpoint is being replaced, that file lists the old and the new
+hash, so that a process killed at any moment leaves a checkpoint that loads.
 """
 
 import hashlib
-import io
+import json
 import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from kaggle_unet.errors import ConfigError, DataError, KitError
-from kaggle_unet.store import atomic_write, find_differences, sha256
+from kaggle_unet.store import atomic_write, find_differences
 
-FORMAT = 1
+FORMAT = 2  # 1 was a pickle
+SUFFIX = ".safetensors"
 Checkpoint = dict[str, Any]
-_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError)
+_METADATA = "kaggle_unet"
+_TENSOR, _BY_NUMBER = "$tensor", "$by_number"  # what JSON has no word for: tensors, and mappings with whole-number keys
 
 
 def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
@@ -29,13 +34,13 @@ def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
 
     The same checkpoint gives the same bytes, whatever the file is called.
     """
-    buffer = io.BytesIO()
-    torch.save(dict(checkpoint), buffer)
-    buffer.seek(0)
-    if foreign := torch.serialization.get_unsafe_globals_in_checkpoint(buffer):
-        msg = f"checkpoint {path}: holds {', '.join(foreign)}, which can't be read back; store plain values and tensors"
-        raise KitError(msg)
-    data = buffer.getvalue()
+    tensors: dict[str, Tensor] = {}
+    try:
+        tree = json.dumps(_take_tensors(checkpoint, "", tensors))
+    except TypeError as error:
+        msg = f"checkpoint {path}: can't be written ({error}); store plain values and tensors"
+        raise KitError(msg) from error
+    data = safetensors.torch.save(tensors, {_METADATA: tree})
     digest = hashlib.sha256(data).hexdigest()
     beside = _hash_file(path)
     old = _listed_hashes(path) if path.exists() and beside.exists() else []
@@ -46,6 +51,7 @@ def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, onto the CPU."""
+    refuse_pickle(path)
     if not path.is_file():
         msg = f"checkpoint {path}: no such file; train the fold first, or give another --checkpoint"
         raise DataError(msg)
@@ -54,39 +60,67 @@ def load_checkpoint(path: Path) -> Checkpoint:
         msg = f"checkpoint {path}: {beside.name} is missing; copy it along with the checkpoint, or, if you trust the "
         msg += f"file, write it with: sha256sum {path.name} > {beside.name}"
         raise DataError(msg)
-    if (digest := sha256(path)) not in _listed_hashes(path):
+    data = path.read_bytes()
+    if (digest := hashlib.sha256(data).hexdigest()) not in _listed_hashes(path):
         msg = f"checkpoint {path}: damaged, its sha256 is {digest[:12]}… and not what {beside.name} says; copy it again"
         msg += ", or use another checkpoint of the run"
         raise DataError(msg)
-    checkpoint = _load_pickle(path, "checkpoint")
+    checkpoint = _parse(data, path)
     if not isinstance(checkpoint, dict) or not {"format", "config", "model"} <= checkpoint.keys():
-        msg = f"checkpoint {path}: not written by kaggle-unet; give a best.pt or last.pt of a run"
+        msg = f"checkpoint {path}: not written by kaggle-unet; give a best{SUFFIX} or last{SUFFIX} of a run"
         raise DataError(msg)
     if checkpoint["format"] != FORMAT:
-        msg = (
-            f"checkpoint {path}: has format {checkpoint['format']}, this version of kaggle-unet reads format {FORMAT}; "
-        )
-        msg += "use the version that wrote it, or train again"
+        msg = f"checkpoint {path}: has format {checkpoint['format']}, this version of kaggle-unet reads format {FORMAT}"
+        msg += "; use the version that wrote it, or train again"
         raise DataError(msg)
     return checkpoint
 
 
-def find_checkpoint(path: Path) -> Path:
-    """Find the checkpoint a path means."""
-    if path.is_file():
-        return path
-    best = path / "best.pt"
-    if best.is_file():
-        return best
-    if not path.exists():
-        msg = f"checkpoint {path}: no such file or folder; give a checkpoint, or a fold's folder such as RUN/fold0"
+def refuse_pickle(path: Path) -> None:
+    """Refuse a checkpoint of an earlier version, which pickled them."""
+    if path.suffix == ".pt":
+        msg = f"checkpoint {path}: pickled by an earlier version of kaggle-unet; this one reads {SUFFIX} files alone; "
+        msg += "train the fold again: kaggle-unet train CONFIG --fold N --run ANOTHER_RUN"
         raise DataError(msg)
-    folds = sorted(folder.parent.name for folder in path.glob("*/best.pt"))
-    if folds:
-        msg = f"checkpoint {path}: a run of several folds; give one --checkpoint for each, {path / folds[0]} first"
-    else:
-        msg = f"checkpoint {path}: holds no best.pt; train this fold until its first validation"
-    raise DataError(msg)
+
+
+def _take_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Move the tensors of a tree into a flat mapping, and leave their names in their places."""
+    if isinstance(value, Tensor):
+        assert name not in tensors, f"two tensors are called {name}"
+        tensors[name] = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        is_last = not value.is_contiguous() and value.dim() == 4  # channels last: an optimiser steps the faster for it
+        return {_TENSOR: name, "channels_last": True} if is_last else {_TENSOR: name}
+    if isinstance(value, Mapping):
+        inner = {key: _take_tensors(item, f"{name}.{key}".lstrip("."), tensors) for key, item in value.items()}
+        return {_BY_NUMBER: inner} if inner and all(isinstance(key, int) for key in inner) else inner
+    if isinstance(value, list | tuple):
+        return [_take_tensors(item, f"{name}.{index}", tensors) for index, item in enumerate(value)]
+    return value
+
+
+def _put_tensors(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Undo `_take_tensors`; tuples come back as lists."""
+    if isinstance(tree, list):
+        return [_put_tensors(item, tensors) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if _TENSOR in tree:
+        layout = torch.channels_last if tree.get("channels_last") else torch.contiguous_format
+        return tensors[tree[_TENSOR]].clone(memory_format=layout)
+    if _BY_NUMBER in tree:
+        return {int(key): _put_tensors(item, tensors) for key, item in tree[_BY_NUMBER].items()}
+    return {key: _put_tensors(item, tensors) for key, item in tree.items()}
+
+
+def _parse(data: bytes, path: Path) -> Any:
+    try:
+        tensors = safetensors.torch.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return _put_tensors(json.loads(header.get("__metadata__", {}).get(_METADATA, "null")), tensors)
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        msg = f"checkpoint {path}: can't be read ({error}); copy it again, or give another file"
+        raise DataError(msg) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -94,10 +128,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         msg = f"weights {path}: no such file; correct model.encoder_weights, or set it to null"
         raise DataError(msg)
-    if path.suffix == ".safetensors":
-        tensors = _load_safetensors(path)
+    try:
+        if path.suffix == SUFFIX:
+            return safetensors.torch.load_file(path)
+        with warnings.catch_warnings(action="ignore"):  # of odd pickles, which are errors below
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        msg = f"weights {path}: can't be read (it holds something else than tensors and plain values, and was not "
+        raise DataError(f"{msg}opened); give another file") from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        msg = f"weights {path}: can't be read ({reason}); download it again, or give another file"
+        raise DataError(msg) from error
     else:
-        tensors = _load_pickle(path, "weights")
         for wrapper in ("state_dict", "model"):
             if isinstance(tensors, dict) and isinstance(tensors.get(wrapper), dict):
                 tensors = tensors[wrapper]
@@ -126,29 +169,6 @@ def _lookup(checkpoint: Checkpoint, key: str) -> Any:
     for name in key.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
-
-
-def _load_pickle(path: Path, what: str) -> Any:
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of odd pickles, which are errors below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if isinstance(error, pickle.UnpicklingError):
-            reason = "it holds something else than tensors and plain values, and was not opened"
-        msg = f"{what} {path}: can't be read ({reason}); copy it again, or give another file"
-        raise DataError(msg) from error
-
-
-def _load_safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        msg = f"weights {path}: can't be read ({error}); download it again"
-        raise DataError(msg) from error
 
 
 def _hash_file(path: Path) -> Path:

@@ -22,11 +22,12 @@ from kaggle_unet.inference.predict import plan_batches, predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.masks.labels import areas_px
-from kaggle_unet.models.checkpoint import check_compatible, find_checkpoint, load_checkpoint
+from kaggle_unet.models.checkpoint import check_compatible, load_checkpoint
 from kaggle_unet.models.create import create_model, input_multiple, output_margin
 from kaggle_unet.postprocess.object_size import object_diameter_px, scale_to
 from kaggle_unet.postprocess.striped import decode_any_size
 from kaggle_unet.steps.make_targets import resolved_weights
+from kaggle_unet.steps.run import find_checkpoint
 from kaggle_unet.store import Store, sha256
 from kaggle_unet.store.planes import round_planes
 from kaggle_unet.targets.codecs import CODECS

@@ -94,7 +94,7 @@ class Console:
         self.say(f"         {result['folder']}")
         if result["other_checkpoints"]:
             others = (f"{name} {score:.4f}" for name, score in result["other_checkpoints"].items())
-            self.say(f"         beside best.pt: {', '.join(others)}")
+            self.say(f"         beside best.safetensors: {', '.join(others)}")
 
     def training_speed(self, result: Mapping[str, Any]) -> None:
         """Print how fast training is."""

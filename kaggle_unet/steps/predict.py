@@ -7,8 +7,8 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.models.checkpoint import find_checkpoint
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples, select_inference_device
+from kaggle_unet.steps.run import find_checkpoint, validation_ids
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import planes_folder, write_planes
 from kaggle_unet.types import Sample
@@ -33,8 +33,6 @@ def predict_out_of_fold(
     config: Config, checkpoints: Sequence[Path], store_folder: Path, *, on_progress: OnProgress
 ) -> list[Path]:
     """Predict planes of the samples that each checkpoint was not trained on."""
-    from kaggle_unet.steps.run import validation_ids
-
     store = Store.open(store_folder)
     folders = []
     for path in checkpoints:

@@ -37,6 +37,7 @@ from kaggle_unet.steps.run import describe_run
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import WeightSettings
+from kaggle_unet.training.settings import BEST
 from kaggle_unet.types import HalfPlanes, Planes, Sample, Settings
 
 OnProgress = Callable[[str, int, int], None]
@@ -143,10 +144,10 @@ def pseudo_label(
 
 def best_checkpoints(run: Path) -> list[Path]:
     """Find the best checkpoint of each fold of a run."""
-    numbered = {path.parent.name.removeprefix("fold"): path for path in run.glob("fold*/best.pt")}
+    numbered = {path.parent.name.removeprefix("fold"): path for path in run.glob(f"fold*/{BEST}")}
     paths = [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]
     if not paths:
-        msg = f"{run}: no fold has a best.pt; train one first, or give another --run, or a --checkpoint"
+        msg = f"{run}: no fold has a {BEST}; train one first, or give another --run, or a --checkpoint"
         raise DataError(msg)
     return paths
 

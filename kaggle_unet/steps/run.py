@@ -5,7 +5,7 @@
     RUN/config.yaml       resolved config
     RUN/run.json          store and data with their hashes, config, device, versions, commit, command
     RUN/folds.csv         id, fold, group, stratum, kind
-    RUN/fold<N>/          best.pt last.pt metrics.csv curves.png result.json planes/, perhaps snapshot<k>.pt swa.pt
+    RUN/fold<N>/          best.safetensors last.safetensors metrics.csv curves.png result.json planes/
 
 Where a config's store and runs lie when nobody says otherwise.
 
@@ -36,7 +36,7 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.steps.make_targets import STORE_SECTIONS, divide
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences
-from kaggle_unet.training.settings import SAFE_TO_CHANGE
+from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE
 
 
 def experiment_of(config_path: Path) -> Path:
@@ -67,6 +67,27 @@ def run_folder(config_path: Path, chosen: Path | None) -> Path:
 def fold_folder(run: Path, fold: int) -> Path:
     """Tell where one fold of a run lies."""
     return run / f"fold{fold}"
+
+
+def has_checkpoints(run: Path) -> bool:
+    """Return True if a fold of a run has finished an epoch, perhaps under an earlier version."""
+    return any(file.suffix in {".safetensors", ".pt"} for file in run.glob("fold*/*"))
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the checkpoint that a path means: itself, or the best one of a fold's folder."""
+    for file in (path, path / BEST, path / "best.pt"):  # the last one of an earlier version, which is refused when read
+        if file.is_file():
+            return file
+    if not path.exists():
+        msg = f"checkpoint {path}: no such file or folder; give a checkpoint, or a fold's folder such as RUN/fold0"
+        raise DataError(msg)
+    folds = sorted(folder.parent.name for folder in path.glob(f"*/{BEST}"))
+    if folds:
+        msg = f"checkpoint {path}: a run of several folds; give one --checkpoint for each, {path / folds[0]} first"
+    else:
+        msg = f"checkpoint {path}: holds no {BEST}; train this fold until its first validation"
+    raise DataError(msg)
 
 
 def parse_folds(text: str, n: int) -> list[int]:
@@ -223,7 +244,7 @@ FOLD_COLUMNS = ("id", "fold", "group", "stratum", "kind")
 def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Write down what a run is made of; once a checkpoint is there, it holds."""
     _refuse_other_store(config, store)
-    if (run / "run.json").exists() and any(run.glob("fold*/*.pt")):
+    if (run / "run.json").exists() and has_checkpoints(run):
         _refuse_other_run(run, config, store)
         return fold_rows(run)
     rows = folds_for(store, config)

@@ -24,7 +24,15 @@ from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.steps.build import gather_parts, training_set_of
 from kaggle_unet.steps.predict import predict_stored
 from kaggle_unet.steps.report import to_png
-from kaggle_unet.steps.run import begin_run, changed_keys, describe_run, fold_folder, folds_for, validation_ids
+from kaggle_unet.steps.run import (
+    begin_run,
+    changed_keys,
+    describe_run,
+    fold_folder,
+    folds_for,
+    has_checkpoints,
+    validation_ids,
+)
 from kaggle_unet.steps.score import out_of_fold, summarise
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import CODECS
@@ -32,6 +40,7 @@ from kaggle_unet.training.distributed import Distributed, init_distributed
 from kaggle_unet.training.failures import TrainingFailure
 from kaggle_unet.training.fit import FitResult, fit_fold
 from kaggle_unet.training.fold import OnEvent
+from kaggle_unet.training.settings import BEST, LAST
 from kaggle_unet.types import Image, Sample
 
 
@@ -63,7 +72,7 @@ def record_added(run: Path, added: Sequence[Store]) -> None:
     about = describe_run(run)
     wanted = [_describe(one) for one in added]
     before = about.get("added_stores", [])
-    if any(run.glob("fold*/*.pt")):
+    if has_checkpoints(run):
         if [one["hash"] for one in before] != [one["hash"] for one in wanted]:
             names = ", ".join(one["store"] for one in before) or "none"
             msg = f"{run} was trained with other added stores ({names}); pass those with --add-store, or another --run"
@@ -199,9 +208,9 @@ def _read_added(
 
 def _has_begun(folder: Path) -> bool:
     """Tell whether a fold has finished an epoch; of a first one that was cut short, nothing is kept."""
-    if (folder / "last.pt").exists():
+    if (folder / LAST).exists():
         return True
-    for half in (*folder.glob("best.pt*"), *folder.glob("snapshot*.pt*")):
+    for half in (*folder.glob(f"{BEST}*"), *folder.glob("snapshot*.safetensors*")):
         half.unlink()
     return False
 
@@ -222,7 +231,7 @@ def _finish(
     """Predict and score the samples that the fold has not seen, and write down how it went."""
     folder = fold_folder(run, fold)
     atomic_write(folder / "curves.png", plot_curves(fitted.history))
-    predict_stored(config, folder / "best.pt", store, validation_ids(run, fold), on_progress=lambda *_: None)
+    predict_stored(config, folder / BEST, store, validation_ids(run, fold), on_progress=lambda *_: None)
     scored = summarise([entry.scored for entry in out_of_fold(run, config, store, [fold])])
     result = {
         "fold": fold,

@@ -41,10 +41,10 @@ def fit_fold(
     track: bool = False,
     on_event: OnEvent = lambda _: None,
 ) -> FitResult:
-    """Fit a fold and leave `best.pt`, `last.pt` and `metrics.csv` in its folder.
+    """Fit a fold and leave `best.safetensors`, `last.safetensors` and `metrics.csv` in its folder.
 
     On a CPU, with the same number of threads, a resumed training ends in the same weights as an uninterrupted one.
-    Whatever ends the process, `last.pt` is of the last whole epoch.
+    Whatever ends the process, `last.safetensors` is of the last whole epoch.
     """
     seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
     distributed = parts.distributed or init_distributed(settings)

@@ -31,9 +31,9 @@ from kaggle_unet.training.failures import (
     explain_weights,
 )
 from kaggle_unet.training.history import Row, blank_validations, first_loss, is_late, monitored_values, write_metrics
-from kaggle_unet.training.resume import MEAN, restore, save_epoch, save_mean, snapshot_name
+from kaggle_unet.training.resume import restore, save_epoch, save_mean, snapshot_name
 from kaggle_unet.training.schedules import cycle_ends, rate_factor
-from kaggle_unet.training.settings import TrainingSettings
+from kaggle_unet.training.settings import MEAN, TrainingSettings
 from kaggle_unet.training.step import Learner, Loss, StepResult
 from kaggle_unet.training.validate import Predict, ValidationResult, merge
 

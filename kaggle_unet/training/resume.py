@@ -12,16 +12,12 @@ from typing import Any
 import torch
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from kaggle_unet.models.checkpoint import FORMAT, SUFFIX, Checkpoint, load_checkpoint, refuse_pickle, save_checkpoint
 from kaggle_unet.store import find_differences
 from kaggle_unet.training.history import Row, best_row
 from kaggle_unet.training.schedules import cycle_ends
-from kaggle_unet.training.settings import SAFE_TO_CHANGE, TrainingSettings
+from kaggle_unet.training.settings import BEST, LAST, MEAN, SAFE_TO_CHANGE, TrainingSettings
 from kaggle_unet.training.step import Learner
-
-BEST, LAST, MEAN = "best.pt", "last.pt", "swa.pt"
-# What a checkpoint needs for a training to go on; to predict with one, it needs none of these.
-_STATES = ("optimizer", "schedule", "rng", "scaler", "averages")
 
 
 def save_epoch(
@@ -29,9 +25,9 @@ def save_epoch(
 ) -> bool:
     """Save the state after a whole epoch.
 
-    `best.pt` and snapshots hold no optimiser: they are to predict with, and have the weights that were validated, those
-    of the moving average where there is one. They are written first. A process killed before `last.pt` is written
-    repeats the epoch when it resumes, and writes the same files again; the other way round they could be lost.
+    The best one and snapshots hold no optimiser: they are to predict with, and have the weights that were validated,
+    those of the moving average where there is one. They are written first: a process killed before the last one is
+    written repeats the epoch when it resumes, and writes the same files again; the other way round they could be lost.
     """
     row = history[-1]
     epoch = len(history)
@@ -44,7 +40,6 @@ def save_epoch(
         save_checkpoint(folder / BEST, eval_model)
     state = {
         "optimizer": learner.optimizer.state_dict(),
-        "schedule": None,
         "rng": _random_state(),
         "scaler": learner.scaler_state(),
         "averages": learner.averages.state(),
@@ -62,22 +57,23 @@ def save_mean(folder: Path, learner: Learner, config: Mapping[str, Any], history
 
 def snapshot_name(number: int) -> str:
     """Name the checkpoint that a cycle leaves."""
-    return f"snapshot{number}.pt"
+    return f"snapshot{number}{SUFFIX}"
 
 
 def _describe(config: Mapping[str, Any], history: Sequence[Row], score: float | None) -> dict[str, Any]:
     return {
-        "format": 1,
+        "format": FORMAT,
         "config": dict(config),
         "epoch": len(history),
         "score": score,
-        "history": [dict(row) for row in history],
-        **dict.fromkeys(_STATES),
+        "history": list(history),
     }
 
 
 def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> Checkpoint | None:
     """Load what a fold goes on from."""
+    for old in folder.glob("*.pt"):
+        refuse_pickle(old)
     last = folder / LAST
     if not resume:
         found = [name for name in (LAST, BEST) if (folder / name).exists()]
@@ -101,7 +97,7 @@ def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> C
 
 
 def _knows(tree: Any, key: str) -> bool:
-    """Tell whether a config has a key, perhaps as None."""
+    """Return True if a config has a key, perhaps with the value None."""
     for name in key.split("."):
         if not isinstance(tree, Mapping) or name not in tree:
             return False
@@ -113,7 +109,7 @@ def restore(checkpoint: Checkpoint, learner: Learner) -> list[Row]:
     """Put a learner into the state after the checkpoint's epoch."""
     learner.network.load_state_dict(checkpoint["model"])
     learner.optimizer.load_state_dict(checkpoint["optimizer"])
-    learner.averages.load_state(checkpoint.get("averages") or {})
+    learner.averages.load_state(checkpoint["averages"])
     learner.load_scaler_state(checkpoint["scaler"])
     torch.set_rng_state(checkpoint["rng"]["cpu"])
     if len(checkpoint["rng"]["cuda"]) == torch.cuda.device_count():

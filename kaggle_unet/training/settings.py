@@ -6,6 +6,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from kaggle_unet.types import Settings
 
+# The checkpoints in a fold's folder, beside those that cycles of the schedule leave.
+BEST, LAST, MEAN = "best.safetensors", "last.safetensors", "swa.safetensors"
 # What may differ from the config that a run began with. Tiles are of images that no crop is as large as.
 SAFE_TO_CHANGE = ("training.workers", "training.threads", "training.minutes", "inference.tile_px")
 
@@ -41,7 +43,7 @@ class ScheduleSettings(Settings):
         `cosine` falls to `floor` at the last epoch, step by step; `exponential` multiplies by `factor` each epoch;
         `plateau` multiplies by `factor` after `patience` epochs without a better validation; `one_cycle` rises from
         `start` to the full rate and falls to `floor`, both along a cosine; `snapshots` is `cycles` times a cosine from
-        the full rate to `floor`, each of which leaves a checkpoint `snapshot<k>.pt`.
+        the full rate to `floor`, each of which leaves a checkpoint `snapshot<k>.safetensors`.
     warmup_epochs : float
         The rate grows linearly from 0 over this many epochs; not for `plateau` and `one_cycle`.
     factor : float
@@ -120,7 +122,7 @@ class TrainingSettings(Settings):
     ema : EmaSettings, optional
         A moving average of the weights.
     swa : SwaSettings, optional
-        A mean over the last epochs; saved as `swa.pt`.
+        A mean over the last epochs; saved as `swa.safetensors`.
     monitor : {"score", "loss"}
         Which of the validation's numbers says what is better: for the best checkpoint, early stopping and `plateau`.
         The loss is the training's without deep supervision, and of logits before any gate.

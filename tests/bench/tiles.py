@@ -17,9 +17,10 @@ import torch
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import validate_config
 from kaggle_unet.metrics.overlap import count_overlap
-from kaggle_unet.models.checkpoint import find_checkpoint, load_checkpoint
+from kaggle_unet.models.checkpoint import load_checkpoint
 from kaggle_unet.postprocess.striped import decode_any_size
 from kaggle_unet.steps.build import load_ensemble, predict_samples
+from kaggle_unet.steps.run import find_checkpoint
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import Sample
 from tests.bench.drawn import draw_labels
@@ -162,7 +163,7 @@ def _numbers(text):
 def main():
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench-tiles", description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="best.pt, or the folder of a fold")
+    parser.add_argument("checkpoint", type=Path, help="best.safetensors, or the folder of a fold")
     parser.add_argument("--sizes", type=_numbers, default=[1000, 2000, 4000, 10000], help="sides in pixels")
     parser.add_argument("--data", help="compare tiles with whole images on these instead")
     parser.add_argument("--least-px", type=int, default=1000, help="longer side of the images compared")

@@ -1,4 +1,6 @@
 import hashlib
+import io
+import json
 import pickle
 import random
 from pathlib import Path
@@ -6,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from kaggle_unet.errors import ConfigError, DataError, KitError
 from kaggle_unet.models import checkpoint as module
 from kaggle_unet.models.checkpoint import (
     check_compatible,
-    find_checkpoint,
     load_checkpoint,
     read_tensors,
     save_checkpoint,
@@ -26,7 +28,7 @@ def make(epoch=3, **changes):
     optimizer.step()
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5)
     return {
-        "format": 1,
+        "format": 2,
         "config": {"codec": {"name": "mask"}, "input": {"channels": ["gray"]}},
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -45,8 +47,8 @@ def write_hash(path):
 
 def test_what_is_saved_comes_back(tmp_path):
     saved = make()
-    save_checkpoint(tmp_path / "best.pt", saved)
-    loaded = load_checkpoint(tmp_path / "best.pt")
+    save_checkpoint(tmp_path / "best.safetensors", saved)
+    loaded = load_checkpoint(tmp_path / "best.safetensors")
     assert loaded.keys() == saved.keys()
     for key in ("format", "config", "epoch", "score", "history"):
         assert loaded[key] == saved[key]
@@ -54,26 +56,26 @@ def test_what_is_saved_comes_back(tmp_path):
     assert torch.equal(loaded["rng"]["torch"], saved["rng"]["torch"])
     optimizer = torch.optim.AdamW(torch.nn.Linear(2, 3).parameters())
     optimizer.load_state_dict(loaded["optimizer"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "best.pt.sha256"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "best.safetensors.sha256"]
 
 
 def test_the_hash_beside_it_is_what_sha256sum_checks(tmp_path):
-    save_checkpoint(tmp_path / "best.pt", make())
-    save_checkpoint(tmp_path / "best.pt", make(epoch=4))
-    digest = hashlib.sha256((tmp_path / "best.pt").read_bytes()).hexdigest()
-    assert (tmp_path / "best.pt.sha256").read_text() == f"{digest}  best.pt\n"
+    save_checkpoint(tmp_path / "best.safetensors", make())
+    save_checkpoint(tmp_path / "best.safetensors", make(epoch=4))
+    digest = hashlib.sha256((tmp_path / "best.safetensors").read_bytes()).hexdigest()
+    assert (tmp_path / "best.safetensors.sha256").read_text() == f"{digest}  best.safetensors\n"
 
 
 def test_one_checkpoint_gives_one_file_whatever_its_name(tmp_path):
     saved = make()
-    for name in ("best.pt", "a_longer_name.pt"):
+    for name in ("best.safetensors", "a_longer_name.safetensors"):
         save_checkpoint(tmp_path / name, saved)
-    assert (tmp_path / "best.pt").read_bytes() == (tmp_path / "a_longer_name.pt").read_bytes()
+    assert (tmp_path / "best.safetensors").read_bytes() == (tmp_path / "a_longer_name.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("n_writes", [0, 1, 2])
 def test_a_save_stopped_between_any_two_writes_leaves_a_checkpoint_that_loads(tmp_path, monkeypatch, n_writes):
-    path = tmp_path / "last.pt"
+    path = tmp_path / "last.safetensors"
     save_checkpoint(path, make(epoch=1))
     write, done = module.atomic_write, []
 
@@ -94,23 +96,23 @@ def test_a_save_stopped_between_any_two_writes_leaves_a_checkpoint_that_loads(tm
 
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
 def test_a_flipped_bit_is_found(tmp_path, place):
-    path = tmp_path / "best.pt"
+    path = tmp_path / "best.safetensors"
     save_checkpoint(path, make())
     data = bytearray(path.read_bytes())
     data[int(place * len(data))] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"best\.pt: damaged.*copy it again"):
+    with pytest.raises(DataError, match=r"best\.safetensors: damaged.*copy it again"):
         load_checkpoint(path)
 
 
 def test_a_truncated_file_is_found_even_under_its_own_hash(tmp_path):
-    path = tmp_path / "best.pt"
+    path = tmp_path / "best.safetensors"
     save_checkpoint(path, make())
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DataError, match="damaged"):
         load_checkpoint(path)
     write_hash(path)
-    with pytest.raises(DataError, match=r"best\.pt: can't be read"):
+    with pytest.raises(DataError, match=r"best\.safetensors: can't be read"):
         load_checkpoint(path)
 
 
@@ -125,75 +127,88 @@ class Touch:
 
 
 @pytest.mark.parametrize("as_zip", [True, False])
-def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path, as_zip):
-    path, sentinel = tmp_path / "best.pt", tmp_path / "sentinel"
+@pytest.mark.parametrize("name", ["best.safetensors", "best.pt"])
+def test_a_pickle_is_refused_and_its_code_never_run(tmp_path, name, as_zip):
+    path, sentinel = tmp_path / name, tmp_path / "sentinel"
     evil = make(model=Touch(sentinel))
     if as_zip:
         torch.save(evil, path)
     else:
         path.write_bytes(pickle.dumps(evil))
     write_hash(path)
-    with pytest.raises(DataError, match=r"best\.pt: can't be read \(it holds something else than tensors"):
+    message = (
+        r"best\.safetensors: can't be read" if path.suffix != ".pt" else r"best\.pt: pickled by an earlier version.*"
+    )
+    with pytest.raises(DataError, match=message):
         load_checkpoint(path)
     assert not sentinel.exists()
-    torch.load(path, weights_only=False) if as_zip else pickle.loads(path.read_bytes())
+    torch.load(io.BytesIO(path.read_bytes()), weights_only=False) if as_zip else pickle.loads(path.read_bytes())
     assert sentinel.exists(), "the file was harmful"
+
+
+def test_a_file_of_another_project_is_refused(tmp_path):
+    path = tmp_path / "best.safetensors"
+    save_file({"weight": torch.ones(1)}, path)
+    write_hash(path)
+    with pytest.raises(DataError, match="not written by kaggle-unet"):
+        load_checkpoint(path)
+
+
+def test_any_reader_of_safetensors_finds_dotted_names_and_the_config(tmp_path):
+    save_checkpoint(tmp_path / "best.safetensors", make())
+    with safe_open(tmp_path / "best.safetensors", "np") as file:
+        assert {"model.weight", "model.bias", "optimizer.state.0.exp_avg", "rng.torch"} <= set(file.keys())
+        assert json.loads(file.metadata()["kaggle_unet"])["config"] == make()["config"]
+
+
+def test_shared_and_channels_last_tensors_come_back_as_they_were(tmp_path):
+    weight = torch.arange(24.0).view(1, 2, 3, 4).to(memory_format=torch.channels_last)
+    save_checkpoint(tmp_path / "best.safetensors", make(model={"one": weight, "two": weight}))
+    loaded = load_checkpoint(tmp_path / "best.safetensors")["model"]
+    for name in ("one", "two"):
+        assert torch.equal(loaded[name], weight)
+        assert loaded[name].stride() == weight.stride()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"state_dict": {}}, "not written by kaggle-unet"),
-        ([1, 2], "not written by kaggle-unet"),
-        (make(format=2), "has format 2, this version of kaggle-unet reads format 1"),
+        ({}, "not written by kaggle-unet"),
+        (make(format=3), "has format 3, this version of kaggle-unet reads format 2"),
     ],
-    ids=["another project's", "a list", "another version's"],
+    ids=["another project's", "an empty one", "another version's"],
 )
 def test_foreign_files_are_refused(tmp_path, content, message):
-    path = tmp_path / "best.pt"
-    torch.save(content, path)
-    write_hash(path)
+    path = tmp_path / "best.safetensors"
+    save_checkpoint(path, content)
     with pytest.raises(DataError, match=message):
         load_checkpoint(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x80\x02garbage"])
 def test_files_that_are_no_checkpoints_at_all_are_refused(tmp_path, content):
-    path = tmp_path / "best.pt"
+    path = tmp_path / "best.safetensors"
     path.write_bytes(content)
     write_hash(path)
-    with pytest.raises(DataError, match=r"best\.pt: can't be read"):
+    with pytest.raises(DataError, match=r"best\.safetensors: can't be read"):
         load_checkpoint(path)
 
 
 def test_a_missing_checkpoint_or_hash_says_what_to_do(tmp_path):
-    path = tmp_path / "best.pt"
+    path = tmp_path / "best.safetensors"
     with pytest.raises(DataError, match="no such file; train the fold first"):
         load_checkpoint(path)
     save_checkpoint(path, make())
-    (tmp_path / "best.pt.sha256").unlink()
-    with pytest.raises(DataError, match=r"sha256sum best\.pt > best\.pt\.sha256"):
+    (tmp_path / "best.safetensors.sha256").unlink()
+    with pytest.raises(DataError, match=r"sha256sum best\.safetensors > best\.safetensors\.sha256"):
         load_checkpoint(path)
 
 
 def test_a_checkpoint_that_could_not_be_read_back_is_not_written(tmp_path):
-    with pytest.raises(KitError, match=r"numpy.*can't be read back"):
-        save_checkpoint(tmp_path / "best.pt", make(score=np.float64(0.5)))
+    with pytest.raises(KitError, match=r"best\.safetensors: can't be written .*float32 is not JSON"):
+        save_checkpoint(tmp_path / "best.safetensors", make(score=np.float32(0.5)))
     assert not any(tmp_path.iterdir())
-
-
-def test_a_folder_means_its_best_checkpoint(tmp_path):
-    fold = tmp_path / "run" / "fold0"
-    fold.mkdir(parents=True)
-    with pytest.raises(DataError, match=r"fold0: holds no best\.pt"):
-        find_checkpoint(fold)
-    (fold / "best.pt").touch()
-    assert find_checkpoint(fold) == fold / "best.pt"
-    assert find_checkpoint(fold / "best.pt") == fold / "best.pt"
-    with pytest.raises(DataError, match=r"a run of several folds; give one --checkpoint for each, .*fold0 first"):
-        find_checkpoint(tmp_path / "run")
-    with pytest.raises(DataError, match="no such file or folder"):
-        find_checkpoint(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

@@ -102,13 +102,13 @@ def test_a_checkpoint_of_other_channels_is_refused_before_any_image_is_read(trai
 
 
 def test_a_damaged_checkpoint_is_refused(trained, tmp_path):
-    path = tmp_path / "best.pt"
-    data = bytearray((trained.run / "fold0" / "best.pt").read_bytes())
+    path = tmp_path / "best.safetensors"
+    data = bytearray((trained.run / "fold0" / "best.safetensors").read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    (tmp_path / "best.pt.sha256").write_bytes((trained.run / "fold0" / "best.pt.sha256").read_bytes())
+    (tmp_path / "best.safetensors.sha256").write_bytes((trained.run / "fold0" / "best.safetensors.sha256").read_bytes())
     answer = call("submit", trained.config, "--data", trained.test, "--checkpoint", path, "-o", tmp_path / "x.csv")
-    assert (answer.code, "best.pt" in answer.err) == (3, True)
+    assert (answer.code, "best.safetensors" in answer.err) == (3, True)
     assert not (tmp_path / "x.csv").exists()
 
 

@@ -84,7 +84,7 @@ def test_two_processes_end_where_one_with_twice_the_batch_ends(prepared, tmp_pat
         for name in ("train_loss", "train_cross_entropy", "train_dice", "valid_loss"):
             assert float(mine[name]) == pytest.approx(float(theirs[name]), abs=1e-4), name
         assert float(mine["valid_score"]) == pytest.approx(float(theirs["valid_score"]), abs=0.02)
-    for name in ("last.pt", "swa.pt"):
+    for name in ("last.safetensors", "swa.safetensors"):
         mine, theirs = (load_checkpoint(run / "fold0" / name)["model"] for run in (home / "one", tmp_path / "two"))
         for key, tensor in mine.items():
             torch.testing.assert_close(tensor, theirs[key], atol=1e-4, rtol=1e-3)

@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 
+from kaggle_unet.models.checkpoint import load_checkpoint
 from tests.steps.conftest import call
 
 EPOCHS = 3
@@ -24,7 +25,7 @@ OPTIONS = {
 
 
 def checkpoint(run):
-    return torch.load(run / "fold0" / "last.pt", weights_only=True)
+    return load_checkpoint(run / "fold0" / "last.safetensors")
 
 
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])

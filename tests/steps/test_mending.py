@@ -59,13 +59,13 @@ def test_all_folds_are_resumed_whether_they_had_begun_or_not(home):
     assert make_targets(home).code == 0
     assert train(home, "0").code == 0
     assert train(home, "all", "--resume").code == 0
-    assert (home / "run/fold1/best.pt").is_file()
+    assert (home / "run/fold1/best.safetensors").is_file()
 
 
 def test_a_fold_cut_short_in_its_first_epoch_is_resumed_from_its_beginning(home):
     assert make_targets(home).code == 0
     assert train(home, "0").code == 0
-    (home / "run/fold0/last.pt").unlink()
+    (home / "run/fold0/last.safetensors").unlink()
     assert train(home, "0", "--resume").code == 0
     with (home / "run/fold0/metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]

@@ -107,14 +107,14 @@ def test_checkpoints_of_other_codecs_are_combined_where_their_planes_allow_it(tr
         words += ["--set", f"codec.name={codec}", "--set", "weights.classes={}"]
         return call("submit", trained.config, "--data", trained.test, *words, "-o", tmp_path / "x.csv")
 
-    mine = trained.run / "fold0" / "best.pt"
+    mine = trained.run / "fold0" / "best.safetensors"
     if trained.name == "tgs":  # has learnt a mask
         answer = call("submit", trained.config, "--data", tmp_path / "nowhere.zip", "--checkpoint", mine, "-o",
                       tmp_path / "x.csv", "--set", "codec.name=mask_border", "--set", "decode.single_object=false",
                       "--set", "competition.name=folder")  # fmt: skip
         assert answer.code == 2
         assert "hold no border" in answer.err
-        assert "best.pt" in answer.err
+        assert "best.safetensors" in answer.err
         return
     for codec in ("mask", "mask_border", "interior_border", "interior_border_background"):
         answer = submit(codec, mine, trained.run / "fold1")

@@ -46,7 +46,7 @@ def train(prepared, run, *more):
     assert answer.code == 0, answer.err
     answer = call("submit", config, "--data", test, "--checkpoint", run / "fold0", "-o", run / "x.csv", *options)
     assert answer.code == 0, answer.err
-    return load_checkpoint(run / "fold0" / "last.pt"), (run / "x.csv").read_bytes()
+    return load_checkpoint(run / "fold0" / "last.safetensors"), (run / "x.csv").read_bytes()
 
 
 def test_two_runs_with_everything_switched_on_are_the_same_to_the_byte(prepared, tmp_path):

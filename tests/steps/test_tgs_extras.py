@@ -219,10 +219,10 @@ def test_an_image_without_depth_ends_a_prediction(trained, tmp_path, without_a_d
 def test_tiles_held_to_be_empty_are_blank_in_a_submission(trained, tmp_path):
     blank = {}
     for name, bias in (("empty", 20.0), ("salt", -20.0)):
-        checkpoint = load_checkpoint(trained.run / "fold0" / "best.pt")
+        checkpoint = load_checkpoint(trained.run / "fold0" / "best.safetensors")
         (head,) = (key for key in checkpoint["model"] if key.endswith("linear.bias"))
         checkpoint["model"][head] = torch.tensor([bias])
-        save_checkpoint(tmp_path / name / "best.pt", checkpoint)
+        save_checkpoint(tmp_path / name / "best.safetensors", checkpoint)
         answer = call("submit", trained.config, "--data", trained.home / "test.zip", "--checkpoint", tmp_path / name,
                       "-o", tmp_path / f"{name}.csv")  # fmt: skip
         assert answer.code == 0, answer.err
@@ -233,12 +233,13 @@ def test_tiles_held_to_be_empty_are_blank_in_a_submission(trained, tmp_path):
 
 @pytest.mark.parametrize(("gate", "is_blank"), [("0.5", True), ("0.99", False), ("null", False)])
 def test_the_gate_is_the_config_s_not_the_checkpoint_s(trained, tmp_path, gate, is_blank):
-    checkpoint = load_checkpoint(trained.run / "fold0" / "best.pt")
+    checkpoint = load_checkpoint(trained.run / "fold0" / "best.safetensors")
     (weight,) = (key for key in checkpoint["model"] if key.endswith("linear.weight"))
     checkpoint["model"][weight].zero_()
     checkpoint["model"][weight.replace("weight", "bias")] = torch.tensor([3.0])  # a probability of 0.95
-    save_checkpoint(tmp_path / "best.pt", checkpoint)
-    answer = call("submit", trained.config, "--data", trained.home / "test.zip", "--checkpoint", tmp_path / "best.pt",
+    save_checkpoint(tmp_path / "best.safetensors", checkpoint)
+    data = trained.home / "test.zip"
+    answer = call("submit", trained.config, "--data", data, "--checkpoint", tmp_path / "best.safetensors",
                   "-o", tmp_path / "x.csv", "--set", f"model.empty_head.gate_above={gate}")  # fmt: skip
     assert answer.code == 0, answer.err
     with (tmp_path / "x.csv").open() as file:
@@ -246,10 +247,10 @@ def test_the_gate_is_the_config_s_not_the_checkpoint_s(trained, tmp_path, gate, 
 
 
 def test_rules_empty_full_and_black_tiles_in_a_submission(trained, tmp_path):
-    checkpoint = load_checkpoint(trained.run / "fold0" / "best.pt")
+    checkpoint = load_checkpoint(trained.run / "fold0" / "best.safetensors")
     (head,) = (key for key in checkpoint["model"] if key.endswith("linear.bias"))
     checkpoint["model"][head] = torch.tensor([-20.0])  # no gate: with its low threshold every pixel is salt
-    save_checkpoint(tmp_path / "salt" / "best.pt", checkpoint)
+    save_checkpoint(tmp_path / "salt" / "best.safetensors", checkpoint)
     data = tmp_path / "data"
     shutil.copytree(trained.home / "test", data)
     shutil.copy(trained.home / "depths.csv", data / "depths.csv")

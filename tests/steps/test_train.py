@@ -31,8 +31,8 @@ def test_snapshots_are_checkpoints_that_a_submission_can_combine(prepared, tmp_p
     options = "training.epochs=3", "training.schedule={name: snapshots, cycles: 3}", "training.swa={from_epoch: 2}"
     answer = train(prepared, tmp_path / "run", *options)
     assert answer.code == 0, answer.err
-    names = ["snapshot1.pt", "snapshot2.pt", "snapshot3.pt", "swa.pt"]
-    assert "beside best.pt: snapshot1.pt 0." in answer.out
+    names = ["snapshot1.safetensors", "snapshot2.safetensors", "snapshot3.safetensors", "swa.safetensors"]
+    assert "beside best.safetensors: snapshot1.safetensors 0." in answer.out
     fold = tmp_path / "run" / "fold0"
     assert list(json.loads((fold / "result.json").read_text())["other_checkpoints"]) == names
     checkpoints = [word for name in names for word in ("--checkpoint", fold / name)]
@@ -52,7 +52,7 @@ def test_weights_of_an_ensemble_are_for_it_alone(prepared, tmp_path):
     answer = call("submit", config, "--checkpoint", fold, *words)
     assert answer.code == 2
     assert "has 2 numbers, but there are 1 different checkpoints" in answer.err
-    both = ("--checkpoint", fold / "best.pt", "--checkpoint", fold / "last.pt")
+    both = ("--checkpoint", fold / "best.safetensors", "--checkpoint", fold / "last.safetensors")
     answer = call("submit", config, *both, *words)
     assert answer.code == 0, answer.err
 
@@ -61,13 +61,13 @@ def test_a_first_epoch_that_was_cut_short_leaves_no_snapshot(prepared, tmp_path)
     options = "training.epochs=1", "training.schedule={name: snapshots, cycles: 1}"
     assert train(prepared, tmp_path / "run", *options).code == 0
     fold = tmp_path / "run" / "fold0"
-    (fold / "last.pt").unlink()
-    (fold / "snapshot9.pt").write_bytes(b"of another try")
+    (fold / "last.safetensors").unlink()
+    (fold / "snapshot9.safetensors").write_bytes(b"of another try")
     config, _, store = prepared
     sets = [word for option in options for word in ("--set", option)]
     answer = call("train", config, "--fold", 0, "--store", store, "--run", tmp_path / "run", "--resume", *sets)
     assert answer.code == 0, answer.err
-    assert [path.name for path in fold.glob("snapshot*.pt")] == ["snapshot1.pt"]
+    assert [path.name for path in fold.glob("snapshot*.safetensors")] == ["snapshot1.safetensors"]
 
 
 def test_a_training_that_goes_wrong_is_shown_and_ends_with_1(prepared, tmp_path):
@@ -79,7 +79,7 @@ def test_a_training_that_goes_wrong_is_shown_and_ends_with_1(prepared, tmp_path)
     with np.load(fold / "failed_batch.npz") as kept, Image.open(fold / "failed_batch.png") as picture:
         assert kept["inputs"].shape[0] == len(kept["ids"]) == 2
         assert picture.mode == "RGB"
-    assert not (fold / "best.pt").exists()
+    assert not (fold / "best.safetensors").exists()
 
 
 def test_an_empty_fold_is_named(drawn_config, tmp_path):

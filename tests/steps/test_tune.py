@@ -256,7 +256,7 @@ def test_checkpoints_of_two_runs_take_the_configs_values(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name / "fold0").mkdir(parents=True)
         (tmp_path / name / "decode.yaml").write_text("decode: {mask_threshold: 0.25}")
-        files.append(tmp_path / name / "fold0" / "best.pt")
+        files.append(tmp_path / name / "fold0" / "best.safetensors")
     assert choose_decode_params(config, files, chosen=None) == (config, None)
     chosen, file = choose_decode_params(config, files[:1], chosen=None)
     assert (chosen.decode.mask_threshold, file) == (0.25, tmp_path / "one" / "decode.yaml")
@@ -279,12 +279,12 @@ def test_where_a_checkpoint_is_a_link_the_links_run_decides(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name / "fold0").mkdir(parents=True)
         (tmp_path / name / "decode.yaml").write_text(f"decode: {{mask_threshold: {0.25 if name == 'one' else 0.5}}}")
-    (tmp_path / "one" / "fold0" / "best.pt").touch()
-    (tmp_path / "two" / "fold0" / "best.pt").symlink_to(tmp_path / "one" / "fold0" / "best.pt")
+    (tmp_path / "one" / "fold0" / "best.safetensors").touch()
+    (tmp_path / "two" / "fold0" / "best.safetensors").symlink_to(tmp_path / "one" / "fold0" / "best.safetensors")
     (tmp_path / "three").symlink_to(tmp_path / "one")
     config = parse_config("competition: {name: dsb2018}")
     for name, wanted in (("one", 0.25), ("two", 0.5), ("three", 0.25), ("three/fold0/../../two", 0.5)):
-        chosen, _ = choose_decode_params(config, [tmp_path / name / "fold0" / "best.pt"], chosen=None)
+        chosen, _ = choose_decode_params(config, [tmp_path / name / "fold0" / "best.safetensors"], chosen=None)
         assert chosen.decode.mask_threshold == wanted
 
 
@@ -292,7 +292,7 @@ def test_weights_of_the_config_go_before_those_of_an_ensemble(tmp_path, monkeypa
     file = tmp_path / "one" / "ensemble" / "x" / "decode.yaml"
     file.parent.mkdir(parents=True)
     file.write_text("decode: {mask_threshold: 0.25}\nensemble: {.: 1.0, ../two: 0.5}")
-    files = [tmp_path / name / "fold0" / "best.pt" for name in ("one", "two")]
+    files = [tmp_path / name / "fold0" / "best.safetensors" for name in ("one", "two")]
     config = parse_config("competition: {name: dsb2018}\ninference: {weights: [5, 1]}")
     assert choose_decode_params(config, files, chosen=None) == (config, None)
     monkeypatch.chdir(file.parent)

@@ -40,7 +40,14 @@ def test_make_targets_reports_previews_and_names_the_next_command(trained):
 def test_training_leaves_all_that_is_needed_to_repeat_and_to_look_at(trained):
     for name in ("config.yaml", "run.json", "folds.csv"):
         assert (trained.run / name).is_file()
-    for name in ("best.pt", "best.pt.sha256", "last.pt", "metrics.csv", "curves.png", "result.json"):
+    for name in (
+        "best.safetensors",
+        "best.safetensors.sha256",
+        "last.safetensors",
+        "metrics.csv",
+        "curves.png",
+        "result.json",
+    ):
         assert (trained.run / "fold1" / name).is_file()
     with (trained.run / "fold0" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -51,7 +58,10 @@ def test_a_submission_keeps_every_rule_and_says_where_it_comes_from(trained, sub
     answer = call("check", submitted, "--data", trained.test, "--competition", trained.name)
     assert answer.code == 0, answer.err
     manifest = json.loads(submitted.with_suffix(".json").read_text())
-    assert [part["name"] for part in manifest["checkpoints"]] == ["run/fold0/best.pt", "run/fold1/best.pt"]
+    assert [part["name"] for part in manifest["checkpoints"]] == [
+        "run/fold0/best.safetensors",
+        "run/fold1/best.safetensors",
+    ]
     assert manifest["images"] == 4
     assert str(trained.home) not in submitted.with_suffix(".json").read_text()
 

@@ -99,8 +99,8 @@ def test_the_mean_over_epochs_is_better_than_a_usual_epoch_of_them(parts, tmp_pa
     fitted = fit_fold(dataclasses.replace(parts, validate=validate_model), settings, folder=tmp_path, config=CONFIG)
     assert len(seen) == NOISY["epochs"] + 1
     assert seen[-1].loss < fmean(result.loss for result in seen[7:-1])
-    mean = load_checkpoint(tmp_path / "swa.pt")
-    assert fitted.others == {"swa.pt": seen[-1].score} == {"swa.pt": mean["score"]}
+    mean = load_checkpoint(tmp_path / "swa.safetensors")
+    assert fitted.others == {"swa.safetensors": seen[-1].score} == {"swa.safetensors": mean["score"]}
 
 
 def test_the_best_checkpoint_has_the_weights_that_were_judged(parts, tmp_path):
@@ -114,7 +114,7 @@ def test_the_best_checkpoint_has_the_weights_that_were_judged(parts, tmp_path):
     fit_fold(dataclasses.replace(parts, validate=validate_model), settings, folder=tmp_path, config=CONFIG)
     network = parts.build_model().eval()
     answers = []
-    for name in ("best.pt", "last.pt"):
+    for name in ("best.safetensors", "last.safetensors"):
         network.load_state_dict(load_checkpoint(tmp_path / name)["model"])
         answers.append(network(torch.ones(1, 1, 8, 8)))
     torch.testing.assert_close(eval_model[0], answers[0])  # to a few bits: layouts may differ
@@ -124,13 +124,15 @@ def test_the_best_checkpoint_has_the_weights_that_were_judged(parts, tmp_path):
 def test_batch_norm_of_the_mean_is_measured_on_the_training_set(parts, tmp_path):
     settings = make_settings(epochs=2, swa=SwaSettings(from_epoch=1))
     fit_fold(parts, settings, folder=tmp_path, config=CONFIG)
-    mean = load_checkpoint(tmp_path / "swa.pt")["model"]
+    mean = load_checkpoint(tmp_path / "swa.safetensors")["model"]
     # the first convolution's outputs over an epoch that none was trained on: 5 crops in batches of 2, 2 and 1
     inputs = np.stack([parts.training_set[3, index].inputs for index in range(5)])
     conv = nn.functional.conv2d(torch.from_numpy(inputs), mean["0.weight"], mean["0.bias"], padding=1)
     assert mean["1.num_batches_tracked"].item() == 3
     assert mean["1.running_mean"].numpy() == pytest.approx(conv.mean((0, 2, 3)).numpy(), abs=0.1)
-    assert not torch.equal(mean["1.running_mean"], load_checkpoint(tmp_path / "last.pt")["model"]["1.running_mean"])
+    assert not torch.equal(
+        mean["1.running_mean"], load_checkpoint(tmp_path / "last.safetensors")["model"]["1.running_mean"]
+    )
 
 
 def test_the_mean_has_a_rate_of_its_own(parts, tmp_path):
@@ -144,4 +146,4 @@ def test_a_training_that_stops_before_its_mean_begins_has_none(parts, tmp_path):
     result = parts.validate
     parts = dataclasses.replace(parts, validate=lambda predict: dataclasses.replace(result(predict), score=0.5))
     assert fit_fold(parts, stop(), folder=tmp_path, config=CONFIG).others == {}
-    assert not (tmp_path / "swa.pt").exists()
+    assert not (tmp_path / "swa.safetensors").exists()

@@ -50,7 +50,7 @@ def tiny_parts(preset):
 def fit(folder, data_on="device", preset="nuclei", **how):
     settings = TrainingSettings(epochs=3, batch=2, threads=1, precision="32", data_on=data_on)
     fit_fold(tiny_parts(preset), settings, folder=folder, config={}, **how)
-    return load_checkpoint(folder / "last.pt")["model"]
+    return load_checkpoint(folder / "last.safetensors")["model"]
 
 
 def test_a_training_with_data_on_the_device_is_resumed_to_the_bit(tmp_path):

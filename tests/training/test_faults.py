@@ -46,7 +46,7 @@ def test_a_bad_batch_is_kept_and_so_is_the_last_good_checkpoint(parts, tmp_path)
     assert batch.keys() >= {"inputs", "planes", "weights", "ids"}
     np.testing.assert_array_equal(batch["planes"], loss.seen[-1][0])
     assert all(id_ in str(caught.value) for id_ in batch["ids"])
-    assert load_checkpoint(tmp_path / "last.pt")["epoch"] == 1
+    assert load_checkpoint(tmp_path / "last.safetensors")["epoch"] == 1
 
 
 def test_a_training_that_diverges_at_once_is_stopped(parts, tmp_path):
@@ -65,7 +65,7 @@ def test_the_scale_of_the_loss_is_the_first_epochs(parts, tmp_path):
     with pytest.raises(TrainingFailure, match="epoch 2, step 1: the training diverges"):
         fit_fold(parts, make_settings(epochs=2, diverged_above=10), folder=tmp_path / "strict", config=CONFIG)
     assert len(kept(tmp_path / "strict")["ids"]) == 2
-    for name in ("best.pt", "last.pt"):
+    for name in ("best.safetensors", "last.safetensors"):
         assert load_checkpoint(tmp_path / "strict" / name)["epoch"] == 1
 
 
@@ -110,8 +110,8 @@ def test_a_network_that_finds_nothing_is_named_and_in_the_end_stopped(parts, tmp
         )
     warnings = [event.warning for event in events if isinstance(event, EpochDone)]
     assert [bool(warning) for warning in warnings] == [False, True, True]
-    assert load_checkpoint(tmp_path / "best.pt")["epoch"] == 1
-    assert load_checkpoint(tmp_path / "last.pt")["epoch"] == 3
+    assert load_checkpoint(tmp_path / "best.safetensors")["epoch"] == 1
+    assert load_checkpoint(tmp_path / "last.safetensors")["epoch"] == 3
     assert kept(tmp_path)["ids"].tolist() == ["v0"]
 
 

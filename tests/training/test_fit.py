@@ -9,7 +9,7 @@ from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.settings import AugmentationSettings
 from kaggle_unet.errors import ConfigError, KitError
-from kaggle_unet.models.checkpoint import find_checkpoint, load_checkpoint
+from kaggle_unet.models.checkpoint import load_checkpoint
 from kaggle_unet.training.fit import fit_fold
 from kaggle_unet.training.fold import DeviceConfig, EpochDone, EpochStarted, StepDone
 from kaggle_unet.training.settings import (
@@ -99,12 +99,12 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_ends(parts, tmp_path
     straight = fit_fold(parts, settings, folder=whole, config=CONFIG)
     with pytest.raises(KeyboardInterrupt):
         fit_fold(parts, settings, folder=broken, config=CONFIG, on_event=interrupt_in(3))
-    assert load_checkpoint(broken / "last.pt")["epoch"] == 2
+    assert load_checkpoint(broken / "last.safetensors")["epoch"] == 2
     torch.manual_seed(99)
     resumed = fit_fold(parts, settings, folder=broken, config=CONFIG, resume=True)
     assert without_times(resumed.history) == without_times(straight.history)
-    names = sorted(path.name for path in whole.glob("*.pt"))
-    assert names == sorted(path.name for path in broken.glob("*.pt"))
+    names = sorted(path.name for path in whole.glob("*.safetensors"))
+    assert names == sorted(path.name for path in broken.glob("*.safetensors"))
     for name in names:
         one, other = load_checkpoint(whole / name), load_checkpoint(broken / name)
         assert_same(
@@ -121,14 +121,14 @@ def test_a_fit_learns_and_leaves_its_files(parts, tmp_path):
         "epoch,lr,train_loss,train_cross_entropy,train_dice,valid_loss,valid_score,valid_objects,seconds,images_per_s"
     )
     assert [line.split(",")[0] for line in lines[1:]] == list("123456")
-    best = load_checkpoint(find_checkpoint(tmp_path / "run" / "fold0"))
+    best = load_checkpoint(tmp_path / "run" / "fold0" / "best.safetensors")
     assert (best["epoch"], best["score"], best["config"]) == (result.best_epoch, result.best_score, CONFIG)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_others(parts, tmp_path):
     def weights(name, seed):
         fit_fold(parts, make_settings(epochs=1, seed=seed), folder=tmp_path / name, config=CONFIG)
-        return load_checkpoint(tmp_path / name / "last.pt")["model"]
+        return load_checkpoint(tmp_path / name / "last.safetensors")["model"]
 
     first = weights("a", 0)
     assert_same(first, weights("b", 0))
@@ -140,8 +140,8 @@ def test_best_is_the_highest_score_and_of_ties_the_lowest_loss(parts, tmp_path):
     events = []
     result = fit_fold(parts, make_settings(), folder=tmp_path, config=CONFIG, on_event=events.append)
     assert (result.best_epoch, result.best_score) == (3, 0.5)
-    assert load_checkpoint(tmp_path / "best.pt")["epoch"] == 3
-    assert load_checkpoint(tmp_path / "last.pt")["epoch"] == 4
+    assert load_checkpoint(tmp_path / "best.safetensors")["epoch"] == 3
+    assert load_checkpoint(tmp_path / "last.safetensors")["epoch"] == 4
     assert [event.is_best for event in events if isinstance(event, EpochDone)] == [True, True, True, False]
 
 
@@ -166,7 +166,7 @@ def test_early_stopping_and_the_best_may_follow_the_loss(parts, tmp_path):
     settings = make_settings(epochs=9, early_stopping=2, monitor="loss")
     result = fit_fold(parts, settings, folder=tmp_path, config=CONFIG)
     assert (result.epochs, result.stopped_by, result.best_epoch, result.best_score) == (4, "early stopping", 2, 0.5)
-    assert load_checkpoint(tmp_path / "best.pt")["epoch"] == 2
+    assert load_checkpoint(tmp_path / "best.safetensors")["epoch"] == 2
 
 
 def test_the_ends_of_cycles_are_validated_and_kept(parts, tmp_path):
@@ -175,11 +175,11 @@ def test_the_ends_of_cycles_are_validated_and_kept(parts, tmp_path):
     result = fit_fold(parts, settings, folder=tmp_path, config=CONFIG)
     assert [row["valid_score"] for row in result.history] == [None, 0.3, None, 0.2, 0.1]
     assert [row["lr"] for row in result.history] == pytest.approx([5e-3, 0, 7.5e-3, 2.5e-3, 0], abs=1e-9)
-    assert result.others == {"snapshot1.pt": 0.3, "snapshot2.pt": 0.1}
-    found = [load_checkpoint(find_checkpoint(tmp_path / name)) for name in result.others]
-    assert [(snapshot["epoch"], snapshot["score"], snapshot["optimizer"]) for snapshot in found] == [
-        (2, 0.3, None),
-        (5, 0.1, None),
+    assert result.others == {"snapshot1.safetensors": 0.3, "snapshot2.safetensors": 0.1}
+    found = [load_checkpoint(tmp_path / name) for name in result.others]
+    assert [(snapshot["epoch"], snapshot["score"], "optimizer" in snapshot) for snapshot in found] == [
+        (2, 0.3, False),
+        (5, 0.1, False),
     ]
     assert not torch.equal(found[0]["model"]["0.weight"], found[1]["model"]["0.weight"])
 
@@ -196,7 +196,7 @@ def test_the_rate_follows_the_schedule(parts, tmp_path):
     schedule = ScheduleSettings(name="plateau", patience=0, factor=0.1, floor=0.001)
     result = fit_fold(parts, make_settings(schedule=schedule), folder=tmp_path, config=CONFIG)
     assert [row["lr"] for row in result.history] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-4])
-    assert load_checkpoint(tmp_path / "last.pt")["optimizer"]["param_groups"][0]["lr"] == pytest.approx(1e-4)
+    assert load_checkpoint(tmp_path / "last.safetensors")["optimizer"]["param_groups"][0]["lr"] == pytest.approx(1e-4)
 
 
 def test_steps_are_counted_into_the_schedule(parts, tmp_path):
@@ -204,7 +204,7 @@ def test_steps_are_counted_into_the_schedule(parts, tmp_path):
     result = fit_fold(parts, make_settings(epochs=1, schedule=schedule), folder=tmp_path, config=CONFIG)
     # the only epoch ends half-way up
     assert result.history[0]["lr"] == pytest.approx(5e-3)
-    assert load_checkpoint(tmp_path / "last.pt")["optimizer"]["param_groups"][0]["lr"] == pytest.approx(5e-3)
+    assert load_checkpoint(tmp_path / "last.safetensors")["optimizer"]["param_groups"][0]["lr"] == pytest.approx(5e-3)
 
 
 def test_gradients_are_clipped_as_the_settings_say(parts, tmp_path):
@@ -255,7 +255,7 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(parts, tmp_pa
     parts = dataclasses.replace(parts, loss=_Failing(parts.loss, good_steps=4))
     with pytest.raises(KitError, match=r"epoch 2, step 2: the loss is nan .* on the samples t\d, t\d;"):
         fit_fold(parts, make_settings(), folder=tmp_path, config=CONFIG)
-    checkpoint = load_checkpoint(tmp_path / "last.pt")
+    checkpoint = load_checkpoint(tmp_path / "last.safetensors")
     assert checkpoint["epoch"] == 1
     assert all(tensor.isfinite().all() for tensor in checkpoint["model"].values())
 
@@ -264,21 +264,23 @@ def test_a_validation_loss_that_is_not_finite_is_an_error_too(parts, tmp_path):
     parts = dataclasses.replace(parts, validate=answers((0.3, 1.0), (0.4, float("nan"))))
     with pytest.raises(KitError, match="epoch 2: the validation loss is nan"):
         fit_fold(parts, make_settings(), folder=tmp_path, config=CONFIG)
-    assert load_checkpoint(tmp_path / "best.pt")["epoch"] == 1
+    assert load_checkpoint(tmp_path / "best.safetensors")["epoch"] == 1
 
 
 def test_there_must_be_something_to_resume(parts, tmp_path):
-    with pytest.raises(ConfigError, match=r"last.pt does not exist, so there is nothing to go on from"):
+    with pytest.raises(ConfigError, match=r"last.safetensors does not exist, so there is nothing to go on from"):
         fit_fold(parts, make_settings(), folder=tmp_path / "fold0", config=CONFIG, resume=True)
     assert not (tmp_path / "fold0").exists()
 
 
 def test_a_run_is_not_begun_over_another(parts, tmp_path):
     fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG)
-    before = (tmp_path / "last.pt").read_bytes()
-    with pytest.raises(ConfigError, match=r"already holds last\.pt; pass --resume to go on with it, or another --run"):
+    before = (tmp_path / "last.safetensors").read_bytes()
+    with pytest.raises(
+        ConfigError, match=r"already holds last\.safetensors; pass --resume to go on with it, or another --run"
+    ):
         fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG)
-    assert (tmp_path / "last.pt").read_bytes() == before
+    assert (tmp_path / "last.safetensors").read_bytes() == before
 
 
 def test_another_config_is_not_resumed_and_every_difference_is_named(parts, tmp_path):
@@ -316,9 +318,9 @@ def test_a_finished_run_that_is_resumed_says_what_it_reached(parts, tmp_path):
 
 def test_a_best_checkpoint_holds_nothing_but_what_prediction_needs(parts, tmp_path):
     fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG)
-    best, last = (load_checkpoint(tmp_path / name) for name in ("best.pt", "last.pt"))
-    assert best.keys() == last.keys()
-    assert (best["optimizer"], best["rng"], best["averages"]) == (None, None, None)
+    best, last = (load_checkpoint(tmp_path / name) for name in ("best.safetensors", "last.safetensors"))
+    assert best.keys() == {"format", "config", "epoch", "score", "history", "model"}
+    assert last.keys() - best.keys() == {"optimizer", "rng", "scaler", "averages"}
     assert_same(best["model"], last["model"])
 
 

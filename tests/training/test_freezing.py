@@ -78,12 +78,14 @@ def test_a_fit_freezes_its_first_epochs_whether_it_is_resumed_or_not(parts, tmp_
     settings, encoders, eval_model = make_settings(freeze_encoder_epochs=2), [], parts.validate
 
     def validate_model(predict):
-        encoders.append(load_checkpoint(whole / "last.pt")["model"] if (whole / "last.pt").exists() else None)
+        encoders.append(
+            load_checkpoint(whole / "last.safetensors")["model"] if (whole / "last.safetensors").exists() else None
+        )
         return eval_model(predict)
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     straight = fit_fold(dataclasses.replace(parts, validate=validate_model), settings, folder=whole, config=CONFIG)
-    encoders.append(load_checkpoint(whole / "last.pt")["model"])
+    encoders.append(load_checkpoint(whole / "last.safetensors")["model"])
     after = [{name: tensor for name, tensor in model.items() if name.startswith("encoder")} for model in encoders[1:]]
     assert_same(after[0], after[1])
     assert not torch.equal(after[1]["encoder.0.weight"], after[2]["encoder.0.weight"])
@@ -93,7 +95,9 @@ def test_a_fit_freezes_its_first_epochs_whether_it_is_resumed_or_not(parts, tmp_
         fit_fold(parts, settings, folder=broken, config=CONFIG, on_event=interrupt_in(epoch))
     fit_fold(parts, settings, folder=broken, config=CONFIG, resume=True)
     assert straight.epochs == 4
-    assert_same(load_checkpoint(broken / "last.pt")["model"], load_checkpoint(whole / "last.pt")["model"])
+    assert_same(
+        load_checkpoint(broken / "last.safetensors")["model"], load_checkpoint(whole / "last.safetensors")["model"]
+    )
 
 
 def test_the_encoder_of_a_network_inside_another_is_found():

@@ -139,7 +139,7 @@ class TestFurtherHeads:
         parts = FoldParts(lambda: PlainUNet(1, 3, settings), loss, training_set, validate_model)
         row = fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG).history[0]
         network = PlainUNet(1, 3, settings).eval()
-        network.load_state_dict(load_checkpoint(tmp_path / "best.pt")["model"])
+        network.load_state_dict(load_checkpoint(tmp_path / "best.safetensors")["model"])
         total = 0.0
         with torch.inference_mode():
             for batch in (whole.batch for whole in validation_set.batches()):
