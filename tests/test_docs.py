@@ -1,6 +1,8 @@
 """README and docs: every room is named, every link leads somewhere, and short tables agree with the long ones."""
 
 import re
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 
@@ -69,3 +71,33 @@ def test_every_link_leads_somewhere(page):
         if not file.exists() or (anchor and anchor not in map(slug, re.findall(r"^#+ (.*)", text, re.MULTILINE))):
             dead.append(target)
     assert dead == []
+
+
+# The log and the decisions are dated: they may name what is gone since.
+DATED = {"CHANGELOG.md", "experiments.md"}
+LIVING = [page for page in PAGES if page.name not in DATED and page.parent.name != "decisions"]
+
+
+def is_importable(name):
+    """Return True if a dotted name is a module of the package or lies in one."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        return find_spec(name) is not None or hasattr(import_module(module), attribute)
+    except ModuleNotFoundError:
+        return hasattr(import_module(module), attribute)
+
+
+@pytest.mark.parametrize("page", LIVING, ids=lambda page: page.name)
+def test_files_and_modules_that_a_page_names_exist(page):
+    text = page.read_text(encoding="utf-8")
+    paths = re.findall(r"\b(?:kaggle_unet|configs|tests|scripts)/[\w./]*\w", text)
+    files = [path for path in paths if not (ROOT / path).exists()]
+    names = [name for name in re.findall(r"`(kaggle_unet(?:\.\w+)+)`", text) if not is_importable(name)]
+    assert (files, names) == ([], [])
+
+
+def test_the_functions_in_the_table_of_scores_exist():
+    table = rows((ROOT / "docs" / "scores.md").read_text(encoding="utf-8").partition("## Corner")[0])
+    functions = [name.strip("`") for _, _, _, name, _ in table[2:]]
+    assert len(functions) >= 8
+    assert [name for name in functions if not is_importable(f"kaggle_unet.metrics.{name}")] == []
