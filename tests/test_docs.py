@@ -97,7 +97,7 @@ def test_files_and_modules_that_a_page_names_exist(page):
 
 
 def test_the_functions_in_the_table_of_scores_exist():
-    table = rows((ROOT / "docs" / "scores.md").read_text(encoding="utf-8").partition("## Corner")[0])
+    table = rows((ROOT / "docs" / "scores.md").read_text(encoding="utf-8").partition("## Edge")[0])
     functions = [name.strip("`") for _, _, _, name, _ in table[2:]]
     assert len(functions) >= 8
     assert [name for name in functions if not is_importable(f"kaggle_unet.metrics.{name}")] == []

@@ -257,7 +257,7 @@ def _import_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        msg = "the search needs optuna, which is not installed; run pip install kaggle-unet[tune]"
+        msg = f"tune needs Optuna ({error}); install it with: .venv/bin/pip install -e '.[tune]'"
         raise ConfigError(msg) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

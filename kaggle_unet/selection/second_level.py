@@ -287,6 +287,6 @@ def import_lightgbm() -> Any:
     try:
         import lightgbm
     except ImportError as error:
-        msg = "the second level needs lightgbm, which is not installed; run pip install kaggle-unet[second-level]"
+        msg = f"second-level needs LightGBM ({error}); install it with: .venv/bin/pip install -e '.[second-level]'"
         raise ConfigError(msg) from error
     return lightgbm

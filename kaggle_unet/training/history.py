@@ -104,7 +104,7 @@ def tracking(folder: Path, *, wanted: bool) -> Iterator["Tracker"]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        msg = f"--track needs TensorBoard ({error}); install it with: pip install 'kaggle-unet[track]'"
+        msg = f"--track needs TensorBoard ({error}); install it with: .venv/bin/pip install -e '.[track]'"
         raise ConfigError(msg) from error
     writer = SummaryWriter(folder / "tensorboard")
     try:
