@@ -41,6 +41,13 @@ class Config(Settings):
         Where images and masks come from; the only section without a default.
     codec, weights, folds, input, model, loss, augmentation, training, inference, decode, postprocess : Settings
         The other sections; each is documented at its class.
+
+    Examples
+    --------
+    >>> import kaggle_unet as ku
+    >>> config = ku.Config(competition={"name": "dsb2018"}, training={"epochs": 5})
+    >>> config.training.epochs, config.codec.name
+    (5, 'interior_border_background')
     """
 
     competition: CompetitionSettings
@@ -164,6 +171,17 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     ------
     ConfigError
         If the file can't be read, or anything in it or in `overrides` is unknown, given twice, or impossible.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import kaggle_unet as ku
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "mine.yaml"
+    ...     _ = path.write_text("competition: {name: folder}")
+    ...     config = ku.load_config(path, ["training.epochs=5"])
+    >>> config.competition.name, config.training.epochs
+    ('folder', 5)
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -17,19 +17,53 @@ from collections.abc import Sequence
 
 
 class KitError(Exception):
-    """A fault with a message for the person at the keyboard."""
+    """Base of all errors with a message for the person at the keyboard; itself a fault of the kit.
+
+    Examples
+    --------
+    >>> import kaggle_unet as ku
+    >>> try:
+    ...     ku.read_folder("nowhere")
+    ... except ku.KitError as error:
+    ...     type(error).__name__, error.exit_code
+    ('DataError', 3)
+    """
 
     exit_code = 1
 
 
 class ConfigError(KitError):
-    """The command line or the config asks for something impossible."""
+    """The command line, the config or an argument asks for something impossible.
+
+    Examples
+    --------
+    >>> import kaggle_unet as ku
+    >>> ku.read_competition("carvana", "train.zip")
+    Traceback (most recent call last):
+        ...
+    kaggle_unet.errors.ConfigError: --competition: competition.name is 'carvana': input should be 'dsb2018', ...
+    """
 
     exit_code = 2
 
 
 class DataError(KitError):
-    """Files are missing, damaged or contradict each other."""
+    """Files or arrays are missing, damaged or contradict each other.
+
+    Attributes
+    ----------
+    problems : tuple of str
+        All that was found; the message shows the first hundred.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import kaggle_unet as ku
+    >>> ku.relabel(np.array([[0.5]]))
+    Traceback (most recent call last):
+        ...
+    kaggle_unet.errors.DataError: labels are float64, but ...
+    """
 
     exit_code = 3
 
@@ -43,12 +77,26 @@ class DataError(KitError):
 
 
 class ResourceError(KitError):
-    """Disk, memory or permission is lacking."""
+    """Disk, memory or permission is lacking.
+
+    Examples
+    --------
+    >>> import kaggle_unet as ku
+    >>> ku.ResourceError.exit_code
+    4
+    """
 
     exit_code = 4
 
 
 class LockedError(KitError):
-    """Another process holds the run or the store."""
+    """Another process holds the run, the store or the folder of planes.
+
+    Examples
+    --------
+    >>> import kaggle_unet as ku
+    >>> ku.LockedError.exit_code
+    5
+    """
 
     exit_code = 5

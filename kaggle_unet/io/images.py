@@ -13,15 +13,21 @@ SUFFIX_PATTERN = r"\.(?i:png|tif|tiff|jpg|jpeg|bmp)"
 
 
 def decode_image(data: bytes, where: str) -> tuple[Image, tuple[Note, ...]]:
-    """Decode an image to 8 bits, gray where all channels are equal.
+    """Decode an image to 8 bits, gray where all channels are equal."""
+    pixels, notes = read_pixels(data, where, "image")
+    image, more_notes = to_image(pixels, where)
+    return image, (*notes, *more_notes)
+
+
+def to_image(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
+    """Convert pixels to 8 bits, gray where all channels are equal.
 
     16-bit values are divided by 257 and rounded, so that 0 and 65535 become 0 and 255; a note says where few levels
     are left. Alpha is dropped, the colours under it stay as stored. The two values of 1-bit images become 0 and 255.
     """
-    pixels, notes = read_pixels(data, where, "image")
     image, depth_notes = _to_8_bits(pixels, where)
     colours, channel_notes = _to_gray_or_rgb(image)
-    return np.ascontiguousarray(colours), (*notes, *depth_notes, *channel_notes)
+    return np.ascontiguousarray(colours), (*depth_notes, *channel_notes)
 
 
 def decode_mask(data: bytes, where: str) -> Mask:

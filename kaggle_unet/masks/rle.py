@@ -2,6 +2,10 @@
 
 Pixels are numbered from 1, down the first column, then down the next (column-major, not the order of numpy or PNG).
 Runs are sorted and do not share pixels. An empty mask is the empty text.
+
+>>> decode(encode(np.eye(2, dtype=np.int32)), (2, 2))
+array([[1, 0],
+       [0, 1]], dtype=int32)
 """
 
 import re
@@ -14,6 +18,7 @@ from kaggle_unet.kernels.rle import MOST_DIGITS, UNREADABLE, read_rle_text, writ
 from kaggle_unet.masks.column_runs import Firsts, Runs, chain_runs, find_column_runs, paint_column_runs, runs_of_mask
 from kaggle_unet.types import Labels, Mask
 
+__all__ = ["decode", "decode_mask", "encode", "encode_mask", "find_faults"]
 _INTEGER = re.compile(rf"[+-]?[0-9]{{1,{MOST_DIGITS}}}", re.ASCII)
 
 
@@ -72,12 +77,12 @@ def decode_mask(rle: str, shape: tuple[int, int]) -> Mask:
     return paint_column_runs(*_read([rle], shape), shape)[0] > 0
 
 
-def encode_labels(labels: Labels) -> list[str]:
+def encode(labels: Labels) -> list[str]:
     """Write every instance as a run-length code.
 
     Parameters
     ----------
-    labels : int32 array, shape (H, W)
+    labels : integer array, shape (H, W)
         Instances, 0 is background.
 
     Returns
@@ -88,14 +93,17 @@ def encode_labels(labels: Labels) -> list[str]:
     Examples
     --------
     >>> import numpy as np
-    >>> encode_labels(np.array([[1, 1, 5]], dtype=np.int32))
+    >>> encode(np.array([[1, 1, 5]]))
     ['1 2', '3 1']
     """
     runs, firsts, _ = find_column_runs(labels)
     return _write(runs, firsts, labels.size)
 
 
-def decode_labels(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Labels, int]:
+encode_labels = encode
+
+
+def decode(rles: Sequence[str], shape: tuple[int, int]) -> Labels:
     """Read instances from their run-length codes; where they overlap, the smaller one wins.
 
     Parameters
@@ -107,10 +115,8 @@ def decode_labels(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Labels, 
 
     Returns
     -------
-    labels : int32 array, shape (H, W)
+    int32 array, shape (H, W)
         Instances 1…n in the order of the codes, without gaps; one that is left without a pixel has no id.
-    n_contested : int
-        Pixels claimed by more than one instance.
 
     Raises
     ------
@@ -119,13 +125,18 @@ def decode_labels(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Labels, 
 
     See Also
     --------
-    kaggle_unet.masks.column_runs.paint_masks : The same rule for overlaps, for masks.
+    kaggle_unet.masks.labels.paint_masks : The same rule for overlaps, for masks.
 
     Examples
     --------
-    >>> decode_labels(["1 3", "3 1"], (1, 4))
-    (array([[1, 1, 2, 0]], dtype=int32), 1)
+    >>> decode(["1 3", "3 1"], (1, 4))
+    array([[1, 1, 2, 0]], dtype=int32)
     """
+    return decode_labels(rles, shape)[0]
+
+
+def decode_labels(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Labels, int]:
+    """Read instances as `decode` does, and count the pixels that more than one of them claims."""
     return paint_column_runs(*_read(rles, shape), shape)
 
 

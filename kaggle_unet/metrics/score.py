@@ -238,7 +238,29 @@ def iou(true: NDArray[Any], pred: NDArray[Any]) -> float:
 
 
 def dice(true: NDArray[Any], pred: NDArray[Any]) -> float:
-    """Divide twice the pixels in both masks by the sum of their pixels; 1 when both are empty."""
+    """Divide twice the pixels in both masks by the sum of their pixels.
+
+    Parameters
+    ----------
+    true, pred : bool or integer array, shape (H, W)
+        Masks, or labels, of which every instance counts.
+
+    Returns
+    -------
+    float
+        0 to 1; 1 when both are empty.
+
+    Raises
+    ------
+    DataError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dice(np.array([[0, 1, 2]]), np.array([[True, True, True]]))
+    0.8
+    """
     shared, n_true, n_pred = count_pixels(true, pred)
     return 2 * shared / (n_true + n_pred) if n_true + n_pred else 1.0
 

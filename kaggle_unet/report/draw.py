@@ -68,9 +68,30 @@ def outline(labels: Labels) -> Mask:
     return edge & (labels > 0)
 
 
-def draw_outlines(picture: Image, true: Labels, pred: Labels | None = None) -> Image:
-    """Draw the outlines of true and of predicted instances onto a picture."""
-    drawn = picture.copy()
+def draw_outlines(image: Image, true: Labels, pred: Labels | None = None) -> Image:
+    """Draw the outlines of true and of predicted instances onto an image.
+
+    Parameters
+    ----------
+    image : uint8 array, shape (H, W) or (H, W, 3)
+        Gray or RGB; not changed.
+    true : int32 array, shape (H, W)
+        Instances, outlined in cyan.
+    pred : int32 array, shape (H, W), optional
+        Instances, outlined in orange, and in green where the two outlines run together.
+
+    Returns
+    -------
+    uint8 array, shape (H, W, 3)
+        RGB.
+
+    Examples
+    --------
+    >>> image, labels = np.zeros((1, 3), np.uint8), np.array([[1, 1, 0]], np.int32)
+    >>> draw_outlines(image, labels)[0].tolist()
+    [[0, 0, 0], [0, 205, 255], [0, 0, 0]]
+    """
+    drawn = image.copy() if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
     true_edge = outline(true)
     drawn[true_edge] = TRUE_COLOUR
     if pred is not None:
@@ -83,7 +104,22 @@ def draw_outlines(picture: Image, true: Labels, pred: Labels | None = None) -> I
 def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -> Image:
     """Paint every instance in a colour of its own on black.
 
-    Hues advance by the golden ratio, so that consecutive ids, which are often neighbours, differ most.
+    Parameters
+    ----------
+    labels : int32 array, shape (H, W)
+        Instances, 0 is background.
+    white : integer array, optional
+        Ids of instances that are painted white instead.
+
+    Returns
+    -------
+    uint8 array, shape (H, W, 3)
+        RGB. Hues advance by the golden section, so that ids near each other, which often are neighbours, differ most.
+
+    Examples
+    --------
+    >>> colour_labels(np.array([[0, 1, 2]], np.int32), white=np.array([2]))[0].tolist()
+    [[0, 0, 0], [64, 120, 255], [255, 255, 255]]
     """
     ids = np.arange(int(labels.max(initial=0)) + 1)
     hue, light, depth = ids * _GOLDEN % 1, np.where(ids % 2, 255, 190), np.where(ids % 3, 0.75, 0.5)

@@ -94,7 +94,28 @@ CODECS: dict[CodecName, Codec] = {
 
 
 def get_codec(name: str) -> Codec:
-    """Return the codec of a name, or raise a `ConfigError` that lists them."""
+    """Return the codec of a name.
+
+    Parameters
+    ----------
+    name : str
+        ``"mask"``, ``"mask_border"``, ``"interior_border"`` or ``"interior_border_background"``.
+
+    Returns
+    -------
+    Codec
+        Its `planes`, `classes` and `activation`, with `encode` and `decode`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such codec; the message lists them.
+
+    Examples
+    --------
+    >>> get_codec("mask_border").planes
+    ('mask', 'border')
+    """
     for codec in CODECS.values():
         if codec.name == name:
             return codec

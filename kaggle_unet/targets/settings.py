@@ -83,13 +83,19 @@ class WeightSettings(Settings):
     Attributes
     ----------
     distance : DistanceWeight, optional
-        None leaves it out.
+        `w0` and `sigma_px`, see `distance_weights`; None leaves it out.
     size : SizeWeight, optional
-        None leaves it out.
+        `gamma`, `lo`, `hi` and `reference_area_px`, see `size_weights`; None leaves it out.
     classes : dict of str to float
         Weight by the class's name, as the codec lists them; 1 for those not named.
     cap : float
         Upper bound of the sum.
+
+    Examples
+    --------
+    >>> settings = WeightSettings(distance={"w0": 4, "sigma_px": 3}, classes={"border": 2})
+    >>> settings.distance.w0, settings.size, settings.cap
+    (4.0, None, 20.0)
     """
 
     distance: DistanceWeight | None = None
@@ -115,6 +121,11 @@ class DecodeSettings(Settings):
         Whether a component of the mask without any seed becomes an instance of its own.
     single_object : bool
         All pixels of the mask are one instance (TGS).
+
+    Examples
+    --------
+    >>> DecodeSettings(mask_threshold=0.4).seed_threshold
+    0.5
     """
 
     mask_threshold: Probability = 0.5
