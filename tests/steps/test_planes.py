@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from kaggle_unet.errors import DataError, LockedError
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.steps import predict
-from kaggle_unet.errors import DataError, LockedError
 from kaggle_unet.store.planes import planes_folder, write_planes
 from tests.steps.conftest import call
 
