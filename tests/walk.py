@@ -82,20 +82,20 @@ def _walk_to_loss(config, train: Path, home: Path) -> Walk:
     from kaggle_unet.data.batch import collate
     from kaggle_unet.data.dataset import Encoding, TrainingSet
     from kaggle_unet.steps.build import _pad_spec, build_model, loss_of
-    from kaggle_unet.steps.make_targets import Preparation, prepare_sample, resolved_weights
+    from kaggle_unet.steps.make_targets import Preparation, prepare_sample, resolve_weights, target_set
     from kaggle_unet.store import Store
 
     walk = Walk("From a zip's labels to the loss")
-    weights = resolved_weights(config.weights, Store.open(home / "store"))
+    weights = resolve_weights(config.weights, Store.open(home / "store").report)
     store = Store.create(home / "store_of_one", {"made": "by hand"}, {})
     model, loss = build_model(config), loss_of(config)
     with walk.step("open the zip"):
         source = get_competition("dsb2018").read(str(train), config.competition, with_masks=True)
     with walk.step("read, encode, store and decode a sample"):
-        prepare_sample(Preparation(source, store, config, weights), source.ids[0])
+        prepare_sample(Preparation.of(config, weights, store, source), source.ids[0])
     with walk.step("read it back"):
         sample = store.read(source.ids[0])
-        store.read_targets(source.ids[0])
+        target_set(config.codec, weights, store).read(source.ids[0])
     with walk.step("augment and encode a crop"):
         encoding = Encoding(config.input, config.codec, weights)
         crops = TrainingSet(

@@ -26,7 +26,7 @@ from kaggle_unet.models.checkpoint import check_compatible, load_checkpoint
 from kaggle_unet.models.create import create_model, input_multiple, output_margin
 from kaggle_unet.postprocess.object_size import object_diameter_px, scale_to
 from kaggle_unet.postprocess.striped import decode_any_size
-from kaggle_unet.steps.make_targets import resolved_weights
+from kaggle_unet.steps.make_targets import open_targets, resolve_weights
 from kaggle_unet.steps.run import find_checkpoint
 from kaggle_unet.store import Store, sha256
 from kaggle_unet.store.planes import round_planes
@@ -48,7 +48,7 @@ def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Seq
         raise ConfigError(msg)
     return TrainingSet(
         samples,
-        encoding=Encoding(config.input, config.codec, resolved_weights(config.weights, store)),
+        encoding=Encoding(config.input, config.codec, resolve_weights(config.weights, store.report)),
         augmentation=config.augmentation,
         pad_spec=_pad_spec(config),
         seed=config.training.seed,
@@ -93,7 +93,7 @@ def _validate(config: Config, store: Store, ids: Sequence[str], loss: Segmentati
     competition = get_competition(config.competition.name)
     validation_set = ValidationSet(
         _read(config, store, ids),
-        store.read_targets,
+        open_targets(config, store).read,
         inputs=config.input,
         pad_spec=_pad_spec(config),
         batch=config.inference.batch,

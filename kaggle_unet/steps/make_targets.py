@@ -1,20 +1,14 @@
-"""`make-targets`: a zip or folder becomes a store of samples, targets, weights and folds.
+"""`make-targets`: a zip or folder becomes a store of samples and folds, with planes and weights beneath them.
 
-Each sample is read, checked, encoded, written and scored by one process, all cores at once; what is already in the
-store is not done again. A size weight without reference area needs the median area of the whole set first: the targets
-are then made from the stored samples, so that no file is decoded twice.
-
-What is known of each sample once its pixels are gone, and what that says about a set.
-
-A set's description, its folds and its seams need some kilobytes of each sample; they are taken while its arrays are at
-hand, so that no sample is read twice.
-
-What `make-targets` does with one sample, in whichever process.
+One process reads, checks, encodes, writes and scores a sample, all cores at once; what the store has already is not
+done again. A size weight without reference area needs the median area of the whole set: in a new store, the targets
+are then made of the stored samples in a second pass.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,22 +23,116 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.data.folds import assign_folds, coverage_class, describe_folds
 from kaggle_unet.data.mosaic import Edges, cut_edges, join_mosaics
 from kaggle_unet.data.settings import FoldSettings
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.io.archive import split_location
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.postprocess.clean import labels_from_planes
 from kaggle_unet.postprocess.object_size import object_diameter_px
 from kaggle_unet.steps.parallel import OnProgress, map_samples, with_progress
 from kaggle_unet.steps.provenance import describe_environment
-from kaggle_unet.store import Store, lock
+from kaggle_unet.store import Store, TargetSet, find_differences, lock
 from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.targets.settings import WeightSettings
+from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import weight_map
-from kaggle_unet.types import DataIssue, Labels, Planes, Sample, Weights
+from kaggle_unet.types import DataIssue, Planes, Sample
+
+
+def make_targets(
+    config: Config,
+    data: str,
+    folder: Path,
+    *,
+    fold_file: Path | None = None,
+    skip_bad: bool = False,
+    workers: int = 1,
+    on_progress: OnProgress = lambda *_: None,
+) -> dict[str, Any]:
+    """Prepare a store for training, or add the targets of another codec or other weights to it."""
+    source = _open_source(config, data, folder)
+    with lock(folder):
+        store = Store.open(folder) if source is None else _create_store(config, data, folder, source)
+        weights = resolve_weights(config.weights, store.report) if store.manifest["complete"] else config.weights
+        preparation = Preparation.of(config, weights, store, source)
+        ids = store.ids if source is None else source.ids
+        results = map_samples(partial(prepare_sample, preparation), ids, workers)
+        stats, bad = _part(with_progress(results, "samples", len(ids), on_progress))
+        if bad and not (skip_bad and stats):
+            msg = f"{data}: {len(bad)} of {len(ids)} samples are faulty; fix them, or pass --skip-bad"
+            raise DataError(msg, bad)
+        about = describe_set(stats, source.data_issues if source else ())
+        if source is None:  # what was found in the data is known from the first call alone
+            about = {**store.report, "ceiling": about["ceiling"]}
+        if preparation.targets is None:
+            weights = resolve_weights(weights, about)
+            preparation = Preparation.of(config, weights, store, source)
+            todo = [one.id for one in stats]
+            results = map_samples(partial(add_targets, preparation), todo, workers)
+            list(with_progress(results, "targets", len(todo), on_progress))
+        chosen = read_folds(fold_file, [one.id for one in stats]) if fold_file else None
+        rows = divide(stats, config.folds, chosen)
+        report = {
+            **about,
+            "faulty": bad if source else about["faulty"],
+            "weights": plain(weights),
+            "folds": {"settings": plain(config.folds), "lines": describe_folds(rows)},
+        }
+        assert preparation.targets is not None
+        store.finish(preparation.targets, rows, report)
+    return report
+
+
+def _open_source(config: Config, data: str, folder: Path) -> Source | None:
+    """Open the data, or return None where they are gone but the store has all samples that were made of them."""
+    try:
+        split_location(data)
+    except DataError:
+        with suppress(DataError):
+            store = Store.open(folder)
+            if store.manifest["about"].get("data") == data and not changed_keys(config, store):
+                return None
+        raise
+    return get_competition(config.competition.name).read(data, config.competition, with_masks=True)
+
+
+def _create_store(config: Config, data: str, folder: Path, source: Source) -> Store:
+    identity = {"competition": plain(config.competition), "data": source.fingerprint()}
+    return Store.create(folder, identity, {"environment": describe_environment(), "data": data})
+
+
+def changed_keys(config: Config, store: Store) -> list[str]:
+    """List the keys that a store's samples depend on and in which a config differs from the one it was made with."""
+    made, wanted = store.manifest["identity"]["competition"], plain(config.competition)
+    return [f"competition.{key}" for key, _, _ in find_differences(made, wanted)]
+
+
+def resolve_weights(settings: WeightSettings, report: Mapping[str, Any]) -> WeightSettings:
+    """Take the median area of a store's instances for the reference area of size weights that name none."""
+    if settings.size is None or settings.size.reference_area_px is not None:
+        return settings
+    size = settings.size.model_copy(update={"reference_area_px": report["area_px"].get("median", 1.0)})
+    return settings.model_copy(update={"size": size})
+
+
+def target_set(codec: CodecSettings, weights: WeightSettings, store: Store) -> TargetSet:
+    """Return the targets of a codec with resolved weights, whether they are there or not."""
+    return store.target_set({"codec": plain(codec), "weights": plain(weights)})
+
+
+def open_targets(config: Config, store: Store) -> TargetSet:
+    """Return the targets of a config, or raise a ConfigError that names what those of the store were made with."""
+    targets = target_set(config.codec, resolve_weights(config.weights, store.report), store)
+    if targets.is_complete:
+        return targets
+    made = (find_differences(identity, targets.identity) for identity in store.target_identities())
+    changed = [key for key, _, _ in min(made, key=len, default=())]
+    msg = f"{store.folder} has no targets of this config ({', '.join(changed)} differ); run kaggle-unet make-targets "
+    msg += f"CONFIG --data {store.manifest['about'].get('data')} --store {store.folder}, which adds them"
+    raise ConfigError(msg)
 
 
 @dataclass(frozen=True)
 class SampleStats:
-    """A sample without its arrays."""
+    """What a set's description, its folds and its seams need of a sample: some kilobytes, without its arrays."""
 
     id: str
     kind: str
@@ -56,9 +144,65 @@ class SampleStats:
     round_trip_score: float
 
 
-def measure_sample(sample: Sample, *, round_trip_score: float = float("nan")) -> SampleStats:
-    """Take what will be needed of a sample."""
+@dataclass(frozen=True)
+class Preparation:
+    """Where samples come from, how they are encoded and where they go; picklable."""
+
+    config: Config
+    weights: WeightSettings
+    store: Store
+    source: Source | None
+    targets: TargetSet | None  # None until the set's median area is known
+
+    @classmethod
+    def of(cls, config: Config, weights: WeightSettings, store: Store, source: Source | None) -> "Preparation":
+        """Prepare with the target set that weights lead to, if they do."""
+        is_resolved = weights.size is None or weights.size.reference_area_px is not None
+        return cls(config, weights, store, source, target_set(config.codec, weights, store) if is_resolved else None)
+
+
+def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | str:
+    """Read, encode, write and score one sample, or return what is wrong with it; what is stored is not done again."""
+    store, source, targets = preparation.store, preparation.source, preparation.targets
+    sample = store.find(sample_id)
+    if sample is None:
+        try:
+            sample = store.read(sample_id) if source is None else source.load(sample_id)
+        except DataError as error:
+            return str(error)
+        if sample.labels is None:
+            return f"sample {sample_id!r} has no masks; training needs them"
+        store.write(sample)
+    found = targets.find(sample_id) if targets else None
+    return measure_sample(sample, found[0] if found else write_targets(preparation, sample), preparation.config)
+
+
+def add_targets(preparation: Preparation, sample_id: str) -> None:
+    """Encode a stored sample, unless its targets are there."""
+    assert preparation.targets is not None
+    if preparation.targets.find(sample_id) is None:
+        write_targets(preparation, preparation.store.read(sample_id))
+
+
+def write_targets(preparation: Preparation, sample: Sample) -> Planes:
+    """Encode a sample, and store its planes and weights if the weights are known."""
+    config, targets = preparation.config, preparation.targets
     assert sample.labels is not None
+    codec = config.codec.name
+    planes = CODECS[codec].encode(sample.labels, config.codec.border)
+    if targets is not None:
+        weights = weight_map(sample.labels, preparation.weights, codec=codec, planes=planes, ignore=sample.ignore)
+        targets.write(sample.id, planes, weights)
+    return planes
+
+
+def measure_sample(sample: Sample, planes: Planes | None = None, config: Config | None = None) -> SampleStats:
+    """Measure a sample; with planes, score them, decoded, against its labels: what a perfect network would get."""
+    assert sample.labels is not None
+    score = float("nan")
+    if planes is not None and config is not None:
+        labels = labels_from_planes(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+        score = get_competition(config.competition.name).metric(sample.labels, labels).mean
     return SampleStats(
         id=sample.id,
         kind=sample.kind,
@@ -67,8 +211,20 @@ def measure_sample(sample: Sample, *, round_trip_score: float = float("nan")) ->
         coverage=coverage_class(sample.labels),
         edges=cut_edges(sample.image),
         data_issues=sample.data_issues,
-        round_trip_score=round_trip_score,
+        round_trip_score=score,
     )
+
+
+def _part(found: Iterable[SampleStats | str]) -> tuple[list[SampleStats], list[str]]:
+    """Part the good samples from the faults of the others."""
+    stats: list[SampleStats] = []
+    bad: list[str] = []
+    for one in found:
+        if isinstance(one, str):
+            bad.append(one)
+        else:
+            stats.append(one)
+    return stats, bad
 
 
 def describe_set(stats: Sequence[SampleStats], data_issues: Iterable[DataIssue]) -> dict[str, Any]:
@@ -111,151 +267,10 @@ def _summarise(data_issues: Iterable[DataIssue]) -> list[dict[str, Any]]:
     ]
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """Where samples come from, what becomes of them and where they go; picklable."""
-
-    source: Source
-    store: Store
-    config: Config
-    weights: WeightSettings
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether weights can be made; if not, targets wait for the set's median area and `add_targets`."""
-        return self.weights.size is None or self.weights.size.reference_area_px is not None
-
-
-def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | str:
-    """Read, encode, write and score one sample; what the store has already is not done again."""
-    store = preparation.store
-    if store.has(sample_id):
-        try:
-            return _score(preparation.config, store.read(sample_id), store.read_targets(sample_id)[0])
-        except DataError:  # half a file, left by a power cut
-            store.remove(sample_id)
-    try:
-        sample = preparation.source.load(sample_id)
-    except DataError as error:
-        return str(error)
-    if sample.labels is None:
-        return f"sample {sample_id!r} has no masks; training needs them"
-    store.write_sample(sample)
-    planes = _encode(preparation.config, sample.labels)
-    if preparation.has_weights:
-        store.write_targets(sample.id, planes, _weigh(preparation, sample, planes))
-    return _score(preparation.config, sample, planes)
-
-
-def add_targets(preparation: Preparation, sample_id: str) -> None:
-    """Encode, weigh and write the targets of a sample that the store has."""
-    sample = preparation.store.read(sample_id)
-    planes = _encode(preparation.config, _labels(sample))
-    preparation.store.write_targets(sample_id, planes, _weigh(preparation, sample, planes))
-
-
-def _encode(config: Config, labels: Labels) -> Planes:
-    return CODECS[config.codec.name].encode(labels, config.codec.border)
-
-
-def _weigh(preparation: Preparation, sample: Sample, planes: Planes) -> Weights:
-    codec = preparation.config.codec.name
-    return weight_map(_labels(sample), preparation.weights, codec=codec, planes=planes, ignore=sample.ignore)
-
-
-def _score(config: Config, sample: Sample, planes: Planes) -> SampleStats:
-    """Score the targets, decoded, against the labels they were made from: what a perfect network would get."""
-    labels = labels_from_planes(CODECS[config.codec.name], planes, config.decode, config.postprocess)
-    score = get_competition(config.competition.name).metric(_labels(sample), labels)
-    return measure_sample(sample, round_trip_score=score.mean)
-
-
-def _labels(sample: Sample) -> Labels:
-    assert sample.labels is not None
-    return sample.labels
-
-
-# What a store's targets depend on, beside the data.
-STORE_SECTIONS = ("competition", "codec", "weights")
-
-
-def make_targets(
-    config: Config,
-    data: str,
-    folder: Path,
-    *,
-    fold_file: Path | None = None,
-    skip_bad: bool = False,
-    workers: int = 1,
-    on_progress: OnProgress = lambda *_: None,
-) -> dict[str, Any]:
-    """Prepare a store for training."""
-    source = get_competition(config.competition.name).read(data, config.competition, with_masks=True)
-    with lock(folder):
-        store = Store.create(folder, _identity(config, source), {"environment": describe_environment(), "data": data})
-        preparation = Preparation(source, store, config, config.weights)
-        results = map_samples(partial(prepare_sample, preparation), source.ids, workers)
-        stats, bad = _part(with_progress(results, "samples", len(source.ids), on_progress))
-        if bad and not (skip_bad and stats):
-            msg = f"{data}: {len(bad)} of {len(source.ids)} samples are faulty; mend them, or pass --skip-bad"
-            raise DataError(msg, bad)
-        if not preparation.has_weights:
-            preparation = replace(preparation, weights=_resolve(config.weights, stats))
-            todo = [one.id for one in stats if not store.has(one.id)]
-            results = map_samples(partial(add_targets, preparation), todo, workers)
-            list(with_progress(results, "targets", len(todo), on_progress))
-        rows = _divide(stats, config.folds, chosen=read_folds(fold_file, store.ids) if fold_file else None)
-        report = {
-            **describe_set(stats, source.data_issues),
-            "faulty": bad,
-            "weights": plain(preparation.weights),
-            "folds": {"settings": plain(config.folds), "lines": describe_folds(rows)},
-        }
-        store.finish(rows, report)
-    return report
-
-
 def divide(
-    samples: Iterable[Sample], settings: FoldSettings, *, chosen: Mapping[str, int] | None = None
+    stats: Sequence[SampleStats], settings: FoldSettings, chosen: Mapping[str, int] | None = None
 ) -> list[dict[str, Any]]:
-    """Assign samples to folds."""
-    return _divide([measure_sample(sample) for sample in samples], settings, chosen=chosen)
-
-
-def resolved_weights(settings: WeightSettings, store: Store) -> WeightSettings:
-    """Fill in the reference area that a store's size weights were made with."""
-    if settings.size is None:
-        return settings
-    return WeightSettings.model_validate(store.report["weights"])
-
-
-def _identity(config: Config, source: Source) -> dict[str, Any]:
-    return {**{name: plain(config)[name] for name in STORE_SECTIONS}, "data": source.fingerprint()}
-
-
-def _part(found: Iterable[SampleStats | str]) -> tuple[list[SampleStats], list[str]]:
-    """Part the good samples from the faults of the others."""
-    stats: list[SampleStats] = []
-    bad: list[str] = []
-    for one in found:
-        if isinstance(one, str):
-            bad.append(one)
-        else:
-            stats.append(one)
-    return stats, bad
-
-
-def _resolve(settings: WeightSettings, stats: Sequence[SampleStats]) -> WeightSettings:
-    """Take the median area of the set for the reference area of a size weight."""
-    assert settings.size is not None
-    areas = np.concatenate([*(one.areas_px for one in stats), np.zeros(0)])
-    median = float(np.median(areas)) if areas.size else 1.0
-    return settings.model_copy(update={"size": settings.size.model_copy(update={"reference_area_px": median})})
-
-
-def _divide(
-    stats: Sequence[SampleStats], settings: FoldSettings, *, chosen: Mapping[str, int] | None
-) -> list[dict[str, Any]]:
+    """Assign samples to folds, or take those that a folds file chose."""
     ids = [one.id for one in stats]
     mosaics = join_mosaics({one.id: one.edges for one in stats}) if settings.group == "mosaic" else {}
     groups = [mosaics.get(id_, id_) for id_ in ids]

@@ -23,15 +23,7 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.data_issues import is_constant
 from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
-from kaggle_unet.steps.make_targets import (
-    STORE_SECTIONS,
-    Preparation,
-    SampleStats,
-    add_targets,
-    describe_set,
-    prepare_sample,
-    resolved_weights,
-)
+from kaggle_unet.steps.make_targets import Preparation, SampleStats, describe_set, prepare_sample, resolve_weights
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.steps.run import describe_run
 from kaggle_unet.store import Store, atomic_write, lock
@@ -130,13 +122,13 @@ def pseudo_label(
         store = Store.create(folder, identity, {"environment": describe_environment(), "data": data})
         if store.manifest["complete"]:
             return store.report
-        preparation = Preparation(source, store, config, weights)
+        preparation = Preparation.of(config, weights, store, source)
         found = _Found()
         for done, (sample, confidence) in enumerate(_label(ensemble, source, choice), 1):
             found.confidences[sample.id] = confidence
             if is_constant(sample.image):
                 found.constant.add(sample.id)
-            elif confidence >= choice.confidence or store.has(sample.id):  # an interrupted call has kept it
+            elif confidence >= choice.confidence or store.find(sample.id):  # an interrupted call has kept it
                 found.stats.append(_store(preparation, sample))
             on_progress("images", done, len(source.ids))
         return _finish(preparation, found, choice)
@@ -166,7 +158,7 @@ def _resolve(config: Config, run: Path) -> WeightSettings:
     size = config.weights.size
     if size is None or size.reference_area_px is not None:
         return config.weights
-    return resolved_weights(config.weights, Store.open(Path(describe_run(run)["store"])))
+    return resolve_weights(config.weights, Store.open(Path(describe_run(run)["store"])).report)
 
 
 def _identity(
@@ -174,11 +166,11 @@ def _identity(
 ) -> dict[str, Any]:
     settings = plain(config)
     return {
-        **{name: settings[name] for name in STORE_SECTIONS},
+        "competition": settings["competition"],
         "data": source.fingerprint(),
         "pseudo_labels": {
             "checkpoints": [one.sha256 for one in ensemble.sources],
-            **{name: settings[name] for name in ("inference", "decode", "postprocess")},
+            **{name: settings[name] for name in ("codec", "inference", "decode", "postprocess")},
             "choice": plain(choice),
             "weights": plain(weights),
         },
@@ -198,14 +190,12 @@ def _label(ensemble: Ensemble, source: Source, choice: ChoiceSettings) -> Iterat
 
 
 def _store(preparation: Preparation, sample: Sample) -> SampleStats:
-    """Write a sample and its targets, unless an interrupted call did, and take its facts."""
-    for _ in range(2):  # of an interrupted call's files a power cut may have left half, which are removed here
-        if not preparation.store.has(sample.id):
-            preparation.store.write_sample(sample)
-            add_targets(preparation, sample.id)
-        if isinstance(stats := prepare_sample(preparation, sample.id), SampleStats):
-            return stats
-    raise AssertionError("a sample that the store has can be read")
+    """Write a sample and its targets, unless an interrupted call did, and measure it."""
+    if preparation.store.find(sample.id) is None:
+        preparation.store.write(sample)
+    stats = prepare_sample(preparation, sample.id)
+    assert isinstance(stats, SampleStats), "a sample that the store has can be read"
+    return stats
 
 
 def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> dict[str, Any]:
@@ -219,7 +209,7 @@ def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> 
         msg += f"{len(found.constant)} are constant); lower --confidence, or --pixel-confidence"
         raise ConfigError(msg)
     report = {
-        **describe_set(found.stats, preparation.source.data_issues),
+        **describe_set(found.stats, preparation.source.data_issues if preparation.source else ()),
         "faulty": [],
         "weights": plain(preparation.weights),
         "folds": {"settings": plain(config.folds), "lines": ["no folds: added samples are trained on in every fold"]},
@@ -233,8 +223,11 @@ def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> 
     }
     rows = [(id_, f"{value:.6f}", int(id_ in kept)) for id_, value in sorted(found.confidences.items())]
     atomic_write(store.folder / "confidence.csv", _csv(("id", "confidence", "kept"), rows))
+    assert preparation.targets is not None
     store.finish(
-        [{"id": one.id, "fold": None, "group": one.id, "stratum": "", "kind": one.kind} for one in found.stats], report
+        preparation.targets,
+        [{"id": one.id, "fold": None, "group": one.id, "stratum": "", "kind": one.kind} for one in found.stats],
+        report,
     )
     return report
 

@@ -20,11 +20,12 @@ from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatmap, preview, resize, stretch
 from kaggle_unet.report.gallery import ReportRow, render_report
 from kaggle_unet.steps.build import load_ensemble, predict_samples
-from kaggle_unet.steps.make_targets import resolved_weights
+from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.run import describe_run, fold_folder, open_run, run_decode_params
 from kaggle_unet.steps.score import OutOfFold, folds_with_planes, out_of_fold, summarise
 from kaggle_unet.store import Store, atomic_write, sample_file
 from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.settings import WeightSettings
 from kaggle_unet.targets.weights import distance_weights, size_weights
 from kaggle_unet.types import Image, Labels, Weights
 
@@ -35,12 +36,14 @@ OVERVIEW_TEXT_PX = 23  # legible where a page scales the row of panels down to h
 def write_target_figures(config: Config, folder: Path, n: int) -> list[Path]:
     """Draw the first samples of a store with their planes and weight maps."""
     store = Store.open(folder)
+    settings = WeightSettings.model_validate(store.report["weights"])
+    targets = target_set(config.codec, settings, store)
     paths = []
     for id_ in store.ids[:n]:
         sample = store.read(id_)
-        planes, weights = store.read_targets(id_)
+        planes, weights = targets.read(id_)
         assert sample.labels is not None
-        maps = {"weights": weights, **_single_maps(config, store, sample.labels)}
+        maps = {"weights": weights, **_single_maps(settings, sample.labels)}
         path = sample_file(folder / "preview", id_, ".png")
         atomic_write(path, to_png(preview(sample, planes, CODECS[config.codec.name].planes, maps)))
         paths.append(path)
@@ -77,8 +80,7 @@ def to_png(picture: Image) -> bytes:
     return buffer.getvalue()
 
 
-def _single_maps(config: Config, store: Store, labels: Labels) -> dict[str, Weights]:
-    settings = resolved_weights(config.weights, store)
+def _single_maps(settings: WeightSettings, labels: Labels) -> dict[str, Weights]:
     maps: dict[str, Weights] = {}
     if settings.distance is not None:
         maps["distance"] = distance_weights(labels, **dict(settings.distance))

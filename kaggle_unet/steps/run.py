@@ -33,7 +33,7 @@ import yaml
 
 from kaggle_unet.config import Config, fingerprint, load_config, plain, to_yaml, validate_config
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.steps.make_targets import STORE_SECTIONS, divide
+from kaggle_unet.steps.make_targets import changed_keys, divide, measure_sample, open_targets
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences
 from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE
@@ -274,7 +274,7 @@ def folds_for(store: Store, config: Config) -> list[dict[str, Any]]:
     """Tell which fold each sample is in."""
     if config.competition.folds or store.report["folds"]["settings"] == plain(config.folds):
         return _read_rows(store.folder / "folds.csv")
-    return divide([store.read(id_) for id_ in store.ids], config.folds)
+    return divide([measure_sample(store.read(id_)) for id_ in store.ids], config.folds)
 
 
 def open_run(run: Path, store_folder: Path | None = None) -> tuple[Config, Store]:
@@ -308,20 +308,13 @@ def describe_run(run: Path) -> dict[str, Any]:
     return about
 
 
-def changed_keys(config: Config, store: Store) -> list[str]:
-    """Tell in what a config differs from the one that a store was made with."""
-    made = {name: store.manifest["identity"][name] for name in STORE_SECTIONS}
-    asked = {name: plain(config)[name] for name in STORE_SECTIONS}
-    return [key for key, _, _ in find_differences(made, asked)]
-
-
 def _refuse_other_store(config: Config, store: Store) -> None:
     if changed := changed_keys(config, store):
         msg = (
             f"{store.folder} was made with another config ({', '.join(changed)} differ); run kaggle-unet make-targets "
         )
-        msg += "with this one and another --store, or pass the --store that was"
-        raise ConfigError(msg)
+        raise ConfigError(f"{msg}with this one and another --store, or pass the --store that was")
+    open_targets(config, store)
 
 
 def _refuse_other_run(run: Path, config: Config, store: Store) -> None:

@@ -22,11 +22,11 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.report.draw import draw_batch
 from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.steps.build import gather_parts, training_set_of
+from kaggle_unet.steps.make_targets import changed_keys
 from kaggle_unet.steps.predict import predict_stored
 from kaggle_unet.steps.report import to_png
 from kaggle_unet.steps.run import (
     begin_run,
-    changed_keys,
     describe_run,
     fold_folder,
     folds_for,

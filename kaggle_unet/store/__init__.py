@@ -2,8 +2,9 @@
 
 from kaggle_unet.store.atomic import atomic_write, atomic_writer, lock, sample_file, sha256, sweep_temporaries
 from kaggle_unet.store.manifest import find_differences
-from kaggle_unet.store.store import Store
+from kaggle_unet.store.store import Store, TargetSet
 
 __all__ = [
-    "Store", "atomic_write", "atomic_writer", "find_differences", "lock", "sample_file", "sha256", "sweep_temporaries",
+    "Store", "TargetSet", "atomic_write", "atomic_writer", "find_differences", "lock", "sample_file", "sha256",
+    "sweep_temporaries",
 ]  # fmt: skip

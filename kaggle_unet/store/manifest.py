@@ -1,14 +1,10 @@
-"""Samples and targets to bytes and back: npz that numpy alone can read.
+"""What a store holds, to bytes and back: manifests in JSON, arrays in `.npz` files that numpy alone can read.
 
 Images are stored as they are, everything else is deflated at its fastest level. Measured on all 664 samples of DSB2018,
 one process: deflated images take 66 MiB instead of 123 MiB, but 2.3 s instead of 0.1 s to write and 0.7 s instead of
 0.03 s to read in every epoch; the arrays that hold few values shrink from 331 MiB to 6 MiB in 0.7 s, and level 6,
-numpy's, would take three times as long for 3 MiB less. Targets are 0 or 1 and are packed eight to a byte; weights lose
-digits beyond float16, which no loss notices.
-
-Where two trees of plain values differ: configs, identities of stores.
-
-What a store says about itself, as plain values in JSON.
+numpy's, would take three times as long for 3 MiB less. Targets are 0 or 1 and are packed eight to a byte. Weights are
+the float32 numbers that training computes.
 """
 
 import hashlib
@@ -42,7 +38,7 @@ def find_differences(first: Any, second: Any, *, key: str = "") -> list[tuple[st
     ]
 
 
-FORMAT = 1
+FORMAT = 2  # 1 had the targets of a single codec, and weights in half precision
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -52,9 +48,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = dict(json.loads(read_file(path)))
     except (ValueError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}); delete the store and run make-targets again") from error
-    if manifest.get("format") != FORMAT:
-        message = f"{path} has format {manifest.get('format')}, wanted {FORMAT}"
-        raise DataError(f"{message}; delete the store and run make-targets again")
+    if (found := manifest.get("format")) != FORMAT:
+        data = manifest.get("about", {}).get("data", "DATA")
+        msg = (
+            f"{path} is of {'an older' if found == 1 else 'another'} version (format {found}, wanted {FORMAT}); delete "
+        )
+        raise DataError(f"{msg}the store and run kaggle-unet make-targets CONFIG --data {data} --store {folder}")
     return manifest
 
 

@@ -1,14 +1,17 @@
-"""Prepared samples and targets in a folder.
+"""Prepared samples in a folder, and any number of target sets beneath them.
 
 ::
 
-    manifest.json        what the store was made from and with; complete or not
-    samples/<id>.npz     image, labels, ignore, what else is known
-    targets/<id>.npz     planes, weights
-    folds.csv            id, fold, and what the folds were made from
-    report.json          what was found while reading
+    manifest.json            what the samples were made from; complete or not
+    samples/<id>.npz         image, labels, ignore, what else is known
+    targets/<key>/           one codec with its weights, of which the key is a hash
+        manifest.json        both; written when all is there
+        <id>.npz             planes, weights
+    folds.csv                id, fold, and what the folds were made from
+    report.json              what was found while reading
 
-Each file is written whole, so an interrupted run leaves a store that the next one continues.
+Samples depend on the data and the competition's settings alone, so another border or weight adds a target set and reads
+no data. Each file is written whole, so an interrupted call leaves a store that the next one continues.
 """
 
 import csv
@@ -36,11 +39,9 @@ from kaggle_unet.store.manifest import (
 )
 from kaggle_unet.types import Planes, Sample, Weights
 
-_KINDS = ("samples", "targets")
-
 
 class Store:
-    """Samples and targets by id; cheap to pickle, so that every worker has its own."""
+    """Samples by id; cheap to pickle, so that every worker has its own."""
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         self.folder = folder
@@ -58,7 +59,7 @@ class Store:
                 raise DataError(message, [f"{key}: was {old!r}, is {new!r}" for key, old, new in differing])
             if not differing:
                 return store
-            for kind in _KINDS:  # an interrupted store of other data or another config: nobody has used it yet
+            for kind in ("samples", "targets"):  # an interrupted store of other data: nobody has used it yet
                 shutil.rmtree(folder / kind, ignore_errors=True)
             (folder / "manifest.json").unlink()
         if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
@@ -82,8 +83,8 @@ class Store:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Ids of all samples that are there with their targets, sorted."""
-        return tuple(self.manifest["ids"]) if self.manifest["complete"] else self._list()
+        """Ids of all samples of a complete store, sorted."""
+        return tuple(self.manifest["ids"])
 
     @property
     def folds(self) -> dict[str, int]:
@@ -97,58 +98,77 @@ class Store:
         report: dict[str, Any] = json.loads(read_file(self.folder / "report.json"))
         return report
 
-    def has(self, sample_id: str) -> bool:
-        """Tell whether a sample is finished."""
-        return self._path("samples", sample_id).exists() and self._path("targets", sample_id).exists()
-
-    def write(self, sample: Sample, planes: Planes, weights: Weights | None = None) -> None:
-        """Add or replace a sample."""
-        self.write_sample(sample)
-        self.write_targets(sample.id, planes, weights)
-
-    def write_sample(self, sample: Sample) -> None:
-        """Add or replace a sample whose targets are still to come."""
-        atomic_write(self._path("samples", sample.id), encode_sample(sample), flush=False)
-
-    def write_targets(self, sample_id: str, planes: Planes, weights: Weights | None = None) -> None:
-        """Add or replace a sample's targets."""
-        atomic_write(self._path("targets", sample_id), encode_targets(planes, weights), flush=False)
-
-    def remove(self, sample_id: str) -> None:
-        """Remove a sample and its targets, as far as they are there."""
-        for kind in ("targets", "samples"):  # from here on `has` says no
-            self._path(kind, sample_id).unlink(missing_ok=True)
-
     def read(self, sample_id: str) -> Sample:
         """Read a sample."""
-        path = self._path("samples", sample_id)
+        path = sample_file(self.folder / "samples", sample_id)
         return decode_sample(read_file(path), str(path))
 
-    def read_targets(self, sample_id: str) -> tuple[Planes, Weights]:
-        """Read a sample's targets."""
-        path = self._path("targets", sample_id)
-        return decode_targets(read_file(path), str(path))
+    def find(self, sample_id: str) -> Sample | None:
+        """Read a sample, or return None where it is missing or, after a power cut, damaged."""
+        try:
+            return self.read(sample_id)
+        except DataError:
+            return None
 
-    def finish(self, folds: Sequence[Mapping[str, object]], report: Mapping[str, Any]) -> None:
-        """Write folds and report, and declare the store complete."""
-        ids = self._list()
-        assert sorted(str(row["id"]) for row in folds) == list(ids), "every sample has one row of folds"
+    def write(self, sample: Sample) -> None:
+        """Add or replace a sample."""
+        atomic_write(sample_file(self.folder / "samples", sample.id), encode_sample(sample), flush=False)
+
+    def target_set(self, identity: Mapping[str, Any]) -> "TargetSet":
+        """Return the targets of a codec and its weights, whether they are there or not."""
+        return TargetSet(self.folder / "targets", identity)
+
+    def target_identities(self) -> list[dict[str, Any]]:
+        """List what the target sets that are complete were made with."""
+        paths = sorted((self.folder / "targets").glob("*/manifest.json"))
+        return [read_manifest(path.parent)["identity"] for path in paths]
+
+    def finish(self, targets: "TargetSet", folds: Sequence[Mapping[str, object]], report: Mapping[str, Any]) -> None:
+        """Write folds and report, and declare the samples and one target set complete."""
+        ids = sorted(str(row["id"]) for row in folds)
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, list(folds[0]) if folds else ["id", "fold"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(folds)
-        flush_files(self._path(kind, id_) for id_ in ids for kind in ("samples", "targets"))
+        flush_files(sample_file(folder, id_) for id_ in ids for folder in (self.folder / "samples", targets.folder))
+        targets.write_manifest()
         atomic_write(self.folder / "folds.csv", table.getvalue())
         atomic_write(self.folder / "report.json", to_json(report))
-        self.manifest |= {"ids": list(ids), "complete": True}
+        self.manifest |= {"ids": ids, "complete": True}
         self._write_manifest()
-
-    def _list(self) -> tuple[str, ...]:
-        found = (path.name.removesuffix(".npz") for path in (self.folder / "targets").glob("*.npz"))
-        return tuple(sorted(sample_id for sample_id in found if self.has(sample_id)))
-
-    def _path(self, kind: str, sample_id: str) -> Path:
-        return sample_file(self.folder / kind, sample_id)
 
     def _write_manifest(self) -> None:
         atomic_write(self.folder / "manifest.json", to_json(self.manifest))
+
+
+class TargetSet:
+    """Planes and weights of a store's samples, made by one codec with its weights."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.identity = to_plain(identity)
+        self.folder = folder / hash_plain(self.identity)[:8]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether targets of all samples are there."""
+        return (self.folder / "manifest.json").exists()
+
+    def read(self, sample_id: str) -> tuple[Planes, Weights]:
+        """Read a sample's targets."""
+        path = sample_file(self.folder, sample_id)
+        return decode_targets(read_file(path), str(path))
+
+    def find(self, sample_id: str) -> tuple[Planes, Weights] | None:
+        """Read a sample's targets, or return None where they are missing or damaged."""
+        try:
+            return self.read(sample_id)
+        except DataError:
+            return None
+
+    def write(self, sample_id: str, planes: Planes, weights: Weights | None = None) -> None:
+        """Add or replace a sample's targets; without weights, every pixel weighs 1."""
+        atomic_write(sample_file(self.folder, sample_id), encode_targets(planes, weights), flush=False)
+
+    def write_manifest(self) -> None:
+        """Declare the set complete."""
+        atomic_write(self.folder / "manifest.json", to_json({"format": FORMAT, "identity": self.identity}))

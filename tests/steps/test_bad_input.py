@@ -78,8 +78,8 @@ def test_a_store_of_another_config_is_not_mixed_with_this_one(config, tmp_path):
     data = tmp_path / "train.zip"
     write_dsb_zip(data, 1, 4, shape=(48, 48))
     assert make_targets(config, data).code == 0
-    answer = make_targets(config, data, "--set", "codec.name=mask_border")
-    assert (answer.code, "codec" in answer.err) == (3, True)
+    answer = make_targets(config, data, "--set", "competition.skip=[nobody]")
+    assert (answer.code, "competition.skip" in answer.err) == (3, True)
 
 
 def test_a_fold_that_does_not_exist_is_a_usage_error(config, tmp_path):

@@ -7,9 +7,11 @@ import pytest
 
 from kaggle_unet.competitions.competition import FileSource
 from kaggle_unet.config import load_config
-from kaggle_unet.steps.make_targets import divide, make_targets
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.steps.make_targets import divide, make_targets, measure_sample, open_targets
 from kaggle_unet.steps.parallel import map_samples
 from kaggle_unet.store import Store
+from kaggle_unet.synthetic.files import write_dsb_zip
 from tests.steps.conftest import CONFIGS
 
 
@@ -49,22 +51,24 @@ def test_samples_that_are_finished_are_described_without_their_files(drawn, tmp_
     assert loaded == []
 
 
+def arrays(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.npz")}
+
+
 def test_targets_that_an_interrupted_run_owes_are_made(drawn, tmp_path):
     make_targets(*drawn, tmp_path)
-    store = Store.open(tmp_path)
-    owed = tmp_path / "targets" / f"{store.ids[0]}.npz"
-    before = owed.read_bytes()
-    owed.unlink()
+    before = arrays(tmp_path)
+    sorted(tmp_path.glob("targets/*/*.npz"))[0].unlink()
 
     make_targets(*drawn, tmp_path)
 
-    assert owed.read_bytes() == before
+    assert arrays(tmp_path) == before
 
 
-@pytest.mark.parametrize("half", ["samples", "targets"])
+@pytest.mark.parametrize("half", ["samples", "targets/*"])
 def test_what_a_power_cut_has_left_of_an_interrupted_run_is_made_anew(drawn, tmp_path, half):
     make_targets(*drawn, tmp_path)
-    wanted = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.glob("*/*.npz")}
+    wanted = arrays(tmp_path)
     damaged = sorted(tmp_path.glob(f"{half}/*.npz"))[2]
     damaged.write_bytes(damaged.read_bytes()[:-40])
     manifest = json.loads((tmp_path / "manifest.json").read_text())
@@ -72,7 +76,60 @@ def test_what_a_power_cut_has_left_of_an_interrupted_run_is_made_anew(drawn, tmp
 
     make_targets(*drawn, tmp_path)
 
-    assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.glob("*/*.npz")} == wanted
+    assert arrays(tmp_path) == wanted
+
+
+WIDER = ["codec.border.radius_px=3", "codec.name=mask_border", "weights.distance.w0=7", "weights.size.gamma=0.9"]
+
+
+@pytest.mark.parametrize("change", WIDER)
+def test_another_codec_border_or_weight_is_added_without_the_data(drawn_config, tmp_path, change):
+    path, data, _ = drawn_config("dsb2018")
+    config, changed = load_config(path), load_config(path, [change])
+    make_targets(config, str(data), tmp_path / "both")
+    make_targets(changed, str(data), tmp_path / "alone")
+    data.unlink()
+
+    report = make_targets(changed, str(data), tmp_path / "both")
+
+    store, alone = Store.open(tmp_path / "both"), Store.open(tmp_path / "alone")
+    assert report == alone.report == store.report
+    for id_ in store.ids:
+        (planes, weights), (wanted, wanted_weights) = (open_targets(changed, one).read(id_) for one in (store, alone))
+        np.testing.assert_array_equal(planes, wanted)
+        np.testing.assert_array_equal(weights, wanted_weights)
+    assert len(list((tmp_path / "both" / "targets").iterdir())) == 2
+    assert open_targets(config, store).is_complete, "those of the first call are kept"
+
+
+def test_data_that_are_gone_are_missed_where_the_store_was_made_of_others(drawn_config, tmp_path):
+    path, data, _ = drawn_config("dsb2018")
+    make_targets(load_config(path), str(data), tmp_path / "store")
+    data.rename(data.with_name("moved.zip"))
+    for config, name in (
+        (load_config(path), data.with_name("other.zip")),
+        (load_config(path, ["competition.skip=[x]"]), data),
+    ):
+        with pytest.raises(DataError, match="no such file or folder"):
+            make_targets(config, str(name), tmp_path / "store")
+
+
+def test_data_that_have_changed_are_refused_by_a_store_of_the_old(drawn_config, tmp_path):
+    path, data, _ = drawn_config("dsb2018")
+    make_targets(load_config(path), str(data), tmp_path)
+    write_dsb_zip(data, 5, 8, shape=(48, 56))
+    with pytest.raises(DataError, match="was made for something else"):
+        make_targets(load_config(path, ["codec.name=mask_border"]), str(data), tmp_path)
+
+
+def test_targets_that_are_not_there_are_named_with_what_the_others_were_made_with(drawn_config, tmp_path):
+    path, data, _ = drawn_config("dsb2018")
+    make_targets(load_config(path), str(data), tmp_path)
+    make_targets(load_config(path, ["codec.name=mask_border"]), str(data), tmp_path)
+    wanted = load_config(path, ["codec.name=mask_border", "codec.border.radius_px=2"])
+    match = rf"no targets of this config \(codec.border.radius_px differ\); run kaggle-unet .* --data {data}"
+    with pytest.raises(ConfigError, match=match):
+        open_targets(wanted, Store.open(tmp_path))
 
 
 def test_progress_counts_samples_and_then_targets(drawn, tmp_path):
@@ -96,7 +153,7 @@ def test_stored_samples_are_divided_as_they_were_when_they_were_made(drawn, tmp_
     make_targets(config, data, tmp_path)
     store = Store.open(tmp_path)
 
-    rows = divide((store.read(id_) for id_ in store.ids), config.folds)
+    rows = divide([measure_sample(store.read(id_)) for id_ in store.ids], config.folds)
 
     assert {row["id"]: row["fold"] for row in rows} == store.folds
 

@@ -1,16 +1,19 @@
 """The store: resumed by what it is made from, complete or refused."""
 
 import json
+import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.store import Store
+from kaggle_unet.store import Store, lock
 from kaggle_unet.types import Sample
 
-IDENTITY = {"competition": {"name": "tgs", "skip": ("a", "b")}, "codec": {"border": {"radius_px": 1}}, "source": "abc"}
+IDENTITY = {"competition": {"name": "tgs", "skip": ("a", "b")}, "source": "abc"}
+TARGETS = {"codec": {"border": {"radius_px": 1}}, "weights": {}}
 PLANES = np.ones((2, 3, 4), np.float32)
 
 
@@ -22,65 +25,81 @@ def rows(*keys):
     return [{"id": key, "fold": i, "kind": "seismic"} for i, key in enumerate(keys)]
 
 
+def fill(store, *keys, targets=TARGETS, report=None):
+    """Finish a store of these samples, and return its targets."""
+    made = store.target_set(targets)
+    for key in keys:
+        store.write(sample(key))
+        made.write(key, PLANES)
+    store.finish(made, rows(*keys), report or {})
+    return made
+
+
 @pytest.fixture
 def store(tmp_path):
-    return Store.create(tmp_path / "store", IDENTITY, {"version": "1"})
+    return Store.create(tmp_path / "store", IDENTITY, {"version": "1", "data": "train.zip"})
 
 
 def test_samples_and_targets_are_read_back(store):
-    store.write(sample("a", 7), PLANES)
-    store.write(sample("b"), PLANES * 0, np.full((3, 4), 2, np.float32))
+    targets = fill(store, "a", "b")
+    store.write(sample("a", 7))
+    targets.write("b", PLANES * 0, np.full((3, 4), 2, np.float32))
     assert store.ids == ("a", "b")
     np.testing.assert_array_equal(store.read("a").image, np.full((3, 4), 7))
-    planes, weights = store.read_targets("b")
+    planes, weights = targets.read("b")
     np.testing.assert_array_equal(planes, PLANES * 0)
     np.testing.assert_array_equal(weights, np.full((3, 4), 2))
 
 
 def test_an_interrupted_store_is_continued(store, tmp_path):
-    store.write(sample("a"), PLANES)
+    store.write(sample("a"))
     again = Store.create(tmp_path / "store", json.loads(json.dumps(IDENTITY)), {"version": "2"})
-    assert again.has("a")
-    assert not again.has("b")
-    assert again.manifest["about"] == {"version": "1"}
+    assert again.find("a").id == "a"
+    assert again.find("b") is None
+    assert again.manifest["about"]["version"] == "1"
 
 
-@pytest.mark.parametrize("half", ["samples", "targets"])
-def test_half_a_sample_is_not_finished(store, half):
-    store.write(sample("a"), PLANES)
-    (store.folder / half / "a.npz").unlink()
-    assert store.ids == ()
-    assert not store.has("a")
+def test_target_sets_lie_beside_each_other_and_are_told_apart_by_what_made_them(store):
+    first = fill(store, "a")
+    other = {"codec": {"border": {"radius_px": 2}}, "weights": {}}
+    assert not store.target_set(other).is_complete
+    assert store.target_identities() == [TARGETS]
+    second = fill(store, "a", targets=other)
+    second.write("a", PLANES * 0)
+    assert first.read("a")[0].all()
+    assert not second.read("a")[0].any()
+    assert sorted(map(repr, store.target_identities())) == sorted(map(repr, (TARGETS, other)))
+    assert store.target_set(json.loads(json.dumps(TARGETS))).folder == first.folder
 
 
-def test_targets_may_come_after_their_sample(store):
-    store.write_sample(sample("a"))
-    assert not store.has("a")
-    store.write_targets("a", PLANES)
-    assert store.has("a")
-    np.testing.assert_array_equal(store.read_targets("a")[0], PLANES)
+def test_a_set_of_targets_is_complete_when_its_store_is_finished(store):
+    targets = store.target_set(TARGETS)
+    store.write(sample("a"))
+    targets.write("a", PLANES)
+    assert not targets.is_complete
+    fill(store, "a")
+    assert targets.is_complete
 
 
-OTHER = {"competition": {"name": "tgs", "skip": ["a"]}, "codec": {"border": {"radius_px": 2}}, "weights": None}
+OTHER = {"competition": {"name": "tgs", "skip": ["a"]}}
 
 
 def test_another_identity_is_refused_with_every_difference(store, tmp_path):
-    store.finish([], {})
-    other = OTHER
+    fill(store)
     with pytest.raises(DataError, match="was made for something else; pass another --store or delete it") as caught:
-        Store.create(tmp_path / "store", other, {})
+        Store.create(tmp_path / "store", OTHER, {})
     assert caught.value.problems == (
-        "codec.border.radius_px: was 1, is 2",
         "competition.skip: was ['a', 'b'], is ['a']",
         "source: was 'abc', is None",
     )
 
 
 def test_an_incomplete_store_of_another_identity_is_begun_anew(store, tmp_path):
-    store.write(sample("a"), PLANES)
-    assert store.has("a")
+    store.write(sample("a"))
+    store.target_set(TARGETS).write("a", PLANES)
     begun = Store.create(tmp_path / "store", OTHER, {})
-    assert not begun.has("a")
+    assert begun.find("a") is None
+    assert begun.target_set(TARGETS).find("a") is None
     assert begun.manifest["identity"] == OTHER
 
 
@@ -92,15 +111,17 @@ def test_a_folder_with_other_things_is_refused(tmp_path):
 
 
 def test_a_folder_with_a_lock_only_becomes_a_store(tmp_path):
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / ".lock").write_bytes(b"")
-    Store.create(tmp_path / "store", IDENTITY, {})
+    with lock(tmp_path / "store"):
+        Store.create(tmp_path / "store", IDENTITY, {})
+    assert (tmp_path / "store" / "manifest.json").exists()
 
 
 def test_a_finished_store_is_opened_with_its_folds(store, tmp_path):
+    targets = store.target_set(TARGETS)
     for key in ("007", "b,c", "d"):
-        store.write(sample(key), PLANES)
-    store.finish([*rows("007", "b,c"), {"id": "d", "fold": None, "kind": ""}], {"oddities": [], "n": 3})
+        store.write(sample(key))
+        targets.write(key, PLANES)
+    store.finish(targets, [*rows("007", "b,c"), {"id": "d", "fold": None, "kind": ""}], {"oddities": [], "n": 3})
     again = Store.open(tmp_path / "store")
     assert again.ids == ("007", "b,c", "d")
     assert again.folds == {"007": 0, "b,c": 1}
@@ -112,26 +133,24 @@ def test_a_finished_store_is_opened_with_its_folds(store, tmp_path):
 def test_the_same_samples_give_the_same_bytes(tmp_path):
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
-        store = Store.create(folder, IDENTITY, {})
-        store.write(sample("a", 3), PLANES)
-        store.finish(rows("a"), {})
+        fill(Store.create(folder, IDENTITY, {}), "a")
     one, two = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders)
     assert one == two
-    assert len(one) == 5
+    assert len(one) == 6
 
 
 def test_a_finished_store_can_be_finished_again(store):
-    store.write(sample("a"), PLANES)
-    store.finish(rows("a"), {})
-    store.write(sample("b"), PLANES)
-    store.finish(rows("a", "b"), {})
+    fill(store, "a")
+    fill(store, "a", "b")
     assert Store.open(store.folder).ids == ("a", "b")
 
 
-def test_rows_of_folds_must_be_those_of_the_samples(store):
-    store.write(sample("a"), PLANES)
-    with pytest.raises(AssertionError):
-        store.finish(rows("a", "b"), {})
+def test_a_row_of_folds_without_its_sample_leaves_the_store_incomplete(store):
+    store.write(sample("a"))
+    with pytest.raises(FileNotFoundError):
+        store.finish(store.target_set(TARGETS), rows("a", "b"), {})
+    with pytest.raises(DataError, match="is not complete"):
+        Store.open(store.folder)
 
 
 def test_a_store_that_is_missing_or_not_complete_says_what_to_run(store, tmp_path):
@@ -141,60 +160,67 @@ def test_a_store_that_is_missing_or_not_complete_says_what_to_run(store, tmp_pat
         Store.open(tmp_path / "other")
 
 
-@pytest.mark.parametrize("text", ["{", '{"format": 99}', "[]"])
+@pytest.mark.parametrize("text", ["{", "[]"])
 def test_a_manifest_that_cannot_be_read_is_named(store, text):
     (store.folder / "manifest.json").write_text(text)
-    with pytest.raises(DataError, match=r"manifest\.json .*delete the store and run make-targets again"):
+    with pytest.raises(DataError, match=r"manifest\.json .*delete the store and run "):
         Store.open(store.folder)
+
+
+@pytest.mark.parametrize(("version", "said"), [(1, "an older"), (99, "another"), (None, "another")])
+def test_a_store_of_another_version_is_named_with_the_command_that_makes_it_anew(store, version, said):
+    path = store.folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": version}))
+    command = f"kaggle-unet make-targets CONFIG --data train.zip --store {store.folder}"
+    for use in (Store.open, lambda folder: Store.create(folder, IDENTITY, {})):
+        with pytest.raises(DataError, match=rf"is of {said} version .*; delete the store and run {command}"):
+            use(store.folder)
 
 
 @pytest.mark.parametrize("key", ["", ".", "..", "a/b", "../a", "a\\b", "a\0b", "x" * 201])
 def test_ids_that_are_no_file_names_are_refused(store, key):
     with pytest.raises(DataError, match="cannot name a file"):
-        store.write(sample(key), PLANES)
+        store.write(sample(key))
+    with pytest.raises(DataError, match="cannot name a file"):
+        store.target_set(TARGETS).write(key, PLANES)
     assert not any((store.folder / name).exists() for name in ("samples", "targets"))
 
 
 @pytest.mark.parametrize("key", ["...", "a b", "ü", "8e13060816", "x" * 200, ".x.0123456789abcdef.tmp"])
 def test_odd_ids_are_kept(store, key):
-    store.write(sample(key), PLANES)
+    fill(store, key)
     assert store.ids == (key,)
     assert store.read(key).id == key
 
 
-def test_a_damaged_or_missing_sample_is_named(store):
-    store.write(sample("a"), PLANES)
+def test_a_damaged_or_missing_sample_is_named_and_not_found(store):
+    store.write(sample("a"))
     (store.folder / "samples" / "a.npz").write_bytes(b"")
+    targets = store.target_set(TARGETS)
     with pytest.raises(DataError, match=r"samples/a\.npz is damaged"):
         store.read("a")
-    with pytest.raises(DataError, match=r"cannot read .*targets/b\.npz .*run make-targets again"):
-        store.read_targets("b")
+    with pytest.raises(DataError, match=r"cannot read .*/b\.npz .*run make-targets again"):
+        targets.read("b")
+    assert (store.find("a"), targets.find("b")) == (None, None)
 
 
 def test_a_store_survives_pickling(store):
-    store.write(sample("a"), PLANES)
-    assert pickle.loads(pickle.dumps(store)).read("a").id == "a"
-
-
-def test_a_removed_sample_is_not_there(store):
-    store.write(sample("a"), PLANES)
-    store.write(sample("b"), PLANES)
-    store.remove("a")
-    assert not store.has("a")
-    assert store.ids == ("b",)
-    store.remove("never there")
+    fill(store, "a")
+    again = pickle.loads(pickle.dumps(store))
+    assert again.read("a").id == "a"
+    assert pickle.loads(pickle.dumps(again.target_set(TARGETS))).read("a")[0].all()
 
 
 def test_all_files_are_flushed_before_a_store_is_declared_complete(store, monkeypatch):
-    events = []
-    monkeypatch.setattr(
-        "kaggle_unet.store.store.flush_files",
-        lambda paths: events.extend(f"{path.parent.name}/{path.name}" for path in paths),
-    )
-    write = store._write_manifest
-    monkeypatch.setattr(Store, "_write_manifest", lambda _: events.append("manifest") or write())
-    for key in ("a", "b"):
-        store.write(sample(key), PLANES)
-    store.finish(rows("a", "b"), {})
-    assert sorted(events[:4]) == ["samples/a.npz", "samples/b.npz", "targets/a.npz", "targets/b.npz"]
-    assert events[4:] == ["manifest"]
+    flushed, fsync = [], os.fsync
+
+    def watch(descriptor):
+        is_complete = json.loads((store.folder / "manifest.json").read_text())["complete"]
+        flushed.append((Path(f"/proc/self/fd/{descriptor}").readlink(), is_complete))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    targets = fill(store, "a", "b")
+    arrays = {path for folder in (store.folder / "samples", targets.folder) for path in folder.glob("*.npz")}
+    assert len(arrays) == 4
+    assert arrays <= {path for path, is_complete in flushed if not is_complete}
