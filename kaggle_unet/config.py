@@ -22,7 +22,8 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.settings import LossSettings, check_terms
 from kaggle_unet.models.settings import ModelSettings, PlainUNetSettings
-from kaggle_unet.postprocess.clean import PostprocessSettings
+from kaggle_unet.postprocess.decoder import Decoder
+from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, DecodeSettings, WeightSettings
 from kaggle_unet.training.settings import TrainingSettings
@@ -62,6 +63,11 @@ class Config(Settings):
     inference: InferenceSettings = InferenceSettings()
     decode: DecodeSettings = DecodeSettings()
     postprocess: PostprocessSettings = PostprocessSettings()
+
+    @property
+    def decoder(self) -> Decoder:
+        """What turns planes into labels, as the sections `codec`, `decode` and `postprocess` say."""
+        return Decoder(CODECS[self.codec.name], self.decode, self.postprocess)
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

@@ -1,49 +1,82 @@
-"""From an image's planes to its labels with everything that a config says, rules for whole images included."""
+"""The decoder: planes of probabilities of one image to its labels, cleaned and of any size."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from kaggle_unet.io.data_issues import is_constant
-from kaggle_unet.postprocess.clean import PostprocessSettings
-from kaggle_unet.postprocess.striped import decode_any_size
+from kaggle_unet.postprocess.clean import drop_small, fill_holes
+from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.postprocess.striped import decode_large
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes
 
 
-def find_labels(
-    codec: Codec, planes: Planes | HalfPlanes, image: Image, decode: DecodeSettings, postprocess: PostprocessSettings
-) -> Labels:
-    """Decode planes of any size, clean the labels, and apply the rules for whole images."""
-    return apply_rules(decode_any_size(codec, planes, decode, postprocess), image, postprocess)
-
-
-def apply_rules(labels: Labels, image: Image, settings: PostprocessSettings) -> Labels:
-    """Empty an image that a rule says is empty.
+@dataclass(frozen=True)
+class Decoder:
+    """Turns planes into labels: decoding, then cleaning, then the rules for whole images.
 
     Parameters
     ----------
-    labels : int32 array, shape (H, W)
-        Decoded instances; not changed.
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        What they were decoded from.
-    settings : PostprocessSettings
-        Its `constant_is_empty` and `full_is_empty`.
-
-    Returns
-    -------
-    int32 array, shape (H, W)
-        The same array, or zeros.
-
-    Notes
-    -----
-    Of the 4,000 training tiles of TGS 80 are black, all of them without salt, and none is full: tiles that lie inside
-    the salt are labelled empty.
+    codec : Codec
+        What the planes mean; a value of `kaggle_unet.targets.codecs.CODECS`.
+    decode : DecodeSettings
+        Thresholds and rules by which planes become instances.
+    postprocess : PostprocessSettings
+        How those are cleaned.
+    stripe_above_px : int
+        Larger images are decoded a stripe of rows at a time, with the same result in less memory.
 
     Examples
     --------
-    >>> salt, black = np.ones((2, 2), np.int32), np.zeros((2, 2), np.uint8)
-    >>> bool(apply_rules(salt, black, PostprocessSettings(constant_is_empty=True)).any())
-    False
+    >>> from kaggle_unet.targets.codecs import CODECS
+    >>> decoder = Decoder(CODECS["mask"], postprocess=PostprocessSettings(min_area_px=2))
+    >>> decoder(np.array([[[0.9, 0.1, 0.8, 0.7]]], dtype=np.float32))
+    array([[0, 0, 1, 1]], dtype=int32)
     """
-    is_full = settings.full_is_empty and bool(labels.all())
-    return np.zeros_like(labels) if is_full or (settings.constant_is_empty and is_constant(image)) else labels
+
+    codec: Codec
+    decode: DecodeSettings = DecodeSettings()
+    postprocess: PostprocessSettings = PostprocessSettings()
+    stripe_above_px: int = 1 << 24
+
+    def __call__(self, planes: Planes | HalfPlanes, image: Image | None = None) -> Labels:
+        """Return the labels of an image.
+
+        Parameters
+        ----------
+        planes : float32 or float16 array, shape (n_planes, H, W)
+            Probabilities.
+        image : uint8 array, shape (H, W) or (H, W, 3), optional
+            What they were predicted from. Without it, the rules for whole images (`postprocess.constant_is_empty` and
+            `postprocess.full_is_empty`) are left out.
+
+        Returns
+        -------
+        int32 array, shape (H, W)
+            Instances 1…n, in raster order of their first pixels; 0 is background.
+        """
+        cleaning = self.postprocess
+        if self.is_striped(planes):
+            labels = np.empty(planes.shape[1:], dtype=np.int32)
+            decode_large(self.codec, planes, self.decode, cleaning, out=labels)
+        elif cleaning.fill_holes_px == 0:  # areas are known as soon as decoding ends
+            planes = planes.astype(np.float32, copy=False)
+            labels = self.codec.decode(planes, self.decode, min_area_px=cleaning.min_area_px)
+        else:
+            labels = self.codec.decode(planes.astype(np.float32, copy=False), self.decode)
+            labels = fill_holes(labels, cleaning.fill_holes_px, in_place=True)
+            labels = drop_small(labels, cleaning.min_area_px, in_place=True)
+        return labels if image is None else self.apply_rules(labels, image)
+
+    def is_striped(self, planes: Planes | HalfPlanes) -> bool:
+        """Return True if planes are so large that they are decoded in stripes."""
+        return planes[0].size > self.stripe_above_px and not self.decode.single_object
+
+    def apply_rules(self, labels: Labels, image: Image) -> Labels:
+        """Return zeros where a rule for whole images says that the image is empty, else the labels themselves."""
+        # Of TGS's 4,000 training tiles 80 are black, all without salt, and none is full: inside salt, labels are empty.
+        is_full = self.postprocess.full_is_empty and bool(labels.all())
+        is_empty = is_full or (self.postprocess.constant_is_empty and is_constant(image))
+        return np.zeros_like(labels) if is_empty else labels

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.masks.labels import areas_px, components
-from kaggle_unet.postprocess.clean import PostprocessSettings, fill_holes, labels_from_planes
+from kaggle_unet.postprocess.clean import fill_holes
+from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
-from kaggle_unet.types import HalfPlanes, Labels, Mask, Planes
+from kaggle_unet.types import Labels, Mask, Planes
 
 
 @dataclass
@@ -103,12 +104,6 @@ def _touching(upper: NDArray[np.int64], lower: NDArray[np.int64]) -> list[tuple[
     return [(int(one), int(other)) for one, other in both.T]
 
 
-# Larger images are decoded in stripes.
-MOST_PX = 1 << 24
-
-_AS_DECODED = PostprocessSettings()
-
-
 class Sliced(Protocol):
     """An array that may lie on disk: `numpy.memmap`, zarr, HDF5."""
 
@@ -173,7 +168,7 @@ def decode_large(
 
     Notes
     -----
-    What is written is what `kaggle_unet.postprocess.clean.labels_from_planes` gives for all planes at once. Memory is
+    What is written equals what `kaggle_unet.postprocess.decoder.Decoder` returns for all planes at once. Memory is
     that of one stripe, or of the box of the largest component that reaches a stripe's edge if that is more, beside some
     numbers for every instance: a mask that is one net over the whole image is not decoded in less than the image.
 
@@ -199,22 +194,6 @@ def decode_large(
         _decode_piece(codec, planes, decode, piece, found, out)
     _fill_holes(out, found, postprocess.fill_holes_px, stripe_px)
     return _renumber(out, found, postprocess.min_area_px, stripe_px)
-
-
-def decode_any_size(
-    codec: Codec,
-    planes: Planes | HalfPlanes,
-    decode: DecodeSettings,
-    postprocess: PostprocessSettings,
-    *,
-    most_px: int = MOST_PX,
-) -> Labels:
-    """Decode planes and clean the labels, in stripes where one piece would take much memory."""
-    if planes[0].size <= most_px or decode.single_object:
-        return labels_from_planes(codec, planes.astype(np.float32, copy=False), decode, postprocess)
-    labels = np.empty(planes.shape[1:], dtype=np.int32)
-    decode_large(codec, planes, decode, postprocess, out=labels)
-    return labels
 
 
 def _stripes(height: int, stripe_px: int) -> Iterator[slice]:
@@ -246,7 +225,7 @@ def _decode_stripe(
     is_at_edge[0] = False
     pieces.add(parts, is_at_edge, rows.start)
     stripe[:, is_at_edge[parts]] = 0  # no plane is above any threshold there, so that no mask is
-    labels = labels_from_planes(codec, stripe, decode, _AS_DECODED)
+    labels = codec.decode(stripe, decode)
     out[rows, :] = _keep(labels, (rows.start, 0), found, out.shape[1])
 
 
@@ -260,7 +239,7 @@ def _decode_piece(
     y, x = piece.first_yx
     is_piece: Mask = parts == parts[y - piece.top, x - piece.left]
     box[:, ~is_piece] = 0
-    labels = labels_from_planes(codec, box, decode, _AS_DECODED)
+    labels = codec.decode(box, decode)
     found.boxes += [
         (slice(piece.top + y.start, piece.top + y.stop), slice(piece.left + x.start, piece.left + x.stop))
         for y, x in scipy.ndimage.find_objects(labels)

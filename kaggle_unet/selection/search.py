@@ -6,7 +6,8 @@ all the others, and lets each part judge what was found without it; a last searc
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.postprocess.clean import PostprocessSettings
+from kaggle_unet.postprocess.decoder import Decoder
+from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.settings import CodecName, DecodeSettings
 
 Params = Mapping[str, float | int | bool]
@@ -79,21 +81,22 @@ def space_of(codec: CodecName, *, single_object: bool) -> Space:
     return dict(_SEEDED)
 
 
-def apply_params(
-    params: Params, decode: DecodeSettings, postprocess: PostprocessSettings
-) -> tuple[DecodeSettings, PostprocessSettings]:
-    """Put a point's values in place."""
-    sections: dict[str, dict[str, Any]] = {"decode": decode.model_dump(), "postprocess": postprocess.model_dump()}
+def apply_params(params: Params, decoder: Decoder) -> Decoder:
+    """Return the decoder with these parameters in place of its own."""
+    sections = {"decode": decoder.decode.model_dump(), "postprocess": decoder.postprocess.model_dump()}
     for key, value in params.items():
         section, _, name = key.partition(".")
         sections[section][name] = value
-    return DecodeSettings(**sections["decode"]), PostprocessSettings(**sections["postprocess"])
+    return replace(
+        decoder,
+        decode=DecodeSettings(**sections["decode"]),
+        postprocess=PostprocessSettings(**sections["postprocess"]),
+    )
 
 
-def params_of(space: Space, decode: DecodeSettings, postprocess: PostprocessSettings) -> dict[str, Any]:
-    """Read a point off settings."""
-    sections = {"decode": decode, "postprocess": postprocess}
-    return {key: getattr(sections[key.partition(".")[0]], key.partition(".")[2]) for key in space}
+def params_of(space: Space, decoder: Decoder) -> dict[str, Any]:
+    """Return a decoder's own parameters, by the keys of a search space."""
+    return {key: attrgetter(key)(decoder) for key in space}
 
 
 @dataclass(frozen=True)

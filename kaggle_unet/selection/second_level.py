@@ -11,7 +11,7 @@ References
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -24,10 +24,10 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.masks.labels import components, relabel
 from kaggle_unet.metrics.error_types import find_mistakes
 from kaggle_unet.metrics.overlap import count_overlap
-from kaggle_unet.postprocess.clean import PostprocessSettings, labels_from_planes
+from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
-from kaggle_unet.types import Labels, Planes
+from kaggle_unet.types import HalfPlanes, Labels, Planes
 
 Features = NDArray[np.float32]
 Ious = NDArray[np.float64]
@@ -75,17 +75,14 @@ _NEIGHBOURHOOD = ("objects in image", "area over median", "nearest in diameters"
 
 
 def find_candidates(
-    codec: Codec,
-    planes: Planes,
-    decode: DecodeSettings,
-    postprocess: PostprocessSettings,
-    seed_thresholds: Sequence[float] = SEED_THRESHOLDS,
+    decoder: Decoder, planes: Planes | HalfPlanes, seed_thresholds: Sequence[float] = SEED_THRESHOLDS
 ) -> Candidates:
     """Decode an image at several seed thresholds and describe all objects."""
-    refuse_without_seeds(codec, decode)
+    refuse_without_seeds(decoder.codec, decoder.decode)
     levels: list[Labels] = []
-    for threshold in (decode.seed_threshold, *seed_thresholds):
-        labels = labels_from_planes(codec, planes, decode.model_copy(update={"seed_threshold": threshold}), postprocess)
+    planes = planes.astype(np.float32, copy=False)
+    for threshold in (decoder.decode.seed_threshold, *seed_thresholds):
+        labels = replace(decoder, decode=decoder.decode.model_copy(update={"seed_threshold": threshold}))(planes)
         if not any(np.array_equal(labels, other) for other in levels):
             levels.append(labels)
     pieces = components(np.any([labels > 0 for labels in levels], axis=0))
@@ -171,7 +168,7 @@ def _describe(labels: Labels, planes: Planes, pieces: Labels, known: dict[bytes,
     if is_new.any():
         table: dict[str, Any] = regionprops_table(
             np.where(is_new[labels], labels, 0),
-            intensity_image=np.moveaxis(planes, 0, -1).astype(np.float32),
+            intensity_image=np.moveaxis(planes, 0, -1),
             properties=("label", "centroid", *_SHAPE, *_INTENSITIES),
         )
         roundness = 4 * np.pi * table["area"] / np.maximum(table["perimeter"], 1) ** 2

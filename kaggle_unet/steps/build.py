@@ -25,7 +25,6 @@ from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.models.checkpoint import check_compatible, load_checkpoint
 from kaggle_unet.models.create import create_model, input_multiple, output_margin
 from kaggle_unet.postprocess.object_size import object_diameter_px, scale_to
-from kaggle_unet.postprocess.striped import decode_any_size
 from kaggle_unet.steps.make_targets import open_targets, resolve_weights
 from kaggle_unet.steps.run import find_checkpoint
 from kaggle_unet.store import Store, sha256
@@ -35,7 +34,7 @@ from kaggle_unet.targets.settings import CodecName
 from kaggle_unet.training.device import DeviceConfig, choose_operations, keep_freed_memory, select_device
 from kaggle_unet.training.distributed import Distributed, rank_shard
 from kaggle_unet.training.fold import FoldParts
-from kaggle_unet.training.validate import Finish, ValidationResult, validate
+from kaggle_unet.training.validate import ValidationResult, validate
 from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample
 
 
@@ -98,8 +97,9 @@ def _validate(config: Config, store: Store, ids: Sequence[str], loss: Segmentati
         pad_spec=_pad_spec(config),
         batch=config.inference.batch,
     )
-    finish = Finish(CODECS[config.codec.name], config.decode, config.postprocess, competition.metric)
-    return partial(validate, validation_set=validation_set, loss=loss, finish=finish)
+    return partial(
+        validate, validation_set=validation_set, loss=loss, decoder=config.decoder, metric=competition.metric
+    )
 
 
 def _pad_spec(config: Config) -> PadSpec:
@@ -233,8 +233,7 @@ def predict_samples(
         sample = samples.pop(id_)
         scale = 1.0
         if settings.object_px is not None:
-            found = decode_any_size(codec, planes, config.decode, config.postprocess)
-            scale = scale_to(settings.object_px, object_diameter_px(areas_px(found)[1:]))
+            scale = scale_to(settings.object_px, object_diameter_px(areas_px(config.decoder(planes))[1:]))
         if scale == 1:
             yield sample, planes
             continue

@@ -31,7 +31,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import load_config
 from kaggle_unet.errors import KitError
 from kaggle_unet.masks.labels import components
-from kaggle_unet.postprocess.clean import PostprocessSettings, clean
+from kaggle_unet.postprocess.clean import drop_small
 from kaggle_unet.steps.check import check
 from kaggle_unet.steps.console import Console
 from kaggle_unet.steps.make_targets import make_targets
@@ -62,7 +62,7 @@ def segment_classically(
     markers = np.zeros(image.shape, np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     labels = watershed(-depth, markers, mask=foreground)
-    return clean(labels, PostprocessSettings(min_area_px=min_area_px))
+    return drop_small(labels, min_area_px)
 
 
 MUST_GAIN = 0.10  # what a minute of training must add to the classical method

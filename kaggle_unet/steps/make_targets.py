@@ -26,7 +26,6 @@ from kaggle_unet.data.settings import FoldSettings
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import split_location
 from kaggle_unet.masks.labels import areas_px
-from kaggle_unet.postprocess.clean import labels_from_planes
 from kaggle_unet.postprocess.object_size import object_diameter_px
 from kaggle_unet.steps.parallel import OnProgress, map_samples, with_progress
 from kaggle_unet.steps.provenance import describe_environment
@@ -201,7 +200,7 @@ def measure_sample(sample: Sample, planes: Planes | None = None, config: Config 
     assert sample.labels is not None
     score = float("nan")
     if planes is not None and config is not None:
-        labels = labels_from_planes(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+        labels = config.decoder(planes)
         score = get_competition(config.competition.name).metric(sample.labels, labels).mean
     return SampleStats(
         id=sample.id,

@@ -21,7 +21,6 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.data_issues import is_constant
-from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.make_targets import Preparation, SampleStats, describe_set, prepare_sample, resolve_weights
 from kaggle_unet.steps.provenance import describe_environment
@@ -183,7 +182,7 @@ def _label(ensemble: Ensemble, source: Source, choice: ChoiceSettings) -> Iterat
     codec = CODECS[config.codec.name]
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     for sample, planes in predict_samples(ensemble, sizes, source.load, config.inference):
-        labels = find_labels(codec, planes, sample.image, config.decode, config.postprocess)
+        labels = config.decoder(planes, sample.image)
         pixels = pixel_confidence(planes, codec.activation)
         ignore = pixels <= choice.pixel_confidence if choice.ignore_unsure else None
         yield replace(sample, labels=labels, ignore=ignore), image_confidence(pixels, choice.pixel_confidence)

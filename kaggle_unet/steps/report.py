@@ -16,7 +16,6 @@ from PIL import Image as Pillow
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
-from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatmap, preview, resize, stretch
 from kaggle_unet.report.gallery import ReportRow, render_report
 from kaggle_unet.steps.build import load_ensemble, predict_samples
@@ -59,7 +58,7 @@ def write_overview(
     ensemble = load_ensemble(checkpoints, config)
     ((sample, planes),) = predict_samples(ensemble, {id_: source.shape(id_)}, source.load, config.inference)
     codec = CODECS[config.codec.name]
-    found = find_labels(codec, planes, sample.image, config.decode, config.postprocess)
+    found = config.decoder(planes, sample.image)
     wanted = codec.encode(truth[id_], config.codec.border)
     picture = _enlarge(stretch(sample.image))
     panels = [("true outlines", draw_outlines(picture, _enlarge(truth[id_])))]

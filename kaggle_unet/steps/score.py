@@ -17,12 +17,10 @@ from kaggle_unet.metrics.error_types import tabulate_areas, tabulate_oracle_fixe
 from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
 from kaggle_unet.metrics.score import ImageScore, interval_of_mean, score_overlap
-from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.run import OF_CONFIG, fold_folder, fold_rows, open_run, run_decode_params
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import describe_planes, read_planes
-from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import Labels, Overlap, Planes, Sample
 
 
@@ -80,11 +78,10 @@ def score_run(run: Path, store_folder: Path | None = None, *, decode: str | None
 
 def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | None = None) -> Iterator[OutOfFold]:
     """Decode and score a run's out-of-fold planes, one sample after the other."""
-    codec = CODECS[config.codec.name]
     for row, folder in out_of_fold_rows(run, folds_with_planes(run) if folds is None else folds):
         sample, planes = store.read(row["id"]), read_planes(folder, row["id"])
         assert sample.labels is not None
-        labels = find_labels(codec, planes, sample.image, config.decode, config.postprocess)
+        labels = config.decoder(planes, sample.image)
         parts = {"fold": str(row["fold"]), "kind": sample.kind}
         scored = score_pair(sample.id, sample.labels, labels, config.competition.name, parts, group=row["group"])
         yield OutOfFold(scored, sample, planes, labels)

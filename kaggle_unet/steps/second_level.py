@@ -12,8 +12,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, fingerprint
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.metrics.score import interval_of_mean
-from kaggle_unet.postprocess.decoder import apply_rules, find_labels
-from kaggle_unet.postprocess.striped import MOST_PX
+from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.selection.second_level import (
     SEED_THRESHOLDS,
     Candidates,
@@ -32,7 +31,7 @@ from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
+from kaggle_unet.types import HalfPlanes, Image, Labels, Planes
 
 FOLDER = "second_level"
 NONE = "none"  # instead of a folder: no second level
@@ -141,7 +140,7 @@ class _Study:
 
     def score(self, image: _Known, labels: Labels) -> float:
         """Score an image as `submit` would write it."""
-        return self._metric(image.truth, apply_rules(labels, image.image, self._config.postprocess)).mean
+        return self._metric(image.truth, self._config.decoder.apply_rules(labels, image.image)).mean
 
     def find_least_iou(self, *without: int) -> float:
         """Take the least IoU that is best for the other parts, each judged by a regressor that has not seen it."""
@@ -159,20 +158,16 @@ class SecondLevel(NamedTuple):
 
     regressor: Regressor
     least_iou: float
-    config: Config
+    decoder: Decoder
     folder: Path
 
-    def decode(self, sample: Sample, planes: Planes | HalfPlanes) -> Labels:
-        """Decode an image.
-
-        Images that are decoded in stripes are left to the first level.
-        """
-        codec, decode, postprocess = CODECS[self.config.codec.name], self.config.decode, self.config.postprocess
-        if planes[0].size > MOST_PX:
-            return find_labels(codec, planes, sample.image, decode, postprocess)
-        candidates = find_candidates(codec, planes.astype(np.float32), decode, postprocess)
+    def __call__(self, planes: Planes | HalfPlanes, image: Image) -> Labels:
+        """Return the labels of an image; one so large that it is decoded in stripes is left to the first level."""
+        if self.decoder.is_striped(planes):
+            return self.decoder(planes, image)
+        candidates = find_candidates(self.decoder, planes)
         chosen = choose(candidates, self.regressor.expect(candidates.objects), self.least_iou)
-        return apply_rules(chosen, sample.image, postprocess)
+        return self.decoder.apply_rules(chosen, image)
 
 
 def choose_second_level(
@@ -208,7 +203,7 @@ def read_second_level(config: Config, folder: Path) -> SecondLevel:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{folder / 'model.txt'} can't be read ({error}); run kaggle-unet second-level again"
         raise ConfigError(msg) from error
-    return SecondLevel(Regressor(text), float(result["least_iou"]), config, folder)
+    return SecondLevel(Regressor(text), float(result["least_iou"]), config.decoder, folder)
 
 
 def _read_result(folder: Path) -> dict[str, Any]:
@@ -240,5 +235,5 @@ def _look_at(config: Config, store: Store, folders: dict[str, Path], groups: dic
     sample, planes = store.read(id_), read_planes(folders[id_], id_)
     if sample.labels is None:
         raise DataError(f"{store.folder}: sample {id_!r} has no labels to learn from")
-    candidates = find_candidates(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+    candidates = find_candidates(config.decoder, planes)
     return _Known(id_, groups[id_], sample.image, sample.labels, candidates, true_ious(candidates, sample.labels))

@@ -4,7 +4,6 @@ import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
-from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.provenance import (
     describe_csv,
@@ -28,8 +26,7 @@ from kaggle_unet.steps.provenance import (
 from kaggle_unet.steps.run import choose_decode_params, name_decode_params
 from kaggle_unet.steps.second_level import choose_second_level
 from kaggle_unet.store import atomic_write, sample_file
-from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.types import HalfPlanes, Labels, Planes, Sample
+from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
 
 # Planes that may wait for their decoding, in pixels: one large image, or hundreds of small ones.
 _MOST_PENDING_PX = 1 << 24
@@ -59,7 +56,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     )
     refuse_missing_depths(config.input, source.ids, source.numbers, data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
-    decoder = second.decode if second else partial(_decode, config)
+    decoder = second or config.decoder
     found: dict[str, Labels] = {}
     black = set()
     for sample, decoded in _decode_beside(predict_samples(ensemble, sizes, source.load, config.inference), decoder):
@@ -82,19 +79,15 @@ def submit(  # noqa: PLR0913  the options of a verb
     return manifest
 
 
-def _decode(config: Config, sample: Sample, planes: Planes | HalfPlanes) -> Labels:
-    return find_labels(CODECS[config.codec.name], planes, sample.image, config.decode, config.postprocess)
-
-
 def _decode_beside(
-    predicted: Iterator[tuple[Sample, Planes | HalfPlanes]], decode: Callable[[Sample, Planes | HalfPlanes], Labels]
+    predicted: Iterator[tuple[Sample, Planes | HalfPlanes]], decoder: Callable[[Planes | HalfPlanes, Image], Labels]
 ) -> Iterator[tuple[Sample, Labels]]:
     """Decode in a thread while the networks work on the next images; kernels run without Python's lock."""
     pending: deque[tuple[Sample, Future[Labels]]] = deque()
     thread = ThreadPoolExecutor(1)
     try:
         for sample, planes in predicted:
-            pending.append((sample, thread.submit(decode, sample, planes)))
+            pending.append((sample, thread.submit(decoder, planes, sample.image)))
             n_px = sum(_n_px(waiting) for waiting, _ in pending)
             while pending and (pending[0][1].done() or n_px > _MOST_PENDING_PX):
                 first, decoded = pending.popleft()

@@ -16,7 +16,6 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, fingerprint, load_config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.metrics.score import interval_of_mean
-from kaggle_unet.postprocess.decoder import find_labels
 from kaggle_unet.report.plots import plot_search
 from kaggle_unet.selection.ensemble import average_probabilities
 from kaggle_unet.selection.search import (
@@ -67,7 +66,7 @@ def tune(
         _refuse_beside(config, trained, run, other)
     images = _list_images(run, others)
     space = space_of(config.codec.name, single_object=config.decode.single_object)
-    start = params_of(space, config.decode, config.postprocess)
+    start = params_of(space, config.decoder)
     names = _name_weights(run, others)
     space |= dict.fromkeys(names, _WEIGHT)
     start |= dict.fromkeys(names, 1.0)
@@ -226,11 +225,11 @@ class _Held:
     def score(self, params: Params) -> Scores:
         rest, weights = _split(params)
         others = [weights[name] for name in self._weights]
-        decode, postprocess = apply_params(rest, self._config.decode, self._config.postprocess)
+        decoder = apply_params(rest, self._config.decoder)
         scores = []
         for image, truth, members in zip(self._images, self._truths, self._planes, strict=True):
             assert truth is not None
-            labels = find_labels(self._codec, self._mix(members, others), image, decode, postprocess)
+            labels = decoder(self._mix(members, others), image)
             scores.append(self._metric(truth, labels).mean)
         return np.array(scores)
 
@@ -265,8 +264,8 @@ def _write(
     is_better = bool(gains.mean() > 0)
     params = nested.found.params if is_better else nested.found.trials[0][0]
     rest, weights = _split(params)
-    decode, postprocess = apply_params(rest, config.decode, config.postprocess)
-    sections = {"decode": plain(decode), "postprocess": plain(postprocess)}
+    decoder = apply_params(rest, config.decoder)
+    sections = {"decode": plain(decoder.decode), "postprocess": plain(decoder.postprocess)}
     sections |= (
         {ENSEMBLE: {".": 1.0, **{name.removeprefix(_WEIGHT_OF): weights[name] for name in weights}}} if weights else {}
     )

@@ -18,10 +18,8 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import validate_config
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.models.checkpoint import load_checkpoint
-from kaggle_unet.postprocess.striped import decode_any_size
 from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.steps.run import find_checkpoint
-from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import Sample
 from tests.bench.drawn import draw_labels
 
@@ -83,8 +81,7 @@ def _predict(ensemble, sample, settings):
 
 
 def _decode(ensemble, planes):
-    config = ensemble.config
-    return decode_any_size(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+    return ensemble.config.decoder(planes)
 
 
 class Watch:

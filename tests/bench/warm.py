@@ -16,7 +16,8 @@ from kaggle_unet.masks.column_runs import paint_masks
 from kaggle_unet.masks.labels import components, count_pieces_and_holes, relabel, relabel_in_raster_order
 from kaggle_unet.masks.rle import decode_labels, decode_mask, encode_labels, encode_mask
 from kaggle_unet.metrics.score import score_image, score_mask
-from kaggle_unet.postprocess.clean import PostprocessSettings, labels_from_planes
+from kaggle_unet.postprocess.decoder import Decoder
+from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.border import border
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings, DecodeSettings, DistanceWeight, SizeWeight, WeightSettings
@@ -41,7 +42,7 @@ def warm() -> None:
         planes = codec.encode(labels, BorderSettings())
         weight_map(labels, weights, codec=codec.name, planes=planes)
         settings = DecodeSettings(min_seed_px=1)
-        labels_from_planes(codec, planes, settings, PostprocessSettings(fill_holes_px=9, min_area_px=2))
+        Decoder(codec, settings, PostprocessSettings(fill_holes_px=9, min_area_px=2))(planes)
 
 
 def kernels():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.postprocess.clean import PostprocessSettings, clean, drop_small, fill_holes
+from kaggle_unet.postprocess.clean import drop_small, fill_holes
 from tests import naive, strategies
 
 
@@ -52,38 +52,31 @@ def test_pieces_of_an_instance_count_together():
     assert drop_small(np.array([[1, 0, 1]], dtype=np.int32), 2).tolist() == [[1, 0, 1]]
 
 
-def test_holes_are_filled_before_areas_are_counted():
-    settings = PostprocessSettings(fill_holes_px=2, min_area_px=12)
-
-    assert (clean(draw_ring(), settings) == 1).all()
-    assert not clean(draw_ring(), settings.model_copy(update={"fill_holes_px": 0})).any()
-
-
 @given(strategies.labels(), st.integers(0, 4), st.integers(0, 8))
 @settings(max_examples=50, deadline=None)
 def test_cleaning_twice_is_cleaning_once(labels, fill_holes_px, min_area_px):
-    settings = PostprocessSettings(fill_holes_px=fill_holes_px, min_area_px=min_area_px)
-
-    once = clean(labels, settings)
+    once = drop_small(fill_holes(labels, fill_holes_px), min_area_px)
 
     assert set(once.ravel().tolist()) | {0} == set(range(once.max() + 1))
     assert (drop_small(once, min_area_px) == once).all()
 
 
 def test_an_empty_image_stays_empty():
-    assert not clean(np.zeros((3, 2), dtype=np.int32), PostprocessSettings(fill_holes_px=9, min_area_px=3)).any()
+    assert not drop_small(fill_holes(np.zeros((3, 2), dtype=np.int32), 9), 3).any()
 
 
 @given(strategies.labels(max_id=3), st.integers(0, 4), st.integers(0, 8), st.booleans())
 @settings(max_examples=50, deadline=None)
 def test_labels_are_changed_only_if_they_may_be(labels, fill_holes_px, min_area_px, in_place):
-    settings = PostprocessSettings(fill_holes_px=fill_holes_px, min_area_px=min_area_px)
-    before, expected = labels.copy(), clean(labels.copy(), settings)
+    before, expected = labels.copy(), drop_small(fill_holes(labels.copy(), fill_holes_px), min_area_px)
 
-    cleaned = clean(labels, settings, in_place=in_place)
+    filled = fill_holes(labels, fill_holes_px, in_place=in_place)
+    assert (labels == (filled if in_place else before)).all()
+    kept = filled.copy()
+    cleaned = drop_small(kept, min_area_px, in_place=in_place)
 
     assert (cleaned == expected).all()
-    assert (labels == (cleaned if in_place else before)).all()
+    assert (kept == (cleaned if in_place else filled)).all()
 
 
 def test_gaps_in_the_ids_are_closed_though_nothing_is_small():

@@ -5,7 +5,8 @@ import pytest
 
 from kaggle_unet.config import parse_config
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.postprocess.clean import PostprocessSettings
+from kaggle_unet.postprocess.decoder import Decoder
+from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.selection.search import (
     Interval,
     SearchBudget,
@@ -104,15 +105,16 @@ def test_one_part_alone_is_refused():
 @pytest.mark.parametrize("single_object", [False, True])
 def test_every_point_of_a_space_is_a_valid_config(codec, single_object):
     space = space_of(codec, single_object=single_object)
-    decode = DecodeSettings(single_object=single_object)
+    decoder = Decoder(CODECS[codec], DecodeSettings(single_object=single_object), PostprocessSettings(min_area_px=7))
     for end in ("low", "high"):
         params = {key: getattr(values, end) if isinstance(values, Interval) else True for key, values in space.items()}
-        settings = apply_params(params, decode, PostprocessSettings(min_area_px=7))
-        assert params_of(space, *settings) == params
-        assert settings[0].single_object == single_object
+        changed = apply_params(params, decoder)
+        assert params_of(space, changed) == params
+        assert changed.decode.single_object == single_object
 
 
 def test_what_is_not_searched_stays():
     config = parse_config("competition: {name: dsb2018}\ndecode: {keep_seedless: false}\npostprocess: {min_area_px: 9}")
-    decode, postprocess = apply_params({"decode.mask_threshold": 0.4}, config.decode, config.postprocess)
-    assert (decode.mask_threshold, decode.keep_seedless, postprocess.min_area_px) == (0.4, False, 9)
+    decoder = apply_params({"decode.mask_threshold": 0.4}, config.decoder)
+    assert (decoder.decode.mask_threshold, decoder.decode.keep_seedless) == (0.4, False)
+    assert decoder.postprocess.min_area_px == 9

@@ -5,7 +5,7 @@ import pytest
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.metrics.score import score_image
-from kaggle_unet.postprocess.clean import PostprocessSettings
+from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.selection.second_level import (
     Regressor,
     choose,
@@ -17,7 +17,7 @@ from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import DecodeSettings
 
 CODEC = CODECS["mask_border"]
-DECODE, POSTPROCESS = DecodeSettings(seed_threshold=0.5, border_threshold=0.5), PostprocessSettings()
+DECODER = Decoder(CODEC, DecodeSettings(seed_threshold=0.5, border_threshold=0.5))
 
 
 def draw(rng, n=6):
@@ -47,7 +47,7 @@ def draw(rng, n=6):
 def test_every_threshold_is_a_level_and_the_one_in_use_comes_first():
     _, planes = draw(np.random.default_rng(0))
 
-    found = find_candidates(CODEC, planes, DECODE, POSTPROCESS, seed_thresholds=(0.4, 0.8, 0.9))
+    found = find_candidates(DECODER, planes, seed_thresholds=(0.4, 0.8, 0.9))
 
     assert len(found.levels) == 2  # 0.4 gives what 0.5 does, and 0.9 what 0.8 does
     assert found.levels[0].max() == 6
@@ -68,7 +68,7 @@ def draw_bar():
 def test_an_object_is_described_alone_and_among_those_of_its_own_level():
     labels, planes = draw_bar()
 
-    found = find_candidates(CODEC, planes, DECODE, POSTPROCESS, seed_thresholds=(0.8,))
+    found = find_candidates(DECODER, planes, seed_thresholds=(0.8,))
 
     names = feature_names(CODEC)
     first, second = ({name: level[:, names.index(name)].tolist() for name in names} for level in found.features)
@@ -88,7 +88,7 @@ def test_objects_alike_in_all_but_their_pixels_are_not_mixed_up():
     planes[0, 2:8, 2:8] = planes[0, 2:8, 12:18] = 0.9
     planes[0, 2:8, 14:16] = 0.6  # its halves begin and end elsewhere
 
-    found = find_candidates(CODEC, planes, DECODE, POSTPROCESS, seed_thresholds=(0.8,))
+    found = find_candidates(DECODER, planes, seed_thresholds=(0.8,))
 
     lowest = feature_names(CODEC).index("lowest mask")
     assert found.features[0][:, lowest].tolist() == pytest.approx([0.9, 0.6])
@@ -101,7 +101,7 @@ def test_objects_alike_in_all_but_their_pixels_are_not_mixed_up():
     ([0.2, 0.5, 0.2, 0.5, 0.5], 0.3, [160]),  # of equals the one in use
 ])  # fmt: skip
 def test_each_component_takes_its_best_level_and_loses_what_hardly_can_be_right(expected, least, areas):
-    found = find_candidates(CODEC, draw_bar()[1], DECODE, POSTPROCESS, seed_thresholds=(0.8,))
+    found = find_candidates(DECODER, draw_bar()[1], seed_thresholds=(0.8,))
 
     chosen = choose(found, np.array(expected), least)
 
@@ -110,10 +110,7 @@ def test_each_component_takes_its_best_level_and_loses_what_hardly_can_be_right(
 
 def test_what_shape_tells_is_learnt():
     rng = np.random.default_rng(1)
-    known = [
-        (labels, find_candidates(CODEC, planes, DECODE, POSTPROCESS))
-        for labels, planes in (draw(rng) for _ in range(40))
-    ]
+    known = [(labels, find_candidates(DECODER, planes)) for labels, planes in (draw(rng) for _ in range(40))]
     features = np.concatenate([found.objects for _, found in known[:30]])
     ious = np.concatenate([true_ious(found, labels) for labels, found in known[:30]])
 
@@ -127,7 +124,7 @@ def test_what_shape_tells_is_learnt():
 
 
 def test_an_empty_image_has_nothing_to_choose():
-    found = find_candidates(CODEC, np.zeros((2, 9, 9), np.float32), DECODE, POSTPROCESS)
+    found = find_candidates(DECODER, np.zeros((2, 9, 9), np.float32))
 
     assert len(found.levels) == 1
     assert found.objects.shape == (0, len(feature_names(CODEC)))
@@ -139,7 +136,7 @@ def test_an_empty_image_has_nothing_to_choose():
 def test_a_decoding_without_seeds_is_refused(codec, single):
     planes = np.zeros((len(CODECS[codec].planes), 9, 9), np.float32)
     with pytest.raises(ConfigError, match="knows no seeds"):
-        find_candidates(CODECS[codec], planes, DecodeSettings(single_object=single), POSTPROCESS)
+        find_candidates(Decoder(CODECS[codec], DecodeSettings(single_object=single)), planes)
 
 
 def test_nothing_to_learn_from_and_what_is_no_model_are_refused():

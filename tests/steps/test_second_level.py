@@ -8,7 +8,6 @@ import pytest
 from kaggle_unet.config import parse_config
 from kaggle_unet.selection.second_level import find_candidates
 from kaggle_unet.steps import second_level
-from kaggle_unet.targets.codecs import CODECS
 from tests.selection.test_second_level import draw
 from tests.steps.conftest import call
 from tests.steps.test_tune import doubtful  # noqa: F401  the fixture
@@ -73,7 +72,7 @@ def test_no_image_is_judged_by_what_was_learnt_from_it(monkeypatch):
     known = []
     for number in range(8):
         labels, planes = draw(rng)
-        candidates = find_candidates(CODECS[config.codec.name], planes, config.decode, config.postprocess)
+        candidates = find_candidates(config.decoder, planes)
         image = np.full(labels.shape, number, np.uint8)
         known.append(
             second_level._Known(

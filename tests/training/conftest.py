@@ -11,10 +11,9 @@ from kaggle_unet.data.settings import AugmentationSettings
 from kaggle_unet.losses.settings import LossSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.metrics.score import score_image
-from kaggle_unet.postprocess.clean import PostprocessSettings
-from kaggle_unet.targets.settings import DecodeSettings
+from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.training.fold import FoldParts
-from kaggle_unet.training.validate import Finish, validate
+from kaggle_unet.training.validate import validate
 from tests.training.tiny import CODEC, ENCODING, draw_sample, make_validation_set, tiny_network
 
 
@@ -33,8 +32,9 @@ def loss():
 
 
 @pytest.fixture(scope="session")
-def finish():
-    return Finish(CODEC, DecodeSettings(), PostprocessSettings(), score_image)
+def scoring():
+    """What turns planes into a score."""
+    return {"decoder": Decoder(CODEC), "metric": score_image}
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +50,6 @@ def validation_set():
 
 
 @pytest.fixture
-def parts(training_set, validation_set, loss, finish):
-    validate_model = partial(validate, validation_set=validation_set, loss=loss, finish=finish)
+def parts(training_set, validation_set, loss, scoring):
+    validate_model = partial(validate, validation_set=validation_set, loss=loss, **scoring)
     return FoldParts(tiny_network, loss, training_set, validate_model)

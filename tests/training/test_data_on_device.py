@@ -12,12 +12,11 @@ from kaggle_unet.losses.settings import LossSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.metrics.score import score_image
 from kaggle_unet.models.checkpoint import load_checkpoint
-from kaggle_unet.postprocess.clean import PostprocessSettings
-from kaggle_unet.targets.settings import DecodeSettings
+from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.training.fit import fit_fold
 from kaggle_unet.training.fold import EpochStarted, FoldParts
 from kaggle_unet.training.settings import TrainingSettings
-from kaggle_unet.training.validate import Finish, validate
+from kaggle_unet.training.validate import validate
 from tests.training import tiny
 
 
@@ -42,7 +41,8 @@ def tiny_parts(preset):
         validate,
         validation_set=tiny.make_validation_set({"v": tiny.draw_sample("v", 9)}, PadSpec(8)),
         loss=(loss := SegmentationLoss(LossSettings(), tiny.CODEC.planes, tiny.CODEC.activation)),
-        finish=Finish(tiny.CODEC, DecodeSettings(), PostprocessSettings(), score_image),
+        decoder=Decoder(tiny.CODEC),
+        metric=score_image,
     )
     return FoldParts(tiny.tiny_network, loss, items, judge)
 

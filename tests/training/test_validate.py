@@ -6,15 +6,17 @@ import torch
 from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.losses.settings import LossSettings
 from kaggle_unet.losses.total import SegmentationLoss
+from kaggle_unet.metrics.score import score_image
 from kaggle_unet.models.checkpoint import load_checkpoint
 from kaggle_unet.models.heads import Outputs
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.models.settings import EmptyHeadSettings, PlainUNetSettings
+from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.training.fit import fit_fold
 from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.step import Learner
-from kaggle_unet.training.validate import Finish, ValidationResult, merge, validate
+from kaggle_unet.training.validate import ValidationResult, merge, validate
 from tests.training.test_fit import CONFIG, make_settings
 from tests.training.test_loop import make_batch, make_crew
 from tests.training.tiny import CODEC, draw_sample, make_validation_set
@@ -37,25 +39,25 @@ def oracle(validation_set, margin):
 
 
 @pytest.mark.parametrize("margin", [0, 4])
-def test_a_network_that_knows_the_answers_scores_one(samples, margin, loss, finish):
+def test_a_network_that_knows_the_answers_scores_one(samples, margin, loss, scoring):
     validation_set = make_validation_set(samples, PadSpec(8, margin))
-    result = validate(oracle(validation_set, margin), validation_set, loss=loss, finish=finish)
+    result = validate(oracle(validation_set, margin), validation_set, loss=loss, **scoring)
     assert result.score == 1
     assert dict(result.scores) == {"v0": 1, "v1": 1, "v2": 1}
     assert result.loss < 0.01
 
 
-def test_a_network_that_sees_nothing_scores_nothing(samples, loss, finish):
+def test_a_network_that_sees_nothing_scores_nothing(samples, loss, scoring):
     validation_set = make_validation_set(samples, PadSpec(8))
     blank = torch.tensor([-9.0, -9.0, 9.0])[None, :, None, None]
     result = validate(
-        lambda inputs: blank.expand(len(inputs), 3, *inputs.shape[-2:]), validation_set, loss=loss, finish=finish
+        lambda inputs: blank.expand(len(inputs), 3, *inputs.shape[-2:]), validation_set, loss=loss, **scoring
     )
     assert result.score == 0
     assert result.loss > 1
 
 
-def test_score_and_loss_are_means_over_images(samples, finish):
+def test_score_and_loss_are_means_over_images(samples, scoring):
     validation_set = make_validation_set(samples, PadSpec(8))
     values = iter([torch.tensor(1.0), torch.tensor(4.0)])
     is_known = {"v0": True, "v1": False, "v2": False}
@@ -66,19 +68,22 @@ def test_score_and_loss_are_means_over_images(samples, finish):
         known = torch.tensor([is_known[id_] for id_ in next(ids)])[:, None, None, None]
         return torch.where(known, knows(inputs), torch.tensor([-9.0, -9.0, 9.0])[None, :, None, None])
 
-    result = validate(predict, validation_set, loss=lambda *_: (next(values), {}), finish=finish)
+    result = validate(predict, validation_set, loss=lambda *_: (next(values), {}), **scoring)
     # two images in the first batch, one in the second
     assert result.loss == pytest.approx((1 + 1 + 4) / 3)
     assert result.score == pytest.approx(1 / 3)
 
 
-def test_sigmoid_planes_are_decoded_as_such(samples, finish, loss):
+def test_sigmoid_planes_are_decoded_as_such(samples):
     codec = CODECS["interior_border"]
     validation_set = make_validation_set(samples, PadSpec(8))
     knows = oracle(validation_set, 0)
-    sigmoid = Finish(codec, finish.decode, finish.postprocess, finish.metric)
     result = validate(
-        lambda inputs: knows(inputs)[:, :2], validation_set, loss=lambda *_: (torch.zeros(()), {}), finish=sigmoid
+        lambda inputs: knows(inputs)[:, :2],
+        validation_set,
+        loss=lambda *_: (torch.zeros(()), {}),
+        decoder=Decoder(codec),
+        metric=score_image,
     )
     assert result.score == 1
 
@@ -94,7 +99,7 @@ def test_what_several_processes_judged_is_one_result_with_the_batch_of_any_that_
 class TestFurtherHeads:
     """The loss is of all that a network says, the score of what it would predict."""
 
-    def validate_model(self, samples, finish, gate_above):
+    def validate_model(self, samples, gate_above):
         """Judge a network that knows every plane, and yet holds every image to be empty: a logit of 5."""
         validation_set, codec = make_validation_set(samples, PadSpec(8)), CODECS["interior_border"]
         knows = oracle(validation_set, 0)
@@ -103,12 +108,13 @@ class TestFurtherHeads:
             lambda inputs: Outputs(knows(inputs)[:, :2], torch.full((len(inputs),), 5.0), (), gate_above),
             validation_set,
             loss=lambda said, planes, weights: terms(said, planes[:, :2], weights),
-            finish=Finish(codec, finish.decode, finish.postprocess, finish.metric),
+            decoder=Decoder(codec),
+            metric=score_image,
         )
 
     @pytest.mark.parametrize(("gate_above", "score"), [(None, 1), (0.5, 0)])
-    def test_the_loss_is_before_the_gate_and_the_score_behind_it(self, samples, finish, gate_above, score):
-        result = self.validate_model(samples, finish, gate_above)
+    def test_the_loss_is_before_the_gate_and_the_score_behind_it(self, samples, gate_above, score):
+        result = self.validate_model(samples, gate_above)
         assert result.score == score
         assert (result.predicted_objects == 0) == (score == 0)
         # planes without a fault, and half of log(1 + e⁵)
@@ -131,11 +137,11 @@ class TestFurtherHeads:
         assert (said.logits > -10).all()
         assert (said.predicted <= -10).all()
 
-    def test_a_fit_reports_the_loss_that_its_checkpoint_has(self, training_set, validation_set, finish, tmp_path):
+    def test_a_fit_reports_the_loss_that_its_checkpoint_has(self, training_set, validation_set, scoring, tmp_path):
         options = {"filters": 2, "depth": 2, "deep_supervision": True}
         settings = PlainUNetSettings(**options, empty_head=EmptyHeadSettings())
         loss = SegmentationLoss(LossSettings(empty=0.5, deep_supervision=0.3), CODEC.planes, CODEC.activation)
-        validate_model = partial(validate, validation_set=validation_set, loss=loss, finish=finish)
+        validate_model = partial(validate, validation_set=validation_set, loss=loss, **scoring)
         parts = FoldParts(lambda: PlainUNet(1, 3, settings), loss, training_set, validate_model)
         row = fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG).history[0]
         network = PlainUNet(1, 3, settings).eval()

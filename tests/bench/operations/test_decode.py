@@ -12,7 +12,8 @@ from skimage.morphology import remove_small_objects
 from skimage.segmentation import watershed
 
 from kaggle_unet.masks.labels import components
-from kaggle_unet.postprocess.clean import PostprocessSettings, labels_from_planes
+from kaggle_unet.postprocess.decoder import Decoder
+from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import DecodeSettings
 from tests.bench.cases import ALL, describe
@@ -27,7 +28,7 @@ MIN_SEED_PX, MIN_AREA_PX = 4, 8
 def decode(planes):
     settings = DecodeSettings(min_seed_px=MIN_SEED_PX, keep_seedless=False)
     codec = CODECS["interior_border_background"]
-    return labels_from_planes(codec, planes, settings, PostprocessSettings(min_area_px=MIN_AREA_PX))
+    return Decoder(codec, settings, PostprocessSettings(min_area_px=MIN_AREA_PX))(planes)
 
 
 def _prepare(planes):

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.postprocess.clean import PostprocessSettings, labels_from_planes
-from kaggle_unet.postprocess.striped import decode_any_size, decode_large
+from kaggle_unet.postprocess.decoder import Decoder
+from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.postprocess.striped import decode_large
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings, DecodeSettings
 
@@ -38,25 +39,9 @@ def test_stripes_give_the_labels_of_one_piece(codec, seed, shape, stripe_px, dec
 
     n = decode_large(codec, planes, decode, postprocess, out=out, stripe_px=stripe_px)
 
-    expected = labels_from_planes(codec, planes.astype(np.float32), decode, postprocess)
+    expected = Decoder(codec, decode, postprocess)(planes)
     assert (out == expected).all()
     assert n == expected.max(initial=0)
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32])
-@pytest.mark.parametrize("single_object", [False, True])
-def test_the_size_decides_how_but_not_what_is_decoded(dtype, single_object, monkeypatch):
-    planes = draw_planes(CODECS["mask"], np.random.default_rng(0), (40, 30)).astype(dtype)
-    decode, postprocess = DecodeSettings(single_object=single_object), PostprocessSettings(fill_holes_px=3)
-    in_stripes = []
-    monkeypatch.setattr(
-        "kaggle_unet.postprocess.striped.decode_large",
-        lambda *args, **options: in_stripes.append(1) or decode_large(*args, **options),
-    )
-    found = [decode_any_size(CODECS["mask"], planes, decode, postprocess, most_px=px) for px in (1199, 1200)]
-    assert (found[0] == found[1]).all()
-    assert found[0].any()
-    assert len(in_stripes) == (0 if single_object else 1)
 
 
 def test_instances_and_their_holes_go_on_across_seams():
@@ -80,7 +65,7 @@ def test_a_single_object_is_what_is_in_the_mask(min_area_px):
 
     n = decode_large(CODECS["mask"], planes, decode, postprocess, out=out, stripe_px=2)
 
-    assert (out == labels_from_planes(CODECS["mask"], planes, decode, postprocess)).all()
+    assert (out == Decoder(CODECS["mask"], decode, postprocess)(planes)).all()
     assert n == out.max()
 
 

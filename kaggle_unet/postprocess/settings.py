@@ -1,0 +1,28 @@
+"""Settings of what is done to labels after decoding."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from kaggle_unet.types import Settings
+
+
+class PostprocessSettings(Settings):
+    """What is done to decoded labels, in this order.
+
+    Attributes
+    ----------
+    fill_holes_px : int
+        Background holes inside one instance of at most this many pixels join it; 0 fills none.
+    min_area_px : int
+        Instances with fewer pixels are dropped.
+    constant_is_empty : bool
+        An image whose pixels are all equal has no instance: the black tiles of TGS.
+    full_is_empty : bool
+        An image that is nothing but instances has none: tiles inside the salt are labelled empty in TGS.
+    """
+
+    fill_holes_px: Annotated[int, Field(ge=0)] = 0
+    min_area_px: Annotated[int, Field(ge=0)] = 0
+    constant_is_empty: bool = False
+    full_is_empty: bool = False
