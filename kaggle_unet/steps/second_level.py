@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -153,7 +154,8 @@ class _Study:
         return float(_LEAST_IOUS[int(totals.argmax())])
 
 
-class SecondLevel(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class SecondLevel:
     """What `submit` decodes with where a second level was learnt."""
 
     regressor: Regressor
