@@ -16,7 +16,7 @@ def samples(n):
         yield Sample(id=f"{number}", image=np.zeros((4, 5), np.uint8)), np.full((1, 4, 5), number, np.float32)
 
 
-def number_of(sample, planes):
+def number_of(planes, image):
     return planes[0].astype(np.int32)
 
 
@@ -32,9 +32,9 @@ def test_no_more_planes_wait_than_memory_holds_and_the_order_is_kept(monkeypatch
                 may_decode.set()
             yield item
 
-    def decode(sample, planes):
+    def decode(planes, image):
         assert may_decode.wait(10), "the networks wait for the decoder before they have to"
-        return number_of(sample, planes)
+        return number_of(planes, image)
 
     results = submit._decode_beside(with_progress(), decode)
     first, _ = next(results)
@@ -61,12 +61,12 @@ def test_what_is_decoded_is_given_before_the_networks_end(monkeypatch):
 def test_a_fault_of_either_side_arrives_at_once(monkeypatch):
     decoded = []
 
-    def slow(sample, planes):
+    def slow(planes, image):
         time.sleep(0.01)
         if planes.max() == 0:
             raise KitError("this one not")
-        decoded.append(sample.id)
-        return number_of(sample, planes)
+        decoded.append(planes.max())
+        return number_of(planes, image)
 
     with pytest.raises(KitError, match="this one not"):
         list(submit._decode_beside(samples(200), slow))
