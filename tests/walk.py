@@ -114,9 +114,7 @@ def _walk_to_loss(config, train: Path, home: Path) -> Walk:
 def _walk_to_rows(config, test: Path, home: Path) -> Walk:
     from kaggle_unet.competitions.registry import get_competition
     from kaggle_unet.competitions.submission import write_submission
-    from kaggle_unet.postprocess.decoder import find_labels
     from kaggle_unet.steps.build import load_ensemble, predict_samples
-    from kaggle_unet.targets.codecs import CODECS
 
     walk = Walk("From an image to its rows in the CSV")
     competition = get_competition("dsb2018")
@@ -127,7 +125,7 @@ def _walk_to_rows(config, test: Path, home: Path) -> Walk:
     with walk.step("read and predict"):
         ((sample, planes),) = predict_samples(ensemble, sizes, source.load, config.inference)
     with walk.step("decode"):
-        labels = find_labels(CODECS[config.codec.name], planes, sample.image, config.decode, config.postprocess)
+        labels = config.decoder(planes, sample.image)
     with walk.step("write rows"):
         write_submission(home / "x.csv", competition, {sample.id: labels})
     return walk
