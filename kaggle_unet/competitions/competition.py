@@ -31,11 +31,11 @@ class CompetitionSettings(Settings):
     images : str
         `folder` only: subfolder of the images.
     masks : str
-        `folder` only: subfolder of the label images (or binary masks, whose components become instances).
+        `folder` only: subfolder of the label images, or of binary masks, whose connected components become instances.
     folds : str, optional
         `folder` only: a CSV with columns `id,fold`, relative to the config; an id with an empty fold is left out.
     skip : tuple of str
-        Ids to leave out, known bad ones.
+        Ids of samples to leave out.
     """
 
     name: CompetitionName
