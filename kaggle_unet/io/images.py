@@ -49,7 +49,7 @@ _UNDO_ORIENTATION = {
     8: Pillow.Transpose.ROTATE_270,
 }
 _DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, NotImplementedError,
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, ArithmeticError, NotImplementedError,
     struct.error, zlib.error, zipfile.BadZipFile, cv2.error, tifffile.TiffFileError,
 )  # fmt: skip
 

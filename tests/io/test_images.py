@@ -270,6 +270,7 @@ SOUND = (png(COLOUR), deep_png(DEEP_COLOUR), png(PALETTE), encode(COLOUR, "BMP")
 PLACES = st.integers(0, 400)
 
 
+@example(data=SOUND[6], spots={106: 66}, end=None)  # strips of no rows
 @example(data=SOUND[-1], spots={20: 2, 103: 48}, end=None)  # 12,289 samples in each of 262,150 pixels
 @given(data=st.sampled_from(SOUND), spots=st.dictionaries(PLACES, st.integers(0, 255)), end=st.none() | PLACES)
 @pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, decode_label_image, shape_of])
