@@ -14,7 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; Python takes the names from `_NAMES`
-    from kaggle_unet.api import check_submission, read_competition, read_folder, read_submission, write_submission
+    from kaggle_unet.api import check_submission, read_competition, read_folder
+    from kaggle_unet.competitions.submission import read_submission, write_submission
     from kaggle_unet.config import Config, load_config
     from kaggle_unet.errors import ConfigError, DataError, KitError, LockedError, ResourceError
     from kaggle_unet.masks import rle
@@ -22,7 +23,9 @@ if TYPE_CHECKING:  # for type checkers and editors; Python takes the names from 
     from kaggle_unet.masks.labels import components, relabel
     from kaggle_unet.metrics.matching import match
     from kaggle_unet.metrics.score import dice, interval_of_mean, iou, score
-    from kaggle_unet.postprocess.clean import fill_holes
+    from kaggle_unet.postprocess.clean import drop_small, fill_holes
+    from kaggle_unet.postprocess.decoder import Decoder
+    from kaggle_unet.postprocess.settings import PostprocessSettings
     from kaggle_unet.report.draw import colour_labels, draw_outlines
     from kaggle_unet.synthetic.images import draw_nuclei, draw_salt
     from kaggle_unet.targets.border import border
@@ -32,23 +35,27 @@ if TYPE_CHECKING:  # for type checkers and editors; Python takes the names from 
     from kaggle_unet.types import Sample
 
 __all__ = [
-    "Config", "ConfigError", "DataError", "DecodeSettings", "KitError", "LockedError", "ResourceError", "Sample",
-    "WeightSettings", "__version__", "border", "check_submission", "colour_labels", "components", "decode_planes",
-    "dice", "distance_weights", "draw_nuclei", "draw_outlines", "draw_salt", "encode_targets", "fill_holes",
-    "get_codec", "interval_of_mean", "iou", "load_config", "match", "paint_masks", "read_competition",
-    "read_folder", "read_submission", "relabel", "rle", "score", "size_weights", "weight_map", "write_submission",
+    "Config", "ConfigError", "DataError", "DecodeSettings", "Decoder", "KitError", "LockedError",
+    "PostprocessSettings", "ResourceError", "Sample", "WeightSettings", "__version__", "border", "check_submission",
+    "colour_labels", "components", "decode_planes", "dice", "distance_weights", "draw_nuclei", "draw_outlines",
+    "draw_salt", "drop_small", "encode_targets", "fill_holes", "get_codec", "interval_of_mean", "iou",
+    "load_config", "match", "paint_masks", "read_competition", "read_folder", "read_submission", "relabel", "rle",
+    "score", "size_weights", "weight_map", "write_submission",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
 _NAMES = {
-    "api": "check_submission read_competition read_folder read_submission write_submission",
+    "api": "check_submission read_competition read_folder",
+    "competitions.submission": "read_submission write_submission",
     "config": "Config load_config",
     "errors": "ConfigError DataError KitError LockedError ResourceError",
     "masks.column_runs": "paint_masks",
     "masks.labels": "components relabel",
     "metrics.matching": "match",
     "metrics.score": "dice interval_of_mean iou score",
-    "postprocess.clean": "fill_holes",
+    "postprocess.clean": "drop_small fill_holes",
+    "postprocess.decoder": "Decoder",
+    "postprocess.settings": "PostprocessSettings",
     "report.draw": "colour_labels draw_outlines",
     "synthetic.images": "draw_nuclei draw_salt",
     "targets.border": "border",

@@ -3,16 +3,13 @@
 The other names of `kaggle_unet.__all__` are functions and classes of the rooms themselves.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.submission import read_submission as _read_submission
-from kaggle_unet.competitions.submission import write_submission as _write_submission
 from kaggle_unet.errors import DataError
 from kaggle_unet.steps.check import check as _check
 from kaggle_unet.steps.check import competition_settings
-from kaggle_unet.types import Labels, Sample
+from kaggle_unet.types import Sample
 
 
 def read_folder(path: str | Path, *, images: str = "images", masks: str = "masks") -> list[Sample]:
@@ -100,77 +97,6 @@ def read_competition(name: str, data: str | Path, **places: str) -> list[Sample]
     if problems:
         raise DataError(f"{data}: {len(problems)} of {len(source.ids)} samples are faulty; fix them", problems)
     return samples
-
-
-def read_submission(path: str | Path, competition: str = "dsb2018") -> dict[str, list[str]]:
-    """Read a competition's CSV.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    competition : {"dsb2018", "tgs", "folder"}
-        Decides the columns.
-
-    Returns
-    -------
-    dict of str to list of str
-        Run-length codes by id, in the order of the rows; an empty list for an image without objects.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read or lacks a column. The codes themselves are not checked: `check_submission` does.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import numpy as np
-    >>> import kaggle_unet as ku
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     ku.write_submission(Path(folder) / "x.csv", {"a": np.array([[1, 1, 2]]), "b": np.array([[0, 0, 0]])})
-    ...     ku.read_submission(Path(folder) / "x.csv")
-    {'a': ['1 2', '3 1'], 'b': []}
-    """
-    return _read_submission(path, get_competition(competition))
-
-
-def write_submission(path: str | Path, labels: Mapping[str, Labels], competition: str = "dsb2018") -> None:
-    """Write labels as a competition's CSV.
-
-    Parameters
-    ----------
-    path : str or Path
-        Written whole or not at all.
-    labels : mapping of str to integer array, shape (H, W)
-        Labels by id, in the order of the rows; 0 is background.
-    competition : {"dsb2018", "tgs", "folder"}
-        Decides the columns, and whether all instances of an image are one object (``"tgs"``).
-
-    Raises
-    ------
-    ResourceError
-        If the file cannot be written.
-
-    Notes
-    -----
-    The same labels give the same bytes: lines end with a line feed, there is no index, and objects come in the order of
-    their numbers. An image without objects has one row with an empty field.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import numpy as np
-    >>> import kaggle_unet as ku
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     ku.write_submission(Path(folder) / "x.csv", {"a": np.array([[1, 1, 2]])})
-    ...     print((Path(folder) / "x.csv").read_text())
-    ImageId,EncodedPixels
-    a,1 2
-    a,3 1
-    <BLANKLINE>
-    """
-    _write_submission(path, get_competition(competition), labels)
 
 
 def check_submission(

@@ -67,9 +67,9 @@ class DataIssue:
     """Something about one sample that a person should know, and what was done about it."""
 
     sample: str
-    kind: str  # the same text for the same issue: "overlapping masks"
+    what: str  # the same text for the same issue: "overlapping masks"
     count: int  # pixels, objects or files
-    action: str
+    done: str
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def _walk_to_rows(config, test: Path, home: Path) -> Walk:
     with walk.step("decode"):
         labels = config.decoder(planes, sample.image)
     with walk.step("write rows"):
-        write_submission(home / "x.csv", competition, {sample.id: labels})
+        write_submission(home / "x.csv", {sample.id: labels}, competition.name)
     return walk
 
 
@@ -147,13 +147,20 @@ def _by_file(functions: Mapping[tuple[str, str], None]) -> dict[str, list[str]]:
     return files
 
 
+def _rooms(functions: Mapping[tuple[str, str], None]) -> list[str]:
+    return list(dict.fromkeys(Path(file).parts[0] for file, _ in functions))
+
+
 def draw(walks: tuple[Walk, ...]) -> str:
     """Write the part of the page that is made of the count."""
     parts = []
     for walk in walks:
-        nodes = [f'    s{i}["{step}: {len(names)}"]' for i, (step, names) in enumerate(walk.steps.items())]
+        nodes = [
+            f'    s{i}["{step}: {len(functions)}<br>{", ".join(_rooms(functions))}"]'
+            for i, (step, functions) in enumerate(walk.steps.items())
+        ]
         chain = "    " + " --> ".join(f"s{i}" for i in range(len(walk.steps)))
-        diagram = "\n".join(["```mermaid", "flowchart LR", *nodes, chain, "```"])
+        diagram = "\n".join(["```mermaid", "flowchart TD", *nodes, chain, "```"])
         rows = ["| step | file | functions |", "|---|---|---|"]
         for step, functions in walk.steps.items():
             for i, (file, names) in enumerate(_by_file(functions).items()):
@@ -162,18 +169,25 @@ def draw(walks: tuple[Walk, ...]) -> str:
     return "\n".join(parts)
 
 
+def page(walks: tuple[Walk, ...]) -> str:
+    """Return docs/architecture.md with its part that is made of the count."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}\n{draw(walks)}\n{END}{rest.partition(END)[2]}"
+
+
 def main() -> None:
-    """Print both ways, or write them into the page."""
+    """Print both ways, write them into the page, or end with 1 if the page shows others."""
     parser = argparse.ArgumentParser(prog="scripts/walk", description=__doc__)
-    parser.add_argument("--write", action="store_true", help=f"write the page's part between its marks: {PAGE.name}")
+    parser.add_argument("--write", action="store_true", help="write docs/architecture.md")
+    parser.add_argument("--check", action="store_true", help="end with 1 if docs/architecture.md is stale")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         walks = measure(Path(home))
     print("\n\n".join(map(describe, walks)))
     if arguments.write:
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n{draw(walks)}\n{END}{after}", encoding="utf-8")
+        PAGE.write_text(page(walks), encoding="utf-8")
+    if arguments.check and PAGE.read_text(encoding="utf-8") != page(walks):
+        sys.exit(f"{PAGE.name} is stale; run scripts/walk --write")
 
 
 if __name__ == "__main__":

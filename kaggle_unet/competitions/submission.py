@@ -1,7 +1,8 @@
-"""Submissions: the CSV that Kaggle scores, written, read, and checked by all of the competition's rules.
+"""Every rule of a competition's CSV, before Kaggle says so.
 
-It has one row per object, or one per image where the mask is a single object. Objects are made of labels, so they
-cannot overlap; an image without any has one row with an empty field.
+The CSV that Kaggle scores: one row per object, or one per image where the mask is a single object.
+
+Objects are rows of labels, so they cannot overlap; an image without any has one row with an empty field.
 """
 
 import csv
@@ -15,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kaggle_unet.competitions.competition import Competition
-from kaggle_unet.competitions.pairing import collect_rles
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.competitions.rle_masks import collect_rles
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.tables import Table, read_csv, read_table_beside
@@ -24,17 +26,17 @@ from kaggle_unet.store import atomic_write
 from kaggle_unet.types import Labels
 
 
-def write_submission(path: str | Path, competition: Competition, rows: Mapping[str, Labels]) -> None:
+def write_submission(path: str | Path, labels: Mapping[str, Labels], competition: str = "dsb2018") -> None:
     """Write labels as a competition's CSV.
 
     Parameters
     ----------
     path : str or Path
         Written whole or not at all.
-    competition : Competition
-        Decides the columns, and whether an image's labels are one object.
-    rows : mapping of str to int32 array, shape (H, W)
-        Labels by id, taken one at a time in the mapping's order.
+    labels : mapping of str to integer array, shape (H, W)
+        Labels by id, in the order of the rows; 0 is background.
+    competition : {"dsb2018", "tgs", "folder"}
+        Decides the columns, and whether all instances of an image are one object (``"tgs"``).
 
     Raises
     ------
@@ -44,24 +46,38 @@ def write_submission(path: str | Path, competition: Competition, rows: Mapping[s
     Notes
     -----
     The same labels give the same bytes: lines end with a line feed, there is no index, and objects come in the order of
-    their numbers.
+    their numbers. An image without objects has one row with an empty field.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import kaggle_unet as ku
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ku.write_submission(Path(folder) / "x.csv", {"a": np.array([[1, 1, 2]])})
+    ...     print((Path(folder) / "x.csv").read_text())
+    ImageId,EncodedPixels
+    a,1 2
+    a,3 1
+    <BLANKLINE>
     """
+    kind = get_competition(competition)
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([competition.id_column, competition.rle_column])
-    for sample_id, labels in rows.items():
-        writer.writerows([sample_id, rle] for rle in _encode(competition, labels))
+    writer.writerow([kind.id_column, kind.rle_column])
+    for sample_id, one in labels.items():
+        writer.writerows([sample_id, rle] for rle in _encode(kind, one))
     atomic_write(path, table.getvalue())
 
 
-def read_submission(path: str | Path, competition: Competition) -> dict[str, list[str]]:
+def read_submission(path: str | Path, competition: str = "dsb2018") -> dict[str, list[str]]:
     """Read a competition's CSV.
 
     Parameters
     ----------
     path : str or Path
         The file.
-    competition : Competition
+    competition : {"dsb2018", "tgs", "folder"}
         Decides the columns.
 
     Returns
@@ -72,9 +88,20 @@ def read_submission(path: str | Path, competition: Competition) -> dict[str, lis
     Raises
     ------
     DataError
-        If it cannot be read or lacks a column. The codes themselves are not checked.
+        If it cannot be read or lacks a column. The codes themselves are not checked: `check_submission` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import kaggle_unet as ku
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ku.write_submission(Path(folder) / "x.csv", {"a": np.array([[1, 1, 2]]), "b": np.array([[0, 0, 0]])})
+    ...     ku.read_submission(Path(folder) / "x.csv")
+    {'a': ['1 2', '3 1'], 'b': []}
     """
-    rles = collect_rles(read_csv(path), competition.id_column, competition.rle_column)
+    kind = get_competition(competition)
+    rles = collect_rles(read_csv(path), kind.id_column, kind.rle_column)
     return {sample_id: list(rles) for sample_id, rles in rles.items()}
 
 

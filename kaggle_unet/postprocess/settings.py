@@ -20,6 +20,11 @@ class PostprocessSettings(Settings):
         An image whose pixels are all equal has no instance: the black tiles of TGS.
     full_is_empty : bool
         An image that is nothing but instances has none: tiles inside the salt are labelled empty in TGS.
+
+    Examples
+    --------
+    >>> PostprocessSettings(min_area_px=16).fill_holes_px
+    0
     """
 
     fill_holes_px: Annotated[int, Field(ge=0)] = 0

@@ -84,7 +84,7 @@ def write_checked(
 ) -> list[str]:
     """Write a CSV, and give it its name only if it keeps every rule."""
     rejected = output.with_suffix(".rejected.csv")
-    write_submission(rejected, competition, labels)
+    write_submission(rejected, labels, competition.name)
     errors, warnings = check_submission(rejected, competition, shapes, black=black)
     if errors:
         msg = f"{rejected}: breaks {len(errors)} rules of {competition.name}; this is a fault of kaggle-unet"

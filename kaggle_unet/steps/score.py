@@ -55,7 +55,7 @@ def score_csv(csv: Path, truth: str, name: str, *, images: str = "images", masks
 
 def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> dict[str, Any]:
     """Score a submission against labels."""
-    rles = read_submission(csv, get_competition(name))
+    rles = read_submission(csv, name)
     missing = sorted(set(truth) - set(rles))
     if missing:
         msg = f"{csv}: {len(missing)} of the {len(truth)} images to be scored are missing; every image needs a row"

@@ -81,7 +81,7 @@ def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:
 
 
 def _read(csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], data: str) -> _Voter:
-    rles = read_submission(csv, competition)
+    rles = read_submission(csv, competition.name)
     _refuse_other_ids(csv, rles, shapes, data)
     refuse_faults(csv, competition, shapes)
     return _Voter(csv, sha256(csv.expanduser()), rles)

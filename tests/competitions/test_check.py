@@ -168,7 +168,7 @@ def spoil(lines, kind, position):
 def test_a_spoilt_file_has_errors(name, kind, rows, position, tmp_path_factory):
     path = tmp_path_factory.mktemp("spoilt") / "x.csv"
     competition = get_competition(name)
-    write_submission(path, competition, rows)
+    write_submission(path, rows, competition.name)
     header, *lines = path.read_text().splitlines()
     assume(kind != "unsorted" or lines[position % len(lines)][-1] != ",")
     path.write_text("\n".join([header, *spoil(lines, kind, position)]) + "\n")
@@ -181,9 +181,9 @@ def test_overlaps_are_found_exactly_where_masks_share_pixels(pair, tmp_path_fact
     assume(true.any() and extra.any())
     path = tmp_path_factory.mktemp("overlap") / "x.csv"
     competition = get_competition("dsb2018")
-    write_submission(path, competition, {"a": extra})
+    write_submission(path, {"a": extra}, competition.name)
     line = path.read_text().splitlines()[1]
-    write_submission(path, competition, {"a": true})
+    write_submission(path, {"a": true}, competition.name)
     path.write_text(path.read_text() + line + "\n")
     errors, _ = check_submission(path, competition, {"a": true.shape})
     ids = np.unique(true[(extra > 0) & (true > 0)])

@@ -21,27 +21,27 @@ ROWS = {"b": LABELS, "a": LABELS * 0}
 
 
 def test_every_object_has_a_row_and_an_image_without_any_has_an_empty_one(tmp_path):
-    write_submission(tmp_path / "x.csv", get_competition("dsb2018"), ROWS)
+    write_submission(tmp_path / "x.csv", ROWS, "dsb2018")
     assert (tmp_path / "x.csv").read_bytes() == b"ImageId,EncodedPixels\nb,1 2\nb,8 2\na,\n"
-    assert read_submission(tmp_path / "x.csv", get_competition("dsb2018")) == {"b": ["1 2", "8 2"], "a": []}
+    assert read_submission(tmp_path / "x.csv", "dsb2018") == {"b": ["1 2", "8 2"], "a": []}
 
 
 def test_a_single_object_has_one_row_per_image(tmp_path):
-    write_submission(tmp_path / "x.csv", get_competition("tgs"), ROWS)
+    write_submission(tmp_path / "x.csv", ROWS, "tgs")
     assert (tmp_path / "x.csv").read_bytes() == b"id,rle_mask\nb,1 2 8 2\na,\n"
 
 
 def test_ids_with_commas_and_quotes_are_read_back(tmp_path):
     rows = {'a,"b"': LABELS, "007": LABELS}
-    write_submission(tmp_path / "x.csv", get_competition("folder"), rows)
-    assert list(read_submission(tmp_path / "x.csv", get_competition("folder"))) == list(rows)
+    write_submission(tmp_path / "x.csv", rows, "folder")
+    assert list(read_submission(tmp_path / "x.csv", "folder")) == list(rows)
 
 
 def test_folders_are_made_and_an_impossible_path_leaves_nothing(tmp_path):
-    write_submission(tmp_path / "new" / "x.csv", get_competition("tgs"), ROWS)
+    write_submission(tmp_path / "new" / "x.csv", ROWS, "tgs")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["x.csv"]
     with pytest.raises(ResourceError, match="one of its folders is a file"):
-        write_submission(tmp_path / "new" / "x.csv" / "y.csv", get_competition("tgs"), ROWS)
+        write_submission(tmp_path / "new" / "x.csv" / "y.csv", ROWS, "tgs")
 
 
 def test_a_fault_while_writing_leaves_the_old_file(tmp_path):
@@ -50,10 +50,10 @@ def test_a_fault_while_writing_leaves_the_old_file(tmp_path):
             yield "b", LABELS
             raise RuntimeError
 
-    write_submission(tmp_path / "x.csv", get_competition("tgs"), ROWS)
+    write_submission(tmp_path / "x.csv", ROWS, "tgs")
     before = (tmp_path / "x.csv").read_bytes()
     with pytest.raises(RuntimeError):
-        write_submission(tmp_path / "x.csv", get_competition("tgs"), Broken())
+        write_submission(tmp_path / "x.csv", Broken(), "tgs")
     assert (tmp_path / "x.csv").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -63,10 +63,10 @@ def test_a_fault_while_writing_leaves_the_old_file(tmp_path):
 def test_what_is_written_breaks_no_rule(name, rows, tmp_path_factory):
     path = tmp_path_factory.mktemp("submission") / "x.csv"
     competition = get_competition(name)
-    write_submission(path, competition, rows)
+    write_submission(path, rows, competition.name)
     assert check_submission(path, competition, {key: labels.shape for key, labels in rows.items()})[0] == []
     first = path.read_bytes()
-    write_submission(path, competition, rows)
+    write_submission(path, rows, competition.name)
     assert path.read_bytes() == first
 
 
@@ -74,7 +74,7 @@ def test_what_is_written_breaks_no_rule(name, rows, tmp_path_factory):
 def test_a_submission_with_sizes_read_as_truth_is_what_was_written(labels, tmp_path_factory):
     path = tmp_path_factory.mktemp("truth") / "x.csv"
     competition = get_competition("dsb2018")
-    write_submission(path, competition, {"a": labels})
+    write_submission(path, {"a": labels}, competition.name)
     header, *lines = path.read_text().splitlines()
     size = ",".join(map(str, labels.shape))
     path.write_text("\n".join([f"{header},Height,Width", *(f"{line},{size}" for line in lines)]) + "\n")

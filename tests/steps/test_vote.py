@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission, write_submission
 from kaggle_unet.masks.labels import relabel_in_raster_order
 from kaggle_unet.masks.rle import decode_labels
@@ -34,12 +33,12 @@ class Drawn:
     def write(self, name, change):
         """Write what `change` makes of each image's true labels."""
         path = self.home / "in" / f"{name}.csv"
-        write_submission(path, get_competition(self.name), {id_: change(one) for id_, one in self.truth.items()})
+        write_submission(path, {id_: change(one) for id_, one in self.truth.items()}, self.name)
         return path
 
     def read(self, path):
         """Read a CSV's labels, numbered by appearance."""
-        rles = read_submission(path, get_competition(self.name))
+        rles = read_submission(path, self.name)
         return {id_: relabel_in_raster_order(decode_labels(rles[id_], one.shape)[0]) for id_, one in self.truth.items()}
 
     def vote(self, *csvs, output=None, weights=(), words=()):
@@ -101,7 +100,7 @@ def test_what_one_of_three_has_vanishes(drawn):
 
     assert answer.code == 0, answer.err
     assert not any(labels.any() for labels in drawn.read(output).values())
-    assert set(read_submission(output, get_competition(drawn.name))) == set(drawn.truth)
+    assert set(read_submission(output, drawn.name)) == set(drawn.truth)
 
 
 def test_weights_follow_the_order_of_the_csvs(drawn):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission
 from kaggle_unet.masks.rle import decode_labels
 from kaggle_unet.store import Store
@@ -67,7 +66,7 @@ def test_a_submission_keeps_every_rule_and_says_where_it_comes_from(trained, sub
 
 
 def test_label_images_hold_what_the_csv_holds(trained, submitted):
-    rles = read_submission(submitted, get_competition(trained.name))
+    rles = read_submission(submitted, trained.name)
     for id_, labels in trained.truth.items():
         written = tifffile.imread(trained.home / "labels" / f"{id_}.tif")
         decoded, _ = decode_labels([rle for rle in rles[id_] if rle], labels.shape)
