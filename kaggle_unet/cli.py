@@ -87,27 +87,32 @@ def make_targets(
     store: StoreOption = None,
     preview: Annotated[int, typer.Option("--preview", min=0, help="Pictures of the first N samples.")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out faulty samples.")] = False,
+    export: Annotated[
+        tuple[str, Path] | None,
+        typer.Option("--export", metavar="png|tiff DIR", help="Also write planes and weight maps as image files."),
+    ] = None,
     workers: Workers = 0,
     overrides: Overrides = None,
 ) -> None:
     """Prepare samples, planes, weight maps and folds from a zip or folder."""
     from kaggle_unet.config import load_config
+    from kaggle_unet.steps.make_targets import export_targets
     from kaggle_unet.steps.make_targets import make_targets as prepare
     from kaggle_unet.steps.report import write_target_figures
 
     settings = load_config(config, overrides or ())
     folder = store_folder(config, store)
     fold_file = config.parent / settings.competition.folds if settings.competition.folds else None
+    workers = workers or os.cpu_count() or 1
+    if export and export[0] not in {"png", "tiff"}:
+        msg = f"--export {export[0]}: wanted png or tiff, and then a folder: --export png {export[1]}"
+        raise ConfigError(msg)
     with console.progress() as on_progress:
         report = prepare(
-            settings,
-            data,
-            folder,
-            fold_file=fold_file,
-            skip_bad=skip_bad,
-            workers=workers or os.cpu_count() or 1,
-            on_progress=on_progress,
+            settings, data, folder, fold_file=fold_file, skip_bad=skip_bad, workers=workers, on_progress=on_progress
         )
+        if export:
+            export_targets(settings, folder, *export, workers=workers, on_progress=on_progress)
     console.data_report(report)
     for path in write_target_figures(settings, folder, preview):
         console.say(f"preview  {path}")

@@ -1,7 +1,12 @@
-"""Bytes to arrays: images of 8 bits, binary masks and label images, in every pixel format the files have."""
+"""Bytes to arrays and back: images of 8 bits, binary masks and label images, in every pixel format the files have."""
+
+import io
+from typing import Any
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.data_issues import Note
@@ -28,6 +33,20 @@ def to_image(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
     image, depth_notes = _to_8_bits(pixels, where)
     colours, channel_notes = _to_gray_or_rgb(image)
     return np.ascontiguousarray(colours), (*depth_notes, *channel_notes)
+
+
+def encode_png(pixels: NDArray[Any]) -> bytes:
+    """Encode 8 or 16 bits, gray or RGB, as PNG."""
+    buffer = io.BytesIO()
+    Pillow.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def encode_tiff(pixels: NDArray[Any]) -> bytes:
+    """Encode as TIFF, deflated."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack", compression="zlib")
+    return buffer.getvalue()
 
 
 def decode_mask(data: bytes, where: str) -> Mask:

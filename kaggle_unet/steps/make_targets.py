@@ -5,6 +5,7 @@ done again. A size weight without reference area needs the median area of the wh
 are then made of the stored samples in a second pass.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -25,15 +26,18 @@ from kaggle_unet.data.mosaic import Edges, cut_edges, join_mosaics
 from kaggle_unet.data.settings import FoldSettings
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import split_location
+from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.postprocess.object_size import object_diameter_px
 from kaggle_unet.steps.parallel import OnProgress, map_samples, with_progress
 from kaggle_unet.steps.provenance import describe_environment
-from kaggle_unet.store import Store, TargetSet, find_differences, lock
+from kaggle_unet.store import Store, TargetSet, atomic_write, find_differences, lock, sample_file
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import weight_map
 from kaggle_unet.types import DataIssue, Planes, Sample
+
+PNG_WEIGHT = 1000  # what a weight of 1 is in a PNG of 16 bits
 
 
 def make_targets(
@@ -78,6 +82,48 @@ def make_targets(
         assert preparation.targets is not None
         store.finish(preparation.targets, rows, report)
     return report
+
+
+def export_targets(
+    config: Config,
+    store_folder: Path,
+    suffix: str,
+    folder: Path,
+    *,
+    workers: int = 1,
+    on_progress: OnProgress = lambda *_: None,
+) -> None:
+    """Write images, labels, planes and weight maps as PNG or TIFF files, for people who train elsewhere."""
+    store = Store.open(store_folder)
+    plane_names, targets = CODECS[config.codec.name].planes, open_targets(config, store)
+    about = {"format": suffix, "planes": plane_names, "weight_of_1": PNG_WEIGHT if suffix == "png" else 1}
+    results = map_samples(partial(_export_sample, store, targets, plane_names, suffix, folder), store.ids, workers)
+    list(with_progress(results, "exported", len(store.ids), on_progress))
+    atomic_write(folder / "export.json", json.dumps({**about, **targets.identity}, indent=1) + "\n")
+
+
+def _export_sample(
+    store: Store, targets: TargetSet, plane_names: Sequence[str], suffix: str, folder: Path, sample_id: str
+) -> None:
+    sample, (planes, weights) = store.read(sample_id), targets.read(sample_id)
+    assert sample.labels is not None
+    arrays: dict[str, NDArray[Any]] = {"images": sample.image, "labels": sample.labels.astype(np.uint32)}
+    arrays["weights"] = weights
+    if suffix == "png":
+        planes = (planes * 255).astype(np.uint8)
+        arrays["labels"] = _to_16_bits(sample.labels, f"the labels of sample {sample_id!r}")
+        arrays["weights"] = _to_16_bits(np.round(weights * PNG_WEIGHT), f"the weights of {sample_id!r} × {PNG_WEIGHT}")
+    arrays |= {f"planes/{name}": plane for name, plane in zip(plane_names, planes, strict=True)}
+    encode = {"png": encode_png, "tiff": encode_tiff}[suffix]
+    for name, array in arrays.items():
+        atomic_write(sample_file(folder / name, sample_id, f".{suffix}"), encode(array), flush=False)
+
+
+def _to_16_bits(values: NDArray[Any], what: str) -> NDArray[np.uint16]:
+    if values.max(initial=0) > np.iinfo(np.uint16).max:
+        msg = f"{what} reach {values.max():.0f}, more than the 16 bits of a PNG hold; take --export tiff"
+        raise ConfigError(msg)
+    return values.astype(np.uint16)
 
 
 def _open_source(config: Config, data: str, folder: Path) -> Source | None:

@@ -1,6 +1,5 @@
 """`submit`: images and checkpoints in, a CSV with its manifest out."""
 
-import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids
 from kaggle_unet.config import Config, fingerprint, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
+from kaggle_unet.io.images import encode_tiff
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.provenance import (
     describe_csv,
@@ -64,7 +63,8 @@ def submit(  # noqa: PLR0913  the options of a verb
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
-            _write_tiff(sample_file(labels_folder, sample.id, ".tif"), decoded)
+            dtype = np.uint16 if decoded.max(initial=0) < 2**16 else np.uint32
+            atomic_write(sample_file(labels_folder, sample.id, ".tif"), encode_tiff(decoded.astype(dtype)))
     labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
     warnings = write_checked(output, competition, labels, sizes, black=black)
     manifest = {
@@ -121,10 +121,3 @@ def _describe(config: Config, ensemble: Ensemble) -> dict[str, Any]:
         "config_hash": fingerprint(plain(config)),
         "environment": describe_environment(),
     }
-
-
-def _write_tiff(path: Path, labels: Labels) -> None:
-    dtype = np.uint16 if labels.max(initial=0) < 2**16 else np.uint32
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, labels.astype(dtype), compression="zlib")
-    atomic_write(path, buffer.getvalue())

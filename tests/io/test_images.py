@@ -18,6 +18,8 @@ from kaggle_unet.io.images import (
     decode_mask,
     decode_mask_window,
     decode_shape,
+    encode_png,
+    encode_tiff,
 )
 from tests import strategies
 from tests.files import encode, png, tiff
@@ -322,3 +324,12 @@ def test_kinds_are_told_apart_by_channels_and_mean():
     assert classify_kind(np.zeros((2, 2, 3), np.uint8)) == "colour"
     assert classify_kind(np.array([[127, 128]], np.uint8)) == "gray-bright"
     assert classify_kind(np.array([[127, 127]], np.uint8)) == "gray-dark"
+
+
+@pytest.mark.parametrize("write", [encode_png, encode_tiff])
+def test_encoded_pixels_are_decoded_as_they_were(write):
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (5, 7, 3), np.uint8)
+    labels = rng.integers(0, 2**16, (5, 7), np.uint16)
+    np.testing.assert_array_equal(decode_image(write(colours), "x")[0], colours)
+    np.testing.assert_array_equal(decode_label_image(write(labels), "x"), labels)

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from kaggle_unet.competitions.competition import FileSource
 from kaggle_unet.config import load_config
@@ -12,7 +14,7 @@ from kaggle_unet.steps.make_targets import divide, make_targets, measure_sample,
 from kaggle_unet.steps.parallel import map_samples
 from kaggle_unet.store import Store
 from kaggle_unet.synthetic.files import write_dsb_zip
-from tests.steps.conftest import CONFIGS
+from tests.steps.conftest import CONFIGS, call
 
 
 @pytest.fixture
@@ -163,3 +165,43 @@ def test_results_come_in_the_order_of_the_ids(workers):
     ids = [f"id{number}" for number in np.random.default_rng(0).permutation(64)]
 
     assert list(map_samples(str.upper, ids, workers)) == [id_.upper() for id_ in ids]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_exported_files_hold_what_the_store_holds(drawn_config, tmp_path, suffix):
+    path, data, _ = drawn_config("dsb2018")
+    words = ("--data", data, "--store", tmp_path / "store", "--export", suffix, tmp_path / "out")
+    answer = call("make-targets", path, *words)
+    assert answer.code == 0, answer.err
+
+    store, targets = Store.open(tmp_path / "store"), open_targets(load_config(path), Store.open(tmp_path / "store"))
+    about = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert about["planes"] == ["interior", "border", "background"]
+    scales = {"png": (255, 1000, 0.5), "tiff": (1, 1, 0)}
+    high, one, rounded = scales[suffix]
+    assert about["weight_of_1"] == one
+    for id_ in store.ids:
+
+        def read(kind, id_=id_):
+            file = tmp_path / "out" / kind / f"{id_}.{suffix}"
+            return np.asarray(Image.open(file)) if suffix == "png" else tifffile.imread(file)
+
+        sample, (planes, weights) = store.read(id_), targets.read(id_)
+        np.testing.assert_array_equal(read("images"), sample.image)
+        np.testing.assert_array_equal(read("labels"), sample.labels)
+        np.testing.assert_allclose(read("weights"), weights * one, rtol=0, atol=rounded)
+        for name, plane in zip(about["planes"], planes, strict=True):
+            np.testing.assert_array_equal(read(f"planes/{name}"), plane * high)
+    assert read("weights").dtype == {"png": np.uint16, "tiff": np.float32}[suffix]
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
+def test_an_export_that_16_bits_cannot_hold_names_the_format_that_can(drawn_config, tmp_path):
+    path, data, _ = drawn_config("dsb2018")
+    heavy = ("--set", "weights.classes.border=80", "--set", "weights.cap=100")
+    words = ("make-targets", path, "--data", data, "--store", tmp_path / "store", *heavy, "--export")
+    answer = call(*words, "png", tmp_path / "out")
+    assert (answer.code, "take --export tiff" in answer.err) == (2, True)
+    assert call(*words, "tiff", tmp_path / "out").code == 0
+    answer = call(*words, "jpg", tmp_path / "out")
+    assert (answer.code, "wanted png or tiff" in answer.err) == (2, True)
