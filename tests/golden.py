@@ -90,7 +90,9 @@ def describe(folder: Path) -> dict[str, str]:
     for name in CONFIGS:
         home = folder / name
         for file in ("train.zip", "test.zip", "plain.csv", "tuned.csv", "scores.json", "run/decode.yaml"):
-            data = (home / file).read_bytes().replace(bytes(folder), b"FOLDER")  # scores.json says where decode.yaml lies
+            data = (
+                (home / file).read_bytes().replace(bytes(folder), b"FOLDER")
+            )  # scores.json says where decode.yaml lies
             found[f"{name}/{file}"] = hashlib.sha256(data).hexdigest()
         found[f"{name}/targets"] = _hash_targets(home / "store")
         for planes in (home / "planes", home / "run/fold0/planes", home / "run/fold1/planes"):
