@@ -430,7 +430,7 @@ def score(
         msg = "score: say either CSV --truth DATA --competition NAME, or --run DIR"
         raise ConfigError(msg)
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
+        typer.echo(json.dumps(result.to_json(), indent=2))
     else:
         console.scores(result)
 

@@ -1,7 +1,7 @@
 """CSV files as text: no column is guessed to be a number, no field to be missing.
 
-Ids such as ``00441`` and ``8e13060816`` and blank run-length codes survive that way, and faults are named by their
-line.
+Ids such as ``00441`` and ``8e13060816`` and blank run-length codes survive that way. Other people's files are read
+exactly, with faults named by their line (`read_csv`); our own tables are DataFrames (`read_frame`, `to_csv`).
 """
 
 import csv
@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _LONGEST_FIELD = 2**28  # a run-length code of a large, ragged mask exceeds the csv module's 128 KiB
 
@@ -65,6 +69,26 @@ def read_csv(path: str | Path) -> Table:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; name a CSV file") from error
     return read_table(data, str(path))
+
+
+def read_frame(path: Path) -> "DataFrame":
+    """Read a table that the kit wrote; every column is text, and an empty field is empty text."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # of which pandas' own are kinds
+        raise DataError(f"{path} can't be read ({error}); make its folder again") from error
+
+
+def to_csv(table: "DataFrame") -> str:
+    r"""Format a table: numbers have six digits at most, and what is missing is an empty field.
+
+    >>> from pandas import DataFrame
+    >>> to_csv(DataFrame({"id": ["00441", "a,b"], "loss": [None, 1 / 3]}))
+    'id,loss\n00441,\n"a,b",0.333333\n'
+    """
+    return table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
 
 
 def read_table_beside(archive: Archive, file_name: str) -> Table | None:

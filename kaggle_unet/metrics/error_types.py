@@ -9,13 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from math import fsum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.metrics.score import ImageScore, score_overlap
 from kaggle_unet.types import Overlap
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 # Error types of true and of predicted objects; `Mistakes` holds indices into these.
 TRUE_ERROR_TYPES = ("found", "merged", "split", "missed")
@@ -34,21 +37,6 @@ class Mistakes:
     pred: NDArray[np.int64]
     best_iou: NDArray[np.float64]
     bias_px: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class AreaRow:
-    """Objects of one range of areas."""
-
-    area_px: str
-    objects: int
-    found: int
-    merged: int
-    split: int
-    missed: int
-    extra: int
-    mean_best_iou: float
-    bias_px: float
 
 
 def find_mistakes(overlap: Overlap) -> Mistakes:
@@ -100,8 +88,10 @@ def find_mistakes(overlap: Overlap) -> Mistakes:
     return Mistakes(true, pred, best_iou, bias_px)
 
 
-def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_EDGES_PX) -> list[AreaRow]:
-    """Count error types by the objects' area, over a set of images."""
+def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_EDGES_PX) -> "DataFrame":
+    """Count error types by the objects' area in ranges, last over all, for a set of images."""
+    from pandas import DataFrame
+
     overlaps = list(overlaps)
     found = [find_mistakes(overlap) for overlap in overlaps]
     everything = _Objects(
@@ -109,11 +99,12 @@ def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_E
         _chain([overlap.areas_pred_px for overlap in overlaps]),
         Mistakes(*(_chain([getattr(one, field.name) for one in found]) for field in fields(Mistakes))),
     )
-    rows = []
+    rows: list[dict[str, Any]] = []
     for low, high in pairwise((*edges_px, np.inf)):
         name = f"{low}–{high - 1}" if high < np.inf else f"{low} and more"
-        rows.append(_count(name, everything.between(low, high)))
-    return [*(row for row in rows if row.objects or row.extra), _count("all", everything)]
+        row = _count(name, everything.between(low, high))
+        rows += [row] if row["objects"] or row["extra"] else []
+    return DataFrame([*rows, _count("all", everything)])
 
 
 class _Objects(NamedTuple):
@@ -136,22 +127,18 @@ def _chain(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)
 
 
-def _count(name: str, objects: _Objects) -> AreaRow:
+def _count(name: str, objects: _Objects) -> dict[str, Any]:
     """Count the error types of objects."""
     mistakes = objects.mistakes
-    n = mistakes.true.size
-    found, merged, split, missed = np.bincount(mistakes.true, minlength=len(TRUE_ERROR_TYPES)).tolist()
-    return AreaRow(
-        area_px=name,
-        objects=n,
-        found=found,
-        merged=merged,
-        split=split,
-        missed=missed,
-        extra=int((mistakes.pred == _ALONE).sum()),
-        mean_best_iou=float(mistakes.best_iou.mean()) if n else 0.0,
-        bias_px=float(np.nanmedian(mistakes.bias_px)) if found else 0.0,
-    )
+    n_of_type = np.bincount(mistakes.true, minlength=len(TRUE_ERROR_TYPES)).tolist()
+    return {
+        "area_px": name,
+        "objects": mistakes.true.size,
+        **dict(zip(TRUE_ERROR_TYPES, n_of_type, strict=True)),
+        "extra": int((mistakes.pred == _ALONE).sum()),
+        "mean_best_iou": float(mistakes.best_iou.mean()) if mistakes.true.size else 0.0,
+        "bias_px": float(np.nanmedian(mistakes.bias_px)) if n_of_type[_FOUND] else 0.0,
+    }
 
 
 # What can be fixed: the error type of true objects, and that of the predicted ones in their place.
@@ -159,16 +146,7 @@ _REPLACED = {"merged": ("merged", "merging"), "split": ("split", "part"), "misse
 KINDS = ("outlines", *_REPLACED, "extra")
 
 
-@dataclass(frozen=True)
-class OracleFix:
-    """The score with the errors of one type fixed, and what that gains."""
-
-    error_type: str
-    score: float
-    gain: float
-
-
-def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> list[OracleFix]:
+def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> "DataFrame":
     """Compute what fixing each error type alone would gain, over a set of images.
 
     Parameters
@@ -178,8 +156,9 @@ def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> list[OracleFix]:
 
     Returns
     -------
-    list of OracleFix
-        In the order of `KINDS`; empty without images.
+    DataFrame
+        One row per error type, in the order of `KINDS`, with the columns error_type, score (with those errors fixed)
+        and gain; no rows without images.
 
     Notes
     -----
@@ -194,20 +173,25 @@ def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> list[OracleFix]:
     >>> import numpy as np
     >>> from kaggle_unet.metrics.overlap import count_overlap
     >>> overlap = count_overlap(np.array([[1, 1, 2, 2, 0, 0]]), np.array([[1, 1, 1, 1, 0, 2]]))
-    >>> [(row.error_type, round(row.score, 2)) for row in tabulate_oracle_fixes([overlap])]
-    [('outlines', 0.0), ('merged', 0.67), ('split', 0.0), ('missed', 0.0), ('extra', 0.0)]
+    >>> tabulate_oracle_fixes([overlap]).round(2)
+      error_type  score  gain
+    0   outlines   0.00  0.00
+    1     merged   0.67  0.67
+    2      split   0.00  0.00
+    3     missed   0.00  0.00
+    4      extra   0.00  0.00
     """
+    from pandas import DataFrame
+
     scores: dict[str, list[float]] = {kind: [] for kind in ("", *KINDS)}
     for overlap in overlaps:
         score = score_overlap(overlap)
         scores[""].append(score.mean)
         for kind, fixed in _fix_one_type(overlap, score).items():
             scores[kind].append(fixed.mean)
-    n = len(scores[""])
-    if n == 0:
-        return []
-    means = {kind: fsum(each) / n for kind, each in scores.items()}
-    return [OracleFix(kind, means[kind], means[kind] - means[""]) for kind in KINDS]
+    means = {kind: fsum(each) / len(each) for kind, each in scores.items() if each}
+    rows = [(kind, means[kind], means[kind] - means[""]) for kind in KINDS if means]
+    return DataFrame(rows, columns=["error_type", "score", "gain"])
 
 
 def _fix_one_type(overlap: Overlap, score: ImageScore) -> dict[str, ImageScore]:

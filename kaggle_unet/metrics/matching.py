@@ -7,8 +7,7 @@ tables of docs/scores.md.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,41 +17,11 @@ from kaggle_unet.metrics.overlap import count_overlap, iou_twentieths
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS
 from kaggle_unet.types import Labels, Overlap
 
-
-@dataclass(frozen=True)
-class MatchRow:
-    """Scores at one IoU threshold.
-
-    Attributes
-    ----------
-    threshold_iou : float
-        The IoU that a pair must reach.
-    tp, fp, fn : int
-        Matched pairs, predicted and true instances without a partner, over all images.
-    ap_pooled, ap_per_image : float
-        tp / (tp + fp + fn) of these counts, and the mean of it over the images.
-    precision, recall, f1 : float
-        Of the counts over all images.
-    pq : float
-        Panoptic quality, f1 · mean_matched_iou.
-    mean_matched_iou : float
-        Mean IoU of the matched pairs.
-    """
-
-    threshold_iou: float
-    tp: int
-    fp: int
-    fn: int
-    ap_pooled: float
-    ap_per_image: float
-    precision: float
-    recall: float
-    f1: float
-    pq: float
-    mean_matched_iou: float
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
-def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> list[MatchRow]:
+def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> "DataFrame":
     """Match the instances of one image, and compute the literature's scores by IoU threshold.
 
     Parameters
@@ -64,8 +33,14 @@ def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> li
 
     Returns
     -------
-    list of MatchRow
-        One row per threshold, 0.50 to 0.95: tp, fp, fn, AP, precision, recall, F1, PQ and the mean IoU of the pairs.
+    DataFrame
+        One row per threshold, 0.50 to 0.95, with the columns
+
+        - threshold_iou: the IoU that a pair must reach;
+        - tp, fp, fn: matched pairs, predicted and true instances without a partner;
+        - ap_pooled: tp / (tp + fp + fn); ap_per_image, its mean over images, is the same for a single one;
+        - precision, recall, f1, and pq (panoptic quality): f1 · mean_matched_iou;
+        - mean_matched_iou: the mean IoU of the matched pairs.
 
     Raises
     ------
@@ -79,14 +54,18 @@ def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> li
     Examples
     --------
     >>> import numpy as np
-    >>> row = match(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 0]]))[0]
-    >>> row.threshold_iou, row.tp, row.fp, row.fn, round(row.pq, 3)
-    (0.5, 1, 0, 1, 0.444)
+    >>> table = match(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 0]]))
+    >>> table[["threshold_iou", "tp", "fp", "fn", "ap_pooled", "pq"]].head(4)
+       threshold_iou  tp  fp  fn  ap_pooled        pq
+    0           0.50   1   0   1        0.5  0.444444
+    1           0.55   1   0   1        0.5  0.444444
+    2           0.60   1   0   1        0.5  0.444444
+    3           0.65   1   0   1        0.5  0.444444
     """
     return summarize([(true, pred)], strict=strict)
 
 
-def summarize(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, strict: bool = False) -> list[MatchRow]:
+def summarize(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, strict: bool = False) -> "DataFrame":
     """Compute the literature's scores over a set of images.
 
     Parameters
@@ -98,8 +77,8 @@ def summarize(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, s
 
     Returns
     -------
-    list of MatchRow
-        One row per threshold, 0.50 to 0.95.
+    DataFrame
+        One row per threshold, 0.50 to 0.95, with the columns of `match`; all counts are over all images.
 
     Raises
     ------
@@ -120,18 +99,21 @@ def summarize(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, s
     Examples
     --------
     >>> import numpy as np
-    >>> rows = summarize([(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 0]]))])
-    >>> rows[0].tp, rows[0].fp, rows[0].fn, rows[0].ap_pooled, round(rows[0].mean_matched_iou, 3)
-    (1, 0, 1, 0.5, 0.667)
+    >>> table = summarize([(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 0]]))])
+    >>> table[["tp", "fp", "fn", "ap_pooled", "mean_matched_iou"]].round(3).head(1)
+       tp  fp  fn  ap_pooled  mean_matched_iou
+    0   1   0   1        0.5             0.667
     """
+    from pandas import DataFrame
+
     overlaps = (count_overlap(*item) if isinstance(item, tuple) else item for item in pairs_or_overlaps)
     matches = [_count_matches(overlap, strict=strict) for overlap in overlaps]
     if not matches:
         raise DataError("there is no image to score")
-    return [
+    return DataFrame(
         _summarize_threshold(twentieths / 20, np.array([image[row] for image in matches]))
         for row, twentieths in enumerate(THRESHOLDS_TWENTIETHS)
-    ]
+    )
 
 
 def _count_matches(overlap: Overlap, *, strict: bool) -> NDArray[np.float64]:
@@ -155,23 +137,23 @@ def _is_first(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
     return first
 
 
-def _summarize_threshold(threshold_iou: float, counts: NDArray[np.float64]) -> MatchRow:
+def _summarize_threshold(threshold_iou: float, counts: NDArray[np.float64]) -> dict[str, float]:
     """Turn the images' tp, fp, fn and matched IoU, shape (n_images, 4), into one row."""
     tp, fp, fn, matched = counts.sum(axis=0).tolist()
     per_image = counts[:, 0] / np.maximum(counts[:, :3].sum(axis=1), 1)
-    return MatchRow(
-        threshold_iou=threshold_iou,
-        tp=int(tp),
-        fp=int(fp),
-        fn=int(fn),
-        ap_pooled=_divide(tp, tp + fp + fn),
-        ap_per_image=float(per_image.mean()),
-        precision=_divide(tp, tp + fp),
-        recall=_divide(tp, tp + fn),
-        f1=_divide(2 * tp, 2 * tp + fp + fn),
-        pq=_divide(matched, tp + fp / 2 + fn / 2),
-        mean_matched_iou=_divide(matched, tp),
-    )
+    return {
+        "threshold_iou": threshold_iou,
+        "tp": int(tp),
+        "fp": int(fp),
+        "fn": int(fn),
+        "ap_pooled": _divide(tp, tp + fp + fn),
+        "ap_per_image": float(per_image.mean()),
+        "precision": _divide(tp, tp + fp),
+        "recall": _divide(tp, tp + fn),
+        "f1": _divide(2 * tp, 2 * tp + fp + fn),
+        "pq": _divide(matched, tp + fp / 2 + fn / 2),
+        "mean_matched_iou": _divide(matched, tp),
+    }
 
 
 def _divide(part: float, whole: float) -> float:

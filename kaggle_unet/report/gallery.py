@@ -8,7 +8,7 @@ import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,6 +20,9 @@ from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, ImageScore
 from kaggle_unet.report.draw import colour_labels, draw_outlines, heatmap, resize, stretch
 from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.types import Image, Labels, Planes, Sample
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 # Longer side of each picture: 600 samples then make a file of some 50 MB.
 SIDE_PX = 256
@@ -42,8 +45,8 @@ def render_report(
     stats: Mapping[str, object],
     folds: Sequence[Mapping[str, Any]],
     rows: Iterable[ReportRow],
-    areas: Sequence[Mapping[str, Any]] = (),
-    fixed: Sequence[Mapping[str, Any]] = (),
+    areas: "DataFrame | None" = None,
+    fixed: "DataFrame | None" = None,
 ) -> str:
     """Render a run as one HTML page.
 
@@ -62,10 +65,14 @@ def render_report(
         cards=cards,
         totals=_totals(cards),
         kinds=_by_kind(cards),
-        areas=areas,
-        fixed=fixed,
+        areas=_rows(areas),
+        fixed=_rows(fixed),
         thresholds=[f"{k / 20:.2f}" for k in THRESHOLDS_TWENTIETHS],
     )
+
+
+def _rows(table: "DataFrame | None") -> Sequence[Mapping[Any, Any]]:
+    return [] if table is None else table.to_dict("records")
 
 
 def _curve(fold: Mapping[str, Any]) -> dict[str, str]:

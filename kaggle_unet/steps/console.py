@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
@@ -12,6 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from kaggle_unet.steps.run import OF_CONFIG
+
+if TYPE_CHECKING:
+    from kaggle_unet.steps.score import Scores
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -151,20 +154,19 @@ class Console:
             self.warn(warning)
         self.say(f"ok       {path} keeps every rule")
 
-    def scores(self, result: Mapping[str, Any]) -> None:
+    def scores(self, result: "Scores") -> None:
         """Print scores."""
-        low, high = result["interval"]
-        self.say(f"score    {result['score']:.4f}  (95 % of resampled sets of images: {low:.4f} to {high:.4f})")
-        self.say(
-            f"images   {result['images']}, objects {result['true_objects']}, predicted {result['predicted_objects']}"
-        )
-        if result.get("decoding", OF_CONFIG) != OF_CONFIG:
-            self.say(f"decoding {result['decoding']}; if it was searched on these images, the score flatters")
-        for name, parts in result.get("parts", {}).items():
+        low, high = result.interval
+        self.say(f"score    {result.score:.4f}  (95 % of resampled sets of images: {low:.4f} to {high:.4f})")
+        self.say(f"images   {result.images}, objects {result.true_objects}, predicted {result.predicted_objects}")
+        if result.decoding not in {None, OF_CONFIG}:
+            self.say(f"decoding {result.decoding}; if it was searched on these images, this score is in-sample")
+        for name, parts in result.parts.items():
             rows = [[key, f"{part['score']:.4f}", _interval(part), str(part["images"])] for key, part in parts.items()]
             self.table((name, "score", "interval", "images"), rows)
-        for rows in (result["per_iou"], result["per_area"], result["mended"]):
-            self.table(tuple(rows[0]), [[_number(value) for value in row.values()] for row in rows])
+        for table in (result.per_iou, result.per_area, result.oracle_fixes):
+            rows = [[_number(value) for value in row] for row in table.itertuples(index=False)]
+            self.table(table.columns.tolist(), rows)
 
     def tuned(self, folder: Path, result: Mapping[str, Any]) -> None:
         """Print what a search has brought."""

@@ -165,9 +165,8 @@ def _run(part: Part, folder: Path, console: Console) -> dict[str, Any]:
     checkpoints = [fold_folder(run, fold) for fold in range(config.folds.n)]
     submit(config, str(test_zip), checkpoints, csv)
     check(csv, str(test_zip), part.competition)
-    result = score_submission(csv, truth, part.competition)
     return {
-        "score": result["score"],
+        "score": score_submission(csv, truth, part.competition).score,
         "baseline": _score_baseline(part, test_zip, truth),
         "csv": csv,
         "report": write_report(run, run / "report.html", store),

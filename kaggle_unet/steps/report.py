@@ -3,7 +3,6 @@
 Pictures of what a store holds, and of what networks make of an image they have never seen.
 """
 
-import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,13 @@ from PIL import Image as Pillow
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
+from kaggle_unet.io.tables import read_frame
 from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatmap, preview, resize, stretch
 from kaggle_unet.report.gallery import ReportRow, render_report
 from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.run import describe_run, fold_folder, open_run, run_decode_params
-from kaggle_unet.steps.score import OutOfFold, folds_with_planes, out_of_fold, summarise
+from kaggle_unet.steps.score import OutOfFold, folds_with_planes, out_of_fold, summarize_scores
 from kaggle_unet.store import Store, atomic_write, sample_file
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import WeightSettings
@@ -97,15 +97,15 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None, *, d
     config, store = open_run(run, store_folder)
     config, file = run_decode_params(config, run, chosen=decode)
     names = CODECS[config.codec.name].planes
-    result = summarise([entry.scored for entry in out_of_fold(run, config, store)])
-    low, high = result["interval"]
-    first = result["per_iou"][0]
+    result = summarize_scores([entry.scored for entry in out_of_fold(run, config, store)])
+    low, high = result.interval
+    first = result.per_iou.iloc[0]
     environment = describe_run(run)["environment"]
     stats = {
-        "out-of-fold score": f"{result['score']:.4f} ({low:.4f} to {high:.4f} on resampled images)",
-        "AP at IoU 0.5": f"{first['ap_pooled']:.4f} pooled, {first['ap_per_image']:.4f} per image",
+        "out-of-fold score": f"{result.score:.4f} ({low:.4f} to {high:.4f} on resampled images)",
+        "AP at IoU 0.5": f"{first.ap_pooled:.4f} pooled, {first.ap_per_image:.4f} per image",
         "competition": config.competition.name,
-        "decoding": f"{file}; if it was searched on these images, scores flatter" if file else "the config's",
+        "decoding": f"{file}; if it was searched on these images, scores are in-sample" if file else "the config's",
         "codec": f"{config.codec.name}, border {config.codec.border.rule}, radius {config.codec.border.radius_px}",
         "model": ", ".join(str(value) for value in config.model.model_dump().values()),
         "commit": environment["commit"],
@@ -113,10 +113,9 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None, *, d
         "torch": environment["packages"].get("torch", ""),
     }
     rows = (_row(entry, names) for entry in out_of_fold(run, config, store))
-    folds = [_fold(run, fold, result["parts"]["fold"][str(fold)]["score"]) for fold in folds_with_planes(run)]
-    atomic_write(
-        output, render_report(f"{run.parent.name}/{run.name}", stats, folds, rows, result["per_area"], result["mended"])
-    )
+    folds = [_fold(run, fold, result.parts["fold"][str(fold)]["score"]) for fold in folds_with_planes(run)]
+    tables = {"areas": result.per_area, "fixed": result.oracle_fixes}
+    atomic_write(output, render_report(f"{run.parent.name}/{run.name}", stats, folds, rows, **tables))
     return output
 
 
@@ -131,9 +130,8 @@ def _fold(run: Path, fold: int, score: float) -> dict[str, Any]:
     folder = fold_folder(run, fold)
     try:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError) as error:
+        rows = read_frame(folder / "metrics.csv").to_dict("records")
+    except (OSError, ValueError, DataError) as error:
         msg = (
             f"{folder} has planes but its training did not end ({error}); run kaggle-unet train --fold {fold} --resume"
         )

@@ -1,11 +1,9 @@
 """`score`: a submission against the truth, or a run on its out-of-fold planes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission
@@ -22,6 +20,9 @@ from kaggle_unet.steps.run import OF_CONFIG, fold_folder, fold_rows, open_run, r
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.types import Labels, Overlap, Planes, Sample
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,44 @@ class OutOfFold:
     labels: Labels
 
 
-def score_csv(csv: Path, truth: str, name: str, *, images: str = "images", masks: str = "masks") -> dict[str, Any]:
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a set of images: the mean with its interval, by IoU, by area and by parts of the set."""
+
+    score: float
+    interval: Sequence[float]
+    images: int
+    true_objects: int
+    predicted_objects: int
+    parts: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    per_iou: "DataFrame"
+    per_area: "DataFrame"
+    oracle_fixes: "DataFrame"
+    per_image: Mapping[str, float]
+    decoding: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, tables as lists of rows."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        decoding, fixes, per_image = (values.pop(name) for name in ("decoding", "oracle_fixes", "per_image"))
+        return {
+            **({"decoding": decoding} if decoding else {}),
+            **values,
+            "per_iou": self.per_iou.to_dict("records"),
+            "per_area": self.per_area.to_dict("records"),
+            "mended": fixes.rename(columns={"error_type": "mended"}).to_dict("records"),
+            "per_image": per_image,
+        }
+
+
+def score_csv(csv: Path, truth: str, name: str, *, images: str = "images", masks: str = "masks") -> Scores:
     """Score a submission as Kaggle would."""
     settings = competition_settings(name, images=images, masks=masks)
     competition = get_competition(settings.name)
     return score_submission(csv, read_truth(truth, competition, settings), name)
 
 
-def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> dict[str, Any]:
+def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> Scores:
     """Score a submission against labels."""
     rles = read_submission(csv, name)
     missing = sorted(set(truth) - set(rles))
@@ -65,15 +96,15 @@ def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> dict[
         labels, kind = truth.read(id_) if isinstance(truth, TruthOfImages) else (truth[id_], None)
         predicted, _ = decode_labels([rle for rle in rles[id_] if rle], labels.shape)
         scored.append(score_pair(id_, labels, predicted, name, {} if kind is None else {"kind": kind}))
-    return summarise(scored)
+    return summarize_scores(scored)
 
 
-def score_run(run: Path, store_folder: Path | None = None, *, decode: str | None = None) -> dict[str, Any]:
+def score_run(run: Path, store_folder: Path | None = None, *, decode: str | None = None) -> Scores:
     """Score a run on the samples that each fold was not trained on."""
     config, store = open_run(run, store_folder)
     config, file = run_decode_params(config, run, chosen=decode)
     scored = [entry.scored for entry in out_of_fold(run, config, store)]
-    return {"decoding": str(file or OF_CONFIG), **summarise(scored)}
+    return replace(summarize_scores(scored), decoding=str(file or OF_CONFIG))
 
 
 def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | None = None) -> Iterator[OutOfFold]:
@@ -126,33 +157,26 @@ def score_pair(
     return Scored(id_, score_overlap(scored_overlap), overlap, scored_overlap, parts or {}, group or id_)
 
 
-def summarise(scored: Sequence[Scored]) -> dict[str, Any]:
-    """Summarise the scores of images."""
+def summarize_scores(scored: Sequence[Scored]) -> Scores:
+    """Summarize the scores of images."""
+    from pandas import DataFrame
+
     per_iou = summarize(entry.overlap for entry in scored)
-    names = sorted({name for entry in scored for name in entry.parts})
-    return {
-        **_mean(scored),
-        "true_objects": sum(entry.overlap.n_true for entry in scored),
-        "predicted_objects": sum(entry.overlap.n_pred for entry in scored),
-        "parts": {name: _by_part(scored, name) for name in names},
-        "per_iou": [asdict(row) for row in per_iou],
-        "per_area": [asdict(row) for row in tabulate_areas(entry.scored_overlap for entry in scored)],
-        "mended": [
-            {"mended": row.error_type, "score": row.score, "gain": row.gain}
-            for row in tabulate_oracle_fixes(entry.scored_overlap for entry in scored)
-        ],
-        "per_image": {entry.id: float(entry.score.mean) for entry in scored},
-    }
+    images = DataFrame([{"id": one.id, "group": one.group, "score": one.score.mean, **one.parts} for one in scored])
+    names = sorted(set(images.columns) - {"id", "group", "score"})
+    return Scores(
+        **_mean(images),
+        true_objects=sum(entry.overlap.n_true for entry in scored),
+        predicted_objects=sum(entry.overlap.n_pred for entry in scored),
+        parts={name: {str(key): _mean(part) for key, part in images.groupby(name)} for name in names},
+        per_iou=per_iou,
+        per_area=tabulate_areas(entry.scored_overlap for entry in scored),
+        oracle_fixes=tabulate_oracle_fixes(entry.scored_overlap for entry in scored),
+        per_image=dict(zip(images["id"].tolist(), images["score"].tolist(), strict=True)),
+    )
 
 
-def _by_part(scored: Sequence[Scored], name: str) -> dict[str, dict[str, Any]]:
-    groups: dict[str, list[Scored]] = {}
-    for entry in scored:
-        groups.setdefault(entry.parts[name], []).append(entry)
-    return {key: _mean(entries) for key, entries in sorted(groups.items())}
-
-
-def _mean(scored: Sequence[Scored]) -> dict[str, Any]:
-    means = np.array([entry.score.mean for entry in scored])
-    interval = interval_of_mean(means, [entry.group for entry in scored])
-    return {"score": float(means.mean()), "interval": list(interval), "images": len(scored)}
+def _mean(images: "DataFrame") -> dict[str, Any]:
+    scores = images["score"].to_numpy()
+    interval = interval_of_mean(scores, images["group"].tolist())
+    return {"score": float(scores.mean()), "interval": list(interval), "images": len(scores)}

@@ -33,7 +33,7 @@ from kaggle_unet.steps.run import (
     has_checkpoints,
     validation_ids,
 )
-from kaggle_unet.steps.score import out_of_fold, summarise
+from kaggle_unet.steps.score import out_of_fold, summarize_scores
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.training.distributed import Distributed, init_distributed
@@ -232,7 +232,7 @@ def _finish(
     folder = fold_folder(run, fold)
     atomic_write(folder / "curves.png", plot_curves(fitted.history))
     predict_stored(config, folder / BEST, store, validation_ids(run, fold), on_progress=lambda *_: None)
-    scored = summarise([entry.scored for entry in out_of_fold(run, config, store, [fold])])
+    scored = summarize_scores([entry.scored for entry in out_of_fold(run, config, store, [fold])])
     result = {
         "fold": fold,
         "folder": str(folder),
@@ -244,9 +244,9 @@ def _finish(
         "seconds": sum(row["seconds"] or 0.0 for row in fitted.history),
         "device": {**fitted.device_config.record, "batches": fitted.batches},
         **trained,
-        "samples": scored["images"],
-        "oof_score": scored["score"],
-        "oof_interval": scored["interval"],
+        "samples": scored.images,
+        "oof_score": scored.score,
+        "oof_interval": scored.interval,
     }
     atomic_write(folder / "result.json", json.dumps(result, indent=1) + "\n")
     return result

@@ -30,7 +30,7 @@ CORNERS = {
 
 @pytest.mark.parametrize(("true", "pred", "dsb2018", "tgs", "counts", "of_pixels"), CORNERS.values(), ids=CORNERS)
 def test_edge_cases_are_as_the_table_has_them(true, pred, dsb2018, tgs, counts, of_pixels):
-    at_half = summarize([(true, pred)])[0]
+    at_half = summarize([(true, pred)]).iloc[0]
     tp, fp, fn = counts
 
     assert score_image(true, pred).mean == pytest.approx(dsb2018)

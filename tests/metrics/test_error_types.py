@@ -58,7 +58,7 @@ def test_found_objects_are_the_hits_of_the_score_and_from_the_other_side_the_sam
 def test_the_table_counts_every_object_once(pair):
     overlap = count_overlap(*pair)
 
-    *ranges, all_ = tabulate_areas([overlap, overlap], edges_px=(0, 2, 5))
+    *ranges, all_ = tabulate_areas([overlap, overlap], edges_px=(0, 2, 5)).itertuples()
 
     assert all_.objects == 2 * overlap.n_true == all_.found + all_.merged + all_.split + all_.missed
     for name in ("objects", "found", "merged", "split", "missed", "extra"):
@@ -72,7 +72,7 @@ def test_ranges_begin_at_their_edges_and_bias_is_that_of_drawn_discs():
         away = np.hypot(y - 20, x - centre)
         true[away <= radius], pred[away <= radius + 2] = id_, id_
 
-    rows = tabulate_areas([count_overlap(true, pred)], edges_px=(0, 317, 500))
+    rows = list(tabulate_areas([count_overlap(true, pred)], edges_px=(0, 317, 500)).itertuples())
 
     assert [(row.area_px, row.objects, row.found) for row in rows] == [
         ("317–499", 1, 1),  # 317 pixels lie within 10 of a pixel
@@ -85,6 +85,6 @@ def test_ranges_begin_at_their_edges_and_bias_is_that_of_drawn_discs():
 def test_no_object_at_all_leaves_one_row():
     empty = np.zeros((3, 3), dtype=np.int32)
 
-    (row,) = tabulate_areas([count_overlap(empty, empty)])
+    (row,) = tabulate_areas([count_overlap(empty, empty)]).itertuples()
 
     assert (row.objects, row.extra, row.mean_best_iou, row.bias_px) == (0, 0, 0.0, 0.0)

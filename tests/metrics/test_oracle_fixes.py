@@ -21,7 +21,9 @@ ONLY = {
 
 
 def fix(true, pred):
-    return {row.error_type: row for row in tabulate_oracle_fixes([count_overlap(true, pred.astype(np.int32))])}
+    return {
+        row.error_type: row for row in tabulate_oracle_fixes([count_overlap(true, pred.astype(np.int32))]).itertuples()
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -36,14 +38,14 @@ def test_the_one_error_type_that_there_is_costs_all_that_is_missing(kind):
 
 
 def test_a_set_s_score_is_the_mean_over_images():
-    rows = tabulate_oracle_fixes([count_overlap(TRUE, TRUE), count_overlap(TRUE, ONLY["extra"].astype(np.int32))])
-    (extra,) = [row for row in rows if row.error_type == "extra"]
+    table = tabulate_oracle_fixes([count_overlap(TRUE, TRUE), count_overlap(TRUE, ONLY["extra"].astype(np.int32))])
+    extra = table.set_index("error_type").loc["extra"]
     assert extra.score == 1
     assert extra.gain == pytest.approx((1 - 3 / 4) / 2)
 
 
 def test_without_images_there_are_no_rows():
-    assert tabulate_oracle_fixes([]) == []
+    assert tabulate_oracle_fixes([]).empty
 
 
 def test_a_prediction_of_half_an_object_is_missed_and_extra_and_no_outline():

@@ -62,7 +62,9 @@ def assert_equals_stardist(found, theirs):
 
 def assert_equals_cellpose(rows, theirs, image):
     _, tp, fp, fn = theirs
-    assert [(found.tp, found.fp, found.fn) for found in rows] == list(zip(tp[image], fp[image], fn[image], strict=True))
+    assert [(found.tp, found.fp, found.fn) for found in rows.itertuples()] == list(
+        zip(tp[image], fp[image], fn[image], strict=True)
+    )
 
 
 @st.composite
@@ -79,7 +81,7 @@ def test_stardist_gives_the_same_figures(stardist, pairs):
     pooled = stardist.matching_dataset(trues, preds, THRESHOLDS, show_progress=False)
     by_image = stardist.matching_dataset(trues, preds, THRESHOLDS, by_image=True, show_progress=False)
 
-    for found, theirs, averaged in zip(summarize(pairs), pooled, by_image, strict=True):
+    for found, theirs, averaged in zip(summarize(pairs).itertuples(), pooled, by_image, strict=True):
         assert_equals_stardist(found, theirs)
         assert found.ap_per_image == pytest.approx(averaged.accuracy)
 
@@ -89,7 +91,7 @@ def test_stardist_gives_the_same_figures(stardist, pairs):
 def test_stardist_gives_the_competitions_counts_with_thresholds_a_hair_higher(stardist, pair):
     theirs = stardist.matching(*pair, ABOVE_THRESHOLDS)
 
-    for found, expected in zip(summarize([pair], strict=True), theirs, strict=True):
+    for found, expected in zip(summarize([pair], strict=True).itertuples(), theirs, strict=True):
         assert_equals_stardist(found, expected)
     if pair[0].any() or pair[1].any():
         assert score_image(*pair).mean == pytest.approx(np.mean([expected.accuracy for expected in theirs]))
@@ -104,7 +106,7 @@ def test_cellpose_gives_the_same_counts(cellpose, pairs):
 
     for image, pair in enumerate(pairs):
         assert_equals_cellpose(summarize([pair]), theirs, image)
-    assert [found.ap_per_image for found in summarize(pairs)] == pytest.approx(theirs[0].mean(axis=0).tolist())
+    assert summarize(pairs).ap_per_image.tolist() == pytest.approx(theirs[0].mean(axis=0).tolist())
     strict = cellpose.average_precision(trues, preds, ABOVE_THRESHOLDS)[0]
     assert [score_image(*pair).mean for pair in pairs] == pytest.approx(strict.mean(axis=1).tolist())
 
@@ -135,7 +137,9 @@ def test_scores_of_all_real_labels_equal_the_libraries(real_data, stardist, cell
     for index, true in enumerate(realdata.dsb2018_labels(real_data)[0].values()):
         preds = predictions(true)
         for pred in preds:
-            for found, theirs in zip(summarize([(true, pred)]), stardist.matching(true, pred, THRESHOLDS), strict=True):
+            for found, theirs in zip(
+                summarize([(true, pred)]).itertuples(), stardist.matching(true, pred, THRESHOLDS), strict=True
+            ):
                 assert_equals_stardist(found, theirs)
         # One mistake each for the slower ones; without gaps, of which Cellpose warns.
         pred = relabel(preds[index % len(preds)])
@@ -154,7 +158,7 @@ def test_at_exactly_the_threshold_the_libraries_match_and_the_competitions_do_no
 
         assert stardist.matching(true, pred, threshold).tp == 1
         assert cellpose.average_precision(true, pred, threshold)[1] == 1
-        assert summarize([(true, pred)])[k - 10].tp == 1
+        assert summarize([(true, pred)]).iloc[k - 10].tp == 1
         assert score_image(true, pred).tp[k - 10] == 0
         assert score_by_histogram(true, pred, [threshold]) == 0
 
@@ -165,7 +169,7 @@ def test_thresholds_summed_up_from_floats_are_above_their_fractions(cellpose):
 
     assert (summed > THRESHOLDS).tolist() == [False] * 2 + [True] * 8
     assert cellpose.average_precision(true, pred, [0.6, summed[2]])[1].tolist() == [1, 0]
-    assert summarize([(true, pred)])[2].tp == 1
+    assert summarize([(true, pred)]).iloc[2].tp == 1
 
 
 def test_a_float32_is_too_coarse_for_large_instances(stardist):
@@ -173,14 +177,14 @@ def test_a_float32_is_too_coarse_for_large_instances(stardist):
     ours = Overlap(*(np.array([n]) for n in (united, shared, 0, 0, shared)))
 
     assert stardist.intersection_over_union(np.array([[0, 0], [united - shared, shared]]))[1, 1] >= 0.55
-    assert summarize([ours])[1].tp == score_overlap(ours).tp[1] == 0
+    assert summarize([ours]).iloc[1].tp == score_overlap(ours).tp[1] == 0
 
 
 def test_counts_are_pooled_or_averaged(stardist, cellpose):
     # One of nine nuclei, and the only one.
     pairs = [(row(*range(10)), row(0, 1, *[0] * 8)), (row(0, 1), row(0, 1))]
     trues, preds = map(list, zip(*pairs, strict=True))
-    found = summarize(pairs)[0]
+    found = summarize(pairs).iloc[0]
 
     pooled = stardist.matching_dataset(trues, preds, 0.5, show_progress=False).accuracy
     assert pooled == pytest.approx(found.ap_pooled) == pytest.approx(2 / 10)
@@ -192,7 +196,7 @@ def test_two_empty_images_are_one_zero_or_no_number(stardist, cellpose):
     empty = row(0, 0)
 
     assert score_image(empty, empty).mean == 1
-    assert summarize([(empty, empty)])[0].ap_per_image == stardist.matching(empty, empty).accuracy == 0
+    assert summarize([(empty, empty)]).iloc[0].ap_per_image == stardist.matching(empty, empty).accuracy == 0
     with pytest.warns(RuntimeWarning, match="invalid value"):
         assert np.isnan(cellpose.average_precision(empty, empty, 0.5)[0])
     with pytest.warns(RuntimeWarning, match="invalid value"):
@@ -202,7 +206,7 @@ def test_two_empty_images_are_one_zero_or_no_number(stardist, cellpose):
 def test_without_background_the_others_lose_an_instance(stardist, cellpose):
     true, pred = row(1, 1, 2, 2), row(1, 2, 2, 2)
 
-    assert summarize([(true, pred)])[0].ap_pooled == stardist.matching(true, pred).accuracy == 1
+    assert summarize([(true, pred)]).iloc[0].ap_pooled == stardist.matching(true, pred).accuracy == 1
     with pytest.warns(RuntimeWarning):
         ap, _, _, fn = cellpose.average_precision(true, pred, 0.5)
     assert (ap, fn) == (np.inf, -1)

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from pandas import DataFrame
 from PIL import Image
 
 from kaggle_unet.metrics.score import score_image
@@ -79,13 +80,13 @@ def test_the_numbers_of_a_row_are_those_of_its_score():
     assert f"{(3 * 2 / 4 + 7 * 1 / 5) / 10:.4f}" in Outline(page).texts
 
 
-def test_what_became_of_objects_and_what_mistakes_cost_are_said_if_they_are_known():
-    areas = [{"area_px": "50–99", "objects": 7, "bias_px": 0.125}]
-    fixed = [{"mended": "outlines", "score": 0.75, "gain": 0.25}]
+def test_error_types_and_oracle_fixes_are_shown_if_they_are_known():
+    areas = DataFrame([{"area_px": "50–99", "objects": 7, "bias_px": 0.125}])
+    fixed = DataFrame([{"error_type": "outlines", "score": 0.75, "gain": 0.25}])
     texts = Outline(render_report("t", {}, [], [make_row("a", TRUE)], areas, fixed)).texts
-    for said in ("What became of objects", "area px", "50–99", "What mistakes cost", "outlines", "0.7500", "0.2500"):
+    for said in ("Error types by area", "area px", "50–99", "Oracle fixes", "error type", "outlines", "0.7500"):
         assert said in texts
-    assert "What mistakes cost" not in Outline(render_report("t", {}, [], [make_row("a", TRUE)])).texts
+    assert "Oracle fixes" not in Outline(render_report("t", {}, [], [make_row("a", TRUE)])).texts
 
 
 def test_partners_share_a_colour_and_what_has_none_is_white():

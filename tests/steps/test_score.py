@@ -30,7 +30,7 @@ def test_an_images_overlaps_are_counted_once(monkeypatch, name):
     count = kaggle_unet.metrics.overlap._count_overlap
     monkeypatch.setattr(kaggle_unet.metrics.overlap, "_count_overlap", lambda *args: calls.append(1) or count(*args))
 
-    score.summarise([score.score_pair("a", labels, labels, name)])
+    score.summarize_scores([score.score_pair("a", labels, labels, name)])
 
     assert len(calls) == 1
 
@@ -38,9 +38,9 @@ def test_an_images_overlaps_are_counted_once(monkeypatch, name):
 def test_objects_are_counted_by_side():
     true, pred = np.array([[1, 2, 3]]), np.array([[1, 1, 0]])
 
-    result = score.summarise([score.score_pair(id_, true, pred, "dsb2018") for id_ in "ab"])
+    result = score.summarize_scores([score.score_pair(id_, true, pred, "dsb2018") for id_ in "ab"])
 
-    assert (result["true_objects"], result["predicted_objects"]) == (6, 2)
+    assert (result.true_objects, result.predicted_objects) == (6, 2)
 
 
 def test_an_image_that_is_missing_from_the_csv_is_refused(tmp_path):
@@ -58,10 +58,10 @@ def test_an_empty_field_is_an_empty_prediction_and_other_images_do_not_count(tmp
 
     result = score.score_submission(tmp_path / "x.csv", truth, "dsb2018")
 
-    assert result["per_image"] == {"a": 1, "b": 1}
-    assert result["per_iou"][0]["ap_per_image"] == 0.5
+    assert result.per_image == {"a": 1, "b": 1}
+    assert result.per_iou.ap_per_image[0] == 0.5
 
 
 def test_no_image_at_all_is_refused():
     with pytest.raises(DataError, match="no image to score"):
-        score.summarise([])
+        score.summarize_scores([])
