@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kaggle_unet.errors import ConfigError
+from kaggle_unet.io.tables import to_csv
 from kaggle_unet.store import atomic_write
 
 Row = dict[str, float | None]
@@ -78,21 +79,9 @@ def is_late(history: Sequence[Row], minutes: float | None, more_s: float = 0.0) 
 
 def write_metrics(path: Path, history: Sequence[Row]) -> None:
     """Write all epochs as CSV; an old file is replaced as a whole."""
-    atomic_write(path, format_metrics(history))
+    from pandas import DataFrame
 
-
-def format_metrics(history: Sequence[Row]) -> str:
-    r"""Format all epochs as CSV.
-
-    >>> format_metrics([{"epoch": 1, "lr": 0.001, "valid_score": None}, {"epoch": 2, "lr": 1e-05, "valid_score": 0.25}])
-    'epoch,lr,valid_score\n1,0.001,\n2,1e-05,0.25\n'
-    """
-    lines = [list(history[0]), *([_format(value) for value in row.values()] for row in history)]
-    return "".join(",".join(line) + "\n" for line in lines)
-
-
-def _format(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+    atomic_write(path, to_csv(DataFrame(history)))
 
 
 @contextmanager
