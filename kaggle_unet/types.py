@@ -67,9 +67,9 @@ class DataIssue:
     """Something about one sample that a person should know, and what was done about it."""
 
     sample: str
-    what: str  # the same text for the same issue: "overlapping masks"
+    kind: str  # the same text for the same issue: "overlapping masks"
     count: int  # pixels, objects or files
-    done: str
+    action: str
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from kaggle_unet.config import Config
+from tests.settings_page import PAGE, find_settings, list_keys, render
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(chain(ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md")), key=str)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -101,3 +104,15 @@ def test_the_functions_in_the_table_of_scores_exist():
     functions = [name.strip("`") for _, _, _, name, _ in table[2:]]
     assert len(functions) >= 8
     assert [name for name in functions if not is_importable(f"kaggle_unet.metrics.{name}")] == []
+
+
+def test_the_page_of_settings_is_up_to_date():
+    assert PAGE.read_text(encoding="utf-8") == render(), "run scripts/api"
+
+
+@pytest.mark.parametrize("section", list(Config.model_fields))
+def test_every_setting_says_what_it_means(section):
+    variants = find_settings(Config.model_fields[section].annotation)
+    keys = [row for settings in variants for row in list_keys(settings, section)]
+    assert keys
+    assert [key for key, _, meaning in keys if len(meaning) < 10] == []

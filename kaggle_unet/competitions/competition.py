@@ -1,21 +1,18 @@
-"""A source of samples made of files: images in an archive, masks through one of the readers.
-
-What a config says about where images and masks come from.
-
-What every competition offers, and what it makes of files: a source of samples.
-"""
+"""Competitions: what each of them offers, and the source of samples that it makes of files."""
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
 
 from kaggle_unet.io.archive import Archive
-from kaggle_unet.io.data_issues import Note, to_data_issues
-from kaggle_unet.io.images import decode_image, decode_shape
-from kaggle_unet.metrics.score import ImageScore
+from kaggle_unet.io.data_issues import to_data_issues
+from kaggle_unet.io.images import decode_image, read_shape
+from kaggle_unet.io.masks import MaskReader
+from kaggle_unet.metrics.score import ImageScore, score_image
 from kaggle_unet.types import DataIssue, Image, Labels, Sample, Settings
 
 CompetitionName = Literal["dsb2018", "tgs", "folder"]
@@ -31,11 +28,11 @@ class CompetitionSettings(Settings):
     images : str
         `folder` only: subfolder of the images.
     masks : str
-        `folder` only: subfolder of the label images (or binary masks, whose components become instances).
+        `folder` only: subfolder of the label images, or of binary masks, whose connected components become instances.
     folds : str, optional
         `folder` only: a CSV with columns `id,fold`, relative to the config; an id with an empty fold is left out.
     skip : tuple of str
-        Ids to leave out, known bad ones.
+        Ids of samples to leave out.
     """
 
     name: CompetitionName
@@ -46,7 +43,7 @@ class CompetitionSettings(Settings):
 
 
 class Source(Protocol):
-    """Samples by id, read when they are asked for; picklable, so that workers read in parallel."""
+    """Samples by id, each read when it is needed; picklable, so that workers read in parallel."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -58,7 +55,7 @@ class Source(Protocol):
 
     @property
     def data_issues(self) -> tuple[DataIssue, ...]:
-        """What was found about the source as a whole, before any sample was read."""
+        """Issues of the source as a whole, found before any sample was read."""
 
     @property
     def numbers(self) -> Mapping[str, Mapping[str, float]]:
@@ -68,41 +65,40 @@ class Source(Protocol):
         """Read one sample; a DataError names every faulty file of it."""
 
     def shape(self, sample_id: str) -> tuple[int, int]:
-        """Height and width of an image, from its header alone."""
+        """Read an image's height and width from its header alone."""
 
     def fingerprint(self) -> str:
-        """Hash of all that the samples are made from; the same for a zip and its unpacked folder."""
+        """Hash all that the samples are made from; a zip and its unpacked folder have one fingerprint."""
 
 
-class Competition(Protocol):
-    """Files to samples, labels to CSV, and the score."""
+@dataclass(frozen=True)
+class Competition(ABC):
+    """Files to samples, labels to CSV, and the score.
 
-    @property
-    def name(self) -> str:
-        """As in configs and on the command line."""
+    Attributes
+    ----------
+    name : str
+        As in configs and on the command line.
+    id_column, rle_column : str
+        The CSV's columns.
+    single_object : bool
+        Whether an image's mask is one object, and one row of the CSV.
+    fixed_shape : tuple of int, optional
+        Height and width where all images have the same.
+    sample_submissions : tuple of str
+        Names of the files that list the ids of a test set.
+    """
 
-    @property
-    def id_column(self) -> str:
-        """The CSV's first column."""
+    name: str
+    id_column: str = "ImageId"
+    rle_column: str = "EncodedPixels"
+    single_object: bool = False
+    fixed_shape: tuple[int, int] | None = None
+    sample_submissions: tuple[str, ...] = ()
 
-    @property
-    def rle_column(self) -> str:
-        """The CSV's second column."""
-
-    @property
-    def single_object(self) -> bool:
-        """Whether an image's mask is one object, and one row of the CSV."""
-
-    @property
-    def fixed_shape(self) -> tuple[int, int] | None:
-        """Height and width where all images have the same, else None."""
-
-    @property
-    def sample_submissions(self) -> tuple[str, ...]:
-        """Names of the files that list the ids of a test set."""
-
-    def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> Source:
-        """Open what ``--data`` names.
+    @abstractmethod
+    def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> "FileSource":
+        """Pair the images and masks of what ``--data`` names; no image is decoded yet.
 
         Parameters
         ----------
@@ -115,34 +111,18 @@ class Competition(Protocol):
 
         Returns
         -------
-        Source
-            The listing is checked, no image is decoded yet.
+        FileSource
+            The samples.
 
         Raises
         ------
         DataError
-            If the listing is faulty; all faults are listed.
+            If files are missing or doubled; all faults are listed.
         """
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
-        """Score one image as the competition does."""
-
-
-class MaskReader(Protocol):
-    """Masks of one sample at a time, however they are stored."""
-
-    @property
-    def ids(self) -> Collection[str]:
-        """Ids of all samples with masks."""
-
-    def files(self, sample_id: str) -> tuple[str, ...]:
-        """Files of the archive that are read for a sample."""
-
-    def stamp(self) -> str:
-        """Hash of what is not in these files."""
-
-    def read(self, archive: Archive, sample_id: str, image: Image) -> tuple[Labels, tuple[Note, ...]]:
-        """Labels of one sample, int32 (H, W), and what was odd; a DataError lists all faulty files."""
+        """Score one image as the competition does: mean precision over ten IoU thresholds, object by object."""
+        return score_image(true, pred)
 
 
 @dataclass(frozen=True)
@@ -186,14 +166,16 @@ class FileSource:
     def shape(self, sample_id: str) -> tuple[int, int]:
         """Read an image's height and width from its header."""
         name = self.images[sample_id]
-        return decode_shape(self.archive.read(name), self.archive.where(name))
+        with self.archive.open(name) as file:
+            return read_shape(file, self.archive.where(name))
 
     def fingerprint(self) -> str:
         """Hash all that the samples are made from."""
         files = set(self.images.values())
         stamp = ""
         if self.masks is not None:
-            files.update(name for sample_id in self.images for name in self.masks.files(sample_id))
+            mask_files = self.masks.files
+            files.update(name for sample_id in self.images for name in mask_files[sample_id])
             stamp = self.masks.stamp()
         numbers = json.dumps({key: dict(value) for key, value in self.numbers.items()}, sort_keys=True)
         return hashlib.sha256("\n".join([self.archive.fingerprint(files), stamp, numbers]).encode()).hexdigest()

@@ -1,19 +1,22 @@
 """Data Science Bowl 2018: nuclei in microscope images, one mask file per nucleus."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from kaggle_unet.competitions.competition import CompetitionSettings, FileSource, MaskReader
-from kaggle_unet.competitions.pairing import Layout, Pairing, group_by_id, list_images, locate_set, match_names
-from kaggle_unet.competitions.rle_masks import find_rle_masks
-from kaggle_unet.errors import DataError
-from kaggle_unet.io.archive import Archive, open_archive
+from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
+from kaggle_unet.competitions.pairing import (
+    Layout,
+    Pairing,
+    find_rle_masks,
+    group_by_id,
+    list_images,
+    locate_set,
+    match_names,
+)
+from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
-from kaggle_unet.io.masks import FileMasks, merge_object_masks
-from kaggle_unet.metrics.score import ImageScore, score_image
-from kaggle_unet.types import Labels
+from kaggle_unet.io.masks import FileMasks, MaskReader, merge_object_masks
 
 _LABELS_CSV = "stage1_train_labels.csv"
 _WANTED_MASKS = f"<id>/masks/*.png, or {_LABELS_CSV} beside the images"
@@ -29,30 +32,24 @@ _LAYOUT = Layout(
 
 
 @dataclass(frozen=True)
-class Dsb2018:
+class Dsb2018(Competition):
     """Nuclei: ``<id>/images/<id>.png`` and ``<id>/masks/*.png``, or codes from stage1_train_labels.csv beside them."""
 
     name: str = "dsb2018"
-    id_column: str = "ImageId"
-    rle_column: str = "EncodedPixels"
-    single_object: bool = False
-    fixed_shape: tuple[int, int] | None = None
     sample_submissions: tuple[str, ...] = ("stage1_sample_submission.csv", "stage2_sample_submission_final.csv")
 
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
         """Open the zip that Kaggle serves, its outer zip, or an unpacked folder."""
         archive = locate_set(open_archive(data), _LAYOUT, with_masks=with_masks)
         pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
-        pairing.problems.extend(_find_strays(archive))
+        pairing.problems.extend(
+            f"{archive.where(name)} is named unlike its folder; wanted {sample_id}"
+            for sample_id, name in match_names(_STRAY, archive)
+            if PurePosixPath(name).stem.casefold() != sample_id.casefold()
+        )
         masks = None if with_masks is False else _find_masks(pairing)
-        if with_masks and masks is None:
-            raise DataError(f"{archive.where()} has no masks; wanted {_WANTED_MASKS}")
-        pairing.check(masks, remedy=_WANTED_MASKS)
+        pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS)
         return FileSource(archive, pairing.images, masks, classify_kind, data_issues=pairing.data_issues)
-
-    def metric(self, true: Labels, pred: Labels) -> ImageScore:
-        """Score one image: mean precision over ten IoU thresholds, object by object."""
-        return score_image(true, pred)
 
 
 def _find_masks(pairing: Pairing) -> MaskReader | None:
@@ -62,9 +59,3 @@ def _find_masks(pairing: Pairing) -> MaskReader | None:
         empty = {key: () for key in pairing.images if f"{key}/masks/" in folders}
         return FileMasks({**empty, **names}, merge_object_masks)
     return find_rle_masks(pairing, _LABELS_CSV, ("ImageId", "EncodedPixels"), single_object=False)
-
-
-def _find_strays(archive: Archive) -> Iterator[str]:
-    for sample_id, name in match_names(_STRAY, archive):
-        if PurePosixPath(name).stem.casefold() != sample_id.casefold():
-            yield f"{archive.where(name)} is named unlike its folder; wanted {sample_id}"

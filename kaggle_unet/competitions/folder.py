@@ -6,27 +6,20 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from kaggle_unet.competitions.competition import CompetitionSettings, FileSource
+from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
 from kaggle_unet.competitions.pairing import Layout, list_images, list_masks, locate_set, match_names
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
 from kaggle_unet.io.masks import FileMasks, take_label_image
 from kaggle_unet.io.tables import read_table
-from kaggle_unet.metrics.score import ImageScore, score_image
-from kaggle_unet.types import Labels
 
 
 @dataclass(frozen=True)
-class Folder:
+class Folder(Competition):
     """One's own images: the file's name without suffix is the id, image and mask have the same; CSV as DSB2018's."""
 
     name: str = "folder"
-    id_column: str = "ImageId"
-    rle_column: str = "EncodedPixels"
-    single_object: bool = False
-    fixed_shape: tuple[int, int] | None = None
-    sample_submissions: tuple[str, ...] = ()
 
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
         """Open a folder, a zip, or a place in a zip, that holds the two subfolders of the config."""
@@ -36,19 +29,14 @@ class Folder:
         pairing = list_images(archive, match_names(images, archive), () if with_masks is False else settings.skip)
         found = () if with_masks is False else match_names(_pattern(settings.masks), archive)
         names = list_masks(pairing, found)
-        if with_masks and not names:
-            raise DataError(f"{archive.where()} has no masks; wanted {wanted}: set competition.masks to their folder")
         masks = FileMasks(names, take_label_image) if names else None
-        pairing.check(masks, remedy=wanted)
+        hint = "" if masks else ": set competition.masks to their folder"
+        pairing.check(masks, is_wanted=with_masks, wanted=wanted + hint)
         return FileSource(archive, pairing.images, masks, classify_kind, data_issues=pairing.data_issues)
-
-    def metric(self, true: Labels, pred: Labels) -> ImageScore:
-        """Score one image as DSB2018 does."""
-        return score_image(true, pred)
 
 
 def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
-    """Read a folds file."""
+    """Read a folds file: each sample's fold by id, without those left out."""
     try:
         table = read_table(path.read_bytes(), str(path))
     except OSError as error:
@@ -59,7 +47,7 @@ def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
     problems += [f"sample {key!r} has no row; leave its fold empty to leave it out" for key in ids if key not in counts]
     problems += [f"id {key!r}: fold {fold!r} is no whole number from 0" for key, fold in rows if not _is_fold(fold)]
     if problems:
-        raise DataError(f"{path} does not fit the data; mend it", problems)
+        raise DataError(f"{path} does not fit the data; fix it", problems)
     return {key: int(fold) for key, fold in rows if key in ids and fold.strip()}
 
 

@@ -1,6 +1,4 @@
-"""Which files belong to which sample, and what is wrong with a set as a whole.
-
-Which folder or inner zip of an archive holds the images that are asked for.
+"""Pairing: the folder or inner zip that holds a set of images, and the files of each sample.
 
 Kaggle serves one zip that holds `stage1_train.zip` and `stage1_test.zip`, notebooks see a folder of these zips, and
 people unpack them into folders, with or without a folder on top. All of these are entered by name.
@@ -11,9 +9,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from kaggle_unet.competitions.competition import MaskReader
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
+from kaggle_unet.io.masks import MaskReader, RleMasks
+from kaggle_unet.io.tables import Table, read_table_beside
 from kaggle_unet.types import DataIssue
 
 _MOST_SETS = 8  # with more of them, the pattern fits by accident: another competition's files
@@ -21,7 +20,7 @@ _MOST_SETS = 8  # with more of them, the pattern fits by accident: another compe
 
 @dataclass(frozen=True)
 class Layout:
-    """How a set of images is recognised."""
+    """How a set of images is recognised: by the names of its files, or of the zips that hold it."""
 
     example: str
     image: re.Pattern[str]
@@ -36,10 +35,11 @@ def locate_set(archive: Archive, layout: Layout, *, with_masks: bool | None) -> 
         return archive
     if len(roots) > _MOST_SETS:
         roots = set()
-    zips = [name for name in archive.names if _is_zip_of(name, layout.train + layout.test)]
+    zips = [f"{stem}.zip" for stem in (*layout.train, *layout.test)]
+    zips = [name for name in archive.names if PurePosixPath(name).name in zips]
     candidates = [*sorted(roots), *zips]
     if not candidates:
-        raise DataError(f"{archive.where()} has no images named like {layout.example}; {archive.pairing()}")
+        raise DataError(f"{archive.where()} has no images named like {layout.example}; {archive.describe()}")
     wanted = layout.test if with_masks is False else layout.train
     named = [name for name in candidates if PurePosixPath(name).stem in wanted]
     same = {PurePosixPath(name).stem for name in named}
@@ -52,36 +52,29 @@ def locate_set(archive: Archive, layout: Layout, *, with_masks: bool | None) -> 
     )
 
 
-def _is_zip_of(name: str, stems: tuple[str, ...]) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix == ".zip" and path.stem in stems
-
-
 @dataclass(frozen=True)
 class Pairing:
-    """The images of a set."""
+    """The images of a set by id, the ids left out, and what is wrong with the set."""
 
     archive: Archive
     images: Mapping[str, str]
-    skipped: tuple[str, ...] = ()
+    data_issues: tuple[DataIssue, ...] = ()
     problems: list[str] = field(default_factory=list)
 
-    @property
-    def data_issues(self) -> tuple[DataIssue, ...]:
-        """A word on each id that was left out."""
-        return tuple(DataIssue(key, "skipped", 1, "left out, as competition.skip says") for key in self.skipped)
-
-    def check(self, masks: MaskReader | None, *, remedy: str) -> None:
-        """Raise for everything that is wrong, at once."""
+    def check(self, masks: MaskReader | None, *, is_wanted: bool | None, wanted: str) -> None:
+        """Raise for everything that is wrong, at once; `wanted` says what masks should look like."""
         unpaired: list[str] = []
+        if is_wanted and masks is None:
+            raise DataError(f"{self.archive.where()} has no masks; wanted {wanted}")
         if masks is not None:
-            bare = sorted(self.images.keys() - set(masks.ids))
-            unpaired += [f"{self.archive.where(self.images[key])} has no masks; wanted {remedy}" for key in bare]
-            orphans = sorted(set(masks.ids) - self.images.keys() - set(self.skipped))
-            unpaired += [f"{self.archive.where(name)} has no image" for key in orphans for name in masks.files(key)[:1]]
+            files, skipped = masks.files, {issue.sample for issue in self.data_issues}
+            bare = sorted(self.images.keys() - files.keys())
+            unpaired += [f"{self.archive.where(self.images[key])} has no masks; wanted {wanted}" for key in bare]
+            orphans = sorted(files.keys() - self.images.keys() - skipped)
+            unpaired += [f"{self.archive.where(name)} has no image" for key in orphans for name in files[key][:1]]
         if problems := [*self.problems, *unpaired]:
             n = "a fault" if len(problems) == 1 else f"{len(problems)} faults"
-            hint = "mend the files, or leave training ids out with competition.skip in the config"
+            hint = "fix the files, or leave training ids out with competition.skip in the config"
             raise DataError(f"{self.archive.where()} has {n}; {hint}", problems)
         if not self.images:
             raise DataError(f"{self.archive.where()} has no images, or all of them are skipped")
@@ -91,7 +84,9 @@ def list_images(archive: Archive, found: Iterable[tuple[str, str]], skip: Collec
     """Map ids to images, and find ids that come twice."""
     found = list(found)
     images, problems = _take_first(archive, [pair for pair in found if pair[0] not in skip])
-    return Pairing(archive, images, tuple(sorted({key for key, _ in found} & set(skip))), problems)
+    skipped = sorted({key for key, _ in found} & set(skip))
+    issues = tuple(DataIssue(key, "skipped", 1, "left out, as competition.skip says") for key in skipped)
+    return Pairing(archive, images, issues, problems)
 
 
 def _take_first(archive: Archive, found: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[str]]:
@@ -109,7 +104,8 @@ def _take_first(archive: Archive, found: Iterable[tuple[str, str]]) -> tuple[dic
 
 def list_masks(pairing: Pairing, found: Iterable[tuple[str, str]]) -> dict[str, tuple[str]]:
     """Map ids to mask files, one each."""
-    names, problems = _take_first(pairing.archive, [pair for pair in found if pair[0] not in pairing.skipped])
+    skipped = {issue.sample for issue in pairing.data_issues}
+    names, problems = _take_first(pairing.archive, [pair for pair in found if pair[0] not in skipped])
     pairing.problems.extend(problems)
     return {key: (name,) for key, name in names.items()}
 
@@ -123,8 +119,29 @@ def group_by_id(found: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
 
 
 def match_names(pattern: re.Pattern[str], archive: Archive) -> Iterator[tuple[str, str]]:
-    """Find the files of an archive whose whole names match, on top of it."""
+    """Yield ids and names of the files whose whole names match, without a folder on top."""
     for name in archive.names:
         found = pattern.fullmatch(name)
         if found and not found.groupdict().get("root"):
             yield found["id"], name
+
+
+def find_rle_masks(
+    pairing: Pairing, file_name: str, columns: tuple[str, str], *, single_object: bool
+) -> RleMasks | None:
+    """Look for a CSV with the masks of a set of images, in the archive or beside it."""
+    table = read_table_beside(pairing.archive, file_name)
+    if table is None:
+        return None
+    rles = {key: rles for key, rles in collect_rles(table, *columns).items() if key in pairing.images}
+    return RleMasks(rles, table.where, single_object) if rles else None
+
+
+def collect_rles(table: Table, id_column: str, rle_column: str) -> dict[str, tuple[str, ...]]:
+    """Collect the run-length codes of each id, none for an id whose fields are blank."""
+    rles: dict[str, list[str]] = {}
+    for sample_id, rle in table.select(id_column, rle_column):
+        of_sample = rles.setdefault(sample_id, [])
+        if rle and not rle.isspace():
+            of_sample.append(rle)
+    return {sample_id: tuple(of_sample) for sample_id, of_sample in rles.items()}

@@ -1,8 +1,7 @@
-"""Every rule of a competition's CSV, before Kaggle says so.
+"""Submissions: the CSV that Kaggle scores, written, read, and checked by all of the competition's rules.
 
-The CSV that Kaggle scores: one row per object, or one per image where the mask is a single object.
-
-Objects are rows of labels, so they cannot overlap; an image without any has one row with an empty field.
+It has one row per object, or one per image where the mask is a single object. Objects are made of labels, so they
+cannot overlap; an image without any has one row with an empty field.
 """
 
 import csv
@@ -16,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kaggle_unet.competitions.competition import Competition
+from kaggle_unet.competitions.pairing import collect_rles
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.rle_masks import collect_rles
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.tables import Table, read_csv, read_table_beside

@@ -4,13 +4,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kaggle_unet.competitions.competition import CompetitionSettings, FileSource, MaskReader
-from kaggle_unet.competitions.pairing import Layout, Pairing, list_images, list_masks, locate_set, match_names
-from kaggle_unet.competitions.rle_masks import find_rle_masks
+from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
+from kaggle_unet.competitions.pairing import (
+    Layout,
+    Pairing,
+    find_rle_masks,
+    list_images,
+    list_masks,
+    locate_set,
+    match_names,
+)
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.data_issues import is_constant
-from kaggle_unet.io.masks import FileMasks, take_whole_mask
+from kaggle_unet.io.masks import FileMasks, MaskReader, take_whole_mask
 from kaggle_unet.io.tables import read_table_beside
 from kaggle_unet.metrics.score import ImageScore, score_mask
 from kaggle_unet.types import DataIssue, Image, Labels
@@ -23,7 +30,7 @@ _LAYOUT = Layout(example="images/<id>.png", image=_IMAGE, train=("train",), test
 
 
 @dataclass(frozen=True)
-class Tgs:
+class Tgs(Competition):
     """Salt: ``images/<id>.png`` and ``masks/<id>.png``, or codes from train.csv; depths.csv in or beside them."""
 
     name: str = "tgs"
@@ -38,9 +45,7 @@ class Tgs:
         archive = locate_set(open_archive(data), _LAYOUT, with_masks=with_masks)
         pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
         masks = None if with_masks is False else _find_masks(pairing)
-        if with_masks and masks is None:
-            raise DataError(f"{archive.where()} has no masks; wanted {_WANTED_MASKS}")
-        pairing.check(masks, remedy=_WANTED_MASKS)
+        pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS)
         numbers, data_issues = _find_depths(pairing)
         return FileSource(archive, pairing.images, masks, classify_tile, numbers, (*pairing.data_issues, *data_issues))
 
@@ -50,7 +55,7 @@ class Tgs:
 
 
 def classify_tile(image: Image) -> str:
-    """Tell tiles with content from those without."""
+    """Classify a tile as seismic, or as black if it has no content."""
     return "black" if is_constant(image) else "seismic"
 
 

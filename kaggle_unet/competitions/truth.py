@@ -94,7 +94,7 @@ def _find_table(data: str) -> Table | None:
         archive = open_archive(data)
         names = [name for name in archive.names if name.lower().endswith(".csv")]
         if len(names) != 1:
-            raise DataError(f"{archive.where()} holds {len(names)} CSV files, wanted one; {archive.pairing()}")
+            raise DataError(f"{archive.where()} holds {len(names)} CSV files, wanted one; {archive.describe()}")
         return read_table(archive.read(names[0]), archive.where(names[0]))
     if not name.endswith(".csv") or path.is_dir():
         return None

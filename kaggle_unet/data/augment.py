@@ -1,37 +1,33 @@
-"""From one sample many: doing what the augmentation presets say.
+"""Augmentation: from one sample many crops, drawn as a preset says.
 
-Geometry comes first, copied nuclei second, tones last, all drawn from one seed per call. Only image, labels and ignored
-pixels change here; planes and weights are made from the changed labels, so that a border stays as wide as the codec
-says at any zoom, and follows copied nuclei.
+Geometry comes first, copied nuclei second, intensity last, all drawn from one seed per crop. Only the image, the labels
+and the ignored pixels change here. Planes and weights are made from the changed labels, so that a border stays as wide
+as the codec says at any zoom, and follows copied nuclei.
 
-What may happen to a sample, by name: the recipes of the competitions' winners, and plainer ones.
-
-`first_place` is the recipe of the 1st place of DSB2018 [1]_ [2]_, whose authors name channel shuffle and copied nuclei
-as what helped most, and found that less augmentation scores better in validation and worse on the test set. What each
-part is for:
+`first_place` is the recipe of the 1st place of DSB2018 [1]_ [2]_. Its authors name channel shuffle and copied nuclei as
+what helped most, and found that less augmentation scores better in validation and worse on the test set. What each part
+is for:
 
 - quarter turns, mirror: a slide has no up and no left.
-- zoom and rotation (0.7 of all samples, ±45°): nuclei of one type differ 26-fold in area between images.
-- bending (0.6): one smooth distortion in place of their five (grid, optical, elastic, perspective, piecewise affine).
-- no colours, channels in another order (0.25, 0.2), hue and saturation (0.5): a network shall see form, not the stain.
-- bright and dark exchanged (0.2): fluorescence and brightfield become one task. Within the image's own levels.
-- CLAHE, sharper, embossed (0.35, one of them); mean, median or motion blur (0.4): microscopes differ in focus.
-- contrast and brightness (0.4), noise (0.5): cameras differ; in the image's own range, where theirs drowned dark ones.
-- copied nuclei (0.25, one to five of them): more neighbours that touch, which is what border planes are learnt from.
+- zoom and rotation (0.7 of all samples, ±45°): the areas of nuclei of one type differ 26-fold between images.
+- elastic deformation (0.6): one smooth distortion in place of their five (grid, optical, elastic, perspective, affine).
+- no colours, channels in another order (0.25, 0.2), hue and saturation (0.5): form counts, not the stain.
+- inversion within the image's own range (0.2): fluorescence and brightfield become one task.
+- CLAHE, sharpening or embossing (0.35); mean, median or motion blur (0.4): microscopes differ in focus.
+- contrast and brightness (0.4), noise (0.5): cameras differ; in the image's own range (theirs drowned dark ones).
+- copied nuclei (0.25, one to five of them): more touching neighbours, which is what border planes are learnt from.
 
 Left out: fluorescence recoloured as stained tissue, which needs networks that see colours. Repaired: their shift,
 always rounded to 0, is the crop's place here; their borders, which the zoom made wider, are rebuilt from the labels.
 
-`salt_first_place` is the geometry of the 1st place of TGS [3]_: the left and right exchanged, never up and down; a zoom
-of 0.4 to 1.6 and a shift of a sixth in 0.7 of all samples, what lies outside mirrored; little brightness and contrast.
+`salt_first_place` is the geometry of the 1st place of TGS [3]_: left and right exchanged, never up and down; a zoom of
+0.4 to 1.6 and a shift of a sixth in 0.7 of all samples, mirrored beyond the edges; little brightness and contrast.
 
 References
 ----------
 .. [1] https://github.com/selimsef/dsb2018_topcoders, `albu/src/augmentations/transforms.py`, `victor/transforms.py`
 .. [2] https://www.kaggle.com/c/data-science-bowl-2018/discussion/54741
 .. [3] https://github.com/ybabakhin/kaggle_salt_bes_phalanx, `bes/`
-
-One sample as training keeps it: small, with what every crop of it asks for again.
 """
 
 import hashlib
@@ -138,7 +134,7 @@ PRESETS = {
 
 @dataclass(frozen=True, eq=False)
 class CachedSample:
-    """What crops are cut from."""
+    """A sample as training keeps it in memory, with what each of its crops needs again."""
 
     id: str
     image: Image
@@ -146,12 +142,14 @@ class CachedSample:
     ignore: Mask | None
     depth: float | None
     intensity_range: IntensityRange
-    middles_yx: NDArray[np.float32]
+    centres_yx: NDArray[np.float32]
 
     @classmethod
     def of(cls, sample: Sample, inputs: InputSettings) -> "CachedSample":
-        """Take from a sample what training needs."""
-        labels = truth(sample)
+        """Cache a sample; labels in 16 bits where their ids allow."""
+        labels = labels_of(sample)
+        boxes = [box for box in scipy.ndimage.find_objects(labels) if box is not None]
+        centres = [[(side.start + side.stop) / 2 for side in box] for box in boxes]
         return cls(
             id=sample.id,
             image=sample.image,
@@ -159,22 +157,16 @@ class CachedSample:
             ignore=sample.ignore,
             depth=sample.numbers.get("depth"),
             intensity_range=find_intensity_range(sample.image, inputs),
-            middles_yx=_middles(labels),
+            centres_yx=np.array(centres, np.float32).reshape(-1, 2),
         )
 
 
-def truth(sample: Sample) -> Labels:
-    """Give a sample's labels."""
+def labels_of(sample: Sample) -> Labels:
+    """Return a sample's labels, or raise `DataError` if it has none."""
     if sample.labels is None:
         msg = f"sample {sample.id!r} has no labels; training and validation need them, leave it out"
         raise DataError(msg)
     return sample.labels
-
-
-def _middles(labels: Labels) -> NDArray[np.float32]:
-    boxes = [box for box in scipy.ndimage.find_objects(labels) if box is not None]
-    middles = [[(side.start + side.stop) / 2 for side in box] for box in boxes]
-    return np.array(middles, np.float32).reshape(-1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,27 +181,26 @@ class Crop:
 
 
 def augment(cached: CachedSample, settings: AugmentationSettings, *, seed: int, leave_levels: bool = False) -> Crop:
-    """Draw one view of a sample.
+    """Draw one crop of a sample.
 
     An instance cut by the crop's edge keeps its id, in several parts if need be. A crop larger than the image shows it
-    mirrored, labels included. With `leave_levels`, levels and noise are drawn but left for the device.
+    mirrored, labels included. With `leave_levels`, the change of levels and the noise are drawn and left for later.
     """
     assert cached.image.shape[:2] == cached.labels.shape
     preset = PRESETS[settings.preset]
     rng = np.random.default_rng(seed)
     transform = draw_transform(rng, settings, cached)
-    ignore = (
-        None if cached.ignore is None else cut(cached.ignore.view(np.uint8), transform, nearest=True).view(np.bool_)
-    )
-    crop = Crop(
-        cut(cached.image, transform), cut(cached.labels, transform, nearest=True), ignore, cached.intensity_range
-    )
+    image, labels = cut(cached.image, transform), cut(cached.labels, transform, nearest=True)
+    ignore = cached.ignore
+    if ignore is not None:
+        ignore = cut(ignore.view(np.uint8), transform, nearest=True).view(np.bool_)
     if preset.p_paste and rng.random() < preset.p_paste:
-        crop = _copy_nuclei(crop, transform, cached, rng, n=int(rng.integers(1, preset.max_pasted + 1)))
-    image, intensity_range, levels = filter_image(crop.image, preset.intensity, rng, crop.intensity_range)
+        n = int(rng.integers(1, preset.max_pasted + 1))
+        image, labels = copy_paste(image, labels, _cut_donor(cached, transform, rng), rng, n=n, ignore=ignore)
+    image, intensity_range, levels = filter_image(image, preset.intensity, rng, cached.intensity_range)
     if not leave_levels:
         image, levels = apply_levels(image, levels, rng, intensity_range), SAME_LEVELS
-    return replace(crop, image=image, intensity_range=intensity_range, levels=levels)
+    return Crop(image, labels, ignore, intensity_range, levels)
 
 
 def stable_seed(*numbers: int) -> int:
@@ -226,47 +217,37 @@ def stable_seed(*numbers: int) -> int:
 
 def draw_transform(rng: np.random.Generator, settings: AugmentationSettings, cached: CachedSample) -> SpatialTransform:
     """Draw where a crop lies and how it is zoomed, rotated, bent, turned and mirrored."""
-    preset = PRESETS[settings.preset]
-    height, width = cached.labels.shape
+    preset, shape = PRESETS[settings.preset], cached.labels.shape
     side = settings.crop_px
-    shape = (height, width) if side is None else (side, side)
-    zoom, angle, knots = 1.0, 0.0, None
+    crop_shape = (shape[0], shape[1]) if side is None else (side, side)
+    zoom, angle, focus, knots = 1.0, 0.0, None, None
     is_warped = rng.random() < preset.p_warp
     if is_warped:
         low, high = preset.zoom or settings.scale
         zoom = math.exp(rng.uniform(math.log(low), math.log(high)))
         angle = math.radians(rng.uniform(-preset.max_degrees, preset.max_degrees))
-    focus = _draw_middle(rng, settings.crop_finds_objects, cached)
-    centre = place(rng, (height, width), shape, zoom=zoom, angle=angle, focus_yx=focus)
+    p = settings.crop_finds_objects
+    if p and rng.random() < p and len(cached.centres_yx):
+        y, x = cached.centres_yx[rng.integers(len(cached.centres_yx))].tolist()
+        focus = y, x
+    centre = place(rng, (shape[0], shape[1]), crop_shape, zoom=zoom, angle=angle, focus_yx=focus)
     if is_warped and preset.max_shift:
         dy, dx = rng.uniform(-preset.max_shift, preset.max_shift, 2)
-        centre = centre[0] + float(dy) * shape[0], centre[1] + float(dx) * shape[1]
+        centre = centre[0] + float(dy) * crop_shape[0], centre[1] + float(dx) * crop_shape[1]
     turns = int(rng.integers(4)) if preset.turns else 0
     mirrored = preset.mirror and bool(rng.random() < 0.5)
     if preset.p_bend and rng.random() < preset.p_bend:
-        knots = draw_knots(rng, shape, rng.uniform(*preset.bend_px))
-    return SpatialTransform(shape, centre, zoom=zoom, angle=angle, turns=turns, mirrored=mirrored, knots=knots)
+        knots = draw_knots(rng, crop_shape, rng.uniform(*preset.bend_px))
+    return SpatialTransform(crop_shape, centre, zoom=zoom, angle=angle, turns=turns, mirrored=mirrored, knots=knots)
 
 
-def _draw_middle(rng: np.random.Generator, p: float, cached: CachedSample) -> tuple[float, float] | None:
-    """Draw an instance that the crop shall show, or none."""
-    if not p or rng.random() >= p or len(cached.middles_yx) == 0:
-        return None
-    y, x = cached.middles_yx[rng.integers(len(cached.middles_yx))].tolist()
-    return y, x
-
-
-def _copy_nuclei(
-    crop: Crop, transform: SpatialTransform, cached: CachedSample, rng: np.random.Generator, *, n: int
-) -> Crop:
-    """Copy nuclei from elsewhere in the image, zoomed and bent as much."""
-    elsewhere = replace(
-        transform,
-        centre_yx=place(rng, cached.labels.shape, transform.shape, zoom=transform.zoom, angle=transform.angle),
-    )
+def _cut_donor(
+    cached: CachedSample, transform: SpatialTransform, rng: np.random.Generator
+) -> tuple[Image, NDArray[Any]]:
+    """Cut another crop to copy nuclei from: from elsewhere in the image, zoomed and bent as much."""
+    centre = place(rng, cached.labels.shape, transform.shape, zoom=transform.zoom, angle=transform.angle)
+    elsewhere = replace(transform, centre_yx=centre)
     labels = cached.labels
     if cached.ignore is not None:  # an instance that must not count in part must not be copied
         labels = np.where(np.isin(labels, np.unique(labels[cached.ignore])), 0, labels).astype(labels.dtype)
-    donor = cut(cached.image, elsewhere), cut(labels, elsewhere, nearest=True)
-    image, ids = copy_paste(crop.image, crop.labels, donor, rng, n=n, ignore=crop.ignore)
-    return replace(crop, image=image, labels=ids)
+    return cut(cached.image, elsewhere), cut(labels, elsewhere, nearest=True)

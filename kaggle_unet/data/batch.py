@@ -1,13 +1,10 @@
-"""What a training step is given: samples as arrays, stacked to tensors of one size.
+"""Items and batches, padded to the sizes that a network takes by mirroring, and cropped back.
 
-Mirrored borders, for networks that take only certain sizes, and the way back.
-
-The mirror includes the edge pixel (numpy's `symmetric`), which works for every size: where an image is smaller than its
-border it is mirrored again and again, and a single pixel becomes a constant.
+The mirror includes the edge pixel (numpy's `symmetric`), which works for every size: an image smaller than its padding
+is mirrored again and again, and a single pixel becomes a constant.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,20 +19,28 @@ Array = TypeVar("Array", bound=np.generic)
 Slices = tuple[slice, slice]
 
 
-def padded_shape(shape: tuple[int, int], multiple: int, *, margin: int = 0) -> tuple[int, int]:
-    """Give the size an image must be padded to.
+class PadSpec(NamedTuple):
+    """The sizes that a network takes: multiples of `multiple`, with `margin` pixels at each edge that it loses."""
 
-    >>> padded_shape((101, 128), 32)
+    multiple: int = 1
+    margin: int = 0
+
+
+def padded_shape(shape: tuple[int, ...], pad_spec: PadSpec) -> tuple[int, int]:
+    """Return the height and width to which an image must be padded.
+
+    >>> padded_shape((101, 128), PadSpec(32))
     (128, 128)
-    >>> padded_shape((388, 1), 16, margin=94)
+    >>> padded_shape((388, 1), PadSpec(16, margin=94))
     (576, 192)
     """
+    multiple, margin = pad_spec
     height, width = (-(-(side + 2 * margin) // multiple) * multiple for side in shape)
     return height, width
 
 
-def pad_to(inputs: NDArray[Array], size: int | tuple[int, int]) -> tuple[NDArray[Array], Slices]:
-    """Mirror an image's borders until it has a size.
+def pad_to(inputs: NDArray[Array], shape: tuple[int, int]) -> tuple[NDArray[Array], Slices]:
+    """Pad an array (..., H, W) to a shape by mirroring, and return the slices of the original, too.
 
     >>> padded, slices = pad_to(np.array([[1, 2, 3]]), (1, 6))
     >>> padded
@@ -44,26 +49,23 @@ def pad_to(inputs: NDArray[Array], size: int | tuple[int, int]) -> tuple[NDArray
     array([[1, 2, 3]])
     """
     height, width = inputs.shape[-2:]
-    wanted = padded_shape((height, width), size) if isinstance(size, int) else size
-    if wanted[0] < height or wanted[1] < width:
-        msg = (
-            f"an image of {height} × {width} can't be padded to {wanted[0]} × {wanted[1]}; cut it first, or pad to more"
-        )
+    if shape[0] < height or shape[1] < width:
+        msg = f"an image of {height} × {width} can't be padded to {shape[0]} × {shape[1]}; cut it first, or pad to more"
         raise ConfigError(msg)
-    top, left = (wanted[0] - height) // 2, (wanted[1] - width) // 2
-    around = ((top, wanted[0] - height - top), (left, wanted[1] - width - left))
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    around = ((top, shape[0] - height - top), (left, shape[1] - width - left))
     padded = np.pad(inputs, ((0, 0),) * (inputs.ndim - 2) + around, mode="symmetric")
     return padded, (slice(top, top + height), slice(left, left + width))
 
 
 def crop(planes: NDArray[Array], slices: Slices) -> NDArray[Array]:
-    """Cut the image out of its borders."""
+    """Return an array without its padding."""
     rows, columns = slices
     inside: NDArray[Any] = planes[..., rows, columns]
     return inside
 
 
-# The id of an item that counts nowhere: of several processes that train together all must take part in every step.
+# The id of an item that does not count: all processes that train together must take part in every step.
 PADDING_ID = ""
 
 
@@ -107,20 +109,8 @@ class Batch(NamedTuple):
     recipe: Recipe | None = None
 
 
-@dataclass(frozen=True)
-class PadSpec:
-    """Which sizes a network takes."""
-
-    multiple: int = 1
-    margin: int = 0
-
-    def around(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Give the size of the inputs that an image needs."""
-        return padded_shape(shape, self.multiple, margin=self.margin)
-
-
 def pad_item(item: Item, shape: tuple[int, int]) -> tuple[Item, Slices]:
-    """Mirror a sample's borders until it has a size; the border counts nowhere."""
+    """Pad an item to a shape by mirroring; the padding has weight 0."""
     if item.weights.shape == shape:
         return item, (slice(0, shape[0]), slice(0, shape[1]))
     inputs, slices = pad_to(item.inputs, shape)
@@ -135,26 +125,19 @@ def pad_item(item: Item, shape: tuple[int, int]) -> tuple[Item, Slices]:
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Stack samples, the smaller ones padded to the largest height and width among them."""
+    """Stack items, padded to the largest height and width among them."""
     heights, widths = zip(*(item.weights.shape for item in items), strict=True)
     shape = (max(heights), max(widths))
     padded = [pad_item(item, shape)[0] for item in items]
-    n_channels = max(len(item.inputs) for item in padded)  # gray crops beside colourful ones have three equal colours
+    n_channels = max(len(item.inputs) for item in padded)  # a gray crop beside colour crops gets three equal colours
+    recipe, recipes = None, [item.recipe for item in padded if item.recipe is not None]
+    if recipes:
+        numbers, ramps, noise = zip(*recipes, strict=True)
+        recipe = Recipe(torch.from_numpy(np.stack(numbers)), torch.from_numpy(np.stack(ramps)), list(noise))
     return Batch(
-        _stack(np.broadcast_to(item.inputs, (n_channels, *shape)) for item in padded),
-        _stack(item.planes for item in padded),
-        _stack(item.weights for item in padded),
+        torch.from_numpy(np.stack([np.broadcast_to(item.inputs, (n_channels, *shape)) for item in padded])),
+        torch.from_numpy(np.stack([item.planes for item in padded])),
+        torch.from_numpy(np.stack([item.weights for item in padded])),
         [item.id for item in padded],
-        _stack_recipes([item.recipe for item in padded if item.recipe is not None]),
+        recipe,
     )
-
-
-def _stack_recipes(recipes: Sequence[ItemRecipe]) -> Recipe | None:
-    if not recipes:
-        return None
-    numbers, ramps, noises = zip(*recipes, strict=True)
-    return Recipe(_stack(numbers), _stack(ramps), list(noises))
-
-
-def _stack(arrays: Iterable[NDArray[Any]]) -> Tensor:
-    return torch.from_numpy(np.stack(list(arrays)))

@@ -1,10 +1,10 @@
-"""Nuclei copied onto free background, in the image and in its labels.
+"""Copy-paste augmentation: nuclei copied onto free background, in the image and in its labels.
 
-Copies come from another view of the same image: light, stain, size and sharpness fit, which they would not from another
-image of its type, where areas differ 26-fold. Half of them slide up to a nucleus that is there already, for borders
-between neighbours are what a network sees too few of. Nothing that is there is covered. A copy brings its own soft edge
-along, two pixels of background that fade out, and is made as much brighter or darker as the new background is. So only
-nuclei that touch no other are copied: the straight edge between two would show.
+Copies come from another crop of the same image: light, stain, size and sharpness fit, which they would not from another
+image of its type, where areas differ 26-fold. Half of them slide up to a nucleus that is there already, as a network
+sees too few borders between neighbours. No instance is covered. A copy brings its own soft edge along, two pixels of
+background that fade out, and is made brighter or darker by as much as the new background is. So only nuclei that touch
+no other are copied: the straight edge between two would show.
 """
 
 import itertools
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from kaggle_unet.types import Image, Labels, Mask
 
 _RIM_PX = 2
-_LOOKS = 3  # a copy; in dense images most nuclei touch another
+_LOOKS = 3  # for each copy; in dense images most nuclei touch another
 _LEAST_AREA_PX = 16  # what an edge or the nearest-neighbour rule has left of a nucleus is smaller
-_LARGEST_SHARE = 0.5  # of the view's side
+_LARGEST = 0.5  # of the crop's side
 _TRIES = 8
 _MAX_GAP_PX = 3
 _LEAST_BACKGROUND_PX = 8
@@ -45,15 +45,15 @@ def copy_paste(
     Parameters
     ----------
     image : uint8 array, shape (H, W) or (H, W, 3)
-        A view of an image; not changed.
+        A crop; not changed.
     labels : integer array, shape (H, W)
         Its instances; not changed.
     donor : tuple of uint8 array and integer array
-        The view that nuclei are copied from, and its instances: of any size, as gray or colourful as `image`.
+        The crop to copy nuclei from, and its instances: of any size, gray or colour like `image`.
     rng : Generator
-        Source of chance.
+        Source of randomness.
     n : int
-        Copies, fewer where nuclei or places for them are rare.
+        Number of copies, fewer where nuclei or places for them are rare.
     ignore : bool array, shape (H, W), optional
         Pixels that are left as they are.
 
@@ -83,7 +83,7 @@ def copy_paste(
 
 
 def _draw_nuclei(image: Image, labels: NDArray[Any], rng: np.random.Generator, *, most: int) -> Iterator["_Nucleus"]:
-    """Look at some instances, and give those that can be copied."""
+    """Draw some instances, and yield those that can be copied."""
     whole = _find_whole(labels)
     for _ in range(most if whole else 0):
         id_, box = whole[rng.integers(len(whole))]
@@ -94,13 +94,13 @@ def _draw_nuclei(image: Image, labels: NDArray[Any], rng: np.random.Generator, *
 
 
 def _find_whole(labels: NDArray[Any]) -> list[tuple[int, Box]]:
-    """List instances that lie inside a view whole, and the boxes round them and their rims."""
+    """List the instances that lie inside a crop whole, with the boxes around them and their rims."""
     found = []
     for id_, box in enumerate(scipy.ndimage.find_objects(labels), start=1):
         if box is None:
             continue
         starts, stops = [side.start - _RIM_PX for side in box], [side.stop + _RIM_PX for side in box]
-        is_small = all(b - a <= _LARGEST_SHARE * n for a, b, n in zip(starts, stops, labels.shape, strict=True))
+        is_small = all(b - a <= _LARGEST * n for a, b, n in zip(starts, stops, labels.shape, strict=True))
         if is_small and min(starts) >= 0 and all(b <= n for b, n in zip(stops, labels.shape, strict=True)):
             found.append((id_, (slice(starts[0], stops[0]), slice(starts[1], stops[1]))))
     return found
@@ -108,7 +108,7 @@ def _find_whole(labels: NDArray[Any]) -> list[tuple[int, Box]]:
 
 @dataclass(frozen=True, eq=False)
 class _Nucleus:
-    """What is copied."""
+    """A nucleus to copy; `fade` is the opacity of its pixels."""
 
     image: Image
     mask: Mask
@@ -130,7 +130,7 @@ class _Nucleus:
 
 
 def _turn(array: NDArray[Any], symmetry: int) -> NDArray[Any]:
-    """Show an array by one of the eight symmetries of a square."""
+    """Apply one of the eight symmetries of a square."""
     turned = np.rot90(array, symmetry % 4)
     return np.ascontiguousarray(turned[:, ::-1] if symmetry >= 4 else turned)
 
@@ -145,7 +145,7 @@ def _drop(mask: Mask, is_taken: Mask, rng: np.random.Generator) -> tuple[int, in
 
 
 def _slide(mask: Mask, is_taken: Mask, rng: np.random.Generator) -> tuple[int, int] | None:
-    """Start upon an instance and move away from it until nothing is covered, and perhaps a little further."""
+    """Start on an instance and move away from it until nothing is covered, and perhaps a little further."""
     taken = np.flatnonzero(is_taken)
     if taken.size == 0:
         return _drop(mask, is_taken, rng)
@@ -167,7 +167,7 @@ def _is_free(mask: Mask, is_taken: Mask, corner: tuple[int, int]) -> bool:
 
 
 def _blend(image: Image, is_taken: Mask, nucleus: _Nucleus) -> None:
-    """Lay a nucleus over a part of an image, in place."""
+    """Blend a nucleus into a part of an image, in place."""
     here, there = ~is_taken & ~nucleus.mask, nucleus.is_background
     shift: Any = 0.0
     if min(np.count_nonzero(here), np.count_nonzero(there)) >= _LEAST_BACKGROUND_PX:

@@ -1,8 +1,7 @@
-"""Samples as a network wants them: random crops to learn from, whole images to be judged by.
+"""Datasets: random crops for training, whole images for validation.
 
-Training items are asked for by (epoch, index), and all that is random about one follows from the seed, the epoch and
-the index. So any number of worker processes gives the same epoch, no epoch repeats another, and a resumed run goes on
-as if nothing had happened.
+A training item is addressed by (epoch, index), and everything random about it follows from the seed, the epoch and the
+index. So any number of workers gives the same epoch, no epoch repeats another, and a resumed run is the same run.
 """
 
 import copy
@@ -15,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from kaggle_unet.data.augment import CachedSample, augment, stable_seed, truth
-from kaggle_unet.data.batch import PADDING_ID, Batch, Item, PadSpec, Slices, collate, pad_item
+from kaggle_unet.data.augment import CachedSample, augment, labels_of, stable_seed
+from kaggle_unet.data.batch import PADDING_ID, Batch, Item, PadSpec, Slices, collate, pad_item, padded_shape
 from kaggle_unet.data.device_intensity import describe
 from kaggle_unet.data.folds import coverage_class, draw_samples
 from kaggle_unet.data.inputs import prepare
@@ -67,8 +66,15 @@ class TrainingSet(Dataset[Item]):
         self.pad_spec = pad_spec
         self.seed = seed
         self.cached_samples = [CachedSample.of(sample, encoding.inputs) for sample in samples]
-        self._strata = _strata(samples, augmentation.sampling)
-        self.augmentation = _enlarge(augmentation, pad_spec)
+        self.augmentation = augmentation
+        if augmentation.crop_px is not None:
+            side, _ = padded_shape((augmentation.crop_px, augmentation.crop_px), pad_spec)
+            self.augmentation = augmentation.model_copy(update={"crop_px": side})
+        self._strata: list[str] | None = None
+        if augmentation.sampling == "kind":
+            self._strata = [sample.kind for sample in samples]
+        elif augmentation.sampling == "coverage":
+            self._strata = [coverage_class(labels_of(sample)) for sample in samples]
         self._drawn: tuple[int, NDArray[np.intp]] | None = None
         self._for_device = False
 
@@ -96,7 +102,7 @@ class TrainingSet(Dataset[Item]):
         )
         item = Item(inputs, planes, weights, cached.id, recipe)
         if self.augmentation.crop_px is None:
-            item, _ = pad_item(item, self.pad_spec.around(weights.shape))
+            item, _ = pad_item(item, padded_shape(weights.shape, self.pad_spec))
         return item if counts else item._replace(weights=np.zeros_like(item.weights), id=PADDING_ID)
 
     def _sample_number(self, epoch: int, index: int) -> int:
@@ -107,7 +113,7 @@ class TrainingSet(Dataset[Item]):
         return int(self._drawn[1][index])
 
     def _draw_epoch(self, epoch: int) -> NDArray[np.intp]:
-        """Choose the sample of every index."""
+        """Choose the sample of every index: by strata, or in passes over all samples that epochs cut anywhere."""
         if self._strata is not None:
             strength = self.augmentation.sampling_strength
             return draw_samples(self._strata, len(self), strength=strength, seed=stable_seed(self.seed, epoch))
@@ -116,20 +122,6 @@ class TrainingSet(Dataset[Item]):
         order = [np.random.default_rng(stable_seed(self.seed, -1, number)).permutation(n_samples) for number in passes]
         start = first % n_samples
         return np.concatenate(order)[start : start + len(self)]
-
-
-def _strata(samples: Sequence[Sample], sampling: str) -> list[str] | None:
-    """Name what rare samples are told by; None where all are drawn alike."""
-    if sampling == "uniform":
-        return None
-    return [sample.kind if sampling == "kind" else coverage_class(truth(sample)) for sample in samples]
-
-
-def _enlarge(augmentation: AugmentationSettings, pad_spec: PadSpec) -> AugmentationSettings:
-    side = augmentation.crop_px
-    return (
-        augmentation if side is None else augmentation.model_copy(update={"crop_px": pad_spec.around((side, side))[0]})
-    )
 
 
 @dataclass(frozen=True)
@@ -157,7 +149,7 @@ class ValidationSet:
         if not samples:
             msg = "the validation set is empty; choose another fold, or fewer folds (folds.n)"
             raise DataError(msg)
-        self._labels = {sample.id: truth(sample) for sample in samples}
+        self._labels = {sample.id: labels_of(sample) for sample in samples}
         self._samples = {sample.id: sample for sample in samples}
         self._read_targets = read_targets
         self._inputs = inputs
@@ -172,8 +164,7 @@ class ValidationSet:
         """Go through all images once."""
         groups = defaultdict(list)
         for id_ in sorted(self._samples):
-            height, width = self._labels[id_].shape
-            groups[self._pad_spec.around((height, width))].append(id_)
+            groups[padded_shape(self._labels[id_].shape, self._pad_spec)].append(id_)
         for shape, ids in sorted(groups.items()):
             for start in range(0, len(ids), self._batch):
                 yield self._read(ids[start : start + self._batch], shape)

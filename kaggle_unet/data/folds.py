@@ -1,9 +1,7 @@
-"""Folds that share out every kind of sample and never part what belongs together.
+"""Stratified, grouped folds, and stratified sampling of an epoch.
 
-Groups are dealt one by one, the largest first, each to the fold that is then nearest to its share of every stratum and
-of samples in all. The deal depends on the set of ids, not on their order.
-
-Which samples an epoch has: every one as often as the others, or those of rare strata more often.
+Groups are dealt to folds one by one, the largest first, each to the fold that then comes nearest to its due part of
+every stratum and of all samples. The result depends on the set of ids, not on their order.
 """
 
 import math
@@ -29,8 +27,8 @@ def draw_samples(strata: Sequence[str], n_items: int, *, strength: float, seed: 
     n_items : int
         Items of the epoch.
     strength : float
-        A stratum's share of the items is proportional to its number of samples to the power 1 − strength: from 0, its
-        own share, to 1, the same for every stratum.
+        A stratum's items are proportional to its number of samples to the power 1 − strength: with 0 in proportion to
+        its samples, with 1 the same for every stratum.
     seed : int
         Not negative.
 
@@ -41,8 +39,8 @@ def draw_samples(strata: Sequence[str], n_items: int, *, strength: float, seed: 
 
     Notes
     -----
-    Within a stratum all samples are as likely. Sample and stratum alike come as often as their share says, rounded up
-    or down by chance: systematic sampling, which varies less from epoch to epoch than independent draws do.
+    Within a stratum all samples are equally likely. Samples and strata come as often as expected, rounded up or down at
+    random: systematic sampling, which varies less from epoch to epoch than independent draws do.
 
     Examples
     --------
@@ -72,13 +70,13 @@ def assign_folds(
     ids : sequence of str
         Samples, each once.
     strata : sequence of str
-        What each fold gets its share of, by sample: image type, class of coverage.
+        What is balanced between folds, by sample: image type, class of coverage.
     groups : sequence of str
         Samples of one group stay in one fold: tiles of one picture, or the sample's own id.
     n : int
         Number of folds.
     seed : int
-        Of the order in which groups of one size are dealt.
+        For the order in which groups of one size are dealt.
 
     Returns
     -------
@@ -128,7 +126,7 @@ def _deal_order(members: Mapping[str, Sequence[int]], seed: int) -> list[str]:
 
 
 def _neediest(counts: NDArray[np.float64], added: NDArray[np.int64], wanted: NDArray[np.float64]) -> int:
-    """Fold whose squared distance from its shares grows least by `added`; of equals the smallest, then the first."""
+    """Return the fold whose squared distance from its due parts grows least; of equals the smallest, then the first."""
     sizes = counts.sum(axis=1)
     by_stratum = (((counts + added - wanted) ** 2 - (counts - wanted) ** 2) / wanted).sum(axis=1)
     in_all = ((sizes + added.sum() - wanted.sum()) ** 2 - (sizes - wanted.sum()) ** 2) / wanted.sum()
@@ -136,7 +134,7 @@ def _neediest(counts: NDArray[np.float64], added: NDArray[np.int64], wanted: NDA
 
 
 def coverage_class(labels: Labels) -> str:
-    """Name the class of a mask's coverage, for strata.
+    """Return the class of a mask's coverage, 0 to 10, for strata.
 
     >>> coverage_class(np.array([[0, 0, 0, 7]]))
     '3'
@@ -146,24 +144,24 @@ def coverage_class(labels: Labels) -> str:
 
 @dataclass(frozen=True, eq=False)
 class FoldBalance:
-    """How well samples are shared out."""
+    """How evenly samples are divided between folds."""
 
     strata: tuple[str, ...]
     counts: NDArray[np.int64]
     p_value: float
-    n_parted: int
+    n_split: int
 
 
 def balance(folds: Sequence[int], *, strata: Sequence[str], groups: Sequence[str]) -> FoldBalance:
-    """Measure how well samples are shared out."""
+    """Measure how evenly samples are divided between folds."""
     names = tuple(sorted(set(strata), key=_natural))
     counts = np.zeros((max(folds, default=-1) + 1, len(names)), np.int64)
     np.add.at(counts, (np.asarray(folds, np.int64), np.array([names.index(name) for name in strata], np.int64)), 1)
     folds_of = defaultdict(set)
     for fold, group in zip(folds, groups, strict=True):
         folds_of[group].add(fold)
-    n_parted = sum(len(folds_of[group]) > 1 for group in groups)
-    return FoldBalance(names, counts, _chi_square_p(counts), n_parted)
+    n_split = sum(len(folds_of[group]) > 1 for group in groups)
+    return FoldBalance(names, counts, _chi_square_p(counts), n_split)
 
 
 def _natural(name: str) -> tuple[int, str]:
@@ -188,7 +186,7 @@ def _chi_square_p(counts: NDArray[np.int64]) -> float:
 
 
 def describe_folds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    r"""Say in lines of text how samples are shared out.
+    r"""Describe in lines of text how samples are divided between folds.
 
     >>> rows = [{"id": i, "fold": f, "group": i, "stratum": s} for i, f, s in (("a", 0, "x"), ("b", 1, "x"))]
     >>> print("\n".join(describe_folds(rows)))
@@ -201,38 +199,40 @@ def describe_folds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     inside = [row for row in rows if row["fold"] is not None]
     if not inside:
         return [f"no folds: none of {len(rows)} samples has one"]
-    shared = balance(
+    spread = balance(
         [int(row["fold"]) for row in inside],
         strata=[str(row["stratum"]) for row in inside],
         groups=[str(row["group"]) for row in inside],
     )
-    lines = _table(shared)
-    lines.append(f"strata against folds: p = {shared.p_value:.2f} (chi-square; 1 is even)")
-    return lines + _warnings(shared, inside, n_without=len(rows) - len(inside))
+    lines = _table(spread)
+    lines.append(f"strata against folds: p = {spread.p_value:.2f} (chi-square; 1 is even)")
+    return lines + _warnings(spread, inside, n_without=len(rows) - len(inside))
 
 
-def _table(shared: FoldBalance) -> list[str]:
-    """Write counts with their sums, in columns."""
-    counts = np.vstack([shared.counts, shared.counts.sum(axis=0)])
-    head = ["fold", *shared.strata, "all"]
-    names = [*map(str, range(len(shared.counts))), "all"]
+def _table(spread: FoldBalance) -> list[str]:
+    """Format counts with their sums, in columns."""
+    counts = np.vstack([spread.counts, spread.counts.sum(axis=0)])
+    head = ["fold", *spread.strata, "all"]
+    names = [*map(str, range(len(spread.counts))), "all"]
     body = [[name, *map(str, row), str(row.sum())] for name, row in zip(names, counts, strict=True)]
     widths = [max(4, *(len(row[i]) for row in [head, *body])) for i in range(len(head))]
     return [" ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *body]]
 
 
-def _warnings(shared: FoldBalance, inside: Sequence[Mapping[str, Any]], *, n_without: int) -> list[str]:
+def _warnings(spread: FoldBalance, inside: Sequence[Mapping[str, Any]], *, n_without: int) -> list[str]:
     """List what a person should know about groups, strata and samples without fold."""
-    n = len(shared.counts)
+    n = len(spread.counts)
     lines = []
     sizes = Counter(row["group"] for row in inside)
     together = [size for size in sizes.values() if size > 1]
     if together:
-        lines.append(f"{sum(together)} samples lie in {len(together)} groups; {shared.n_parted} of them are parted")
-    if shared.n_parted:
-        lines.append("warning: folds that part a group know their validation samples' neighbours; scores may flatter")
+        lines.append(f"{sum(together)} samples lie in {len(together)} groups; {spread.n_split} of them are split")
+    if spread.n_split:
+        lines.append(
+            "warning: folds that split a group have seen neighbours of their validation samples; scores may be too high"
+        )
     small = [
-        f"{name} ({count})" for name, count in zip(shared.strata, shared.counts.sum(axis=0), strict=True) if count < n
+        f"{name} ({count})" for name, count in zip(spread.strata, spread.counts.sum(axis=0), strict=True) if count < n
     ]
     if small:
         lines.append(f"warning: fewer samples than the {n} folds, so missing from some: {', '.join(small)}")

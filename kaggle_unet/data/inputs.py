@@ -1,35 +1,36 @@
-"""What a network is given for one image: chosen channels, stretched to about 0…1.
+"""Network inputs: the chosen channels of an image, normalised to about 0…1.
 
-The stretch is measured on the luma and applied to every colour alike, so that hues survive, and nothing is clipped: the
-brightest 0.2 % of a picture lies above 1. A crop is given the stretch of the image it was cut from: stretched by
-itself, it would look unlike the same pixels in the whole image, and a change of brightness would be stretched away.
+The intensity range is measured on the luma and applied to every colour alike, so that hues survive, and nothing is
+clipped: the brightest 0.2 % of an image lie above 1. A crop has the range of the image it was cut from. With its own,
+it would look unlike the same pixels in the whole image, and a change of brightness would be normalised away.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.data.settings import Channel, InputSettings
+from kaggle_unet.data.settings import InputSettings
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.types import Image, Inputs
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in Pillow's convert("L")
 PERCENTILES = (1.0, 99.8)  # StarDist's choice for nuclei
+COLOURS = ("red", "green", "blue")
 DEPTH_SCALE = 1000.0  # the depths of TGS run from 51 to 959
 # The gray levels that become 0 and 1; the first is larger where an image is inverted.
 IntensityRange = tuple[float, float]
 
 
 def find_intensity_range(image: Image, settings: InputSettings) -> IntensityRange:
-    """Find the gray levels that become 0 and 1.
+    """Return the gray levels that become 0 and 1.
 
     Parameters
     ----------
     image : uint8 array, shape (H, W) or (H, W, 3)
-        Whole.
+        A whole image, not a crop.
     settings : InputSettings
         How it is scaled.
 
@@ -56,24 +57,38 @@ def find_intensity_range(image: Image, settings: InputSettings) -> IntensityRang
     >>> find_intensity_range(np.array([[0, 150, 200]], np.uint8), InputSettings(normalize="range", invert_bright=True))
     (255.0, 0.0)
     """
-    _check(image)
+    if image.dtype != np.uint8 or image.size == 0 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+        msg = f"image is {image.dtype} of shape {image.shape}; wanted uint8, (H, W) or (H, W, 3); decode it again"
+        raise DataError(msg)
     low, high = 0.0, 255.0
     if settings.normalize == "range" and not settings.invert_bright:
         return low, high
-    n, luma = image.shape[0] * image.shape[1], _sorted_luma(image)
+    luma = np.sort(image if image.ndim == 2 else image @ LUMA, axis=None)
+    last = luma.size - 1
     if settings.normalize == "percentile":
-        low, high = (_between(luma, percent / 100 * (n - 1)) for percent in PERCENTILES)
+        low, high = (_at_rank(luma, percent / 100 * last) for percent in PERCENTILES)
         if high - low < 1:
-            low, high = luma(0), luma(n - 1)
+            low, high = float(luma[0]), float(luma[-1])
         high = max(high, low + 1)
-    is_bright = settings.invert_bright and _between(luma, (n - 1) / 2) - low > (high - low) / 2
+    is_bright = settings.invert_bright and _at_rank(luma, last / 2) - low > (high - low) / 2
     return (high, low) if is_bright else (low, high)
+
+
+def _at_rank(values: NDArray[Any], rank: float) -> float:
+    """Interpolate between two ranks of sorted values, as `numpy.percentile` does."""
+    below = int(rank)
+    fraction = rank - below
+    return (
+        float(values[below]) * (1 - fraction) + float(values[below + 1]) * fraction
+        if fraction
+        else float(values[below])
+    )
 
 
 def prepare(
     image: Image, settings: InputSettings, *, depth: float | None = None, intensity_range: IntensityRange | None = None
 ) -> Inputs:
-    """Turn an image, or a crop of one, into the inputs of a network.
+    """Return the network inputs of an image or of a crop.
 
     Parameters
     ----------
@@ -95,7 +110,7 @@ def prepare(
     Raises
     ------
     ConfigError
-        If the channel `depth` is asked for and `depth` is None.
+        If there is a channel `depth` and `depth` is None.
     DataError
         If `image` is not a gray or RGB image of at least one pixel.
 
@@ -115,11 +130,24 @@ def prepare(
     array([[0., 0.],
            [1., 1.]], dtype=float32)
     """
-    _check(image)
-    shown = _Shown(image, find_intensity_range(image, settings) if intensity_range is None else intensity_range, depth)
+    low, high = find_intensity_range(image, settings) if intensity_range is None else intensity_range
+    origin, span = np.float32(low), np.float32(high - low)
+    table = (np.arange(256, dtype=np.float32) - origin) / span  # looked up once instead of passes over the image
+    ramp = np.linspace(0, 1, image.shape[0], dtype=np.float32)[:, np.newaxis]
     inputs = np.empty((len(settings.channels), *image.shape[:2]), np.float32)
     for plane, channel in zip(inputs, settings.channels, strict=True):
-        _CHANNELS[channel](shown, plane)
+        if channel == "ramp":
+            plane[:] = ramp
+        elif channel == "depth":
+            plane[:] = known_depth(depth) / DEPTH_SCALE
+        elif image.ndim == 2:
+            cv2.LUT(image, table, dst=plane)
+        elif channel in COLOURS:
+            cv2.LUT(np.ascontiguousarray(image[..., COLOURS.index(channel)]), table, dst=plane)
+        else:
+            plane[:] = (image @ LUMA - origin) / span
+        if channel == "gray_ramp":
+            np.multiply(plane, ramp, out=plane)
     if (settings.mean, settings.std) != (0.0, 1.0):
         inputs -= settings.mean
         inputs /= settings.std
@@ -129,7 +157,7 @@ def prepare(
 def refuse_missing_depths(
     settings: InputSettings, ids: Iterable[str], numbers: Mapping[str, Mapping[str, float]], where: str
 ) -> None:
-    """Make sure that each sample has the depth that a network is given."""
+    """Raise `DataError` if the inputs have a channel `depth` and some samples have no depth."""
     if "depth" not in settings.channels:
         return
     without = [f"sample {id_!r}" for id_ in ids if "depth" not in numbers.get(id_, {})]
@@ -145,82 +173,3 @@ def known_depth(depth: float | None) -> float:
         msg = "input.channels has depth, but this sample has none; give depths.csv beside the images, or drop it"
         raise ConfigError(msg)
     return depth
-
-
-def _check(image: Image) -> None:
-    if image.dtype != np.uint8 or image.size == 0 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
-        msg = f"image is {image.dtype} of shape {image.shape}; wanted uint8, (H, W) or (H, W, 3); decode it again"
-        raise DataError(msg)
-
-
-def _sorted_luma(image: Image) -> Callable[[int], float]:
-    """Give what looks up the luma that has a rank, the darkest pixel's being 0."""
-    if image.ndim == 3:
-        luma = np.sort((image @ LUMA).ravel())
-        return lambda rank: float(luma[rank])
-    n_up_to = np.cumsum(np.bincount(image.ravel(), minlength=256))
-    return lambda rank: float(np.searchsorted(n_up_to, rank, side="right"))
-
-
-def _between(luma: Callable[[int], float], rank: float) -> float:
-    """Interpolate between two ranks, as `numpy.percentile` does."""
-    below = int(rank)
-    fraction = rank - below
-    return luma(below) if fraction == 0 else luma(below) * (1 - fraction) + luma(below + 1) * fraction
-
-
-class _Shown(NamedTuple):
-    """An image, and all that its channels are made of."""
-
-    image: Image
-    intensity_range: IntensityRange
-    depth: float | None
-
-
-def _scale(values: Inputs, intensity_range: IntensityRange) -> Inputs:
-    low, high = intensity_range
-    return (values - np.float32(low)) / np.float32(high - low)
-
-
-def _look_up(gray: NDArray[np.uint8], shown: _Shown, plane: Inputs) -> None:
-    # One table of 256 numbers instead of passes over the image.
-    cv2.LUT(gray, _scale(np.arange(256, dtype=np.float32), shown.intensity_range), dst=plane)
-
-
-def _gray(shown: _Shown, plane: Inputs) -> None:
-    if shown.image.ndim == 3:
-        plane[:] = _scale(shown.image @ LUMA, shown.intensity_range)
-    else:
-        _look_up(shown.image, shown, plane)
-
-
-def _colour(index: int) -> Callable[[_Shown, Inputs], None]:
-    def fill(shown: _Shown, plane: Inputs) -> None:
-        image = shown.image
-        _look_up(image if image.ndim == 2 else np.ascontiguousarray(image[..., index]), shown, plane)
-
-    return fill
-
-
-def _ramp(shown: _Shown, plane: Inputs) -> None:  # noqa: ARG001  every channel is made by the same call
-    plane[:] = np.linspace(0, 1, plane.shape[0], dtype=np.float32)[:, np.newaxis]
-
-
-def _gray_ramp(shown: _Shown, plane: Inputs) -> None:
-    _gray(shown, plane)
-    plane *= np.linspace(0, 1, plane.shape[0], dtype=np.float32)[:, np.newaxis]
-
-
-def _depth(shown: _Shown, plane: Inputs) -> None:
-    plane[:] = known_depth(shown.depth) / DEPTH_SCALE
-
-
-_CHANNELS: dict[Channel, Callable[[_Shown, Inputs], None]] = {
-    "gray": _gray,
-    "red": _colour(0),
-    "green": _colour(1),
-    "blue": _colour(2),
-    "depth": _depth,
-    "ramp": _ramp,
-    "gray_ramp": _gray_ramp,
-}

@@ -1,15 +1,14 @@
-"""Which images are tiles of one picture.
+"""Mosaics: images that are tiles of one picture.
 
 Some collections were cut from larger pictures: nearly all of DSB2018's stage 1, much of TGS. Tiles of one picture share
-its cells, light and noise, so that folds must not part them.
+its cells, light and noise, so folds must not separate them.
 
-Strategy. Two tiles are neighbours where one's last row or column goes on in the other's first. Each possible seam gets
-three numbers, all pairs of one size at once: its *misfit* and its *jump* are small for true neighbours but also between
-any two dark backgrounds; its *likeness* is large only where structure crosses the seam. Seams that fit propose to join
-the pictures their tiles belong to; a join is accepted if everything that then lies side by side fits, and if enough
-structure crosses. The strongest joins come first, pictures grow to any layout, and tiles without company stay alone.
-
-Whether one tile goes on in another: every edge compared with every edge it may have been cut from.
+Strategy. Two tiles are neighbours where one's last row or column continues in the other's first. Each possible seam
+gets three numbers, all pairs of one size at once: its *misfit* and its *jump* are small for true neighbours but also
+between any two dark backgrounds; its *likeness* is large only where structure crosses the seam. Seams that fit propose
+to join the pictures their tiles belong to; a join is accepted if everything that then lies side by side fits, and if
+enough structure crosses. The strongest joins come first, pictures grow to any layout, and tiles without neighbours stay
+alone.
 """
 
 from collections import defaultdict
@@ -38,7 +37,7 @@ CHUNK = 50_000
 
 
 class Edges(NamedTuple):
-    """What is compared of a tile: lines along its edges, from the edge inwards."""
+    """The lines of pixels along a tile's edges, from the edge inwards."""
 
     shape: tuple[int, int]
     right: Matrix
@@ -48,7 +47,7 @@ class Edges(NamedTuple):
 
 
 def cut_edges(image: Image) -> Edges:
-    """Cut from an image what is compared of it."""
+    """Cut the lines along an image's edges."""
     n_y, n_x = image.shape[:2]
     columns, rows = image.swapaxes(0, 1), image
     right, left, bottom, top = (
@@ -76,7 +75,7 @@ def compare_edges(tiles: Sequence[Edges]) -> dict[tuple[int, int], Seams]:
 
 
 def _compare(ends: Matrix, starts: Matrix) -> Seams:
-    """Judge the seam of each end with each start; both (n, STRIP_PX, length of the edge)."""
+    """Measure the seam of each end with each start; both (n, STRIP_PX, length of the edge)."""
     likeness = _likeness(ends[:, 0], starts[:, 0])
     # Four lines together show the pattern of faint rows that one line hides in noise; they count half.
     likeness += 0.5 * np.clip(_likeness(ends.mean(axis=1), starts.mean(axis=1)), -2, 6)
@@ -149,13 +148,13 @@ Picture = dict[tuple[int, int], int]
 MIN_LIKENESS = 4.5
 
 
-def find_mosaics(images: Mapping[str, Image]) -> dict[str, str]:
+def join_mosaics(edges: Mapping[str, Edges]) -> dict[str, str]:
     """Find images that are tiles of one picture.
 
     Parameters
     ----------
-    images : mapping of str to uint8 array, shape (H, W) or (H, W, 3)
-        Images by id. Only those of equal size are compared.
+    edges : mapping of str to Edges
+        What `cut_edges` returns for each image, by id. Only images of equal size are compared.
 
     Returns
     -------
@@ -164,7 +163,7 @@ def find_mosaics(images: Mapping[str, Image]) -> dict[str, str]:
 
     Notes
     -----
-    The result does not depend on the order of `images`. A tile whose seams show nothing but background is not found,
+    The result does not depend on the order of `edges`. A tile whose seams show nothing but background is not found,
     for nothing proves it. DSB2018's stage1_train holds 140 pictures of 2 to 12 tiles, 88 of them of exactly four; 537
     of its 664 images have company. Tiles whose brightness was changed one by one, as those of TGS, are hardly found.
     Every pair of equal size is compared: time and memory grow with the square of their number.
@@ -174,31 +173,24 @@ def find_mosaics(images: Mapping[str, Image]) -> dict[str, str]:
     >>> rng = np.random.default_rng(0)
     >>> picture = np.cumsum(np.cumsum(rng.normal(0, 1, (64, 64)), axis=0), axis=1)
     >>> picture = (255 * (picture - picture.min()) / np.ptp(picture)).astype(np.uint8)
-    >>> find_mosaics({"left": picture[:, :32], "right": picture[:, 32:], "other": picture[::-1, :32].T})
+    >>> tiles = {"left": picture[:, :32], "right": picture[:, 32:], "other": picture[::-1, :32].T}
+    >>> join_mosaics({id_: cut_edges(tile) for id_, tile in tiles.items()})
     {'left': 'mosaic-left', 'right': 'mosaic-left'}
     """
-    return join_mosaics({id_: cut_edges(image) for id_, image in images.items()})
+    return {id_: f"mosaic-{min(layout.values())}" for layout in find_layouts(edges) for id_ in sorted(layout.values())}
 
 
-def find_layouts(images: Mapping[str, Image]) -> list[dict[tuple[int, int], str]]:
-    """Find pictures that were cut into tiles, and where each tile lies."""
-    return _join({id_: cut_edges(image) for id_, image in images.items()})
-
-
-def join_mosaics(edges: Mapping[str, Edges]) -> dict[str, str]:
-    """Find images that are tiles of one picture, by their edges."""
-    return {id_: f"mosaic-{min(layout.values())}" for layout in _join(edges) for id_ in sorted(layout.values())}
-
-
-def _join(edges: Mapping[str, Edges]) -> list[dict[tuple[int, int], str]]:
+def find_layouts(edges: Mapping[str, Edges]) -> list[dict[tuple[int, int], str]]:
+    """Find the pictures that were cut into tiles: the id of the tile at each row and column."""
     by_shape: dict[tuple[int, int], list[str]] = defaultdict(list)
     for id_ in sorted(edges):
         by_shape[edges[id_].shape].append(id_)
     layouts = []
     for shape, ids in by_shape.items():
         if len(ids) > 1 and min(shape) >= 2 * STRIP_PX:
-            seams = compare_edges([edges[id_] for id_ in ids])
-            layouts += [_name_places(picture, ids) for picture in _assemble(seams, len(ids))]
+            for picture in _assemble(compare_edges([edges[id_] for id_ in ids]), len(ids)):
+                top, left = (min(place[k] for place in picture) for k in (0, 1))
+                layouts.append({(y - top, x - left): ids[picture[y, x]] for y, x in sorted(picture)})
     return sorted(layouts, key=lambda layout: min(layout.values()))
 
 
@@ -258,9 +250,3 @@ def _strength(first: Picture, second: Picture, seams: Mapping[tuple[int, int], S
                     return 0.0
                 strength += max(0.0, float(side.likeness[tile, neighbour]))
     return strength
-
-
-def _name_places(picture: Picture, ids: list[str]) -> dict[tuple[int, int], str]:
-    """Replace tile numbers by ids and count places from 0."""
-    top, left = (min(place[k] for place in picture) for k in (0, 1))
-    return {(y - top, x - left): ids[picture[y, x]] for y, x in sorted(picture)}

@@ -1,4 +1,4 @@
-"""What a config says about inputs, augmentation and folds; free of torch."""
+"""Settings of inputs, augmentation and folds; free of torch."""
 
 from typing import Annotated, Literal
 
@@ -10,19 +10,19 @@ Channel = Literal["gray", "red", "green", "blue", "depth", "ramp", "gray_ramp"]
 
 
 class InputSettings(Settings):
-    """What a network is given.
+    """What a network sees.
 
     Attributes
     ----------
     channels : tuple of str
-        In order. `gray` is the luma; `depth` the sample's depth scaled to 0…1; `ramp` grows from 0 at the top row to 1
-        at the bottom; `gray_ramp` is their product.
+        The channels in order: `gray` (luma), `red`, `green`, `blue`, `depth` (the sample's depth scaled to 0…1), `ramp`
+        (from 0 at the top row to 1 at the bottom), `gray_ramp` (the product of luma and ramp).
     normalize : {"percentile", "range"}
-        `percentile` stretches each image so that its 1st and 99.8th percentiles become 0 and 1; `range` divides by 255.
+        `percentile` maps the 1st and 99.8th percentiles of each image to 0 and 1; `range` divides by 255.
     invert_bright : bool
-        Whether an image with a bright background is inverted, so that objects are always the brighter part.
+        Whether an image with a bright background is inverted, so that objects are always brighter than the background.
     mean, std : float
-        Subtracted and divided last.
+        Subtracted, and divided by, last.
     """
 
     channels: tuple[Channel, ...] = ("gray",)
@@ -33,30 +33,30 @@ class InputSettings(Settings):
 
 
 class AugmentationSettings(Settings):
-    """Which training samples are drawn, and what happens to them.
+    """Which training samples are drawn, and how they are changed.
 
     Attributes
     ----------
     preset : {"none", "light", "nuclei", "salt", "first_place", "salt_first_place"}
-        A key of `kaggle_unet.data.augment.PRESETS`.
+        The augmentation preset; `kaggle_unet/data/augment.py` has the numbers of each.
     crop_px : int, optional
-        Side of the square cut from each image (smaller ones are mirrored up to it); None takes the image whole, padded.
+        Side of the square crops; smaller images are mirrored up to it. None uses whole images, padded.
     scale : tuple of float
-        Range of the random zoom, `nuclei` and `first_place` only.
+        Range of the random zoom; `nuclei` and `first_place` only.
     crops_per_image : int
-        Crops drawn from every image in one epoch, on average over all images.
+        Crops drawn per image and epoch, on average over all images.
     crops_per_epoch : int, optional
-        Length of an epoch, instead of that: for sets so large, or networks so slow, that a whole pass is long to wait
-        for. Epochs go on where the last one stopped, so that every image has its turn.
+        Length of an epoch in crops, in place of `crops_per_image`, where a full pass would take too long. The next
+        epoch continues where the last one stopped, so every image has its turn.
     crop_finds_objects : float
-        Probability that a crop is laid so that a random instance's middle is in its inner half, or as near to it as
-        the image's edges let; a rotated crop does not reach into a corner.
+        Probability that a crop is placed so that the centre of a random instance lies in its inner half, or as near to
+        it as the image's edges allow; a rotated crop does not reach into a corner.
     sampling : {"uniform", "kind", "coverage"}
-        Which images an epoch has more of: none, those of rare types, or those of rare classes of mask coverage. An
-        epoch is as long in any case.
+        Which images are drawn more often: none, those of rare types, or those of rare classes of mask coverage. The
+        length of an epoch does not change.
     sampling_strength : float
-        How far rare ones are preferred: a stratum's share of an epoch is proportional to its size to the power
-        1 − strength. 0 prefers none, 1 gives every stratum the same share. Without effect for `uniform`.
+        How much more often: a stratum's part of an epoch is proportional to its size to the power 1 − strength. 0
+        prefers none, 1 gives every stratum the same part. Without effect for `uniform`.
     """
 
     preset: Literal["none", "light", "nuclei", "salt", "first_place", "salt_first_place"] = "light"
@@ -71,18 +71,18 @@ class AugmentationSettings(Settings):
 
 
 class FoldSettings(Settings):
-    """How samples are divided.
+    """How samples are divided into folds.
 
     Attributes
     ----------
     n : int
         Number of folds.
     seed : int
-        Of the shuffling.
+        Seed of the shuffling.
     group : {"mosaic", "none"}
         `mosaic` keeps tiles cut from one picture in one fold.
     stratify : {"kind", "coverage", "none"}
-        What each fold gets its share of: image types, or classes of mask coverage.
+        What is distributed evenly over the folds: image types, or classes of mask coverage.
     """
 
     n: Annotated[int, Field(ge=2)] = 5

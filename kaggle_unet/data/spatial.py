@@ -1,8 +1,8 @@
-"""Random views of an image: where a crop lies, how it is zoomed, rotated, bent, turned and mirrored.
+"""Spatial augmentation: where a crop lies, how it is zoomed, rotated, bent (elastic deformation), turned and mirrored.
 
-A view is drawn once and then cut from image and labels alike. A zoomed, rotated or bent view is one map from the crop's
-pixels to the image's, so its cost follows the crop's size, not the image's, and the crop's corners come from the image
-wherever it is large enough; all other views are copies, exact to the pixel.
+A transform is drawn once and applied to image and labels alike. Zoom, rotation and bending are one map from the crop's
+pixels to the image's: the cost follows the crop's size, not the image's, and the crop's corners come from the image
+wherever it is large enough. Without them a crop is a copy, exact to the pixel.
 """
 
 import math
@@ -23,7 +23,7 @@ _ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTAT
 
 @dataclass(frozen=True, eq=False)
 class SpatialTransform:
-    """What one crop shows of an image."""
+    """What one crop shows of an image; `knots` are the displacements (x, y) of a coarse grid laid over the crop."""
 
     shape: tuple[int, int]
     centre_yx: tuple[float, float]
@@ -33,12 +33,7 @@ class SpatialTransform:
     mirrored: bool = False
     knots: Knots | None = None
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether every pixel of the crop is one of the image's."""
-        return self.zoom == 1.0 and self.angle == 0.0 and self.knots is None
-
-    @property
+    @cached_property
     def matrix(self) -> NDArray[np.float64]:
         """float64 array, shape (2, 3): from (x, y, 1) of the crop's pixels, not yet bent or turned, to the image's."""
         height, width = self.shape
@@ -47,27 +42,6 @@ class SpatialTransform:
         # cv2 counts from pixel centres, we from corners: half a pixel off at both ends.
         offset = np.array([centre_x - 0.5, centre_y - 0.5]) - turn @ [(width - 1) / 2, (height - 1) / 2]
         return np.column_stack([turn, offset])
-
-    @property
-    def starts(self) -> tuple[int, int]:
-        """Row and column of the image that an exact view begins with."""
-        top, left = (round(centre - side / 2) for centre, side in zip(self.centre_yx, self.shape, strict=True))
-        return top, left
-
-    @property
-    def axes(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """float32 arrays, shape (2, H) and (2, W) of the turned crop, not bent: what adds up to a pixel's (x, y)."""
-        assert self.knots is None
-        matrix = np.eye(2, 3) if self.is_exact else self.matrix
-        if self.is_exact:
-            matrix[:, 2] = self.starts[::-1]
-        rows_of, columns_of = (np.arange(side, dtype=np.float32) for side in self.shape)
-        # cv2 computes in 32 bits, in this order.
-        x, y, offset = matrix.astype(np.float32).T[:, :, None]
-        rows, columns = y * rows_of + offset, x * columns_of
-        for _ in range(self.turns):
-            rows, columns = columns[:, ::-1], rows
-        return rows, columns[:, ::-1] if self.mirrored else columns
 
     @cached_property
     def maps(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -82,7 +56,7 @@ class SpatialTransform:
 
 
 def draw_knots(rng: np.random.Generator, shape: tuple[int, int], sigma_px: float) -> Knots:
-    """Draw how a crop is bent."""
+    """Draw the displacements of an elastic deformation, smooth as its knots lie far apart."""
     n_y, n_x = (max(round(side / _KNOT_PX), 1) + 1 for side in shape)
     knots: Knots = rng.standard_normal((n_y, n_x, 2), dtype=np.float32).clip(-2, 2) * np.float32(sigma_px)
     return knots
@@ -97,16 +71,16 @@ def place(
     angle: float = 0.0,
     focus_yx: tuple[float, float] | None = None,
 ) -> tuple[float, float]:
-    """Draw where in an image a crop lies.
+    """Draw the centre of a crop in an image; with `focus_yx` so that this point is in the crop's inner half.
 
     >>> place(np.random.default_rng(0), (3, 9), (4, 9))
     (1.0, 4.5)
     """
-    pad_spec = _extent(shape, zoom, angle)
-    draws = rng.random(2)
+    (height, width), cosine, sine = shape, abs(math.cos(angle)), abs(math.sin(angle))
+    extent = (height * cosine + width * sine) / zoom, (width * cosine + height * sine) / zoom
     is_exact = zoom == 1.0 and angle == 0.0
     centres = []
-    for axis, (size, side, draw) in enumerate(zip(image_shape, pad_spec, draws, strict=True)):
+    for axis, (size, side, draw) in enumerate(zip(image_shape, extent, rng.random(2), strict=True)):
         room = size - side
         if room < 0:
             start = room // 2 if is_exact else room / 2
@@ -119,23 +93,23 @@ def place(
     return centres[0], centres[1]
 
 
-def _extent(shape: tuple[int, int], zoom: float, angle: float) -> tuple[float, float]:
-    """Height and width of the image's part that holds the crop."""
-    height, width = shape
-    cosine, sine = abs(math.cos(angle)), abs(math.sin(angle))
-    return (height * cosine + width * sine) / zoom, (width * cosine + height * sine) / zoom
-
-
 def cut(array: NDArray[Any], transform: SpatialTransform, *, nearest: bool = False) -> NDArray[Any]:
-    """Take a view of an image or of its labels.
+    """Cut a crop out of an image or its labels.
 
-    Mirroring does not repeat the edge's pixel, and goes on beyond the image's own width: any crop can be taken of any
+    Mirroring does not repeat the edge's pixel, and goes on beyond the image's own width: any crop can be cut from any
     image, one of a single pixel included.
 
     >>> cut(np.array([[1, 2, 3]], np.uint8), SpatialTransform((1, 5), (0.5, 1.5)))
     array([[2, 1, 2, 3, 2]], dtype=uint8)
     """
-    crop = _copy(array, transform) if transform.is_exact else _warp(array, transform, nearest)
+    flags, (height, width) = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR, transform.shape
+    if transform.knots is not None:
+        crop = cv2.remap(array, *transform.maps, flags, borderMode=cv2.BORDER_REFLECT_101)
+    elif transform.zoom == 1.0 and transform.angle == 0.0:
+        crop = _copy(array, transform)
+    else:
+        flags |= cv2.WARP_INVERSE_MAP
+        crop = cv2.warpAffine(array, transform.matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
     if transform.turns:
         crop = cv2.rotate(crop, _ROTATIONS[transform.turns])
     if transform.mirrored:
@@ -144,21 +118,16 @@ def cut(array: NDArray[Any], transform: SpatialTransform, *, nearest: bool = Fal
 
 
 def _copy(array: NDArray[Any], transform: SpatialTransform) -> NDArray[Any]:
-    starts = transform.starts
-    if all(
-        0 <= start <= size - side for start, side, size in zip(starts, transform.shape, array.shape[:2], strict=True)
-    ):
-        top, left = starts
-        return array[top : top + transform.shape[0], left : left + transform.shape[1]]
-    rows, columns = (
-        mirror_indices(start, side, size)
-        for start, side, size in zip(starts, transform.shape, array.shape[:2], strict=True)
-    )
+    shape, centre, sizes = transform.shape, transform.centre_yx, array.shape[:2]
+    top, left = starts = [round(middle - side / 2) for middle, side in zip(centre, shape, strict=True)]
+    if all(0 <= start <= size - side for start, side, size in zip(starts, shape, sizes, strict=True)):
+        return array[top : top + shape[0], left : left + shape[1]]
+    rows, columns = (mirror_indices(*axis) for axis in zip(starts, shape, sizes, strict=True))
     return array[rows[:, None], columns]
 
 
 def mirror_indices(start: int, n: int, size: int) -> NDArray[np.intp]:
-    """List which pixels a stretch of an axis shows when the axis is mirrored at both ends.
+    """List the pixels that part of an axis shows when the axis is mirrored at both ends.
 
     >>> mirror_indices(-2, 8, 3).tolist()
     [2, 1, 0, 1, 2, 1, 0, 1]
@@ -166,13 +135,3 @@ def mirror_indices(start: int, n: int, size: int) -> NDArray[np.intp]:
     period = max(2 * (size - 1), 1)
     steps = np.arange(start, start + n) % period
     return np.minimum(steps, period - steps) if size > 1 else np.zeros(n, np.intp)
-
-
-def _warp(array: NDArray[Any], transform: SpatialTransform, nearest: bool) -> NDArray[Any]:
-    flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    if transform.knots is not None:
-        return cv2.remap(array, *transform.maps, flags, borderMode=cv2.BORDER_REFLECT_101)
-    height, width = transform.shape
-    return cv2.warpAffine(
-        array, transform.matrix, (width, height), flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101
-    )

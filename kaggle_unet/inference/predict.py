@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from kaggle_unet.data.batch import Slices, crop, pad_to, padded_shape
+from kaggle_unet.data.batch import PadSpec, Slices, crop, pad_to, padded_shape
 from kaggle_unet.errors import ConfigError, KitError, ResourceError
 from kaggle_unet.inference.flips import VIEWS, Flip
 from kaggle_unet.inference.settings import InferenceSettings
@@ -38,7 +38,7 @@ def plan_batches(
     """
     groups: dict[tuple[int, int], list[str]] = {}
     for sample in sorted(shapes):
-        groups.setdefault(padded_shape(shapes[sample], multiple, margin=margin), []).append(sample)
+        groups.setdefault(padded_shape(shapes[sample], PadSpec(multiple, margin)), []).append(sample)
     size = settings.batch
     return [
         tuple(group[start : start + size])
@@ -240,7 +240,7 @@ def _group(
     batch: list[_Item] = []
     for sample, inputs in items:
         _, height, width = inputs.shape
-        shape = padded_shape((height, width), multiple, margin=margin)
+        shape = padded_shape((height, width), PadSpec(multiple, margin))
         if batch and (len(batch) == settings.batch or shape != batch[0].inputs.shape[1:]):
             yield batch
             batch = []

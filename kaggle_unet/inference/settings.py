@@ -8,39 +8,41 @@ from kaggle_unet.types import Settings
 
 
 class InferenceSettings(Settings):
-    """How planes are predicted: out-of-fold and for a submission.
+    """How planes are predicted, out-of-fold and for a submission.
 
-    Validation between epochs is quicker: one view of each image as it is, of the padding given here.
+    Validation between epochs is quicker: one view of each image, with the padding set here.
 
     Attributes
     ----------
     flips : {"none", "horizontal", "d4"}
-        Views that are averaged: the image alone, with its mirror image, or all eight of the square's symmetries.
+        Test-time augmentation: the views that are averaged are the image alone, the image and its mirror image, or all
+        eight symmetries of the square.
     mean : {"arithmetic", "geometric"}
-        Of the probabilities of all networks and views; the geometric one is made to add up to 1 again, and one network
-        that is sure of a pixel then counts more than several that are not.
+        Mean of the probabilities of all networks and views. The geometric one is normalised to add up to 1, and gives a
+        confident network more influence than several uncertain ones.
     weights : tuple of float, optional
-        How much each checkpoint counts, in their order; all alike by default, and not at all with 0.
+        Weight of each checkpoint, in order; equal by default. 0 leaves a checkpoint out.
     scales : tuple of float
-        Sizes at which images are shown, 1 as they are; planes are brought back and averaged, with as many views each.
-        0.5 shows the network nuclei half as large: a help where some are far larger than those it has learnt. Sides are
-        rounded to what the network takes, tiles are scaled as they are. Not for a network without padding.
+        Scales at which each image is predicted; the planes are resized back and averaged. 0.5 shows the network objects
+        at half their size, which helps if some are much larger than those it was trained on. Not for a network without
+        padding.
     object_px : float, optional
-        Diameter of the objects that the network has learnt from. Where those found in an image, by the config's own
-        decoding, are at least three and 1.5 times as large or as small, it is shown again, scaled so that they have
-        this size, from 1/4 to 4; these planes count. Not for single objects, nor for a network without padding.
+        Diameter of the objects that the network was trained on. If an image contains at least three objects, decoded
+        with the config's settings, and they are 1.5 times larger or smaller, it is predicted again at the scale, from
+        1/4 to 4, that gives them this size; only those planes count. Not for single objects, nor for a network without
+        padding.
     batch : int
-        Images of one size a forward pass takes; part of what decides the last bits of a prediction.
+        Images of one size per forward pass; affects the last bits of a prediction.
     pad_to_multiple : int
-        Sides are mirrored up to a multiple of this and of what the network takes, in validation, too. 128 shows a
-        tile of 101 pixels to the network as its training crops of 128 did.
+        Sides are mirrored up to a multiple of this and of what the network requires, in validation, too. 128 pads a
+        tile of 101 pixels to the size of training crops of 128.
     tile_px : int
-        Images with a longer side (padded) are predicted in overlapping tiles of this side at most, and decoded in
-        stripes; results of smaller ones do not depend on it.
+        Images with a longer side (padded) are predicted in overlapping tiles of at most this side, and decoded in
+        stripes. Results of smaller images do not depend on it.
     overlap_px : int
-        Least overlap of neighbouring tiles. Its outer 3/8 on either side count nothing: 256 is enough for a U-Net of
-        depth 4 to give what it gives for the whole image, with `unshuffle` that many times as much. A network without
-        padding ignores it, its outputs abut.
+        Least overlap of neighbouring tiles. Its outer 3/8 on either side are ignored: with 256, a U-Net of depth 4
+        gives the planes of the whole image; `unshuffle` needs that many times as much. Ignored for a network without
+        padding, whose outputs adjoin.
     """
 
     flips: Literal["none", "horizontal", "d4"] = "none"

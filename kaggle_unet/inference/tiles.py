@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.data.batch import padded_shape
+from kaggle_unet.data.batch import PadSpec, padded_shape
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.types import Inputs, Planes
 
@@ -121,7 +121,7 @@ def _grow(begun: Planes | None, shape: tuple[int, int, int]) -> Planes:
 
 
 def _plan_axis(length: int, tile_px: int, overlap_px: int, multiple: int, margin: int) -> list[TileSpan]:
-    (padded, _) = padded_shape((length, length), multiple, margin=margin)
+    padded, _ = padded_shape((length, length), PadSpec(multiple, margin))
     overlap = -(-(2 * margin if margin else overlap_px) // multiple) * multiple
     longest = tile_px // multiple * multiple
     if padded <= longest:

@@ -1,49 +1,74 @@
 """Files by name, out of a folder, a zip, or a zip inside a zip; nothing is unpacked to disk.
 
 An archive carries paths, not open files: it is picklable, and each process opens the zip when it first reads from it.
-An inner zip is held in memory whole. Names that would leave the folder, links, names that come twice and sizes that no
-data set has are refused when a zip is opened.
+Names that would leave the folder, links, names that come twice and sizes that no data set has are refused when a zip is
+opened. An inner zip is held in memory whole.
 """
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+import io
+import os
+import stat
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.io.containers import Container, FolderContainer, ZipContainer
+
+# A zip bomb declares what no data set has: deflate reaches 1:1032 on zeros, while the most compressible real set we
+# know (label images) stays under 1:10 as a whole and under 1:500 in any one file.
+MAX_FILE_BYTES = 4 * 2**30
+MAX_RATIO = 200
+RATIO_COUNTS_FROM_BYTES = 2**30
+
+_READ_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
 
 
 @dataclass(frozen=True)
-class Archive:
-    """A folder of files, wherever it lies."""
+class Archive(ABC):
+    """A folder of files on disk or in a zip; names of files are relative to it."""
 
-    container: Container
+    path: Path
     prefix: str = ""
 
     def __getstate__(self) -> dict[str, object]:
-        return {"container": self.container, "prefix": self.prefix}
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Names of all files, relative to the place, with forward slashes, sorted."""
-        start = len(self.prefix)
-        return tuple(name[start:] for name in self.container.names if name.startswith(self.prefix))
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # without the list of names
 
     @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Names of all files, with forward slashes, sorted; no junk of operating systems."""
+
+    @property
+    @abstractmethod
     def folders(self) -> frozenset[str]:
         """Folders that are listed themselves, with a slash at the end; a zip need not list any."""
-        start = len(self.prefix)
-        return frozenset(name[start:] for name in self.container.folders if name.startswith(self.prefix))
 
+    @abstractmethod
     def read(self, name: str) -> bytes:
         """Read one file."""
-        return self.container.read(self.prefix + name)
 
+    @abstractmethod
+    def open(self, name: str) -> IO[bytes]:
+        """Open one file, to read no more than its header."""
+
+    @abstractmethod
+    def checksum(self, name: str) -> tuple[int, int]:
+        """Return a file's size in bytes and its CRC-32."""
+
+    @abstractmethod
     def where(self, name: str = "") -> str:
-        """Say where a file lies, for messages."""
-        return self.container.where(self.prefix + name)
+        """Return where a file lies, for messages."""
+
+    @abstractmethod
+    def open_zip(self, name: str) -> "ZipArchive":
+        """Open a zip that lies in this archive."""
 
     def fingerprint(self, names: Iterable[str] | None = None) -> str:
         """Hash names, sizes and checksums, so that a changed file is noticed.
@@ -52,29 +77,29 @@ class Archive:
         """
         digest = hashlib.sha256()
         for name in sorted(self.names if names is None else names):
-            size, crc = self.container.checksum(self.prefix + name)
+            size, crc = self.checksum(name)
             digest.update(f"{name}\0{size}\0{crc:08x}\n".encode())
         return digest.hexdigest()
 
-    def within(self, prefix: str) -> "Archive":
+    def within(self, folder: str) -> "Archive":
         """Enter a folder of this archive."""
-        return Archive(self.container, self.prefix + prefix)
+        return replace(self, prefix=self.prefix + folder)
 
     def find(self, zip_name: str) -> "Archive":
         """Open a zip that lies in this archive, at any depth."""
         found = [name for name in self.names if name == zip_name] or self.named(zip_name)
         if len(found) != 1:
-            message = f"{self.where()} holds {len(found)} files called {zip_name!r}, wanted one; {self.pairing()}"
+            message = f"{self.where()} holds {len(found)} files called {zip_name!r}, wanted one; {self.describe()}"
             raise DataError(message, [self.where(name) for name in found])
-        return Archive(self.container.open_zip(self.prefix + found[0]))
+        return self.open_zip(found[0])
 
     def named(self, file_name: str) -> list[str]:
-        """List the files whose last part is `file_name`."""
+        """List the files whose last part is `file_name`, those in the fewest folders first."""
         found = [name for name in self.names if PurePosixPath(name).name == file_name]
         return sorted(found, key=lambda name: (name.count("/"), name))
 
     def at(self, place: str) -> "Archive":
-        """Go to a place that a person named: a folder, an inner zip, or a folder inside an inner zip."""
+        """Enter a place that a person named: a folder, an inner zip, or a folder inside an inner zip."""
         rest = place.strip("/")
         if not rest:
             return self
@@ -84,10 +109,10 @@ class Archive:
             for spelling in (name, PurePosixPath(name).name):
                 if rest == spelling or rest.startswith((f"{spelling}/", f"{spelling}:")):
                     return self.find(name).at(rest[len(spelling) + 1 :])
-        raise DataError(f"{self.where()} holds no folder and no zip {place!r}; {self.pairing()}")
+        raise DataError(f"{self.where()} holds no folder and no zip {place!r}; {self.describe()}")
 
-    def pairing(self) -> str:
-        """Say what lies on top, for messages."""
+    def describe(self) -> str:
+        """Return what lies on top, for messages."""
         tops = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in self.names})
         if not tops:
             return "it holds no files"
@@ -104,38 +129,208 @@ class Archive:
                     return inner, found[0]
         return None
 
-    def _surroundings(self) -> Iterable["Archive"]:
+    def _surroundings(self) -> "Iterator[Archive]":
         yield self
-        container: Container | None = self.container
-        while container is not None:
-            yield Archive(container)
-            outermost, container = container, container.outer
-        yield Archive(FolderContainer(outermost.path.absolute().parent, depth=0))
+        if self.prefix:
+            yield replace(self, prefix="")
+        outer = getattr(self, "outer", None)
+        while outer is not None:
+            yield outer
+            outer = outer.outer
+        yield FolderArchive(self.path.absolute().parent, depth=0)
+
+
+class _OpenedZip(NamedTuple):
+    """An opened zip, its files by name, and the folders that it lists."""
+
+    handle: zipfile.ZipFile
+    files: dict[str, zipfile.ZipInfo]
+    folders: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ZipArchive(Archive):
+    """Files of a zip on disk, or of a zip inside it: `inner` names the zips on the way."""
+
+    inner: tuple[str, ...] = ()
+
+    @property
+    def outer(self) -> "ZipArchive | None":
+        """The zip that it lies in; None for one on disk."""
+        return ZipArchive(self.path, inner=self.inner[:-1]) if self.inner else None
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of all files, sorted."""
+        start = len(self.prefix)
+        found = (name for name in self.opened().files if name.startswith(self.prefix) and not is_junk(name))
+        return tuple(sorted(name[start:] for name in found))
+
+    @property
+    def folders(self) -> frozenset[str]:
+        """Folders that the zip lists."""
+        start = len(self.prefix)
+        return frozenset(name[start:] for name in self.opened().folders if name.startswith(self.prefix))
+
+    def read(self, name: str) -> bytes:
+        """Read one file."""
+        with self.open(name) as file:
+            try:
+                return file.read()
+            except _READ_ERRORS as error:
+                raise DataError(f"{self.where(name)} cannot be read ({error}); get the zip again") from error
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open one file."""
+        zipped = self.opened()
+        if self.prefix + name not in zipped.files:
+            raise DataError(f"{self.where(name)} does not exist")
+        try:
+            return zipped.handle.open(zipped.files[self.prefix + name])
+        except _READ_ERRORS as error:
+            raise DataError(f"{self.where(name)} cannot be read ({error}); get the zip again") from error
+
+    def checksum(self, name: str) -> tuple[int, int]:
+        """Look up size and CRC-32."""
+        info = self.opened().files[self.prefix + name]
+        return info.file_size, info.CRC
+
+    def where(self, name: str = "") -> str:
+        """Return ``some.zip:inner.zip:name``."""
+        full = self.prefix + name
+        return ":".join([str(self.path), *self.inner, *([full] if full else [])])
+
+    def open_zip(self, name: str) -> "ZipArchive":
+        """Open a zip inside this one."""
+        inner = ZipArchive(self.path, inner=(*self.inner, self.prefix + name))
+        inner.opened()
+        return inner
+
+    def opened(self) -> _OpenedZip:
+        """Open the zip, or take it as this process has opened it before."""
+        whole = ZipArchive(self.path, inner=self.inner)
+        try:
+            stat = self.path.stat()
+            return _open_zip(whole, os.getpid(), (stat.st_mtime_ns, stat.st_size))
+        except zipfile.BadZipFile as error:
+            raise DataError(f"{whole.where()} is no zip, or cut off ({error}); download it again") from error
+        except OSError as error:
+            raise DataError(f"cannot read {whole.where()}: {error.strerror}") from error
+
+
+# Reopening a zip with 30,000 entries takes a third of a second, and a source is unpickled many times by a worker. A
+# forked child opens its own, since two processes that share a handle move each other's reading position; a zip that
+# changes on disk is opened anew.
+@lru_cache(maxsize=4)  # an inner zip is held in memory whole
+def _open_zip(archive: ZipArchive, process: int, stamp: tuple[int, int]) -> _OpenedZip:  # noqa: ARG001 (cache keys)
+    outer = archive.outer
+    handle = zipfile.ZipFile(io.BytesIO(outer.read(archive.inner[-1])) if outer else archive.path)
+    named = [(info.filename.replace("\\", "/").removeprefix("./"), info) for info in handle.infolist()]
+    files = [(name, info) for name, info in named if not info.is_dir()]
+    if dangers := list(_find_dangers(files)):
+        raise DataError(f"{archive.where()}: refused, the zip is not safe to read", dangers[:20])
+    return _OpenedZip(handle, dict(files), frozenset(name for name, info in named if info.is_dir()))
+
+
+def _find_dangers(files: Sequence[tuple[str, zipfile.ZipInfo]]) -> Iterator[str]:
+    """Yield what is wrong with a zip by its list of entries, before any is read."""
+    seen = set()
+    for name, info in files:
+        if name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):
+            yield f"{info.filename!r} would lie outside the folder it is unpacked to"
+        if stat.S_ISLNK(info.external_attr >> 16):
+            yield f"{info.filename!r} is a symbolic link"
+        if name in seen:
+            yield f"{name!r} comes twice"
+        if info.file_size > MAX_FILE_BYTES:
+            yield f"{info.filename!r} would unpack to {info.file_size:,} bytes"
+        seen.add(name)
+    total, packed = sum(info.file_size for _, info in files), sum(info.compress_size for _, info in files)
+    if total > RATIO_COUNTS_FROM_BYTES and total > MAX_RATIO * packed:
+        yield f"it would unpack {packed:,} to {total:,} bytes"
+
+
+def is_junk(name: str) -> bool:
+    """Return True if operating systems leave such a file in folders."""
+    parts = PurePosixPath(name).parts
+    return any(part.startswith((".", "__MACOSX")) for part in parts) or parts[-1] in {"Thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class FolderArchive(Archive):
+    """Files of a folder on disk; links are followed, each folder once. `depth` limits how far down it is listed."""
+
+    depth: int | None = None
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of all files, sorted."""
+        return tuple(name for name in self._entries if not name.endswith("/"))
+
+    @property
+    def folders(self) -> frozenset[str]:
+        """All folders below."""
+        return frozenset(name for name in self._entries if name.endswith("/"))
+
+    @cached_property
+    def _entries(self) -> list[str]:
+        top, seen, entries = self.path / self.prefix, set(), []
+        for folder, subfolders, files in os.walk(top, followlinks=True):
+            here = Path(folder)
+            seen.add(here.resolve())
+            if self.depth is not None and len(here.relative_to(top).parts) >= self.depth:
+                subfolders.clear()
+            subfolders[:] = [sub for sub in subfolders if (here / sub).resolve() not in seen]
+            start = "" if here == top else here.relative_to(top).as_posix() + "/"
+            entries += [start + name for name in files] + [f"{start}{name}/" for name in subfolders]
+        return sorted(name for name in entries if not is_junk(name))
+
+    def read(self, name: str) -> bytes:
+        """Read one file."""
+        try:
+            with self.open(name) as file:
+                return file.read()
+        except OSError as error:
+            raise DataError(f"cannot read {self.where(name)}: {error.strerror}") from error
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open one file."""
+        try:
+            return (self.path / self.prefix / name).open("rb")
+        except OSError as error:
+            raise DataError(f"cannot read {self.where(name)}: {error.strerror}") from error
+
+    def checksum(self, name: str) -> tuple[int, int]:
+        """Compute size and CRC-32."""
+        data = self.read(name)
+        return len(data), zlib.crc32(data)
+
+    def where(self, name: str = "") -> str:
+        """Return the path on disk."""
+        return str(self.path / self.prefix / name)
+
+    def open_zip(self, name: str) -> ZipArchive:
+        """Open a zip in this folder."""
+        zipped = ZipArchive(self.path / self.prefix / name)
+        zipped.opened()
+        return zipped
 
 
 def open_archive(data: str | Path) -> Archive:
     """Open a zip, a folder, or a place inside one."""
     path, place = split_location(data)
-    if path.is_dir():
-        return Archive(FolderContainer(path)).at(place)
-    container = ZipContainer(path)
-    container.check()
-    return Archive(container).at(place)
+    archive: Archive = FolderArchive(path) if path.is_dir() else ZipArchive(path)
+    if isinstance(archive, ZipArchive):
+        archive.opened()
+    return archive.at(place)
 
 
 def split_location(data: str | Path) -> tuple[Path, str]:
     """Split ``some.zip:place`` into what exists on disk and the place inside."""
     text = str(data)
-    ends = [len(text), *(i for i in range(len(text) - 1, 0, -1) if text[i] == ":")]
-    for end in ends:
+    for end in [len(text), *(i for i in range(len(text) - 1, 0, -1) if text[i] == ":")]:
         path = Path(text[:end]).expanduser()
-        if _exists(path):
-            return path, text[end + 1 :]
+        with suppress(OSError):  # a name that is too long, or a folder we may not enter
+            if path.exists():
+                return path, text[end + 1 :]
     raise DataError(f"no such file or folder: {text}; name the zip that Kaggle serves, a folder, or ZIP:place")
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long, or a folder we may not enter
-        return False

@@ -1,5 +1,6 @@
-"""What a person should know about a file, before it is known which sample it belongs to."""
+"""Data issues: what a person should know about a file, noted before it is known which sample it belongs to."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,35 +10,32 @@ from kaggle_unet.types import DataIssue, Image, Labels, Mask
 
 @dataclass(frozen=True)
 class Note:
-    """An oddity without its sample."""
+    """A data issue without its sample: its kind, how many pixels, objects or files, and what was done."""
 
-    what: str
+    kind: str
     count: int
-    done: str
+    action: str
 
 
 def to_data_issues(sample_id: str, notes: Iterable[Note]) -> tuple[DataIssue, ...]:
-    """Name the sample, and add up notes of one kind.
+    """Add the sample's id, and sum up notes of one kind.
 
     >>> [issue.count for issue in to_data_issues("a", [Note("hole", 1, "kept"), Note("hole", 2, "kept")])]
     [3]
     """
-    counts: dict[tuple[str, str], int] = {}
+    counts: Counter[tuple[str, str]] = Counter()
     for note in notes:
-        if note.count:
-            counts[note.what, note.done] = counts.get((note.what, note.done), 0) + note.count
-    return tuple(DataIssue(sample_id, what, count, done) for (what, done), count in counts.items())
+        counts[note.kind, note.action] += note.count
+    return tuple(DataIssue(sample_id, kind, count, action) for (kind, action), count in counts.items() if count)
 
 
-def describe_objects(labels: Labels) -> tuple[Note, ...]:
-    """Count instances in several pieces and with holes, and say when there are none or more than 8 bits hold.
-
-    Pieces are 8-connected. A hole is a 4-connected region of anything else that one instance encloses; what lies
-    outside the image's edge is not enclosed.
-    """
+def describe_objects(labels: Labels, n_contested: int = 0, n_empty: int = 0) -> tuple[Note, ...]:
+    """Note what merging the masks found, instances in pieces or with holes, and none or more than 8 bits hold."""
     pieces, holes = count_pieces_and_holes(labels)
     n = len(pieces) - 1
     return (
+        Note("overlapping pixels of masks", n_contested, "each given to the smaller mask"),
+        Note("masks without a pixel of their own", n_empty, "dropped"),
         Note("images without instances", int(n == 0), "kept, all background"),
         Note("instances in several pieces", int((pieces > 1).sum()), "each kept as one instance"),
         Note("instances with holes", int((holes > 0).sum()), "kept, holes stay background"),
@@ -45,16 +43,8 @@ def describe_objects(labels: Labels) -> tuple[Note, ...]:
     )
 
 
-def describe_overlap(n_contested: int, n_empty: int) -> tuple[Note, ...]:
-    """Put into words what merging masks found."""
-    return (
-        Note("overlapping pixels of masks", n_contested, "each given to the smaller mask"),
-        Note("masks without a pixel of their own", n_empty, "dropped"),
-    )
-
-
 def describe_whole_mask(mask: Mask, image: Image) -> tuple[Note, ...]:
-    """Find what a salt mask should not be: the whole image, or anything on an image without content."""
+    """Note what a salt mask should not be: the whole image, or anything on an image without content."""
     return (
         Note("masks that cover the whole image", int(mask.all()), "kept"),
         Note("masks on images of one gray value", int(is_constant(image) and mask.any()), "kept"),
@@ -62,5 +52,5 @@ def describe_whole_mask(mask: Mask, image: Image) -> tuple[Note, ...]:
 
 
 def is_constant(image: Image) -> bool:
-    """Tell whether all pixels are equal."""
+    """Return True if all pixels are equal."""
     return bool((image == image[0, 0]).all())

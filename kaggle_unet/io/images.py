@@ -1,20 +1,74 @@
-"""Bytes to arrays and back: images of 8 bits, binary masks and label images, in every pixel format the files have."""
+"""Image files to arrays and back: 8-bit images, binary masks and label images, in every pixel format that files have.
+
+Pillow reads; what it would cut down to 8 bits (16-bit colour) or does not know (64-bit and floating-point TIFFs) goes
+to OpenCV or tifffile. Not all TIFFs go to tifffile, which needs a further package for LZW and JPEG compression.
+Orientation tags are not followed, so that an image and its mask never turn differently: where Pillow turns a TIFF, it
+is turned back. The header is looked at before any pixel is decoded, so a file that declares a monstrous size costs
+nothing: beyond twice Pillow's limit, some 13,000 × 13,000 pixels.
+"""
 
 import io
-from typing import Any
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Literal, NamedTuple
 
+import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.data_issues import Note
-from kaggle_unet.io.pixels import Pixels, Window, read_pixels, read_shape, read_window
 from kaggle_unet.types import Image, Mask
+
+Pixels = NDArray[Any]
+Purpose = Literal["image", "mask", "labels"]
 
 # For patterns of file names: a dot and a suffix that may be written in capitals.
 SUFFIX_PATTERN = r"\.(?i:png|tif|tiff|jpg|jpeg|bmp)"
+
+_FORMATS = ("PNG", "TIFF", "JPEG", "BMP")  # never those for which Pillow starts other programs
+_MODES = ("1", "L", "LA", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F", "RGB", "RGBA")
+_ORIENTATION = 274  # number of the tag, in EXIF and TIFF alike
+_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_UNDO_ORIENTATION = {
+    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
+    3: Pillow.Transpose.ROTATE_180,
+    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
+    5: Pillow.Transpose.TRANSPOSE,
+    6: Pillow.Transpose.ROTATE_90,
+    7: Pillow.Transpose.TRANSVERSE,
+    8: Pillow.Transpose.ROTATE_270,
+}
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, ArithmeticError, NotImplementedError,
+    struct.error, zlib.error, zipfile.BadZipFile, cv2.error, tifffile.TiffFileError,
+)  # fmt: skip
+
+
+class Window(NamedTuple):
+    """A part of a mask; all pixels outside are 0."""
+
+    pixels: Pixels
+    y: int
+    x: int
+    shape: tuple[int, int]
+
+
+class _Picture(NamedTuple):
+    """An opened file; how a TIFF's header says it is turned and inverted, before Pillow acts on that."""
+
+    pillow: Pillow.Image
+    tiff_orientation: int
+    min_is_white: bool
 
 
 def decode_image(data: bytes, where: str) -> tuple[Image, tuple[Note, ...]]:
@@ -57,10 +111,15 @@ def decode_mask(data: bytes, where: str) -> Mask:
 
 
 def decode_mask_window(data: bytes, where: str) -> Window:
-    """Decode a binary mask of one object, most of which is empty."""
-    window = read_window(data, where)
-    if window is not None:
-        return window._replace(pixels=window.pixels > 0)
+    """Decode a binary mask of one object; of a gray PNG only the rectangle with values above 0 becomes an array."""
+    file = io.BytesIO(data)
+    with _decoding(file, where):
+        picture = _open(file)
+        if picture is not None and picture.pillow.format == "PNG" and picture.pillow.mode in {"1", "L"}:
+            pillow = picture.pillow
+            pillow.load()
+            box = pillow.getbbox() or (0, 0, 0, 0)
+            return Window(np.asarray(pillow.crop(box)) > 0, box[1], box[0], (pillow.height, pillow.width))
     mask = decode_mask(data, where)
     return Window(mask, 0, 0, (mask.shape[0], mask.shape[1]))
 
@@ -79,13 +138,21 @@ def decode_label_image(data: bytes, where: str) -> NDArray[np.int32]:
     return values.astype(np.int32)
 
 
-def decode_shape(data: bytes, where: str) -> tuple[int, int]:
-    """Read an image's height and width from its header."""
-    return read_shape(data, where)
+def read_shape(file: IO[bytes], where: str) -> tuple[int, int]:
+    """Read an image's height and width from its header, without reading its pixels."""
+    with _decoding(file, where):
+        picture = _open(file)
+        if picture is None:
+            file.seek(0)
+            with tifffile.TiffFile(file) as tiff:
+                page = tiff.pages.first
+                return int(page.imagelength), int(page.imagewidth)
+        width, height = picture.pillow.size
+        return (width, height) if picture.tiff_orientation >= 5 else (height, width)
 
 
 def classify_kind(image: Image) -> str:
-    """Tell three types of microscope image apart.
+    """Classify a microscope image as colour, gray-bright or gray-dark.
 
     >>> classify_kind(np.zeros((2, 2), np.uint8))
     'gray-dark'
@@ -93,6 +160,110 @@ def classify_kind(image: Image) -> str:
     if image.ndim == 3:
         return "colour"
     return "gray-bright" if image.mean() > 127 else "gray-dark"
+
+
+def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tuple[Note, ...]]:
+    """Decode a PNG, TIFF, JPEG or BMP to its pixels as they are stored."""
+    file = io.BytesIO(data)
+    with _decoding(file, where):
+        picture = _open(file)
+        pixels, notes = (_read_tiff(data, where), ()) if picture is None else _load(data, where, picture, purpose)
+    is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and 2 <= pixels.shape[2] <= 4)
+    if not (is_picture and pixels.size and pixels.dtype.kind in "biuf"):
+        found = f"{pixels.dtype} of shape {pixels.shape}"
+        raise DataError(f"{where} holds {found}; wanted one image, gray or RGB: convert it")
+    return pixels, notes
+
+
+def _load(data: bytes, where: str, picture: _Picture, purpose: Purpose) -> tuple[Pixels, tuple[Note, ...]]:
+    pillow, notes = picture.pillow, []
+    if isinstance(pillow, TiffImageFile):
+        _refuse_several(pillow.n_frames, where)
+    if pillow.mode not in _MODES:
+        raise DataError(f"{where} has {pillow.mode} colours; wanted gray, RGB or a palette: convert it")
+    pillow.load()
+    if max(picture.tiff_orientation, pillow.getexif().get(_ORIENTATION, 1)) > 1:
+        notes.append(Note("orientation tag", 1, "ignored, pixels as stored"))
+    turn_back = _UNDO_ORIENTATION.get(picture.tiff_orientation)  # Pillow turns TIFFs, and no other format
+    turned = pillow if turn_back is None else pillow.transpose(turn_back)
+    if pillow.mode == "P":
+        return _look_up_palette(turned, purpose), (*notes, Note("palette", 1, "looked up"))
+    if pillow.mode in {"LA", "RGB", "RGBA"}:  # Pillow would cut 16-bit colour down to 8 bits
+        if pillow.format == "PNG" and data[24] == 16:  # bit depth, the 9th byte of the header chunk
+            return _read_deep_png(data), tuple(notes)
+        if isinstance(pillow, TiffImageFile) and max(pillow.tag_v2.get(_TIFF_BITS, (8,))) > 8:
+            return _read_tiff(data, where), tuple(notes)
+    pixels = np.asarray(turned)
+    is_inverted = picture.min_is_white and pillow.mode in {"1", "L"}  # Pillow inverts these by itself
+    is_wanted = picture.min_is_white and purpose == "image"
+    return pixels if is_inverted == is_wanted else ~pixels, tuple(notes)
+
+
+@contextmanager
+def _decoding(file: IO[bytes], where: str) -> Iterator[None]:
+    """Give every error of a decoder the file's name and a remedy."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Pillow.DecompressionBombError as error:
+        raise DataError(f"{where} is too large ({error}); cut it into tiles") from error
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        start = file.read(12)
+        what = f"is no image (it begins with {start!r})" if start else "is empty (0 bytes)"
+        raise DataError(f"{where} {what}; get it again") from error
+    except _DAMAGE as error:
+        raise DataError(f"{where} is damaged or cut off ({error}); get it again") from error
+
+
+def _open(file: IO[bytes]) -> _Picture | None:
+    """Read the header; None for a TIFF that Pillow does not know."""
+    try:
+        file.seek(0)
+        pillow = Pillow.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        file.seek(0)
+        if file.read(4) in _TIFF_STARTS:
+            return None
+        raise
+    tags = pillow.tag_v2 if isinstance(pillow, TiffImageFile) else {}
+    return _Picture(pillow, tags.get(_ORIENTATION, 1), tags.get(_TIFF_PHOTOMETRIC) == 0)
+
+
+def _look_up_palette(pillow: Pillow.Image, purpose: Purpose) -> Pixels:
+    """Return colours, or for labels the indices, unless the palette is gray (a binary mask, say)."""
+    has_alpha = purpose == "image" and "transparency" in pillow.info
+    colours = np.asarray(pillow.convert("RGBA" if has_alpha else "RGB"))
+    if purpose == "labels" and (colours != colours[..., :1]).any():
+        return np.asarray(pillow)
+    return colours
+
+
+def _read_deep_png(data: bytes) -> Pixels:
+    pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("OpenCV cannot decode it")
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]  # OpenCV's channels run blue, green, red
+    return np.ascontiguousarray(pixels[..., order])
+
+
+def _read_tiff(data: bytes, where: str) -> Pixels:
+    """Read 16-bit colour and what Pillow does not know: 64-bit integers, 16- and 64-bit floating point."""
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        _refuse_several(len(tiff.pages), where)
+        page = tiff.pages.first
+        most = 2 * (Pillow.MAX_IMAGE_PIXELS or 0)
+        if page.imagelength * page.imagewidth > most or page.size > 4 * most:  # pixels, and samples of all pixels
+            raise Pillow.DecompressionBombError(f"{' x '.join(map(str, page.shape))} values")
+        pixels: Pixels = page.asarray()
+        is_apart = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and 2 <= page.samplesperpixel <= 4
+        return np.moveaxis(pixels, 0, -1) if is_apart else pixels
+
+
+def _refuse_several(n: int, where: str) -> None:
+    if n > 1:
+        raise DataError(f"{where} holds {n} images; wanted one: save each in a file of its own")
 
 
 def _to_8_bits(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:

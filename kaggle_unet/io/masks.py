@@ -1,61 +1,112 @@
-"""Masks from image files: one per object, one per image, or a label image."""
+"""Masks of samples: one file per object, one per image, a label image, or run-length codes of a CSV."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
-from kaggle_unet.io.data_issues import Note, describe_objects, describe_overlap, describe_whole_mask
+from kaggle_unet.io.data_issues import Note, describe_objects, describe_whole_mask
 from kaggle_unet.io.images import decode_label_image, decode_mask, decode_mask_window
-from kaggle_unet.masks.column_runs import Runs, find_column_runs, paint_instances
+from kaggle_unet.masks.column_runs import find_column_runs, paint_instances
 from kaggle_unet.masks.labels import components, relabel
-from kaggle_unet.types import Image, Labels, Mask
+from kaggle_unet.masks.rle import decode_labels
+from kaggle_unet.types import Image, Labels
 
 File = tuple[bytes, str]  # content, and where it lies for messages
 
 _BINARY_VALUES = (1, 255, 65535)
 
 
+class MaskReader(Protocol):
+    """Masks of one sample at a time, however they are stored."""
+
+    @property
+    def files(self) -> Mapping[str, tuple[str, ...]]:
+        """The archive's files that hold each sample's masks; an entry for every sample with masks."""
+
+    def stamp(self) -> str:
+        """Hash of what is not in these files."""
+
+    def read(self, archive: Archive, sample_id: str, image: Image) -> tuple[Labels, tuple[Note, ...]]:
+        """Read one sample's labels, int32 (H, W), and notes on them; a DataError lists all faulty files."""
+
+
 @dataclass(frozen=True)
 class FileMasks:
     """The mask files of each sample, and how they become labels."""
 
-    names: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, tuple[str, ...]]
     merge: Callable[[Iterable[File], Image], tuple[Labels, tuple[Note, ...]]]
 
-    @property
-    def ids(self) -> Collection[str]:
-        """Ids of all samples with masks."""
-        return self.names.keys()
-
-    def files(self, sample_id: str) -> tuple[str, ...]:
-        """List the mask files of a sample."""
-        return self.names[sample_id]
-
     def stamp(self) -> str:
-        """Hash what is not in these files."""
+        """Return the rule's name."""
         return self.merge.__name__
 
     def read(self, archive: Archive, sample_id: str, image: Image) -> tuple[Labels, tuple[Note, ...]]:
         """Read a sample's labels."""
-        return self.merge(((archive.read(name), archive.where(name)) for name in self.names[sample_id]), image)
+        return self.merge(((archive.read(name), archive.where(name)) for name in self.files[sample_id]), image)
+
+
+@dataclass(frozen=True)
+class RleMasks:
+    """The run-length codes of each sample."""
+
+    rles: Mapping[str, tuple[str, ...]]
+    where: str
+    single_object: bool
+
+    @property
+    def files(self) -> Mapping[str, tuple[str, ...]]:
+        """No files for any sample."""
+        return dict.fromkeys(self.rles, ())
+
+    def stamp(self) -> str:
+        """Hash the codes."""
+        digest = hashlib.sha256()
+        for sample_id in sorted(self.rles):
+            digest.update("\n".join([sample_id, *self.rles[sample_id], ""]).encode())
+        return digest.hexdigest()
+
+    def read(self, archive: Archive, sample_id: str, image: Image) -> tuple[Labels, tuple[Note, ...]]:  # noqa: ARG002
+        """Read a sample's labels."""
+        rles = self.rles[sample_id]
+        try:
+            labels, n_contested = decode_labels(rles, image.shape[:2])
+        except DataError as error:
+            raise DataError(f"{self.where}: id {sample_id!r}: {error}") from error
+        if self.single_object:
+            mask = labels > 0
+            return mask.astype(np.int32), describe_whole_mask(mask, image)
+        return labels, describe_objects(labels, n_contested, len(rles) - int(labels.max(initial=0)))
 
 
 def merge_object_masks(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:
     """Merge one binary file per object; a pixel in several of them goes to the smallest."""
-    problems: list[str] = []
-    labels, n_contested, n_empty = paint_instances(list(_find_runs(files, image, problems)), image.shape[:2])
+    instances, problems = [], []
+    for data, where in files:
+        try:
+            window = decode_mask_window(data, where)
+            _check_size(window.shape, image, where)
+        except DataError as error:
+            problems.append(str(error))
+        else:
+            part = window.pixels.astype(np.int32, order="C")
+            instances.append(find_column_runs(part, top=window.y, left=window.x, n_y=window.shape[0])[0])
     if problems:
         raise DataError(f"{len(problems)} masks cannot be used", problems)
-    return labels, (*describe_overlap(n_contested, n_empty), *describe_objects(labels))
+    labels, n_contested, n_empty = paint_instances(instances, image.shape[:2])
+    return labels, describe_objects(labels, n_contested, n_empty)
 
 
 def take_whole_mask(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:
     """Take one binary file per image: a single object, however many pieces it has."""
     ((data, where),) = files
-    mask = _decode_checked(data, where, image)
+    mask = decode_mask(data, where)
+    _check_size(mask.shape, image, where)
     return mask.astype(np.int32), describe_whole_mask(mask, image)
 
 
@@ -78,25 +129,6 @@ def take_label_image(files: Iterable[File], image: Image) -> tuple[Labels, tuple
         labels = relabel(numbers)
         note = Note("unused numbers in label images", highest - int(labels.max(initial=0)), "renumbered without gaps")
     return labels, (note, *describe_objects(labels))
-
-
-def _find_runs(files: Iterable[File], image: Image, problems: list[str]) -> Iterator[Runs]:
-    """Give the runs of the masks that can be used, and put what is wrong with the others into `problems`."""
-    for data, where in files:
-        try:
-            window = decode_mask_window(data, where)
-            _check_size(window.shape, image, where)
-        except DataError as error:
-            problems.append(str(error))
-        else:
-            part = window.pixels.astype(np.int32, order="C")
-            yield find_column_runs(part, top=window.y, left=window.x, n_y=window.shape[0])[0]
-
-
-def _decode_checked(data: bytes, where: str, image: Image) -> Mask:
-    mask = decode_mask(data, where)
-    _check_size(mask.shape, image, where)
-    return mask
 
 
 def _check_size(shape: tuple[int, ...], image: Image, where: str) -> None:

@@ -10,16 +10,16 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class EmptyHeadSettings(Settings):
-    """A second head that says whether an image holds no object at all; learned through `loss.empty`.
+    """A second head that predicts whether an image contains no object; trained by `loss.empty`.
 
     Attributes
     ----------
     pooling : {"avg", "max"}
-        How the lowest map becomes one number a channel.
+        How the lowest feature map is pooled to one number per channel.
     dropout : float
-        Between pooling and the linear layer.
+        Dropout rate between pooling and the linear layer.
     gate_above : float, optional
-        Predictions are cleared where the probability of being empty is above this; for sigmoid codecs. None learns the
+        Predictions are cleared if the probability of an empty image is above this; for sigmoid codecs. None trains the
         head but clears nothing.
     """
 
@@ -29,41 +29,40 @@ class EmptyHeadSettings(Settings):
 
 
 class PlainUNetSettings(Settings):
-    """The U-Net of the articles (`kaggle_unet.models.plain_unet.PlainUNet`).
+    """The U-Net of the articles.
 
     Attributes
     ----------
     filters : int
-        Filters of the first level; doubled at each level below.
+        Filters of the first level, doubled at each level below.
     depth : int
-        Number of poolings.
+        Number of pooling steps.
     unshuffle : {1, 2, 4}
-        k × k neighbouring pixels become channels of one before the first level, and pixels again after the head: a
-        network of the same filters costs a k²-th.
+        Before the first level, k × k neighbouring pixels become channels of one pixel, and the head's channels become
+        pixels again: with the same filters the network costs 1/k².
     padding : {"same", "valid"}
         `valid` is Ronneberger's: the output is smaller than the input.
     norm : {"none", "batch", "group"}
-        After each convolution.
+        Normalisation after each convolution.
     activation : {"relu", "elu"}
-        After each norm.
+        Activation after each normalisation.
     dropout : float or tuple of float
         One rate, or one per level from the top (depth + 1 of them).
     dropout_place : {"before", "between", "after", "bottleneck"}
-        Before each block but the first (after pooling, and after what comes up met its skip connection), between a
-        block's two convolutions, after each block, or after the lowest block alone.
+        Before each block except the first (after pooling, and after upsampled maps are joined with their skip
+        connection), between the two convolutions of each block, after each block, or after the lowest block only.
     upsampling : {"transposed2", "transposed3", "nearest", "bilinear"}
         Transposed convolutions of 2 × 2 or 3 × 3, or interpolation and a convolution.
     attention : {"none", "scse"}
-        At the end of each block.
+        Attention at the end of each block.
     residual : bool
-        Whether a 1 × 1 convolution of what a block is given is added to what it computes, before its last activation.
+        Whether each block has a shortcut: a 1 × 1 convolution of its input, added before its last activation.
     hypercolumn : bool
-        Whether the head reads the decoder's maps of all levels instead of the last alone.
+        Whether the head reads the decoder's maps of all levels instead of the last one.
     deep_supervision : bool
-        Whether lower levels of the decoder have heads of their own while training; learned through
-        `loss.deep_supervision`.
+        Whether lower levels of the decoder have heads of their own during training; trained by `loss.deep_supervision`.
     empty_head : EmptyHeadSettings, optional
-        None has no such head.
+        A head that predicts empty images.
     """
 
     name: Literal["plain_unet"] = "plain_unet"
@@ -112,13 +111,14 @@ class SmpSettings(Settings):
     encoder : str
         `resnet34`, …, or `tu-…` for any timm encoder.
     encoder_weights : str, optional
-        A name the hub knows (`imagenet`), the path of a local `.pth`, `.pt` or `.safetensors` file, or None.
+        A name known to the hub (`imagenet`), the path of a local `.pth`, `.pt` or `.safetensors` file, or None for
+        random weights.
     options : dict
-        Further keyword arguments of `smp.create_model`, such as `decoder_attention_type: scse`.
+        Other keyword arguments of `smp.create_model`, such as `decoder_attention_type: scse`.
     hypercolumn, deep_supervision : bool
-        As in `PlainUNetSettings`; for the architecture `unet`.
+        As for `plain_unet`; `unet` architecture only.
     empty_head : EmptyHeadSettings, optional
-        smp's `aux_params`; None has no such head.
+        A head that predicts empty images (smp's `aux_params`).
     """
 
     name: Literal["smp"] = "smp"
@@ -139,16 +139,16 @@ class SmpSettings(Settings):
 
 
 class TernausNetSettings(Settings):
-    """The U-Net of the TernausNet paper (`kaggle_unet.models.encoder_networks.TernausNet`).
+    """The U-Net of the TernausNet paper.
 
     Attributes
     ----------
     encoder : {"vgg11", "vgg16"}
         The paper has `vgg11`.
     encoder_weights : str, optional
-        `imagenet`, the path of a local file as torchvision or smp's hub serves it, or None.
+        `imagenet`, the path of a local file as torchvision or smp's hub serves it, or None for random weights.
     filters : int
-        Of the decoder's last block, the others have 2, 4, 8 and 8 times as many; 32 in the paper.
+        Filters of the decoder's last block; the others have 2, 4, 8 and 8 times as many. The paper has 32.
     """
 
     name: Literal["ternausnet"] = "ternausnet"

@@ -299,7 +299,7 @@ def _quantiles(values: Any) -> dict[str, float]:
 def _summarise(data_issues: Iterable[DataIssue]) -> list[dict[str, Any]]:
     table: dict[tuple[str, str], list[DataIssue]] = {}
     for issue in data_issues:
-        table.setdefault((issue.what, issue.done), []).append(issue)
+        table.setdefault((issue.kind, issue.action), []).append(issue)
     return [
         {
             "what": what,

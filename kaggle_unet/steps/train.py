@@ -139,6 +139,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     added = open_added(config, store, add)
     rows = distributed.on_rank_zero(lambda: _begin(run, config, store, added, distributed, resume=resume))
     division = _divide(rows, fold)
+    store.keep(division.validation)  # for every validation, and for the planes and scores out-of-fold at the end
     more = _read_added(config, added, store, division, on_warning)
     folder = fold_folder(run, fold)
     with ExitStack() as held:

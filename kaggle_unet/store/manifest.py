@@ -90,7 +90,7 @@ def encode_sample(sample: Sample) -> bytes:
         "id": sample.id,
         "kind": sample.kind,
         "numbers": dict(sample.numbers),
-        "oddities": [[issue.sample, issue.what, issue.count, issue.done] for issue in sample.data_issues],
+        "oddities": [[issue.sample, issue.kind, issue.count, issue.action] for issue in sample.data_issues],
     }
     arrays: dict[str, NDArray[Any]] = {
         "image": sample.image,

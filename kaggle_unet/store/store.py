@@ -18,7 +18,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Store:
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         self.folder = folder
         self.manifest = dict(manifest)
+        self._kept: dict[str, Sample | None] = {}
 
     @classmethod
     def create(cls, folder: str | Path, identity: Mapping[str, Any], about: Mapping[str, Any]) -> "Store":
@@ -99,9 +100,18 @@ class Store:
         return report
 
     def read(self, sample_id: str) -> Sample:
-        """Read a sample."""
+        """Read a sample, or return it from memory if it is kept there."""
+        if kept := self._kept.get(sample_id):
+            return kept
         path = sample_file(self.folder / "samples", sample_id)
-        return decode_sample(read_file(path), str(path))
+        sample = decode_sample(read_file(path), str(path))
+        if sample_id in self._kept:
+            self._kept[sample_id] = sample
+        return sample
+
+    def keep(self, sample_ids: Iterable[str]) -> None:
+        """Keep these samples in memory once they are read."""
+        self._kept = dict.fromkeys(sample_ids)
 
     def find(self, sample_id: str) -> Sample | None:
         """Read a sample, or return None where it is missing or, after a power cut, damaged."""

@@ -18,11 +18,11 @@ class BorderSettings(Settings):
     Attributes
     ----------
     rule : {"touching", "contour"}
-        `touching`: the (2·radius + 1)² window round the pixel holds two different instances.
-        `contour`: the pixel is in an instance and its window holds anything else.
+        `touching`: two different instances lie within the (2·radius + 1)² window around the pixel. `contour`: the pixel
+        belongs to an instance and its window contains anything else.
     radius_px : int or "by_size"
-        Half the window's side, in pixels. `by_size` is the 1st place's table: 6 or 3 on background, 1, 2 or 3 inside an
-        instance of under 300, under 2,000 and more pixels.
+        Half the window's side, in pixels. `by_size` is the 1st place's table: 6 or 3 on background, and 1, 2 or 3
+        inside an instance of under 300, of under 2,000, and of 2,000 pixels or more.
     """
 
     rule: BorderRule = "touching"
@@ -35,7 +35,7 @@ class CodecSettings(Settings):
     Attributes
     ----------
     name : str
-        A key of `kaggle_unet.targets.codecs.CODECS`.
+        One of `mask`, `mask_border`, `interior_border`, `interior_border_background`.
     border : BorderSettings
         Which pixels are border; without effect for `mask`.
     """
@@ -50,10 +50,10 @@ class DistanceWeight(Settings):
     Attributes
     ----------
     w0 : float
-        The weight where d1 + d2 would be 0. The paper has 10; kits after neptune's have 50, and add 1 to the map.
+        The weight where d1 + d2 would be 0. The paper has 10; kits derived from neptune's have 50 and add 1 to the map.
     sigma_px : float
-        The paper's σ, 5 px there. Kits after neptune's write exp(−(d1 + d2)² / σ²), without the 2: their σ is √2 times
-        this one, so that their 10 is 7.07 here.
+        The paper's σ, 5 px there. Kits derived from neptune's write exp(−(d1 + d2)² / σ²), without the 2: their σ is √2
+        times this one, so their 10 is 7.07 here.
     """
 
     w0: Positive = 10.0
@@ -65,10 +65,12 @@ class SizeWeight(Settings):
 
     Attributes
     ----------
-    gamma, lo, hi : float
-        Exponent and bounds.
+    gamma : float
+        Exponent of the ratio of areas.
+    lo, hi : float
+        Lower and upper bound of the weight.
     reference_area_px : float, optional
-        A0; None takes the median area of the training set.
+        The reference area A0; None uses the median area of the training set.
     """
 
     gamma: Positive = 0.5
@@ -83,13 +85,13 @@ class WeightSettings(Settings):
     Attributes
     ----------
     distance : DistanceWeight, optional
-        `w0` and `sigma_px`, see `distance_weights`; None leaves it out.
+        The distance weights of the U-Net paper; None leaves them out.
     size : SizeWeight, optional
-        `gamma`, `lo`, `hi` and `reference_area_px`, see `size_weights`; None leaves it out.
+        Weights by the size of an instance; None leaves them out.
     classes : dict of str to float
-        Weight by the class's name, as the codec lists them; 1 for those not named.
+        Weight of each class by its name in the codec; classes not named have 1.
     cap : float
-        Upper bound of the sum.
+        Upper limit of the sum.
 
     Examples
     --------
@@ -110,22 +112,17 @@ class DecodeSettings(Settings):
     Attributes
     ----------
     mask_threshold : float
-        A pixel belongs to some instance where the probability of being inside one is above.
+        A pixel belongs to an instance if its probability of being inside one is above this.
     seed_threshold : float
-        A pixel may be a seed where its interior (or mask) probability is above …
+        A pixel may be a seed if its interior (or mask) probability is above this,
     border_threshold : float
-        … and its border probability is not above this.
+        and its border probability is not above this.
     min_seed_px : int
         Seeds with fewer pixels are dropped.
     keep_seedless : bool
         Whether a component of the mask without any seed becomes an instance of its own.
     single_object : bool
-        All pixels of the mask are one instance (TGS).
-
-    Examples
-    --------
-    >>> DecodeSettings(mask_threshold=0.4).seed_threshold
-    0.5
+        Whether all pixels of the mask are one instance (TGS).
     """
 
     mask_threshold: Probability = 0.5

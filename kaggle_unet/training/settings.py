@@ -18,14 +18,14 @@ def _spell_number(value: Any) -> Any:
 
 
 class OptimizerSettings(Settings):
-    """Which optimiser.
+    """The optimiser.
 
     Attributes
     ----------
     name : {"adam", "adamw", "sgd", "rmsprop", "adagrad"}
-        torch's own; `sgd` is with Nesterov momentum.
+        torch's own; `sgd` uses Nesterov momentum.
     learning_rate, weight_decay, momentum : float
-        As torch understands them; `momentum` counts for sgd and rmsprop.
+        As in torch; `momentum` is used by `sgd` and `rmsprop`.
     """
 
     name: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad"] = "adam"
@@ -35,29 +35,29 @@ class OptimizerSettings(Settings):
 
 
 class ScheduleSettings(Settings):
-    """How the learning rate goes.
+    """How the learning rate changes.
 
     Attributes
     ----------
     name : {"constant", "cosine", "exponential", "plateau", "one_cycle", "snapshots"}
         `cosine` falls to `floor` at the last epoch, step by step; `exponential` multiplies by `factor` each epoch;
-        `plateau` multiplies by `factor` after `patience` epochs without a better validation; `one_cycle` rises from
-        `start` to the full rate and falls to `floor`, both along a cosine; `snapshots` is `cycles` times a cosine from
-        the full rate to `floor`, each of which leaves a checkpoint `snapshot<k>.safetensors`.
+        `plateau` multiplies by `factor` after `patience` epochs without improvement; `one_cycle` rises from `start` to
+        the full rate and falls to `floor`, both along a cosine; `snapshots` repeats a cosine from the full rate to
+        `floor` `cycles` times and saves a checkpoint after each, `snapshot<k>.safetensors`.
     warmup_epochs : float
-        The rate grows linearly from 0 over this many epochs; not for `plateau` and `one_cycle`.
+        Epochs over which the rate rises linearly from 0; not for `plateau` and `one_cycle`.
     factor : float
-        See `name`.
+        Factor of `exponential` and `plateau`.
     patience : int
-        Epochs, for `plateau`.
+        Epochs without improvement, for `plateau`.
     floor : float
-        Lowest rate, as a share of the first.
+        Lowest rate, as a fraction of the full one.
     start : float
-        First rate of `one_cycle`, as a share of the full one.
+        First rate of `one_cycle`, as a fraction of the full one.
     rise : float
-        Share of the training over which `one_cycle` rises.
+        Fraction of the training during which `one_cycle` rises.
     cycles : int
-        Of `snapshots`; their lengths in epochs differ by one at most.
+        Number of cycles of `snapshots`; their lengths in epochs differ by at most one.
     """
 
     name: Literal["constant", "cosine", "exponential", "plateau", "one_cycle", "snapshots"] = "cosine"
@@ -71,13 +71,13 @@ class ScheduleSettings(Settings):
 
 
 class EmaSettings(Settings):
-    """An exponential moving average of the weights, step by step; it is what is validated and kept as the best.
+    """An exponential moving average of the weights over steps; the average is validated and saved as the best.
 
     Attributes
     ----------
     decay : float
-        Share of the old average that each step keeps; in step n it is (1 + n) / (10 + n) at most, so that the first,
-        bad weights are soon forgotten.
+        Fraction of the old average that each step keeps; in step n it is at most (1 + n) / (10 + n), so that the poor
+        first weights are soon forgotten.
     """
 
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
@@ -91,7 +91,7 @@ class SwaSettings(Settings):
     from_epoch : int
         The first epoch whose weights count.
     rate : float, optional
-        Learning rate from that epoch on, as a share of the first; None goes on with the schedule.
+        Learning rate from that epoch on, as a fraction of the full one; None continues the schedule.
     """
 
     from_epoch: Annotated[int, Field(ge=1)]
@@ -106,58 +106,58 @@ class TrainingSettings(Settings):
     epochs : int
         Passes over the fold's samples, at most.
     minutes : float, optional
-        No epoch begins after so many minutes of training and validation, those before a resume included. Schedules
-        follow `epochs` none the less, and what is reached depends on the machine.
+        No new epoch starts after this many minutes of training and validation, including those before a resume.
+        Schedules still follow `epochs`, so the result depends on the machine's speed.
     batch : int
-        Samples a step; of each device, where there are several.
+        Samples per step, on each device if there are several.
     accumulate : int
-        Parts in which a batch is computed, one after the other, for less memory. Gradients add up to those of the whole
-        batch where the loss is a mean over images; batch norm sees the parts.
+        Number of parts in which a batch is computed, one after the other, to save memory. Gradients add up to those of
+        the whole batch if the loss is a mean over images; batch norm sees the parts.
     optimizer : OptimizerSettings
-        Which optimiser.
+        The optimiser.
     schedule : ScheduleSettings
-        How the learning rate goes.
+        How the learning rate changes.
     freeze_encoder_epochs : int
-        Epochs in which the encoder stands still, its batch norm included.
+        Epochs during which the encoder is frozen, including its batch norm.
     ema : EmaSettings, optional
         A moving average of the weights.
     swa : SwaSettings, optional
-        A mean over the last epochs; saved as `swa.safetensors`.
+        A mean over the last epochs, saved as `swa.safetensors`.
     monitor : {"score", "loss"}
-        Which of the validation's numbers says what is better: for the best checkpoint, early stopping and `plateau`.
-        The loss is the training's without deep supervision, and of logits before any gate.
+        Which validation figure decides what is better: for the best checkpoint, early stopping and `plateau`. The loss
+        is the training loss without deep supervision, computed from the logits before any gate.
     early_stopping : int, optional
-        Stop after this many validations without a better one; None never stops early.
+        Stop after this many validations without improvement; None never stops early.
     validate_every : int
-        Epochs between two validations; the last epoch and the ends of cycles are always validated.
+        Epochs between validations; the last epoch and the ends of cycles are always validated.
     diverged_above : float, optional
-        A step's loss above so many times the first epoch's mean (in that epoch: the first step's) ends the training
-        with an error; None takes any.
+        Training ends with an error if the loss of a step exceeds this many times the mean of the first epoch (within
+        that epoch: the loss of the first step); None allows any loss.
     blank_validations : int, optional
-        So many validations in a row without a single predicted object, although there are some, end the training with
-        an error; None takes any.
+        Training ends with an error after this many consecutive validations without any predicted object, although there
+        are true ones; None allows any number.
     precision : {"auto", "32", "bf16", "fp16"}
-        `auto` is bf16 where the device computes in it, else 32; `fp16` scales gradients.
+        `auto` is bf16 if the device computes in it, otherwise 32; `fp16` scales gradients.
     channels_last : {"auto"} or bool
         Memory layout; `auto` follows the precision.
     compile : bool
-        Let `torch.compile` make one program of network and loss: minutes before the first step, faster ones after.
+        Whether `torch.compile` compiles network and loss: minutes before the first step, faster steps after it.
     deterministic : bool
-        Take only operations that give the same bits each time. On a CPU they do anyway; on a GPU some are slower, and
-        some networks have none.
+        Whether only operations with reproducible bits are used. On a CPU they are anyway; on a GPU some are slower, and
+        some networks need others.
     clip_norm : float, optional
         Gradients are clipped to this norm.
     workers : int or {"auto"}
-        Processes that prepare batches; 0 prepares them in the training process. `auto` is one for each core but one, 8
-        at most, on a GPU, and 0 on a CPU, whose cores are busy. Results do not depend on it.
+        Processes that prepare batches; 0 prepares them in the training process. `auto` means one per core except one,
+        and at most 8, on a GPU, and 0 on a CPU, whose cores are busy anyway. Results do not depend on it.
     data_on : {"auto", "device", "workers"}
-        Where gray levels, noise and normalisation are computed: by `workers`, or on the device for a whole batch at
-        once. `auto` is the device where that is a CUDA GPU. Both give the same batches, but for the noise, which has
+        Where gray levels, noise and normalisation are computed: by the `workers`, or on the device for a whole batch at
+        once; `auto` means the device if it is a CUDA GPU. Both give the same batches except for the noise, which has
         the same distribution.
     threads : int, optional
-        Threads of torch; None leaves torch's own choice. Results are identical for one number of threads only.
+        Threads of torch; None leaves the choice to torch. Results are identical only for the same number of threads.
     seed : int
-        Of weights, order and augmentation.
+        Seed of weights, order and augmentation.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 20

@@ -3,7 +3,7 @@
 from functools import partial
 
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.io.pixels import read_pixels
+from kaggle_unet.io.images import read_pixels
 from kaggle_unet.steps.parallel import map_samples
 
 
@@ -29,7 +29,7 @@ def decode_pngs(settings, data, workers):
 
 
 def _decode_sample(source, sample_id):
-    archive, masks = source.archive, source.masks.files(sample_id)
+    archive, masks = source.archive, source.masks.files[sample_id]
     for name, purpose in [(source.images[sample_id], "image"), *((mask, "mask") for mask in masks)]:
         read_pixels(archive.read(name), archive.where(name), purpose)
     return 1 + len(masks)

@@ -174,7 +174,7 @@ def test_skipped_ids_are_left_out_and_named(competition, tmp_path):
     settings = CompetitionSettings(name=competition.name, skip=("b", "unknown"))
     source = competition.read(write_zip(tmp_path / "a.zip", SETS[competition.name]()), settings)
     assert source.ids == ("0012", "8e13060816")
-    assert [(odd.sample, odd.what) for odd in source.data_issues if odd.what == "skipped"] == [("b", "skipped")]
+    assert [(issue.sample, issue.kind) for issue in source.data_issues if issue.kind == "skipped"] == [("b", "skipped")]
     test = competition.read(str(tmp_path / "a.zip"), settings, with_masks=False)
     assert "b" in test.ids
 
@@ -197,7 +197,7 @@ def test_everything_wrong_with_a_listing_is_said_at_once(competition, settings, 
     twice = next(name for name in files if "images/b" in name)[:-4] + ".PNG"
     files |= {bare: png(IMAGES["b"]), twice: png(IMAGES["b"])}
     files = {name: data for name, data in files.items() if not ("images/" in name and "8e13" in name)}
-    with pytest.raises(DataError, match="has 3 faults; mend the files") as caught:
+    with pytest.raises(DataError, match="has 3 faults; fix the files") as caught:
         competition.read(write_zip(tmp_path / "a.zip", files), settings)
     twice_line, bare_line, orphan_line = caught.value.problems
     assert "id 'b' comes twice" in twice_line

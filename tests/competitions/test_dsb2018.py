@@ -22,7 +22,7 @@ def load(path, *masks, image=IMAGE):
 
 
 def data_issues(sample):
-    return {odd.what: odd.count for odd in sample.data_issues}
+    return {issue.kind: issue.count for issue in sample.data_issues}
 
 
 @pytest.mark.parametrize("masks", [(LARGE, SMALL), (SMALL, LARGE)])

@@ -21,7 +21,7 @@ def load(path, mask, name="masks/a.png"):
 
 
 def data_issues(sample):
-    return {odd.what: odd.count for odd in sample.data_issues}
+    return {issue.kind: issue.count for issue in sample.data_issues}
 
 
 @pytest.mark.parametrize(
@@ -121,3 +121,13 @@ def test_all_faults_of_a_folds_file_are_named(tmp_path):
 def test_a_folds_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(DataError, match=r"cannot read the folds file .*folds\.csv: No such file"):
         read_folds(tmp_path / "folds.csv", ())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int64"])
+def test_sizes_are_read_from_headers_in_a_zip_without_the_rest_of_the_file(tmp_path, dtype):
+    data = tiff(np.zeros((40, 30), dtype))
+    cut = png(np.random.default_rng(0).integers(0, 256, (50, 20), np.uint8))[:500]
+    path = write_zip(tmp_path / "a.zip", {"images/a.tif": data, "images/cut.png": cut})
+    source = Folder().read(path, SETTINGS)
+
+    assert (source.shape("a"), source.shape("cut")) == ((40, 30), (50, 20))

@@ -25,12 +25,12 @@ def load_all(source):
         yield source.load(key)
 
 
-def count_oddities(samples):
+def count_issues(samples):
     found = Counter()
     for sample in samples:
-        for odd in sample.data_issues:
-            found[odd.what, "samples"] += 1
-            found[odd.what, "count"] += odd.count
+        for issue in sample.data_issues:
+            found[issue.kind, "samples"] += 1
+            found[issue.kind, "count"] += issue.count
     return found
 
 
@@ -39,7 +39,7 @@ def test_dsb2018_train_has_664_images_and_28986_nuclei_that_fit_a_store_of_128_m
     assert len(samples) == 664
     assert sum(int(sample.labels.max()) for sample in samples) == 28_986
     assert Counter(sample.kind for sample in samples) == {"gray-dark": 541, "colour": 107, "gray-bright": 16}
-    odd = count_oddities(samples)
+    odd = count_issues(samples)
     assert (odd["overlapping pixels of masks", "count"], odd["overlapping pixels of masks", "samples"]) == (9, 6)
     assert odd["instances with holes", "count"] == 10
     assert odd["instances in several pieces", "count"] == 2
@@ -68,7 +68,7 @@ def test_the_stardist_subset_has_its_objects(real_data, half, n_images, n_object
     samples = list(load_all(read("folder", data, with_masks=True)))
     assert len(samples) == n_images
     assert sum(int(sample.labels.max()) for sample in samples) == n_objects
-    assert count_oddities(samples)["components of binary masks", "count"] == 0
+    assert count_issues(samples)["components of binary masks", "count"] == 0
 
 
 def test_the_literatures_validation_part_has_2543_objects(real_data):
@@ -98,7 +98,7 @@ def test_tgs_codes_are_the_masks_and_write_the_same_bytes(real_data, tmp_path):
 def test_tgs_tiles_without_content_are_black_and_empty(real_data):
     samples = list(load_all(read("tgs", real_data / "tgs" / "train.zip")))
     assert all(not sample.labels.any() for sample in samples if sample.kind == "black")
-    assert count_oddities(samples)["masks that cover the whole image", "count"] == 0
+    assert count_issues(samples)["masks that cover the whole image", "count"] == 0
 
 
 def test_tgs_test_has_400_tiles_with_depths_and_no_masks(real_data):

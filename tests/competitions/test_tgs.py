@@ -51,8 +51,8 @@ def test_tiles_without_content_are_black(tmp_path):
 def test_masks_that_cannot_be_are_kept_and_noted(tmp_path):
     odd = MASKS | {"masks/black.png": png(SALT), "masks/00441.png": png(SALT * 0 + 1)}
     source = Tgs().read(write_zip(tmp_path / "train.zip", IMAGES | odd), SETTINGS)
-    assert "masks on images of one gray value" in [found.what for found in source.load("black").data_issues]
-    assert "masks that cover the whole image" in [found.what for found in source.load("00441").data_issues]
+    assert "masks on images of one gray value" in [found.kind for found in source.load("black").data_issues]
+    assert "masks that cover the whole image" in [found.kind for found in source.load("00441").data_issues]
     assert source.load("00441").labels.all()
 
 
@@ -73,12 +73,12 @@ def test_depths_are_found_and_those_missing_are_noted(tmp_path, way):
     assert source.load("8e13060816").numbers == {"depth": 306.0}
     assert source.load("00441").numbers == {"depth": 51.5}
     assert source.load("black").numbers == {}
-    assert [(odd.sample, odd.what) for odd in source.data_issues] == [("black", "not in depths.csv")]
+    assert [(issue.sample, issue.kind) for issue in source.data_issues] == [("black", "not in depths.csv")]
 
 
 def test_a_set_without_depths_says_so_once(tmp_path):
     source = Tgs().read(write_zip(tmp_path / "train.zip", IMAGES), SETTINGS)
-    assert [(odd.what, odd.count) for odd in source.data_issues] == [("no depths.csv", 3)]
+    assert [(issue.kind, issue.count) for issue in source.data_issues] == [("no depths.csv", 3)]
 
 
 def test_depths_change_the_fingerprint(tmp_path):

@@ -21,7 +21,7 @@ def preset(monkeypatch):
 
 
 def draw(image, labels, ignore, settings, *, seed):
-    """Draw a view by plain levels."""
+    """Draw a crop, its gray levels as they are."""
     cached = CachedSample.of(Sample("a", image, labels, ignore=ignore), InputSettings(normalize="range"))
     crop = augment(cached, settings, seed=seed)
     return crop.image, crop.labels.astype(np.int32), crop.ignore
@@ -48,20 +48,20 @@ def corner():
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("crop_px", [None, 16, 64])
-def test_a_view_has_the_crop_s_shape_and_known_ids(preset, crop_px, corner):
+def test_a_crop_has_its_shape_and_known_ids(preset, crop_px, corner):
     image, labels = corner
     settings = AugmentationSettings(preset=preset, crop_px=crop_px)
     shapes = {(40, 48), (48, 40)} if crop_px is None else {(crop_px, crop_px)}
     for seed in range(12):
-        transform, ids, ignore = draw(image, labels, None, settings, seed=seed)
-        assert transform.shape == ids.shape
-        assert transform.shape in shapes
-        assert (transform.dtype, ignore) == (np.uint8, None)
+        shown, ids, ignore = draw(image, labels, None, settings, seed=seed)
+        assert shown.shape == ids.shape
+        assert shown.shape in shapes
+        assert (shown.dtype, ignore) == (np.uint8, None)
         assert set(np.unique(ids[ids <= 5])) <= {0, 2, 5}, "copied nuclei are above"
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_same_seed_gives_the_same_view(preset, corner):
+def test_the_same_seed_gives_the_same_crop(preset, corner):
     settings = AugmentationSettings(preset=preset, crop_px=24)
     for seed in range(5):
         first, again = (draw(*corner, None, settings, seed=seed) for _ in range(2))
@@ -73,8 +73,8 @@ def test_the_same_seed_gives_the_same_view(preset, corner):
 def test_colours_are_cut_like_grays(preset, corner):
     image, labels = corner
     settings = AugmentationSettings(preset=preset, crop_px=24)
-    transform, ids, _ = draw(np.dstack([image] * 3), labels, None, settings, seed=3)
-    assert transform.shape == (24, 24, 3)
+    shown, ids, _ = draw(np.dstack([image] * 3), labels, None, settings, seed=3)
+    assert shown.shape == (24, 24, 3)
     assert ids.shape == (24, 24)
 
 
@@ -83,8 +83,8 @@ def test_labels_follow_the_image(preset, corner):
     image, labels = corner
     settings = AugmentationSettings(preset=preset, crop_px=32)
     for seed in range(20):
-        transform, ids, _ = draw(image, labels, None, settings, seed=seed)
-        inside, outside = transform[ids > 0].astype(float), transform[ids == 0].astype(float)
+        shown, ids, _ = draw(image, labels, None, settings, seed=seed)
+        inside, outside = shown[ids > 0].astype(float), shown[ids == 0].astype(float)
         assert np.median(inside) > np.median(outside) + 40
 
 
@@ -97,8 +97,8 @@ def test_ignored_pixels_move_with_the_image(corner):
 
 
 def test_none_takes_an_image_as_it_is(corner):
-    transform, ids, _ = draw(*corner, None, AugmentationSettings(preset="none"), seed=9)
-    assert (transform == corner[0]).all()
+    shown, ids, _ = draw(*corner, None, AugmentationSettings(preset="none"), seed=9)
+    assert (shown == corner[0]).all()
     assert (ids == corner[1]).all()
 
 
@@ -156,12 +156,12 @@ def test_bending_moves_pixels_and_keeps_labels_on_their_objects(preset):
     settings = preset(p_bend=1.0, bend_px=(4.0, 4.0))
     image = (labels * 60).astype(np.uint8)
     for seed in range(5):
-        transform, ids, _ = draw(image, labels.astype(np.int32), None, settings, seed=seed)
+        shown, ids, _ = draw(image, labels.astype(np.int32), None, settings, seed=seed)
         assert (ids != labels).mean() > 0.05
         assert set(np.unique(ids)) == {0, 1, 2, 3}, "the nearest pixel's id, none between two"
         far = cv2.dilate(image, np.ones((3, 3))) == cv2.erode(image, np.ones((3, 3)))  # from any edge
         moved = draw((far * 255).astype(np.uint8), labels.astype(np.int32), None, settings, seed=seed)[0] == 255
-        assert (transform[moved] == ids[moved] * 60).all()
+        assert (shown[moved] == ids[moved] * 60).all()
 
 
 def test_a_shift_goes_beyond_the_image_s_edge(preset):
@@ -182,9 +182,9 @@ def test_copied_nuclei_are_in_the_image_and_in_the_labels(preset):
     settings = preset(p_paste=1.0, max_pasted=4)
     counts = []
     for seed in range(20):
-        transform, ids, _ = draw(shades(labels), labels, None, settings, seed=seed)
+        shown, ids, _ = draw(shades(labels), labels, None, settings, seed=seed)
         counts.append(len(np.unique(ids)) - 1)
-        assert ((transform > 110) == (ids > 0)).all()
+        assert ((shown > 110) == (ids > 0)).all()
         areas = np.bincount(ids.ravel())[1:]
         assert set(areas) <= {0, (labels > 0).sum()}
     assert set(counts) == {2, 3, 4, 5}

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from kaggle_unet.data.batch import Item, PadSpec, collate, crop, pad_item
+from kaggle_unet.data.batch import Item, PadSpec, collate, crop, pad_item, padded_shape
 
 
 def item(height, width, id_="a"):
@@ -10,7 +10,7 @@ def item(height, width, id_="a"):
 
 
 def test_sides_leave_room_for_the_margin():
-    assert PadSpec(16, 3).around((10, 27)) == (16, 48)
+    assert padded_shape((10, 27), PadSpec(16, 3)) == (16, 48)
 
 
 def test_padding_does_not_count_and_mirrors_the_rest():

@@ -50,8 +50,8 @@ def test_planes_are_made_anew_from_the_labels_of_the_view():
     items = training_set([one], "nuclei", crop_px=24, seed=7)
     for epoch in range(1, 12):
         settings = AugmentationSettings(preset="nuclei", crop_px=24)
-        transform = augment(CachedSample.of(one, ENCODING.inputs), settings, seed=stable_seed(7, epoch, 0))
-        expected = CODEC.encode(relabel(transform.labels), ENCODING.codec.border)
+        crop = augment(CachedSample.of(one, ENCODING.inputs), settings, seed=stable_seed(7, epoch, 0))
+        expected = CODEC.encode(relabel(crop.labels), ENCODING.codec.border)
         assert (items[epoch, 0].planes == expected).all()
 
 

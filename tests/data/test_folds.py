@@ -27,7 +27,7 @@ def test_groups_stay_whole_whenever_there_are_enough_of_them(collection, seed):
     assert list(folds) == ids
     assert set(folds.values()) == set(range(n))
     if len(set(groups)) >= n:
-        assert balance([*folds.values()], strata=strata, groups=groups).n_parted == 0
+        assert balance([*folds.values()], strata=strata, groups=groups).n_split == 0
 
 
 @given(collections(), st.integers(0, 9), st.randoms())
@@ -92,16 +92,16 @@ def test_coverage_is_rounded_up_to_tenths(n_covered, expected):
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from("abcd")), min_size=1, max_size=60))
 def test_the_test_of_independence_is_scipys(pairs):
     folds, strata = [fold for fold, _ in pairs], [stratum for _, stratum in pairs]
-    shared = balance(folds, strata=strata, groups=strata)
-    table = shared.counts[shared.counts.any(axis=1)]
+    spread = balance(folds, strata=strata, groups=strata)
+    table = spread.counts[spread.counts.any(axis=1)]
     expected = chi2_contingency(table, correction=False).pvalue if min(table.shape) > 1 else 1.0
-    assert shared.p_value == pytest.approx(expected, abs=1e-9)
+    assert spread.p_value == pytest.approx(expected, abs=1e-9)
 
 
 def test_members_in_other_folds_are_counted_one_by_one():
-    shared = balance([0, 0, 1, 1, 2], strata=list("xxxxx"), groups=list("aabaa"))
-    assert shared.n_parted == 4
-    assert shared.counts.tolist() == [[2], [2], [1]]
+    spread = balance([0, 0, 1, 1, 2], strata=list("xxxxx"), groups=list("aabaa"))
+    assert spread.n_split == 4
+    assert spread.counts.tolist() == [[2], [2], [1]]
 
 
 def test_strata_that_are_numbers_are_listed_in_their_order():
@@ -122,8 +122,8 @@ def test_the_description_counts_warns_and_names_what_is_small():
         "   1    1    1    2",
         " all    3    1    4",
         "strata against folds: p = 0.25 (chi-square; 1 is even)",
-        "3 samples lie in 1 groups; 3 of them are parted",
-        "warning: folds that part a group know their validation samples' neighbours; scores may flatter",
+        "3 samples lie in 1 groups; 3 of them are split",
+        "warning: folds that split a group have seen neighbours of their validation samples; scores may be too high",
         "warning: fewer samples than the 2 folds, so missing from some: r (1)",
         "1 samples have no fold: neither trained on nor validated",
     ]

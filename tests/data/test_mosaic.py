@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kaggle_unet.data.mosaic import find_layouts, find_mosaics
+from kaggle_unet.data import mosaic
 from kaggle_unet.synthetic.images import draw_nuclei, stain
+
+
+def find_mosaics(images):
+    return mosaic.join_mosaics({id_: mosaic.cut_edges(image) for id_, image in images.items()})
+
+
+def find_layouts(images):
+    return mosaic.find_layouts({id_: mosaic.cut_edges(image) for id_, image in images.items()})
 
 
 def cut(picture, rows, columns, name):

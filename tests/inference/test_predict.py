@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from kaggle_unet.data.batch import pad_to
+from kaggle_unet.data.batch import PadSpec, pad_to, padded_shape
 from kaggle_unet.errors import ConfigError, KitError, ResourceError
 from kaggle_unet.inference.predict import largest_margin, plan_batches, predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
@@ -99,7 +99,7 @@ def test_softmax_planes_sum_to_1_over_views_and_models():
 def test_images_of_any_size_are_mirrored_to_the_multiple_and_cut_back(shape):
     image = draw(np.random.default_rng(3), *shape)
     planes = predict([Lopsided(3)], {"a": image}, multiple=16)["a"]
-    padded, (rows, columns) = pad_to(image, 16)
+    padded, (rows, columns) = pad_to(image, padded_shape(shape, PadSpec(16)))
     assert planes.shape == (2, *shape)
     assert planes.dtype == np.float32
     np.testing.assert_allclose(planes, forward(Lopsided(3), padded)[:, rows, columns], atol=1e-6)
@@ -155,9 +155,7 @@ def test_unpadded_networks_predict_the_whole_image(shape, depth):
     assert planes.shape == (2, *shape)
     # a far larger mirrored image shows the same pixels, as an unpadded network sees no border of its own; borders that
     # differ by a multiple leave the pixels where the poolings expect them
-    padded, (rows, columns) = pad_to(
-        image, tuple(-(-(side + 2 * model.margin) // 2**depth) * 2**depth for side in shape)
-    )
+    padded, (rows, columns) = pad_to(image, padded_shape(shape, PadSpec(2**depth, model.margin)))
     wider = np.pad(padded, ((0, 0), (2**depth, 2**depth), (2**depth, 2**depth)))
     top, left = rows.start + 2**depth - model.margin, columns.start + 2**depth - model.margin
     wanted = forward(model, wider)[:, top : top + shape[0], left : left + shape[1]]
@@ -232,8 +230,8 @@ def test_a_full_device_names_the_batch_and_the_remedy():
         predict([Hungry()], {"a": np.zeros((1, 2, 2), np.float32)})
 
 
-class PadSpec(nn.Module):
-    """Says how large the image is that it is shown."""
+class Sides(nn.Module):
+    """Gives the height and width of its inputs."""
 
     def forward(self, inputs):
         height, width = inputs.shape[-2:]
@@ -241,7 +239,7 @@ class PadSpec(nn.Module):
 
 
 class Same(nn.Module):
-    """Gives the image back."""
+    """Gives its inputs back."""
 
     def forward(self, inputs):
         return inputs.repeat(1, 2, 1, 1)
@@ -249,7 +247,7 @@ class Same(nn.Module):
 
 def test_networks_are_shown_images_of_every_scale_and_their_planes_are_averaged():
     image = draw(np.random.default_rng(0), 16, 32)
-    planes = predict([PadSpec()], {"a": image}, scales=(0.5, 1.0, 2.0), multiple=8)["a"]
+    planes = predict([Sides()], {"a": image}, scales=(0.5, 1.0, 2.0), multiple=8)["a"]
     assert planes.shape == (2, 16, 32)
     np.testing.assert_allclose(planes[0], np.mean([sigmoid(side / 100) for side in (8, 16, 32)]), rtol=1e-5)
     np.testing.assert_allclose(planes[1], np.mean([sigmoid(side / 100) for side in (16, 32, 64)]), rtol=1e-5)
@@ -257,7 +255,7 @@ def test_networks_are_shown_images_of_every_scale_and_their_planes_are_averaged(
 
 def test_scaled_sides_are_what_the_network_takes():
     image = draw(np.random.default_rng(0), 24, 8)
-    planes = predict([PadSpec()], {"a": image}, scales=(0.4,), multiple=8)["a"]
+    planes = predict([Sides()], {"a": image}, scales=(0.4,), multiple=8)["a"]
     np.testing.assert_allclose(planes[:, 0, 0], [sigmoid(0.08), sigmoid(0.08)], rtol=1e-5)
 
 

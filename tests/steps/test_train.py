@@ -1,13 +1,18 @@
 """What `train` does beside fitting a fold well."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from kaggle_unet.config import load_config
+from kaggle_unet.steps.train import train_fold
+from kaggle_unet.store import Store
 from kaggle_unet.synthetic import files as drawn
 from kaggle_unet.synthetic.images import draw_salt
+from kaggle_unet.training.fold import EpochDone
 from tests.steps.conftest import call
 
 
@@ -133,3 +138,19 @@ def test_a_fold_must_be_named(prepared):
     answer = call("train", prepared[0], "--store", prepared[2])
     assert answer.code == 2
     assert "say which fold is left out with --fold N, or --fold all" in answer.err
+
+
+def test_held_out_samples_are_read_once_for_validation_and_for_out_of_fold_planes(prepared, tmp_path):
+    config, _, folder = prepared
+    shutil.copytree(folder, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    held_out = [id_ for id_, fold in store.folds.items() if fold == 0]
+
+    def forget(event):
+        if isinstance(event, EpochDone):
+            for id_ in held_out:
+                (store.folder / "samples" / f"{id_}.npz").unlink(missing_ok=True)
+
+    result = train_fold(load_config(config), store.folder, tmp_path / "run", 0, on_event=forget)
+    assert result["samples"] == len(held_out)
+    assert not any((store.folder / "samples" / f"{id_}.npz").exists() for id_ in held_out)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 import pytest
 
-from kaggle_unet.competitions.rle_masks import collect_rles
+from kaggle_unet.competitions.pairing import collect_rles
 from kaggle_unet.io.tables import read_csv
 from kaggle_unet.masks.rle import decode_labels, encode_labels
 from tests.bench.cases import real_folder, real_labels

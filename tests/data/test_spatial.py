@@ -60,14 +60,14 @@ def test_mirrored_indices_are_those_of_numpy(size, before, after):
 
 
 def test_the_eight_symmetries_are_eight_and_exact():
-    views = [
+    crops = [
         cut(GRID, SpatialTransform((4, 6), (2, 3), turns=turns, mirrored=m))
         for turns in range(4)
         for m in (False, True)
     ]
     expected = [np.fliplr(np.rot90(GRID, k)) if m else np.rot90(GRID, k) for k in range(4) for m in (False, True)]
-    assert len({transform.tobytes() + bytes(transform.shape) for transform in views}) == 8
-    assert all((transform == want).all() for transform, want in zip(views, expected, strict=True))
+    assert len({crop.tobytes() + bytes(crop.shape) for crop in crops}) == 8
+    assert all((crop == want).all() for crop, want in zip(crops, expected, strict=True))
 
 
 def test_a_zoom_of_two_doubles_the_middle():

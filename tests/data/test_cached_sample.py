@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kaggle_unet.data.augment import CachedSample, truth
+from kaggle_unet.data.augment import CachedSample, labels_of
 from kaggle_unet.data.settings import InputSettings
 from kaggle_unet.errors import DataError
 from kaggle_unet.types import Sample
@@ -10,16 +10,16 @@ IMAGE = np.array([[10, 10, 250, 10]], np.uint8).repeat(3, 0)
 LABELS = np.array([[0, 3, 3, 0], [0, 3, 3, 0], [1, 0, 0, 0]], np.int32)
 
 
-def test_a_scene_knows_the_middle_of_every_instance_that_is_there():
+def test_a_cached_sample_has_the_centre_of_every_instance_that_is_there():
     cached = CachedSample.of(Sample("a", IMAGE, LABELS), InputSettings())
-    assert cached.middles_yx.tolist() == [[2.5, 0.5], [1.0, 2.0]]
+    assert cached.centres_yx.tolist() == [[2.5, 0.5], [1.0, 2.0]]
 
 
-def test_a_scene_without_instances_has_no_middles():
-    assert CachedSample.of(Sample("a", IMAGE, LABELS * 0), InputSettings()).middles_yx.shape == (0, 2)
+def test_a_cached_sample_without_instances_has_no_centres():
+    assert CachedSample.of(Sample("a", IMAGE, LABELS * 0), InputSettings()).centres_yx.shape == (0, 2)
 
 
-def test_a_scene_is_small_and_has_the_image_s_levels():
+def test_a_cached_sample_is_small_and_has_the_image_s_intensity_range():
     sample = Sample("a", IMAGE, LABELS, numbers={"depth": 7.0})
     cached = CachedSample.of(sample, InputSettings(normalize="range", invert_bright=True))
     assert cached.image is sample.image
@@ -34,6 +34,6 @@ def test_ids_above_sixteen_bits_are_kept():
     assert cached.labels.max() == 1 << 16
 
 
-def test_the_truth_of_a_test_image_is_asked_for_by_name():
+def test_a_sample_without_labels_is_refused_by_name():
     with pytest.raises(DataError, match="sample 'x' has no labels"):
-        truth(Sample("x", IMAGE))
+        labels_of(Sample("x", IMAGE))

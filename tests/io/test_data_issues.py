@@ -1,4 +1,4 @@
-"""Oddities: what counts as a hole, a piece, too many."""
+"""Data issues: what counts as a hole, a piece, too many."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from kaggle_unet.types import DataIssue
 RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]])
 
 
-def count(labels, what):
-    return next(note.count for note in describe_objects(np.asarray(labels, np.int32)) if note.what == what)
+def count(labels, kind):
+    return next(note.count for note in describe_objects(np.asarray(labels, np.int32)) if note.kind == kind)
 
 
 @pytest.mark.parametrize(
