@@ -123,6 +123,11 @@ class DecodeSettings(Settings):
         Whether a component of the mask without any seed becomes an instance of its own.
     single_object : bool
         Whether all pixels of the mask are one instance (TGS).
+
+    Examples
+    --------
+    >>> DecodeSettings(mask_threshold=0.4).seed_threshold
+    0.5
     """
 
     mask_threshold: Probability = 0.5
