@@ -9,6 +9,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Never
@@ -18,7 +19,6 @@ import typer
 from kaggle_unet import __version__
 from kaggle_unet.errors import ConfigError, KitError
 from kaggle_unet.steps.console import Console
-from kaggle_unet.steps.run import experiment_of, run_folder, store_folder
 
 app = typer.Typer(
     name="kaggle-unet",
@@ -30,6 +30,9 @@ app = typer.Typer(
 console = Console()
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.")]
+RunOrConfig = Annotated[
+    Path, typer.Argument(metavar="RUN_OR_CONFIG", help="A run's folder, or the YAML file of its experiment.")
+]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key.")]
 DataOption = Annotated[
     str, typer.Option("--data", metavar="DATA", help="A zip, a folder, or a place inside a zip: x.zip:dsb2018/train.")
@@ -37,8 +40,14 @@ DataOption = Annotated[
 StoreOption = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Default: store/<experiment>.")]
 RunOption = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="Default: runs/<experiment>.")]
 Checkpoints = Annotated[
-    list[Path], typer.Option("--checkpoint", metavar="PATH", help="A file, or a fold's folder (its best). Repeatable.")
+    list[Path] | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="PATH",
+        help="A file, or a fold's folder (its best). Repeatable. Default: the best of each of the run's folds.",
+    ),
 ]
+MovedStore = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="The run's store, if it moved.")]
 CompetitionOption = Annotated[
     str, typer.Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (the DSB2018 rules).")
 ]
@@ -99,6 +108,7 @@ def make_targets(
     from kaggle_unet.steps.make_targets import export_targets
     from kaggle_unet.steps.make_targets import make_targets as prepare
     from kaggle_unet.steps.report import write_target_figures
+    from kaggle_unet.steps.run import store_folder
 
     settings = load_config(config, overrides or ())
     folder = store_folder(config, store)
@@ -140,7 +150,7 @@ def train(
 ) -> None:
     """Fit one fold or several: checkpoints, metrics, curves, out-of-fold planes and score."""
     from kaggle_unet.config import load_config
-    from kaggle_unet.steps.run import count_folds, fold_folder, parse_folds
+    from kaggle_unet.steps.run import count_folds, experiment_of, parse_folds, run_folder, store_folder
     from kaggle_unet.steps.train import show_batch, train_fold
     from kaggle_unet.training.distributed import init_distributed
 
@@ -171,14 +181,13 @@ def train(
                 distributed=distributed,
             )
         console.fold_result(number, result)
-    checkpoints = [word for number in folds for word in ("--checkpoint", fold_folder(run_path, number))]
     output = Path("submissions") / experiment_of(config).with_suffix(".csv")
-    console.next(_command("submit", config, "--data", "TEST.zip", *checkpoints, "-o", output, *_repeat(overrides)))
+    console.next(_command("submit", run_path, "--data", "TEST.zip", "-o", output))
 
 
 @app.command("bench-train")
 def bench_train(
-    config: ConfigPath,
+    experiment: RunOrConfig,
     store: StoreOption = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Of each loop in each round.")] = 12,
     repeat: Annotated[int, typer.Option("--repeat", min=1, help="Rounds; medians are printed.")] = 5,
@@ -186,22 +195,19 @@ def bench_train(
     overrides: Overrides = None,
 ) -> None:
     """Measure images/s of the real loop, of the bare step on one batch, and of a plain fp32 loop, in one run."""
-    from kaggle_unet.config import load_config
     from kaggle_unet.steps.bench_train import bench_train as measure
+    from kaggle_unet.steps.run import open_experiment
 
-    settings = load_config(config, overrides or ())
+    opened = open_experiment(experiment, overrides or (), store=store)
     with console.progress() as on_progress:
-        result = measure(settings, store_folder(config, store), steps=steps, repeat=repeat, on_progress=on_progress)
-    if as_json:
-        typer.echo(json.dumps(result, indent=2))
-    else:
-        console.training_speed(result)
+        result = measure(opened.config, opened.store, steps=steps, repeat=repeat, on_progress=on_progress)
+    _show(result, console.training_speed, as_json=as_json)
 
 
 @app.command("predict")
 def predict(
-    config: ConfigPath,
-    checkpoint: Checkpoints,
+    experiment: RunOrConfig,
+    checkpoint: Checkpoints = None,
     data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="Images to predict.")] = None,
     oof: Annotated[bool, typer.Option("--oof", help="Each fold's own validation samples instead.")] = False,
     planes: Annotated[Path | None, typer.Option("--planes", metavar="DIR", help="Where --data's planes go.")] = None,
@@ -209,34 +215,35 @@ def predict(
     overrides: Overrides = None,
 ) -> None:
     """Write planes of probabilities: out-of-fold, or for any images."""
-    from kaggle_unet.config import load_config
     from kaggle_unet.steps.predict import predict_data, predict_out_of_fold
+    from kaggle_unet.steps.run import open_experiment
 
-    settings = load_config(config, overrides or ())
+    opened = open_experiment(experiment, overrides or (), store=store)
     if oof == (data is not None):
         msg = "predict: say either --oof or --data DATA --planes DIR"
         raise ConfigError(msg)
     with console.progress() as on_progress:
         if oof:
-            folders = predict_out_of_fold(settings, checkpoint, store_folder(config, store), on_progress=on_progress)
+            folders = predict_out_of_fold(
+                opened.config, checkpoint or [opened.run], opened.store, on_progress=on_progress
+            )
         else:
             if planes is None:
                 msg = "predict --data: say where the planes go with --planes DIR"
                 raise ConfigError(msg)
-            folders = [predict_data(settings, checkpoint, str(data), planes, on_progress=on_progress)]
+            folders = [
+                predict_data(opened.config, checkpoint or [opened.run], str(data), planes, on_progress=on_progress)
+            ]
     for folder in folders:
         console.say(f"planes   {folder}")
 
 
 @app.command("pseudo-label")
 def pseudo_label(
-    config: ConfigPath,
+    experiment: RunOrConfig,
     data: DataOption,
     run: RunOption = None,
-    checkpoint: Annotated[
-        list[Path] | None,
-        typer.Option("--checkpoint", metavar="PATH", help="Default: the best of each of the run's folds. Repeatable."),
-    ] = None,
+    checkpoint: Checkpoints = None,
     confidence: Annotated[
         float, typer.Option("--confidence", min=0, max=1, help="Keep images with at least this share of sure pixels.")
     ] = 0.9,
@@ -253,34 +260,33 @@ def pseudo_label(
     overrides: Overrides = None,
 ) -> None:
     """Label images by networks, and store those they are sure of for train --add-store."""
-    from kaggle_unet.config import load_config
     from kaggle_unet.steps.pseudo_label import ChoiceSettings
     from kaggle_unet.steps.pseudo_label import pseudo_label as label
     from kaggle_unet.steps.report import write_target_figures
-    from kaggle_unet.steps.run import describe_run
+    from kaggle_unet.steps.run import describe_run, open_experiment, store_folder
 
-    settings = load_config(config, overrides or ())
-    run_path = run_folder(config, run)
-    folder = store or _beside(store_folder(config, None), "pseudo")
+    opened = open_experiment(experiment, overrides or (), run=run)
+    folder = store or _beside(opened.store, "pseudo")
     choice = ChoiceSettings(confidence=confidence, pixel_confidence=pixel_confidence, ignore_unsure=ignore_unsure)
     with console.progress() as on_progress:
-        report = label(settings, data, checkpoint or (), run_path, folder, choice, on_progress=on_progress)
+        report = label(opened.config, data, checkpoint or (), opened.run, folder, choice, on_progress=on_progress)
     console.data_report(report)
-    _say_confidence(report["confidence"])
-    for path in write_target_figures(settings, folder, preview):
+    console.confidence(report["confidence"])
+    for path in write_target_figures(opened.config, folder, preview):
         console.say(f"preview  {path}")
-    main = Path(describe_run(run_path)["store"]) if (run_path / "run.json").exists() else store_folder(config, None)
-    stores = [*(() if main == store_folder(config, None) else ("--store", main)), "--add-store", folder]
-    run_words = ("--run", _beside(run_path, "pseudo"))
-    console.next(_command("train", config, "--fold", "0", *stores, *run_words, *_repeat(overrides)))
+    has_run = (opened.run / "run.json").exists()
+    main = Path(describe_run(opened.run)["store"]) if has_run else opened.store
+    stores = [*(() if main == store_folder(opened.config_path, None) else ("--store", main)), "--add-store", folder]
+    run_words = ("--run", _beside(opened.run, "pseudo"))
+    console.next(_command("train", opened.config_path, "--fold", "0", *stores, *run_words, *_repeat(overrides)))
 
 
 @app.command("submit")
 def submit(
-    config: ConfigPath,
+    experiment: RunOrConfig,
     data: DataOption,
-    checkpoint: Checkpoints,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission.")],
+    checkpoint: Checkpoints = None,
     labels: Annotated[Path | None, typer.Option("--labels", metavar="DIR", help="Also write label TIFFs.")] = None,
     decode: DecodeOption = None,
     second_level: Annotated[
@@ -291,16 +297,16 @@ def submit(
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Predict with the mean of all checkpoints, decode, and write a CSV with its manifest."""
-    from kaggle_unet.config import load_config
+    """Predict with the mean of a run's checkpoints, decode, and write a CSV with its manifest."""
+    from kaggle_unet.steps.run import open_experiment
     from kaggle_unet.steps.submit import submit as write
 
-    settings = load_config(config, overrides or ())
+    opened = open_experiment(experiment, overrides or ())
     with console.progress() as on_progress:
         manifest = write(
-            settings,
+            opened.config,
             data,
-            checkpoint,
+            checkpoint or [opened.run],
             output,
             labels_folder=labels,
             decode=decode,
@@ -313,7 +319,7 @@ def submit(
 
 @app.command("vote")
 def vote(
-    config: ConfigPath,
+    experiment: RunOrConfig,
     csv: Annotated[
         list[Path], typer.Option("--csv", metavar="CSV", help="A submission. Repeatable; at least two are needed.")
     ],
@@ -330,68 +336,66 @@ def vote(
     overrides: Overrides = None,
 ) -> None:
     """Write the CSV that most of several CSVs support, object by object and pixel by pixel."""
-    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.run import open_experiment
     from kaggle_unet.steps.vote import vote as combine
 
-    settings = load_config(config, overrides or ())
+    config = open_experiment(experiment, overrides or ()).config
     with console.progress() as on_progress:
-        manifest = combine(settings, csv, data, output, weights=weight, on_progress=on_progress)
+        manifest = combine(config, csv, data, output, weights=weight, on_progress=on_progress)
     console.submission(output, manifest)
 
 
 @app.command("tune")
 def tune(
-    config: ConfigPath,
+    experiment: RunOrConfig,
     run: RunOption = None,
-    store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="The run's store, if it moved.")] = None,
+    store: MovedStore = None,
     others: Annotated[
         list[Path] | None,
-        typer.Option("--with", metavar="DIR", help="A run to average --run with; its weight is searched. Repeatable."),
+        typer.Option(
+            "--with", metavar="DIR", help="A run to average this one with; its weight is searched. Repeatable."
+        ),
     ] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Points per search; a larger number goes on.")] = 200,
     overrides: Overrides = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search decode parameters on out-of-fold planes; submit takes what is found."""
-    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.run import open_experiment
     from kaggle_unet.steps.tune import tune as search
 
-    settings, path = load_config(config, overrides or ()), run_folder(config, run)
+    opened = open_experiment(experiment, overrides or (), run=run)
     with console.progress() as on_progress:
         result = search(
-            settings,
-            path,
+            opened.config,
+            opened.run,
             store,
             others=others or (),
             n_trials=trials,
             workers=os.cpu_count() or 1,
             on_progress=on_progress,
         )
-    if as_json:
-        typer.echo(json.dumps(result, indent=2))
-    else:
-        console.tuned(Path(result["folder"]), result)
+    _show(result, lambda found: console.tuned(Path(found["folder"]), found), as_json=as_json)
 
 
 @app.command("second-level")
 def second_level(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
-    store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Its store, if it moved.")] = None,
+    experiment: RunOrConfig,
+    store: MovedStore = None,
     decode: DecodeOption = None,
     workers: Workers = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Learn on out-of-fold planes which way of splitting to believe; submit takes what is found."""
+    from kaggle_unet.steps.run import open_experiment
     from kaggle_unet.steps.second_level import learn_second_level
 
+    run = open_experiment(experiment).run
     with console.progress() as on_progress:
         result = learn_second_level(
             run, store, decode=decode, workers=workers or os.cpu_count() or 1, on_progress=on_progress
         )
-    if as_json:
-        typer.echo(json.dumps(result, indent=2))
-    else:
-        console.second_level(run, result)
+    _show(result, lambda found: console.second_level(run, found), as_json=as_json)
 
 
 @app.command("check")
@@ -409,42 +413,45 @@ def check(
 
 @app.command("score")
 def score(
-    csv: Annotated[Path | None, typer.Argument(metavar="[CSV]", help="A submission.")] = None,
+    csv_or_run: Annotated[
+        Path | None, typer.Argument(metavar="CSV_OR_RUN", help="A submission, or a run: its out-of-fold score.")
+    ] = None,
     truth: Annotated[str | None, typer.Option("--truth", metavar="DATA", help="What --data takes, or a CSV.")] = None,
     competition: Annotated[str | None, typer.Option("--competition", metavar="NAME", help="Whose metric.")] = None,
-    run: Annotated[Path | None, typer.Option("--run", metavar="DIR", help="A run: its out-of-fold score.")] = None,
-    store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="--run's store, if it moved.")] = None,
+    run: Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The same as RUN.")] = None,
+    store: MovedStore = None,
     images: Annotated[str, typer.Option("--images", help="folder only: subfolder of the images.")] = "images",
     masks: Annotated[str, typer.Option("--masks", help="folder only: subfolder of the masks.")] = "masks",
     decode: DecodeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a submission against the truth, or a run on its out-of-fold planes."""
+    from kaggle_unet.steps.run import open_experiment
     from kaggle_unet.steps.score import score_csv, score_run
 
-    if run is not None and csv is None:
-        result = score_run(run, store, decode=decode)
-    elif csv is not None and truth is not None and competition is not None:
-        result = score_csv(csv, truth, competition, images=images, masks=masks)
+    given = csv_or_run or run
+    if given is not None and truth is not None and competition is not None:
+        result = score_csv(given, truth, competition, images=images, masks=masks)
+    elif given is not None and given.suffix != ".csv" and truth is None and competition is None:
+        result = score_run(open_experiment(given, run=run).run, store, decode=decode)
     else:
-        msg = "score: say either CSV --truth DATA --competition NAME, or --run DIR"
+        msg = "score: say either RUN, or CSV --truth DATA --competition NAME"
         raise ConfigError(msg)
-    if as_json:
-        typer.echo(json.dumps(result.to_json(), indent=2))
-    else:
-        console.scores(result)
+    _show(result, console.scores, as_json=as_json)
 
 
 @app.command("report")
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    experiment: RunOrConfig,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN/report.html.")] = None,
-    store: Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Its store, if it moved.")] = None,
+    store: MovedStore = None,
     decode: DecodeOption = None,
 ) -> None:
     """Write one HTML file: every out-of-fold prediction beside its truth, worst first."""
     from kaggle_unet.steps.report import write_report
+    from kaggle_unet.steps.run import open_experiment
 
+    run = open_experiment(experiment).run
     console.say(f"report   {write_report(run, output or run / 'report.html', store, decode=decode)}")
 
 
@@ -453,17 +460,14 @@ def doctor(as_json: JsonOption = False) -> None:
     """Say what this machine has and whether the packages fit together."""
     from kaggle_unet.steps.doctor import examine
 
-    found = examine()
+    _show(examine(), console.stats, as_json=as_json)
+
+
+def _show(result: Any, show: Callable[[Any], None], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps(result if isinstance(result, dict) else result.to_json(), indent=2))
     else:
-        console.stats(found)
-
-
-def _say_confidence(found: dict[str, Any]) -> None:
-    console.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in found["quantiles"]))
-    console.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in found["kept_at"]))
-    console.say(f"kept     {found['kept']} of {found['images']} images; {found['constant']} constant ones are left out")
+        show(result)
 
 
 def _beside(folder: Path, suffix: str) -> Path:

@@ -26,7 +26,7 @@ from kaggle_unet.models.checkpoint import check_compatible, load_checkpoint
 from kaggle_unet.models.create import create_model, input_multiple, output_margin
 from kaggle_unet.postprocess.object_size import object_diameter_px, scale_to
 from kaggle_unet.steps.make_targets import open_targets, resolve_weights
-from kaggle_unet.steps.run import find_checkpoint
+from kaggle_unet.steps.run import find_checkpoints
 from kaggle_unet.store import Store, sha256
 from kaggle_unet.store.planes import round_planes
 from kaggle_unet.targets.codecs import CODECS
@@ -137,7 +137,7 @@ class Ensemble:
 
 def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
     """Load networks that may be averaged."""
-    files = list(dict.fromkeys(find_checkpoint(path) for path in paths))
+    files = find_checkpoints(paths)
     weights = config.inference.weights
     if weights is not None and len(weights) != len(files):
         msg = (

@@ -11,11 +11,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from kaggle_unet.steps.run import OF_CONFIG
-
 if TYPE_CHECKING:
     from kaggle_unet.steps.score import Scores
 
+OF_CONFIG = "config"  # as decode parameters are called that no file has
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -131,6 +130,14 @@ class Console:
             self.say(line)
         for fault in report["faulty"]:
             self.error(f"left out: {fault}")
+
+    def confidence(self, found: Mapping[str, Any]) -> None:
+        """Print how sure networks were of images."""
+        self.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in found["quantiles"]))
+        self.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in found["kept_at"]))
+        self.say(
+            f"kept     {found['kept']} of {found['images']} images; {found['constant']} constant ones are left out"
+        )
 
     def submission(self, path: Path, manifest: Mapping[str, Any]) -> None:
         """Print where a submission is and how to hand it in."""

@@ -8,7 +8,7 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples, select_inference_device
-from kaggle_unet.steps.run import find_checkpoint, validation_ids
+from kaggle_unet.steps.run import find_checkpoints, validation_ids
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import planes_folder, write_planes
 from kaggle_unet.types import Sample
@@ -35,8 +35,7 @@ def predict_out_of_fold(
     """Predict planes of the samples that each checkpoint was not trained on."""
     store = Store.open(store_folder)
     folders = []
-    for path in checkpoints:
-        file = find_checkpoint(path)
+    for file in find_checkpoints(checkpoints):
         if file.parent / "planes" in folders:
             msg = f"--oof: two checkpoints of {file.parent} would write the same planes; name one of them"
             raise ConfigError(msg)

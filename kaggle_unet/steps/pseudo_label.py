@@ -19,7 +19,7 @@ from kaggle_unet.competitions.competition import Source
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.errors import ConfigError
 from kaggle_unet.io.data_issues import is_constant
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.make_targets import Preparation, SampleStats, describe_set, prepare_sample, resolve_weights
@@ -28,7 +28,6 @@ from kaggle_unet.steps.run import describe_run
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import WeightSettings
-from kaggle_unet.training.settings import BEST
 from kaggle_unet.types import HalfPlanes, Planes, Sample, Settings
 
 OnProgress = Callable[[str, int, int], None]
@@ -112,7 +111,7 @@ def pseudo_label(
     on_progress: OnProgress = lambda *_: None,
 ) -> dict[str, Any]:
     """Label images by networks and store those they are sure of."""
-    ensemble = load_ensemble(checkpoints or best_checkpoints(run), config)
+    ensemble = load_ensemble(checkpoints or [run], config)
     source = get_competition(config.competition.name).read(data, config.competition, with_masks=False)
     refuse_missing_depths(config.input, source.ids, source.numbers, data)
     weights = _resolve(config, run)
@@ -131,16 +130,6 @@ def pseudo_label(
                 found.stats.append(_store(preparation, sample))
             on_progress("images", done, len(source.ids))
         return _finish(preparation, found, choice)
-
-
-def best_checkpoints(run: Path) -> list[Path]:
-    """Find the best checkpoint of each fold of a run."""
-    numbered = {path.parent.name.removeprefix("fold"): path for path in run.glob(f"fold*/{BEST}")}
-    paths = [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]
-    if not paths:
-        msg = f"{run}: no fold has a {BEST}; train one first, or give another --run, or a --checkpoint"
-        raise DataError(msg)
-    return paths
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatm
 from kaggle_unet.report.gallery import ReportRow, render_report
 from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.steps.make_targets import target_set
-from kaggle_unet.steps.run import describe_run, fold_folder, open_run, run_decode_params
+from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder, open_run
 from kaggle_unet.steps.score import OutOfFold, folds_with_planes, out_of_fold, summarize_scores
 from kaggle_unet.store import Store, atomic_write, sample_file
 from kaggle_unet.targets.codecs import CODECS
@@ -95,7 +95,7 @@ def _enlarge(values: np.ndarray) -> np.ndarray:
 def write_report(run: Path, output: Path, store_folder: Path | None = None, *, decode: str | None = None) -> Path:
     """Write a run's report."""
     config, store = open_run(run, store_folder)
-    config, file = run_decode_params(config, run, chosen=decode)
+    config, file = choose_decode_params(config, [run], chosen=decode)
     names = CODECS[config.codec.name].planes
     result = summarize_scores([entry.scored for entry in out_of_fold(run, config, store)])
     low, high = result.interval

@@ -1,4 +1,4 @@
-"""A run's folder: what it was made of, and which samples each fold left out.
+"""A run's folder: its config, checkpoints and decode parameters, and the folds that its samples are in.
 
 ::
 
@@ -6,17 +6,10 @@
     RUN/run.json          store and data with their hashes, config, device, versions, commit, command
     RUN/folds.csv         id, fold, group, stratum, kind
     RUN/fold<N>/          best.safetensors last.safetensors metrics.csv curves.png result.json planes/
+    RUN/decode.yaml       decode parameters that `tune` found, tied to the checkpoints it searched on
 
-Where a config's store and runs lie when nobody says otherwise.
-
-Which decode parameters a prediction takes: a file's, those that `tune` has left in the run, or the config's.
-
-Those of an ensemble of several runs lie in the first one's folder, `RUN/ensemble/<others>/decode.yaml`, with a section
-that says how much each of the runs counts::
-
-    decode: {mask_threshold: 0.44, …}
-    postprocess: {min_area_px: 20, …}
-    ensemble: {.: 1.0, ../other: 0.6}    # runs, seen from the folder of the first
+What `tune --with` finds for an ensemble of runs lies in the first one's folder, `RUN/ensemble/<others>/decode.yaml`,
+with a section that gives each run's weight: `ensemble: {.: 1.0, ../other: 0.6}`, as seen from the first.
 """
 
 import csv
@@ -25,9 +18,9 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -55,17 +48,47 @@ def experiment_of(config_path: Path) -> Path:
 
 
 def store_folder(config_path: Path, chosen: Path | None) -> Path:
-    """Tell where the prepared samples of an experiment lie."""
+    """Return the folder of an experiment's prepared samples."""
     return chosen or Path("store") / experiment_of(config_path)
 
 
 def run_folder(config_path: Path, chosen: Path | None) -> Path:
-    """Tell where an experiment's checkpoints and planes lie."""
+    """Return the folder of an experiment's checkpoints and planes."""
     return chosen or Path("runs") / experiment_of(config_path)
 
 
+class Experiment(NamedTuple):
+    """What the RUN_OR_CONFIG of a verb stands for."""
+
+    config_path: Path
+    config: Config
+    run: Path
+    store: Path
+
+
+def open_experiment(
+    given: Path, overrides: Sequence[str] = (), *, run: Path | None = None, store: Path | None = None
+) -> Experiment:
+    """Resolve RUN_OR_CONFIG: a run has its config and store, a config its run and store in their usual places."""
+    if (given / "run.json").is_file():
+        if run is not None and run.resolve() != given.resolve():
+            msg = f"{given} is a run and --run {run} another one; name one of them"
+            raise ConfigError(msg)
+        path = given / "config.yaml"
+        return Experiment(path, load_config(path, overrides), given, store or Path(describe_run(given)["store"]))
+    for home in (given.parent, given.parent.parent):
+        if (home / "run.json").is_file() and given.suffix not in {".yaml", ".yml"}:
+            msg = f"{given} is a part of the run {home}; name the run, and --checkpoint {given} to take this part alone"
+            raise ConfigError(msg)
+    if given.is_dir() or not (given.exists() or given.suffix):
+        msg = f"{given}: no run here; give the folder that kaggle-unet train wrote, such as runs/dsb2018/quick, or the "
+        msg += "YAML file of a config"
+        raise ConfigError(msg)
+    return Experiment(given, load_config(given, overrides), run_folder(given, run), store_folder(given, store))
+
+
 def fold_folder(run: Path, fold: int) -> Path:
-    """Tell where one fold of a run lies."""
+    """Return the folder of one fold."""
     return run / f"fold{fold}"
 
 
@@ -74,24 +97,34 @@ def has_checkpoints(run: Path) -> bool:
     return any(file.suffix in {".safetensors", ".pt"} for file in run.glob("fold*/*"))
 
 
-def find_checkpoint(path: Path) -> Path:
-    """Return the checkpoint that a path means: itself, or the best one of a fold's folder."""
-    for file in (path, path / BEST, path / "best.pt"):  # the last one of an earlier version, which is refused when read
+def find_checkpoints(paths: Iterable[Path]) -> list[Path]:
+    """Find the checkpoints that paths stand for: a file, a fold's folder (its best), a run (the best of each fold)."""
+    return list(dict.fromkeys(file for path in paths for file in _checkpoints_at(path)))
+
+
+def _checkpoints_at(path: Path) -> list[Path]:
+    for file in (path, path / BEST, path / "best.pt"):  # of an earlier version, which is refused when it is read
         if file.is_file():
-            return file
+            return [file]
     if not path.exists():
-        msg = f"checkpoint {path}: no such file or folder; give a checkpoint, or a fold's folder such as RUN/fold0"
+        msg = f"{path}: no such checkpoint, fold or run; train it first, or give another --checkpoint"
         raise DataError(msg)
-    folds = sorted(folder.parent.name for folder in path.glob(f"*/{BEST}"))
-    if folds:
-        msg = f"checkpoint {path}: a run of several folds; give one --checkpoint for each, {path / folds[0]} first"
-    else:
-        msg = f"checkpoint {path}: holds no {BEST}; train this fold until its first validation"
+    for name in (BEST, "best.pt"):
+        numbered = {file.parent.name.removeprefix("fold"): file for file in path.glob(f"fold*/{name}")}
+        if files := [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]:
+            return files
+    msg = f"{path}: no fold has a {BEST}" if (path / "run.json").exists() else f"checkpoint {path}: holds no {BEST}"
+    msg += "; train until the first validation, or give another --checkpoint"
     raise DataError(msg)
 
 
+def run_of(checkpoint: Path) -> Path:
+    """Return a checkpoint's run; where the file is a link, that of the link."""
+    return checkpoint.absolute().parent.parent.resolve()
+
+
 def parse_folds(text: str, n: int) -> list[int]:
-    """Read which folds a person wants.
+    """Parse the fold numbers of --fold.
 
     >>> parse_folds("2,0", 5)
     [0, 2]
@@ -109,44 +142,60 @@ DECODE_FILE = "decode.yaml"
 OF_CONFIG = "config"  # instead of a file: the config's own values
 SECTIONS = ("decode", "postprocess")
 ENSEMBLE = "ensemble"  # the folder, and the section
+CHECKPOINTS = "checkpoints"  # the section with the hashes of those whose planes were searched
 
 
 def choose_decode_params(
-    config: Config, checkpoints: Sequence[Path], *, chosen: str | None, overrides: Sequence[str] = ()
+    config: Config, runs: Sequence[Path], *, chosen: str | None, overrides: Sequence[str] = ()
 ) -> tuple[Config, Path | None]:
-    """Choose decode parameters."""
+    """Choose decode parameters for checkpoints of these runs: a file's, those that `tune` has left, or the config's."""
     said = tuple(f"{section}." for section in SECTIONS)
     if chosen == OF_CONFIG or (chosen is None and any(override.startswith(said) for override in overrides)):
         return config, None
-    runs = [_run_of(checkpoint) for checkpoint in checkpoints]
-    file = _left_by_tune(config, set(runs)) if chosen is None else Path(chosen)
+    file = _left_by_tune(config, runs) if chosen is None else Path(chosen)
     if file is None:
         return config, None
-    config, counted = _read(config, file)
+    tree = _load(file)
+    counted = tree.get(ENSEMBLE)
+    config = validate_config(
+        {**plain(config), **{name: tree[name] for name in SECTIONS if name in tree}}, where=str(file)
+    )
     if not counted:
         return config, file
+    runs = [run.resolve() for run in runs]
     run_weights = _resolve_runs(file, counted)
     if set(run_weights) != set(runs):
         wanted, found = (" and ".join(sorted(map(str, some))) for some in (run_weights, set(runs)))
-        msg = (
-            f"{file}: is of checkpoints of {wanted}, as seen from {_home_of(file)}, but these are of {found}; name "
-            "theirs, or another --decode"
-        )
+        msg = f"{file}: is of checkpoints of {wanted}, as seen from {_home_of(file)}, but these are of {found}; name "
+        msg += "theirs, or another --decode"
         raise ConfigError(msg)
     numbers = Counter(runs)
     weights = config.inference.weights or tuple(run_weights[run] / numbers[run] for run in runs)
     return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": weights})}), file
 
 
-def _left_by_tune(config: Config, runs: set[Path]) -> Path | None:
-    """Find what `tune` has left for one run, or for several together."""
-    if len(runs) == 1:
-        file = next(iter(runs)) / DECODE_FILE
+def look_at_decode_params(file: Path | None, checkpoints: Collection[str]) -> list[str]:
+    """Warn where decode parameters were searched on planes of other checkpoints than those with these hashes."""
+    if file is None:
+        return []
+    searched = _load(file).get(CHECKPOINTS)
+    again = "run kaggle-unet tune again"
+    if searched is None:
+        return [f"{file} does not say on which checkpoints it was searched; {again} to tie it to them"]
+    others = len(set(checkpoints) - set(searched))
+    return [f"{file} was searched on other checkpoints than {others} of these; {again}"] if others else []
+
+
+def _left_by_tune(config: Config, runs: Sequence[Path]) -> Path | None:
+    """Return the file that `tune` has left for one run, or for several together."""
+    homes = {run.resolve() for run in runs}
+    if len(homes) == 1:
+        file = runs[0] / DECODE_FILE
         return file if file.is_file() else None
     if config.inference.weights is not None:  # the config says itself how much each checkpoint counts
         return None
-    files = [file for run in sorted(runs) for file in sorted((run / ENSEMBLE).glob(f"*/{DECODE_FILE}"))]
-    files = [file for file in files if set(_resolve_runs(file, _load(file).get(ENSEMBLE, {}))) == runs]
+    files = [file for run in sorted(homes) for file in sorted((run / ENSEMBLE).glob(f"*/{DECODE_FILE}"))]
+    files = [file for file in files if set(_resolve_runs(file, _load(file).get(ENSEMBLE, {}))) == homes]
     if len(files) > 1:
         found = " and ".join(map(str, files))
         msg = f"tune has left {len(files)} decodings for these runs: {found}; name one of them with --decode"
@@ -155,62 +204,32 @@ def _left_by_tune(config: Config, runs: set[Path]) -> Path | None:
 
 
 def name_run(run: Path, other: Path) -> str:
-    """Name a run as it is seen from another one."""
+    """Return the relative path from one run to another."""
     return Path(os.path.relpath(other.resolve(), run.resolve())).as_posix()
 
 
 def ensemble_folder(run: Path, others: Sequence[Path]) -> Path:
-    """Give the folder of what `tune` leaves for several runs together."""
+    """Return the folder of what `tune` leaves for several runs together."""
     names = sorted(name_run(run, other) for other in others)
     shown = "+".join(sorted(other.resolve().name for other in others))
     return run / ENSEMBLE / f"{shown}-{fingerprint(names)[:6]}"
 
 
 def name_decode_params(file: Path | None) -> str:
-    """Name where decode parameters are from."""
+    """Return the last parts of a file of decode parameters, or the word for the config's."""
     if file is None:
         return OF_CONFIG
     return "/".join(file.parts[-4 if file.parent.parent.name == ENSEMBLE else -2 :])
 
 
 def _home_of(file: Path) -> Path:
-    """Find the run that the names in an ensemble's file are seen from."""
+    """Return the run that the names in an ensemble's file are relative to."""
     return file.absolute().parents[2]
 
 
 def _resolve_runs(file: Path, counted: Mapping[str, float]) -> dict[Path, float]:
-    """Find the runs that an ensemble's file names."""
+    """Return the runs that an ensemble's file names, with their weights."""
     return {(_home_of(file) / name).resolve(): weight for name, weight in counted.items()}
-
-
-def _run_of(checkpoint: Path) -> Path:
-    """Find a checkpoint's run; where the file is a link, that of the link."""
-    return checkpoint.absolute().parent.parent.resolve()
-
-
-def run_of(checkpoints: Iterable[Path]) -> Path | None:
-    """Find the run that checkpoints are of."""
-    runs = {_run_of(file) for file in checkpoints}
-    return runs.pop() if len(runs) == 1 else None
-
-
-def run_decode_params(config: Config, run: Path, *, chosen: str | None) -> tuple[Config, Path | None]:
-    """Choose decode parameters for the planes of one run."""
-    file = run / DECODE_FILE if chosen is None else Path(chosen)
-    if chosen == OF_CONFIG or (chosen is None and not file.is_file()):
-        return config, None
-    config, counted = _read(config, file)
-    if counted:
-        msg = f"{file}: is of an ensemble of {len(counted)} runs, not of {run} alone; give another file"
-        raise ConfigError(msg)
-    return config, file
-
-
-def _read(config: Config, file: Path) -> tuple[Config, dict[str, float]]:
-    """Put a file's sections into the config; beside it, how much each run of an ensemble counts."""
-    tree = _load(file)
-    counted = tree.pop(ENSEMBLE, {})
-    return validate_config({**plain(config), **tree}, where=str(file)), counted
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -219,10 +238,10 @@ def _load(file: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"{file}: can't be read ({error}); give --decode a file that tune wrote, or the word {OF_CONFIG}"
         raise ConfigError(msg) from error
-    if not isinstance(tree, dict) or not tree or not set(tree) <= {*SECTIONS, ENSEMBLE}:
+    if not isinstance(tree, dict) or not tree or not set(tree) <= {*SECTIONS, ENSEMBLE, CHECKPOINTS}:
         msg = f"{file}: wanted the sections {' and '.join(SECTIONS)}, as kaggle-unet tune writes them"
         raise ConfigError(msg)
-    counted = tree.get(ENSEMBLE, {})
+    counted, checkpoints = tree.get(ENSEMBLE, {}), tree.get(CHECKPOINTS, [])
     if not isinstance(counted, dict) or not all(
         isinstance(name, str) and _is_weight(counted[name]) for name in counted
     ):
@@ -230,6 +249,9 @@ def _load(file: Path) -> dict[str, Any]:
         raise ConfigError(msg)
     if counted and not any(counted.values()):
         msg = f"{file}: {ENSEMBLE} is {counted!r}; one weight at least is above 0"
+        raise ConfigError(msg)
+    if not isinstance(checkpoints, list) or not all(isinstance(digest, str) for digest in checkpoints):
+        msg = f"{file}: {CHECKPOINTS} is {checkpoints!r}; wanted a list of sha256 hashes"
         raise ConfigError(msg)
     return tree
 
@@ -242,7 +264,7 @@ FOLD_COLUMNS = ("id", "fold", "group", "stratum", "kind")
 
 
 def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Write down what a run is made of; once a checkpoint is there, it holds."""
+    """Record what a run is made of; once it has a checkpoint, refuse anything else."""
     _refuse_other_store(config, store)
     if (run / "run.json").exists() and has_checkpoints(run):
         _refuse_other_run(run, config, store)
@@ -264,14 +286,14 @@ def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]
 
 
 def count_folds(config: Config, store_folder: Path) -> int:
-    """Tell how many folds there are: those of the folds file where there is one, else the config's."""
+    """Return the number of folds: those of the folds file where there is one, else the config's."""
     if not config.competition.folds:
         return config.folds.n
     return 1 + max(Store.open(store_folder).folds.values(), default=-1)
 
 
 def folds_for(store: Store, config: Config) -> list[dict[str, Any]]:
-    """Tell which fold each sample is in."""
+    """Return which fold each sample is in."""
     if config.competition.folds or store.report["folds"]["settings"] == plain(config.folds):
         return _read_rows(store.folder / "folds.csv")
     return divide([measure_sample(store.read(id_)) for id_ in store.ids], config.folds)

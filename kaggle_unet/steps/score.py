@@ -16,7 +16,7 @@ from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
 from kaggle_unet.metrics.score import ImageScore, interval_of_mean, score_overlap
 from kaggle_unet.steps.check import competition_settings
-from kaggle_unet.steps.run import OF_CONFIG, fold_folder, fold_rows, open_run, run_decode_params
+from kaggle_unet.steps.run import OF_CONFIG, choose_decode_params, fold_folder, fold_rows, open_run
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.types import Labels, Overlap, Planes, Sample
@@ -102,7 +102,7 @@ def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> Score
 def score_run(run: Path, store_folder: Path | None = None, *, decode: str | None = None) -> Scores:
     """Score a run on the samples that each fold was not trained on."""
     config, store = open_run(run, store_folder)
-    config, file = run_decode_params(config, run, chosen=decode)
+    config, file = choose_decode_params(config, [run], chosen=decode)
     scored = [entry.scored for entry in out_of_fold(run, config, store)]
     return replace(summarize_scores(scored), decoding=str(file or OF_CONFIG))
 

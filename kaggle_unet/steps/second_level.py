@@ -27,7 +27,7 @@ from kaggle_unet.selection.second_level import (
     true_ious,
 )
 from kaggle_unet.steps.parallel import map_samples, with_progress
-from kaggle_unet.steps.run import open_run, run_decode_params, run_of
+from kaggle_unet.steps.run import choose_decode_params, open_run, run_of
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.store.planes import describe_planes, read_planes
@@ -68,7 +68,7 @@ def learn_second_level(
     """
     import_lightgbm()
     config, store = open_run(run, store_folder)
-    config, file = run_decode_params(config, run, chosen=decode)
+    config, file = choose_decode_params(config, [run], chosen=decode)
     refuse_without_seeds(CODECS[config.codec.name], config.decode)
     rows = list(out_of_fold_rows(run, folds_with_planes(run)))
     part_of = _divide(sorted({row["group"] for row, _ in rows}), run)
@@ -178,10 +178,10 @@ def choose_second_level(
     """Choose whether a second level decodes, and which."""
     if chosen is not None:
         return (None if chosen == NONE else read_second_level(config, Path(chosen))), []
-    run = run_of(checkpoints)
-    if run is None or not (run / FOLDER / "result.json").is_file():
+    runs = {run_of(file) for file in checkpoints}
+    folder = min(runs) / FOLDER
+    if len(runs) > 1 or not (folder / "result.json").is_file():
         return None, []
-    folder = run / FOLDER
     result = _read_result(folder)
     if not result["is_used"]:
         return None, []

@@ -22,7 +22,7 @@ from kaggle_unet.steps.provenance import (
     write_checked,
     write_manifest,
 )
-from kaggle_unet.steps.run import choose_decode_params, name_decode_params
+from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, name_decode_params, run_of
 from kaggle_unet.steps.second_level import choose_second_level
 from kaggle_unet.store import atomic_write, sample_file
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
@@ -48,11 +48,10 @@ def submit(  # noqa: PLR0913  the options of a verb
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)
     source = competition.read(data, config.competition, with_masks=False)
-    files = [source.path for source in ensemble.sources]
-    config, decode_file = choose_decode_params(config, files, chosen=decode, overrides=overrides)
-    second, remark = choose_second_level(
-        config, {source.path: source.sha256 for source in ensemble.sources}, chosen=second_level
-    )
+    hashes = {source.path: source.sha256 for source in ensemble.sources}
+    config, decode_file = choose_decode_params(config, list(map(run_of, hashes)), chosen=decode, overrides=overrides)
+    second, remark = choose_second_level(config, hashes, chosen=second_level)
+    remarks = [*look_at_decode_params(decode_file, hashes.values()), *remark]
     refuse_missing_depths(config.input, source.ids, source.numbers, data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     decoder = second or config.decoder
@@ -69,7 +68,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     warnings = write_checked(output, competition, labels, sizes, black=black)
     manifest = {
         **describe_csv(output, competition, labels),
-        "warnings": [*remark, *warnings],
+        "warnings": [*remarks, *warnings],
         "decoding": name_decode_params(decode_file),
         "second_level": "/".join(second.folder.parts[-2:]) if second else None,
         "data": describe_data(data, source),

@@ -30,7 +30,7 @@ from kaggle_unet.selection.search import (
     params_of,
     space_of,
 )
-from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
+from kaggle_unet.steps.run import CHECKPOINTS, DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
@@ -265,7 +265,9 @@ def _write(
     params = nested.found.params if is_better else nested.found.trials[0][0]
     rest, weights = _split(params)
     decoder = apply_params(rest, config.decoder)
-    sections = {"decode": plain(decoder.decode), "postprocess": plain(decoder.postprocess)}
+    planes = {folder for image in images for folder in image.folders}
+    hashes = sorted({digest for its in planes for digest in describe_planes(its)["checkpoints"]})
+    sections = {"decode": plain(decoder.decode), "postprocess": plain(decoder.postprocess), CHECKPOINTS: hashes}
     sections |= (
         {ENSEMBLE: {".": 1.0, **{name.removeprefix(_WEIGHT_OF): weights[name] for name in weights}}} if weights else {}
     )

@@ -19,7 +19,7 @@ from kaggle_unet.config import validate_config
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.models.checkpoint import load_checkpoint
 from kaggle_unet.steps.build import load_ensemble, predict_samples
-from kaggle_unet.steps.run import find_checkpoint
+from kaggle_unet.steps.run import find_checkpoints
 from kaggle_unet.types import Sample
 from tests.bench.drawn import draw_labels
 
@@ -66,7 +66,7 @@ def draw_image(side):
 
 
 def _load(checkpoint):
-    config = validate_config(load_checkpoint(find_checkpoint(checkpoint))["config"], where=str(checkpoint))
+    config = validate_config(load_checkpoint(find_checkpoints([checkpoint])[0])["config"], where=str(checkpoint))
     return load_ensemble([checkpoint], config)
 
 

@@ -292,7 +292,7 @@ def test_one_checkpoint_may_label_and_a_run_without_any_is_named(trained, test_d
     manifest = json.loads((trained.home / "by one" / "manifest.json").read_text())
     assert len(manifest["identity"]["pseudo_labels"]["checkpoints"]) == 1
     answer = call("pseudo-label", trained.config, *words, "--run", trained.home / "nowhere")
-    assert (answer.code, "no fold has a best.safetensors" in answer.err) == (3, True)
+    assert (answer.code, "nowhere: no such checkpoint, fold or run" in answer.err.replace("\n", " ")) == (3, True)
 
 
 def test_a_share_above_one_is_a_wrong_command(trained, test_data):

@@ -1,20 +1,139 @@
-"""A run's folder and its checkpoints, found by what people type."""
+"""A run's folder stands for its config, its checkpoints and its decode parameters, whatever verb is given it."""
+
+import json
+import shutil
 
 import pytest
+import yaml
 
-from kaggle_unet.errors import DataError
-from kaggle_unet.steps.run import find_checkpoint
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.steps.run import find_checkpoints, look_at_decode_params, open_experiment
+from tests.steps.conftest import call
+
+NAME = "best.safetensors"
 
 
-def test_a_folder_means_its_best_checkpoint(tmp_path):
-    fold = tmp_path / "run" / "fold0"
-    fold.mkdir(parents=True)
-    with pytest.raises(DataError, match=r"fold0: holds no best\.safetensors"):
-        find_checkpoint(fold)
-    (fold / "best.safetensors").touch()
-    assert find_checkpoint(fold) == fold / "best.safetensors"
-    assert find_checkpoint(fold / "best.safetensors") == fold / "best.safetensors"
-    with pytest.raises(DataError, match=r"a run of several folds; give one --checkpoint for each, .*fold0 first"):
-        find_checkpoint(tmp_path / "run")
-    with pytest.raises(DataError, match="no such file or folder"):
-        find_checkpoint(tmp_path / "nowhere")
+def make_run(home, *folds):
+    home.mkdir(exist_ok=True)
+    for fold in folds:
+        (home / fold).mkdir(parents=True)
+        (home / fold / NAME).touch()
+    (home / "config.yaml").write_text("competition: {name: dsb2018}\ntraining: {epochs: 3}")
+    (home / "run.json").write_text(json.dumps({"store": "store/of/it"}))
+    return home
+
+
+def test_a_folds_folder_means_its_best_checkpoint_and_a_run_that_of_each_fold(tmp_path):
+    run = make_run(tmp_path / "run", "fold10", "fold2")
+    two, ten = run / "fold2" / NAME, run / "fold10" / NAME
+    assert find_checkpoints([run]) == [two, ten]
+    assert find_checkpoints([run / "fold10", two, ten]) == [ten, two]
+
+
+def test_a_place_without_a_checkpoint_says_what_is_missing(tmp_path):
+    (tmp_path / "run" / "fold0").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"fold0: holds no best\.safetensors; train until"):
+        find_checkpoints([tmp_path / "run" / "fold0"])
+    with pytest.raises(DataError, match="no such checkpoint, fold or run"):
+        find_checkpoints([tmp_path / "nowhere"])
+    run = make_run(tmp_path / "other")
+    with pytest.raises(DataError, match=r"other: no fold has a best\.safetensors"):
+        find_checkpoints([run])
+
+
+def test_a_run_has_its_config_and_store_and_a_config_the_usual_places(tmp_path):
+    run = make_run(tmp_path / "run", "fold0")
+    opened = open_experiment(run, ["training.batch=7"])
+    assert (opened.config.training.epochs, opened.config.training.batch) == (3, 7)
+    assert (opened.run, opened.store.as_posix()) == (run, "store/of/it")
+    path = tmp_path / "configs" / "cells" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("competition: {name: dsb2018}")
+    opened = open_experiment(path)
+    assert (opened.run.as_posix(), opened.store.as_posix()) == ("runs/cells/mine", "store/cells/mine")
+    assert open_experiment(path, run=run, store=tmp_path)[2:] == (run, tmp_path)
+
+
+def test_what_is_neither_a_run_nor_a_config_is_named(tmp_path):
+    run = make_run(tmp_path / "run", "fold0")
+    for part in (run / "fold0", run / "fold0" / NAME):
+        with pytest.raises(ConfigError, match=rf"a part of the run {run}; name the run, and --checkpoint {part}"):
+            open_experiment(part)
+    for nothing in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ConfigError, match="no run here; give the folder that kaggle-unet train wrote"):
+            open_experiment(nothing)
+    with pytest.raises(ConfigError, match=r"is a run and --run .* another one"):
+        open_experiment(run, run=tmp_path)
+    (run / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"config .*run/config\.yaml"):
+        open_experiment(run)
+
+
+def test_decode_parameters_of_other_checkpoints_are_warned_of(tmp_path):
+    file = tmp_path / "decode.yaml"
+    file.write_text("decode: {mask_threshold: 0.3}\ncheckpoints: [aa, bb]")
+    assert look_at_decode_params(None, ["cc"]) == look_at_decode_params(file, ["bb"]) == []
+    (remark,) = look_at_decode_params(file, ["bb", "cc"])
+    assert "searched on other checkpoints than 1 of these; run kaggle-unet tune again" in remark
+    file.write_text("decode: {mask_threshold: 0.3}")
+    (remark,) = look_at_decode_params(file, ["bb"])
+    assert "does not say on which checkpoints" in remark
+
+
+def said(*words):
+    answer = call(*words)
+    assert answer.code == 0, answer.err
+    return answer
+
+
+@pytest.fixture(scope="module")
+def moved(trained, tmp_path_factory):
+    """The run, copied, with decode parameters found by tune."""
+    run = tmp_path_factory.mktemp("moved") / "run"
+    shutil.copytree(trained.run, run)
+    said("tune", run, "--trials", 3)
+    return run
+
+
+def test_a_run_says_all_that_its_config_and_checkpoints_say(trained, moved, tmp_path):
+    folds = ["--checkpoint", moved / "fold0", "--checkpoint", moved / "fold1"]
+    data = ["--data", trained.test]
+    said("submit", moved, *data, "-o", tmp_path / "short.csv")
+    said("submit", trained.config, *data, *folds, "-o", tmp_path / "long.csv")
+    assert (tmp_path / "short.csv").read_bytes() == (tmp_path / "long.csv").read_bytes()
+    manifest = json.loads((tmp_path / "short.json").read_text())
+    assert manifest["decoding"] == "run/decode.yaml"
+    assert [part["name"] for part in manifest["checkpoints"]] == [f"run/fold{fold}/{NAME}" for fold in (0, 1)]
+    assert not [warning for warning in manifest["warnings"] if "searched" in warning]
+    said("predict", moved, *data, "--planes", tmp_path / "short")
+    said("predict", trained.config, *data, *folds, "--planes", tmp_path / "long")
+    for file in (tmp_path / "long").glob("*.npz"):
+        assert (tmp_path / "short" / file.name).read_bytes() == file.read_bytes()
+    assert said("score", moved, "--json").out == said("score", "--run", moved, "--json").out
+    assert said("tune", moved, "--trials", 3).out == said("tune", trained.config, "--run", moved, "--trials", 3).out
+    said(
+        "vote", moved, *data, "--csv", tmp_path / "short.csv", "--csv", tmp_path / "long.csv", "-o", tmp_path / "v.csv"
+    )
+    assert (tmp_path / "v.csv").read_bytes() == (tmp_path / "long.csv").read_bytes()
+
+
+def test_out_of_fold_planes_are_those_of_all_folds(moved):
+    files = sorted(moved.glob("fold*/planes/*.npz"))
+    before = [file.read_bytes() for file in files]
+    assert len({file.parent for file in files}) == 2
+    for file in files:
+        file.unlink()
+    said("predict", moved, "--oof")
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_tune_ties_its_file_to_the_checkpoints_it_searched_on(trained, moved, tmp_path):
+    found = yaml.safe_load((moved / "decode.yaml").read_text())
+    hashes = [(moved / f"fold{fold}" / f"{NAME}.sha256").read_text().split()[0] for fold in (0, 1)]
+    assert found["checkpoints"] == sorted(hashes)
+    words = ["submit", moved, "--data", trained.test, "--checkpoint", moved / "fold0" / "last.safetensors"]
+    answer = said(*words, "-o", tmp_path / "x.csv")
+    is_other = (moved / "fold0" / "last.safetensors.sha256").read_text().split()[0] not in hashes
+    assert is_other
+    assert "decode.yaml was searched on other checkpoints" in answer.err.replace("\n", " ")
+    assert "searched on other" in " ".join(json.loads((tmp_path / "x.json").read_text())["warnings"])
