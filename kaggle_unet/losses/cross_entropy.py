@@ -1,9 +1,4 @@
-"""Cross-entropy, pixel by pixel, and its weighted mean.
-
-Focal loss: a cross-entropy that turns from the pixels which are right already to those that are not.
-
-Images without any object: which they are, and what a network's own opinion of it costs.
-"""
+"""Cross-entropy and focal loss of each pixel, their weighted mean, and the cross-entropy of an empty head."""
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +15,13 @@ def pixel_cross_entropy(
     Parameters
     ----------
     logits : float32 tensor, shape (B, C, H, W)
-        What the network gave.
+        Before the activation.
     planes : float32 tensor, shape (B, C, H, W)
         Targets; they sum to 1 over C for `softmax`.
     activation : {"sigmoid", "softmax"}
         `sigmoid` takes the mean of C binary cross-entropies, so that codecs of one and of two planes are on one scale.
-    shares : float32 tensor, shape (C,), optional
-        Weights of that mean, not all 0; None takes the plain one. Without effect for `softmax`.
+    plane_weights : float32 tensor, shape (C,), optional
+        Weights of that mean, not all 0; None takes the plain mean. Without effect for `softmax`.
 
     Returns
     -------
@@ -49,13 +44,13 @@ def plane_mean(values: Tensor, plane_weights: Tensor | None) -> Tensor:
     ----------
     values : float32 tensor, shape (B, C, H, W)
         One for each plane.
-    shares : float32 tensor, shape (C,), or None
-        Weights, not all 0; None weighs all planes alike.
+    plane_weights : float32 tensor, shape (C,), or None
+        Not all 0; None weighs all planes equally.
 
     Returns
     -------
     mean : float32 tensor, shape (B, H, W)
-        Σ share·value / Σ share.
+        Σ w·v / Σ w.
 
     Examples
     --------
@@ -84,7 +79,7 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     Notes
     -----
     The divisor is a number of pixels and not Σ w: weights that are 1 on average leave the loss on its scale, and twice
-    the weight of a pixel is twice its share in the loss, whatever the others weigh.
+    the weight of a pixel is twice its part of the loss, whatever the others weigh.
 
     Examples
     --------
@@ -105,21 +100,21 @@ def pixel_focal(
     alpha: float | None = None,
     plane_weights: Tensor | None = None,
 ) -> Tensor:
-    """Compute the focal loss of every pixel: −(1 − p)^gamma · log p, p the probability of what is true.
+    """Compute the focal loss of every pixel: −(1 − p)^gamma · log p, p the probability of the truth.
 
     Parameters
     ----------
     logits : float32 tensor, shape (B, C, H, W)
-        What the network gave.
+        Before the activation.
     planes : float32 tensor, shape (B, C, H, W)
         Targets; they sum to 1 over C for `softmax`.
     activation : {"sigmoid", "softmax"}
-        `sigmoid` takes the mean over planes, each of which is a question of yes or no.
+        `sigmoid` takes the mean over planes, each of which is a binary question.
     gamma : float
         Not negative; 0 makes it the cross-entropy.
     alpha : float, optional
-        Weight of yes, 1 − alpha that of no; `sigmoid` only.
-    shares : float32 tensor, shape (C,), optional
+        Weight of the positive pixels, 1 − alpha that of the negative ones; `sigmoid` only.
+    plane_weights : float32 tensor, shape (C,), optional
         Weights of the mean over planes; `sigmoid` only.
 
     Returns
@@ -130,7 +125,7 @@ def pixel_focal(
     Notes
     -----
     (1 − p)^gamma is computed as exp(gamma · log(1 − p)): a power has no gradient where p is 1 and gamma below 1.
-    Targets between 0 and 1 share a pixel out between yes and no.
+    Targets between 0 and 1 divide a pixel between positive and negative.
 
     References
     ----------
@@ -158,7 +153,7 @@ def _focal(log_p: Tensor, log_rest: Tensor, gamma: float) -> Tensor:
 
 
 def _log_others(logits: Tensor) -> Tensor:
-    """Give log(1 − softmax) of every plane, exact where the softmax is next to 1."""
+    """Return log(1 − softmax) of every plane, exact where the softmax is next to 1."""
     n_planes = logits.shape[1]
     total = logits.logsumexp(dim=1)
     others = [logits[:, [k for k in range(n_planes) if k != plane]].logsumexp(dim=1) for plane in range(n_planes)]
@@ -166,12 +161,12 @@ def _log_others(logits: Tensor) -> Tensor:
 
 
 def find_empty(objects: Tensor, counted: Tensor) -> Tensor:
-    """Tell which images hold no object.
+    """Find the images that hold no object.
 
     Parameters
     ----------
     objects : float32 tensor, shape (B, C, H, W)
-        Target planes but the background's.
+        Target planes without the background's.
     counted : float32 tensor, shape (B, H, W)
         1 where a pixel counts, 0 where not.
 
@@ -193,7 +188,7 @@ def find_empty(objects: Tensor, counted: Tensor) -> Tensor:
 
 
 def empty_cross_entropy(logits: Tensor, is_empty: Tensor, counted: Tensor) -> Tensor:
-    """Compute the cross-entropy of what a network says about emptiness."""
-    is_asked = (counted > 0).flatten(1).any(dim=1)
+    """Compute the cross-entropy of an empty head's logits, shape (B,), over images of which a pixel counts."""
+    counts = (counted > 0).flatten(1).any(dim=1)
     costs = F.binary_cross_entropy_with_logits(logits, is_empty.float(), reduction="none")
-    return (costs * is_asked).sum() / is_asked.sum().clamp(min=1)
+    return (costs * counts).sum() / counts.sum().clamp(min=1)

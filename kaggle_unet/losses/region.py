@@ -1,10 +1,9 @@
-"""Soft Dice: twice the shared probability over the sum of both.
+"""Losses of regions: soft Dice, the Lovász hinge and Lovász-Softmax.
 
-Lovász losses: convex surfaces over the pixels' errors whose corners are 1 − IoU.
-
-A pixel's error is multiplied with what the IoU loses when this pixel is got wrong after all those with larger errors.
-These factors are constants to the gradient, so only the order of the errors matters: it is found without recording
-anything, and the backward pass is a product, the same bits on any device.
+Lovász losses are convex surfaces over the pixels' errors whose corners are 1 − IoU. A pixel's error is multiplied by
+what the IoU loses when this pixel becomes wrong after all those with larger errors. These factors are constants to the
+gradient, so only the order of the errors matters: it is found outside autograd, and the backward pass is a product,
+the same bits on any device.
 """
 
 from typing import Literal
@@ -76,15 +75,15 @@ def lovasz_hinge(
     Parameters
     ----------
     logits : float32 tensor, shape (B, C, H, W)
-        What the network gave.
+        Before the activation.
     planes : float32 tensor, shape (B, C, H, W)
-        Targets; above ½ is yes, as an IoU knows nothing in between.
+        Targets; above ½ is positive, as an IoU knows nothing in between.
     counted : float32 tensor, shape (B, H, W)
         1 where a pixel counts, 0 where not.
     over : {"batch", "image"}
         The IoU of the whole batch, or that of each image with a mean over all images afterwards.
     hinge : {"relu", "elu1"}
-        What is taken of an error e = 1 − logit (1 + logit where the target is no): max(e, 0), or ELU(e) + 1, which is
+        The cost of an error e = 1 − logit (1 + logit where the target is negative): max(e, 0), or ELU(e) + 1, which is
         the same plus 1 above 0 and never quite 0 below.
     symmetric : bool
         Whether to take the mean with the loss of the background, whose logits and targets are the opposite.
@@ -96,8 +95,8 @@ def lovasz_hinge(
 
     Notes
     -----
-    Of an image without objects, `lovasz_hinge` costs its single worst pixel (the IoU is 0 from the first false one on);
-    the symmetric form asks all pixels of it.
+    An image without objects costs its single worst pixel (the IoU is 0 from the first false one on); the symmetric form
+    takes all its pixels.
 
     References
     ----------
@@ -107,7 +106,7 @@ def lovasz_hinge(
 
     Examples
     --------
-    Two pixels, both yes; the second is wrong by an error of 2, without which the IoU is ½:
+    Two pixels, both positive; the second is wrong by an error of 2, without which the IoU is ½:
 
     >>> logits, yes = torch.tensor([[[[2.0, -1.0]]]]), torch.ones(1, 1, 1, 2)
     >>> lovasz_hinge(logits, yes, torch.ones(1, 1, 2), over="image", hinge="relu")
@@ -126,7 +125,7 @@ def lovasz_softmax(probs: Tensor, planes: Tensor, counted: Tensor, *, over: Over
     Parameters
     ----------
     probs, planes : float32 tensor, shape (B, C, H, W)
-        Probabilities, and targets of which those above ½ are yes.
+        Probabilities, and targets of which those above ½ are positive.
     counted : float32 tensor, shape (B, H, W)
         1 where a pixel counts, 0 where not.
     over : {"batch", "image"}
@@ -161,7 +160,7 @@ def _hinge_once(
 
 
 def _weigh(costs: Tensor, errors: Tensor, truth: Tensor, counted: Tensor, over: Over) -> Tensor:
-    """Sum costs (B, C, H, W), each times what its pixel takes from the IoU; (C,)."""
+    """Sum costs (B, C, H, W), each times what the IoU loses at its pixel; shape (C,)."""
     counts = (counted > 0).unsqueeze(1).expand_as(costs)  # (B, C, H, W)
     factors = _iou_losses(*(_rows(grid, over) for grid in (errors.detach(), truth & counts, counts)))
     return (_rows(costs, over) * factors).sum(dim=-1).mean(dim=0)
@@ -174,18 +173,18 @@ def _rows(grid: Tensor, over: Over) -> Tensor:
 
 
 def _iou_losses(errors: Tensor, truth: Tensor, counts: Tensor) -> Tensor:
-    """Give what the IoU loses at each pixel when they go wrong one by one, those with the largest errors first.
+    """Return what the IoU loses at each pixel when they become wrong one by one, the largest errors first.
 
-    A pixel of the object is taken from what is shared, any other is added to the union; so each loss is written down
-    and not a difference of sums that only a float64 could tell apart. Pixels that do not count come last and lose
+    A pixel of the object is taken from the intersection, any other is added to the union; so each loss has a formula
+    and is no difference of sums that only a float64 could tell apart. Pixels that do not count come last and lose
     nothing.
     """
     order = errors.masked_fill(~counts, -torch.inf).argsort(dim=-1, descending=True, stable=True)
     is_true, is_counted = truth.gather(-1, order), counts.gather(-1, order)
     n_true = is_true.sum(dim=-1, keepdim=True)
-    shared = n_true - is_true.cumsum(dim=-1)
+    intersection = n_true - is_true.cumsum(dim=-1)
     union = n_true + (~is_true).cumsum(dim=-1)
-    loss = torch.where(is_true, 1 / union, shared / (union * (union - 1)).clamp(min=1))
-    # the first wrong pixel of an image without objects: from an IoU of 1, as nothing was asked and given, to 0
+    loss = torch.where(is_true, 1 / union, intersection / (union * (union - 1)).clamp(min=1))
+    # the first wrong pixel of an image without objects: from an IoU of 1, as both are empty, to 0
     loss = loss.masked_fill(~is_true & (union == 1), 1.0)
     return torch.zeros_like(errors).scatter(-1, order, loss * is_counted)

@@ -1,7 +1,4 @@
-"""Which planes count how much in a term of the loss, and what settings make no sense for a codec; free of torch.
-
-What a config says about the loss; free of torch.
-"""
+"""Settings of the loss, checked against a codec; free of torch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
@@ -80,8 +77,8 @@ class LossSettings(Settings):
     deep_supervision_images: Literal["all", "non_empty"] = "all"
 
 
-# The terms that compare planes, and the setting that names their shares.
-_SHARED_BY = {
+# The terms that compare planes, and the setting that weighs their planes.
+_PLANES_OF = {
     "cross_entropy": "cross_entropy_planes",
     "focal": "cross_entropy_planes",
     "dice": "dice_planes",
@@ -90,50 +87,33 @@ _SHARED_BY = {
 
 
 def check_terms(settings: LossSettings, plane_names: Sequence[str], activation: Activation) -> None:
-    """Refuse settings that a codec can't have."""
+    """Raise `ConfigError` for settings that do not suit a codec."""
     if activation == "softmax":
         _refuse_sigmoid_only(settings)
-    for term, key in _SHARED_BY.items():
+    for term, key in _PLANES_OF.items():
         if unknown := sorted(set(getattr(settings, key)) - set(plane_names)):
             msg = f"loss.{key} names {', '.join(unknown)}; the codec's planes are {', '.join(plane_names)}"
             raise ConfigError(msg)
         if getattr(settings, term) and not any(term_plane_weights(settings, term, plane_names, activation)):
-            msg = f"loss.{key} leaves no plane for loss.{term}; give one a share above 0, or set loss.{term} to 0"
+            msg = f"loss.{key} leaves no plane for loss.{term}; give one a weight above 0, or set loss.{term} to 0"
             raise ConfigError(msg)
-    if not any(getattr(settings, term) for term in _SHARED_BY):
-        msg = f"loss.{', loss.'.join(_SHARED_BY)} are all 0, which leaves nothing to minimise; set one above 0"
+    if not any(getattr(settings, term) for term in _PLANES_OF):
+        msg = f"loss.{', loss.'.join(_PLANES_OF)} are all 0, which leaves nothing to minimise; set one above 0"
         raise ConfigError(msg)
 
 
 def term_plane_weights(
     settings: LossSettings, term: str, plane_names: Sequence[str], activation: Activation
 ) -> tuple[float, ...]:
-    """Give the share of each plane in a term.
+    """Return the weight of each plane in a term.
 
-    Parameters
-    ----------
-    settings : LossSettings
-        All of them.
-    term : {"cross_entropy", "focal", "dice", "lovasz"}
-        The term.
-    plane_names : sequence of str
-        The codec's planes.
-    activation : {"sigmoid", "softmax"}
-        The codec's.
+    It is 1 where the settings name none, but 0 for the background of a softmax: a plane so large would hide the others.
 
-    Returns
-    -------
-    shares : tuple of float
-        1 where the settings say nothing, but 0 for the background of a softmax: its share of the picture would hide
-        the others.
-
-    Examples
-    --------
     >>> settings = LossSettings(dice_planes={"border": 2.0})
     >>> term_plane_weights(settings, "dice", ("interior", "border", "background"), "softmax")
     (1.0, 2.0, 0.0)
     """
-    named: Mapping[str, float] = getattr(settings, _SHARED_BY[term])
+    named: Mapping[str, float] = getattr(settings, _PLANES_OF[term])
     return tuple(
         named.get(name, 0.0 if activation == "softmax" and name == "background" else 1.0) for name in plane_names
     )
@@ -143,7 +123,7 @@ def _refuse_sigmoid_only(settings: LossSettings) -> None:
     for key, is_given, instead in (
         ("cross_entropy_planes", bool(settings.cross_entropy_planes), "weigh its classes with weights.classes"),
         ("focal_alpha", settings.focal_alpha is not None, "weigh its classes with weights.classes"),
-        ("lovasz_symmetric", settings.lovasz_symmetric, "give its background a share in loss.lovasz_planes"),
+        ("lovasz_symmetric", settings.lovasz_symmetric, "give its background a weight in loss.lovasz_planes"),
     ):
         if is_given:
             msg = f"loss.{key} is for codecs of independent planes, and this one is a softmax: {instead}"

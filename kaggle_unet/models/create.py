@@ -1,4 +1,4 @@
-"""The network a config describes."""
+"""Networks from settings."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,31 +19,31 @@ _Build = Callable[[str | bool | None], nn.Module]
 def create_model(
     settings: ModelSettings, *, in_channels: int, out_channels: int, load_encoder: bool = True
 ) -> nn.Module:
-    """Make the network a config describes.
+    """Build the network that a config describes.
 
     Parameters
     ----------
     settings : PlainUNetSettings, SmpSettings or TernausNetSettings
-        Which network.
+        The network's settings.
     in_channels : int
-        Channels of the inputs.
+        Number of channels of the inputs.
     out_channels : int
-        Planes of the codec.
+        Number of planes of the codec.
     load_encoder : bool
-        Whether `encoder_weights` are loaded. False where a checkpoint fills the network anyway: neither the hub nor a
-        file is then touched.
+        Whether to load `encoder_weights`. False if a checkpoint will replace all weights: then neither the hub nor a
+        file is accessed.
 
     Returns
     -------
     model : nn.Module
-        Gives logits (B, out_channels, H, W), and while it trains, if it has further heads,
+        Returns logits (B, out_channels, H, W), or in training, if it has further heads,
         `kaggle_unet.models.heads.Outputs`. On the CPU, with random weights drawn from torch's generator.
 
     Raises
     ------
     ConfigError
-        If the settings name what does not exist, if weights do not fit, or if the hub can't be reached; the message
-        then says which file to bring from where.
+        If the settings name something unknown, if weights do not fit, or if the hub can't be reached; the message then
+        says which file to download where.
     DataError
         If the file of weights is missing or damaged.
     """
@@ -66,7 +66,7 @@ def create_model(
 
 
 def input_multiple(settings: ModelSettings) -> int:
-    """Give what the sides of inputs must be multiples of.
+    """Return the number that the sides of inputs must be multiples of.
 
     >>> input_multiple(PlainUNetSettings(depth=4)), input_multiple(SmpSettings())
     (16, 32)
@@ -77,7 +77,7 @@ def input_multiple(settings: ModelSettings) -> int:
 
 
 def output_margin(settings: ModelSettings) -> int:
-    """Give how many pixels the output is smaller than the input at each edge.
+    """Return the number of pixels by which the output is smaller than the input at each edge.
 
     >>> output_margin(PlainUNetSettings(padding="valid", filters=64, depth=4))
     94

@@ -1,9 +1,4 @@
-"""TernausNet: a VGG that was trained on photographs as the encoder, and that paper's own decoder.
-
-Names in a config that mean nothing, and what was probably meant.
-
-Networks of segmentation-models-pytorch, plain or with further heads.
-"""
+"""Networks on pretrained encoders: those of segmentation-models-pytorch (smp), with further heads, and TernausNet."""
 
 import difflib
 import inspect
@@ -19,7 +14,7 @@ from kaggle_unet.models.settings import EmptyHeadSettings, SmpSettings, TernausN
 
 
 def refuse_unknown(key: str, name: str, known: Sequence[str]) -> None:
-    """Make sure that a name exists.
+    """Raise `ConfigError` for a name that is not among the known ones, and name the nearest.
 
     >>> refuse_unknown("model.encoder", "resnet43", ["resnet34", "vgg11"])
     Traceback (most recent call last):
@@ -34,12 +29,12 @@ def refuse_unknown(key: str, name: str, known: Sequence[str]) -> None:
     raise ConfigError(msg)
 
 
-# What `build` gives itself, or what would make the network return something else than logits.
+# Options that `build_smp` sets, or that would make the network return something else than logits.
 _TAKEN_OPTIONS = ("arch", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params")
 
 
 class SmpNetwork(nn.Module):
-    """A network of smp with an empty head, a hypercolumn or deep supervision."""
+    """An smp network with an empty head, a hypercolumn or deep supervision."""
 
     def __init__(self, network: nn.Module, settings: SmpSettings, out_channels: int) -> None:
         super().__init__()
@@ -61,7 +56,7 @@ class SmpNetwork(nn.Module):
         return select_outputs(self.outputs(inputs), is_training=self.training)
 
     def outputs(self, inputs: Tensor) -> Outputs:
-        """Compute all that the network says, without any gate."""
+        """Compute the outputs of all heads, before images are suppressed."""
         if self.hypercolumn is None and self.sides is None:
             logits, empty = self.network(inputs)
             return Outputs(logits, empty.squeeze(1), gate_above=self.gate_above)
@@ -77,7 +72,7 @@ class SmpNetwork(nn.Module):
         )
 
     def _decode(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Do what smp's `UnetDecoder.forward` does, and keep the maps of all levels, from the bottom."""
+        """Compute the maps of all levels, from the bottom, as smp's `UnetDecoder.forward` does."""
         decoder: Any = self.network.decoder
         maps = [decoder.center(features[-1])]
         *above, _ = features  # the first has the inputs' size and is no skip connection
@@ -88,7 +83,7 @@ class SmpNetwork(nn.Module):
 
 
 def check_smp(settings: SmpSettings) -> None:
-    """Refuse architectures, encoders and options that do not exist, before anything is built."""
+    """Raise `ConfigError` for an unknown architecture, encoder or option, before anything is built."""
     import segmentation_models_pytorch as smp
     import timm
 
@@ -102,7 +97,7 @@ def check_smp(settings: SmpSettings) -> None:
 
 
 def build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weights: str | bool | None) -> nn.Module:
-    """Let smp make a network."""
+    """Build a network with smp; False or None as weights draws them at random."""
     import segmentation_models_pytorch as smp
 
     heads = {"aux_params": _aux_params(settings.empty_head)} if settings.empty_head else {}
@@ -127,7 +122,7 @@ def _aux_params(settings: EmptyHeadSettings) -> dict[str, Any]:
 
 
 def _check_options(settings: SmpSettings) -> None:
-    """Refuse options that smp would swallow in silence, or that are not the config's to give."""
+    """Raise `ConfigError` for options that smp would ignore silently, or that are not the config's to set."""
     import segmentation_models_pytorch as smp
 
     if taken := sorted(set(settings.options) & set(_TAKEN_OPTIONS)):
@@ -147,7 +142,7 @@ _N_IN = 512  # channels of the lowest map of every VGG
 
 
 class TernausNet(nn.Module):
-    """VGG11 without its classifier, five blocks up, skip connections before each pooling [1]_.
+    """TernausNet [1]_: VGG11 without its classifier, five blocks up, skip connections before each pooling.
 
     Parameters
     ----------
@@ -156,9 +151,9 @@ class TernausNet(nn.Module):
     out_channels : int
         Planes of the codec.
     settings : TernausNetSettings
-        Which encoder, and the decoder's width.
+        The encoder, and the decoder's width.
     weights : str, optional
-        What smp's hub is asked for; None draws random weights.
+        A name on smp's hub; None draws random weights.
 
     Attributes
     ----------
@@ -168,7 +163,7 @@ class TernausNet(nn.Module):
     Notes
     -----
     With VGG11, 3 channels in and one plane out there are 22,927,393 parameters, as in the authors' UNet11. With VGG16
-    the decoder stays the same; the authors' own UNet16 has another one, which is in no paper.
+    the decoder is the same; the authors' own UNet16 has another one, which is in no paper.
 
     References
     ----------
@@ -196,18 +191,7 @@ class TernausNet(nn.Module):
         self.head = nn.Conv2d(filters, out_channels, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Compute logits.
-
-        Parameters
-        ----------
-        inputs : float32 tensor, shape (B, in_channels, H, W)
-            H and W multiples of 32.
-
-        Returns
-        -------
-        logits : float32 tensor, shape (B, out_channels, H, W)
-            Before the activation.
-        """
+        """Compute logits (B, out_channels, H, W) from inputs whose sides are multiples of 32."""
         *skips, x = self.encoder(inputs)
         for up, skip in zip(self.up, reversed(skips), strict=True):
             x = torch.cat([up(x), skip], dim=1)
@@ -216,7 +200,7 @@ class TernausNet(nn.Module):
 
 
 class _Block(nn.Sequential):
-    """A convolution, and a transposed one that doubles the sides."""
+    """A convolution, and a transposed convolution that doubles the sides."""
 
     def __init__(self, n_in: int, n_middle: int, n_out: int) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Pretrained weights for an encoder of smp: from a file, or what to do where the hub can't be reached."""
+"""Pretrained weights for an smp encoder: from a file, and the message where the hub can't be reached."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def is_weight_file(weights: str) -> bool:
-    """Tell a file of weights from a name that the hub knows.
+    """Return True for the name of a file of weights, False for a name on the hub.
 
     >>> is_weight_file("weights/resnet34.imagenet.safetensors"), is_weight_file("imagenet")
     (True, False)
@@ -21,12 +21,11 @@ def is_weight_file(weights: str) -> bool:
 
 
 def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
-    """Fill an encoder with weights that were trained as a classifier.
+    """Load an encoder's weights from those of a classifier.
 
     timm names a stage `stages.0` in a classifier and `model.stages_0` in an encoder, so names are compared without the
-    prefix and with dots for underscores. Parts that the encoder does not have at all are left aside: the classifier's
-    head, and the stages below `encoder_depth`. A first convolution of three channels is folded to the encoder's, see
-    `fold_channels`.
+    prefix and with dots for underscores. Parts that the encoder lacks are left out: the classifier's head, and the
+    stages below `encoder_depth`. A first convolution of three channels is adapted by `fold_channels`.
     """
     wanted = encoder.state_dict()
     given = {_spell(name): tensor for name, tensor in tensors.items()}
@@ -47,9 +46,9 @@ def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], *, where: st
 
 
 def fold_channels(weight: Tensor, n_channels: int) -> Tensor:
-    """Make a convolution of RGB images fit another number of channels.
+    """Adapt a convolution of RGB images to another number of channels, as smp does.
 
-    As smp does. An image of equal channels is answered the same where `n_channels` is 1 or a multiple of 3.
+    The result for an image of equal channels is the same if `n_channels` is 1 or a multiple of 3.
 
     >>> fold_channels(torch.tensor([1.0, 2.0, 6.0]).view(1, 3, 1, 1), 1).flatten()
     tensor([9.])
@@ -63,7 +62,7 @@ def fold_channels(weight: Tensor, n_channels: int) -> Tensor:
 
 
 def explain_hub_failure(encoder: str, weights: str, reason: BaseException) -> str:
-    """Say what to do where pretrained weights can't be downloaded."""
+    """Compose the message for pretrained weights that can't be downloaded."""
     repository, revision = _hub_repository(encoder, weights)
     cause = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
     return (
@@ -75,7 +74,7 @@ def explain_hub_failure(encoder: str, weights: str, reason: BaseException) -> st
 
 
 def _hub_repository(encoder: str, weights: str) -> tuple[str, str]:
-    """Name the repository on the Hugging Face hub that holds the weights, and its revision."""
+    """Return the repository on the Hugging Face hub that holds the weights, and its revision."""
     import segmentation_models_pytorch as smp
     import timm
 
@@ -87,7 +86,7 @@ def _hub_repository(encoder: str, weights: str) -> tuple[str, str]:
 
 
 def _spell(name: str) -> str:
-    """Spell a weight's name as both a classifier and an encoder made of it would."""
+    """Return a weight's name in the spelling that classifiers and encoders share."""
     for prefix in ("module.", "model."):
         while name.startswith(prefix):
             name = name.removeprefix(prefix)
@@ -95,14 +94,14 @@ def _spell(name: str) -> str:
 
 
 def _part(name: str) -> str:
-    """Give the first part of an encoder's network that a weight belongs to, `layer1` or `stages.0`."""
+    """Return the part of an encoder that a weight belongs to, such as `layer1`."""
     while name.startswith("model."):
         name = name.removeprefix("model.")
     return _spell(name.split(".")[0])
 
 
 def _fit(tensor: Tensor, wanted: Tensor) -> Tensor:
-    """Fold the channels of a first convolution of RGB images; anything else stays as it is."""
+    """Adapt the channels of a first convolution of RGB images; return any other tensor as it is."""
     is_first = tensor.ndim == wanted.ndim == 4 and tensor.shape[1] == 3
     return fold_channels(tensor, wanted.shape[1]) if is_first and wanted.shape[1] != 3 else tensor
 

@@ -1,10 +1,8 @@
 """The U-Net of the articles: two convolutions a level, poolings down, skip connections up.
 
 Every convolution has a bias, also where a norm follows: with 16 filters, batch norm and 3 × 3 transposed convolutions
-that is the Keras network of "Understanding Semantic Segmentation with UNET", 2,161,361 parameters to train, once its
-blocks really have two convolutions. Blocks keep their parameters' names whatever the dropout.
-
-Where in a U-Net's blocks values are dropped.
+that is the Keras network of "Understanding Semantic Segmentation with UNET", 2,161,361 trainable parameters, once its
+blocks really have two convolutions. The names of a block's parameters do not depend on the dropout.
 """
 
 import math
@@ -28,7 +26,7 @@ class Rates(NamedTuple):
 
 
 def dropout_rates(settings: PlainUNetSettings) -> tuple[list[Rates], list[Rates]]:
-    """Give the rates of all blocks.
+    """Return the dropout rates of the encoder's and the decoder's blocks.
 
     >>> down, up = dropout_rates(PlainUNetSettings(depth=1, dropout=0.1, dropout_place="before"))
     >>> [rates.before for rates in down], [rates.before for rates in up]
@@ -45,13 +43,12 @@ def dropout_rates(settings: PlainUNetSettings) -> tuple[list[Rates], list[Rates]
     return [rates[0]._replace(before=0.0), *rates[1:]], rates[-2::-1]
 
 
-# Pixels a side that only half exist at the edges of each upsampling, as their other half would come from outside;
-# without padding they are cut off.
+# Pixels a side at the edges of each upsampling that depend on pixels outside; without padding they are cut off.
 _HALF_SEEN_PX = {"transposed2": 0, "transposed3": 2, "nearest": 0, "bilinear": 2}
 
 
 class PlainUNet(nn.Module):
-    """Encoder, decoder and skip connections after Ronneberger, Fischer and Brox [1]_.
+    """The U-Net of Ronneberger, Fischer and Brox [1]_.
 
     Parameters
     ----------
@@ -72,27 +69,27 @@ class PlainUNet(nn.Module):
     Raises
     ------
     ConfigError
-        If `settings.dropout` has another number of rates than there are levels.
+        If the number of rates in `settings.dropout` is not the number of levels.
 
     Notes
     -----
     Weights are drawn from normal distributions of variance g / N, N the number of values that each output sums (the
-    paper's "incoming nodes", fan-in), with g = 2 before a rectifier (He; also before an ELU) and g = 1 for what has
-    none, the upsampling and the head. Biases start at 0.
+    paper's "incoming nodes", fan-in), with g = 2 before a ReLU (He; also before an ELU) and g = 1 for upsampling and
+    head, which have none. Biases start at 0.
 
     Dropout is per value, not per feature map, as in the articles; the decoder's blocks share the rate of their level.
-    Group norm has up to 8 groups, of two channels at least, one where channels are odd. Interpolation comes with a
-    1 × 1 convolution, which is computed before it as the two commute.
+    Group norm has up to 8 groups, of two channels at least, one where channels are odd. Interpolation has a 1 × 1
+    convolution, which is computed first, as the two commute.
 
     Without padding, inputs whose sides halve evenly down to the lowest level are taken whole (572 → 388 at depth 4);
     other even sides lose the surplus at their edges first (576 → 572 → 388). Every output then depends on real pixels
-    alone: what a tile gives is what the whole image gives there.
+    only: a tile's planes are those of the whole image there.
 
     With `settings.unshuffle` of k the network works on maps of a k-th of the side: k × k neighbouring pixels become
     channels of one before the first block, and the head gives k × k logits of each plane, which become pixels again
-    (pixel shuffle [2]_). That interpolates nothing, and the levels that cost most are gone.
+    (pixel shuffle [2]_). Nothing is interpolated, and the most expensive levels are gone.
 
-    With `settings.residual` each block adds a 1 × 1 convolution of what it is given to what its two convolutions make,
+    With `settings.residual` each block adds a 1 × 1 convolution of its input to the result of its two convolutions,
     before the last activation (ResUNet [3]_, with the norms where the plain blocks have them). The second convolution
     then starts with g = 1, as the shortcut does, so that the sum varies as much as a plain block's output.
 
@@ -114,7 +111,7 @@ class PlainUNet(nn.Module):
         self.down = nn.ModuleList(
             _Block(n_in, n_out, settings, rate) for n_in, n_out, rate in zip(sources, widths, rates_down, strict=True)
         )
-        # deepest first, the order of the forward pass
+        # the lowest level first, the order of the forward pass
         self.up = nn.ModuleList(_upsampling(2 * width, width, settings) for width in widths[-2::-1])
         self.merge = nn.ModuleList(
             _Block(2 * width, width, settings, rate) for width, rate in zip(widths[-2::-1], rates_up, strict=True)
@@ -136,25 +133,8 @@ class PlainUNet(nn.Module):
         self.margin = (self._lost + self._surplus(self.multiple)) // 2
 
     def output_size(self, side: int) -> int:
-        """Give how many pixels of a side come out.
+        """Return the height or width of the logits for that of the inputs.
 
-        Parameters
-        ----------
-        side : int
-            Height or width of the inputs.
-
-        Returns
-        -------
-        side : int
-            Height or width of the logits.
-
-        Raises
-        ------
-        ConfigError
-            If the network can't take inputs of that side.
-
-        Examples
-        --------
         >>> PlainUNet(1, 2, PlainUNetSettings(filters=1, depth=4, padding="valid")).output_size(572)
         388
         """
@@ -175,9 +155,9 @@ class PlainUNet(nn.Module):
 
         Returns
         -------
-        answer : tensor of shape (B, out_channels, H − 2·margin, W − 2·margin), or Outputs
-            Logits, before the activation. While a network with further heads trains, all that they say; in evaluation
-            the logits alone, cleared where the empty head's gate says so.
+        logits : tensor of shape (B, out_channels, H − 2·margin, W − 2·margin), or Outputs
+            Logits, before the activation. In training, all outputs if there are further heads; in evaluation the logits
+            alone, suppressed in images that the empty head takes to be empty.
 
         Raises
         ------
@@ -187,29 +167,7 @@ class PlainUNet(nn.Module):
         return select_outputs(self.outputs(inputs), is_training=self.training)
 
     def outputs(self, inputs: Tensor) -> Outputs:
-        """Compute all that the network says, without any gate.
-
-        Parameters
-        ----------
-        inputs : float32 tensor, shape (B, in_channels, H, W)
-            H and W multiples of `multiple`.
-
-        Returns
-        -------
-        outputs : Outputs
-            With `sides` in training mode only.
-        """
-        lowest, maps = self._decode(inputs)
-        top = maps[-1] if self.hypercolumn is None else self.hypercolumn(maps)
-        return Outputs(
-            self.unfold(self.head(top)),
-            None if self.empty is None else self.empty(lowest),
-            self.sides(maps) if self.sides is not None and self.training else (),
-            self.gate_above,
-        )
-
-    def _decode(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Give the lowest level's map, and the decoder's of every level above, from the bottom."""
+        """Compute the outputs of all heads, `sides` in training mode only, before images are suppressed."""
         height, width = (self.output_size(side) + self._lost for side in inputs.shape[-2:])
         x = self.fold(_middle(inputs, height, width))
         skips: list[Tensor] = []
@@ -221,10 +179,17 @@ class PlainUNet(nn.Module):
         for up, merge in zip(self.up, self.merge, strict=True):
             x = up(maps[-1])
             maps.append(merge(torch.cat([_middle(skips.pop(), x.shape[-2], x.shape[-1]), x], dim=1)))
-        return lowest, maps[1:]
+        maps = maps[1:]  # the decoder's
+        top = maps[-1] if self.hypercolumn is None else self.hypercolumn(maps)
+        return Outputs(
+            self.unfold(self.head(top)),
+            None if self.empty is None else self.empty(lowest),
+            self.sides(maps) if self.sides is not None and self.training else (),
+            self.gate_above,
+        )
 
     def _surplus(self, side: int) -> int:
-        """Give how many pixels must go so that every pooling halves a side evenly."""
+        """Return the number of pixels to cut off so that every pooling halves a side evenly."""
         multiple = self.multiple
         if self.settings.padding == "same":
             if side % multiple:
@@ -241,7 +206,7 @@ class PlainUNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two times convolution, norm and activation, perhaps with a shortcut; attention at the end, dropout as wanted."""
+    """Convolution, norm and activation twice, with dropout; optionally a shortcut, and attention at the end."""
 
     def __init__(self, n_in: int, n_out: int, settings: PlainUNetSettings, rates: Rates) -> None:
         super().__init__()
@@ -251,7 +216,7 @@ class _Block(nn.Module):
         self.conv2 = _initialise(nn.Conv2d(n_out, n_out, 3, padding=padding), gain=1 if settings.residual else 2)
         self.norm2 = _norm(n_out, settings)
         self.activation = _activation(settings)
-        # without a parameter of its own in plain blocks, whose checkpoints stay as they were
+        # no module in plain blocks, so that their checkpoints have no such parameters
         self.shortcut = _initialise(nn.Conv2d(n_in, n_out, 1), gain=1) if settings.residual else None
         self.attention = ScSE(n_out) if settings.attention == "scse" else nn.Identity()
         self.before, self.between, self.after = (nn.Dropout(rate) for rate in rates)
@@ -266,7 +231,7 @@ class _Block(nn.Module):
 
 
 class _Interpolation(nn.Module):
-    """Halve the channels, double the sides."""
+    """Interpolation that doubles the sides, after a convolution that halves the channels."""
 
     def __init__(self, n_in: int, n_out: int, settings: PlainUNetSettings) -> None:
         super().__init__()
@@ -280,7 +245,7 @@ class _Interpolation(nn.Module):
 
 
 def _upsampling(n_in: int, n_out: int, settings: PlainUNetSettings) -> nn.Module:
-    """Make what doubles the sides and halves the channels."""
+    """Build the module that doubles the sides and halves the channels."""
     if settings.upsampling == "transposed2":
         return _initialise(nn.ConvTranspose2d(n_in, n_out, 2, stride=2), gain=1)
     if settings.upsampling == "transposed3":
@@ -290,7 +255,7 @@ def _upsampling(n_in: int, n_out: int, settings: PlainUNetSettings) -> nn.Module
 
 
 def _lost_px(settings: PlainUNetSettings) -> int:
-    """Count the pixels of a side that are lost from top to top, where every pooling halves it evenly."""
+    """Count the pixels of a side that are lost on the way down and up, where every pooling halves it evenly."""
     if settings.padding == "same":
         return 0
     multiple = 1 << settings.depth
@@ -324,6 +289,6 @@ def _initialise(conv: nn.Conv2d | nn.ConvTranspose2d, *, gain: float) -> nn.Modu
 
 
 def _middle(grid: Tensor, height: int, width: int) -> Tensor:
-    """Cut the middle out of (..., H', W')."""
+    """Crop the middle of (..., H', W')."""
     top, left = (grid.shape[-2] - height) // 2, (grid.shape[-1] - width) // 2
     return grid[..., top : top + height, left : left + width]

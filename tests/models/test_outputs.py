@@ -10,41 +10,41 @@ SIDES = (torch.zeros(2, 1, 1, 1),)
 
 
 @pytest.mark.parametrize("outputs", [Outputs(LOGITS, EMPTY), Outputs(LOGITS, None, SIDES)], ids=["empty", "sides"])
-def test_everything_is_given_while_training_and_logits_alone_otherwise(outputs):
+def test_all_outputs_are_returned_in_training_and_logits_alone_otherwise(outputs):
     assert select_outputs(outputs, is_training=True) is outputs
     assert select_outputs(outputs, is_training=False) is outputs.logits
     gated = outputs._replace(gate_above=0.5)
     assert select_outputs(gated, is_training=True) is gated
 
 
-def test_a_network_of_one_head_gives_logits_always():
+def test_a_network_of_one_head_returns_logits_always():
     assert select_outputs(Outputs(LOGITS), is_training=True) is LOGITS
     assert select_outputs(Outputs(LOGITS, gate_above=0.5), is_training=False) is LOGITS
 
 
-def test_predictions_are_behind_the_gate_and_the_logits_before_it():
+def test_predictions_are_suppressed_and_logits_are_not():
     outputs = Outputs(LOGITS, EMPTY, gate_above=0.5)
     assert torch.equal(select_outputs(outputs, is_training=False), suppress_empty(LOGITS, EMPTY, above=0.5))
     assert outputs.logits is LOGITS
 
 
-class _Talkative(nn.Module):
-    def __init__(self, said):
+class _TwoHeads(nn.Module):
+    def __init__(self, given):
         super().__init__()
-        self.said = said
+        self.given = given
 
     def forward(self, inputs):
         return self.outputs(inputs).predicted
 
     def outputs(self, inputs):
-        return self.said
+        return self.given
 
 
-def test_whoever_looks_is_told_everything_that_is_said_in_evaluation():
+def test_forward_all_returns_the_outputs_before_suppression():
     inputs = torch.zeros(2, 1, 1, 2)
-    said = Outputs(LOGITS, EMPTY, gate_above=0.5)
-    assert forward_all(_Talkative(said), inputs) is said
-    assert forward_all(_Talkative(Outputs(LOGITS)), inputs) is LOGITS
+    given = Outputs(LOGITS, EMPTY, gate_above=0.5)
+    assert forward_all(_TwoHeads(given), inputs) is given
+    assert forward_all(_TwoHeads(Outputs(LOGITS)), inputs) is LOGITS
     assert forward_all(nn.Identity(), inputs) is inputs
 
 

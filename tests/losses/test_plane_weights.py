@@ -8,7 +8,7 @@ SOFTMAX = (("interior", "border", "background"), "softmax")
 
 
 @pytest.mark.parametrize("term", ["dice", "lovasz"])
-def test_the_background_of_a_softmax_has_a_share_only_if_it_is_named(term):
+def test_the_background_of_a_softmax_has_a_weight_only_if_it_is_named(term):
     named = LossSettings(dice_planes={"background": 0.5}, lovasz_planes={"background": 0.5})
     assert term_plane_weights(LossSettings(), term, *SOFTMAX) == (1, 1, 0)
     assert term_plane_weights(named, term, *SOFTMAX) == (1, 1, 0.5)
@@ -38,5 +38,5 @@ def test_settings_that_a_codec_can_t_have_are_refused(options, codec, message):
         check_terms(LossSettings(**options), *codec)
 
 
-def test_shares_of_a_term_that_is_not_computed_may_be_anything():
+def test_plane_weights_of_a_term_that_is_not_computed_may_be_anything():
     check_terms(LossSettings(dice=0, dice_planes={"mask": 0, "border": 0}), *SIGMOID)
