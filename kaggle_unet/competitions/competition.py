@@ -19,7 +19,7 @@ CompetitionName = Literal["dsb2018", "tgs", "folder"]
 
 
 class CompetitionSettings(Settings):
-    """Which competition, and for `folder` where its files lie below `--data`.
+    """The competition, and for `folder` the places of its files below `--data`.
 
     Attributes
     ----------

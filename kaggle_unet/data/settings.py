@@ -10,7 +10,7 @@ Channel = Literal["gray", "red", "green", "blue", "depth", "ramp", "gray_ramp"]
 
 
 class InputSettings(Settings):
-    """What a network sees.
+    """The inputs of a network.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class InputSettings(Settings):
 
 
 class AugmentationSettings(Settings):
-    """Which training samples are drawn, and how they are changed.
+    """Sampling and augmentation of the training samples.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class AugmentationSettings(Settings):
 
 
 class FoldSettings(Settings):
-    """How samples are divided into folds.
+    """Division of the samples into folds.
 
     Attributes
     ----------

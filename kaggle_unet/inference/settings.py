@@ -8,7 +8,7 @@ from kaggle_unet.types import Settings
 
 
 class InferenceSettings(Settings):
-    """How planes are predicted, out-of-fold and for a submission.
+    """Prediction of planes, out-of-fold and for a submission.
 
     Validation between epochs is quicker: one view of each image, with the padding set here.
 

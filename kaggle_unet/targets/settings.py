@@ -13,7 +13,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class BorderSettings(Settings):
-    """Which pixels are border.
+    """The border between instances.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class BorderSettings(Settings):
 
 
 class CodecSettings(Settings):
-    """How labels become planes.
+    """The codec, which turns labels into planes and planes into labels.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class SizeWeight(Settings):
 
 
 class WeightSettings(Settings):
-    """Which weight maps multiply the cross-entropy: ignore · min(class · size + distance, cap).
+    """Weight maps, which multiply the cross-entropy: ignore · min(class · size + distance, cap).
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class WeightSettings(Settings):
 
 
 class DecodeSettings(Settings):
-    """How planes of probabilities become labels.
+    """Decoding of planes into labels.
 
     Attributes
     ----------

@@ -35,7 +35,7 @@ class OptimizerSettings(Settings):
 
 
 class ScheduleSettings(Settings):
-    """How the learning rate changes.
+    """Schedule of the learning rate.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class SwaSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """How a fold is fitted.
+    """Training of a fold.
 
     Attributes
     ----------
