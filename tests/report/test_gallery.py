@@ -159,7 +159,7 @@ def test_the_page_needs_nothing_from_outside():
 
 def test_a_page_without_samples_says_what_to_do():
     texts = Outline(render_report("empty", {}, [], [])).texts
-    assert "No validated sample: train a fold, then make this page again." in texts
+    assert "There are no validated samples: train a fold, then run kaggle-unet report again." in texts
 
 
 @pytest.mark.parametrize("true", [TRUE, TRUE * 0])
