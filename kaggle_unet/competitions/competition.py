@@ -98,26 +98,10 @@ class Competition(ABC):
 
     @abstractmethod
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> "FileSource":
-        """Pair the images and masks of what ``--data`` names; no image is decoded yet.
+        """Pair the images and masks of what ``--data`` names (a zip, a folder, ``ZIP:place``); no image is decoded yet.
 
-        Parameters
-        ----------
-        data : str
-            A zip, a folder, or ``ZIP:place``.
-        settings : CompetitionSettings
-            Ids to skip (only where masks are read), subfolders.
-        with_masks : bool, optional
-            True wants masks, False leaves them alone, None takes them if they are there.
-
-        Returns
-        -------
-        FileSource
-            The samples.
-
-        Raises
-        ------
-        DataError
-            If files are missing or doubled; all faults are listed.
+        Masks are wanted (True), left alone (False) or taken if they are there (None). Ids are skipped only where masks
+        are read. A DataError lists all files that are missing or doubled.
         """
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:

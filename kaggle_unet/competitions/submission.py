@@ -141,30 +141,11 @@ def check_submission(
     *,
     black: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
-    """Find every broken rule of a CSV.
+    """Find every broken rule of a CSV: errors, which Kaggle refuses, and warnings, which a person should look at.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    competition : Competition
-        Whose rules count.
-    shapes : mapping of str to tuple of int
-        Height and width of every image of the test set.
-    black : collection of str
-        Ids of images without content, which no object can be on.
-
-    Returns
-    -------
-    errors : list of str
-        Sentences on what Kaggle refuses; empty for a sound file.
-    warnings : list of str
-        Sentences on what Kaggle takes, and a person should look at.
-
-    Notes
-    -----
-    The order of the rows is free. An image without objects needs a row with an empty field. Codes whose adjacent runs
-    could be one are sound.
+    `shapes` are the sizes of the test set's images, `black` the ids of images without content, which no object can be
+    on. The order of the rows is free. An image without objects needs a row with an empty field. Codes whose adjacent
+    runs could be one are sound.
     """
     try:
         rows = _take_rows(read_csv(path), competition)

@@ -1,4 +1,4 @@
-"""The truth that predictions are scored against: anything with masks, or a CSV that holds them.
+"""Truth that predictions are scored against: a source with masks, or a CSV that holds them.
 
 Of DSB2018's second stage only a part was scored: rows whose Usage is Ignored are dropped, and an image that has no
 others is not in the truth.
@@ -20,10 +20,7 @@ _MOST_PROBLEMS = 50
 
 
 def read_truth(data: str, competition: Competition, settings: CompetitionSettings) -> Mapping[str, Labels]:
-    """Open the truth.
-
-    Objects that overlap in the truth are parted by the rule of `kaggle_unet.masks.column_runs.paint_masks`.
-    """
+    """Read the true labels by id; where objects overlap, the smaller one wins, as in `paint_masks`."""
     table = _find_table(data)
     if table is None:
         return TruthOfImages(competition.read(data, settings, with_masks=True))

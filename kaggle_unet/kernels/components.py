@@ -1,21 +1,14 @@
-"""Pieces and holes of every instance at once.
+"""Connected components among runs of pixels, instances round holes, and pieces and holes of instances.
 
-Strategy. Pieces are found by union and find over pixels of one id. Pieces minus holes is the Euler number, which is a
-sum over all squares of 2 × 2 pixels: 1 for a square with one pixel of the instance, −1 for three, −2 for two that share
-only a corner, over 4. So the holes need no search.
-
-Connected components of runs: pixels side by side in a row.
-
-Strategy
---------
-An image of blobs has far fewer runs than pixels. The image is read once to find them, eight pixels at a time where
+Strategy. An image of blobs has far fewer runs than pixels. It is read once to find them, eight pixels at a time where
 nothing changes; components are then linked and numbered among the runs alone, by union-find (He, Chao & Suzuki, A
 run-based two-scan labeling algorithm, IEEE Transactions on Image Processing 17, 2008). The lower of two roots becomes
-the root of both, so components are numbered by their first pixels in raster order, whatever their shape.
+the root of both, so components are numbered by their first pixels in raster order, whatever their shape. A run is
+``(row, start, end)``; `end` is the first column after it.
 
-A run is ``(row, start, end)``; `end` is the first column after it.
-
-Background that one instance surrounds.
+Pieces of instances are found by union-find over pixels of one id. Pieces minus holes is the Euler number, which is a
+sum over all squares of 2 × 2 pixels: 1 for a square with one pixel of the instance, −1 for three, −2 for two that share
+only a corner, over 4. So the holes need no search.
 """
 
 import numpy as np
@@ -51,7 +44,7 @@ def find_row_runs(
     seed_firsts: NDArray[np.int32],
     changes: NDArray[np.int32],
 ) -> None:
-    """Write down the runs of pixels that are not outside, and those of seeds among them.
+    """Find the runs of pixels that are not outside, and those of seeds among them.
 
     Where a run starts or ends can't be foretold. So every place is written down, and written over by the next one
     unless it counts, which is faster than a branch that the processor guesses wrong.
@@ -91,7 +84,7 @@ def find_row_runs(
 
 @jit
 def link_runs(runs: NDArray[np.int32], firsts: NDArray[np.int32], reach: int, ids: NDArray[np.int32]) -> int:
-    """Give every run the number of its connected component."""
+    """Find the connected component of every run; return the number of components."""
     for y in range(firsts.shape[0] - 1):
         above = firsts[y - 1] if y > 0 else firsts[0]
         for run in range(firsts[y], firsts[y + 1]):

@@ -1,15 +1,9 @@
-"""Pixels shared by each pair of instances.
+"""Passes over labels: areas, new ids, overlaps of two labels, and classes and elevation of planes.
 
-Strategy: between two places where either image changes, all pixels add to the same pair, so that a pair is looked up
-once per run and not once per pixel. Changes are marked block by block, in a loop that becomes vector code. Eight
-marks are then read as one word, and most words are zero. Pairs that were met before are found through a hash table; its
-size follows the image's, not the number of instances squared.
-
-Pixels per id, and other ids for them.
-
-Ids in the order in which they first appear.
-
-What planes say of every pixel: whether it is outside, ground or a seed, and how high it lies.
+Strategy of `count_overlap`: between two places where either image changes, all pixels add to the same pair, so that a
+pair is looked up once per run and not once per pixel. Changes are marked block by block, in a loop that becomes vector
+code. Eight marks are then read as one word, and most words are zero. Pairs that were met before are found through a
+hash table; its size follows the image's, not the number of instances squared.
 """
 
 import numpy as np
@@ -20,10 +14,7 @@ from kaggle_unet.kernels._jit import jit
 
 @jit
 def count_areas(ids: NDArray[np.int32], areas: NDArray[np.int64]) -> None:
-    """Count the pixels of every id.
-
-    Must hold: no id is negative or above `n`.
-    """
+    """Count the pixels of every id. Must hold: no id is negative or above `n`."""
     n_px = ids.shape[0]
     px = 0
     while px < n_px:  # run by run: adding to the same number pixel by pixel would wait for memory each time
@@ -36,10 +27,7 @@ def count_areas(ids: NDArray[np.int32], areas: NDArray[np.int64]) -> None:
 
 @jit
 def replace_ids(ids: NDArray[np.int32], new_ids: NDArray[np.int32], replaced: NDArray[np.int32]) -> None:
-    """Look up every pixel's new id.
-
-    Must hold: no id is negative or above `n`.
-    """
+    """Look up every pixel's new id. Must hold: no id is negative or above `n`."""
     for px in range(ids.shape[0]):
         replaced[px] = new_ids[ids[px]]
 
@@ -51,7 +39,7 @@ DROPPED = -1
 def renumber_in_raster_order(
     runs: NDArray[np.int32], labels: NDArray[np.int32], new_ids: NDArray[np.int32], n: int
 ) -> int:
-    """Renumber labels in place, in raster order of the instances' first pixels.
+    """Renumber labels in place, in raster order of the instances' first pixels; return the highest number.
 
     Must hold: no id is negative or has no place in `new_ids`.
     """
@@ -87,7 +75,7 @@ def classify(
     classes: NDArray[np.uint8],
     levels: NDArray[np.uint8],
 ) -> None:
-    """Compare planes with their thresholds and measure the ground, all in one pass."""
+    """Compare planes with their thresholds and compute the elevation, all in one pass."""
     n_y, n_x = core.shape
     inside_above, core_above, border_at_most = thresholds
     one = np.float32(1)

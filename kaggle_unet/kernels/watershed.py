@@ -1,22 +1,14 @@
-"""The deepest pixel of instances: the one farthest from anything else.
+"""Seeded watershed with one queue per level, first in, first out within a level.
 
-The mask's components and the seeds in them.
+Strategy. Elevation has few levels (bytes), so the priority queue of a textbook watershed is 256 linked lists through
+one array of nodes: every pixel enters exactly one list, once, which makes the flood linear in the pixels. Flat parts
+are flooded breadth-first, so basins that meet there share them evenly. Pixels have eight neighbours; in which order
+they are visited makes no difference. Of the seeds, only the shore is queued: pixels beside others of the mask.
 
-A component with one seed is one instance, and one without any may be: neither needs a flood. The others are contested.
-
-A run is ``(row, start, end)``; `end` is the first column after it.
-
-Seeded watershed with one queue per level, first in, first out within a level.
-
-Strategy
---------
-The landscape has few levels (bytes), so the priority queue of a textbook watershed is 256 linked lists through one
-array of nodes: every pixel enters exactly one list, once, which makes the flood linear in the pixels. Flat ground is
-flooded breadth-first, so basins that meet there share it evenly. Pixels have eight neighbours; in which order they are
-visited makes no difference. Of the seeds, only the shore is queued: pixels with ground beside them.
-
-Connected components of the mask never meet, so each is flooded by itself: what that needs fits the processor's cache,
-where one flood of a whole image would run through all its memory once per level.
+A component of the mask with one seed is one instance, and one without any may be: neither needs a flood. Those with
+several are contested. They never meet, so each is flooded by itself: what that needs fits the processor's cache, where
+one flood of a whole image would run through all its memory once per level. A run is ``(row, start, end)``; `end` is the
+first column after it.
 """
 
 import numpy as np
@@ -40,7 +32,7 @@ def assign_uncontested(
     areas: NDArray[np.int64],
     classes: NDArray[np.uint8],
 ) -> int:
-    """Give an id to components that nobody contests."""
+    """Give components with one seed, or none, their instance; return the pixels of those with several."""
     for run in range(seed_runs.shape[0]):  # areas for now, below zero to tell them from components
         owners[seed_ids[run]] -= seed_runs[run, 2] - seed_runs[run, 1]
     mask_run = 0
@@ -90,7 +82,7 @@ def flood(
     areas: NDArray[np.int64],
     labels: NDArray[np.int32],
 ) -> None:
-    """Grow seeds over the ground of components that hold several, lowest level first.
+    """Grow seeds over the components that hold several, lowest level first.
 
     Basins that reach a pixel at the same time: the one whose seed comes first in raster order takes it.
     """

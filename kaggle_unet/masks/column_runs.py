@@ -22,28 +22,10 @@ Firsts = NDArray[np.int64]
 def find_column_runs(
     labels: Labels, *, top: int = 0, left: int = 0, n_y: int | None = None
 ) -> tuple[Runs, Firsts, NDArray[np.int32]]:
-    """Find the column runs of all instances.
+    """Find the column runs of all instances, by ascending id; return them with `firsts` and the ids present.
 
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances, 0 is background; a part of an image, if the other parameters say so.
-    top, left : int
-        Row and column of the image in which the part begins.
-    n_y : int, optional
-        Height of the image; that of the part if not given.
+    `labels` may be a part of an image of height `n_y`, which begins at row `top` and column `left`.
 
-    Returns
-    -------
-    runs : int64 array, shape (n_runs, 2)
-        0-based start and length, by ascending id.
-    firsts : int64 array, shape (n + 1,)
-        Index of each instance's first run, and the number of runs.
-    ids : int32 array, shape (n,)
-        The ids present, ascending.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> find_column_runs(np.array([[5, 2], [5, 5]], dtype=np.int32))
     (array([[2, 1], [0, 2], [3, 1]]), array([0, 1, 3]), array([2, 5], dtype=int32))

@@ -17,7 +17,7 @@ Connectivity = Literal[4, 8]
 
 
 class Components(NamedTuple):
-    """Connected components of a mask, row by row."""
+    """Connected components: row runs (y, start, end), each row's first run, the runs' ids, how many components."""
 
     runs: NDArray[np.int32]
     firsts: NDArray[np.int32]
@@ -34,20 +34,8 @@ def blank_classes(shape: tuple[int, int]) -> NDArray[np.uint8]:
 def find_components(classes: NDArray[np.uint8], *, connectivity: Connectivity = 8) -> tuple[Components, Components]:
     """Find the connected components of a mask, and those of the seeds in it.
 
-    Parameters
-    ----------
-    classes : uint8 array, shape (H + 2, n_columns)
-        As `blank_classes` makes it; 1 in the mask, 2 on seeds in it, 0 elsewhere and on the frame.
-    connectivity : {4, 8}, default: 8
-        Whether pixels that share only a corner are connected.
+    `classes` are framed as `blank_classes` makes them: 1 in the mask, 2 on seeds in it, 0 elsewhere and on the frame.
 
-    Returns
-    -------
-    mask, seeds : Components
-        Of the pixels that are not 0, and of those that are 2.
-
-    Examples
-    --------
     >>> classes = blank_classes((2, 5))
     >>> classes[1, 1:4] = 1, 2, 1
     >>> mask, seeds = find_components(classes)
@@ -83,23 +71,11 @@ def whole_rows(shape: tuple[int, int]) -> NDArray[np.int32]:
 
 
 def count_pieces_and_holes(labels: Labels) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Count the pieces and the holes of every instance.
+    """Count the pieces and the holes of every instance; both int32 (n + 1,) by id, 0 for background and missing ids.
 
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances 1…n, 0 is background.
+    Pieces are 8-connected. A hole is a 4-connected region of anything else that one instance encloses; what lies
+    outside the image's edge is not enclosed.
 
-    Returns
-    -------
-    pieces : int32 array, shape (n + 1,)
-        8-connected components by id; 0 for background and ids that are missing.
-    holes : int32 array, shape (n + 1,)
-        4-connected regions of anything else that one instance encloses. What lies outside the image's edge is not
-        enclosed.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> ring = np.array([[1, 1, 1, 0, 2], [1, 0, 1, 0, 0], [1, 1, 1, 0, 2]], dtype=np.int32)
     >>> count_pieces_and_holes(ring)
@@ -167,20 +143,8 @@ def relabel(labels: NDArray[Any]) -> Labels:
 
 
 def relabel_in_raster_order(labels: Labels) -> Labels:
-    """Renumber the instances 1…n without gaps, in raster order of their first pixels.
+    """Renumber the instances 1…n without gaps, in raster order of their first pixels; ids not far above their number.
 
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances, 0 is background; ids not far above their number.
-
-    Returns
-    -------
-    int32 array, shape (H, W)
-        The same instances.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> relabel_in_raster_order(np.array([[0, 7, 3]], dtype=np.int32))
     array([[0, 1, 2]], dtype=int32)
@@ -192,20 +156,8 @@ def relabel_in_raster_order(labels: Labels) -> Labels:
 
 
 def areas_px(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Count the pixels of every instance.
+    """Count the pixels of every instance, int64 (n + 1,) by id; entry 0 is the background, missing ids have 0.
 
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances 1…n, 0 is background.
-
-    Returns
-    -------
-    int64 array, shape (n + 1,)
-        Pixels by id; entry 0 is the background, 0 for ids that are missing.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> areas_px(np.array([[0, 2, 2]], dtype=np.int32))
     array([1, 0, 2])

@@ -141,22 +141,10 @@ def decode_labels(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Labels, 
 
 
 def find_faulty(rles: Sequence[str], sizes_px: Sequence[int]) -> dict[int, list[str]]:
-    """Find the codes that break a rule among many, most of which are sound.
+    """Find the codes that break a rule, and the sentences of `find_faults` on each, by the indices of the codes.
 
-    Parameters
-    ----------
-    rles : sequence of str
-        Codes of any images.
-    sizes_px : sequence of int
-        Pixels of each one's image.
+    `sizes_px` are the pixels of each code's image. Fast where most codes are sound.
 
-    Returns
-    -------
-    dict of int to list of str
-        What `find_faults` says, by the indices of the codes that have faults.
-
-    Examples
-    --------
     >>> find_faulty(["1 2", "2 9", ""], [9, 9, 9])
     {1: ["run '2 9' ends past the last pixel, 9"]}
     """
@@ -174,22 +162,8 @@ def find_faulty(rles: Sequence[str], sizes_px: Sequence[int]) -> dict[int, list[
 
 
 def find_faults(rle: str, n_px: int) -> list[str]:
-    """List the rules that a run-length code breaks.
+    """List the rules that a run-length code breaks, a sentence each; adjacent runs that could be one are no fault.
 
-    Parameters
-    ----------
-    rle : str
-        ``"start length …"``, 1-based.
-    n_px : int
-        Pixels of the image.
-
-    Returns
-    -------
-    list of str
-        One sentence per broken rule; empty for a sound code. Adjacent runs that could be one are no fault.
-
-    Examples
-    --------
     >>> find_faults("1 2 2 9", n_px=9)
     ["run '2 9' ends past the last pixel, 9", "run '2 9' overlaps the run ahead of it"]
     """

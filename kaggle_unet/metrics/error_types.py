@@ -6,10 +6,10 @@ be without the errors of one type. Their gains do not add up to what is missing,
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from math import fsum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,25 +42,11 @@ class Mistakes:
 def find_mistakes(overlap: Overlap) -> Mistakes:
     """Find the error type of every object of an image.
 
-    Parameters
-    ----------
-    overlap : Overlap
-        As `kaggle_unet.metrics.overlap.count_overlap` returns it.
-
-    Returns
-    -------
-    Mistakes
-        One error type for each true and for each predicted object.
-
-    Notes
-    -----
     In this order: a pair of an IoU above 1/2 is found. A true object is merged where more than half of it lies in a
     predicted object that holds more than half of another true one as well; that object is merging. A true object is
     split where two or more predicted ones lie in it, each by more than half; those are parts. All others are missed,
     or extra. Fragments beside an object that was found are parts.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> from kaggle_unet.metrics.overlap import count_overlap
     >>> found = find_mistakes(count_overlap(np.array([[1, 1, 2, 2, 0, 3]]), np.array([[1, 1, 1, 1, 2, 0]])))
@@ -94,51 +80,32 @@ def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_E
 
     overlaps = list(overlaps)
     found = [find_mistakes(overlap) for overlap in overlaps]
-    everything = _Objects(
-        _chain([overlap.areas_true_px for overlap in overlaps]),
-        _chain([overlap.areas_pred_px for overlap in overlaps]),
-        Mistakes(*(_chain([getattr(one, field.name) for one in found]) for field in fields(Mistakes))),
-    )
+    true_px = _chain([overlap.areas_true_px for overlap in overlaps])
+    extra_px = _chain([one.areas_pred_px[mine.pred == _ALONE] for one, mine in zip(overlaps, found, strict=True)])
+    types = _chain([one.true for one in found])
+    best_iou, bias_px = _chain([one.best_iou for one in found]), _chain([one.bias_px for one in found])
+    names = [f"{low}–{high - 1}" for low, high in pairwise(edges_px)] + [f"{edges_px[-1]} and more", "all"]
     rows: list[dict[str, Any]] = []
-    for low, high in pairwise((*edges_px, np.inf)):
-        name = f"{low}–{high - 1}" if high < np.inf else f"{low} and more"
-        row = _count(name, everything.between(low, high))
-        rows += [row] if row["objects"] or row["extra"] else []
-    return DataFrame([*rows, _count("all", everything)])
-
-
-class _Objects(NamedTuple):
-    """Objects of many images."""
-
-    areas_true_px: NDArray[np.int64]
-    areas_pred_px: NDArray[np.int64]
-    mistakes: Mistakes
-
-    def between(self, low: float, high: float) -> "_Objects":
-        """Return the objects of a range of areas."""
-        true = (self.areas_true_px >= low) & (self.areas_true_px < high)
-        pred = (self.areas_pred_px >= low) & (self.areas_pred_px < high)
-        all_ = self.mistakes
-        some = Mistakes(all_.true[true], all_.pred[pred], all_.best_iou[true], all_.bias_px[true])
-        return _Objects(self.areas_true_px[true], self.areas_pred_px[pred], some)
+    for name, low, high in zip(names, [*edges_px, 0], [*edges_px[1:], np.inf, np.inf], strict=True):
+        is_in = (true_px >= low) & (true_px < high)
+        n_extra = int(((extra_px >= low) & (extra_px < high)).sum())
+        n_of_type = np.bincount(types[is_in], minlength=len(TRUE_ERROR_TYPES)).tolist()
+        if is_in.any() or n_extra or name == "all":
+            rows.append(
+                {
+                    "area_px": name,
+                    "objects": int(is_in.sum()),
+                    **dict(zip(TRUE_ERROR_TYPES, n_of_type, strict=True)),
+                    "extra": n_extra,
+                    "mean_best_iou": float(best_iou[is_in].mean()) if is_in.any() else 0.0,
+                    "bias_px": float(np.nanmedian(bias_px[is_in])) if n_of_type[_FOUND] else 0.0,
+                }
+            )
+    return DataFrame(rows)
 
 
 def _chain(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)
-
-
-def _count(name: str, objects: _Objects) -> dict[str, Any]:
-    """Count the error types of objects."""
-    mistakes = objects.mistakes
-    n_of_type = np.bincount(mistakes.true, minlength=len(TRUE_ERROR_TYPES)).tolist()
-    return {
-        "area_px": name,
-        "objects": mistakes.true.size,
-        **dict(zip(TRUE_ERROR_TYPES, n_of_type, strict=True)),
-        "extra": int((mistakes.pred == _ALONE).sum()),
-        "mean_best_iou": float(mistakes.best_iou.mean()) if mistakes.true.size else 0.0,
-        "bias_px": float(np.nanmedian(mistakes.bias_px)) if n_of_type[_FOUND] else 0.0,
-    }
 
 
 # What can be fixed: the error type of true objects, and that of the predicted ones in their place.
@@ -147,27 +114,13 @@ KINDS = ("outlines", *_REPLACED, "extra")
 
 
 def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> "DataFrame":
-    """Compute what fixing each error type alone would gain, over a set of images.
+    """Compute what fixing each error type alone would gain, over a set of images; no rows without images.
 
-    Parameters
-    ----------
-    overlaps : iterable of Overlap
-        One per image.
+    The columns are error_type, score (with those errors fixed) and gain. Counts alone are fixed, no pixel is moved: a
+    true object that takes the place of others takes nothing from those beside it. One that a prediction meets by an
+    IoU of no more than 1/2, neither merged nor split, is missed, and that prediction extra: fixing one leaves the
+    other.
 
-    Returns
-    -------
-    DataFrame
-        One row per error type, in the order of `KINDS`, with the columns error_type, score (with those errors fixed)
-        and gain; no rows without images.
-
-    Notes
-    -----
-    Error types are those of `find_mistakes`. Counts alone are fixed, no pixel is moved: a true object that takes the
-    place of others takes nothing from those beside it. One that a prediction meets by an IoU of no more than 1/2,
-    neither merged nor split, is missed, and that prediction extra: fixing one leaves the other.
-
-    Examples
-    --------
     Two objects in one, and one that is none:
 
     >>> import numpy as np
@@ -197,12 +150,8 @@ def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> "DataFrame":
 def _fix_one_type(overlap: Overlap, score: ImageScore) -> dict[str, ImageScore]:
     """Return one image's score with each error type fixed."""
     mistakes = find_mistakes(overlap)
-    n_true = dict(
-        zip(TRUE_ERROR_TYPES, np.bincount(mistakes.true, minlength=len(TRUE_ERROR_TYPES)).tolist(), strict=True)
-    )
-    n_pred = dict(
-        zip(PRED_ERROR_TYPES, np.bincount(mistakes.pred, minlength=len(PRED_ERROR_TYPES)).tolist(), strict=True)
-    )
+    n_true = {kind: int((mistakes.true == index).sum()) for index, kind in enumerate(TRUE_ERROR_TYPES)}
+    n_pred = {kind: int((mistakes.pred == index).sum()) for index, kind in enumerate(PRED_ERROR_TYPES)}
 
     def count(tp: NDArray[np.int64], n_predicted: int) -> ImageScore:
         return ImageScore(tp=tp, fp=n_predicted - tp, fn=overlap.n_true - tp)

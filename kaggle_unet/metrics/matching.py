@@ -66,43 +66,14 @@ def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> "D
 
 
 def summarize(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, strict: bool = False) -> "DataFrame":
-    """Compute the literature's scores over a set of images.
+    """Compute the table of `match` over a set of images, given as pairs of labels or as overlaps; counts are over all.
 
-    Parameters
-    ----------
-    pairs_or_overlaps : iterable of (labels, labels) or of Overlap
-        Truth and prediction of each image, or their overlap as `kaggle_unet.metrics.overlap.count_overlap` gives it.
-    strict : bool, default: False
-        Whether a pair must be above the threshold, as in the competitions, instead of reaching it.
-
-    Returns
-    -------
-    DataFrame
-        One row per threshold, 0.50 to 0.95, with the columns of `match`; all counts are over all images.
-
-    Raises
-    ------
-    DataError
-        If there is no image.
-
-    Notes
-    -----
     Every quotient is 0 where nothing matches, so an image without instances lowers `ap_per_image` even when rightly
     left empty. At exactly 1/2 two halves can claim the same instance; one of them gets it, the other counts as
     unmatched.
 
-    References
-    ----------
-    .. [1] https://github.com/stardist/stardist/blob/main/stardist/matching.py
-    .. [2] Kirillov et al., Panoptic Segmentation, CVPR 2019, equation 1
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> table = summarize([(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 1, 0]]))])
-    >>> table[["tp", "fp", "fn", "ap_pooled", "mean_matched_iou"]].round(3).head(1)
-       tp  fp  fn  ap_pooled  mean_matched_iou
-    0   1   0   1        0.5             0.667
+    References: https://github.com/stardist/stardist/blob/main/stardist/matching.py, and for pq Kirillov et al.,
+    Panoptic Segmentation, CVPR 2019, equation 1.
     """
     from pandas import DataFrame
 

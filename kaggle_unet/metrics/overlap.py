@@ -140,26 +140,11 @@ def pair_of_masks(n_shared_px: int, n_true_px: int, n_pred_px: int) -> Overlap:
 
 
 def iou_twentieths(overlap: Overlap, *, strict: bool) -> NDArray[np.int64]:
-    """Compute the highest twentieth that each pair's IoU reaches.
+    """Compute the highest twentieth that each pair's IoU reaches, or with `strict` exceeds; int64 (n_pairs,).
 
-    Parameters
-    ----------
-    overlap : Overlap
-        As `count_overlap` gives it.
-    strict : bool
-        Whether the IoU must be above it.
+    In integers, the largest k with ``20·I >= k·U`` (or ``>``): 0.6 is not a binary fraction, and a float quotient would
+    decide by chance at 12/20.
 
-    Returns
-    -------
-    int64 array, shape (n_pairs,)
-        The largest k with ``20·I >= k·U``, or ``20·I > k·U``: 0 to 20, or to 19.
-
-    Notes
-    -----
-    In integers: 0.6 is not a binary fraction, and a float quotient would decide by chance at 12/20.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> overlap = count_overlap(np.array([[1, 1, 1, 1, 1]]), np.array([[1, 1, 1, 0, 0]]))
     >>> iou_twentieths(overlap, strict=False), iou_twentieths(overlap, strict=True)

@@ -44,34 +44,11 @@ class ImageScore:
 
 
 def score_image(true: NDArray[Any], pred: NDArray[Any]) -> ImageScore:
-    """Score the instances of one image as DSB2018 does.
+    """Score the instances of one image as DSB2018 does; the `mean` is what `score` returns.
 
-    Parameters
-    ----------
-    true, pred : int32 array, shape (H, W)
-        Labels; ids need not be consecutive.
-
-    Returns
-    -------
-    ImageScore
-        Its `mean` is the image's score.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ or an array is not labels.
-
-    Notes
-    -----
     No instance on either side scores 1, on one side 0. An instance in several pieces is one instance. Background is no
     instance, also when an image has none.
 
-    References
-    ----------
-    .. [1] https://www.kaggle.com/competitions/data-science-bowl-2018/overview/evaluation
-
-    Examples
-    --------
     Three of four pixels are an IoU of 0.75, which beats 0.50 to 0.70 but not 0.75:
 
     >>> import numpy as np
@@ -125,33 +102,10 @@ def score_overlap(overlap: Overlap) -> ImageScore:
 
 
 def score_mask(true: NDArray[Any], pred: NDArray[Any]) -> ImageScore:
-    """Score one mask per image as TGS does.
+    """Score one mask per image as TGS does: a tenth for every threshold that the IoU is above.
 
-    Parameters
-    ----------
-    true, pred : bool or integer array, shape (H, W)
-        Masks, or labels, of which every instance belongs to the one object.
+    Both empty scores 1, one of them empty 0.
 
-    Returns
-    -------
-    ImageScore
-        Its `mean` is the tile's score.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ.
-
-    Notes
-    -----
-    Both empty scores 1, one of them empty 0, otherwise a tenth for every threshold that the IoU is above.
-
-    References
-    ----------
-    .. [1] https://www.kaggle.com/competitions/tgs-salt-identification-challenge/overview/evaluation
-
-    Examples
-    --------
     >>> import numpy as np
     >>> score_mask(np.zeros((2, 2), dtype=bool), np.zeros((2, 2), dtype=bool)).mean
     1.0

@@ -1,8 +1,7 @@
-"""Images that we draw ourselves, in the files that Kaggle serves: the zips of DSB2018 and TGS, and a plain folder.
+"""Drawn images in the files that Kaggle serves: the zips of DSB2018 and TGS, and a plain folder.
 
-The demo and the tests run on these, so that nobody needs a competition's files to try the kit. Every writer returns the
-truth it knows, so that a caller can score predictions for a set written without masks. The same arguments write the
-same bytes.
+The demo and the tests run on these, so nobody needs a competition's files to try the kit. Every writer returns the
+truth, also for a set written without masks. The same arguments write the same bytes.
 """
 
 import csv
@@ -38,34 +37,11 @@ def write_dsb_zip(
     kinds: tuple[Kind, ...] = ("gray-dark",),
     mosaics: int = 0,
 ) -> dict[str, Labels]:
-    """Write drawn nuclei as a zip of the 2018 Data Science Bowl.
+    """Write drawn nuclei as a zip of the 2018 Data Science Bowl; return the labels by id, in the order of the zip.
 
-    Parameters
-    ----------
-    path : Path
-        The zip to write; the folder is made where it is missing.
-    seed : int
-        Of the drawing.
-    n : int
-        Number of images.
-    with_masks : bool
-        Whether the masks are in the zip, as in stage1_train.zip; stage1_test.zip has none.
-    shape : tuple of int
-        Height and width of every image.
-    kinds : tuple of str
-        Image types, taken in turn: ``"gray-dark"``, ``"gray-bright"``, ``"colour"``.
-    mosaics : int
-        So many pictures are drawn twice as high and wide and cut into four of the `n` images.
-
-    Returns
-    -------
-    dict of str to int32 array
-        Labels by image id, in the order of the zip: first the tiles of the mosaics, four by four, row by row.
-
-    Notes
-    -----
-    Layout: ``<id>/images/<id>.png``, RGBA of 8 bits, and ``<id>/masks/<anything>.png``, one gray image of 0 and 255 for
-    each nucleus; ids are 64 hexadecimal digits.
+    ``<id>/images/<id>.png`` are RGBA of 8 bits, ``<id>/masks/<anything>.png`` gray images of 0 and 255, one per nucleus
+    (none with `with_masks=False`, as in stage1_test.zip); ids are 64 hexadecimal digits. `kinds` of images are taken in
+    turn. The first `mosaics` pictures are drawn twice as high and wide, and each is cut into four of the `n` images.
     """
     rng = np.random.default_rng(seed)
     truth: dict[str, Labels] = {}
@@ -110,29 +86,11 @@ def write_labels_csv(path: Path, truth: Mapping[str, Labels]) -> None:
 
 
 def write_tgs_zip(path: Path, seed: int, n: int, *, with_masks: bool = True) -> dict[str, Labels]:
-    """Write drawn salt tiles as a zip of the TGS challenge, with the CSVs that lie beside it.
+    """Write drawn salt tiles as a zip of the TGS challenge, with the CSVs beside it; return salt (1) by tile id.
 
-    Parameters
-    ----------
-    path : Path
-        The zip to write; the folder is made where it is missing.
-    seed : int
-        Of the drawing.
-    n : int
-        Number of tiles.
-    with_masks : bool
-        Whether the zip has masks and train.csv lies beside it, as for train.zip; test.zip has none.
-
-    Returns
-    -------
-    dict of str to int32 array
-        Salt (1) and the rest (0) by tile id, in the order of drawing.
-
-    Notes
-    -----
     As Kaggle's: images are RGB with three equal channels, empty masks are PNGs of 8 bits and the others of 16 bits with
-    0 and 65535. A depths.csv that is already there keeps its rows and gets those of this zip in addition, for Kaggle's
-    covers train.zip and test.zip.
+    0 and 65535. With masks, train.csv lies beside the zip. A depths.csv that is already there keeps its rows and gets
+    those of this zip in addition, for Kaggle's covers train.zip and test.zip.
     """
     rng = np.random.default_rng(seed)
     truth: dict[str, Labels] = {}
@@ -162,28 +120,7 @@ def write_folder(
     kinds: tuple[Kind, ...] = ("gray-dark",),
     suffix: Literal["png", "tif"] = "png",
 ) -> dict[str, Labels]:
-    """Write drawn nuclei as a folder of images and label images.
-
-    Parameters
-    ----------
-    path : Path
-        Folder that gets ``images/`` and ``masks/``.
-    seed : int
-        Of the drawing.
-    n : int
-        Number of images.
-    shape : tuple of int
-        Height and width of every image.
-    kinds : tuple of str
-        Image types, taken in turn.
-    suffix : {"png", "tif"}
-        Format of images and of label images; the latter have 16 bits.
-
-    Returns
-    -------
-    dict of str to int32 array
-        Labels by image id (the stem of both file names).
-    """
+    """Write drawn nuclei as a folder of images and of 16-bit label images; return the labels by id."""
     rng = np.random.default_rng(seed)
     encode = {"png": lambda pixels: _png(Pillow.fromarray(pixels)), "tif": _tiff}[suffix]
     truth: dict[str, Labels] = {}

@@ -1,13 +1,8 @@
-"""Seismic tiles with salt, drawn from a random generator.
+"""Drawn images: nuclei in a microscope and salt in seismic tiles, with their labels, from a random generator.
 
-Sediment is layered; salt is quiet and without direction, so that texture tells them apart and brightness does not.
-
-Smooth random fields, the paint that drawn images are made of.
-
-Microscope images of nuclei and their instance labels, drawn from a random generator.
-
-They are made to be hard in the ways the real ones are: nuclei touch, differ in size and brightness, lie out of focus
-and among debris, under uneven light and shot noise.
+Nuclei are hard in the ways the real ones are: they touch, differ in size and brightness, lie out of focus and among
+debris, under uneven light and shot noise. Sediment is layered; salt is quiet and without direction, so that texture
+tells them apart and brightness does not.
 """
 
 import math

@@ -70,20 +70,6 @@ def border(labels: Labels, *, rule: BorderRule = "touching", radius_px: int | Li
 def keep_one_seed_pixel(labels: Labels, marked: Mask) -> Mask:
     """Free the innermost pixel of every instance that a border covers whole.
 
-    Parameters
-    ----------
-    labels : int32 array, shape (H, W)
-        Instances 1…n, 0 is background.
-    marked : bool array, shape (H, W)
-        Border pixels.
-
-    Returns
-    -------
-    bool array, shape (H, W)
-        The border without those pixels.
-
-    Notes
-    -----
     The innermost pixel is the one farthest from anything that is not the instance, the first in raster order of
     several. What lies beyond the image's edge counts as the instance's own.
     """

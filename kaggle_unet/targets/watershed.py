@@ -16,38 +16,16 @@ Plane = NDArray[np.float32]
 def decode_instances(
     inside: Plane | None, core: Plane, border: Plane | None, settings: DecodeSettings, *, min_area_px: int = 0
 ) -> Labels:
-    """Turn probabilities into instances.
+    """Turn probabilities into instances 1…n, in raster order of their first pixels.
 
-    Parameters
-    ----------
-    inside : float32 array, shape (H, W), or None
-        Probability of being inside any instance; where it is above `mask_threshold`, some instance is. None stands for
-        min(core + border, 1): two sigmoids may add up to more.
-    core : float32 array, shape (H, W)
-        Probability of the plane that seeds are taken from.
-    border : float32 array, shape (H, W), or None
-        Probability of being border, if the codec has such a plane.
-    settings : DecodeSettings
-        Thresholds and rules.
-    min_area_px : int, default: 0
-        Instances with fewer pixels are left out.
+    `inside` is the probability of being inside any instance; None stands for min(core + border, 1), as two sigmoids may
+    add up to more. `core` is the plane that seeds are taken from, `border` None if the codec has no such plane.
 
-    Returns
-    -------
-    int32 array, shape (H, W)
-        Instances 1…n, in raster order of their first pixels.
-
-    Notes
-    -----
     Seeds grow over an elevation of (1 − core + border) / 2, so that basins meet on the ridge of the border plane. The
     probability of being inside would not do: it is near 1 on both sides of a border, and noise would draw the line.
     Hard planes of 0 and 1 are flat, and flat parts are shared evenly. Nothing is random: the same planes give the same
-    labels.
-
-    Components of the mask, connected through sides and corners, have no influence on each other. One that holds a
-    single seed is that instance, whatever the elevation.
-
-    An image without seeds or mask has no instance.
+    labels. Components of the mask, connected through sides and corners, have no influence on each other. One that holds
+    a single seed is that instance, whatever the elevation.
     """
     classes, levels = _classify(inside, core, border, settings)
     if settings.single_object:
