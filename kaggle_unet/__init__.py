@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; Python takes the names from `_NAMES`
-    from kaggle_unet.api import check_submission, read_competition, read_folder
+    from kaggle_unet.api import Model, check_submission, load, read_competition, read_folder, train, tune
     from kaggle_unet.competitions.submission import read_submission, write_submission
     from kaggle_unet.config import Config, load_config
     from kaggle_unet.errors import ConfigError, DataError, KitError, LockedError, ResourceError
@@ -35,17 +35,17 @@ if TYPE_CHECKING:  # for type checkers and editors; Python takes the names from 
     from kaggle_unet.types import Sample
 
 __all__ = [
-    "Config", "ConfigError", "DataError", "DecodeSettings", "Decoder", "KitError", "LockedError",
+    "Config", "ConfigError", "DataError", "DecodeSettings", "Decoder", "KitError", "LockedError", "Model",
     "PostprocessSettings", "ResourceError", "Sample", "WeightSettings", "__version__", "border", "check_submission",
     "colour_labels", "components", "decode_planes", "dice", "distance_weights", "draw_nuclei", "draw_outlines",
-    "draw_salt", "drop_small", "encode_targets", "fill_holes", "get_codec", "interval_of_mean", "iou",
+    "draw_salt", "drop_small", "encode_targets", "fill_holes", "get_codec", "interval_of_mean", "iou", "load",
     "load_config", "match", "paint_masks", "read_competition", "read_folder", "read_submission", "relabel", "rle",
-    "score", "size_weights", "weight_map", "write_submission",
+    "score", "size_weights", "train", "tune", "weight_map", "write_submission",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
 _NAMES = {
-    "api": "check_submission read_competition read_folder",
+    "api": "Model check_submission load read_competition read_folder train tune",
     "competitions.submission": "read_submission write_submission",
     "config": "Config load_config",
     "errors": "ConfigError DataError KitError LockedError ResourceError",

@@ -1,15 +1,253 @@
 """The functions of the public API that put several rooms together.
 
-The other names of `kaggle_unet.__all__` are functions and classes of the rooms themselves.
+The other names of `kaggle_unet.__all__` are functions and classes of the rooms themselves. What needs torch is imported
+when it is called.
 """
 
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.competitions.memory import MemorySource, convert_array
 from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.config import Config, load_config, validate_config
 from kaggle_unet.errors import DataError
 from kaggle_unet.steps.check import check as _check
 from kaggle_unet.steps.check import competition_settings
-from kaggle_unet.types import Sample
+from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
+
+if TYPE_CHECKING:
+    from kaggle_unet.steps.build import Ensemble
+
+
+@dataclass(frozen=True)
+class Model:
+    """Networks whose planes are averaged, and the decoder that makes labels of them; made by `load`.
+
+    Attributes
+    ----------
+    config : Config
+        That of the first checkpoint, with the decode parameters that `tune` has found.
+
+    Examples
+    --------
+    >>> import kaggle_unet as ku
+    >>> def count_nuclei(model: ku.Model, image: NDArray[Any]) -> int:
+    ...     return int(model.segment(image).max())
+    """
+
+    config: Config
+    _ensemble: "Ensemble" = field(repr=False)
+    _decoder: Callable[[Planes | HalfPlanes, Image], Labels] = field(repr=False)
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """Names of the planes that `predict` returns, in order."""
+        return self.config.decoder.codec.planes
+
+    def segment(self, image: NDArray[Any], *, depth: float | None = None) -> Labels:
+        """Find the objects in an image.
+
+        Parameters
+        ----------
+        image : uint8, uint16 or floating array, shape (H, W) or (H, W, C)
+            Gray or RGB, of any size; an alpha channel is dropped. uint16 values are divided by 257, as those of files
+            are. Floats are stretched from the image's own minimum and maximum to 8 bits; where the config has
+            ``input.normalize: range``, they must lie between 0 and 1 instead.
+        depth : float, optional
+            The tile's depth, for networks that were trained with the channel `depth` (TGS).
+
+        Returns
+        -------
+        int32 array, shape (H, W)
+            Instances 1…n, 0 is background: what ``kaggle-unet submit`` writes for the same image.
+
+        Raises
+        ------
+        DataError
+            If the image can't be read as gray or RGB.
+        ConfigError
+            If the networks need a depth, and there is none.
+        """
+        sample, planes = self._predict(image, depth)
+        return self._decoder(planes, sample.image)
+
+    def predict(self, image: NDArray[Any], *, depth: float | None = None) -> Planes:
+        """Predict the planes of an image.
+
+        Parameters
+        ----------
+        image, depth : array and float
+            As `segment` takes them.
+
+        Returns
+        -------
+        float32 array, shape (C, H, W)
+            Probabilities, averaged over checkpoints, flips and scales, in the order of `planes`: what
+            ``kaggle-unet predict`` writes for the same image.
+        """
+        return self._predict(image, depth)[1].astype(np.float32)
+
+    def _predict(self, pixels: NDArray[Any], depth: float | None) -> tuple[Sample, Planes | HalfPlanes]:
+        from kaggle_unet.steps.build import predict_samples
+
+        image = convert_array(pixels, unit_floats=self.config.input.normalize == "range")
+        sample = Sample("image", image, numbers={} if depth is None else {"depth": depth})
+        sizes = {sample.id: (image.shape[0], image.shape[1])}
+        (predicted,) = predict_samples(self._ensemble, sizes, {sample.id: sample}.__getitem__, self.config.inference)
+        return predicted
+
+
+def load(path: str | Path) -> Model:
+    """Load trained networks.
+
+    Parameters
+    ----------
+    path : str or Path
+        A run, such as ``runs/dsb2018/final``: the best checkpoints of all its folds. Or a fold of a run, or a
+        checkpoint.
+
+    Returns
+    -------
+    Model
+        With the decode parameters that `tune` has left in the run, and its second level, where there are any; a warning
+        says where they were found with other checkpoints.
+
+    Raises
+    ------
+    DataError
+        If there is no checkpoint, or it is damaged.
+    ConfigError
+        If the folds of a run can't be averaged.
+
+    Examples
+    --------
+    >>> import kaggle_unet as ku
+    >>> ku.load("runs/none")
+    Traceback (most recent call last):
+        ...
+    kaggle_unet.errors.DataError: runs/none: no such ...
+    """
+    from kaggle_unet.models.checkpoint import load_checkpoint
+    from kaggle_unet.steps.build import load_ensemble
+    from kaggle_unet.steps.run import choose_decode_params, find_checkpoints, look_at_decode_params, run_of
+    from kaggle_unet.steps.second_level import choose_second_level
+
+    files = find_checkpoints([Path(path)])
+    config = validate_config(load_checkpoint(files[0])["config"], where=str(files[0]))
+    if len(files) == 1:  # the weights are those of an ensemble
+        config = config.model_copy(update={"inference": config.inference.model_copy(update={"weights": None})})
+    ensemble = load_ensemble(files, config)
+    hashes = {source.path: source.sha256 for source in ensemble.sources}
+    config, decode_file = choose_decode_params(config, [run_of(file) for file in files], chosen=None)
+    second_level, remarks = choose_second_level(config, hashes, chosen=None)
+    for remark in (*look_at_decode_params(decode_file, hashes.values()), *remarks):
+        warnings.warn(remark, stacklevel=2)
+    return Model(config, ensemble, second_level or config.decoder)
+
+
+def train(
+    config: Config | Mapping[str, Any] | str | Path,
+    samples: Iterable[Sample],
+    fold: int = 0,
+    *,
+    folder: str | Path | None = None,
+) -> Path:
+    """Train one fold on samples with labels.
+
+    Parameters
+    ----------
+    config : Config, mapping, str or Path
+        An experiment, or its sections as a mapping, or the path of its YAML file. A mapping without the section
+        `competition` is one of the competition `folder`, that is, of one's own images.
+    samples : iterable of Sample
+        All samples, of all folds; each needs labels. Images that are not uint8 are converted as `Model.segment` does.
+    fold : int, default: 0
+        Which of the ``folds.n`` parts to validate on; the others are learnt from.
+    folder : str or Path, optional
+        Gets the prepared samples (``store/``) and the run (``run/``); call `train` with the same one for every fold.
+        Without it, a temporary folder is made, and stays.
+
+    Returns
+    -------
+    Path
+        The run, for `load`, `tune` and the command line.
+
+    Raises
+    ------
+    ConfigError
+        If the config is faulty, or a fold has no samples.
+    DataError
+        If a sample has no labels, or ids come twice.
+    TrainingFailure
+        If the loss is not finite or grows without bounds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import kaggle_unet as ku
+    >>> rng = np.random.default_rng(0)
+    >>> samples = [ku.Sample(f"nuclei_{i}", *ku.draw_nuclei(rng, (64, 64), n=4)) for i in range(4)]
+    >>> network = {"name": "plain_unet", "filters": 4, "depth": 2}
+    >>> config = {"folds": {"n": 2}, "model": network, "training": {"epochs": 1}}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model = ku.load(ku.train(config, samples, folder=folder))
+    >>> model.segment(samples[0].image).shape, model.predict(samples[0].image).shape, model.planes
+    ((64, 64), (3, 64, 64), ('interior', 'border', 'background'))
+    """
+    from kaggle_unet.steps.make_targets import make_targets
+    from kaggle_unet.steps.train import train_fold
+
+    config = _to_config(config)
+    home = Path(tempfile.mkdtemp(prefix="kaggle-unet-") if folder is None else folder)
+    source = MemorySource.of(samples, unit_floats=config.input.normalize == "range")
+    make_targets(config, source, home / "store")
+    train_fold(config, home / "store", home / "run", fold)
+    return home / "run"
+
+
+def tune(run: str | Path, *, trials: int = 200) -> dict[str, Any]:
+    """Search decode parameters on a run's out-of-fold planes, and leave them in the run, where `load` finds them.
+
+    Parameters
+    ----------
+    run : str or Path
+        The folder that `train` returned, or one of ``kaggle-unet train``.
+    trials : int, default: 200
+        Points per search; a second call with a larger number goes on.
+
+    Returns
+    -------
+    dict
+        What ``kaggle-unet tune --json`` prints: the scores before and after, and what was found.
+
+    Raises
+    ------
+    DataError
+        If there is no run, or no fold of it has out-of-fold planes.
+    LockedError
+        If the run is being tuned already.
+
+    Examples
+    --------
+    >>> import kaggle_unet as ku
+    >>> ku.tune("runs/none")
+    Traceback (most recent call last):
+        ...
+    kaggle_unet.errors.DataError: runs/none: no run here ...
+    """
+    from kaggle_unet.steps.run import open_run
+    from kaggle_unet.steps.tune import tune as search
+
+    config, _ = open_run(Path(run))
+    return search(config, Path(run), None, n_trials=trials, workers=os.cpu_count() or 1)
 
 
 def read_folder(path: str | Path, *, images: str = "images", masks: str = "masks") -> list[Sample]:
@@ -137,3 +375,11 @@ def check_submission(
     []
     """
     return _check(Path(path), str(data), competition, images=images)
+
+
+def _to_config(config: Config | Mapping[str, Any] | str | Path) -> Config:
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, Mapping):
+        return validate_config({"competition": {"name": "folder"}, **config})
+    return load_config(Path(config))

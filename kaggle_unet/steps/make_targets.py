@@ -42,7 +42,7 @@ PNG_WEIGHT = 1000  # what a weight of 1 is in a PNG of 16 bits
 
 def make_targets(
     config: Config,
-    data: str,
+    data: str | Source,
     folder: Path,
     *,
     fold_file: Path | None = None,
@@ -126,8 +126,10 @@ def _to_16_bits(values: NDArray[Any], what: str) -> NDArray[np.uint16]:
     return values.astype(np.uint16)
 
 
-def _open_source(config: Config, data: str, folder: Path) -> Source | None:
+def _open_source(config: Config, data: str | Source, folder: Path) -> Source | None:
     """Open the data, or return None where they are gone but the store has all samples that were made of them."""
+    if not isinstance(data, str):
+        return data
     try:
         split_location(data)
     except DataError:
@@ -139,9 +141,9 @@ def _open_source(config: Config, data: str, folder: Path) -> Source | None:
     return get_competition(config.competition.name).read(data, config.competition, with_masks=True)
 
 
-def _create_store(config: Config, data: str, folder: Path, source: Source) -> Store:
+def _create_store(config: Config, data: str | Source, folder: Path, source: Source) -> Store:
     identity = {"competition": plain(config.competition), "data": source.fingerprint()}
-    return Store.create(folder, identity, {"environment": describe_environment(), "data": data})
+    return Store.create(folder, identity, {"environment": describe_environment(), "data": str(data)})
 
 
 def changed_keys(config: Config, store: Store) -> list[str]:

@@ -16,6 +16,7 @@ import kaggle_unet as ku
 
 PAGE = Path(__file__).parents[2] / "docs/api.md"
 GROUPS = {
+    "Models": "load Model train tune",
     "Data": "read_folder read_competition Sample draw_nuclei draw_salt",
     "Targets and weights": "encode_targets get_codec border weight_map distance_weights size_weights",
     "From planes to labels": "decode_planes Decoder fill_holes drop_small",
@@ -31,6 +32,9 @@ INTRODUCTION = """\
 
 ```python
 import kaggle_unet as ku
+
+model = ku.load("runs/dsb2018/final")  # all folds, with the tuned decoding
+labels = model.segment(image)  # int32 (H, W); 0 is background, 1…n are the instances
 ```
 
 Every name below is imported when it is first used. `Image`, `Labels`, `Mask`, `Planes` and `Weights` are numpy arrays,

@@ -1,0 +1,101 @@
+"""Training on samples in memory."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import kaggle_unet as ku
+from kaggle_unet.synthetic.files import write_folder
+from tests.steps.conftest import call
+
+CONFIG = {
+    "folds": {"n": 2, "stratify": "none"},
+    "model": {"name": "plain_unet", "filters": 4, "depth": 2},
+    "augmentation": {"preset": "light", "crop_px": 32},
+    "training": {"epochs": 1, "batch": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cells")
+    write_folder(folder, 1, 6, shape=(48, 56))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def samples(cells):
+    return ku.read_folder(cells)
+
+
+@pytest.fixture(scope="module")
+def run(samples, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    runs = [ku.train(CONFIG, samples, fold, folder=folder) for fold in (0, 1)]
+    assert runs[0] == runs[1]
+    return runs[0]
+
+
+def test_folds_that_are_trained_into_one_folder_are_one_run(run, samples):
+    model = ku.load(run)
+    assert len(model._ensemble.models) == 2
+    assert model.segment(samples[0].image).shape == (48, 56)
+
+
+def test_the_run_is_that_of_the_command_line_on_the_same_files(run, cells, tmp_path):
+    config = tmp_path / "tiny.yaml"
+    config.write_text(yaml.safe_dump({"competition": {"name": "folder"}, **CONFIG}))
+    places = ("--store", tmp_path / "store", "--run", tmp_path / "run")
+    for words in (("make-targets", config, "--data", cells, *places[:2]), ("train", config, "--fold", 0, *places)):
+        answer = call(*words)
+        assert answer.code == 0, answer.err
+    mine, theirs = ku.load(run / "fold0"), ku.load(tmp_path / "run" / "fold0")
+    image = ku.read_folder(cells)[0].image
+    np.testing.assert_array_equal(mine.predict(image), theirs.predict(image))
+
+
+def test_the_run_can_be_tuned(run):
+    found = ku.tune(run, trials=4)
+    assert found["images"] == 6
+    assert (run / "decode.yaml").exists()
+
+
+def test_images_of_sixteen_bits_train_as_those_of_eight(samples, run, tmp_path):
+    deep = [replace(sample, image=sample.image.astype(np.uint16) * 257) for sample in samples]
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"competition": {"name": "folder"}, **CONFIG}))
+    again = ku.train(path, deep, folder=tmp_path / "deep")
+    image = samples[0].image
+    np.testing.assert_array_equal(ku.load(again / "fold0").predict(image), ku.load(run / "fold0").predict(image))
+
+
+def test_other_samples_into_the_same_folder_are_refused(samples, run):
+    brighter = [replace(samples[0], image=samples[0].image + 1), *samples[1:]]
+    with pytest.raises(ku.DataError, match="made for something else"):
+        ku.train(CONFIG, brighter, folder=run.parent)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda samples: [*samples, samples[0]], "'nuclei_000' comes twice"),
+        (lambda samples: [replace(samples[0], labels=None), *samples[1:]], "'nuclei_000' has no masks"),
+        (
+            lambda samples: [replace(samples[0], labels=samples[0].labels[1:]), *samples[1:]],
+            r"labels of shape \(47, 56\)",
+        ),
+        (lambda samples: [replace(samples[0], id="../x"), *samples[1:]], "'../x' cannot name a file"),
+    ],
+)
+def test_samples_that_cannot_be_learnt_from_are_named(samples, change, message, tmp_path):
+    with pytest.raises(ku.DataError, match=message):
+        ku.train(CONFIG, change(samples), folder=tmp_path)
+
+
+def test_a_config_that_cannot_be_is_refused_before_any_work(samples, tmp_path):
+    with pytest.raises(ku.ConfigError, match=r"training\.epoch is no setting; did you mean epochs"):
+        ku.train({**CONFIG, "training": {"epoch": 1}}, samples, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
