@@ -91,8 +91,9 @@ def _walk_to_loss(config, train: Path, home: Path) -> Walk:
     model, loss = build_model(config), loss_of(config)
     with walk.step("open the zip"):
         source = get_competition("dsb2018").read(str(train), config.competition, with_masks=True)
+    preparation = Preparation(config, weights, store, source)
     with walk.step("read, encode, store and decode a sample"):
-        prepare_sample(Preparation.of(config, weights, store, source), source.ids[0])
+        prepare_sample(preparation, source.ids[0])
     with walk.step("read it back"):
         sample = store.read(source.ids[0])
         target_set(config.codec, weights, store).read(source.ids[0])

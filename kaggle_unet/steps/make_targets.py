@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,12 @@ def make_targets(
     with lock(folder):
         store = Store.open(folder) if source is None else _create_store(config, data, folder, source)
         weights = resolve_weights(config.weights, store.report) if store.manifest["complete"] else config.weights
-        preparation = Preparation.of(config, weights, store, source)
+        preparation = Preparation(config, weights, store, source)
         ids = store.ids if source is None else source.ids
         results = map_samples(partial(prepare_sample, preparation), ids, workers)
-        stats, bad = _part(with_progress(results, "samples", len(ids), on_progress))
+        found = list(with_progress(results, "samples", len(ids), on_progress))
+        stats = [one for one in found if isinstance(one, SampleStats)]
+        bad = [one for one in found if isinstance(one, str)]
         if bad and not (skip_bad and stats):
             msg = f"{data}: {len(bad)} of {len(ids)} samples are faulty; fix them, or pass --skip-bad"
             raise DataError(msg, bad)
@@ -67,7 +69,7 @@ def make_targets(
             about = {**store.report, "ceiling": about["ceiling"]}
         if preparation.targets is None:
             weights = resolve_weights(weights, about)
-            preparation = Preparation.of(config, weights, store, source)
+            preparation = Preparation(config, weights, store, source)
             todo = [one.id for one in stats]
             results = map_samples(partial(add_targets, preparation), todo, workers)
             list(with_progress(results, "targets", len(todo), on_progress))
@@ -162,7 +164,7 @@ def resolve_weights(settings: WeightSettings, report: Mapping[str, Any]) -> Weig
 
 def target_set(codec: CodecSettings, weights: WeightSettings, store: Store) -> TargetSet:
     """Return the targets of a codec with resolved weights, whether they are there or not."""
-    return store.target_set({"codec": plain(codec), "weights": plain(weights)})
+    return TargetSet(store.folder, {"codec": plain(codec), "weights": plain(weights)})
 
 
 def open_targets(config: Config, store: Store) -> TargetSet:
@@ -188,7 +190,7 @@ class SampleStats:
     coverage: str
     edges: Edges
     data_issues: tuple[DataIssue, ...]
-    round_trip_score: float
+    round_trip_score: float  # of the decoded targets against the labels: what a perfect network would get
 
 
 @dataclass(frozen=True)
@@ -199,18 +201,17 @@ class Preparation:
     weights: WeightSettings
     store: Store
     source: Source | None
-    targets: TargetSet | None  # None until the set's median area is known
 
-    @classmethod
-    def of(cls, config: Config, weights: WeightSettings, store: Store, source: Source | None) -> "Preparation":
-        """Prepare with the target set that weights lead to, if they do."""
-        is_resolved = weights.size is None or weights.size.reference_area_px is not None
-        return cls(config, weights, store, source, target_set(config.codec, weights, store) if is_resolved else None)
+    @cached_property
+    def targets(self) -> TargetSet | None:
+        """Where planes and weights go; None until the set's median area is known."""
+        is_resolved = self.weights.size is None or self.weights.size.reference_area_px is not None
+        return target_set(self.config.codec, self.weights, self.store) if is_resolved else None
 
 
 def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | str:
     """Read, encode, write and score one sample, or return what is wrong with it; what is stored is not done again."""
-    store, source, targets = preparation.store, preparation.source, preparation.targets
+    config, store, source, targets = preparation.config, preparation.store, preparation.source, preparation.targets
     sample = store.find(sample_id)
     if sample is None:
         try:
@@ -220,8 +221,11 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
         if sample.labels is None:
             return f"sample {sample_id!r} has no masks; training needs them"
         store.write(sample)
+    assert sample.labels is not None
     found = targets.find(sample_id) if targets else None
-    return measure_sample(sample, found[0] if found else write_targets(preparation, sample), preparation.config)
+    planes = found[0] if found else write_targets(preparation, sample)
+    score = get_competition(config.competition.name).metric(sample.labels, config.decoder(planes))
+    return measure_sample(sample, score.mean)
 
 
 def add_targets(preparation: Preparation, sample_id: str) -> None:
@@ -243,13 +247,9 @@ def write_targets(preparation: Preparation, sample: Sample) -> Planes:
     return planes
 
 
-def measure_sample(sample: Sample, planes: Planes | None = None, config: Config | None = None) -> SampleStats:
-    """Measure a sample; with planes, score them, decoded, against its labels: what a perfect network would get."""
+def measure_sample(sample: Sample, round_trip_score: float = float("nan")) -> SampleStats:
+    """Measure a sample while its arrays are at hand."""
     assert sample.labels is not None
-    score = float("nan")
-    if planes is not None and config is not None:
-        labels = config.decoder(planes)
-        score = get_competition(config.competition.name).metric(sample.labels, labels).mean
     return SampleStats(
         id=sample.id,
         kind=sample.kind,
@@ -258,20 +258,8 @@ def measure_sample(sample: Sample, planes: Planes | None = None, config: Config 
         coverage=coverage_class(sample.labels),
         edges=cut_edges(sample.image),
         data_issues=sample.data_issues,
-        round_trip_score=score,
+        round_trip_score=round_trip_score,
     )
-
-
-def _part(found: Iterable[SampleStats | str]) -> tuple[list[SampleStats], list[str]]:
-    """Part the good samples from the faults of the others."""
-    stats: list[SampleStats] = []
-    bad: list[str] = []
-    for one in found:
-        if isinstance(one, str):
-            bad.append(one)
-        else:
-            stats.append(one)
-    return stats, bad
 
 
 def describe_set(stats: Sequence[SampleStats], data_issues: Iterable[DataIssue]) -> dict[str, Any]:

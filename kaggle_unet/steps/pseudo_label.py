@@ -120,7 +120,7 @@ def pseudo_label(
         store = Store.create(folder, identity, {"environment": describe_environment(), "data": data})
         if store.manifest["complete"]:
             return store.report
-        preparation = Preparation.of(config, weights, store, source)
+        preparation = Preparation(config, weights, store, source)
         found = _Found()
         for done, (sample, confidence) in enumerate(_label(ensemble, source, choice), 1):
             found.confidences[sample.id] = confidence

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.types import DataIssue, Labels, Planes, Sample, Weights
+from kaggle_unet.types import DataIssue, Planes, Sample, Weights
 
 
 def find_differences(first: Any, second: Any, *, key: str = "") -> list[tuple[str, Any, Any]]:
@@ -65,12 +65,6 @@ def read_file(path: Path) -> bytes:
         raise DataError(f"cannot read {path} ({error.strerror}); run make-targets again") from error
 
 
-def to_plain(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn a mapping into what it is once it has been JSON: tuples are lists, keys are text."""
-    plain: dict[str, Any] = json.loads(json.dumps(value, allow_nan=False))
-    return plain
-
-
 def to_json(value: Mapping[str, Any]) -> str:
     """Write plain values for people to read."""
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
@@ -97,7 +91,7 @@ def encode_sample(sample: Sample) -> bytes:
         "about": np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8),
     }
     if sample.labels is not None:
-        arrays["labels"] = _shrink(sample.labels)
+        arrays["labels"] = sample.labels.astype(np.min_scalar_type(sample.labels.max(initial=0)))
     if sample.ignore is not None:
         arrays["ignore"] = sample.ignore
     return _pack(arrays)
@@ -137,11 +131,6 @@ def decode_targets(data: bytes, where: str) -> tuple[Planes, Weights]:
     bits = np.unpackbits(arrays["planes"], count=int(np.prod(shape))).reshape(shape)
     weights = arrays.get("weights")
     return bits.astype(np.float32), np.ones(shape[1:], np.float32) if weights is None else weights
-
-
-def _shrink(labels: Labels) -> NDArray[Any]:
-    n = int(labels.max(initial=0))
-    return labels.astype(np.uint8 if n < 2**8 else np.uint16 if n < 2**16 else np.int32)
 
 
 def _pack(arrays: dict[str, NDArray[Any]]) -> bytes:

@@ -19,6 +19,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,6 @@ from kaggle_unet.store.manifest import (
     read_file,
     read_manifest,
     to_json,
-    to_plain,
 )
 from kaggle_unet.types import Planes, Sample, Weights
 
@@ -54,7 +54,7 @@ class Store:
         folder = Path(folder)
         if (folder / "manifest.json").exists():
             store = cls(folder, read_manifest(folder))
-            differing = find_differences(store.manifest["identity"], to_plain(identity))
+            differing = find_differences(store.manifest["identity"], dict(identity))
             if differing and store.manifest["complete"]:
                 message = f"store {folder} was made for something else; pass another --store or delete it"
                 raise DataError(message, [f"{key}: was {old!r}, is {new!r}" for key, old, new in differing])
@@ -65,7 +65,7 @@ class Store:
             (folder / "manifest.json").unlink()
         if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise DataError(f"{folder} is not empty and no store; pass another --store")
-        manifest = {"format": FORMAT, "complete": False, "identity": to_plain(identity), "about": to_plain(about)}
+        manifest = {"format": FORMAT, "complete": False, "identity": dict(identity), "about": dict(about)}
         store = cls(folder, {**manifest, "identity_sha256": hash_plain(manifest["identity"])})
         store._write_manifest()
         return store
@@ -115,18 +115,15 @@ class Store:
 
     def find(self, sample_id: str) -> Sample | None:
         """Read a sample, or return None where it is missing or, after a power cut, damaged."""
-        try:
-            return self.read(sample_id)
-        except DataError:
+        if not sample_file(self.folder / "samples", sample_id).exists():
             return None
+        with suppress(DataError):
+            return self.read(sample_id)
+        return None
 
     def write(self, sample: Sample) -> None:
         """Add or replace a sample."""
         atomic_write(sample_file(self.folder / "samples", sample.id), encode_sample(sample), flush=False)
-
-    def target_set(self, identity: Mapping[str, Any]) -> "TargetSet":
-        """Return the targets of a codec and its weights, whether they are there or not."""
-        return TargetSet(self.folder / "targets", identity)
 
     def target_identities(self) -> list[dict[str, Any]]:
         """List what the target sets that are complete were made with."""
@@ -154,9 +151,9 @@ class Store:
 class TargetSet:
     """Planes and weights of a store's samples, made by one codec with its weights."""
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        self.identity = to_plain(identity)
-        self.folder = folder / hash_plain(self.identity)[:8]
+    def __init__(self, store_folder: Path, identity: Mapping[str, Any]) -> None:
+        self.identity = dict(identity)
+        self.folder = store_folder / "targets" / hash_plain(self.identity)[:8]
 
     @property
     def is_complete(self) -> bool:
@@ -170,10 +167,11 @@ class TargetSet:
 
     def find(self, sample_id: str) -> tuple[Planes, Weights] | None:
         """Read a sample's targets, or return None where they are missing or damaged."""
-        try:
-            return self.read(sample_id)
-        except DataError:
+        if not sample_file(self.folder, sample_id).exists():
             return None
+        with suppress(DataError):
+            return self.read(sample_id)
+        return None
 
     def write(self, sample_id: str, planes: Planes, weights: Weights | None = None) -> None:
         """Add or replace a sample's targets; without weights, every pixel weighs 1."""

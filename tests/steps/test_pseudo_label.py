@@ -13,7 +13,7 @@ from PIL import Image
 from kaggle_unet.config import load_config
 from kaggle_unet.data.dataset import TrainingSet, ValidationSet
 from kaggle_unet.steps.pseudo_label import image_confidence, pixel_confidence
-from kaggle_unet.store import Store
+from kaggle_unet.store import Store, TargetSet
 from kaggle_unet.synthetic.files import write_tgs_zip
 from kaggle_unet.targets.codecs import CODECS
 from tests.steps.conftest import call
@@ -62,7 +62,7 @@ def test_data(trained):
 
 def targets_of(store):
     """The only target set of a store."""
-    return store.target_set(*store.target_identities())
+    return TargetSet(store.folder, *store.target_identities())
 
 
 def own_id(trained, id_):

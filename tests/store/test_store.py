@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.store import Store, lock
+from kaggle_unet.store import Store, TargetSet, lock
 from kaggle_unet.types import Sample
 
-IDENTITY = {"competition": {"name": "tgs", "skip": ("a", "b")}, "source": "abc"}
+IDENTITY = {"competition": {"name": "tgs", "skip": ["a", "b"]}, "source": "abc"}
 TARGETS = {"codec": {"border": {"radius_px": 1}}, "weights": {}}
 PLANES = np.ones((2, 3, 4), np.float32)
 
@@ -27,7 +27,7 @@ def rows(*keys):
 
 def fill(store, *keys, targets=TARGETS, report=None):
     """Finish a store of these samples, and return its targets."""
-    made = store.target_set(targets)
+    made = TargetSet(store.folder, targets)
     for key in keys:
         store.write(sample(key))
         made.write(key, PLANES)
@@ -62,18 +62,18 @@ def test_an_interrupted_store_is_continued(store, tmp_path):
 def test_target_sets_lie_beside_each_other_and_are_told_apart_by_what_made_them(store):
     first = fill(store, "a")
     other = {"codec": {"border": {"radius_px": 2}}, "weights": {}}
-    assert not store.target_set(other).is_complete
+    assert not TargetSet(store.folder, other).is_complete
     assert store.target_identities() == [TARGETS]
     second = fill(store, "a", targets=other)
     second.write("a", PLANES * 0)
     assert first.read("a")[0].all()
     assert not second.read("a")[0].any()
     assert sorted(map(repr, store.target_identities())) == sorted(map(repr, (TARGETS, other)))
-    assert store.target_set(json.loads(json.dumps(TARGETS))).folder == first.folder
+    assert TargetSet(store.folder, json.loads(json.dumps(TARGETS))).folder == first.folder
 
 
 def test_a_set_of_targets_is_complete_when_its_store_is_finished(store):
-    targets = store.target_set(TARGETS)
+    targets = TargetSet(store.folder, TARGETS)
     store.write(sample("a"))
     targets.write("a", PLANES)
     assert not targets.is_complete
@@ -96,10 +96,10 @@ def test_another_identity_is_refused_with_every_difference(store, tmp_path):
 
 def test_an_incomplete_store_of_another_identity_is_begun_anew(store, tmp_path):
     store.write(sample("a"))
-    store.target_set(TARGETS).write("a", PLANES)
+    TargetSet(store.folder, TARGETS).write("a", PLANES)
     begun = Store.create(tmp_path / "store", OTHER, {})
     assert begun.find("a") is None
-    assert begun.target_set(TARGETS).find("a") is None
+    assert TargetSet(begun.folder, TARGETS).find("a") is None
     assert begun.manifest["identity"] == OTHER
 
 
@@ -117,7 +117,7 @@ def test_a_folder_with_a_lock_only_becomes_a_store(tmp_path):
 
 
 def test_a_finished_store_is_opened_with_its_folds(store, tmp_path):
-    targets = store.target_set(TARGETS)
+    targets = TargetSet(store.folder, TARGETS)
     for key in ("007", "b,c", "d"):
         store.write(sample(key))
         targets.write(key, PLANES)
@@ -148,7 +148,7 @@ def test_a_finished_store_can_be_finished_again(store):
 def test_a_row_of_folds_without_its_sample_leaves_the_store_incomplete(store):
     store.write(sample("a"))
     with pytest.raises(FileNotFoundError):
-        store.finish(store.target_set(TARGETS), rows("a", "b"), {})
+        store.finish(TargetSet(store.folder, TARGETS), rows("a", "b"), {})
     with pytest.raises(DataError, match="is not complete"):
         Store.open(store.folder)
 
@@ -182,7 +182,7 @@ def test_ids_that_are_no_file_names_are_refused(store, key):
     with pytest.raises(DataError, match="cannot name a file"):
         store.write(sample(key))
     with pytest.raises(DataError, match="cannot name a file"):
-        store.target_set(TARGETS).write(key, PLANES)
+        TargetSet(store.folder, TARGETS).write(key, PLANES)
     assert not any((store.folder / name).exists() for name in ("samples", "targets"))
 
 
@@ -196,7 +196,7 @@ def test_odd_ids_are_kept(store, key):
 def test_a_damaged_or_missing_sample_is_named_and_not_found(store):
     store.write(sample("a"))
     (store.folder / "samples" / "a.npz").write_bytes(b"")
-    targets = store.target_set(TARGETS)
+    targets = TargetSet(store.folder, TARGETS)
     with pytest.raises(DataError, match=r"samples/a\.npz is damaged"):
         store.read("a")
     with pytest.raises(DataError, match=r"cannot read .*/b\.npz .*run make-targets again"):
@@ -208,7 +208,7 @@ def test_a_store_survives_pickling(store):
     fill(store, "a")
     again = pickle.loads(pickle.dumps(store))
     assert again.read("a").id == "a"
-    assert pickle.loads(pickle.dumps(again.target_set(TARGETS))).read("a")[0].all()
+    assert pickle.loads(pickle.dumps(TargetSet(again.folder, TARGETS))).read("a")[0].all()
 
 
 def test_all_files_are_flushed_before_a_store_is_declared_complete(store, monkeypatch):

@@ -1,4 +1,4 @@
-"""Records: what comes back is what went in."""
+"""Manifests and arrays: what comes back is what went in, and where two trees of plain values differ."""
 
 import io
 
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.errors import DataError
+from kaggle_unet.store import find_differences
 from kaggle_unet.store.manifest import decode_sample, decode_targets, encode_sample, encode_targets
 from kaggle_unet.types import DataIssue, Sample
 from tests.strategies import shapes
@@ -74,7 +75,7 @@ def test_weights_of_1_take_no_room():
 
 
 def test_labels_take_the_smallest_type_that_holds_them():
-    for highest, dtype in ((255, np.uint8), (256, np.uint16), (65_535, np.uint16), (65_536, np.int32)):
+    for highest, dtype in ((255, np.uint8), (256, np.uint16), (65_535, np.uint16), (65_536, np.uint32)):
         sample = Sample("a", np.zeros((1, 2), np.uint8), np.array([[0, highest]], np.int32))
         with np.load(io.BytesIO(encode_sample(sample))) as file:
             assert file["labels"].dtype == dtype
@@ -99,3 +100,13 @@ def test_a_file_of_another_kind_is_named():
 def test_planes_that_are_no_targets_are_our_own_mistake():
     with pytest.raises(AssertionError):
         encode_targets(np.full((1, 1, 1), 0.5, np.float32), None)
+
+
+def test_differences_are_listed_key_by_key():
+    first = {"model": {"name": "smp", "encoder": "resnet18"}, "input": {"channels": ["gray"]}, "seed": 1}
+    second = {"model": {"name": "smp", "encoder": "resnet34", "depth": 4}, "input": {"channels": ["gray"]}, "seed": 1}
+    assert find_differences(first, first) == []
+    assert find_differences(first, second) == [
+        ("model.depth", None, 4),
+        ("model.encoder", "resnet18", "resnet34"),
+    ]
