@@ -1,11 +1,11 @@
-"""Size of the objects of an image, and the scale at which they have the size that a network was trained on."""
+"""Diameter of an image's objects, and the scale at which they have the size that a network was trained on."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 LEAST_FACTOR = 1.5
 SMALLEST, LARGEST = 0.25, 4.0
-_FEWEST = 3  # objects; the size of fewer says little
+_FEWEST = 3  # objects; fewer give no reliable size
 
 
 def object_diameter_px(areas_px: NDArray[np.int64]) -> float | None:
@@ -19,8 +19,8 @@ def object_diameter_px(areas_px: NDArray[np.int64]) -> float | None:
     Returns
     -------
     float or None
-        Of the circle that has the area of the median pixel's object: half of all pixels inside objects are in larger
-        ones, so fragments and crumbs, however many, move it little. None for fewer than three objects.
+        Of the circle with the area of the median pixel's object: half of all pixels inside objects are in larger
+        ones, so small fragments, however many, change it little. None for fewer than three objects.
 
     Examples
     --------
@@ -35,19 +35,19 @@ def object_diameter_px(areas_px: NDArray[np.int64]) -> float | None:
 
 
 def scale_to(known_px: float, found_px: float | None) -> float:
-    """Choose at which scale an image is shown.
+    """Compute the scale at which a network is shown an image.
 
     Parameters
     ----------
     known_px : float
-        Diameter of the objects that the network has learnt from, as `object_diameter_px` measures it.
+        Diameter of the objects that the network was trained on, as `object_diameter_px` estimates it.
     found_px : float or None
-        That of the image's.
+        Diameter of the image's objects.
 
     Returns
     -------
     float
-        1 where they differ by less than half or nothing is known of the image; else their quotient, from 1/4 to 4.
+        1 where they differ by less than half or the image's is unknown; else their quotient, from 1/4 to 4.
 
     Examples
     --------

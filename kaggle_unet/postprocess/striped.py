@@ -1,20 +1,20 @@
-"""Planes of an image larger than memory to labels, with the same result as in one piece.
+"""Decoding of planes larger than memory, a stripe of rows at a time, with the same result as in one piece.
 
-Components of the mask have no influence on each other when they are decoded. So the image is read in stripes of rows:
-components inside a stripe are decoded with it, those that reach its edge are joined with what lies beyond, and each is
-then decoded in its own box. Holes are treated alike: one that an instance surrounds lies inside its box. Last, ids
-become those of one piece, in raster order of the instances' first pixels.
-
-Components of a mask that is seen stripe by stripe: those that reach a stripe's edge, joined across it.
+Components of the mask have no influence on each other when they are decoded. So components inside a stripe are decoded
+with it; those that reach its edge are joined with what lies beyond, and each is then decoded in its own box. Holes are
+filled alike: a hole that an instance surrounds lies inside the instance's box. Last, ids become those of one piece, in
+raster order of the instances' first pixels.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import scipy.ndimage
+import scipy.sparse
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.masks.labels import areas_px, components
@@ -25,9 +25,8 @@ from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import Labels, Mask, Planes
 
 
-@dataclass
-class SeamComponent:
-    """A component, or what is known of it so far."""
+class SeamComponent(NamedTuple):
+    """Box of a component that crosses seams between stripes, or of its piece in one stripe, and its first pixel."""
 
     top: int
     left: int
@@ -35,81 +34,60 @@ class SeamComponent:
     right: int
     first_yx: tuple[int, int]
 
-    def take(self, other: "SeamComponent") -> None:
-        """Grow by another piece of the same component."""
-        self.top, self.left = min(self.top, other.top), min(self.left, other.left)
-        self.bottom, self.right = max(self.bottom, other.bottom), max(self.right, other.right)
-        self.first_yx = min(self.first_yx, other.first_yx)
-
 
 @dataclass
 class SeamComponents:
-    """Joins pieces of components, stripe after stripe, from the top."""
+    """Pieces of components that reach a stripe's edge, from the top stripe down, and which of them touch."""
 
     _pieces: list[SeamComponent] = field(default_factory=list)
-    _parents: list[int] = field(default_factory=list)
+    _pairs: list[NDArray[np.int64]] = field(default_factory=list)
     _last_row: NDArray[np.int64] | None = None
 
     def add(self, labels: Labels, is_at_edge: NDArray[np.bool_], top: int) -> None:
-        """Take the next stripe."""
+        """Add the pieces of the next stripe."""
         indices = np.full(len(is_at_edge), -1, dtype=np.int64)
         boxes = scipy.ndimage.find_objects(np.where(is_at_edge[labels], labels, 0))
         for label in np.flatnonzero(is_at_edge).tolist():
-            rows, columns = boxes[label - 1]
-            first_x = columns.start + int((labels[rows.start, columns] == label).argmax())
+            y, x = boxes[label - 1]
+            first_yx = top + y.start, x.start + int((labels[y.start, x] == label).argmax())
             indices[label] = len(self._pieces)
-            self._parents.append(len(self._pieces))
-            self._pieces.append(
-                SeamComponent(
-                    top + rows.start, columns.start, top + rows.stop, columns.stop, (top + rows.start, first_x)
-                )
-            )
-        first_row = indices[labels[0]]
+            self._pieces.append(SeamComponent(top + y.start, x.start, top + y.stop, x.stop, first_yx))
         if self._last_row is not None:
-            for upper, lower in _touching(self._last_row, first_row):
-                self._join(upper, lower)
+            self._pairs.append(_touching(self._last_row, indices[labels[0]]))
         self._last_row = indices[labels[-1]]
 
-    def components(self) -> list[SeamComponent]:
-        """Join what belongs together."""
-        whole: dict[int, SeamComponent] = {}
-        for index, piece in enumerate(self._pieces):
-            root = self._root(index)
-            if root in whole:
-                whole[root].take(piece)
-            else:
-                whole[root] = piece
-        return list(whole.values())
-
-    def _root(self, index: int) -> int:
-        while self._parents[index] != index:
-            self._parents[index] = self._parents[self._parents[index]]
-            index = self._parents[index]
-        return index
-
-    def _join(self, one: int, other: int) -> None:
-        one, other = self._root(one), self._root(other)
-        self._parents[max(one, other)] = min(one, other)
+    def join(self) -> list[SeamComponent]:
+        """Return the components that the pieces make up."""
+        upper, lower = np.concatenate([np.zeros((2, 0), np.int64), *self._pairs], axis=1)
+        n = len(self._pieces)
+        touch = scipy.sparse.coo_array((np.ones(len(upper), np.bool_), (upper, lower)), shape=(n, n))
+        n_components, ids = connected_components(touch, directed=False) if n else (0, np.zeros(0, np.int32))
+        groups: list[list[SeamComponent]] = [[] for _ in range(n_components)]
+        for id_, piece in zip(ids.tolist(), self._pieces, strict=True):
+            groups[id_].append(piece)
+        return [
+            SeamComponent(min(tops), min(lefts), max(bottoms), max(rights), min(firsts))
+            for tops, lefts, bottoms, rights, firsts in (zip(*group, strict=True) for group in groups)
+        ]
 
 
-def _touching(upper: NDArray[np.int64], lower: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """List the pairs of pieces that touch across a seam, corners included."""
+def _touching(upper: NDArray[np.int64], lower: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the pairs of pieces that touch across a seam, corners included; shape (2, n)."""
     n = len(upper)
     pairs = [
         np.stack([upper[max(0, -step) : n - max(0, step)], lower[max(0, step) : n - max(0, -step)]])
         for step in (-1, 0, 1)
     ]
     both = np.concatenate(pairs, axis=1)
-    both = np.unique(both[:, (both >= 0).all(axis=0)], axis=1)
-    return [(int(one), int(other)) for one, other in both.T]
+    return np.unique(both[:, (both >= 0).all(axis=0)], axis=1)
 
 
 class Sliced(Protocol):
-    """An array that may lie on disk: `numpy.memmap`, zarr, HDF5."""
+    """An array that may be on disk: `numpy.memmap`, zarr, HDF5."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its sides."""
+        """Lengths of its axes."""
         ...
 
     def __getitem__(self, key: Any) -> Any:
@@ -144,13 +122,13 @@ def decode_large(
     Parameters
     ----------
     codec : Codec
-        What the planes mean.
+        Codec of the planes.
     planes : array-like of float16 or float32, shape (n_planes, H, W)
-        Probabilities; boxes of it are read, most pixels once.
+        Probabilities; boxes are read from it, most pixels once.
     decode : DecodeSettings
-        How they become labels.
+        Thresholds and rules of decoding.
     postprocess : PostprocessSettings
-        How those are cleaned.
+        Its `fill_holes_px` and `min_area_px`; rules for whole images are left out.
     out : array-like of int32, shape (H, W)
         Filled with instances 1…n.
     stripe_px : int, default: 1024
@@ -168,9 +146,9 @@ def decode_large(
 
     Notes
     -----
-    What is written equals what `kaggle_unet.postprocess.decoder.Decoder` returns for all planes at once. Memory is
-    that of one stripe, or of the box of the largest component that reaches a stripe's edge if that is more, beside some
-    numbers for every instance: a mask that is one net over the whole image is not decoded in less than the image.
+    The result equals what `kaggle_unet.postprocess.decoder.Decoder` returns for all planes at once. Memory is that of
+    one stripe, or of the box of the largest component that crosses a seam if that is more, beside a few numbers for
+    each instance. A mask that is one net over the whole image therefore takes as much memory as the image.
 
     Examples
     --------
@@ -190,7 +168,7 @@ def decode_large(
     pieces, found = SeamComponents(), _Found()
     for rows in _stripes(out.shape[0], stripe_px):
         _decode_stripe(codec, planes, decode, rows, pieces, found, out)
-    for piece in pieces.components():
+    for piece in pieces.join():
         _decode_piece(codec, planes, decode, piece, found, out)
     _fill_holes(out, found, postprocess.fill_holes_px, stripe_px)
     return _renumber(out, found, postprocess.min_area_px, stripe_px)
@@ -224,7 +202,7 @@ def _decode_stripe(
         is_at_edge[parts[-1]] = True
     is_at_edge[0] = False
     pieces.add(parts, is_at_edge, rows.start)
-    stripe[:, is_at_edge[parts]] = 0  # no plane is above any threshold there, so that no mask is
+    stripe[:, is_at_edge[parts]] = 0  # below every threshold, so there is no mask
     labels = codec.decode(stripe, decode)
     out[rows, :] = _keep(labels, (rows.start, 0), found, out.shape[1])
 
@@ -249,11 +227,11 @@ def _decode_piece(
 
 
 def _keep(labels: Labels, corner_yx: tuple[int, int], found: _Found, width: int) -> Labels:
-    """Remember the instances of a box and give them ids that no others have."""
+    """Record the instances of a box and give them provisional ids of their own."""
     n = int(labels.max(initial=0))
     backwards = np.flatnonzero(labels)[::-1]
     firsts = np.zeros(n + 1, dtype=np.int64)
-    firsts[labels.ravel()[backwards]] = backwards  # the last to be written, the first pixel, stays
+    firsts[labels.ravel()[backwards]] = backwards  # the first pixel is written last
     y, x = np.divmod(firsts[1:], labels.shape[1])
     found.firsts.append((y + corner_yx[0]) * width + x + corner_yx[1])
     labels = np.where(labels > 0, labels + np.int32(found.n), 0)
@@ -272,7 +250,7 @@ def _fill_holes(out: Sliced, found: _Found, max_px: int, stripe_px: int) -> None
 
 
 def _renumber(out: Sliced, found: _Found, min_area_px: int, stripe_px: int) -> int:
-    """Drop small instances and number the others by their first pixels."""
+    """Drop small instances and number the others in order of their first pixels."""
     areas = np.zeros(found.n + 1, dtype=np.int64)
     if min_area_px > 1:
         for rows in _stripes(out.shape[0], stripe_px):

@@ -1,4 +1,4 @@
-"""Planes that were predicted apart become those of an ensemble; free of torch."""
+"""Ensemble averaging of planes that were predicted separately; free of torch."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -8,7 +8,7 @@ from scipy.special import expit, logit, softmax
 
 from kaggle_unet.types import HalfPlanes, Planes
 
-# What half precision tells from 0, and for sigmoid planes from 1, too.
+# The least that half precision tells from 0; for sigmoid planes, from 1 too.
 _LEAST = {"sigmoid": np.float32(2.0**-12), "softmax": np.float32(2.0**-24)}
 
 
@@ -19,18 +19,18 @@ def average_probabilities(
     mean: Literal["arithmetic", "geometric"] = "arithmetic",
     activation: Literal["sigmoid", "softmax"] = "sigmoid",
 ) -> Planes:
-    """Average planes, as networks that predict together are averaged.
+    """Average the probabilities of several networks.
 
     Parameters
     ----------
     members : sequence of float16 or float32 arrays, shape (C, H, W)
         Probabilities; of one codec.
     weights : sequence of float
-        How much each counts; not negative, and not all 0.
+        Relative weights; not negative, and not all 0.
     mean : {"arithmetic", "geometric"}
-        Of the probabilities; the geometric one is made to add up to 1 again.
+        Kind of mean; the geometric one is normalised to add up to 1.
     activation : {"sigmoid", "softmax"}
-        The codec's: whether planes are each a chance of its own, or classes that exclude each other.
+        The codec's: independent planes, or classes that exclude each other.
 
     Returns
     -------
@@ -39,9 +39,9 @@ def average_probabilities(
 
     Notes
     -----
-    The arithmetic mean is that of networks that predict together, but for the planes' rounding. The geometric one of
-    sigmoid planes takes all that is nearer to 0 or 1 than half precision tells on both sides (1/4096) for equally sure,
-    so that a network that is surer still counts less than it would in `kaggle_unet.inference.predict`.
+    But for the planes' rounding, the arithmetic mean equals that of networks that predict together. The geometric mean
+    of sigmoid planes clips probabilities to 1/4096 from 0 and 1, the least that half precision tells on both sides, so
+    a network that is surer counts less than it would in `kaggle_unet.inference.predict`.
 
     Examples
     --------

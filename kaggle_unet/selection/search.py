@@ -1,7 +1,8 @@
-"""Which decode parameters score best: what may be searched for a codec, and a search that can be gone on with.
+"""Search of decode parameters: the space of each codec, a search that can be resumed, and nested cross-validation.
 
-A study is honest only on images it has not looked at. `nested_search` therefore searches once per part of the images on
-all the others, and lets each part judge what was found without it; a last search on all images gives what is used.
+The score of the images that a search has looked at is in-sample, and too high. `nested_search` therefore searches once
+per part of the images on all the others, and scores each part with what was found without it (held-out); a last search
+on all images gives what is used.
 """
 
 import warnings
@@ -23,7 +24,7 @@ Params = Mapping[str, float | int | bool]
 Scores = NDArray[np.float64]
 Evaluate = Callable[[Params], Scores]
 
-N_AT_RANDOM = 20  # trials before the search looks at what it has found
+N_AT_RANDOM = 20  # trials before the search uses what it has found
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ _SEEDED: Space = {
 
 
 def space_of(codec: CodecName, *, single_object: bool) -> Space:
-    """List what is searched.
+    """Return what is searched for a codec.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def params_of(space: Space, decoder: Decoder) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SearchBudget:
-    """How long is searched, and where it is written down."""
+    """How many trials a search has, their seed, and the journal from which an interrupted search goes on."""
 
     n_trials: int
     seed: int = 0
@@ -109,8 +110,8 @@ class SearchBudget:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search has found."""
+class SearchResult:
+    """The best parameters with their score, and all trials."""
 
     params: dict[str, Any]
     score: float
@@ -118,10 +119,10 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Nested:
-    """A search with its honest gain."""
+class NestedResult:
+    """A search on all images, with every image's score before, held-out and in-sample after."""
 
-    found: Found
+    found: SearchResult
     before: Scores
     held_out: Scores
     after: Scores
@@ -136,11 +137,11 @@ def nested_search(
     budget: SearchBudget,
     *,
     on_trial: Callable[[str, int], None] = lambda *_: None,
-) -> Nested:
-    """Search the best point, and measure its gain on images that a search has not seen."""
+) -> NestedResult:
+    """Search the best parameters, and score every part of the images with what was found without it."""
     names = sorted(set(parts))
     if len(names) < 2:
-        msg = f"all images are of the part {names[0]!r}: two parts are needed, one to search on and one to judge by"
+        msg = f"all images are of the part {names[0]!r}: two parts are needed, one to search on and one to score"
         raise ConfigError(msg)
     known: dict[tuple[tuple[str, Any], ...], Scores] = {}
 
@@ -150,15 +151,11 @@ def nested_search(
             known[key] = evaluate(params)
         return known[key]
 
-    def search_on(is_in: NDArray[np.bool_], name: str) -> Found:
-        return search(
-            space,
-            lambda params: float(recall(params)[is_in].mean()),
-            start,
-            budget,
-            name=name,
-            on_trial=on_trial,
-        )
+    def search_on(is_in: NDArray[np.bool_], name: str) -> SearchResult:
+        def score(params: Params) -> float:
+            return float(recall(params)[is_in].mean())
+
+        return search(space, score, start, budget, name=name, on_trial=on_trial)
 
     part_of = np.array(parts)
     held_out = np.zeros(len(parts))
@@ -168,7 +165,7 @@ def nested_search(
         params_without[name] = search_on(is_in, f"without {name}").params
         held_out[~is_in] = recall(params_without[name])[~is_in]
     found = search_on(np.ones(len(parts), np.bool_), "all")
-    return Nested(found, recall(start), held_out, recall(found.params), params_without)
+    return NestedResult(found, recall(start), held_out, recall(found.params), params_without)
 
 
 def search(
@@ -179,38 +176,38 @@ def search(
     *,
     name: str = "all",
     on_trial: Callable[[str, int], None] = lambda *_: None,
-) -> Found:
-    """Search the point of the highest score.
+) -> SearchResult:
+    """Search the parameters of the highest score.
 
     Parameters
     ----------
     space : dict
         From `space_of`.
     evaluate : callable
-        Takes a point, gives its score.
+        Returns the score of some parameters.
     start : mapping
-        A point that need not lie in the space; it wins ties.
-    effort : Effort
-        How long is searched.
+        Parameters that need not lie in the space; they win ties.
+    budget : SearchBudget
+        Number of trials, seed and journal.
     name : str
-        The search's, in a journal of several.
+        Name of the search in a journal of several.
     on_trial : callable
-        Called with (name, done).
+        Called with (name, trials done).
 
     Returns
     -------
-    found : Found
+    SearchResult
         The same whether the search was interrupted or not.
 
     Raises
     ------
     ConfigError
-        If the extra is not installed.
+        If Optuna is not installed.
 
     Notes
     -----
-    Optuna's tree-structured Parzen estimator [1]_, after `N_AT_RANDOM` points at random. Each trial has a seed of its
-    own, so that nothing but the trials before it decides what it tries.
+    Optuna's tree-structured Parzen estimator [1]_, after `N_AT_RANDOM` random trials. Each trial has its own seed, so
+    what it tries depends on the trials before it alone.
 
     References
     ----------
@@ -222,12 +219,11 @@ def search(
         study_name=name, direction="maximize", load_if_exists=True, storage=_open_journal(optuna, budget.journal)
     )
     state = optuna.trial.TrialState
-    for trial in study.get_trials(deepcopy=False, states=[state.RUNNING]):  # what an interruption has left
+    for trial in study.get_trials(deepcopy=False, states=[state.RUNNING]):  # left by an interruption
         study.tell(trial.number, state=state.FAIL)
     while (done := len(study.get_trials(deepcopy=False, states=[state.COMPLETE]))) < budget.n_trials:
-        study.sampler = optuna.samplers.TPESampler(
-            n_startup_trials=N_AT_RANDOM, multivariate=True, seed=budget.seed + done
-        )
+        seed = budget.seed + done
+        study.sampler = optuna.samplers.TPESampler(n_startup_trials=N_AT_RANDOM, multivariate=True, seed=seed)
         trial = study.ask()
         study.tell(trial, evaluate(_suggest(trial, space)))
         on_trial(name, done + 1)
@@ -236,7 +232,7 @@ def search(
         assert trial.value is not None
         trials.append((_tidy(trial.params), trial.value))
     params, score = max(trials, key=lambda pair: pair[1])  # the first of equals
-    return Found(params, score, trials)
+    return SearchResult(params, score, trials)
 
 
 def _suggest(trial: Any, space: Space) -> dict[str, Any]:
@@ -252,7 +248,7 @@ def _suggest(trial: Any, space: Space) -> dict[str, Any]:
 
 
 def _tidy(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Write 0.3 for 0.30000000000000004."""
+    """Round 0.30000000000000004 to 0.3."""
     return {key: round(value, 6) if isinstance(value, float) else value for key, value in params.items()}
 
 

@@ -1,9 +1,9 @@
-"""Which way of splitting to believe: candidates at several seed thresholds, judged by what they look like.
+"""The second level: boosted trees that choose among candidate decodings by what their objects look like.
 
-One seed threshold for a whole set parts some nuclei too often and others too rarely. Here every image is decoded at
-several; each object of each decoding is described by its shape, its probabilities and its neighbours; a regressor
-learns its IoU with the truth from images with masks. Of every component of the mask, the decoding with the highest
-mean is kept, and objects that hardly can be right are dropped. So did the 1st place of the 2018 Data Science Bowl [1]_.
+One seed threshold for a whole set splits some nuclei too often and others too rarely. Here every image is decoded at
+several; each object of each decoding is described by its shape, its probabilities and its neighbours, and a regressor
+predicts its IoU with the truth. Of every component of the mask, the decoding with the highest mean IoU is kept, and
+objects with too low an IoU are dropped. This follows the 1st place of the 2018 Data Science Bowl [1]_.
 
 References
 ----------
@@ -49,24 +49,24 @@ _SHAPE = {
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """All decodings of one image, and what their objects look like."""
+    """Candidate decodings of one image: labels and features by level, and the components of the mask of them all."""
 
     levels: tuple[NDArray[Any], ...]
     features: tuple[Features, ...]
-    pieces: NDArray[Any]
+    components: NDArray[Any]
 
     @property
     def objects(self) -> Features:
-        """float32 array, shape (n_objects, n_features): of all levels, one behind the other."""
+        """Features of the objects of all levels, shape (n_objects, n_features)."""
         return np.concatenate(self.features)
 
     def split(self, values: Ious) -> list[Ious]:
-        """Divide one value per object among the levels."""
+        """Split one value per object by level."""
         return np.split(values, np.cumsum([len(features) for features in self.features])[:-1])
 
 
 def feature_names(codec: Codec) -> list[str]:
-    """Name what describes an object."""
+    """Return the names of an object's features."""
     probabilities = [f"{statistic} {plane}" for statistic in ("mean", "lowest", "highest") for plane in codec.planes]
     return [*_SHAPE.values(), "roundness", *probabilities, *_NEIGHBOURHOOD]
 
@@ -85,42 +85,42 @@ def find_candidates(
         labels = replace(decoder, decode=decoder.decode.model_copy(update={"seed_threshold": threshold}))(planes)
         if not any(np.array_equal(labels, other) for other in levels):
             levels.append(labels)
-    pieces = components(np.any([labels > 0 for labels in levels], axis=0))
+    parts = components(np.any([labels > 0 for labels in levels], axis=0))
     known: dict[bytes, list[float]] = {}
-    features = tuple(_describe(labels, planes, pieces, known) for labels in levels)
-    return Candidates(tuple(map(_shrink, levels)), features, _shrink(pieces))
+    features = tuple(_describe(labels, planes, parts, known) for labels in levels)
+    return Candidates(tuple(map(_shrink, levels)), features, _shrink(parts))
 
 
 def _shrink(labels: Labels) -> NDArray[Any]:
-    """Take half the memory where ids allow it."""
+    """Halve the memory where ids allow it."""
     return labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
 
 
 def refuse_without_seeds(codec: Codec, decode: DecodeSettings) -> None:
-    """Refuse a decoding that has nothing to choose from."""
+    """Refuse a decoding without seeds, which has nothing to choose from."""
     if decode.single_object or len(codec.planes) < 2:
         single = ", decode.single_object," if decode.single_object else ""
-        msg = f"codec {codec.name}{single} knows no seeds, so there are no splits to choose from; train with codec "
+        msg = f"codec {codec.name}{single} has no seeds, so there are no splits to choose from; train with codec "
         raise ConfigError(f"{msg}mask_border, interior_border or interior_border_background")
 
 
 def true_ious(candidates: Candidates, truth: Labels) -> Ious:
-    """Find what the regressor learns: each object's highest IoU with a true one."""
-    # seen from the predicted side
+    """Compute what the regressor learns: each object's highest IoU with a true one."""
+    # with the sides swapped, `best_iou` is that of the predicted objects
     return np.concatenate([find_mistakes(count_overlap(labels, truth)).best_iou for labels in candidates.levels])
 
 
 def choose(candidates: Candidates, ious: Ious, least_iou: float) -> Labels:
-    """Keep the best decoding of every component of the mask, and drop what hardly can be right.
+    """Keep the best decoding of every component of the mask, and drop objects that are hardly right.
 
     Parameters
     ----------
     candidates : Candidates
-        Of the image.
+        Candidate decodings of an image.
     ious : float64 array, shape (n_objects,)
-        What the regressor expects of each.
+        The IoU that the regressor predicts for each object.
     least_iou : float
-        Objects of which less is expected are dropped.
+        Objects with a lower predicted IoU are dropped.
 
     Returns
     -------
@@ -129,37 +129,37 @@ def choose(candidates: Candidates, ious: Ious, least_iou: float) -> Labels:
 
     Notes
     -----
-    A component's decoding is judged by the mean over its objects. Of equals, the one in use wins.
+    A decoding's value for a component is the mean over its objects there. Of equals, the first wins, the one in use.
     """
-    n = int(candidates.pieces.max(initial=0)) + 1
+    n = int(candidates.components.max(initial=0)) + 1
     levels = [
-        (labels, _home(labels, candidates.pieces), expected)
+        (labels, _component_of(labels, candidates.components), expected)
         for labels, expected in zip(candidates.levels, candidates.split(ious), strict=True)
     ]
     means = [
-        np.bincount(home, weights=expected, minlength=n) / np.maximum(np.bincount(home, minlength=n), 1)
-        for _, home, expected in levels
+        np.bincount(component, weights=expected, minlength=n) / np.maximum(np.bincount(component, minlength=n), 1)
+        for _, component, expected in levels
     ]
     best = np.argmax(means, axis=0)
-    chosen = np.zeros(candidates.pieces.shape, dtype=np.int32)
+    chosen = np.zeros(candidates.components.shape, dtype=np.int32)
     n_before = 0
-    for level, (labels, home, expected) in enumerate(levels):
-        is_kept = (best[home] == level) & (expected >= least_iou)
-        ids = np.append(0, np.where(is_kept, np.arange(1, len(home) + 1) + n_before, 0)).astype(np.int32)
+    for level, (labels, component, expected) in enumerate(levels):
+        is_kept = (best[component] == level) & (expected >= least_iou)
+        ids = np.append(0, np.where(is_kept, np.arange(1, len(component) + 1) + n_before, 0)).astype(np.int32)
         np.maximum(chosen, ids[labels], out=chosen)
-        n_before += len(home)
+        n_before += len(component)
     return relabel(chosen)
 
 
-def _home(labels: NDArray[Any], pieces: NDArray[Any]) -> NDArray[np.int32]:
-    """Find the component in which each instance lies."""
-    home = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int32)
-    home[labels] = pieces
-    return home[1:]
+def _component_of(labels: NDArray[Any], parts: NDArray[Any]) -> NDArray[np.int32]:
+    """Return the component in which each instance lies."""
+    component = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int32)
+    component[labels] = parts
+    return component[1:]
 
 
-def _describe(labels: Labels, planes: Planes, pieces: Labels, known: dict[bytes, list[float]]) -> Features:
-    """Describe the objects of one decoding; what an object is alone, is looked up if another one had the same."""
+def _describe(labels: Labels, planes: Planes, parts: Labels, known: dict[bytes, list[float]]) -> Features:
+    """Compute the features of one decoding; those of an object alone are looked up if another decoding has it too."""
     n = int(labels.max(initial=0))
     if n == 0:
         return np.empty((0, len(_SHAPE) + 1 + 3 * len(planes) + len(_NEIGHBOURHOOD)), np.float32)
@@ -181,27 +181,27 @@ def _describe(labels: Labels, planes: Planes, pieces: Labels, known: dict[bytes,
     rows = np.array([known[key] for key in keys])
     centres, alone_ = rows[:, :2], rows[:, 2:]
     area, diameter = alone_[:, list(_SHAPE).index("area")], alone_[:, list(_SHAPE).index("equivalent_diameter_area")]
-    around = _neighbourhood(centres, area, diameter, _home(labels, pieces))
+    around = _neighbourhood(centres, area, diameter, _component_of(labels, parts))
     return np.concatenate([alone_, np.stack(around, axis=1)], axis=1).astype(np.float32)
 
 
 def _keys(labels: Labels, n: int) -> list[bytes]:
-    """Give what is the same for the same object in another decoding: a hash of its pixels' places."""
-    places = np.flatnonzero(labels)
-    ids = labels.ravel()[places]
-    places = places[np.argsort(ids, kind="stable")]
+    """Hash the pixels' indices of each object, so that an object has the same key in every decoding."""
+    indices = np.flatnonzero(labels)
+    ids = labels.ravel()[indices]
+    indices = indices[np.argsort(ids, kind="stable")]
     ends = np.cumsum(np.bincount(ids, minlength=n + 1)[1:])[:-1]
-    return [blake2b(own.tobytes(), digest_size=16).digest() for own in np.split(places, ends)]
+    return [blake2b(own.tobytes(), digest_size=16).digest() for own in np.split(indices, ends)]
 
 
 _INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max")
 
 
 def _neighbourhood(
-    centres: NDArray[np.float64], area: NDArray[np.float64], diameter: NDArray[np.float64], home: NDArray[np.int32]
+    centres: NDArray[np.float64], area: NDArray[np.float64], diameter: NDArray[np.float64], component: NDArray[np.int32]
 ) -> list[NDArray[Any]]:
-    """Describe what is around each object, in the order of `_NEIGHBOURHOOD`."""
-    n = len(home)
+    """Compute the features of each object's surroundings, in the order of `_NEIGHBOURHOOD`."""
+    n = len(component)
     distances = cKDTree(centres).query(centres, k=min(_N_NEIGHBOURS + 1, n))[0].reshape(n, -1)[:, 1:]
     in_diameters = distances / diameter[:, None]
     nearest = in_diameters[:, 0] if n > 1 else np.full(n, np.inf)
@@ -210,12 +210,12 @@ def _neighbourhood(
         area / np.median(area),
         np.minimum(nearest, _FAR_DIAMETERS),
         (in_diameters < _NEAR_DIAMETERS).sum(axis=1),
-        np.bincount(home)[home],
+        np.bincount(component)[component],
     ]
 
 
 class Regressor:
-    """What expects an object's IoU of its features: gradient-boosted trees."""
+    """Gradient-boosted trees that predict an object's IoU from its features."""
 
     def __init__(self, text: str) -> None:
         lightgbm = import_lightgbm()
@@ -223,46 +223,17 @@ class Regressor:
         try:
             self._booster = lightgbm.Booster(model_str=text)
         except lightgbm.basic.LightGBMError as error:
-            msg = f"this is no LightGBM model, or a damaged one ({error}); run kaggle-unet second-level again"
+            msg = f"this is not a LightGBM model, or a damaged one ({error}); run kaggle-unet second-level again"
             raise ConfigError(msg) from error
 
     @classmethod
     def fit(
         cls, features: Features, ious: Ious, names: Sequence[str], *, seed: int = 0, n_rounds: int = 200
     ) -> "Regressor":
-        """Learn from objects whose IoU is known.
-
-        Parameters
-        ----------
-        features : float32 array, shape (n_objects, n_features)
-            Of all images.
-        ious : float64 array, shape (n_objects,)
-            As `true_ious` finds them.
-        names : sequence of str
-            The features'.
-        seed : int
-            Of everything random; the same seed gives the same trees.
-        n_rounds : int
-            Trees.
-
-        Returns
-        -------
-        Regressor
-            Trained on a single thread, so that it does not depend on their number.
-
-        Raises
-        ------
-        ConfigError
-            If there is no object.
-
-        References
-        ----------
-        .. [1] LightGBM: A Highly Efficient Gradient Boosting Decision Tree, 2017.
-           https://papers.nips.cc/paper/6907-lightgbm-a-highly-efficient-gradient-boosting-decision-tree
-        """
+        """Fit trees to objects whose IoU is known; on a single thread, so that their number changes nothing."""
         lightgbm = import_lightgbm()
         if not len(features):
-            msg = "there is no object to learn from: the network finds none in these images; train longer"
+            msg = "there is no object to learn from: the network found none in these images; train longer"
             raise ConfigError(msg)
         data = lightgbm.Dataset(features, ious, feature_name=[name.replace(" ", "_") for name in names])
         settings = {
@@ -272,8 +243,8 @@ class Regressor:
         }  # fmt: skip
         return cls(lightgbm.train(settings, data, num_boost_round=n_rounds).model_to_string())
 
-    def expect(self, features: Features) -> Ious:
-        """Expect IoUs."""
+    def predict(self, features: Features) -> Ious:
+        """Predict the objects' IoUs."""
         if not len(features):
             return np.zeros(0)
         return np.clip(np.asarray(self._booster.predict(features, num_threads=1), dtype=np.float64), 0, 1)

@@ -83,7 +83,7 @@ def learn_second_level(
             regressor, least_iou = study.fit(part), study.find_least_iou(part)
             for image, index in study.of(part):
                 held_out[index] = study.score(
-                    image, choose(image.candidates, study.expect(regressor, image), least_iou)
+                    image, choose(image.candidates, regressor.predict(image.candidates.objects), least_iou)
                 )
             on_progress("parts", part + 1, _N_PARTS)
         gains = held_out - before
@@ -135,10 +135,6 @@ class _Study:
             self._fitted[key] = Regressor.fit(features, ious, names, seed=self._config.training.seed)
         return self._fitted[key]
 
-    def expect(self, regressor: Regressor, image: _Known) -> Ious:
-        """Expect the IoUs of an image's candidates."""
-        return regressor.expect(image.candidates.objects)
-
     def score(self, image: _Known, labels: Labels) -> float:
         """Score an image as `submit` would write it."""
         return self._metric(image.truth, self._config.decoder.apply_rules(labels, image.image)).mean
@@ -149,7 +145,7 @@ class _Study:
         for part in set(range(_N_PARTS)) - set(without):
             regressor = self.fit(part, *without)
             for image, _ in self.of(part):
-                expected = self.expect(regressor, image)
+                expected = regressor.predict(image.candidates.objects)
                 totals += [self.score(image, choose(image.candidates, expected, least)) for least in _LEAST_IOUS]
         return float(_LEAST_IOUS[int(totals.argmax())])
 
@@ -168,7 +164,7 @@ class SecondLevel:
         if self.decoder.is_striped(planes):
             return self.decoder(planes, image)
         candidates = find_candidates(self.decoder, planes)
-        chosen = choose(candidates, self.regressor.expect(candidates.objects), self.least_iou)
+        chosen = choose(candidates, self.regressor.predict(candidates.objects), self.least_iou)
         return self.decoder.apply_rules(chosen, image)
 
 

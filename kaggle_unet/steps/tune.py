@@ -21,7 +21,7 @@ from kaggle_unet.selection.ensemble import average_probabilities
 from kaggle_unet.selection.search import (
     Evaluate,
     Interval,
-    Nested,
+    NestedResult,
     Params,
     Scores,
     SearchBudget,
@@ -256,7 +256,7 @@ def _write(
     config: Config,
     folder: Path,
     images: Sequence[_Image],
-    nested: Nested,
+    nested: NestedResult,
     effects: Mapping[str, Scores],
     alone: Scores | None,
 ) -> dict[str, Any]:

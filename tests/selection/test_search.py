@@ -36,7 +36,7 @@ def test_the_top_of_a_hill_is_found():
     assert found.score > -0.1  # a random point is at −0.9 on average
 
 
-def test_points_lie_on_the_grid_of_the_space():
+def test_parameters_lie_on_the_grid_of_the_space():
     found = search(SPACE, hill, START, SearchBudget(30, 3))
     for params, _ in found.trials[1:]:
         assert params["postprocess.min_area_px"] % 2 == 0
@@ -68,8 +68,8 @@ def test_an_interrupted_search_goes_on_and_ends_where_an_uninterrupted_one_does(
     assert resumed == whole
 
 
-def test_a_gain_is_honest_where_each_part_wants_something_else():
-    """Every image likes one threshold by chance, so a search flatters itself and brings nothing."""
+def test_a_held_out_gain_is_none_where_each_part_wants_something_else():
+    """Every image likes one threshold by chance, so a search gains in-sample and nothing held-out."""
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(60, 21))
 
@@ -83,7 +83,7 @@ def test_a_gain_is_honest_where_each_part_wants_something_else():
     assert set(nested.params_without) == {"0", "1", "2"}
 
 
-def test_each_part_is_judged_by_what_was_found_without_it():
+def test_each_part_is_scored_with_what_was_found_without_it():
     likes = np.array([0.2, 0.2, 0.8, 0.8])
 
     def evaluate(params):
@@ -103,7 +103,7 @@ def test_one_part_alone_is_refused():
 
 @pytest.mark.parametrize("codec", list(CODECS))
 @pytest.mark.parametrize("single_object", [False, True])
-def test_every_point_of_a_space_is_a_valid_config(codec, single_object):
+def test_all_parameters_of_a_space_make_a_valid_config(codec, single_object):
     space = space_of(codec, single_object=single_object)
     decoder = Decoder(CODECS[codec], DecodeSettings(single_object=single_object), PostprocessSettings(min_area_px=7))
     for end in ("low", "high"):

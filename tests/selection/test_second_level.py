@@ -118,7 +118,7 @@ def test_what_shape_tells_is_learnt():
 
     for labels, found in known[30:]:
         before = score_image(labels, found.levels[0]).mean
-        after = score_image(labels, choose(found, Regressor(regressor.text).expect(found.objects), 0.0)).mean
+        after = score_image(labels, choose(found, Regressor(regressor.text).predict(found.objects), 0.0)).mean
         assert after >= before
         assert after > 0.95
 
@@ -135,12 +135,12 @@ def test_an_empty_image_has_nothing_to_choose():
 @pytest.mark.parametrize(("codec", "single"), [("mask", False), ("mask_border", True)])
 def test_a_decoding_without_seeds_is_refused(codec, single):
     planes = np.zeros((len(CODECS[codec].planes), 9, 9), np.float32)
-    with pytest.raises(ConfigError, match="knows no seeds"):
+    with pytest.raises(ConfigError, match="has no seeds"):
         find_candidates(Decoder(CODECS[codec], DecodeSettings(single_object=single)), planes)
 
 
 def test_nothing_to_learn_from_and_what_is_no_model_are_refused():
     with pytest.raises(ConfigError, match="no object to learn from"):
         Regressor.fit(np.empty((0, 3), np.float32), np.empty(0), list("abc"))
-    with pytest.raises(ConfigError, match="no LightGBM model"):
+    with pytest.raises(ConfigError, match="not a LightGBM model"):
         Regressor("tree")
