@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_refused(trained, doubtful, tmp_path):  # noqa: F81
     assert "holds no second level" in answer.err
 
 
-def test_no_image_is_judged_by_what_was_learnt_from_it(monkeypatch):
+def test_no_image_is_scored_with_what_was_learnt_from_it(monkeypatch):
     rng = np.random.default_rng(0)
     config = parse_config("competition: {name: dsb2018}", ["codec.name=mask_border"])
     known = []
@@ -79,7 +79,8 @@ def test_no_image_is_judged_by_what_was_learnt_from_it(monkeypatch):
                 f"{number}", f"{number}", image, labels, candidates, np.full(len(candidates.objects), number)
             )
         )
-    judged = []
+    number_of = {image.candidates.objects.tobytes(): int(image.id) for image in known}
+    scored = []
 
     class Spy:
         def __init__(self, numbers):
@@ -89,18 +90,16 @@ def test_no_image_is_judged_by_what_was_learnt_from_it(monkeypatch):
         def fit(cls, features, ious, names, *, seed):
             return cls({int(number) for number in ious})
 
+        def predict(self, features):
+            scored.append((number_of[features.tobytes()], self.numbers))
+            return np.zeros(len(features))
+
     study = second_level._Study(config, known, [number % 4 for number in range(8)])
     monkeypatch.setattr(second_level, "Regressor", Spy)
-
-    def expect(regressor, image):
-        judged.append((int(image.id), regressor.numbers))
-        return np.zeros(len(image.candidates.objects))
-
-    monkeypatch.setattr(study, "expect", expect)
     study.find_least_iou(1)
-    assert {number for number, _ in judged} == {0, 2, 3, 4, 6, 7}
-    for number, learnt_from in judged:
+    assert {number for number, _ in scored} == {0, 2, 3, 4, 6, 7}
+    for number, learnt_from in scored:
         assert number not in learnt_from
-        assert not learnt_from & {1, 5}  # the part that is to be judged later
+        assert not learnt_from & {1, 5}  # the part that is to be scored later
         assert len(learnt_from) == 4
     assert study.fit(2).numbers == {0, 1, 3, 4, 5, 7}
