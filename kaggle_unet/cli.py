@@ -22,7 +22,7 @@ from kaggle_unet.steps.console import Console
 
 app = typer.Typer(
     name="kaggle-unet",
-    help="Segmentation competitions from the zip to the CSV: targets, U-Nets, watershed, RLE, scores.",
+    help="Segmentation with U-Nets, from a folder of images or a Kaggle zip to label images and a scored submission.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -33,12 +33,18 @@ ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experime
 RunOrConfig = Annotated[
     Path, typer.Argument(metavar="RUN_OR_CONFIG", help="A run's folder, or the YAML file of its experiment.")
 ]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key.")]
-DataOption = Annotated[
-    str, typer.Option("--data", metavar="DATA", help="A zip, a folder, or a place inside a zip: x.zip:dsb2018/train.")
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the config. Repeatable.")
 ]
-StoreOption = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Default: store/<experiment>.")]
-RunOption = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="Default: runs/<experiment>.")]
+DataOption = Annotated[
+    str, typer.Option("--data", metavar="DATA", help="A zip, a folder, or a path inside a zip: x.zip:dsb2018/train.")
+]
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", metavar="DIR", help="The store's folder. Default: store/<experiment>.")
+]
+RunOption = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", help="The run's folder. Default: runs/<experiment>.")
+]
 Checkpoints = Annotated[
     list[Path] | None,
     typer.Option(
@@ -47,16 +53,18 @@ Checkpoints = Annotated[
         help="A file, or a fold's folder (its best). Repeatable. Default: the best of each of the run's folds.",
     ),
 ]
-MovedStore = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="The run's store, if it moved.")]
+MovedStore = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="The run's store, if it has moved.")]
 CompetitionOption = Annotated[
-    str, typer.Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (the DSB2018 rules).")
+    str, typer.Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (with the rules of DSB2018).")
 ]
 DecodeOption = Annotated[
     str | None,
-    typer.Option("--decode", metavar="FILE", help="As tune writes it; config for the config's. Default: the run's."),
+    typer.Option(
+        "--decode", metavar="FILE", help="A file that tune wrote, or config for the config's. Default: the run's."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 takes one per core.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Number of processes; 0 means one per core.")]
 
 
 def _version(wanted: bool) -> None:
@@ -68,22 +76,20 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only results and errors.")] = False,
     version: Annotated[  # noqa: ARG001 typer calls _version
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Segmentation competitions from the zip to the CSV: targets, U-Nets, watershed, RLE, scores."""
+    """Segmentation with U-Nets, from a folder of images or a Kaggle zip to label images and a scored submission."""
     console.debug, console.quiet = debug, quiet
 
 
 @app.command("demo")
 def demo(
-    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Where everything is written.")] = Path(
-        "demo"
-    ),
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Output folder.")] = Path("demo"),
 ) -> None:
-    """Do everything below on images it draws itself: about two minutes on two CPU cores."""
+    """Run the whole pipeline on drawn images: about two minutes on two CPU cores."""
     from kaggle_unet.steps.demo import demo as run_demo
 
     run_demo(folder, console)
@@ -94,7 +100,7 @@ def make_targets(
     config: ConfigPath,
     data: DataOption,
     store: StoreOption = None,
-    preview: Annotated[int, typer.Option("--preview", min=0, help="Pictures of the first N samples.")] = 0,
+    preview: Annotated[int, typer.Option("--preview", min=0, help="Draw the first N samples with their targets.")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out faulty samples.")] = False,
     export: Annotated[
         tuple[str, Path] | None,
@@ -103,7 +109,7 @@ def make_targets(
     workers: Workers = 0,
     overrides: Overrides = None,
 ) -> None:
-    """Prepare samples, planes, weight maps and folds from a zip or folder."""
+    """Prepare samples, target planes, weight maps and folds from a zip or a folder."""
     from kaggle_unet.config import load_config
     from kaggle_unet.steps.make_targets import export_targets
     from kaggle_unet.steps.make_targets import make_targets as prepare
@@ -132,23 +138,31 @@ def make_targets(
 @app.command("train")
 def train(
     config: ConfigPath,
-    fold: Annotated[str, typer.Option("--fold", help="A number, several with commas, or all.")] = "",
+    fold: Annotated[
+        str, typer.Option("--fold", help="The fold to hold out: a number, several separated by commas, or all.")
+    ] = "",
     store: StoreOption = None,
     add_store: Annotated[
         list[Path] | None,
-        typer.Option("--add-store", metavar="DIR", help="More to train on in every fold, never validated. Repeatable."),
+        typer.Option(
+            "--add-store", metavar="DIR", help="More samples to train on in every fold; never validated. Repeatable."
+        ),
     ] = None,
     run: RunOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last whole epoch.")] = False,
-    track: Annotated[bool, typer.Option("--track", help="Write TensorBoard files (extra: track).")] = False,
-    devices: Annotated[int | None, typer.Option("--devices", min=1, help="Of this machine, with DDP.")] = None,
-    nodes: Annotated[int | None, typer.Option("--nodes", min=1, help="Machines with as many devices each.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue after the last complete epoch.")] = False,
+    track: Annotated[bool, typer.Option("--track", help="Also log to TensorBoard (extra: track).")] = False,
+    devices: Annotated[
+        int | None, typer.Option("--devices", min=1, help="Number of devices on this machine, with DDP.")
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", min=1, help="Number of machines, each with as many devices.")
+    ] = None,
     show: Annotated[
-        Path | None, typer.Option("--show-batch", metavar="PNG", help="Draw what the network sees first, and stop.")
+        Path | None, typer.Option("--show-batch", metavar="PNG", help="Draw the first batch, then stop.")
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Fit one fold or several: checkpoints, metrics, curves, out-of-fold planes and score."""
+    """Train one or more folds: checkpoints, metrics, curves, out-of-fold planes and score."""
     from kaggle_unet.config import load_config
     from kaggle_unet.steps.run import count_folds, experiment_of, parse_folds, run_folder, store_folder
     from kaggle_unet.steps.train import show_batch, train_fold
@@ -189,12 +203,12 @@ def train(
 def bench_train(
     experiment: RunOrConfig,
     store: StoreOption = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Of each loop in each round.")] = 12,
-    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Rounds; medians are printed.")] = 5,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps per loop and round.")] = 12,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Rounds; the medians are printed.")] = 5,
     as_json: JsonOption = False,
     overrides: Overrides = None,
 ) -> None:
-    """Measure images/s of the real loop, of the bare step on one batch, and of a plain fp32 loop, in one run."""
+    """Measure images/s of the training loop, of the bare step on one batch, and of a plain fp32 loop."""
     from kaggle_unet.steps.bench_train import bench_train as measure
     from kaggle_unet.steps.run import open_experiment
 
@@ -209,12 +223,14 @@ def predict(
     experiment: RunOrConfig,
     checkpoint: Checkpoints = None,
     data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="Images to predict.")] = None,
-    oof: Annotated[bool, typer.Option("--oof", help="Each fold's own validation samples instead.")] = False,
-    planes: Annotated[Path | None, typer.Option("--planes", metavar="DIR", help="Where --data's planes go.")] = None,
+    oof: Annotated[bool, typer.Option("--oof", help="Predict each fold's own validation samples instead.")] = False,
+    planes: Annotated[
+        Path | None, typer.Option("--planes", metavar="DIR", help="Output folder for the planes of --data.")
+    ] = None,
     store: StoreOption = None,
     overrides: Overrides = None,
 ) -> None:
-    """Write planes of probabilities: out-of-fold, or for any images."""
+    """Write planes of probabilities, out-of-fold or for any images."""
     from kaggle_unet.steps.predict import predict_data, predict_out_of_fold
     from kaggle_unet.steps.run import open_experiment
 
@@ -245,21 +261,23 @@ def pseudo_label(
     run: RunOption = None,
     checkpoint: Checkpoints = None,
     confidence: Annotated[
-        float, typer.Option("--confidence", min=0, max=1, help="Keep images with at least this share of sure pixels.")
+        float,
+        typer.Option("--confidence", min=0, max=1, help="Keep images with at least this fraction of certain pixels."),
     ] = 0.9,
     pixel_confidence: Annotated[
-        float, typer.Option("--pixel-confidence", min=0, max=1, help="A pixel is sure if max(p, 1 - p) is above this.")
+        float,
+        typer.Option("--pixel-confidence", min=0, max=1, help="A pixel is certain if max(p, 1 - p) is above this."),
     ] = 0.8,
     ignore_unsure: Annotated[
-        bool, typer.Option("--ignore-unsure", help="Other pixels of a kept image count in no loss.")
+        bool, typer.Option("--ignore-unsure", help="Exclude the other pixels of kept images from the loss.")
     ] = False,
     store: Annotated[
-        Path | None, typer.Option("--store", metavar="DIR", help="Written. Default: store/<experiment>_pseudo.")
+        Path | None, typer.Option("--store", metavar="DIR", help="Output store. Default: store/<experiment>_pseudo.")
     ] = None,
-    preview: Annotated[int, typer.Option("--preview", min=0, help="Pictures of the first N samples.")] = 0,
+    preview: Annotated[int, typer.Option("--preview", min=0, help="Draw the first N samples with their targets.")] = 0,
     overrides: Overrides = None,
 ) -> None:
-    """Label images by networks, and store those they are sure of for train --add-store."""
+    """Label images with a run's networks, and store the confident ones for train --add-store."""
     from kaggle_unet.steps.pseudo_label import ChoiceSettings
     from kaggle_unet.steps.pseudo_label import pseudo_label as label
     from kaggle_unet.steps.report import write_target_figures
@@ -285,19 +303,21 @@ def pseudo_label(
 def submit(
     experiment: RunOrConfig,
     data: DataOption,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission to write.")],
     checkpoint: Checkpoints = None,
-    labels: Annotated[Path | None, typer.Option("--labels", metavar="DIR", help="Also write label TIFFs.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="DIR", help="Also write one label TIFF per image.")
+    ] = None,
     decode: DecodeOption = None,
     second_level: Annotated[
         str | None,
         typer.Option(
-            "--second-level", metavar="DIR", help="What chooses among splits; none for none. Default: the run's."
+            "--second-level", metavar="DIR", help="A folder that second-level wrote, or none. Default: the run's."
         ),
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Predict with the mean of a run's checkpoints, decode, and write a CSV with its manifest."""
+    """Predict with the average of a run's checkpoints, decode, and write a CSV with its manifest."""
     from kaggle_unet.steps.run import open_experiment
     from kaggle_unet.steps.submit import submit as write
 
@@ -320,22 +340,20 @@ def submit(
 @app.command("vote")
 def vote(
     experiment: RunOrConfig,
-    csv: Annotated[
-        list[Path], typer.Option("--csv", metavar="CSV", help="A submission. Repeatable; at least two are needed.")
-    ],
+    csv: Annotated[list[Path], typer.Option("--csv", metavar="CSV", help="A submission. Repeatable; at least two.")],
     data: DataOption,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission that is written.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission to write.")],
     weight: Annotated[
         list[float] | None,
         typer.Option(
             "--weight",
             metavar="NUMBER",
-            help="How much a --csv counts: one for each, in their order; 1 by default. Repeatable.",
+            help="Weight of each --csv, in order; 1 by default. Repeatable.",
         ),
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Write the CSV that most of several CSVs support, object by object and pixel by pixel."""
+    """Combine several CSVs into the one that most of them support, object by object and pixel by pixel."""
     from kaggle_unet.steps.run import open_experiment
     from kaggle_unet.steps.vote import vote as combine
 
@@ -353,14 +371,16 @@ def tune(
     others: Annotated[
         list[Path] | None,
         typer.Option(
-            "--with", metavar="DIR", help="A run to average this one with; its weight is searched. Repeatable."
+            "--with", metavar="DIR", help="Another run to average with; its weight is searched, too. Repeatable."
         ),
     ] = None,
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Points per search; a larger number goes on.")] = 200,
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="Trials per search; a larger number continues an earlier one.")
+    ] = 200,
     overrides: Overrides = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search decode parameters on out-of-fold planes; submit takes what is found."""
+    """Search decode parameters on out-of-fold planes; submit uses the result."""
     from kaggle_unet.steps.run import open_experiment
     from kaggle_unet.steps.tune import tune as search
 
@@ -386,7 +406,7 @@ def second_level(
     workers: Workers = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Learn on out-of-fold planes which way of splitting to believe; submit takes what is found."""
+    """Learn from out-of-fold planes which splits to trust; submit uses the result."""
     from kaggle_unet.steps.run import open_experiment
     from kaggle_unet.steps.second_level import learn_second_level
 
@@ -403,9 +423,9 @@ def check(
     csv: Annotated[Path, typer.Argument(metavar="CSV", help="A submission.")],
     data: DataOption,
     competition: CompetitionOption,
-    images: Annotated[str, typer.Option("--images", help="folder only: subfolder of the images.")] = "images",
+    images: Annotated[str, typer.Option("--images", help="Subfolder of the images (folder only).")] = "images",
 ) -> None:
-    """Hold a submission against every rule of its competition; ends with 0 or 3."""
+    """Check a submission against every rule of its competition; the exit code is 0 or 3."""
     from kaggle_unet.steps.check import check as verify
 
     console.verdict(csv, verify(csv, data, competition, images=images))
@@ -414,14 +434,19 @@ def check(
 @app.command("score")
 def score(
     csv_or_run: Annotated[
-        Path | None, typer.Argument(metavar="CSV_OR_RUN", help="A submission, or a run: its out-of-fold score.")
+        Path | None,
+        typer.Argument(metavar="CSV_OR_RUN", help="A submission, or a run's folder for its out-of-fold score."),
     ] = None,
-    truth: Annotated[str | None, typer.Option("--truth", metavar="DATA", help="What --data takes, or a CSV.")] = None,
-    competition: Annotated[str | None, typer.Option("--competition", metavar="NAME", help="Whose metric.")] = None,
-    run: Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The same as RUN.")] = None,
+    truth: Annotated[
+        str | None, typer.Option("--truth", metavar="DATA", help="The truth: whatever --data takes, or a CSV.")
+    ] = None,
+    competition: Annotated[
+        str | None, typer.Option("--competition", metavar="NAME", help="The competition whose metric is used.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run's folder; older spelling.")] = None,
     store: MovedStore = None,
-    images: Annotated[str, typer.Option("--images", help="folder only: subfolder of the images.")] = "images",
-    masks: Annotated[str, typer.Option("--masks", help="folder only: subfolder of the masks.")] = "masks",
+    images: Annotated[str, typer.Option("--images", help="Subfolder of the images (folder only).")] = "images",
+    masks: Annotated[str, typer.Option("--masks", help="Subfolder of the masks (folder only).")] = "masks",
     decode: DecodeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -443,11 +468,13 @@ def score(
 @app.command("report")
 def report(
     experiment: RunOrConfig,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN/report.html.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The page to write. Default: RUN/report.html.")
+    ] = None,
     store: MovedStore = None,
     decode: DecodeOption = None,
 ) -> None:
-    """Write one HTML file: every out-of-fold prediction beside its truth, worst first."""
+    """Write an HTML page with every out-of-fold prediction beside its truth, worst first."""
     from kaggle_unet.steps.report import write_report
     from kaggle_unet.steps.run import open_experiment
 
@@ -457,7 +484,7 @@ def report(
 
 @app.command("doctor")
 def doctor(as_json: JsonOption = False) -> None:
-    """Say what this machine has and whether the packages fit together."""
+    """Check this machine and the installed packages."""
     from kaggle_unet.steps.doctor import examine
 
     _show(examine(), console.stats, as_json=as_json)
@@ -504,7 +531,7 @@ def main(arguments: list[str] | None = None) -> Never:
         _fail(error, error.exit_code)
     except _Terminated:
         goes_on = "the same command with --resume" if "train" in (arguments or sys.argv) else "the same command"
-        console.error(f"stopped by SIGTERM; what was finished is kept, and {goes_on} goes on")
+        console.error(f"stopped by SIGTERM; what was finished is kept, and {goes_on} continues")
         sys.exit(143)
     except MemoryError as error:
         _fail(error, 4)
