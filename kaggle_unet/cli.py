@@ -323,7 +323,7 @@ def submit(
 
     opened = open_experiment(experiment, overrides or ())
     with console.progress() as on_progress:
-        manifest = write(
+        written = write(
             opened.config,
             data,
             checkpoint or [opened.run],
@@ -334,7 +334,7 @@ def submit(
             overrides=overrides or (),
             on_progress=on_progress,
         )
-    console.submission(output, manifest)
+    console.submission(written)
 
 
 @app.command("vote")
@@ -359,8 +359,8 @@ def vote(
 
     config = open_experiment(experiment, overrides or ()).config
     with console.progress() as on_progress:
-        manifest = combine(config, csv, data, output, weights=weight, on_progress=on_progress)
-    console.submission(output, manifest)
+        written = combine(config, csv, data, output, weights=weight, on_progress=on_progress)
+    console.submission(written)
 
 
 @app.command("tune")

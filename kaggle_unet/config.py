@@ -6,7 +6,6 @@ nearest one.
 """
 
 import difflib
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -257,11 +256,6 @@ def plain(config: BaseModel) -> dict[str, Any]:
 def to_yaml(config: Config) -> str:
     """Write a config, resolved, as YAML."""
     return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
-
-
-def fingerprint(tree: Any) -> str:
-    """Hash plain values."""
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
 class _Loader(yaml.SafeLoader):

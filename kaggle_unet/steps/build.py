@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -123,6 +124,7 @@ class CheckpointSource:
     path: Path
     sha256: str
     score: float | None
+    config: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,10 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
             model = _adapt_codec(model, trained.codec.name, config.codec.name, name)
         models.append(model.eval())
         multiples.append(input_multiple(trained.model))
-    sources = [CheckpointSource(file, sha256(file), checkpoint["score"]) for file, checkpoint in checkpoints.items()]
+    sources = [
+        CheckpointSource(file, sha256(file), checkpoint["score"], checkpoint["config"])
+        for file, checkpoint in checkpoints.items()
+    ]
     return Ensemble(models, config, max(multiples), sources)
 
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from kaggle_unet.steps.provenance import Submission
     from kaggle_unet.steps.score import Scores
 
 OF_CONFIG = "config"  # as decode parameters are called that no file has
@@ -139,20 +140,16 @@ class Console:
             f"kept     {found['kept']} of {found['images']} images; {found['constant']} constant ones are left out"
         )
 
-    def submission(self, path: Path, manifest: Mapping[str, Any]) -> None:
+    def submission(self, written: "Submission") -> None:
         """Print where a submission is and how to hand it in."""
-        self.say(
-            f"csv      {path}: {manifest['images']} images, {manifest['objects']} objects, {manifest['blank']} blank"
-        )
-        if "votes" in manifest:
-            self.say("votes    " + ", ".join(f"{vote['name']} {vote['weight']:g}" for vote in manifest["votes"]))
-        else:
-            self.say(f"decoding {manifest['decoding']}, second level {manifest['second_level'] or 'none'}")
-        self.say(f"manifest {path.with_suffix('.json')}")
-        for warning in manifest["warnings"]:
+        counts = f"{written.images} images, {written.objects} objects, {written.blank} blank"
+        self.say(f"csv      {written.path}: {counts}")
+        self.say(written.how)
+        self.say(f"manifest {written.path.with_suffix('.json')}")
+        for warning in written.warnings:
             self.warn(warning)
-        if manifest["slug"]:
-            words = ("kaggle", "competitions", "submit", manifest["slug"], "-f", str(path), "-m", "kaggle-unet")
+        if written.slug:
+            words = ("kaggle", "competitions", "submit", written.slug, "-f", str(written.path), "-m", "kaggle-unet")
             self.next(shlex.join(words))
 
     def verdict(self, path: Path, warnings: Sequence[str]) -> None:

@@ -1,13 +1,12 @@
-"""A CSV with its manifest beside it: held against the rules before it gets its name, and said where it comes from.
-
-What is needed to repeat a step: versions, commit, command, device.
-"""
+"""Provenance: what is needed to repeat a step, and a CSV with a manifest that says where it came from."""
 
 import json
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,26 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _without_place(argument: str) -> str:
-    """Keep of a path outside the working folder only its name: where it lies on one machine helps nobody."""
     option, equals, value = argument.rpartition("=") if argument.startswith("--") else ("", "", argument)
-    path = Path(value)
-    return option + equals + (path.name if path.is_absolute() or ".." in path.parts else value)
+    return option + equals + name_place(value)
+
+
+def name_place(text: str) -> str:
+    """Name a path as it was given, a place inside a zip included.
+
+    Outside the working folder only the last part is kept, with the run and fold of a checkpoint: where files lie on one
+    machine helps nobody.
+    """
+    try:
+        path, inside = split_location(text)
+    except DataError:  # not there yet, or no path
+        path, inside = Path(text), ""
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    if path.is_absolute() or ".." in path.parts:
+        is_fold = re.fullmatch(r"fold\d+", path.name)
+        path = Path(*path.parts[-3 if path.suffix == ".safetensors" else -2 if is_fold else -1 :])
+    return f"{path}:{inside}" if inside else str(path)
 
 
 def _version_of(name: str) -> str | None:
@@ -74,6 +89,19 @@ def refuse_output(output: Path) -> None:
         raise ConfigError(msg)
 
 
+@dataclass(frozen=True)
+class Submission:
+    """A CSV that was written."""
+
+    path: Path
+    images: int
+    objects: int
+    blank: int
+    slug: str
+    how: str
+    warnings: list[str]
+
+
 def write_checked(
     output: Path,
     competition: Competition,
@@ -81,8 +109,10 @@ def write_checked(
     shapes: Mapping[str, tuple[int, int]],
     *,
     black: Collection[str],
-) -> list[str]:
-    """Write a CSV, and give it its name only if it keeps every rule."""
+    how: str,
+    manifest: Mapping[str, Any],
+) -> Submission:
+    """Write a CSV with its manifest, and give it its name only if it keeps every rule."""
     rejected = output.with_suffix(".rejected.csv")
     write_submission(rejected, labels, competition.name)
     errors, warnings = check_submission(rejected, competition, shapes, black=black)
@@ -90,27 +120,19 @@ def write_checked(
         msg = f"{rejected}: breaks {len(errors)} rules of {competition.name}; this is a fault of kaggle-unet"
         raise DataError(msg, errors)
     rejected.replace(output)
-    return warnings
-
-
-def write_manifest(output: Path, manifest: Mapping[str, Any]) -> None:
-    """Write what is known of a CSV beside it."""
-    atomic_write(output.with_suffix(".json"), json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-
-
-def describe_csv(output: Path, competition: Competition, labels: Mapping[str, Labels]) -> dict[str, Any]:
-    """Describe a CSV that was written."""
-    return {
-        "csv": output.name,
-        "sha256": sha256(output),
-        "slug": SLUGS[competition.name],
+    warnings = [*manifest["warnings"], *warnings]
+    counts = {
         "images": len(labels),
         "objects": int(sum(label.max(initial=0) for label in labels.values())),
         "blank": sum(not label.any() for label in labels.values()),
     }
+    slug = SLUGS[competition.name]
+    about = {"csv": output.name, "sha256": sha256(output), "slug": slug, **counts, **manifest, "warnings": warnings}
+    about["environment"] = describe_environment()
+    atomic_write(output.with_suffix(".json"), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    return Submission(output, **counts, slug=slug, how=how, warnings=warnings)
 
 
 def describe_data(data: str, source: Source) -> dict[str, str]:
     """Describe the data without saying where they lie on this machine."""
-    path, place = split_location(data)
-    return {"name": f"{path.name}:{place}" if place else path.name, "fingerprint": source.fingerprint()}
+    return {"name": name_place(data), "fingerprint": source.fingerprint()}

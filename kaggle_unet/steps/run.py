@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from kaggle_unet.config import Config, fingerprint, load_config, plain, to_yaml, validate_config
+from kaggle_unet.config import Config, load_config, plain, to_yaml, validate_config
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.steps.make_targets import changed_keys, divide, measure_sample, open_targets
 from kaggle_unet.steps.provenance import describe_environment
-from kaggle_unet.store import Store, atomic_write, find_differences
+from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain
 from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE
 
 
@@ -212,7 +212,7 @@ def ensemble_folder(run: Path, others: Sequence[Path]) -> Path:
     """Return the folder of what `tune` leaves for several runs together."""
     names = sorted(name_run(run, other) for other in others)
     shown = "+".join(sorted(other.resolve().name for other in others))
-    return run / ENSEMBLE / f"{shown}-{fingerprint(names)[:6]}"
+    return run / ENSEMBLE / f"{shown}-{hash_plain(names)[:6]}"
 
 
 def name_decode_params(file: Path | None) -> str:
@@ -274,7 +274,7 @@ def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]
         "store": str(store.folder),
         "store_hash": store.manifest["identity_sha256"],
         "data": store.manifest["identity"]["data"],
-        "config_hash": fingerprint(plain(config)),
+        "config_hash": hash_plain(plain(config)),
         "config": plain(config),
         "device": dict(device),
         "environment": describe_environment(),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.config import Config, fingerprint
+from kaggle_unet.config import Config
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import Decoder
@@ -29,7 +29,7 @@ from kaggle_unet.selection.second_level import (
 from kaggle_unet.steps.parallel import map_samples, with_progress
 from kaggle_unet.steps.run import choose_decode_params, open_run, run_of
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
-from kaggle_unet.store import Store, atomic_write, lock
+from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes
@@ -216,7 +216,7 @@ def _read_result(folder: Path) -> dict[str, Any]:
 def _identity(config: Config) -> str:
     """All that a regressor's features follow from, beside the networks."""
     names = feature_names(CODECS[config.codec.name])
-    return fingerprint(
+    return hash_plain(
         [config.codec.name, config.decode.model_dump(), config.postprocess.model_dump(), SEED_THRESHOLDS, names]
     )
 
@@ -225,7 +225,7 @@ def _divide(groups: Sequence[str], run: Path) -> dict[str, int]:
     if len(groups) < _N_PARTS:
         msg = f"{run}: {len(groups)} groups of images have out-of-fold planes; {_N_PARTS} are needed, to learn from "
         raise ConfigError(f"{msg}some and judge by others: train more folds")
-    return {group: number % _N_PARTS for number, group in enumerate(sorted(groups, key=fingerprint))}
+    return {group: number % _N_PARTS for number, group in enumerate(sorted(groups, key=hash_plain))}
 
 
 def _look_at(config: Config, store: Store, folders: dict[str, Path], groups: dict[str, str], id_: str) -> _Known:

@@ -10,21 +10,19 @@ import numpy as np
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids
-from kaggle_unet.config import Config, fingerprint, plain
+from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.io.images import encode_tiff
-from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
+from kaggle_unet.steps.build import CheckpointSource, load_ensemble, predict_samples
 from kaggle_unet.steps.provenance import (
-    describe_csv,
+    Submission,
     describe_data,
-    describe_environment,
     refuse_output,
     write_checked,
-    write_manifest,
 )
 from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, name_decode_params, run_of
 from kaggle_unet.steps.second_level import choose_second_level
-from kaggle_unet.store import atomic_write, sample_file
+from kaggle_unet.store import atomic_write, find_differences, hash_plain, sample_file
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
 
 # Planes that may wait for their decoding, in pixels: one large image, or hundreds of small ones.
@@ -42,7 +40,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     second_level: str | None = None,
     overrides: Sequence[str] = (),
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
-) -> dict[str, Any]:
+) -> Submission:
     """Write a submission."""
     refuse_output(output)
     competition = get_competition(config.competition.name)
@@ -65,17 +63,15 @@ def submit(  # noqa: PLR0913  the options of a verb
             dtype = np.uint16 if decoded.max(initial=0) < 2**16 else np.uint32
             atomic_write(sample_file(labels_folder, sample.id, ".tif"), encode_tiff(decoded.astype(dtype)))
     labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
-    warnings = write_checked(output, competition, labels, sizes, black=black)
     manifest = {
-        **describe_csv(output, competition, labels),
-        "warnings": [*remarks, *warnings],
+        "warnings": remarks,
         "decoding": name_decode_params(decode_file),
         "second_level": "/".join(second.folder.parts[-2:]) if second else None,
         "data": describe_data(data, source),
-        **_describe(config, ensemble),
+        **_describe(config, ensemble.sources),
     }
-    write_manifest(output, manifest)
-    return manifest
+    how = f"decoding {manifest['decoding']}, second level {manifest['second_level'] or 'none'}"
+    return write_checked(output, competition, labels, sizes, black=black, how=how, manifest=manifest)
 
 
 def _decode_beside(
@@ -107,16 +103,30 @@ def _without_places(tree: Any) -> Any:
     """Keep of absolute paths in a config, such as local encoder weights, only their names."""
     if isinstance(tree, dict):
         return {key: _without_places(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_without_places(item) for item in tree]
     return Path(tree).name if isinstance(tree, str) and Path(tree).is_absolute() else tree
 
 
-def _describe(config: Config, ensemble: Ensemble) -> dict[str, Any]:
-    return {
-        "checkpoints": [
-            {"name": "/".join(source.path.parts[-3:]), "sha256": source.sha256, "validation_score": source.score}
-            for source in ensemble.sources
-        ],
-        "config": _without_places(plain(config)),
-        "config_hash": fingerprint(plain(config)),
-        "environment": describe_environment(),
-    }
+def _describe(config: Config, sources: Sequence[CheckpointSource]) -> dict[str, Any]:
+    """Describe how the checkpoints were trained, which need not be what the config says, and how they predict."""
+    trained, used = sources[0].config, plain(config)
+    checkpoints = []
+    for source in sources:
+        about: dict[str, Any] = {
+            "name": "/".join(source.path.parts[-3:]),
+            "sha256": source.sha256,
+            "validation_score": source.score,
+        }
+        if others := {key: its for key, _, its in find_differences(trained, source.config)}:
+            about["config_differences"] = others
+        checkpoints.append(about)
+    tree: dict[str, Any] = _without_places(
+        {
+            "checkpoints": checkpoints,
+            "config": trained,
+            "config_hash": hash_plain(trained),
+            "prediction": {name: used[name] for name in ("codec", "inference", "decode", "postprocess")},
+        }
+    )
+    return tree

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.config import Config, fingerprint, load_config, plain
+from kaggle_unet.config import Config, load_config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.report.plots import plot_search
@@ -32,7 +32,7 @@ from kaggle_unet.selection.search import (
 )
 from kaggle_unet.steps.run import CHECKPOINTS, DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
-from kaggle_unet.store import Store, atomic_write, lock
+from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import HalfPlanes, Planes
@@ -72,7 +72,7 @@ def tune(
     start |= dict.fromkeys(names, 1.0)
     settings = plain(config)
     planes = dict.fromkeys(folder for image in images for folder in image.folders)
-    identity = fingerprint(
+    identity = hash_plain(
         {
             "start": {name: settings[name] for name in ("competition", "codec", "decode", "postprocess")},
             "planes": [describe_planes(folder) for folder in planes],
@@ -164,7 +164,7 @@ def _list_images(run: Path, others: Sequence[Path]) -> list[_Image]:
         raise DataError(msg)
     if len({image.part for image in images}) > 1:
         return images
-    groups = sorted({image.group for image in images}, key=fingerprint)
+    groups = sorted({image.group for image in images}, key=hash_plain)
     part_of = {group: f"part {number % _N_PARTS}" for number, group in enumerate(groups)}
     return [replace(image, part=part_of[image.group]) for image in images]
 

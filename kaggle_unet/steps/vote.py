@@ -15,12 +15,10 @@ from kaggle_unet.masks.rle import decode_labels
 from kaggle_unet.postprocess.vote import vote_labels, vote_mask, whole_weights
 from kaggle_unet.steps.check import find_black, refuse_faults
 from kaggle_unet.steps.provenance import (
-    describe_csv,
+    Submission,
     describe_data,
-    describe_environment,
     refuse_output,
     write_checked,
-    write_manifest,
 )
 from kaggle_unet.store import sha256
 from kaggle_unet.types import Labels
@@ -42,7 +40,7 @@ def vote(
     *,
     weights: Sequence[float] | None = None,
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
-) -> dict[str, Any]:
+) -> Submission:
     """Write the vote of several submissions."""
     refuse_output(output)
     _refuse_csvs(csvs, output)
@@ -57,17 +55,16 @@ def vote(
         sets = [decode_labels(voter.rles[id_], shapes[id_])[0] for voter in voters]
         labels[id_] = _vote_whole(sets, whole) if is_single else vote_labels(sets, whole)
         on_progress("images", len(labels), len(shapes))
-    warnings = write_checked(output, competition, labels, shapes, black=find_black(competition, source))
+    votes = [_describe(*pair) for pair in zip(voters, weights or [1] * len(csvs), strict=True)]
     manifest = {
-        **describe_csv(output, competition, labels),
-        "warnings": [*_look_at_votes(voters, whole), *warnings],
+        "warnings": _look_at_votes(voters, whole),
         "data": describe_data(data, source),
-        "votes": [_describe(*pair) for pair in zip(voters, weights or [1] * len(csvs), strict=True)],
+        "votes": votes,
         "config": {"competition": plain(config)["competition"], "decode": {"single_object": is_single}},
-        "environment": describe_environment(),
     }
-    write_manifest(output, manifest)
-    return manifest
+    how = "votes    " + ", ".join(f"{vote['name']} {vote['weight']:g}" for vote in votes)
+    black = find_black(competition, source)
+    return write_checked(output, competition, labels, shapes, black=black, how=how, manifest=manifest)
 
 
 def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_threshold_that_finds_nothing_is_replaced_and_submit_takes_what_was_fo
         manifest = json.loads(output.with_suffix(".json").read_text())
         assert (manifest["decoding"] == "run/decode.yaml") == (wanted is not None)
         if wanted is not None:
-            assert manifest["config"]["decode"] == wanted
+            assert manifest["prediction"]["decode"] == wanted
 
 
 def test_a_second_call_tries_nothing_again_and_more_trials_go_on(trained, doubtful):
@@ -154,7 +154,7 @@ def test_the_weight_of_another_run_is_searched_and_submit_takes_it(trained, doub
         answer = call("submit", *words, *checkpoints, *extra)
         assert answer.code == 0, answer.err
         manifest = json.loads(output.with_suffix(".json").read_text())
-        assert manifest["config"]["inference"]["weights"] == wanted
+        assert manifest["prediction"]["inference"]["weights"] == wanted
         is_ensembles = manifest["decoding"] == f"run/ensemble/{file.parent.name}/decode.yaml"
         assert is_ensembles == (wanted is not None and not extra)
     same = careless / "ensemble" / "x" / "decode.yaml"

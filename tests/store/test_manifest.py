@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.store import find_differences
+from kaggle_unet.store import find_differences, hash_plain
 from kaggle_unet.store.manifest import decode_sample, decode_targets, encode_sample, encode_targets
 from kaggle_unet.types import DataIssue, Sample
 from tests.strategies import shapes
@@ -110,3 +110,9 @@ def test_differences_are_listed_key_by_key():
         ("model.depth", None, 4),
         ("model.encoder", "resnet18", "resnet34"),
     ]
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=4))
+def test_a_hash_of_plain_values_does_not_depend_on_the_order_of_keys(tree):
+    assert hash_plain(tree) == hash_plain(dict(reversed(tree.items())))
+    assert hash_plain(tree) != hash_plain({**tree, "new key": 1})
