@@ -1,4 +1,4 @@
-"""Networks that have learnt other planes than those wanted, as far as one tells the other."""
+"""Networks of one codec that predict the planes of another, so that they can be averaged."""
 
 import torch
 from torch import Tensor, nn
@@ -7,30 +7,30 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecName
 
-_LEAST = 1e-6  # a probability that a logit can be made of
+_LEAST = 1e-6  # a probability whose logit is finite
 
 
 class CodecAdapter(nn.Module):
-    """A network's answer in the planes of another codec.
+    """A network whose planes are converted to those of another codec.
 
-    A mask is min(1, interior + border); of a mask's border, which also lies on background between two objects, only
-    min(mask, border) counts beside an interior, which is the rest of the mask; the background is what is no mask.
+    The mask is min(1, interior + border). The border of `mask_border` also lies on background between two objects: its
+    part inside is min(mask, border), and the interior is the rest of the mask. The background is 1 − mask.
     """
 
-    def __init__(self, model: nn.Module, learnt: CodecName, wanted: CodecName) -> None:
+    def __init__(self, model: nn.Module, trained: CodecName, wanted: CodecName) -> None:
         super().__init__()
-        if not can_adapt(learnt, wanted):
-            msg = f"planes of codec {learnt} hold no border, which {wanted} needs"
+        if not can_adapt(trained, wanted):
+            msg = f"planes of codec {trained} hold no border, which {wanted} needs"
             raise ConfigError(msg)
         self.model = model
         self.margin = int(getattr(model, "margin", 0))
-        self._learnt, self._wanted = CODECS[learnt], CODECS[wanted]
+        self._trained, self._wanted = CODECS[trained], CODECS[wanted]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Predict the wanted planes."""
+        """Compute logits of the wanted planes."""
         logits = self.model(inputs).float()
-        learnt = logits.softmax(dim=1) if self._learnt.activation == "softmax" else logits.sigmoid()
-        found = dict(zip(self._learnt.planes, learnt.unbind(dim=1), strict=True))
+        trained = logits.softmax(dim=1) if self._trained.activation == "softmax" else logits.sigmoid()
+        found = dict(zip(self._trained.planes, trained.unbind(dim=1), strict=True))
         mask = found["mask"] if "mask" in found else (found["interior"] + found["border"]).clamp(max=1)
         planes = {"mask": mask, "background": 1 - mask}
         if "border" in found:
@@ -40,6 +40,6 @@ class CodecAdapter(nn.Module):
         return wanted.clamp(min=_LEAST).log() if self._wanted.activation == "softmax" else wanted.logit(eps=_LEAST)
 
 
-def can_adapt(learnt: CodecName, wanted: CodecName) -> bool:
-    """Tell whether one codec's planes can be made of another's."""
-    return "border" not in CODECS[wanted].planes or "border" in CODECS[learnt].planes
+def can_adapt(trained: CodecName, wanted: CodecName) -> bool:
+    """Return True if the wanted codec's planes can be computed from the trained one's."""
+    return "border" not in CODECS[wanted].planes or "border" in CODECS[trained].planes

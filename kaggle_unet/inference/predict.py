@@ -1,16 +1,15 @@
-"""Models and inputs to planes: the mean of probabilities over views and models.
+"""Inference: the mean of probabilities over models, scales and flips (test-time augmentation).
 
-Images of any size are mirrored up to what the models take and cut back afterwards. Sums run in float32 in a fixed
-order, model by model and view by view, so that the same batches give the same bits.
+Images of any size are mirrored up to what the models take and cropped afterwards. Sums run in float32 in a fixed order,
+so that the same batches give the same bits.
 
-Which images share a forward pass: decided from sizes and ids alone, before any is read.
-
-The size of a batch moves the last bits of a prediction, so an interrupted prediction that goes on must form the same
-batches as one that was never interrupted: leave out whole batches that are done, never single images of one.
+Which images share a forward pass follows from sizes and ids alone, before any image is read. The size of a batch moves
+the last bits of a prediction, so an interrupted prediction that is continued must form the same batches: leave out
+whole batches that are done, never single images of one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,28 +17,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from kaggle_unet.data.batch import PadSpec, Slices, crop, pad_to, padded_shape
+from kaggle_unet.data.batch import PadSpec, pad_to, padded_shape
 from kaggle_unet.errors import ConfigError, KitError, ResourceError
-from kaggle_unet.inference.flips import VIEWS, Flip
+from kaggle_unet.inference.flips import FLIP_SETS
 from kaggle_unet.inference.settings import InferenceSettings
-from kaggle_unet.inference.tiles import Tile, cut_tile, merge_tiles, plan_tiles
+from kaggle_unet.inference.tiles import cut_tile, merge_tiles, plan_tiles
 from kaggle_unet.types import HalfPlanes, Inputs, Planes
 
-# Objects of less than this factor's difference are what the network knows anyway.
+Activation = Literal["sigmoid", "softmax"]
+_Activation = Callable[[Tensor], Tensor]
 
 
 def plan_batches(
-    shapes: Mapping[str, tuple[int, int]], settings: InferenceSettings, *, multiple: int, margin: int = 0
+    shapes: Mapping[str, tuple[int, int]], settings: InferenceSettings, *, margin: int = 0
 ) -> list[tuple[str, ...]]:
-    """Group images that have one size once they are padded.
+    """Group images whose padded sizes are equal.
 
-    >>> plan_batches({"b": (20, 30), "c": (64, 64), "a": (32, 32)}, InferenceSettings(batch=8), multiple=32)
+    >>> settings = InferenceSettings(batch=8, pad_to_multiple=32)
+    >>> plan_batches({"b": (20, 30), "c": (64, 64), "a": (32, 32)}, settings)
     [('a', 'b'), ('c',)]
     """
     groups: dict[tuple[int, int], list[str]] = {}
+    pad_spec, size = PadSpec(settings.pad_to_multiple, margin), settings.batch
     for sample in sorted(shapes):
-        groups.setdefault(padded_shape(shapes[sample], PadSpec(multiple, margin)), []).append(sample)
-    size = settings.batch
+        groups.setdefault(padded_shape(shapes[sample], pad_spec), []).append(sample)
     return [
         tuple(group[start : start + size])
         for _, group in sorted(groups.items())
@@ -47,17 +48,12 @@ def plan_batches(
     ]
 
 
-Activation = Literal["sigmoid", "softmax"]
-_Forward = Callable[[Sequence[Inputs], Sequence[str]], Planes]
-
-
-def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is recorded, one by one
+def predict_planes(
     models: Sequence[nn.Module],
     items: Iterable[tuple[str, Inputs]],
     *,
     settings: InferenceSettings,
     activation: Activation,
-    multiple: int,
     device: torch.device | str,
     autocast_dtype: torch.dtype | None = None,
     channels_last: bool = False,
@@ -67,15 +63,15 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
     Parameters
     ----------
     models : sequence of nn.Module
-        Each gives logits (B, C, H, W) of inputs (B, channels, H, W). They are moved to `device` and set to evaluation.
+        Each computes logits (B, C, H, W) from inputs (B, channels, H, W). They are moved to `device` and put into
+        evaluation mode.
     items : iterable of (str, float32 array of shape (channels, H, W))
         Ids and inputs, in the order of `kaggle_unet.inference.predict.plan_batches`.
     settings : InferenceSettings
-        Which views are averaged, and how many images share a forward pass.
+        What is averaged, and how many images share a forward pass. The models must take sides that are multiples of
+        `settings.pad_to_multiple`.
     activation : {"sigmoid", "softmax"}
-        The codec's; what turns logits into probabilities.
-    multiple : int
-        Sides the models take are multiples of this (the least common one of all models).
+        The codec's activation, which turns logits into probabilities.
     device : torch.device or str
         Where the models run.
     autocast_dtype : torch.dtype, optional
@@ -86,14 +82,14 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
     Yields
     ------
     sample : str
-        The id.
+        The image's id.
     planes : float32 array, shape (C, H, W)
-        Mean probabilities; float16 of an image that is predicted in tiles.
+        Mean probabilities; float16 for an image predicted in tiles.
 
     Raises
     ------
     ConfigError
-        If there are scales, but a network without padding, or not as many weights as models.
+        If there are scales but a network without padding, or if there are not as many weights as models.
     ResourceError
         If a batch does not fit into the device's memory.
     KitError
@@ -102,187 +98,143 @@ def predict_planes(  # noqa: PLR0913  what the device decides is passed as it is
     Notes
     -----
     Consecutive items of one padded size share a batch. The padding is mirrored and split evenly; it is at least as wide
-    as the largest `margin` among the models, the pixels an unpadded U-Net loses at each edge (0 for models without
-    that attribute), so that the whole image is predicted. Images of a single pixel are no exception. Images with a
-    padded side beyond `settings.tile_px` go through the models tile by tile, see `kaggle_unet.inference.tiles`.
+    as the largest `margin` among the models, the pixels that an unpadded U-Net loses at each edge (0 for models without
+    that attribute), so that the whole image is predicted, down to images of a single pixel. Images with a padded side
+    above `settings.tile_px` go through the models tile by tile, see `kaggle_unet.inference.tiles`.
     """
-    models = [_ready(model, device, channels_last=channels_last) for model in models]
-    margin = largest_margin(models)
-    if margin and settings.scales != (1.0,):
-        msg = f"inference.scales {settings.scales}: a network without padding is shown images as they are; leave it out"
-        raise ConfigError(msg)
-    if settings.weights is not None and len(settings.weights) != len(models):
-        n = len(settings.weights)
-        msg = f"inference.weights has {n} numbers, but there are {len(models)} checkpoints; give one for each, in order"
-        raise ConfigError(msg)
-    network = _Ensemble(models, margin, settings, multiple, activation, autocast_dtype)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-
-    def forward(inputs: Sequence[Inputs], names: Sequence[str]) -> Planes:
-        stacked = torch.from_numpy(np.stack(inputs)).to(device).contiguous(memory_format=layout)
-        planes: Planes = _predict(network, stacked, names).cpu().numpy()
-        return planes
-
-    for batch in _group(items, settings, multiple, network.margin):
-        if isinstance(batch, _Large):
-            yield batch.sample, _predict_large(batch, forward)
+    average = _Average(models, settings, activation, device, autocast_dtype, channels_last)
+    for shape, names, images in _gather_batches(items, settings, PadSpec(settings.pad_to_multiple, average.margin)):
+        if max(shape) > settings.tile_px:
+            yield names[0], _predict_tiles(names[0], images[0], settings, average)
             continue
-        planes = forward([item.inputs for item in batch], [item.sample for item in batch])
-        for item, predicted in zip(batch, planes, strict=True):
-            yield item.sample, crop(predicted, item.slices).copy()
+        padded, slices = zip(*(pad_to(image, shape) for image in images), strict=True)
+        for name, planes, inside in zip(names, average.predict(padded, names), slices, strict=True):
+            rows, columns = (slice(part.start - average.margin, part.stop - average.margin) for part in inside)
+            yield name, planes[:, rows, columns].copy()
 
 
-def largest_margin(models: Iterable[nn.Module]) -> int:
-    """Give the border that images need for all models, beyond what `multiple` asks for."""
-    return max(_margin(model) for model in models)
+def margin_of(model: nn.Module) -> int:
+    """Return the pixels that a network loses at each edge."""
+    return int(getattr(model, "margin", 0))
 
 
-@dataclass(frozen=True)
-class _Item:
-    """One padded image; the slices say where it lies in what the network gives."""
+def _gather_batches(
+    items: Iterable[tuple[str, Inputs]], settings: InferenceSettings, pad_spec: PadSpec
+) -> Iterator[tuple[tuple[int, int], list[str], list[Inputs]]]:
+    """Gather consecutive items of one padded shape, a batch at most; images that need tiles come alone."""
+    shape, names, images = (0, 0), list[str](), list[Inputs]()
+    for name, image in items:
+        new_shape = padded_shape(image.shape[1:], pad_spec)
+        if names and (len(names) == settings.batch or new_shape != shape):
+            yield shape, names, images
+            names, images = [], []
+        shape = new_shape
+        names.append(name)
+        images.append(image)
+        if max(shape) > settings.tile_px:
+            yield shape, names, images
+            names, images = [], []
+    if names:
+        yield shape, names, images
 
-    sample: str
-    inputs: Inputs
-    slices: Slices
 
+class _Average:
+    """The mean of probabilities over scales, models and flips."""
 
-@dataclass(frozen=True)
-class _Large:
-    """An image that is predicted in tiles."""
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        settings: InferenceSettings,
+        activation: Activation,
+        device: torch.device | str,
+        autocast_dtype: torch.dtype | None,
+        channels_last: bool,
+    ) -> None:
+        models = [model.to(device).eval() for model in models]
+        self._models = [model.to(memory_format=torch.channels_last) for model in models] if channels_last else models
+        self.margin = max(margin_of(model) for model in models)
+        self._weights = settings.weights or (1.0,) * len(models)
+        if self.margin and settings.scales != (1.0,):
+            msg = (
+                f"inference.scales {settings.scales}: a network without padding takes images as they are; leave it out"
+            )
+            raise ConfigError(msg)
+        if len(self._weights) != len(models):
+            msg = f"inference.weights has {len(self._weights)} numbers, but there are {len(models)} checkpoints; "
+            raise ConfigError(f"{msg}give one for each, in order")
+        self._settings = settings
+        self._device = torch.device(device)
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        self._autocast_dtype = autocast_dtype
+        softmax = activation == "softmax"
+        self._to_probs: _Activation = partial(torch.softmax, dim=1) if softmax else torch.sigmoid
+        # What is averaged: the mean logit is that of the geometric means of p and 1 − p, scaled to a sum of 1.
+        self._to_averaged = self._to_probs
+        if settings.mean == "geometric":
+            self._to_averaged = partial(torch.log_softmax, dim=1) if softmax else nn.Identity()
 
-    sample: str
-    inputs: Inputs
-    tiles: list[Tile]
+    @torch.inference_mode()
+    def predict(self, images: Sequence[Inputs], names: Sequence[str]) -> Planes:
+        """Predict a batch; no generator, which would leak the inference mode to its reader."""
+        inputs = torch.from_numpy(np.stack(images)).to(self._device).contiguous(memory_format=self._layout)
+        try:
+            planes = self._over_scales(inputs)
+        except torch.OutOfMemoryError as error:
+            shape = " × ".join(str(side) for side in inputs.shape)
+            msg = f"a batch of {shape} (from {names[0]!r}) does not fit into {inputs.device}; lower inference.batch"
+            raise ResourceError(msg) from error
+        for name, is_finite in zip(names, planes.isfinite().flatten(1).all(dim=1).tolist(), strict=True):
+            if not is_finite:
+                msg = f"prediction of {name!r} is not finite; predict in precision 32, or use an earlier checkpoint"
+                raise KitError(msg)
+        probs: Planes = planes.cpu().numpy()
+        return probs
 
-
-@dataclass(frozen=True)
-class _Ensemble:
-    """Models, and how they see an image and are averaged."""
-
-    models: Sequence[nn.Module]
-    margin: int
-    settings: InferenceSettings
-    multiple: int
-    activation: Activation
-    autocast_dtype: torch.dtype | None
-
-    @property
-    def views(self) -> Sequence[Flip]:
-        """What each model sees."""
-        return VIEWS[self.settings.flips]
-
-    @property
-    def weights(self) -> Sequence[float]:
-        """How much each model counts."""
-        return self.settings.weights or (1.0,) * len(self.models)
-
-    def probabilities(self, inputs: Tensor) -> Tensor:
-        """Average over scales, models and views; (B, channels, H, W) -> (B, C, H − 2·margin, W − 2·margin)."""
-        total: Tensor | None = None
-        for scale in self.settings.scales:
-            values = self._at_scale(inputs, scale)
+    def _over_scales(self, inputs: Tensor) -> Tensor:
+        """Average over scales; (B, channels, H, W) -> (B, C, H − 2·margin, W − 2·margin)."""
+        height, width = inputs.shape[-2:]
+        scales, multiple, total = self._settings.scales, self._settings.pad_to_multiple, None
+        for scale in scales:
+            sides = [max(1, round(side * scale / multiple)) * multiple for side in (height, width)]
+            if scale == 1 or sides == [height, width]:
+                values = self._sum_over_flips(inputs)
+            else:
+                shown = interpolate(inputs, sides, mode="bilinear", antialias=scale < 1)
+                values = self._sum_over_flips(shown)
+                values = interpolate(values, (height, width), mode="bilinear", antialias=scale > 1)
             total = values if total is None else total + values
         assert total is not None
-        mean = total / (len(self.settings.scales) * sum(self.weights) * len(self.views))
-        return self._activate(mean) if self.settings.mean == "geometric" else mean
+        mean = total / (len(scales) * sum(self._weights) * len(FLIP_SETS[self._settings.flips]))
+        return self._to_probs(mean) if self._settings.mean == "geometric" else mean
 
-    def _at_scale(self, inputs: Tensor, scale: float) -> Tensor:
-        """Add up models and views, in their order, of images shown larger or smaller."""
-        height, width = inputs.shape[-2:]
-        sides = [max(1, round(side * scale / self.multiple)) * self.multiple for side in (height, width)]
-        if scale == 1 or sides == [height, width]:
-            return self._add_views(inputs)
-        shown = interpolate(inputs, sides, mode="bilinear", antialias=scale < 1)
-        return interpolate(self._add_views(shown), (height, width), mode="bilinear", antialias=scale > 1)
-
-    def _add_views(self, inputs: Tensor) -> Tensor:
+    def _sum_over_flips(self, inputs: Tensor) -> Tensor:
+        """Sum models and flips in their order, models times their weights."""
         total: Tensor | None = None
-        for model, weight in zip(self.models, self.weights, strict=True):
+        for model, weight in zip(self._models, self._weights, strict=True):
             if weight == 0:
                 continue
-            surplus = self.margin - _margin(model)
-            for view in self.views:
-                values = view.undo(self._to_average(self._forward(model, view.apply(inputs))))
+            surplus = self.margin - margin_of(model)
+            for flip in FLIP_SETS[self._settings.flips]:
+                with torch.autocast(inputs.device.type, self._autocast_dtype, enabled=self._autocast_dtype is not None):
+                    logits: Tensor = model(flip.apply(inputs))
+                values = flip.undo(self._to_averaged(logits.float()))
                 values = values[..., surplus : values.shape[-2] - surplus, surplus : values.shape[-1] - surplus]
                 values = values if weight == 1 else weight * values
                 total = values if total is None else total + values
         assert total is not None
         return total
 
-    def _forward(self, model: nn.Module, inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
-            logits: Tensor = model(inputs)
-        return logits.float()
 
-    def _to_average(self, logits: Tensor) -> Tensor:
-        """Give probabilities, or what becomes their geometric mean: the mean logit is that of p and 1 − p together."""
-        if self.settings.mean == "arithmetic":
-            return self._activate(logits)
-        return logits if self.activation == "sigmoid" else logits.log_softmax(dim=1)
-
-    def _activate(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
-
-
-def _margin(model: nn.Module) -> int:
-    return int(getattr(model, "margin", 0))
-
-
-def _ready(model: nn.Module, device: torch.device | str, *, channels_last: bool) -> nn.Module:
-    model = model.to(device).eval()
-    return model.to(memory_format=torch.channels_last) if channels_last else model
-
-
-def _group(
-    items: Iterable[tuple[str, Inputs]], settings: InferenceSettings, multiple: int, margin: int
-) -> Iterator[list[_Item] | _Large]:
-    """Pad items and gather consecutive ones of one shape, a batch at most; lay tiles over large ones."""
-    batch: list[_Item] = []
-    for sample, inputs in items:
-        _, height, width = inputs.shape
-        shape = padded_shape((height, width), PadSpec(multiple, margin))
-        if batch and (len(batch) == settings.batch or shape != batch[0].inputs.shape[1:]):
-            yield batch
-            batch = []
-        if max(shape) > settings.tile_px:
-            px = {"tile_px": settings.tile_px, "overlap_px": settings.overlap_px}
-            yield _Large(sample, inputs, plan_tiles((height, width), **px, multiple=multiple, margin=margin))
-        else:
-            batch.append(_pad(sample, inputs, shape, margin))
-    if batch:
-        yield batch
-
-
-def _pad(sample: str, inputs: Inputs, shape: tuple[int, int], margin: int) -> _Item:
-    padded, (rows, columns) = pad_to(inputs, shape)
-    slices = slice(rows.start - margin, rows.stop - margin), slice(columns.start - margin, columns.stop - margin)
-    return _Item(sample, padded, slices)
-
-
-def _predict_large(image: _Large, forward: _Forward) -> HalfPlanes:
+def _predict_tiles(name: str, image: Inputs, settings: InferenceSettings, average: _Average) -> HalfPlanes:
     """Predict tile by tile; memory beside inputs and result is that of one row of tiles."""
-    height, width = image.inputs.shape[1:]
-    pieces = ((tile, forward([cut_tile(image.inputs, tile)], [image.sample])[0]) for tile in image.tiles)
+    _, height, width = image.shape
+    pad_spec = PadSpec(settings.pad_to_multiple, average.margin)
+    tiles = plan_tiles((height, width), tile_px=settings.tile_px, overlap_px=settings.overlap_px, pad_spec=pad_spec)
+    pieces = ((tile, average.predict([cut_tile(image, tile)], [name])[0]) for tile in tiles)
     planes: HalfPlanes | None = None
     for rows, merged in merge_tiles(pieces, width):
         if planes is None:
             planes = np.empty((len(merged), height, width), dtype=np.float16)
         planes[:, rows] = merged
     assert planes is not None
-    return planes
-
-
-@torch.inference_mode()
-def _predict(network: _Ensemble, inputs: Tensor, names: Sequence[str]) -> Tensor:
-    """Run one batch; a function of its own, as a generator would leak the inference mode to whoever reads it."""
-    shape = " × ".join(str(side) for side in inputs.shape)
-    try:
-        planes = network.probabilities(inputs)
-    except torch.OutOfMemoryError as error:
-        msg = f"a batch of {shape} (from {names[0]!r}) does not fit into {inputs.device}; lower inference.batch"
-        raise ResourceError(msg) from error
-    for name, is_finite in zip(names, planes.isfinite().flatten(1).all(dim=1).tolist(), strict=True):
-        if not is_finite:
-            msg = f"prediction of {name!r} is not finite; predict in precision 32, or use an earlier checkpoint"
-            raise KitError(msg)
     return planes

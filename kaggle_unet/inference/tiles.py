@@ -1,9 +1,9 @@
-"""Tiles of an image too large for one forward pass, and how they become one picture again.
+"""Tiles of an image too large for one forward pass, split and merged.
 
-Tiles lie on a grid that all poolings share, see mirrored pixels beyond the image's edges, and overlap. What a padded
-network says near the edge of a tile, where it saw zeros instead of the picture, counts nothing; further in a tile's
-share rises smoothly until it is alone. Shares sum to 1 everywhere, so that tiles of a picture merge into that picture.
-A network whose field of view fits into the part that counts nothing gives the same planes as for the whole image.
+Tiles lie on a grid that all poolings share, show mirrored pixels beyond the image's edges, and overlap. Near a tile's
+edge, where a padded network sees zeros instead of the image, planes have weight 0; further in, the weight rises to 1.
+Weights sum to 1 everywhere, so that the tiles of an image merge into that image. A network whose receptive field fits
+into the part of weight 0 gives the same planes as for the whole image.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,12 +17,12 @@ from kaggle_unet.data.batch import PadSpec, padded_shape
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.types import Inputs, Planes
 
-SILENT_SHARE = 3 / 8  # of an overlap, at either side
+ZERO_WEIGHT = 3 / 8  # of an overlap, at either side
 
 
 @dataclass(frozen=True)
 class TileSpan:
-    """Where a tile lies along one axis."""
+    """Where a tile lies along one axis: what it shows of the image, and which of its planes go where, weighted."""
 
     start: int
     side: int
@@ -39,9 +39,7 @@ class Tile:
     columns: TileSpan
 
 
-def plan_tiles(
-    shape: tuple[int, int], *, tile_px: int, overlap_px: int, multiple: int = 1, margin: int = 0
-) -> list[Tile]:
+def plan_tiles(shape: tuple[int, int], *, tile_px: int, overlap_px: int, pad_spec: PadSpec) -> list[Tile]:
     """Lay tiles over an image.
 
     Parameters
@@ -49,13 +47,12 @@ def plan_tiles(
     shape : tuple of int
         Height and width of the image.
     tile_px : int
-        Longest side of a tile, as the network is given it.
+        Longest side of a tile, as the network takes it.
     overlap_px : int
-        Least overlap of neighbours. Where `margin` is not 0 it is 2 · `margin`, so that outputs abut, on the grid.
-    multiple : int
-        Tiles begin and end on multiples of this, counted from the border's first pixel.
-    margin : int
-        Pixels the network loses at each edge.
+        Least overlap of neighbours. With a margin it is twice that instead, so that outputs abut, on the grid.
+    pad_spec : PadSpec
+        Tiles begin and end on multiples of `multiple`, counted from the padding's first pixel; `margin` are the pixels
+        that the network loses at each edge.
 
     Returns
     -------
@@ -69,12 +66,12 @@ def plan_tiles(
 
     Examples
     --------
-    >>> [tile.columns.start for tile in plan_tiles((8, 40), tile_px=16, overlap_px=4, multiple=4)]
+    >>> [tile.columns.start for tile in plan_tiles((8, 40), tile_px=16, overlap_px=4, pad_spec=PadSpec(4))]
     [0, 12, 24]
-    >>> [tile.columns.out for tile in plan_tiles((8, 20), tile_px=16, overlap_px=0, margin=3)]
+    >>> [tile.columns.out for tile in plan_tiles((8, 20), tile_px=16, overlap_px=0, pad_spec=PadSpec(1, 3))]
     [slice(0, 10, None), slice(10, 20, None)]
     """
-    rows, columns = (_plan_axis(length, tile_px, overlap_px, multiple, margin) for length in shape)
+    rows, columns = (_plan_axis(length, tile_px, overlap_px, pad_spec) for length in shape)
     return [Tile(row, column) for row in rows for column in columns]
 
 
@@ -82,19 +79,20 @@ def cut_tile(inputs: Inputs, tile: Tile) -> Inputs:
     """Cut a tile out of an image, mirrored beyond its edges.
 
     >>> image = np.arange(6, dtype=np.float32).reshape(1, 1, 6)
-    >>> (tile,) = plan_tiles((1, 6), tile_px=8, overlap_px=0, multiple=8)
+    >>> (tile,) = plan_tiles((1, 6), tile_px=8, overlap_px=0, pad_spec=PadSpec(8))
     >>> cut_tile(image, tile)[0, 0]
     array([0., 0., 1., 2., 3., 4., 5., 5.], dtype=float32)
     """
-    y, x = (
-        _mirror(stretch, length) for stretch, length in zip((tile.rows, tile.columns), inputs.shape[1:], strict=True)
-    )
-    found: Inputs = inputs[:, y[:, np.newaxis], x]
-    return found
+    places = []
+    for span, length in zip((tile.rows, tile.columns), inputs.shape[1:], strict=True):
+        place = np.arange(span.start, span.start + span.side) % (2 * length)
+        places.append(np.minimum(place, 2 * length - 1 - place))  # mirrored, the edge pixel included
+    shown: Inputs = inputs[:, places[0][:, np.newaxis], places[1]]
+    return shown
 
 
 def merge_tiles(pieces: Iterable[tuple[Tile, Planes]], width: int) -> Iterator[tuple[slice, Planes]]:
-    """Put tiles together, and let go of rows as soon as no further tile can change them."""
+    """Merge tiles, and yield rows as soon as no further tile can change them."""
     begun: Planes | None = None  # the rows that the next tiles may change
     top = 0
     for start, row in groupby(pieces, key=lambda piece: piece[0].rows.out.start):
@@ -111,7 +109,7 @@ def merge_tiles(pieces: Iterable[tuple[Tile, Planes]], width: int) -> Iterator[t
 
 
 def _grow(begun: Planes | None, shape: tuple[int, int, int]) -> Planes:
-    """Add rows of zeros below, where there are too few."""
+    """Append rows of zeros up to a shape."""
     if begun is not None and begun.shape[1] >= shape[1]:
         return begun
     grown = np.zeros(shape, dtype=np.float32)
@@ -120,8 +118,9 @@ def _grow(begun: Planes | None, shape: tuple[int, int, int]) -> Planes:
     return grown
 
 
-def _plan_axis(length: int, tile_px: int, overlap_px: int, multiple: int, margin: int) -> list[TileSpan]:
-    padded, _ = padded_shape((length, length), PadSpec(multiple, margin))
+def _plan_axis(length: int, tile_px: int, overlap_px: int, pad_spec: PadSpec) -> list[TileSpan]:
+    multiple, margin = pad_spec
+    padded, _ = padded_shape((length, length), pad_spec)
     overlap = -(-(2 * margin if margin else overlap_px) // multiple) * multiple
     longest = tile_px // multiple * multiple
     if padded <= longest:
@@ -142,7 +141,7 @@ def _plan_axis(length: int, tile_px: int, overlap_px: int, multiple: int, margin
 
 
 def _weigh(length: int, starts: list[int], side: int, margin: int) -> list[TileSpan]:
-    """Give every tile its share of every pixel of an axis."""
+    """Compute the weight of every tile at every pixel of an axis."""
     ends = [start + side - margin for start in starts]
     starts_out = [start + margin for start in starts]
     overlaps = [0, *(end - start for end, start in zip(ends[:-1], starts_out[1:], strict=True)), 0]
@@ -163,13 +162,7 @@ def _rise(size: int, overlap: int) -> NDArray[np.float64]:
     """Rise from 0 to 1 along a cosine, in the middle of the first `overlap` pixels."""
     if overlap == 0:
         return np.ones(size)
-    silent = int(SILENT_SHARE * overlap)
+    silent = int(ZERO_WEIGHT * overlap)
     risen = np.clip((np.arange(size) + 0.5 - silent) / (overlap - 2 * silent), 0, 1)
     rise: NDArray[np.float64] = (1 - np.cos(np.pi * risen)) / 2
     return rise
-
-
-def _mirror(stretch: TileSpan, length: int) -> NDArray[np.intp]:
-    """Give the image's pixel that each of a stretch shows."""
-    place = np.arange(stretch.start, stretch.start + stretch.side) % (2 * length)
-    return np.minimum(place, 2 * length - 1 - place)

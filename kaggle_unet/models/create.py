@@ -82,7 +82,7 @@ def output_margin(settings: ModelSettings) -> int:
     >>> output_margin(PlainUNetSettings(padding="valid", filters=64, depth=4))
     94
     """
-    if not isinstance(settings, PlainUNetSettings):
+    if not isinstance(settings, PlainUNetSettings) or settings.padding == "same":
         return 0
     with torch.device("meta"):  # sizes without memory
         return PlainUNet(1, 1, settings).margin

@@ -19,7 +19,7 @@ from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare, refuse_missing_depths
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.codec_adapter import CodecAdapter
-from kaggle_unet.inference.predict import plan_batches, predict_planes
+from kaggle_unet.inference.predict import margin_of, plan_batches, predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.masks.labels import areas_px
@@ -205,8 +205,9 @@ def predict_samples(
     device_config = select_inference_device(config)
     choose_operations(deterministic=config.training.deterministic)
     keep_freed_memory()
-    margin = max(int(getattr(model, "margin", 0)) for model in ensemble.models)
+    margin = max(margin_of(model) for model in ensemble.models)
     multiple = math.lcm(ensemble.multiple, settings.pad_to_multiple)
+    settings = settings.model_copy(update={"pad_to_multiple": multiple})
     codec = CODECS[config.codec.name]
     samples: dict[str, Sample] = {}
 
@@ -214,7 +215,7 @@ def predict_samples(
         return sample.id, prepare(sample.image, config.input, depth=sample.numbers.get("depth"))
 
     def inputs() -> Iterator[tuple[str, Inputs]]:
-        for batch in plan_batches(sizes, settings, multiple=multiple, margin=margin):
+        for batch in plan_batches(sizes, settings, margin=margin):
             for id_ in () if all(id_ in done for id_ in batch) else batch:
                 samples[id_] = load(id_)
                 yield show(samples[id_])
@@ -227,7 +228,6 @@ def predict_samples(
             items,
             settings=how,
             activation=codec.activation,
-            multiple=multiple,
             device=device_config.device,
             autocast_dtype=device_config.autocast_dtype,
             channels_last=device_config.channels_last,

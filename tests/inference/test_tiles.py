@@ -6,10 +6,11 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.predict import predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
-from kaggle_unet.inference.tiles import SILENT_SHARE, cut_tile, merge_tiles, plan_tiles
+from kaggle_unet.inference.tiles import ZERO_WEIGHT, cut_tile, merge_tiles, plan_tiles
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.models.settings import PlainUNetSettings
 
@@ -21,10 +22,10 @@ def layouts(draw):
     """Shapes with tiles, overlap, multiple and margin that fit each other."""
     multiple = draw(st.sampled_from([1, 2, 4, 8]))
     margin = draw(st.sampled_from([0, 0, 3, 6]))
-    options = {"tile_px": draw(st.integers(8, 64)), "overlap_px": draw(st.integers(0, 40)), "multiple": multiple}
+    options = {"tile_px": draw(st.integers(8, 64)), "overlap_px": draw(st.integers(0, 40))}
     overlap = -(-(2 * margin or options["overlap_px"]) // multiple) * multiple
     assume(options["tile_px"] // multiple * multiple > overlap)
-    return (draw(SIDES), draw(SIDES)), {**options, "margin": margin}
+    return (draw(SIDES), draw(SIDES)), {**options, "pad_spec": PadSpec(multiple, margin)}
 
 
 def merge(image, tiles, margin):
@@ -42,7 +43,7 @@ def merge(image, tiles, margin):
 def test_merging_undoes_cutting(layout, seed):
     shape, options = layout
     image = np.random.default_rng(seed).standard_normal((2, *shape)).astype(np.float32)
-    np.testing.assert_allclose(merge(image, plan_tiles(shape, **options), options["margin"]), image, atol=1e-5)
+    np.testing.assert_allclose(merge(image, plan_tiles(shape, **options), options["pad_spec"].margin), image, atol=1e-5)
 
 
 @given(layout=layouts())
@@ -50,9 +51,9 @@ def test_merging_undoes_cutting(layout, seed):
 def test_tiles_are_alike_and_lie_on_the_grid_of_the_poolings(layout):
     shape, options = layout
     tiles = plan_tiles(shape, **options)
-    multiple, margin = options["multiple"], options["margin"]
+    multiple, margin = options["pad_spec"]
     for axis, length in (("rows", shape[0]), ("columns", shape[1])):
-        found = {id(stretch): stretch for stretch in (getattr(tile, axis) for tile in tiles)}.values()
+        found = {id(span): span for span in (getattr(tile, axis) for tile in tiles)}.values()
         first, last = min(one.start for one in found), max(one.start + one.side for one in found)
         assert len({one.side for one in found}) == 1
         assert all((one.start - first) % multiple == 0 and one.side % multiple == 0 for one in found)
@@ -60,9 +61,9 @@ def test_tiles_are_alike_and_lie_on_the_grid_of_the_poolings(layout):
         assert min(-first, last - length) >= margin  # the network's margin lies beyond the image
 
 
-def test_what_a_tile_says_near_its_edge_counts_nothing_but_at_the_images_own_edge():
-    left, right = (tile.columns for tile in plan_tiles((16, 48), tile_px=32, overlap_px=16))
-    silent = int(SILENT_SHARE * 16)
+def test_planes_near_a_tile_s_edge_have_no_weight_but_at_the_image_s_own_edge():
+    left, right = (tile.columns for tile in plan_tiles((16, 48), tile_px=32, overlap_px=16, pad_spec=PadSpec()))
+    silent = int(ZERO_WEIGHT * 16)
     assert (left.out, right.out) == (slice(0, 32), slice(16, 48))
     assert (left.weight[:16] == 1).all()
     assert (left.weight[-silent:] == 0).all()
@@ -73,29 +74,25 @@ def test_what_a_tile_says_near_its_edge_counts_nothing_but_at_the_images_own_edg
 
 def test_the_image_is_mirrored_beyond_its_edges():
     image = np.arange(15, dtype=np.float32).reshape(1, 3, 5)
-    (tile,) = plan_tiles((3, 5), tile_px=32, overlap_px=0, multiple=16)
+    (tile,) = plan_tiles((3, 5), tile_px=32, overlap_px=0, pad_spec=PadSpec(16))
     np.testing.assert_array_equal(cut_tile(image, tile), np.pad(image, ((0, 0), (6, 7), (5, 6)), mode="symmetric"))
 
 
-def test_outputs_of_a_network_without_padding_abut_as_nearly_as_the_grid_lets_them():
-    tiles = plan_tiles((10, 1540), tile_px=576, overlap_px=256, multiple=16, margin=94)
+def test_outputs_of_a_network_without_padding_abut_as_nearly_as_the_grid_allows():
+    tiles = plan_tiles((10, 1540), tile_px=576, overlap_px=256, pad_spec=PadSpec(16, 94))
     outs = [(tile.columns.out.start, tile.columns.out.stop) for tile in tiles]
     assert outs == [(0, 388), (384, 772), (768, 1156), (1152, 1540)]
 
 
 def test_tiles_that_are_all_overlap_are_refused():
     with pytest.raises(ConfigError, match=r"tile_px, or lower inference\.overlap_px"):
-        plan_tiles((100, 100), tile_px=32, overlap_px=32)
+        plan_tiles((100, 100), tile_px=32, overlap_px=32, pad_spec=PadSpec())
 
 
 def predict(network, image, **options):
     """Predict one image."""
-    settings = InferenceSettings(**{"flips": "none", **options})
-    multiple = getattr(network, "multiple", 1)
-    items = [("a", image)]
-    ((_, planes),) = predict_planes(
-        [network], items, settings=settings, activation="sigmoid", multiple=multiple, device="cpu"
-    )
+    settings = InferenceSettings(pad_to_multiple=getattr(network, "multiple", 1), **{"flips": "none", **options})
+    ((_, planes),) = predict_planes([network], [("a", image)], settings=settings, activation="sigmoid", device="cpu")
     return planes
 
 
@@ -136,7 +133,7 @@ def test_large_and_small_images_come_in_their_order():
     planes = dict(
         predict_planes(
             [Same()], images.items(), settings=InferenceSettings(tile_px=32, overlap_px=8), activation="sigmoid",
-            multiple=1, device="cpu",
+            device="cpu",
         )
     )  # fmt: skip
     assert list(planes) == list(images)

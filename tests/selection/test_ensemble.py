@@ -32,10 +32,8 @@ FACTORS = ([1.0, -0.5, 0.25], [-0.3, 0.8, 0.1], [2.0, 0.0, -1.0])
 @pytest.mark.parametrize("weights", [(1, 1, 1), (1, 0.4, 2), (1, 0, 0.5)])
 def test_what_is_averaged_apart_is_what_networks_predict_together(mean, activation, weights):
     def predict(models, weights):
-        settings = InferenceSettings(mean=mean, weights=weights)
-        ((_, planes),) = predict_planes(
-            models, [("a", IMAGE)], settings=settings, activation=activation, multiple=8, device="cpu"
-        )
+        settings = InferenceSettings(mean=mean, weights=weights, pad_to_multiple=8)
+        ((_, planes),) = predict_planes(models, [("a", IMAGE)], settings=settings, activation=activation, device="cpu")
         return planes
 
     models = [Tilt(factors) for factors in FACTORS]

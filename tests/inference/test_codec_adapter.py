@@ -32,7 +32,7 @@ class Perfect(nn.Module):
 def predict(models, labels, activation):
     inputs = np.zeros((1, *labels.shape), np.float32)
     ((_, planes),) = predict_planes(
-        models, [("a", inputs)], settings=InferenceSettings(), activation=activation, multiple=1, device="cpu"
+        models, [("a", inputs)], settings=InferenceSettings(), activation=activation, device="cpu"
     )
     return planes
 
