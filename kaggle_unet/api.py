@@ -58,9 +58,9 @@ class Model:
         Parameters
         ----------
         image : uint8, uint16 or floating array, shape (H, W) or (H, W, C)
-            Gray or RGB, of any size; an alpha channel is dropped. uint16 values are divided by 257, as those of files
-            are. Floats are stretched from the image's own minimum and maximum to 8 bits; where the config has
-            ``input.normalize: range``, they must lie between 0 and 1 instead.
+            Gray or RGB, of any size; alpha is dropped. It is converted to 8 bits: uint16 by a division by 257, as in
+            files, which leaves few gray levels of a camera's 12 bits (a warning says so); floats from their own minimum
+            and maximum or, where the config has ``input.normalize: range``, from 0 and 1.
         depth : float, optional
             The tile's depth, for networks that were trained with the channel `depth` (TGS).
 

@@ -1,6 +1,7 @@
 """Arrays in memory instead of files: any array as an image, any samples as a source."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +31,11 @@ def convert_array(pixels: NDArray[Any], *, unit_floats: bool) -> Image:
         if least < low or most > high:
             raise DataError(f"the image runs from {least:g} to {most:g}; wanted 0 to 1, as input.normalize is range")
         pixels = np.round(np.subtract(pixels, low, dtype=np.float64) * (255 / (high - low or 1))).astype(np.uint8)
-    return to_image(pixels, "the image")[0]
+    image, notes = to_image(pixels, "the image")
+    for note in notes:
+        if note.kind.startswith("dark"):
+            warnings.warn(f"{note.kind}: {note.action}, such as by .astype(numpy.float32)", stacklevel=2)
+    return image
 
 
 @dataclass(frozen=True)

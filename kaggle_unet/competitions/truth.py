@@ -13,7 +13,7 @@ from kaggle_unet.competitions.competition import Competition, CompetitionSetting
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive, split_location
 from kaggle_unet.io.tables import Table, read_csv, read_table
-from kaggle_unet.masks.rle import decode_labels, find_faulty
+from kaggle_unet.masks.rle import decode, find_faulty
 from kaggle_unet.types import Labels
 
 _MOST_PROBLEMS = 50
@@ -65,7 +65,7 @@ class _CodedTruth(Mapping[str, Labels]):
     single_object: bool
 
     def __getitem__(self, sample_id: str) -> Labels:
-        labels, _ = decode_labels(self.rles[sample_id], self.shapes[sample_id])
+        labels = decode(self.rles[sample_id], self.shapes[sample_id])
         return (labels > 0).astype(np.int32) if self.single_object else labels
 
     def __iter__(self) -> Iterator[str]:

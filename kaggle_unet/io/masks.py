@@ -13,7 +13,7 @@ from kaggle_unet.io.data_issues import Note, describe_objects, describe_whole_ma
 from kaggle_unet.io.images import decode_label_image, decode_mask, decode_mask_window
 from kaggle_unet.masks.column_runs import find_column_runs, paint_instances
 from kaggle_unet.masks.labels import components, relabel
-from kaggle_unet.masks.rle import decode_labels
+from kaggle_unet.masks.rle import decode_and_count
 from kaggle_unet.types import Image, Labels
 
 File = tuple[bytes, str]  # content, and where it lies for messages
@@ -75,7 +75,7 @@ class RleMasks:
         """Read a sample's labels."""
         rles = self.rles[sample_id]
         try:
-            labels, n_contested = decode_labels(rles, image.shape[:2])
+            labels, n_contested = decode_and_count(rles, image.shape[:2])
         except DataError as error:
             raise DataError(f"{self.where}: id {sample_id!r}: {error}") from error
         if self.single_object:

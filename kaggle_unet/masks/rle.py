@@ -100,9 +100,6 @@ def encode(labels: Labels) -> list[str]:
     return _write(runs, firsts, labels.size)
 
 
-encode_labels = encode
-
-
 def decode(rles: Sequence[str], shape: tuple[int, int]) -> Labels:
     """Read instances from their run-length codes; where they overlap, the smaller one wins.
 
@@ -125,17 +122,17 @@ def decode(rles: Sequence[str], shape: tuple[int, int]) -> Labels:
 
     See Also
     --------
-    kaggle_unet.masks.labels.paint_masks : The same rule for overlaps, for masks.
+    kaggle_unet.masks.column_runs.paint_masks : The same rule for overlaps, for masks.
 
     Examples
     --------
     >>> decode(["1 3", "3 1"], (1, 4))
     array([[1, 1, 2, 0]], dtype=int32)
     """
-    return decode_labels(rles, shape)[0]
+    return decode_and_count(rles, shape)[0]
 
 
-def decode_labels(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Labels, int]:
+def decode_and_count(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Labels, int]:
     """Read instances as `decode` does, and count the pixels that more than one of them claims."""
     return paint_column_runs(*_read(rles, shape), shape)
 

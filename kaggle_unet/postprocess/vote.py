@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.labels import relabel, relabel_in_raster_order
-from kaggle_unet.masks.rle import encode_labels
+from kaggle_unet.masks.rle import encode
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.types import Labels, Mask
 
@@ -202,7 +202,7 @@ def _take(
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Take groups and number them as they are taken; give each object's, 0 for none, and the weight of each."""
     supports, agreements = ((objects.ious > 0) @ weights).tolist(), (objects.ious @ weights).tolist()
-    rles = [code for one in sets for code in encode_labels(one)]
+    rles = [code for one in sets for code in encode(one)]
     groups, group_weights = np.zeros(len(rles), dtype=np.int32), [0]
     for index in sorted(range(len(rles)), key=lambda index: (-supports[index], -agreements[index], rles[index])):
         members = objects.partners[index]

@@ -10,7 +10,7 @@ from kaggle_unet.competitions.submission import read_submission
 from kaggle_unet.competitions.truth import TruthOfImages, read_truth
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
-from kaggle_unet.masks.rle import decode_labels
+from kaggle_unet.masks.rle import decode
 from kaggle_unet.metrics.error_types import tabulate_areas, tabulate_oracle_fixes
 from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
@@ -94,7 +94,7 @@ def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> Score
     scored = []
     for id_ in truth:
         labels, kind = truth.read(id_) if isinstance(truth, TruthOfImages) else (truth[id_], None)
-        predicted, _ = decode_labels([rle for rle in rles[id_] if rle], labels.shape)
+        predicted = decode([rle for rle in rles[id_] if rle], labels.shape)
         scored.append(score_pair(id_, labels, predicted, name, {} if kind is None else {"kind": kind}))
     return summarize_scores(scored)
 

@@ -11,7 +11,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids, read_submission
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.masks.rle import decode_labels
+from kaggle_unet.masks.rle import decode
 from kaggle_unet.postprocess.vote import vote_labels, vote_mask, whole_weights
 from kaggle_unet.steps.check import find_black, refuse_faults
 from kaggle_unet.steps.provenance import (
@@ -52,7 +52,7 @@ def vote(
     is_single = competition.single_object or config.decode.single_object
     labels: dict[str, Labels] = {}
     for id_ in order_ids(source.ids, competition, data):
-        sets = [decode_labels(voter.rles[id_], shapes[id_])[0] for voter in voters]
+        sets = [decode(voter.rles[id_], shapes[id_]) for voter in voters]
         labels[id_] = _vote_whole(sets, whole) if is_single else vote_labels(sets, whole)
         on_progress("images", len(labels), len(shapes))
     votes = [_describe(*pair) for pair in zip(voters, weights or [1] * len(csvs), strict=True)]

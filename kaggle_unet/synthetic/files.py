@@ -16,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from kaggle_unet.masks.rle import encode_labels, encode_mask
+from kaggle_unet.masks.rle import encode, encode_mask
 from kaggle_unet.store import atomic_write
 from kaggle_unet.synthetic.images import Kind, draw_nuclei, draw_salt, drop_slivers, stain
 from kaggle_unet.types import Image, Labels, Mask
@@ -81,7 +81,7 @@ def _draw_one(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Image, 
 
 def write_labels_csv(path: Path, truth: Mapping[str, Labels]) -> None:
     """Write labels as the competition's stage1_train_labels.csv."""
-    rows = [(id_, rle) for id_, labels in truth.items() for rle in encode_labels(labels)]
+    rows = [(id_, rle) for id_, labels in truth.items() for rle in encode(labels)]
     atomic_write(path, _csv(("ImageId", "EncodedPixels"), rows))
 
 

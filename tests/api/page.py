@@ -65,14 +65,15 @@ def describe(name: str, thing: Any) -> Iterator[str]:
 
 def _members(thing: Any) -> list[tuple[str, Any]]:
     """List the functions of a module, or the public methods that a class defines itself."""
-    if not isinstance(thing, ModuleType) and (not inspect.isclass(thing) or hasattr(thing, "model_fields")):
+    if isinstance(thing, ModuleType):
+        return [(name, getattr(thing, name)) for name in thing.__all__]
+    if not inspect.isclass(thing) or hasattr(thing, "model_fields"):
         return []
     return [
         (name, member)
         for name, member in vars(thing).items()
         if (name == "__call__" or not name.startswith("_"))
         and (inspect.isfunction(member) or isinstance(member, property))
-        and getattr(member, "__module__", None) in (None, getattr(thing, "__module__", thing.__name__))
     ]
 
 
@@ -81,8 +82,7 @@ def _body(name: str, thing: Any) -> Iterator[str]:
     if inspect.isfunction(thing):
         yield from ("```python", f"{name.removesuffix('.__call__')}{_signature(thing)}", "```", "")
     for section in ("Summary", "Extended Summary"):
-        if doc[section]:
-            yield from (*doc[section], "")
+        yield from _prose_and_code(doc[section])
     for section in ("Parameters", "Attributes", "Returns", "Raises"):
         if doc[section]:
             yield from (f"**{section}**", "", *map(_item, doc[section]), "")
@@ -90,8 +90,14 @@ def _body(name: str, thing: Any) -> Iterator[str]:
         if doc[section]:
             lines = [re.sub(r"^\.\. \[(\d+)\]", r"\1.", line) for line in doc[section]]
             yield from (f"**{section}**", "", *lines, "")
-    if doc["Examples"]:
-        yield from ("```python", *doc["Examples"], "```", "")
+    yield from _prose_and_code(doc["Examples"])
+
+
+def _prose_and_code(lines: list[str]) -> Iterator[str]:
+    """Put each paragraph that is a doctest into a fence."""
+    for paragraph in filter(None, "\n".join(lines).split("\n\n")):
+        yield from (("```python", paragraph, "```") if paragraph.startswith(">>>") else (paragraph,))
+        yield ""
 
 
 def _signature(function: Any) -> str:

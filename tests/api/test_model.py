@@ -1,5 +1,6 @@
 """Labels of an array, equal to those that the command line writes for the same image."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -105,6 +106,24 @@ def test_floats_mean_fractions_of_the_range_where_the_config_says_so(tuned, full
     np.testing.assert_array_equal(model.predict(dim / 255), model.predict(dim))
     with pytest.raises(ku.DataError, match="the image runs from 0 to 255; wanted 0 to 1"):
         model.predict(full_range.astype(np.float32))
+
+
+def test_few_gray_levels_of_a_camera_are_warned_of_and_kept_as_floats(tuned, full_range):
+    camera = full_range.astype(np.uint16) * 8
+    model = ku.load(tuned.run)
+    with pytest.warns(UserWarning, match=r"dark 16-bit image: .*astype"):
+        model.segment(camera)
+    np.testing.assert_array_equal(model.predict(camera.astype(np.float32)), model.predict(full_range))
+
+
+def test_the_second_level_that_lies_in_the_run_is_used(tuned, samples, tmp_path):
+    run = shutil.copytree(tuned.run, tmp_path / "run")
+    answer = call("second-level", run, "--store", tuned.home / "store", "--workers", 1)
+    assert answer.code == 0, answer.err
+    result = json.loads((run / "second_level" / "result.json").read_text())
+    (run / "second_level" / "result.json").write_text(json.dumps({**result, "is_used": True, "least_iou": 2.0}))
+    assert not ku.load(run).segment(samples[0].image).any()
+    assert ku.load(tuned.run).segment(samples[0].image).any()
 
 
 @pytest.mark.parametrize(

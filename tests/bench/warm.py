@@ -14,7 +14,7 @@ import numpy as np
 import kaggle_unet.kernels
 from kaggle_unet.masks.column_runs import paint_masks
 from kaggle_unet.masks.labels import components, count_pieces_and_holes, relabel, relabel_in_raster_order
-from kaggle_unet.masks.rle import decode_labels, decode_mask, encode_labels, encode_mask
+from kaggle_unet.masks.rle import decode_and_count, decode_mask, encode, encode_mask
 from kaggle_unet.metrics.score import score_image, score_mask
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.postprocess.settings import PostprocessSettings
@@ -30,7 +30,7 @@ def warm() -> None:
     labels[2:6, 2:6], labels[2:6, 6:9], labels[9:11, 9:11] = 1, 2, 3
     masks = [labels == 1, labels == 2, labels > 1]
     paint_masks(masks, labels.shape)
-    decode_labels([*encode_labels(labels), encode_mask(masks[2])], labels.shape)
+    decode_and_count([*encode(labels), encode_mask(masks[2])], labels.shape)
     decode_mask(encode_mask(masks[0]), labels.shape)
     relabel_in_raster_order(relabel(labels)), count_pieces_and_holes(labels)
     components(masks[0], connectivity=4)

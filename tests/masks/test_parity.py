@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from kaggle_unet.masks.rle import encode_labels, encode_mask
+from kaggle_unet.masks.rle import encode, encode_mask
 from tests import realdata, strategies
 
 pytestmark = [
@@ -30,7 +30,7 @@ def to_coco(coco, rle, shape):
 def check_labels(coco, labels):
     """Have COCO paint our codes one by one, and make sure that they give the labels and share no pixel."""
     ids = np.unique(labels[labels > 0])
-    packed = [to_coco(coco, rle, labels.shape) for rle in encode_labels(labels)]
+    packed = [to_coco(coco, rle, labels.shape) for rle in encode(labels)]
     painted = np.zeros_like(labels)
     for label, code in zip(ids, packed, strict=True):
         painted[coco.decode(code) > 0] = label

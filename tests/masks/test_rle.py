@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.masks.rle import decode_labels, decode_mask, encode_labels, encode_mask, find_faults, find_faulty
+from kaggle_unet.masks.rle import decode, decode_and_count, decode_mask, encode, encode_mask, find_faults, find_faulty
 from tests import naive, realdata, strategies
 
 
@@ -60,7 +60,7 @@ def test_memory_order_does_not_matter(mask):
 @given(strategies.labels())
 @settings(max_examples=50, deadline=None)
 def test_every_instance_is_coded_as_its_own_mask(labels):
-    rles = encode_labels(labels)
+    rles = encode(labels)
 
     assert rles == [naive.encode_mask(labels == i) for i in range(1, labels.max() + 1)]
 
@@ -68,47 +68,47 @@ def test_every_instance_is_coded_as_its_own_mask(labels):
 @given(strategies.labels())
 @settings(max_examples=50, deadline=None)
 def test_decoding_gives_the_labels_back(labels):
-    decoded, n_contested = decode_labels(encode_labels(labels), labels.shape)
+    decoded, n_contested = decode_and_count(encode(labels), labels.shape)
 
     assert (decoded == labels).all()
     assert n_contested == 0
 
 
 def test_ids_that_are_missing_have_no_code():
-    assert encode_labels(np.array([[2, 0, 9]], dtype=np.int32)) == ["1 1", "3 1"]
+    assert encode(np.array([[2, 0, 9]], dtype=np.int32)) == ["1 1", "3 1"]
 
 
 @pytest.mark.parametrize("highest", [8, 2**31 - 1])
 def test_ids_may_be_any(highest):
     labels = np.array([[highest, 7, 0], [highest, 7, 7]], dtype=np.int32)
 
-    assert encode_labels(labels) == ["3 2 6 1", "1 2"]
+    assert encode(labels) == ["3 2 6 1", "1 2"]
 
 
 @given(strategies.labels(max_side=20, max_id=1))
 @settings(max_examples=20, deadline=None)
 def test_memory_order_and_type_of_labels_do_not_matter(labels):
-    rles = encode_labels(labels)
+    rles = encode(labels)
 
-    assert encode_labels(np.asfortranarray(labels)) == rles
-    assert encode_labels(labels[::-1][::-1].astype(np.uint16)) == rles
+    assert encode(np.asfortranarray(labels)) == rles
+    assert encode(labels[::-1][::-1].astype(np.uint16)) == rles
     assert [encode_mask(labels * 255)] == (rles or [""])
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
 def test_an_image_without_pixels_has_no_codes(shape):
-    assert encode_labels(np.zeros(shape, dtype=np.int32)) == []
+    assert encode(np.zeros(shape, dtype=np.int32)) == []
     assert encode_mask(np.zeros(shape, dtype=bool)) == ""
-    assert decode_labels([""], shape)[0].shape == shape
+    assert decode([""], shape).shape == shape
 
 
 def test_an_image_without_instances_has_no_codes():
-    assert encode_labels(np.zeros((2, 2), dtype=np.int32)) == []
-    assert decode_labels([], (2, 2))[0].max() == 0
+    assert encode(np.zeros((2, 2), dtype=np.int32)) == []
+    assert decode([], (2, 2)).max() == 0
 
 
 def test_contested_pixels_go_to_the_smaller_instance():
-    labels, n_contested = decode_labels(["1 4", "4 2"], (6, 1))
+    labels, n_contested = decode_and_count(["1 4", "4 2"], (6, 1))
 
     assert labels.ravel().tolist() == [1, 1, 1, 2, 2, 0]
     assert n_contested == 1
@@ -118,7 +118,7 @@ def test_contested_pixels_go_to_the_smaller_instance():
 @settings(max_examples=100, deadline=None)
 def test_overlapping_codes_are_painted_as_overlapping_masks(masks):
     masks = [np.resize(mask, (6, 5)) for mask in masks]
-    labels, n_contested = decode_labels([encode_mask(mask) for mask in masks], (6, 5))
+    labels, n_contested = decode_and_count([encode_mask(mask) for mask in masks], (6, 5))
     expected, n_expected, _ = naive.paint_masks(masks, (6, 5))
 
     assert (labels == expected).all()
@@ -127,13 +127,13 @@ def test_overlapping_codes_are_painted_as_overlapping_masks(masks):
 
 @pytest.mark.parametrize("odd", ["+3 1", "3\t1", "3\n1", "\u20033 1", " 3 1\r\n"])
 def test_signs_and_any_white_space_are_read_as_int_reads_them(odd):
-    labels, _ = decode_labels(["1 2", odd, "\n"], (3, 1))
+    labels = decode(["1 2", odd, "\n"], (3, 1))
 
     assert labels.ravel().tolist() == [1, 1, 2]
 
 
 def test_blank_codes_have_no_id():
-    labels, _ = decode_labels(["", "2 1"], (2, 1))
+    labels = decode(["", "2 1"], (2, 1))
 
     assert labels.ravel().tolist() == [0, 1]
 

@@ -10,7 +10,7 @@ import pytest
 
 from kaggle_unet.competitions.submission import read_submission, write_submission
 from kaggle_unet.masks.labels import relabel_in_raster_order
-from kaggle_unet.masks.rle import decode_labels
+from kaggle_unet.masks.rle import decode
 from kaggle_unet.steps import provenance as hand_in
 from kaggle_unet.store import sha256
 from kaggle_unet.types import Labels
@@ -39,7 +39,7 @@ class Drawn:
     def read(self, path):
         """Read a CSV's labels, numbered by appearance."""
         rles = read_submission(path, self.name)
-        return {id_: relabel_in_raster_order(decode_labels(rles[id_], one.shape)[0]) for id_, one in self.truth.items()}
+        return {id_: relabel_in_raster_order(decode(rles[id_], one.shape)) for id_, one in self.truth.items()}
 
     def vote(self, *csvs, output=None, weights=(), words=()):
         options = [word for path in csvs for word in ("--csv", path)]

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from kaggle_unet.competitions.submission import read_submission
-from kaggle_unet.masks.rle import decode_labels
+from kaggle_unet.masks.rle import decode
 from kaggle_unet.store import Store
 from tests.steps.conftest import Trained, call
 
@@ -69,7 +69,7 @@ def test_label_images_hold_what_the_csv_holds(trained, submitted):
     rles = read_submission(submitted, trained.name)
     for id_, labels in trained.truth.items():
         written = tifffile.imread(trained.home / "labels" / f"{id_}.tif")
-        decoded, _ = decode_labels([rle for rle in rles[id_] if rle], labels.shape)
+        decoded = decode([rle for rle in rles[id_] if rle], labels.shape)
         np.testing.assert_array_equal(written, decoded)
 
 

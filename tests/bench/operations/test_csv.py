@@ -9,7 +9,7 @@ import pytest
 
 from kaggle_unet.competitions.pairing import collect_rles
 from kaggle_unet.io.tables import read_csv
-from kaggle_unet.masks.rle import decode_labels, encode_labels
+from kaggle_unet.masks.rle import decode, encode
 from tests.bench.cases import real_folder, real_labels
 from tests.bench.drawn import draw_labels
 from tests.bench.race import Rival
@@ -38,13 +38,13 @@ def table(images, tmp_path_factory):
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("ImageId", "EncodedPixels"))
-        writer.writerows((id_, rle) for id_, labels in images.items() for rle in encode_labels(labels) or [""])
+        writer.writerows((id_, rle) for id_, labels in images.items() for rle in encode(labels) or [""])
     return path
 
 
 def decode_all(path, shapes):
     codes = collect_rles(read_csv(path), "ImageId", "EncodedPixels")
-    return [decode_labels(codes[id_], shape)[0] for id_, shape in shapes.items()]
+    return [decode(codes[id_], shape) for id_, shape in shapes.items()]
 
 
 def decode_rows(path, shapes):

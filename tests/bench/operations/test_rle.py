@@ -6,7 +6,7 @@ import numpy as np
 import pycocotools.mask
 import pytest
 
-from kaggle_unet.masks.rle import encode_labels
+from kaggle_unet.masks.rle import encode
 from tests.bench.cases import ALL, describe
 from tests.bench.race import Rival
 
@@ -61,4 +61,4 @@ def test_rle_encode(race, case, labels):
         Rival("pycocotools", pycocotools.mask.encode, work, work, partial(check_coco, labels.shape), stack),
     ]
 
-    race(describe("rle-encode", case, labels), partial(encode_labels, labels), rivals)
+    race(describe("rle-encode", case, labels), partial(encode, labels), rivals)
