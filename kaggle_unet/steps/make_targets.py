@@ -174,8 +174,8 @@ def open_targets(config: Config, store: Store) -> TargetSet:
         return targets
     made = (find_differences(identity, targets.identity) for identity in store.target_identities())
     changed = [key for key, _, _ in min(made, key=len, default=())]
-    msg = f"{store.folder} has no targets of this config ({', '.join(changed)} differ); run kaggle-unet make-targets "
-    msg += f"CONFIG --data {store.manifest['about'].get('data')} --store {store.folder}, which adds them"
+    msg = f"{store.folder} has no targets for this config, which differs in {', '.join(changed)}; to add them, run "
+    msg += f"kaggle-unet make-targets CONFIG --data {store.manifest['about'].get('data')} --store {store.folder}"
     raise ConfigError(msg)
 
 

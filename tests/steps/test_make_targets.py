@@ -129,7 +129,7 @@ def test_targets_that_are_not_there_are_named_with_what_the_others_were_made_wit
     make_targets(load_config(path), str(data), tmp_path)
     make_targets(load_config(path, ["codec.name=mask_border"]), str(data), tmp_path)
     wanted = load_config(path, ["codec.name=mask_border", "codec.border.radius_px=2"])
-    match = rf"no targets of this config \(codec.border.radius_px differ\); run kaggle-unet .* --data {data}"
+    match = rf"no targets for this config, which differs in codec.border.radius_px; to add them, run .* --data {data}"
     with pytest.raises(ConfigError, match=match):
         open_targets(wanted, Store.open(tmp_path))
 
