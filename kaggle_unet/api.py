@@ -247,7 +247,7 @@ def tune(run: str | Path, *, trials: int = 200) -> dict[str, Any]:
     from kaggle_unet.steps.tune import tune as search
 
     config, _ = open_run(Path(run))
-    return search(config, Path(run), None, n_trials=trials, workers=os.cpu_count() or 1)
+    return search(config, Path(run), None, n_trials=trials, workers=os.cpu_count() or 1).to_json()
 
 
 def read_folder(path: str | Path, *, images: str = "images", masks: str = "masks") -> list[Sample]:

@@ -395,7 +395,7 @@ def tune(
             workers=os.cpu_count() or 1,
             on_progress=on_progress,
         )
-    _show(result, lambda found: console.tuned(Path(found["folder"]), found), as_json=as_json)
+    _show(result, console.tuned, as_json=as_json)
 
 
 @app.command("second-level")

@@ -6,6 +6,7 @@ A `fold` is a part of the samples, a `run` the folder of a training. What a netw
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,16 @@ class Settings(BaseModel):
     """Base of every settings record: frozen, no unknown keys, no infinite numbers, no silent casts from text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
+
+
+class Result(BaseModel):
+    """Base of what verbs return: plain values, printed for people or written as JSON."""
+
+    model_config = ConfigDict(frozen=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values by their keys in JSON; those that do not apply (None) are left out."""
+        return {key: value for key, value in self.model_dump(by_alias=True).items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError
+from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.settings import CodecName, DecodeSettings
@@ -166,6 +167,18 @@ def nested_search(
         held_out[~is_in] = recall(params_without[name])[~is_in]
     found = search_on(np.ones(len(parts), np.bool_), "all")
     return NestedResult(found, recall(start), held_out, recall(found.params), params_without)
+
+
+def held_out_gain(before: Scores, held_out: Scores, groups: Sequence[str]) -> dict[str, Any]:
+    """Compute what a choice gains on images it was not made on; it is used if that is more than nothing."""
+    gains = held_out - before
+    return {
+        "before": float(before.mean()),
+        "held_out": float(held_out.mean()),
+        "gain": float(gains.mean()),
+        "interval": list(interval_of_mean(gains, groups)),
+        "is_used": bool(gains.mean() > 0),
+    }
 
 
 def search(

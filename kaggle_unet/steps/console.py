@@ -14,6 +14,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from kaggle_unet.steps.provenance import Submission
     from kaggle_unet.steps.score import Scores
+    from kaggle_unet.steps.second_level import SecondLevelResult
+    from kaggle_unet.steps.tune import TuneResult
 
 OF_CONFIG = "config"  # as decode parameters are called that no file has
 OnProgress = Callable[[str, int, int], None]
@@ -172,29 +174,30 @@ class Console:
             rows = [[_number(value) for value in row] for row in table.itertuples(index=False)]
             self.table(table.columns.tolist(), rows)
 
-    def tuned(self, folder: Path, result: Mapping[str, Any]) -> None:
+    def tuned(self, result: "TuneResult") -> None:
         """Print what a search has brought."""
-        if "alone" in result:
-            self.say(f"alone    {result['alone']:.4f} the first run, as the config decodes it")
-        self._gain(result, f"on parts that the search had not seen, {result['trials']} trials each")
-        self.say(f"flatters {result['after']:.4f} on the images that it was searched on")
-        if not result["is_used"]:
+        folder = Path(result.folder)
+        if result.alone is not None:
+            self.say(f"alone    {result.alone:.4f} the first run, as the config decodes it")
+        self._gain(result, f"on parts that the search had not seen, {result.trials} trials each")
+        self.say(f"after    {result.after:.4f} in-sample, on the images that it was searched on")
+        if not result.is_used:
             self.warn("nothing is gained on images that the search has not seen: the config's values stay")
         rows = []
-        for name, value in result["point"].items():
-            effect = result["effects"].get(name) if result["is_used"] else None
+        for name, value in result.params.items():
+            effect = result.effects.get(name) if result.is_used else None
             rows.append((name, str(value), "{:+.4f} ({:+.4f} to {:+.4f})".format(*effect) if effect else "as before"))
-        self.table(("parameter", "value", "effect on the images searched"), rows)
+        self.table(("parameter", "value", "in-sample effect"), rows)
         self.say(f"decode   {folder / 'decode.yaml'}, which submit takes")
         self.say(f"picture  {folder / 'tune' / 'landscape.png'}")
 
-    def second_level(self, run: Path, result: Mapping[str, Any]) -> None:
-        """Print what choosing among splits has brought."""
-        self._gain(result, f"on parts that the trees had not seen, {result['objects']} candidates")
-        if not result["is_used"]:
-            self.warn("nothing is gained on images that the trees have not seen: submit leaves them aside")
-        self.say(f"decoding {result['decoding']}")
-        self.say(f"dropped  objects of which an IoU below {result['least_iou']:.2f} is expected")
+    def second_level(self, run: Path, result: "SecondLevelResult") -> None:
+        """Print what a second level has brought."""
+        self._gain(result, f"on parts that the trees had not seen, {result.objects} candidates")
+        if not result.is_used:
+            self.warn("nothing is gained on images that the trees have not seen: submit does not use them")
+        self.say(f"decoding {result.decoding}")
+        self.say(f"dropped  objects with a predicted IoU below {result.least_iou:.2f}")
         self.say(f"model    {run / 'second_level'}, which submit takes")
 
     def stats(self, found: Mapping[str, Any]) -> None:
@@ -216,11 +219,11 @@ class Console:
             table.add_row(*map(escape, row))
         self._out.print(table)
 
-    def _gain(self, result: Mapping[str, Any], how: str) -> None:
-        low, high = result["interval"]
-        self.say(f"before   {result['before']:.4f} on {result['images']} images, out-of-fold")
-        self.say(f"honest   {result['honest']:.4f} {how}")
-        self.say(f"gain     {result['gain']:+.4f}  (95 % of resampled sets of images: {low:+.4f} to {high:+.4f})")
+    def _gain(self, result: "TuneResult | SecondLevelResult", how: str) -> None:
+        low, high = result.interval
+        self.say(f"before   {result.before:.4f} on {result.images} images, out-of-fold")
+        self.say(f"held-out {result.held_out:.4f} {how}")
+        self.say(f"gain     {result.gain:+.4f}  (95 % of resampled sets of images: {low:+.4f} to {high:+.4f})")
 
     def _plain(self, line: str) -> None:
         if not self._err.is_terminal and not self.quiet:

@@ -1,19 +1,20 @@
-"""`second-level`: learn on out-of-fold planes which way of splitting to believe, and use it in `submit`."""
+"""`second-level`: learn on out-of-fold planes which candidate decoding to keep, and use it in `submit`."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import Decoder
+from kaggle_unet.selection.search import held_out_gain
 from kaggle_unet.selection.second_level import (
     SEED_THRESHOLDS,
     Candidates,
@@ -26,22 +27,22 @@ from kaggle_unet.selection.second_level import (
     refuse_without_seeds,
     true_ious,
 )
-from kaggle_unet.steps.parallel import map_samples, with_progress
+from kaggle_unet.steps.parallel import OnProgress, map_samples, with_progress
 from kaggle_unet.steps.run import choose_decode_params, open_run, run_of
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.types import HalfPlanes, Image, Labels, Planes
+from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Result
 
 FOLDER = "second_level"
 NONE = "none"  # instead of a folder: no second level
-_N_PARTS = 4  # of the images; each is judged by what was learnt from the others
+_N_PARTS = 4  # of the images; each is scored with what was learnt from the others
 _LEAST_IOUS = tuple(np.round(np.arange(0, 0.65, 0.05), 2).tolist())  # 0 drops nothing
 
 
 class _Known(NamedTuple):
-    """An image of which all is known."""
+    """An image with its truth and its candidates with their true IoUs."""
 
     id: str
     group: str
@@ -51,29 +52,46 @@ class _Known(NamedTuple):
     ious: Ious
 
 
+class SecondLevelResult(Result):
+    """What a second level brings: mean scores before and held-out after, and what it was learnt from."""
+
+    images: int
+    objects: int
+    decoding: str
+    least_iou: float
+    before: float
+    held_out: Annotated[float, Field(serialization_alias="honest")]
+    gain: float
+    interval: list[float]
+    is_used: bool
+    identity: str
+    checkpoints: list[str]
+    per_image: dict[str, list[float]]
+
+
 def learn_second_level(
     run: Path,
     store_folder: Path | None = None,
     *,
     decode: str | None = None,
     workers: int = 1,
-    on_progress: Callable[[str, int, int], None] = lambda *_: None,
-) -> dict[str, Any]:
-    """Learn from a run's out-of-fold planes, and measure honestly what it brings.
+    on_progress: OnProgress = lambda *_: None,
+) -> SecondLevelResult:
+    """Learn from a run's out-of-fold planes, and measure the gain on held-out images.
 
-    The images are divided into four parts, pictures kept whole. A part's honest score is that of a regressor and of a
-    least IoU which were learnt from the three others: the least IoU on predictions for each of the three by a regressor
-    of the two that remain. What is used is learnt from all. All candidates are held in memory: some 20 bytes for every
+    The images are divided into four parts, groups kept together. A part is scored with a regressor and a least IoU that
+    were learnt from the three others: the least IoU from predictions for each of the three by a regressor of the two
+    that remain. The final ones are learnt from all images. All candidates are held in memory, about 20 bytes for each
     pixel of all images.
     """
     import_lightgbm()
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
-    refuse_without_seeds(CODECS[config.codec.name], config.decode)
+    refuse_without_seeds(config.decoder.codec, config.decode)
     rows = list(out_of_fold_rows(run, folds_with_planes(run)))
     part_of = _divide(sorted({row["group"] for row, _ in rows}), run)
     folders, groups = {row["id"]: folder for row, folder in rows}, {row["id"]: row["group"] for row, _ in rows}
-    work = partial(_look_at, config, store, folders, groups)
+    work = partial(_read_image, config, store, folders, groups)
     with lock(run / FOLDER):
         known = list(with_progress(map_samples(work, list(folders), workers), "images", len(folders), on_progress))
         study = _Study(config, known, [part_of[image.group] for image in known])
@@ -82,37 +100,31 @@ def learn_second_level(
         for part in range(_N_PARTS):
             regressor, least_iou = study.fit(part), study.find_least_iou(part)
             for image, index in study.of(part):
-                held_out[index] = study.score(
-                    image, choose(image.candidates, regressor.predict(image.candidates.objects), least_iou)
-                )
+                ious = regressor.predict(image.candidates.objects)
+                held_out[index] = study.score(image, choose(image.candidates, ious, least_iou))
             on_progress("parts", part + 1, _N_PARTS)
-        gains = held_out - before
-        result = {
-            "images": len(known),
-            "objects": sum(len(image.ious) for image in known),
-            "decoding": str(file) if file else "config",
-            "least_iou": study.find_least_iou(),
-            "before": float(before.mean()),
-            "honest": float(held_out.mean()),
-            "gain": float(gains.mean()),
-            "interval": list(interval_of_mean(gains, [image.group for image in known])),
-            "is_used": bool(gains.mean() > 0),
-            "identity": _identity(config),
-            "checkpoints": sorted(
-                {sha256 for folder in set(folders.values()) for sha256 in describe_planes(folder)["checkpoints"]}
+        result = SecondLevelResult(
+            images=len(known),
+            objects=sum(len(image.ious) for image in known),
+            decoding=str(file) if file else "config",
+            least_iou=study.find_least_iou(),
+            identity=_identity(config),
+            checkpoints=sorted(
+                {sha for folder in set(folders.values()) for sha in describe_planes(folder)["checkpoints"]}
             ),
-            "per_image": {
+            per_image={
                 image.id: [float(first), float(second)]
                 for image, first, second in zip(known, before, held_out, strict=True)
             },
-        }
+            **held_out_gain(before, held_out, [image.group for image in known]),
+        )
         atomic_write(run / FOLDER / "model.txt", study.fit().text)
-        atomic_write(run / FOLDER / "result.json", json.dumps(result, indent=1))
+        atomic_write(run / FOLDER / "result.json", json.dumps(result.to_json(), indent=1))
     return result
 
 
 class _Study:
-    """Images in parts, and regressors that have not seen some of them."""
+    """Images in parts, and regressors fitted without some of the parts."""
 
     def __init__(self, config: Config, known: Sequence[_Known], parts: Sequence[int]) -> None:
         self._metric = get_competition(config.competition.name).metric
@@ -125,7 +137,7 @@ class _Study:
         return [(self._known[index], index) for index, its in enumerate(self._parts) if its == part]
 
     def fit(self, *without: int) -> Regressor:
-        """Learn from all parts but these."""
+        """Fit a regressor to all parts but these."""
         key = frozenset(without)
         if key not in self._fitted:
             chosen = [image for image, part in zip(self._known, self._parts, strict=True) if part not in key]
@@ -140,7 +152,7 @@ class _Study:
         return self._metric(image.truth, self._config.decoder.apply_rules(labels, image.image)).mean
 
     def find_least_iou(self, *without: int) -> float:
-        """Take the least IoU that is best for the other parts, each judged by a regressor that has not seen it."""
+        """Return the least IoU that is best for the other parts, each predicted by a regressor fitted without it."""
         totals = np.zeros(len(_LEAST_IOUS))
         for part in set(range(_N_PARTS)) - set(without):
             regressor = self.fit(part, *without)
@@ -152,7 +164,7 @@ class _Study:
 
 @dataclass(frozen=True, eq=False)
 class SecondLevel:
-    """What `submit` decodes with where a second level was learnt."""
+    """A decoder with a second level, called like a `Decoder`."""
 
     regressor: Regressor
     least_iou: float
@@ -171,7 +183,7 @@ class SecondLevel:
 def choose_second_level(
     config: Config, checkpoints: Mapping[Path, str], *, chosen: str | None
 ) -> tuple[SecondLevel | None, list[str]]:
-    """Choose whether a second level decodes, and which."""
+    """Return the second level to decode with, if any, and remarks."""
     if chosen is not None:
         return (None if chosen == NONE else read_second_level(config, Path(chosen))), []
     runs = {run_of(file) for file in checkpoints}
@@ -191,7 +203,7 @@ def choose_second_level(
 
 
 def read_second_level(config: Config, folder: Path) -> SecondLevel:
-    """Read what was learnt."""
+    """Read a second level from its folder."""
     result = _read_result(folder)
     if result["identity"] != _identity(config):
         msg = f"--second-level {folder}: was learnt for another codec or decoding; run kaggle-unet second-level again"
@@ -214,7 +226,7 @@ def _read_result(folder: Path) -> dict[str, Any]:
 
 
 def _identity(config: Config) -> str:
-    """All that a regressor's features follow from, beside the networks."""
+    """Hash all that a regressor's features depend on, beside the networks."""
     names = feature_names(CODECS[config.codec.name])
     return hash_plain(
         [config.codec.name, config.decode.model_dump(), config.postprocess.model_dump(), SEED_THRESHOLDS, names]
@@ -224,12 +236,12 @@ def _identity(config: Config) -> str:
 def _divide(groups: Sequence[str], run: Path) -> dict[str, int]:
     if len(groups) < _N_PARTS:
         msg = f"{run}: {len(groups)} groups of images have out-of-fold planes; {_N_PARTS} are needed, to learn from "
-        raise ConfigError(f"{msg}some and judge by others: train more folds")
+        raise ConfigError(f"{msg}some and score others: train more folds")
     return {group: number % _N_PARTS for number, group in enumerate(sorted(groups, key=hash_plain))}
 
 
-def _look_at(config: Config, store: Store, folders: dict[str, Path], groups: dict[str, str], id_: str) -> _Known:
-    """Find the candidates of one image, in whichever process."""
+def _read_image(config: Config, store: Store, folders: dict[str, Path], groups: dict[str, str], id_: str) -> _Known:
+    """Read an image and find its candidates."""
     sample, planes = store.read(id_), read_planes(folders[id_], id_)
     if sample.labels is None:
         raise DataError(f"{store.folder}: sample {id_!r} has no labels to learn from")

@@ -1,16 +1,17 @@
 """`tune`: decode parameters, and the weights of an ensemble, searched on out-of-fold planes."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import yaml
+from pydantic import Field
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, load_config, plain
@@ -26,21 +27,41 @@ from kaggle_unet.selection.search import (
     Scores,
     SearchBudget,
     apply_params,
+    held_out_gain,
     nested_search,
     params_of,
     space_of,
 )
+from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import CHECKPOINTS, DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
-from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.types import HalfPlanes, Planes
+from kaggle_unet.types import HalfPlanes, Planes, Result
 
 _N_PARTS = 4  # of a single fold
 _FEW = 32  # images; below this a spawned interpreter costs more than it brings
-_WEIGHT = Interval(0.0, 2.0, 0.1)  # beside the first run's 1
+_WEIGHT = Interval(0.0, 2.0, 0.1)  # of a further run; the first has 1
 _WEIGHT_OF = "weight of "
+
+
+class TuneResult(Result):
+    """What a search brings: mean scores before and after (held-out and in-sample), and the parameters found."""
+
+    folder: str
+    images: int
+    alone: float | None
+    trials: int
+    before: float
+    held_out: Annotated[float, Field(serialization_alias="honest")]
+    after: float
+    gain: float
+    interval: list[float]
+    is_used: bool
+    params: Annotated[dict[str, Any], Field(serialization_alias="point")]
+    effects: dict[str, list[float]]
+    params_without: Annotated[dict[str, dict[str, Any]], Field(serialization_alias="points")]
+    per_image: dict[str, list[float]]
 
 
 def tune(
@@ -51,14 +72,13 @@ def tune(
     others: Sequence[Path] = (),
     n_trials: int,
     workers: int,
-    on_progress: Callable[[str, int, int], None] = lambda *_: None,
-) -> dict[str, Any]:
-    """Search decode parameters on a run's out-of-fold planes.
+    on_progress: OnProgress = lambda *_: None,
+) -> TuneResult:
+    """Search decode parameters on a run's out-of-fold planes, and write them to its `decode.yaml`.
 
-    The parts are the folds that have planes; the images of a single fold are divided into four, groups kept together.
-    `held_out` is the mean over images of the score with what was found without the image's part: the number to expect
-    of new images. The final search is on all images. Where nothing is gained honestly, `decode.yaml` keeps the config's
-    values.
+    The parts of the nested search are the folds that have planes, or four parts of a single fold, groups kept together.
+    The held-out score of an image is that with the parameters found without its part: the score to expect of new
+    images. Where it is no better than before, `decode.yaml` keeps the config's values.
     """
     trained, store = open_run(run, store_folder)
     _refuse_other(config, trained, run)
@@ -102,7 +122,7 @@ def tune(
 
 @dataclass(frozen=True)
 class _Image:
-    """An image with planes: where each run has them, and what it must not be told apart from."""
+    """An image with its folders of planes, one of each run, its group and the part it is scored in."""
 
     id: str
     folders: tuple[Path, ...]
@@ -120,7 +140,7 @@ def _refuse_other(config: Config, trained: Config, run: Path) -> None:
 
 
 def _refuse_beside(config: Config, trained: Config, run: Path, other: Path) -> None:
-    """Refuse a run whose networks `submit` could not average with the first one's, or that is of other images."""
+    """Refuse a run of other images, or one whose networks can't be averaged with the first run's."""
     about = describe_run(other)
     theirs = load_config(other / "config.yaml")
     sections = {"input": (trained.input, theirs.input), "codec.name": (trained.codec.name, theirs.codec.name)}
@@ -143,13 +163,13 @@ def _name_weights(run: Path, others: Sequence[Path]) -> list[str]:
 
 
 def _split(params: Params) -> tuple[Params, dict[str, float]]:
-    """Take the weights of runs out of a point; what is left are decode parameters."""
+    """Separate decode parameters from the weights of runs."""
     weights = {name: float(value) for name, value in params.items() if name.startswith(_WEIGHT_OF)}
     return {name: value for name, value in params.items() if name not in weights}, weights
 
 
 def _list_images(run: Path, others: Sequence[Path]) -> list[_Image]:
-    """List all images that have out-of-fold planes of every run, and divide them by the folds of the first."""
+    """List the images that have out-of-fold planes in every run, in parts by the folds of the first."""
     more = [
         {row["id"]: folder for row, folder in out_of_fold_rows(other, folds_with_planes(other))} for other in others
     ]
@@ -173,15 +193,13 @@ def _list_images(run: Path, others: Sequence[Path]) -> list[_Image]:
 def _evaluation(
     config: Config, store: Store, images: Sequence[_Image], weights: Sequence[str], workers: int
 ) -> Iterator[Evaluate]:
-    """Give what scores all images at a point, over several processes that each hold their share of the planes."""
+    """Provide a function that scores all images, over several processes that each hold some of the planes."""
     workers = 1 if len(images) < _FEW else workers
-    shards = [
-        _ImageShard(config, store.folder, tuple(images[number::workers]), tuple(weights)) for number in range(workers)
-    ]
     if workers == 1:
-        yield _Held(shards[0]).score
+        yield _Scorer(config, store.folder, images, weights).score
         return
-    pools = [ProcessPoolExecutor(1, get_context("spawn"), _hold, (shard,)) for shard in shards]
+    parts = [(config, store.folder, images[number::workers], weights) for number in range(workers)]
+    pools = [ProcessPoolExecutor(1, get_context("spawn"), _begin_process, part) for part in parts]
     try:
 
         def evaluate(params: Params) -> Scores:
@@ -197,29 +215,16 @@ def _evaluation(
             pool.shutdown(cancel_futures=True)
 
 
-@dataclass(frozen=True)
-class _ImageShard:
-    """What one process scores."""
+class _Scorer:
+    """Scores images whose planes and truth it holds in memory."""
 
-    config: Config
-    store_folder: Path
-    images: tuple[_Image, ...]
-    weights: tuple[str, ...]
-
-
-class _Held:
-    """Planes and truth of some images, in memory."""
-
-    def __init__(self, shard: _ImageShard) -> None:
-        store = Store.open(shard.store_folder)
-        self._config, self._weights = shard.config, shard.weights
-        self._codec = CODECS[shard.config.codec.name]
-        self._metric = get_competition(shard.config.competition.name).metric
-        samples = [store.read(image.id) for image in shard.images]
-        self._truths = [sample.labels for sample in samples]
-        self._images = [sample.image for sample in samples]
+    def __init__(self, config: Config, store_folder: Path, images: Sequence[_Image], weights: Sequence[str]) -> None:
+        store = Store.open(store_folder)
+        self._config, self._weights = config, weights
+        self._metric = get_competition(config.competition.name).metric
+        self._samples = [store.read(image.id) for image in images]
         self._planes = [
-            [read_planes(folder, image.id).astype(np.float16) for folder in image.folders] for image in shard.images
+            [read_planes(folder, image.id).astype(np.float16) for folder in image.folders] for image in images
         ]
 
     def score(self, params: Params) -> Scores:
@@ -227,29 +232,28 @@ class _Held:
         others = [weights[name] for name in self._weights]
         decoder = apply_params(rest, self._config.decoder)
         scores = []
-        for image, truth, members in zip(self._images, self._truths, self._planes, strict=True):
-            assert truth is not None
-            labels = decoder(self._mix(members, others), image)
-            scores.append(self._metric(truth, labels).mean)
+        for sample, members in zip(self._samples, self._planes, strict=True):
+            assert sample.labels is not None
+            labels = decoder(self._average(members, others), sample.image)
+            scores.append(self._metric(sample.labels, labels).mean)
         return np.array(scores)
 
-    def _mix(self, members: Sequence[HalfPlanes], others: Sequence[float]) -> Planes | HalfPlanes:
+    def _average(self, members: Sequence[HalfPlanes], others: Sequence[float]) -> Planes | HalfPlanes:
         if not others:
             return members[0]
-        mean, activation = self._config.inference.mean, self._codec.activation
+        mean, activation = self._config.inference.mean, self._config.decoder.codec.activation
         return round_planes(average_probabilities(members, (1, *others), mean=mean, activation=activation))
 
 
-_held: list[_Held] = []
+_scorer: list[_Scorer] = []  # of this process
 
 
-def _hold(shard: _ImageShard) -> None:
-    """Read a process's share, when it starts."""
-    _held[:] = [_Held(shard)]
+def _begin_process(config: Config, store_folder: Path, images: Sequence[_Image], weights: Sequence[str]) -> None:
+    _scorer[:] = [_Scorer(config, store_folder, images, weights)]
 
 
 def _score(params: dict[str, Any]) -> Scores:
-    return _held[0].score(params)
+    return _scorer[0].score(params)
 
 
 def _write(
@@ -259,49 +263,45 @@ def _write(
     nested: NestedResult,
     effects: Mapping[str, Scores],
     alone: Scores | None,
-) -> dict[str, Any]:
-    gains, groups = nested.held_out - nested.before, [image.group for image in images]
-    is_better = bool(gains.mean() > 0)
-    params = nested.found.params if is_better else nested.found.trials[0][0]
-    rest, weights = _split(params)
+) -> TuneResult:
+    """Write the result, its picture and the parameters that `submit` takes."""
+    groups = [image.group for image in images]
+    gain = held_out_gain(nested.before, nested.held_out, groups)
+    params = nested.found.params if gain["is_used"] else nested.found.trials[0][0]
+    result = TuneResult(
+        folder=str(folder),
+        images=len(images),
+        alone=None if alone is None else float(alone.mean()),
+        trials=len(nested.found.trials) - 1,
+        after=float(nested.after.mean()),
+        params=params,
+        effects={key: [float(gains.mean()), *interval_of_mean(gains, groups)] for key, gains in effects.items()},
+        params_without=nested.params_without,
+        per_image={
+            image.id: [float(before), float(held_out)]
+            for image, before, held_out in zip(images, nested.before, nested.held_out, strict=True)
+        },
+        **gain,
+    )
+    atomic_write(folder / "tune" / "result.json", json.dumps(result.to_json(), indent=1))
+    title = f"{len(images)} images, out-of-fold: {result.before:.4f} before, {result.held_out:.4f} held-out after"
+    picture = plot_search(nested.found.trials, nested.found.params, title=title)
+    atomic_write(folder / "tune" / "landscape.png", picture)
+    atomic_write(folder / DECODE_FILE, _format_decode_file(config, result, images))
+    return result
+
+
+def _format_decode_file(config: Config, result: TuneResult, images: Sequence[_Image]) -> str:
+    rest, weights = _split(result.params)
     decoder = apply_params(rest, config.decoder)
     planes = {folder for image in images for folder in image.folders}
     hashes = sorted({digest for its in planes for digest in describe_planes(its)["checkpoints"]})
     sections = {"decode": plain(decoder.decode), "postprocess": plain(decoder.postprocess), CHECKPOINTS: hashes}
-    sections |= (
-        {ENSEMBLE: {".": 1.0, **{name.removeprefix(_WEIGHT_OF): weights[name] for name in weights}}} if weights else {}
-    )
-    result = {
-        "folder": str(folder),
-        "images": len(images),
-        **({} if alone is None else {"alone": float(alone.mean())}),
-        "trials": len(nested.found.trials) - 1,
-        "before": float(nested.before.mean()),
-        "honest": float(nested.held_out.mean()),
-        "after": float(nested.after.mean()),
-        "gain": float(gains.mean()),
-        "interval": list(interval_of_mean(gains, groups)),
-        "is_used": is_better,
-        "point": params,
-        "effects": {key: [float(gain.mean()), *interval_of_mean(gain, groups)] for key, gain in effects.items()},
-        "points": nested.params_without,
-        "per_image": {
-            image.id: [float(before), float(held_out)]
-            for image, before, held_out in zip(images, nested.before, nested.held_out, strict=True)
-        },
-    }
-    atomic_write(folder / "tune" / "result.json", json.dumps(result, indent=1))
-    title = f"{len(images)} images, out-of-fold: {result['before']:.4f} before, {result['honest']:.4f} honestly after"
-    picture = plot_search(nested.found.trials, nested.found.params, title=title)
-    atomic_write(folder / "tune" / "landscape.png", picture)
-    atomic_write(folder / DECODE_FILE, _to_yaml(result, sections))
-    return result
-
-
-def _to_yaml(result: Mapping[str, Any], sections: Mapping[str, Any]) -> str:
-    said = "found by kaggle-unet tune" if result["is_used"] else "the config's: kaggle-unet tune found nothing better"
+    if weights:
+        sections[ENSEMBLE] = {".": 1.0, **{name.removeprefix(_WEIGHT_OF): weights[name] for name in weights}}
+    origin = "found by kaggle-unet tune" if result.is_used else "the config's: kaggle-unet tune found nothing better"
     head = (
-        f"# {said}, on {result['images']} images, out-of-fold\n"
-        f"# score {result['before']:.4f} before, {result['honest']:.4f} on images that the search had not seen\n"
+        f"# {origin}, on {result.images} images, out-of-fold\n"
+        f"# score {result.before:.4f} before, {result.held_out:.4f} on images that the search had not seen\n"
     )
-    return head + yaml.safe_dump(dict(sections), sort_keys=False)
+    return head + yaml.safe_dump(sections, sort_keys=False)
