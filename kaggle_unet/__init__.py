@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; Python takes the names from `_NAMES`
-    from kaggle_unet.api import Model, check_submission, load, read_competition, read_folder, train, tune
+    from kaggle_unet.api import Model, load, read_competition, read_folder, train, tune
     from kaggle_unet.competitions.submission import read_submission, write_submission
     from kaggle_unet.config import Config, load_config
     from kaggle_unet.errors import ConfigError, DataError, KitError, LockedError, ResourceError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # for type checkers and editors; Python takes the names from 
     from kaggle_unet.postprocess.decoder import Decoder
     from kaggle_unet.postprocess.settings import PostprocessSettings
     from kaggle_unet.report.draw import colour_labels, draw_outlines
+    from kaggle_unet.steps.check import check_submission
     from kaggle_unet.synthetic.images import draw_nuclei, draw_salt
     from kaggle_unet.targets.border import border
     from kaggle_unet.targets.codecs import decode_planes, encode_targets, get_codec
@@ -45,7 +46,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _NAMES = {
-    "api": "Model check_submission load read_competition read_folder train tune",
+    "api": "Model load read_competition read_folder train tune",
     "competitions.submission": "read_submission write_submission",
     "config": "Config load_config",
     "errors": "ConfigError DataError KitError LockedError ResourceError",
@@ -57,6 +58,7 @@ _NAMES = {
     "postprocess.decoder": "Decoder",
     "postprocess.settings": "PostprocessSettings",
     "report.draw": "colour_labels draw_outlines",
+    "steps.check": "check_submission",
     "synthetic.images": "draw_nuclei draw_salt",
     "targets.border": "border",
     "targets.codecs": "decode_planes encode_targets get_codec",

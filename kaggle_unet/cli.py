@@ -426,9 +426,9 @@ def check(
     images: Annotated[str, typer.Option("--images", help="Subfolder of the images (folder only).")] = "images",
 ) -> None:
     """Check a submission against every rule of its competition; the exit code is 0 or 3."""
-    from kaggle_unet.steps.check import check as verify
+    from kaggle_unet.steps.check import check_submission
 
-    console.verdict(csv, verify(csv, data, competition, images=images))
+    console.verdict(csv, check_submission(csv, data, competition, images=images))
 
 
 @app.command("score")

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from kaggle_unet.competitions import submission
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.submission import check_submission
 from kaggle_unet.config import validate_config
 from kaggle_unet.errors import DataError
 
@@ -13,20 +13,55 @@ from kaggle_unet.errors import DataError
 _OF_TGS = {"codec": {"name": "mask"}, "decode": {"single_object": True}, "augmentation": {"preset": "none"}}
 
 
-def check(csv: Path, data: str, name: str, *, images: str = "images") -> list[str]:
-    """Hold a submission against the images it is for."""
-    settings = competition_settings(name, images=images)
-    competition = get_competition(settings.name)
-    source = competition.read(data, settings, with_masks=False)
+def check_submission(
+    path: str | Path, data: str | Path, competition: str = "dsb2018", *, images: str = "images"
+) -> list[str]:
+    """Check a CSV against every rule of its competition.
+
+    Parameters
+    ----------
+    path : str or Path
+        The CSV.
+    data : str or Path
+        The images it is for, as ``kaggle-unet check --data`` takes them.
+    competition : {"dsb2018", "tgs", "folder"}
+        Whose rules count.
+    images : str, default: "images"
+        Of ``"folder"`` only: the subfolder of the images.
+
+    Returns
+    -------
+    list of str
+        Warnings: what Kaggle takes, and a person should look at.
+
+    Raises
+    ------
+    DataError
+        If Kaggle would refuse the file; all broken rules are listed, with their lines.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import kaggle_unet as ku
+    >>> from kaggle_unet.synthetic.files import write_dsb_zip
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     truth = write_dsb_zip(Path(folder) / "test.zip", seed=0, n=2, with_masks=False)
+    ...     ku.write_submission(Path(folder) / "x.csv", truth)
+    ...     ku.check_submission(Path(folder) / "x.csv", Path(folder) / "test.zip")
+    []
+    """
+    settings = competition_settings(competition, images=images)
+    kind = get_competition(settings.name)
+    source = kind.read(str(data), settings, with_masks=False)
     shapes = {id_: source.shape(id_) for id_ in source.ids}
-    return refuse_faults(csv, competition, shapes, black=find_black(competition, source))
+    return refuse_faults(Path(path), kind, shapes, black=find_black(kind, source))
 
 
 def refuse_faults(
     csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], *, black: Collection[str] = ()
 ) -> list[str]:
     """Refuse a submission that breaks a rule."""
-    errors, warnings = check_submission(csv, competition, shapes, black=black)
+    errors, warnings = submission.check_submission(csv, competition, shapes, black=black)
     if errors:
         msg = f"{csv}: Kaggle would refuse this; {len(errors)} faults"
         raise DataError(msg, errors)

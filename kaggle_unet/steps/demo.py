@@ -32,7 +32,7 @@ from kaggle_unet.config import load_config
 from kaggle_unet.errors import KitError
 from kaggle_unet.masks.labels import components
 from kaggle_unet.postprocess.clean import drop_small
-from kaggle_unet.steps.check import check
+from kaggle_unet.steps.check import check_submission
 from kaggle_unet.steps.console import Console
 from kaggle_unet.steps.make_targets import make_targets
 from kaggle_unet.steps.report import write_overview, write_report, write_target_figures
@@ -164,7 +164,7 @@ def _run(part: Part, folder: Path, console: Console) -> dict[str, Any]:
         console.fold_result(fold, result)
     checkpoints = [fold_folder(run, fold) for fold in range(config.folds.n)]
     submit(config, str(test_zip), checkpoints, csv)
-    check(csv, str(test_zip), part.competition)
+    check_submission(csv, str(test_zip), part.competition)
     return {
         "score": score_submission(csv, truth, part.competition).score,
         "baseline": _score_baseline(part, test_zip, truth),
