@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from kaggle_unet.steps.make_targets import DataReport
     from kaggle_unet.steps.provenance import Submission
     from kaggle_unet.steps.score import Scores
     from kaggle_unet.steps.second_level import SecondLevelResult
@@ -115,16 +116,15 @@ class Console:
         for name, part in result["ceilings"].items():
             self.say(f"{name}: {part['measured']:.3g} {part['unit']}; the bare step reaches {part['share']:.1%} of it")
 
-    def data_report(self, report: Mapping[str, Any]) -> None:
+    def data_report(self, report: "DataReport") -> None:
         """Print what `make-targets` found."""
         self.say(
             f"{report['samples']} samples, {report['instances']} instances, {report['without_instances']} samples empty"
         )
         for name in ("instances_per_sample", "area_px", "object_px"):
-            values = report.get(name, {})  # a store of an earlier version has fewer
-            self.say(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in values.items()))
-        for name in ("kinds", "sizes"):
-            self.say(f"{name}: " + ", ".join(f"{key} {count}" for key, count in report[name].items()))
+            self.say(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in report[name].items()))
+        for kind in ("kinds", "sizes"):
+            self.say(f"{kind}: " + ", ".join(f"{key} {count}" for key, count in report[kind].items()))
         if report["oddities"]:
             columns = ("what", "samples", "count", "done", "example")
             self.table(columns, [[str(row[name]) for name in columns] for row in report["oddities"]])

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,25 @@ from kaggle_unet.types import DataIssue, Planes, Sample
 PNG_WEIGHT = 1000  # what a weight of 1 is in a PNG of 16 bits
 
 
+class DataReport(TypedDict, total=False):
+    """What was found in a set, as ``report.json`` holds it."""
+
+    samples: int
+    instances: int
+    without_instances: int
+    instances_per_sample: dict[str, float]  # by quantile, as the next two
+    area_px: dict[str, float]
+    object_px: dict[str, float]
+    sizes: dict[str, int]
+    kinds: dict[str, int]
+    oddities: list[dict[str, Any]]  # data issues, by kind
+    ceiling: float  # mean round-trip score
+    faulty: list[str]
+    weights: dict[str, Any]
+    folds: dict[str, Any]
+    confidence: dict[str, Any]  # of pseudo-labels only
+
+
 def make_targets(
     config: Config,
     data: str | Source,
@@ -49,7 +68,7 @@ def make_targets(
     skip_bad: bool = False,
     workers: int = 1,
     on_progress: OnProgress = lambda *_: None,
-) -> dict[str, Any]:
+) -> DataReport:
     """Prepare a store for training, or add the targets of another codec or other weights to it."""
     source = _open_source(config, data, folder)
     with lock(folder):
@@ -66,7 +85,7 @@ def make_targets(
             raise DataError(msg, bad)
         about = describe_set(stats, source.data_issues if source else ())
         if source is None:  # what was found in the data is known from the first call alone
-            about = {**store.report, "ceiling": about["ceiling"]}
+            about = cast("DataReport", {**store.report, "ceiling": about["ceiling"]})
         if preparation.targets is None:
             weights = resolve_weights(weights, about)
             preparation = Preparation(config, weights, store, source)
@@ -75,7 +94,7 @@ def make_targets(
             list(with_progress(results, "targets", len(todo), on_progress))
         chosen = read_folds(fold_file, [one.id for one in stats]) if fold_file else None
         rows = divide(stats, config.folds, chosen)
-        report = {
+        report: DataReport = {
             **about,
             "faulty": bad if source else about["faulty"],
             "weights": plain(weights),
@@ -262,7 +281,7 @@ def measure_sample(sample: Sample, round_trip_score: float = float("nan")) -> Sa
     )
 
 
-def describe_set(stats: Sequence[SampleStats], data_issues: Iterable[DataIssue]) -> dict[str, Any]:
+def describe_set(stats: Sequence[SampleStats], data_issues: Iterable[DataIssue]) -> DataReport:
     """Describe a set."""
     counts = [len(one.areas_px) for one in stats]
     return {

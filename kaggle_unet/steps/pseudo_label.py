@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,14 @@ from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.io.data_issues import is_constant
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
-from kaggle_unet.steps.make_targets import Preparation, SampleStats, describe_set, prepare_sample, resolve_weights
+from kaggle_unet.steps.make_targets import (
+    DataReport,
+    Preparation,
+    SampleStats,
+    describe_set,
+    prepare_sample,
+    resolve_weights,
+)
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.steps.run import describe_run
 from kaggle_unet.store import Store, atomic_write, lock
@@ -109,7 +116,7 @@ def pseudo_label(
     choice: ChoiceSettings,
     *,
     on_progress: OnProgress = lambda *_: None,
-) -> dict[str, Any]:
+) -> DataReport:
     """Label images by networks and store those they are sure of."""
     ensemble = load_ensemble(checkpoints or [run], config)
     source = get_competition(config.competition.name).read(data, config.competition, with_masks=False)
@@ -119,7 +126,7 @@ def pseudo_label(
     with lock(folder):
         store = Store.create(folder, identity, {"environment": describe_environment(), "data": data})
         if store.manifest["complete"]:
-            return store.report
+            return cast("DataReport", store.report)
         preparation = Preparation(config, weights, store, source)
         found = _Found()
         for done, (sample, confidence) in enumerate(_label(ensemble, source, choice), 1):
@@ -186,7 +193,7 @@ def _store(preparation: Preparation, sample: Sample) -> SampleStats:
     return stats
 
 
-def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> dict[str, Any]:
+def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> DataReport:
     """Declare the store complete, and say what was kept."""
     store, config = preparation.store, preparation.config
     values = np.array(list(found.confidences.values()))
@@ -196,7 +203,7 @@ def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> 
         msg = f"not one of {len(values)} images has a confidence of {choice.confidence:g} (highest: {highest}; "
         msg += f"{len(found.constant)} are constant); lower --confidence, or --pixel-confidence"
         raise ConfigError(msg)
-    report = {
+    report: DataReport = {
         **describe_set(found.stats, preparation.source.data_issues if preparation.source else ()),
         "faulty": [],
         "weights": plain(preparation.weights),
