@@ -1,7 +1,7 @@
 """Averages of a network's weights: an exponential one over steps (EMA), a plain one over epochs (SWA).
 
 Both are `torch.optim.swa_utils.AveragedModel`. The first averages batch norm's running statistics along with the
-weights; for the second they are measured anew at the end, as the mean of running statistics belongs to no network.
+weights; for the second they are measured anew at the end, as the mean of running statistics fits no network.
 
 References
 ----------
@@ -22,7 +22,7 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 class Averages:
-    """The averages of one network."""
+    """The averages of one network's weights."""
 
     def __init__(self, network: nn.Module, ema: EmaSettings | None, swa: SwaSettings | None) -> None:
         self._from_epoch = swa.from_epoch if swa else 0
@@ -30,17 +30,17 @@ class Averages:
         self._swa = AveragedModel(network) if swa else None
 
     def after_step(self, network: nn.Module) -> None:
-        """Take in the weights that a step has left."""
+        """Update the exponential average with the weights after a step."""
         if self._ema is not None:
             self._ema.update_parameters(network)
 
     def after_epoch(self, network: nn.Module, epoch: int) -> None:
-        """Take in the weights that an epoch has left."""
+        """Update the mean over epochs with the weights after an epoch."""
         if self._swa is not None and epoch >= self._from_epoch:
             self._swa.update_parameters(network)
 
     def eval_model(self, network: nn.Module) -> nn.Module:
-        """Choose what is validated and kept."""
+        """Return the network to validate and save: the exponential average if there is one."""
         if self._ema is None or not self._ema.n_averaged:
             return network
         averaged: nn.Module = self._ema.module
@@ -48,26 +48,26 @@ class Averages:
 
     @property
     def mean(self) -> nn.Module | None:
-        """The mean over epochs; None where none has been taken in."""
+        """The mean over epochs; None before the first that counts."""
         if self._swa is None or not self._swa.n_averaged:
             return None
         averaged: nn.Module = self._swa.module
         return averaged
 
     def state(self) -> dict[str, Any]:
-        """Give both as plain values and tensors."""
+        """Return both averages as tensors."""
         found = {"ema": self._ema, "swa": self._swa}
         return {name: average.state_dict() for name, average in found.items() if average is not None}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on averaging where others stopped."""
+        """Restore both averages."""
         for name, average in (("ema", self._ema), ("swa", self._swa)):
             if average is not None and name in state:
                 average.load_state_dict(state[name])
 
 
 class _Ema:
-    """One step of a moving average; a class, as `AveragedModel` may be copied."""
+    """One update of the moving average; a class, as `AveragedModel` may be copied."""
 
     def __init__(self, decay: float) -> None:
         self._decay = decay

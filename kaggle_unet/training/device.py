@@ -1,14 +1,8 @@
-"""What becomes of memory that a network has used: on Linux the process keeps it.
-
-One seed for everything that draws from a global state; the rest is passed generators.
-
-What the device decides: precision and memory layout, from its capabilities, never from a stopwatch.
-"""
+"""The device, and what its capabilities suggest: mixed precision, memory layout, workers; seeds and freed memory."""
 
 import ctypes
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,15 +17,14 @@ _VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHO
 
 
 def keep_freed_memory() -> bool:
-    """Keep memory that is freed for what is allocated next, instead of giving it back to the system at once.
+    """Keep freed memory for the next allocations instead of returning it to the system; return False if that is set.
 
-    glibc takes every block above 32 MiB from the system and returns it when it is freed [1]_, so that each map of
-    features is made of pages that the system has to clear first, 25 µs for each 4 KiB on the virtual machine of
-    ``docs/experiments.md``. There, a forward pass on 2,000 × 2,000 pixels takes 0.93 s a megapixel where memory is
-    given back and 0.51 where it is kept; a step of the Keras salt U-Net 2.10 and 1.78 s. The process holds on to the
-    most it has needed.
+    glibc takes every block above 32 MiB from the system and returns it when it is freed, so that each feature map is
+    made of pages that the system has to clear first; decision 0009 has the measurements. The process keeps as much
+    memory as it has ever needed. Nothing changes if the environment sets glibc's own variables.
     """
-    if not sys.platform.startswith("linux") or _is_said(os.environ):
+    is_set = any(name in os.environ for name in _VARIABLES) or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
+    if is_set or not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     if mallopt is None:
@@ -39,16 +32,11 @@ def keep_freed_memory() -> bool:
     return all(mallopt(name, value) for name, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _STEP_BYTES)))
 
 
-def _is_said(environment: Mapping[str, str]) -> bool:
-    """Tell whether the user has a word on it."""
-    return any(name in environment for name in _VARIABLES) or "glibc.malloc." in environment.get("GLIBC_TUNABLES", "")
-
-
 def seed_everything(seed: int, threads: int | None = None, *, deterministic: bool = False) -> None:
-    """Seed torch, fix the number of threads, keep freed memory, and choose between fast and repeatable operations.
+    """Seed torch, fix the number of threads, keep freed memory, and choose fast or deterministic operations.
 
-    numpy's global state is left alone, as nothing here uses it. OpenCV is kept to one thread: it works on one crop at a
-    time, and its results do not depend on it.
+    Nothing uses numpy's global state. OpenCV gets one thread: it works on one crop at a time, and its results do not
+    depend on the number.
     """
     torch.manual_seed(seed)
     if threads is not None:
@@ -59,9 +47,9 @@ def seed_everything(seed: int, threads: int | None = None, *, deterministic: boo
 
 
 def choose_operations(*, deterministic: bool) -> None:
-    """Choose between fast and repeatable operations; on a CPU all are repeatable.
+    """Choose fast or deterministic operations; on a CPU all are deterministic.
 
-    cuBLAS reads its variable when it is first used, so this comes before any network is moved to a device.
+    cuBLAS reads its variable when it is first used, so call this before any network is moved to a device.
     """
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -76,7 +64,7 @@ Device = Literal["cuda", "mps", "cpu"]
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """What a run computes on and in."""
+    """The device of a run, and its precision and memory layout."""
 
     device: Device
     precision: Precision
@@ -88,17 +76,17 @@ class DeviceConfig:
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:
-        """What `torch.autocast` computes in; None where it is not needed."""
+        """The dtype of mixed precision; None for fp32."""
         return {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """The layout in torch's words."""
+        """The memory layout as torch names it."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     @property
     def text(self) -> str:
-        """One line for a person."""
+        """One line for people."""
         traits = {
             "channels_last": self.channels_last,
             "compiled": self.compiled,
@@ -109,7 +97,7 @@ class DeviceConfig:
 
     @property
     def record(self) -> dict[str, Any]:
-        """Plain values for the run's record."""
+        """Plain values for the run's `run.json`."""
         return {
             "device": self.device,
             "precision": self.precision,
@@ -128,17 +116,19 @@ def select_device(
     compiled: bool = False,
     deterministic: bool = False,
 ) -> DeviceConfig:
-    """Decide what to compute on and in.
+    """Select the device, and the precision and memory layout that `auto` means on it.
 
-    bf16 can be asked for on any device; without native support it is slow, but right. On an AMD EPYC with AVX512-BF16
+    bf16 works on any device; without native support it is slow. On an AMD EPYC with AVX512-BF16
     and torch 2.15, a step of a U-Net of 16 filters on 16 crops of 128² took 0.31 s of one core's time in bf16 with
     channels_last, 0.38 s without, and 0.78 s in 32. On two cores of an Intel Xeon with AVX512 alone, channels_last made
     a step in 32 1.2 times as fast for that network and 1.27 times for a U-Net on resnet18 at 256².
     """
-    device = _pick_device()
+    device: Device = "mps" if torch.backends.mps.is_available() else "cpu"
+    if torch.cuda.is_available():
+        device = "cuda"
     if precision == "fp16" and device != "cuda":
         msg = (
-            f"training.precision fp16 needs a CUDA device, this is {device}; say bf16, which needs no scaling, or auto"
+            f"training.precision fp16 needs a CUDA device, this is {device}; set bf16, which needs no scaling, or auto"
         )
         raise ConfigError(msg)
     native = _native_bf16(device)
@@ -147,36 +137,28 @@ def select_device(
         reason = native or f"this {device} does not compute in bf16"
     else:
         chosen, reason = precision, f"training.precision is {precision}"
-    gains = device == "cuda" or chosen != "32" or (device == "cpu" and _has_avx512())
+    gains = (
+        device == "cuda" or chosen != "32" or (device == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX512")
+    )
     layout = gains if channels_last == "auto" else channels_last
     return DeviceConfig(device, chosen, layout, reason, torch.get_num_threads(), compiled, deterministic)
 
 
 def count_workers(wanted: int | Literal["auto"], device: Device) -> int:
-    """Tell how many processes prepare batches."""
+    """Return the number of processes that prepare batches."""
     if wanted != "auto":
         return wanted
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 0 if device == "cpu" else min(8, n_cores - 1)
 
 
-def _pick_device() -> Device:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _has_avx512() -> bool:
-    return torch.backends.cpu.get_cpu_capability() == "AVX512"
-
-
 def _native_bf16(device: Device) -> str:
-    """Say by what a device computes in bf16; nothing if it doesn't."""
+    """Return the feature with which a device computes in bf16; an empty string if it has none."""
     if device == "cuda":
         major, minor = torch.cuda.get_device_capability()
         return f"CUDA capability {major}.{minor}" if major >= 8 else ""
     if device == "cpu":
-        # Probes without a public name; a torch that has dropped them gives 32, which is always right.
+        # Probes without a public name; if a torch has dropped them, the precision is 32, which is always right.
         probes = {"AVX512-BF16": "_is_avx512_bf16_supported", "AMX": "_is_amx_tile_supported"}
         found = [name for name, probe in probes.items() if getattr(torch.cpu, probe, lambda: False)()]
         return f"the CPU has {found[0]}" if found else ""

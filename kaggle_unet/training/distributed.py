@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Distributed:
-    """One of several processes, or the only one."""
+    """One rank of the processes that train together."""
 
     def __init__(self, device_config: DeviceConfig, *, devices: int = 1, nodes: int = 1) -> None:
         self.device_config = device_config
@@ -39,42 +39,49 @@ class Distributed:
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """The number of ranks."""
         return self.fabric.world_size
 
     @property
     def rank(self) -> int:
-        """Which one this is, from 0."""
+        """The number of this rank, from 0."""
         return self.fabric.global_rank
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this one writes the files."""
+        """Whether this rank writes the files."""
         return self.rank == 0
 
     def gather(self, work: Callable[[], T]) -> list[T]:
-        """Do something in every process, and know all results in all."""
+        """Do something in every rank, and return the results of all in each; a `KitError` of one is raised in all."""
         if self.size == 1:
             return [work()]
-        found = self._gather(_attempt(work))
+        result: T | KitError
+        try:
+            result = work()
+        except KitError as error:
+            result = error
+        found: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(found, result)
         for result in found:
             if isinstance(result, KitError):
                 raise result
         return found
 
     def on_rank_zero(self, work: Callable[[], T]) -> T:
-        """Do something in the first process while the others wait."""
-        return self.gather(work if self.is_rank_zero else _nothing)[0]  # type: ignore[return-value]
+        """Do something in rank 0 while the others wait, and return its result in all."""
+        result: T = self.gather(work if self.is_rank_zero else _do_nothing)[0]  # type: ignore[assignment]
+        return result
 
     def all_reduce_sum(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Add numbers over all processes."""
+        """Sum a tensor over all ranks."""
         if self.size > 1:
             numbers = numbers.to(self.fabric.device, copy=True)
             torch.distributed.all_reduce(numbers)
         return numbers
 
     def sync_buffers(self, network: nn.Module, *, mean: bool = False) -> None:
-        """Give all processes the same running statistics."""
+        """Give all ranks the running statistics of rank 0, or their mean."""
         if self.size == 1:
             return
         for buffer in network.buffers():
@@ -84,14 +91,9 @@ class Distributed:
             else:
                 torch.distributed.broadcast(buffer, 0)
 
-    def _gather(self, thing: Any) -> list[Any]:
-        found: list[Any] = [None] * self.size
-        torch.distributed.all_gather_object(found, thing)
-        return found
-
 
 def init_distributed(settings: TrainingSettings, devices: int | None = None, nodes: int | None = None) -> Distributed:
-    """Decide what to compute on, and start the processes that do."""
+    """Select the device, and start the processes that train on it; under torchrun they run already."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device_config = select_device(
@@ -105,7 +107,7 @@ def init_distributed(settings: TrainingSettings, devices: int | None = None, nod
 
 
 def _started(variable: str) -> int:
-    """Read what torchrun tells the processes it starts."""
+    """Read one of torchrun's variables; 1 without torchrun."""
     return int(os.environ.get(variable, "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
@@ -113,14 +115,7 @@ def _count_nodes() -> int:
     return _started("WORLD_SIZE") // _started("LOCAL_WORLD_SIZE")
 
 
-def _attempt(work: Callable[[], T]) -> T | KitError:
-    try:
-        return work()
-    except KitError as error:
-        return error
-
-
-def _nothing() -> None:
+def _do_nothing() -> None:
     return None
 
 
@@ -133,10 +128,10 @@ def _precision_plugin(device_config: DeviceConfig) -> MixedPrecision | None:
 
 
 def rank_shard(ids: Sequence[str], distributed: Distributed) -> list[str]:
-    """Take a process's share of samples."""
+    """Return this rank's shard of samples."""
     return list(ids[distributed.rank :: distributed.size])
 
 
 def count_samples(batch: Batch) -> int:
-    """Count the samples of a batch that count."""
+    """Count the samples of a batch without padding items."""
     return sum(id_ != PADDING_ID for id_ in batch.ids)

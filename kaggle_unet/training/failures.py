@@ -1,4 +1,4 @@
-"""What ends a training although nobody wants it to, and the batch it happened with."""
+"""Failures that end a training: their messages, and the batches they happened with."""
 
 import io
 import math
@@ -15,8 +15,8 @@ from kaggle_unet.store import atomic_write
 _MOST_IDS = 32
 
 
-class TrainingFailure(KitError):  # noqa: N818  as the rest of this file calls it; KitError has the suffix
-    """A training that goes wrong: a loss that is not finite, that grows without bounds, or a network gone blank."""
+class TrainingFailure(KitError):  # noqa: N818  KitError has the suffix
+    """A training that fails: a loss that is not finite or diverges, or a network that predicts no objects."""
 
     def __init__(self, message: str, batch: Batch | None = None) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class TrainingFailure(KitError):  # noqa: N818  as the rest of this file calls i
 
 
 def save_batches(folder: Path, batches: Sequence[Batch | None]) -> str:
-    """Keep the batches of a fault for whoever looks into it."""
+    """Save the batches of a failure, and return a sentence that names the files."""
     differing = {tuple(batch.ids): batch for batch in batches if batch is not None}
     places = []
     for number, batch in enumerate(differing.values()):
@@ -41,7 +41,7 @@ def _to_array(field: Tensor | Sequence[str]) -> np.ndarray:
 
 
 def name_samples(ids: Sequence[str]) -> str:
-    """Name the samples of a batch.
+    """List the samples of a batch, the first 32.
 
     >>> name_samples(["a", "b"])
     'a, b'
@@ -51,7 +51,7 @@ def name_samples(ids: Sequence[str]) -> str:
 
 
 def explain_loss(place: str, value: float, parts: Mapping[str, float], ids: Sequence[str], limit: float) -> str:
-    """Say what is wrong with the loss of a step."""
+    """Compose the message for a loss that is not finite or too high."""
     terms = ", ".join(f"{name} {part:g}" for name, part in parts.items())
     what = f"the loss is {value:g} ({terms}) on the samples {name_samples(ids)}"
     if math.isfinite(value):
@@ -63,7 +63,7 @@ def explain_loss(place: str, value: float, parts: Mapping[str, float], ids: Sequ
 
 
 def explain_weights(place: str, ids: Sequence[str]) -> str:
-    """Say that a step's gradients were not finite."""
+    """Compose the message for gradients that are not finite."""
     return (
         f"{place}: the loss was finite, but the gradients were not, on the samples {name_samples(ids)}; the "
         "checkpoints of earlier epochs are whole. Lower training.optimizer.learning_rate, or try training.precision 32"
@@ -71,7 +71,7 @@ def explain_weights(place: str, ids: Sequence[str]) -> str:
 
 
 def explain_validation(epoch: int, what: str) -> str:
-    """Say that a validation's loss is not finite."""
+    """Compose the message for a validation loss that is not finite."""
     return (
         f"epoch {epoch}: {what} although the training loss is finite; the checkpoints of earlier epochs are whole. "
         "Lower training.optimizer.learning_rate, or try training.precision 32"
@@ -79,7 +79,7 @@ def explain_validation(epoch: int, what: str) -> str:
 
 
 def explain_blank(epoch: int, n_images: int, n_objects: int) -> str:
-    """Say that a network finds nothing."""
+    """Compose the message for a network that predicts no objects."""
     return (
         f"epoch {epoch}: the network finds no object in any of {n_images} validation samples, which hold {n_objects}; "
         "look at the planes: if they are faint, lower decode.seed_threshold and decode.mask_threshold or train longer; "

@@ -1,4 +1,4 @@
-"""Fit one fold: epochs, validations, checkpoints, until all are done or nothing gets better."""
+"""Fit one fold: epochs until all are done, early stopping, or the time is up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ StoppedBy = Literal["epochs", "early stopping", "time"]
 
 @dataclass(frozen=True)
 class FitResult:
-    """How a fold ended."""
+    """The result of fitting a fold."""
 
     best_epoch: int
     best_score: float
@@ -41,7 +41,7 @@ def fit_fold(
     track: bool = False,
     on_event: OnEvent = lambda _: None,
 ) -> FitResult:
-    """Fit a fold and leave `best.safetensors`, `last.safetensors` and `metrics.csv` in its folder.
+    """Fit a fold, and write `best.safetensors`, `last.safetensors` and `metrics.csv` to its folder.
 
     On a CPU, with the same number of threads, a resumed training ends in the same weights as an uninterrupted one.
     Whatever ends the process, `last.safetensors` is of the last whole epoch.
@@ -83,7 +83,7 @@ def fit_fold(
 
 
 def _begin(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
-    """Fail where nothing can begin, in all processes at once; then clear what a killed process has left."""
+    """Raise an error if the training can't start or be resumed; then remove temporary files of a killed process."""
     find_previous(folder, config, resume=resume)
     folder.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(folder)

@@ -1,9 +1,4 @@
-"""One fold while it is fitted: what lives from one epoch to the next.
-
-What a training tells whoever shows it.
-
-One epoch: forward, loss, backward, step, again.
-"""
+"""The epochs of one fold: training steps, validation, checkpoints, and the events that report them."""
 
 import math
 import time
@@ -42,7 +37,7 @@ __all__ = ["DeviceConfig", "EpochDone", "EpochStarted", "Event", "OnEvent", "Ste
 
 @dataclass(frozen=True)
 class EpochStarted:
-    """An epoch begins."""
+    """An epoch starts."""
 
     epoch: int
     epochs: int
@@ -51,7 +46,7 @@ class EpochStarted:
 
 @dataclass(frozen=True)
 class StepDone:
-    """The weights have moved once."""
+    """A training step is done."""
 
     step: int
     n_steps: int
@@ -61,7 +56,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """An epoch is over and its checkpoint written."""
+    """An epoch is over and its checkpoints are written."""
 
     row: Mapping[str, float | None]
     is_best: bool
@@ -91,7 +86,7 @@ def train_epoch(
     diverged_above: float = math.inf,
     usual_loss: float | None = None,
 ) -> EpochMeans:
-    """Go through an epoch once."""
+    """Train for one epoch, or raise `TrainingFailure`."""
     learner.begin_epoch(epoch)
     sums: dict[str, float] = {}
     n_images = 0
@@ -115,7 +110,7 @@ def train_epoch(
 def _fault(
     learner: Learner, found: StepResult, place: str, batches: tuple[Batch, Batch | None], highest: float
 ) -> TrainingFailure:
-    """Tell a bad batch from one whose gradients broke the weights a step before."""
+    """Return the failure of a step: of its batch, or of the batch before, whose gradients broke the weights."""
     batch, before = batches
     if math.isfinite(found.loss) and found.loss <= highest:
         return TrainingFailure(explain_weights(place, batch.ids), batch)
@@ -125,7 +120,7 @@ def _fault(
 
 
 def _alive(batches: Iterable[Batch]) -> Iterable[Batch]:
-    """Turn torch's report of a dead worker into one that says what to do."""
+    """Yield batches, and explain torch's error for a worker that has died."""
     try:
         yield from batches
     except RuntimeError as error:
@@ -138,7 +133,7 @@ def _alive(batches: Iterable[Batch]) -> Iterable[Batch]:
 
 @dataclass(frozen=True)
 class FoldParts:
-    """What a fold is fitted with."""
+    """The parts from which the training of a fold is built."""
 
     build_model: Callable[[], nn.Module]
     loss: Loss
@@ -161,7 +156,7 @@ class Fold:
         self._loader = open_loader(parts.training_set, settings, distributed)
 
     def run_epoch(self, on_event: OnEvent) -> tuple[Row, str]:
-        """Train and validate."""
+        """Train for one epoch and validate; return its row and a warning."""
         epoch, n_steps = len(self.history) + 1, len(self._loader)
         on_event(EpochStarted(epoch, self._settings.epochs, n_steps))
         if self._distributed.size > 1:  # dropout that differs between processes, and that a resume can repeat
@@ -195,13 +190,13 @@ class Fold:
         return row, self._look_for_blanks(valid)
 
     def save(self, folder: Path, config: Mapping[str, Any]) -> bool:
-        """Write the epoch's checkpoints and the table."""
+        """Write the epoch's checkpoints and the table; return True if the epoch is the best."""
         is_best = save_epoch(folder, self.learner, self._settings, config, self.history)
         write_metrics(folder / "metrics.csv", self.history)
         return is_best
 
     def finish(self, folder: Path, config: Mapping[str, Any]) -> dict[str, float | None]:
-        """Finish the mean over epochs, and name the checkpoints there are beside the best."""
+        """Finish the mean over epochs, and return the scores of all checkpoints beside the best."""
         ends = cycle_ends(self._settings.schedule, self._settings.epochs)
         others = {
             snapshot_name(number): self.history[end - 1]["valid_score"]
@@ -213,7 +208,7 @@ class Fold:
         return others
 
     def _finish_mean(self, folder: Path, config: Mapping[str, Any]) -> float:
-        """Measure the batch norm of the mean over epochs, on crops that no epoch has seen; judge and save it."""
+        """Measure batch norm for the mean over epochs on new crops, validate it and save it."""
         if (folder / MEAN).exists():  # a finished training that is resumed
             return float(load_checkpoint(folder / MEAN)["score"])
         mean = self.learner.averages.mean
@@ -261,11 +256,11 @@ class Fold:
 
     @property
     def batches(self) -> Literal["device", "workers"]:
-        """Where the inputs of batches are made."""
+        """Where the inputs of batches are computed."""
         return "device" if self._loader.device else "workers"
 
     def _look_for_blanks(self, valid: ValidationResult | None) -> str:
-        """Warn of a network that finds nothing, and stop after too many validations of it."""
+        """Return a warning if the network predicts no objects; raise `TrainingFailure` after too many validations."""
         if valid is None or not valid.is_blank:
             return ""
         message = explain_blank(len(self.history), len(valid.scores), valid.true_objects)
@@ -277,7 +272,7 @@ class Fold:
 
 
 def open_loader(items: TrainingSet, settings: TrainingSettings, distributed: Distributed) -> BatchLoader:
-    """Make the loader of a process's shard of every batch."""
+    """Build the loader of a rank's shard of every batch."""
     device, kind = distributed.fabric.device, distributed.device_config.device
     on_device = settings.data_on == "device" or (settings.data_on == "auto" and kind == "cuda")
     return BatchLoader(

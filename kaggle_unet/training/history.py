@@ -1,8 +1,7 @@
-"""The epochs as a table for people and programs: `metrics.csv`, and TensorBoard where it is installed.
+"""The history of a training: a row of numbers per epoch, written to `metrics.csv` and TensorBoard.
 
-The epochs so far, as rows of plain numbers, and what follows from them: the best one, and when to stop.
-
-Nothing of this is kept as a state of its own, so a resumed run cannot disagree with its history.
+The best epoch, early stopping and the time left are computed from it and kept nowhere else, so a resumed run cannot
+disagree with its history.
 """
 
 import math
@@ -20,12 +19,12 @@ Monitor = Literal["score", "loss"]
 
 
 def is_validated(row: Row) -> bool:
-    """Tell whether an epoch was validated."""
+    """Return True if an epoch was validated."""
     return row["valid_score"] is not None
 
 
 def monitored_values(history: Sequence[Row], monitor: Monitor = "score") -> list[float | None]:
-    """Tell how good each epoch was.
+    """Return the monitored value of each epoch, higher is better; None for epochs without validation.
 
     >>> monitored_values([{"valid_score": 0.5, "valid_loss": 0.9}, {"valid_score": None, "valid_loss": None}], "loss")
     [-0.9, None]
@@ -34,7 +33,7 @@ def monitored_values(history: Sequence[Row], monitor: Monitor = "score") -> list
 
 
 def best_row(history: Sequence[Row], monitor: Monitor = "score") -> Row | None:
-    """Find the best epoch.
+    """Return the best epoch, the first of equals.
 
     >>> rows = [{"epoch": n, "valid_score": 0.5, "valid_loss": loss} for n, loss in ((1, 0.9), (2, 0.7), (3, 0.7))]
     >>> best_row(rows)["epoch"]
@@ -52,13 +51,13 @@ def _monitored(row: Row, monitor: Monitor) -> tuple[float, float]:
 
 
 def validations_without_gain(history: Sequence[Row], monitor: Monitor = "score") -> int:
-    """Count the validations since the best one was first reached."""
+    """Count the validations since the best one, for early stopping."""
     found = [value for value in monitored_values(history, monitor) if value is not None]
     return len(found) - 1 - found.index(max(found)) if found else 0
 
 
 def blank_validations(history: Sequence[Row]) -> int:
-    """Count the last validations in a row that found nothing."""
+    """Count the last validations in a row that predicted no objects."""
     n = 0
     for row in reversed([row for row in history if is_validated(row)]):
         if row.get("valid_objects") != 0:
@@ -68,12 +67,12 @@ def blank_validations(history: Sequence[Row]) -> int:
 
 
 def first_loss(history: Sequence[Row]) -> float | None:
-    """Give the scale of the loss."""
+    """Return the first epoch's loss, against which divergence is measured."""
     return history[0]["train_loss"] if history else None
 
 
 def is_late(history: Sequence[Row], minutes: float | None, more_s: float = 0.0) -> bool:
-    """Tell whether a training has taken its time."""
+    """Return True if a training has used up its minutes."""
     return minutes is not None and math.fsum(row["seconds"] or 0.0 for row in history) + more_s >= 60 * minutes
 
 
@@ -86,7 +85,7 @@ def write_metrics(path: Path, history: Sequence[Row]) -> None:
 
 @contextmanager
 def tracking(folder: Path, *, wanted: bool) -> Iterator["Tracker"]:
-    """Open a TensorBoard log for a training."""
+    """Open a TensorBoard log, if it is wanted."""
     if not wanted:
         yield Tracker(None)
         return

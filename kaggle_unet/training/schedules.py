@@ -1,10 +1,6 @@
-"""The learning rate as a function of how far the training is; nothing to save, nothing to restore.
+"""Optimisers, schedules of the learning rate, and freezing of the encoder.
 
-`plateau`, too, is computed from the validations so far and not from a counter.
-
-The optimisers of torch, by name.
-
-An encoder that stands still: its weights, and the statistics of its batch norm.
+The learning rate is a function of the progress and of the validations so far: there is no state to save or restore.
 """
 
 import math
@@ -20,7 +16,7 @@ from kaggle_unet.training.settings import OptimizerSettings, ScheduleSettings
 
 
 def create_optimizer(settings: OptimizerSettings, parameters: Iterable[Parameter]) -> Optimizer:
-    """Make an optimiser."""
+    """Build an optimiser of torch."""
     return OPTIMIZERS[settings.name](list(parameters), settings)
 
 
@@ -48,7 +44,7 @@ OPTIMIZERS: dict[str, Callable[[list[Parameter], OptimizerSettings], Optimizer]]
 
 
 class Freezer:
-    """Stops and releases a network's encoder, by epoch."""
+    """Freezes a network's encoder, weights and batch norm statistics, for the first epochs."""
 
     def __init__(self, network: nn.Module, epochs: int) -> None:
         self._epochs = epochs
@@ -56,7 +52,7 @@ class Freezer:
         self._parameters = [parameter for parameter in self._encoder.parameters() if parameter.requires_grad]
 
     def begin_epoch(self, epoch: int) -> bool:
-        """Stop or release the encoder of a network that is in training mode."""
+        """Freeze or unfreeze the encoder of a network in training mode; return True if that changes anything."""
         is_frozen = epoch <= self._epochs
         if is_frozen:
             self._encoder.eval()
@@ -80,31 +76,31 @@ def _find_encoder(network: nn.Module) -> nn.Module:
 def rate_factor(
     settings: ScheduleSettings, *, progress: float, epochs: int, monitored_values: Sequence[float | None] = ()
 ) -> float:
-    """Tell which share of the first learning rate a step uses.
+    """Return the factor of the learning rate for a step.
 
     Parameters
     ----------
     settings : ScheduleSettings
-        Which schedule.
+        The schedule.
     progress : float
-        Epochs done once this step is, with a fraction: 1.5 is the last step of the second epoch's first half.
+        Epochs done after this step, with a fraction: 1.5 is the last step of the second epoch's first half.
     epochs : int
-        Epochs there are at most.
-    merits : sequence of float or None
-        How good each whole epoch so far was, more is better, None where it was not validated.
+        The number of epochs.
+    monitored_values : sequence of float or None
+        The monitored value of each epoch so far, higher is better; None for epochs without validation.
 
     Returns
     -------
-    share : float
+    factor : float
         From 0 to 1.
 
     Notes
     -----
     `cosine` starts after the warm-up and reaches `floor` with the very last step. `exponential` counts whole epochs
     after the warm-up. `one_cycle` is Smith's super-convergence [1]_ in the form of
-    `torch.optim.lr_scheduler.OneCycleLR` but for the momentum, which stays. `snapshots` restarts a
-    cosine [2]_ at the full rate; its first cycle begins after the warm-up. No schedule goes below `floor` but in a
-    warm-up and in the rise of `one_cycle`.
+    `torch.optim.lr_scheduler.OneCycleLR`, but with a constant momentum. `snapshots` restarts a cosine [2]_
+    at the full rate; its first cycle begins after the warm-up. No schedule goes below `floor`, except in a warm-up and
+    in the rise of `one_cycle`.
 
     References
     ----------
@@ -138,7 +134,7 @@ def cycle_ends(settings: ScheduleSettings, epochs: int) -> list[int]:
 
 
 def _between(first: float, last: float, progress: float, start: float, end: float) -> float:
-    """Go from one share to another along half a cosine."""
+    """Go from one factor to another along half a cosine."""
     done = min(1.0, (progress - start) / max(end - start, 1e-9))
     return last + (first - last) * (1 + math.cos(math.pi * done)) / 2
 
@@ -176,7 +172,7 @@ _AFTER_WARMUP: dict[str, Callable[[ScheduleSettings, float, int], float]] = {
 
 
 def _plateau(settings: ScheduleSettings, monitored_values: Sequence[float | None]) -> float:
-    """Multiply by the factor whenever more than `patience` epochs in a row brought nothing better."""
+    """Multiply by the factor whenever more than `patience` epochs in a row brought no improvement."""
     best, bad, factor = -math.inf, 0, 1.0
     for value in monitored_values:
         if value is not None and value > best:

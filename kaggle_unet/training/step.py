@@ -1,4 +1,4 @@
-"""A network that learns: batch by batch, on whatever the device decides."""
+"""The training step: forward in mixed precision, loss, backward, clipping, optimiser, averages."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,12 +17,12 @@ from kaggle_unet.training.distributed import Distributed, count_samples
 from kaggle_unet.training.schedules import Freezer, create_optimizer
 from kaggle_unet.training.settings import TrainingSettings
 
-# what a network gives, planes and weights -> the loss and its parts
+# outputs of the network, planes, weights -> the loss and its terms
 Loss = Callable[[Any, Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
 
 class StepResult(NamedTuple):
-    """What one step found, before the weights moved."""
+    """The loss of one step, before the weights moved, and whether they did."""
 
     loss: float
     parts: dict[str, float]
@@ -31,7 +31,7 @@ class StepResult(NamedTuple):
 
 
 class Learner:
-    """A network, its optimiser and its averages on a device."""
+    """A network in training: with its loss, optimiser and averages, on a device."""
 
     def __init__(self, network: nn.Module, loss: Loss, settings: TrainingSettings, distributed: Distributed) -> None:
         self.network = network.to(distributed.fabric.device).to(memory_format=distributed.device_config.memory_format)
@@ -47,17 +47,17 @@ class Learner:
 
     @property
     def eval_model(self) -> nn.Module:
-        """What is validated and kept: the moving average where there is one, else the network."""
+        """The network to validate and save: the moving average if there is one."""
         return self.averages.eval_model(self.network)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Go into training mode, with the encoder still or not."""
+        """Set training mode, and freeze or unfreeze the encoder."""
         self.network.train()
         if self._freezer.begin_epoch(epoch) and self._distributed.size > 1:
             self._set_up()  # DDP looks only once which parameters there are to reduce
 
     def learn(self, batch: Batch, *, highest: float = float("inf")) -> StepResult:
-        """Move the weights once."""
+        """Take one step, unless the loss or a gradient is not finite or the loss is above `highest`."""
         with _explained(batch.inputs, "training.batch or augmentation.crop_px, or raise training.accumulate"):
             self._moving.zero_grad()
             result = self._accumulate(batch)
@@ -68,7 +68,7 @@ class Learner:
             return result._replace(has_moved=True)
 
     def backward_only(self, batch: Batch) -> None:
-        """Compute a batch's gradients and forget them: for whoever counts what that takes."""
+        """Compute a batch's gradients without a step, to count operations."""
         with self._fabric.autocast():
             value, _ = self._model_with_loss(
                 self._inputs(batch.inputs), self._here(batch.planes), self._here(batch.weights)
@@ -77,19 +77,19 @@ class Learner:
         self._moving.zero_grad()
 
     def predict(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor | Outputs:
-        """Compute what a network in evaluation mode says, without learning."""
+        """Compute the outputs of a network in evaluation mode."""
         with torch.inference_mode(), _explained(inputs, "inference.batch"), self._fabric.autocast():
             found = forward_all(network or self.network, self._inputs(inputs))
         return found.float() if isinstance(found, Tensor) else found._replace(logits=found.logits.float())
 
     def measure_norms(self, network: nn.Module, batches: Iterable[Batch]) -> None:
-        """Measure the statistics of an average's batch norm."""
+        """Measure the batch norm statistics of an average."""
         with self._fabric.autocast():
             measure_norms(network, (self._inputs(batch.inputs) for batch in batches))
         self._distributed.sync_buffers(network, mean=True)
 
     def is_finite(self) -> bool:
-        """Tell whether all weights are numbers."""
+        """Return True if all weights are finite."""
         return all(bool(parameter.isfinite().all()) for parameter in self.network.parameters())
 
     def set_rate(self, rate: float) -> None:
@@ -98,11 +98,11 @@ class Learner:
             group["lr"] = rate
 
     def scaler_state(self) -> dict[str, Any]:
-        """Give what scales the gradients of fp16, as plain values; empty otherwise."""
+        """Return the state of the fp16 gradient scaler; empty for other precisions."""
         return self._distributed.precision.state_dict() if self._distributed.precision else {}
 
     def load_scaler_state(self, state: dict[str, Any]) -> None:
-        """Go on scaling where another learner stopped."""
+        """Restore the state of the fp16 gradient scaler."""
         if self._distributed.precision and state:
             self._distributed.precision.load_state_dict(state)
 
@@ -113,7 +113,7 @@ class Learner:
         self._model, self._moving = self._fabric.setup(model_with_loss, self.optimizer)
 
     def _accumulate(self, batch: Batch) -> StepResult:
-        """Add up the gradients of all parts of the batch, each with its share of the samples of all processes."""
+        """Accumulate the gradients of the parts of a batch, each weighted by its part of all ranks' samples."""
         total = self._distributed.all_reduce_sum(torch.tensor(float(count_samples(batch)))).item()
         parts = _split(batch, self._settings.accumulate)
         sums = None
@@ -129,7 +129,7 @@ class Learner:
         return StepResult(loss, dict(zip(terms, values, strict=True)), int(total), has_moved=False)
 
     def _clip(self) -> bool:
-        """Clip the gradients where that is wanted; tell whether they are finite, where that is known."""
+        """Clip the gradients if that is set; return False if they are known not to be finite."""
         if self._settings.clip_norm is None:
             return True
         norm = self._fabric.clip_gradients(
@@ -146,23 +146,23 @@ class Learner:
 
 
 class _ModelWithLoss(nn.Module):
-    """Network and loss as one, so that DDP and the compiler see everything between inputs and loss."""
+    """Network and loss as one module, so that DDP and the compiler see everything from inputs to loss."""
 
     def __init__(self, network: nn.Module, loss: Loss, device: str) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
-        self._kind = device
+        self._device_type = device
 
     def forward(self, inputs: Tensor, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        given = self.network(inputs)
-        with torch.autocast(self._kind, enabled=False):
-            value, parts = self.loss(given.float() if isinstance(given, Tensor) else given, planes, weights)
+        outputs = self.network(inputs)
+        with torch.autocast(self._device_type, enabled=False):
+            value, parts = self.loss(outputs.float() if isinstance(outputs, Tensor) else outputs, planes, weights)
         return value, dict(parts)
 
 
 def _split(batch: Batch, n: int) -> list[Batch]:
-    """Cut a batch into n parts at most, as equal as can be."""
+    """Split a batch into at most n parts, as equal as possible."""
     size = len(batch.ids)
     ends = [size * number // n for number in range(n + 1)]
     cuts = [slice(start, end) for start, end in pairwise(ends) if end > start]
@@ -171,7 +171,7 @@ def _split(batch: Batch, n: int) -> list[Batch]:
 
 @contextmanager
 def _explained(inputs: Tensor, setting: str) -> Iterator[None]:
-    """Say which setting to change where a device can't do something."""
+    """Name the setting to change if the device can't do something."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -183,6 +183,6 @@ def _explained(inputs: Tensor, setting: str) -> Iterator[None]:
             msg = f"training.deterministic: {str(error).split('.')[0]}; choose another part for it, or set it to false"
             raise ConfigError(msg) from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-            msg = f"training.compile: {str(error).splitlines()[0]}; mend that (it needs a C++ compiler), or set it to "
+            msg = f"training.compile: {str(error).splitlines()[0]}; fix that (it needs a C++ compiler), or set it to "
             raise ConfigError(msg + "false") from error
         raise

@@ -62,7 +62,7 @@ def test_what_is_asked_for_is_done(machine):
 
 def test_fp16_on_a_cpu_is_refused_with_a_better_idea(machine):
     machine()
-    with pytest.raises(ConfigError, match="fp16 needs a CUDA device, this is cpu; say bf16"):
+    with pytest.raises(ConfigError, match="fp16 needs a CUDA device, this is cpu; set bf16"):
         select_device("fp16", "auto")
 
 
