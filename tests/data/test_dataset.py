@@ -45,7 +45,7 @@ def test_a_whole_image_is_padded_with_pixels_that_do_not_count():
     assert item.weights.sum() == item.weights[inside].sum()
 
 
-def test_planes_are_made_anew_from_the_labels_of_the_view():
+def test_planes_are_encoded_from_the_labels_of_the_crop():
     one = sample()
     items = training_set([one], "nuclei", crop_px=24, seed=7)
     for epoch in range(1, 12):
@@ -71,7 +71,7 @@ def test_a_codec_is_given_consecutive_ids_whatever_the_crop_has_left(monkeypatch
     assert [0, 1] in seen
 
 
-def test_tones_change_in_proportion_to_the_image_s_own_range():
+def test_intensity_changes_in_proportion_to_the_image_s_own_range():
     one = sample()
     dark = Sample("dark", (one.image // 8).astype(np.uint8), one.labels)
     items = training_set([dark], "light")
@@ -93,7 +93,7 @@ def test_a_crop_without_objects_stays_dark(preset):
     assert max(np.median(item.inputs) for item in dark) < 0.2
 
 
-def test_weights_are_those_of_the_view():
+def test_weights_are_those_of_the_crop():
     encoding = Encoding(
         ENCODING.inputs, ENCODING.codec, WeightSettings(size=SizeWeight(reference_area_px=256, gamma=0.5))
     )

@@ -33,7 +33,7 @@ def test_an_epoch_is_as_long_as_asked_and_follows_from_the_seed(strata, n_items,
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=12), st.integers(1, 40), st.floats(0, 1))
-def test_every_sample_is_drawn_as_often_as_its_share_up_to_one(strata, n_items, strength):
+def test_every_sample_is_drawn_as_often_as_expected_up_to_one(strata, n_items, strength):
     weights = np.array([strata.count(stratum) ** -strength for stratum in strata])
     counts = np.bincount(draw_samples(strata, n_items, strength=strength, seed=1), minlength=len(strata))
     assert (abs(counts - n_items * weights / weights.sum()) < 1 + 1e-6).all()

@@ -40,7 +40,7 @@ def test_folds_depend_on_the_set_of_samples_not_on_their_order(collection, seed,
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=5, max_size=80), st.integers(2, 5), st.integers(0, 9))
-def test_ungrouped_samples_are_shared_out_to_within_one_of_each_stratum(strata, n, seed):
+def test_ungrouped_samples_are_balanced_to_within_one_of_each_stratum(strata, n, seed):
     ids = [f"{i:02d}" for i in range(len(strata))]
     folds = assign_folds(ids, strata=strata, groups=ids, n=n, seed=seed)
     counts = balance([*folds.values()], strata=strata, groups=ids).counts

@@ -82,7 +82,7 @@ def test_range_divides_by_255():
     assert prepare(np.array([[0, 51, 255]], dtype=np.uint8), RANGE).ravel() == pytest.approx([0, 0.2, 1])
 
 
-def test_percentile_stretches_the_1st_to_0_and_the_99_8th_to_1():
+def test_percentile_maps_the_1st_to_0_and_the_99_8th_to_1():
     # 1001 pixels, so that both percentiles fall on a pixel: rank 10 holds 20, rank 998 holds 220
     image = np.repeat(np.array([0, 20, 120, 220, 255], dtype=np.uint8), [10, 300, 400, 289, 2])[np.newaxis]
     inputs = prepare(image, InputSettings())[0, 0]
@@ -91,7 +91,7 @@ def test_percentile_stretches_the_1st_to_0_and_the_99_8th_to_1():
     assert inputs[0] == pytest.approx(-0.1)
 
 
-def test_a_few_bright_pixels_on_black_are_stretched_by_minimum_and_maximum():
+def test_a_few_bright_pixels_on_black_are_scaled_by_minimum_and_maximum():
     image = np.zeros((100, 100), dtype=np.uint8)
     image[50, 50:60] = 200  # 0.1 % of the picture, both percentiles are 0
     inputs = prepare(image, InputSettings())
@@ -114,7 +114,7 @@ def test_bright_backgrounds_are_inverted_and_dark_ones_are_not():
     assert prepare(dark, settings).ravel() == pytest.approx([0, 0, 0, 0.8])
 
 
-def test_half_of_the_stretched_range_decides_what_is_bright():
+def test_half_of_the_intensity_range_decides_what_is_bright():
     # 60 is dark on the scale of 0…255 but the brighter half of 20…70
     image = np.array([[20, 60, 60, 60, 70]], dtype=np.uint8)
     inverted = prepare(image, InputSettings(invert_bright=True)).ravel()
@@ -128,7 +128,7 @@ def test_gray_is_the_luma_and_colours_keep_their_order():
     assert inputs[:, 0].ravel() == pytest.approx([0.299, 0.587, 0.114, 0, 0, 1, 1, 0, 0, 0, 1, 0])
 
 
-def test_colours_of_one_image_are_stretched_alike():
+def test_colours_of_one_image_are_scaled_alike():
     image = np.array([[[10, 10, 10], [110, 110, 110], [60, 110, 10]]], dtype=np.uint8)
     red, green, blue = prepare(image, InputSettings(channels=("red", "green", "blue")))[:, 0, 2]
     assert green - red == pytest.approx(red - blue, rel=1e-5)

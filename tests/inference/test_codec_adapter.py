@@ -41,7 +41,7 @@ def predict(models, labels, activation):
 @pytest.mark.parametrize("wanted", [*WITH_BORDER, "mask"])
 @given(labels=strategies.labels(max_side=12))
 @settings(max_examples=15, deadline=None)
-def test_what_a_perfect_network_says_means_the_same_in_other_planes(learnt, wanted, labels):
+def test_the_planes_of_a_perfect_network_are_perfect_in_another_codec(learnt, wanted, labels):
     codec = CODECS[wanted]
     planes = predict([CodecAdapter(Perfect(learnt, labels), learnt, wanted)], labels, codec.activation)
     expected = codec.encode(labels, BorderSettings())

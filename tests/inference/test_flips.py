@@ -29,7 +29,7 @@ def test_undo_gives_back_what_apply_was_given(name, height, width):
 
 
 @pytest.mark.parametrize("name", FLIPS)
-def test_each_symmetry_is_what_its_name_says(name):
+def test_each_symmetry_is_that_of_its_name(name):
     grid = np.arange(2 * 3 * 5).reshape(2, 3, 5)
     np.testing.assert_array_equal(FLIPS[name].apply(torch.from_numpy(grid)).numpy(), BY_NUMPY[name](grid))
 

@@ -90,7 +90,7 @@ def test_models_are_averaged_after_their_activation():
     np.testing.assert_allclose(predict(models, {"a": image})["a"], wanted, atol=1e-6)
 
 
-def test_softmax_planes_sum_to_1_over_views_and_models():
+def test_softmax_planes_sum_to_1_over_flips_and_models():
     models = [Lopsided(seed, n_planes=3) for seed in range(2)]
     planes = predict(models, {"a": draw(np.random.default_rng(2), 5, 8)}, flips="d4", activation="softmax")["a"]
     np.testing.assert_allclose(planes.sum(axis=0), 1, atol=1e-6)
@@ -187,7 +187,7 @@ class Witness(PlainUNet):
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_precision_and_memory_layout_are_what_was_asked_for(dtype, channels_last):
+def test_precision_and_memory_layout_are_those_of_the_arguments(dtype, channels_last):
     torch.manual_seed(9)
     model = Witness(2, 2, PlainUNetSettings(filters=4, depth=1))
     images = {"a": np.random.default_rng(9).standard_normal((2, 16, 16)).astype(np.float32)}

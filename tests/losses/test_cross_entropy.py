@@ -34,7 +34,7 @@ def test_the_mean_is_over_pixels_that_count_and_not_over_their_weights():
     assert weighted_mean(values, weights).item() == (2 + 12) / 2
 
 
-def test_twice_the_weight_of_a_pixel_is_twice_its_share():
+def test_twice_the_weight_of_a_pixel_counts_twice():
     values, weights = torch.tensor([[[2.0, 4.0, 7.0]]]), torch.ones(1, 1, 3)
     before = weighted_mean(values, weights)
     weights[0, 0, 1] = 2

@@ -131,7 +131,7 @@ def test_lovasz_after_cross_entropy_raises_the_iou_of_squares_in_noise():
     assert lovasz > more + 0.05
 
 
-def test_the_symmetric_form_learns_from_nothing_where_the_plain_one_stays_blank():
+def test_the_symmetric_form_learns_from_blank_planes_where_the_plain_one_does_not():
     plain, symmetric = (
         judge(learn((0.0, 0.0), steps=100, lovasz=1, lovasz_symmetric=value))[0] for value in (False, True)
     )

@@ -71,7 +71,7 @@ def test_soft_cross_entropy_divides_by_ignored_pixels_too_and_ours_by_those_that
     torch.testing.assert_close(ours, F.cross_entropy(logits[:, :, 3:], classes[:, 3:]))
 
 
-def test_dice_asks_nothing_of_a_plane_without_a_true_pixel_and_ours_does():
+def test_smp_s_dice_ignores_a_plane_without_a_true_pixel_and_ours_does_not():
     logits, planes = draw_planes()
     planes[:, 1] = 0
     logits = logits.requires_grad_()
@@ -82,7 +82,7 @@ def test_dice_asks_nothing_of_a_plane_without_a_true_pixel_and_ours_does():
     assert (logits.grad[:, 1] > 0).all()
 
 
-def test_dice_without_smoothing_says_nothing_about_how_many_false_pixels_there_are_and_ours_does():
+def test_smp_s_dice_without_smoothing_does_not_depend_on_the_number_of_false_pixels_and_ours_does():
     nothing = torch.zeros(1, 1, 6, 5)
     few, many = torch.full_like(nothing, -9.0), torch.full_like(nothing, 9.0)
     assert DiceLoss("binary")(few, nothing) == DiceLoss("binary")(many, nothing) == 0
@@ -91,7 +91,7 @@ def test_dice_without_smoothing_says_nothing_about_how_many_false_pixels_there_a
     assert many_cost > 0.9
 
 
-def test_class_weights_of_one_plane_raise_and_ours_are_a_share_of_everything():
+def test_smp_s_class_weights_of_one_plane_raise_and_ours_do_not():
     with pytest.raises(ValueError, match="class_weights"):
         DiceLoss("binary", class_weights=[2.0])
     logits, planes = (grid[:, :1] for grid in draw_planes())
@@ -108,7 +108,7 @@ def test_weights_are_a_constant_of_the_loss_and_ours_come_with_the_batch():
     torch.testing.assert_close(compare(SIGMOID, "sigmoid", logits, planes, weights, cross_entropy=1), wanted)
 
 
-def test_lovasz_takes_probabilities_for_logits_and_says_nothing():
+def test_smp_s_lovasz_silently_takes_probabilities_for_logits():
     """So a caller who says from_logits=False is given the hinge of probabilities; ours has no such switch."""
     logits, planes = (grid[:, :1] for grid in draw_planes())
     probs = logits.sigmoid()

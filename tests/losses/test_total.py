@@ -199,7 +199,7 @@ def test_the_background_of_a_softmax_is_left_out_of_dice_unless_it_is_named():
     assert named < 0.85
 
 
-def test_dice_planes_are_weighted_by_their_shares():
+def test_dice_planes_are_weighted():
     logits, planes, weights = draw("sigmoid")
     only = {
         name: make_loss("sigmoid", dice_planes={other: 0})(logits, planes, weights)[1]["dice"]
@@ -223,7 +223,7 @@ def test_settings_are_checked_before_anything_is_learned():
         make_loss("sigmoid", lovasz_planes={"bordre": 1})
 
 
-def test_shares_of_planes_decide_which_of_two_that_disagree_wins():
+def test_plane_weights_decide_which_of_two_that_disagree_wins():
     """One number is the logit of both planes; of all pixels half are mask and none border."""
     signs = []
     for planes_share in ({}, {"mask": 10}, {"border": 10}):
@@ -235,7 +235,7 @@ def test_shares_of_planes_decide_which_of_two_that_disagree_wins():
     assert signs == [0, 1, -1]
 
 
-def test_the_cross_entropy_of_planes_with_shares_stays_on_its_scale():
+def test_the_cross_entropy_of_weighted_planes_stays_on_its_scale():
     logits, planes, weights = draw("sigmoid")
     alike = make_loss("sigmoid", cross_entropy_planes={"mask": 7, "border": 7})(logits, planes, weights)[0]
     torch.testing.assert_close(alike, make_loss("sigmoid")(logits, planes, weights)[0])

@@ -18,7 +18,7 @@ def test_thin_maps_keep_four_channels_in_the_squeeze_or_all_they_have(channels, 
     assert ScSE(channels).channel[1].out_channels == squeezed
 
 
-def test_smp_s_own_has_nothing_left_of_thin_maps():
+def test_smp_s_own_leaves_no_channel_of_thin_maps():
     """The trap: 8 channels over 16 are 0 channels, and the gate is the same for every image."""
     with pytest.warns(UserWarning, match="zero-element"):
         assert SCSEModule(8).cSE[1].out_channels == 0

@@ -163,7 +163,7 @@ def test_sizes_that_do_not_fit_are_refused_with_one_that_does(padding, side, mes
 
 
 @pytest.mark.parametrize("k", [2, 4])
-def test_unshuffle_is_the_network_on_pixels_laid_side_by_side(k):
+def test_unshuffle_is_the_network_on_neighbouring_pixels_as_channels(k):
     torch.manual_seed(8)
     small = PlainUNet(3 * k * k, 2 * k * k, PlainUNetSettings(filters=4, depth=2)).eval()
     model = PlainUNet(3, 2, PlainUNetSettings(filters=4, depth=2, unshuffle=k)).eval()

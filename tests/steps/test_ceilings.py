@@ -1,7 +1,7 @@
 import torch
 
 from kaggle_unet.steps.bench_train import count_step, measure_roofline
-from tests.training.test_loop import make_batch, make_learner
+from tests.training.test_train_epoch import make_batch, make_learner
 
 
 def test_a_step_is_counted_by_hand():

@@ -103,7 +103,7 @@ def test_the_mean_over_epochs_is_better_than_a_usual_epoch_of_them(parts, tmp_pa
     assert fitted.others == {"swa.safetensors": seen[-1].score} == {"swa.safetensors": mean["score"]}
 
 
-def test_the_best_checkpoint_has_the_weights_that_were_judged(parts, tmp_path):
+def test_the_best_checkpoint_has_the_weights_that_were_validated(parts, tmp_path):
     eval_model = []
 
     def validate_model(predict):

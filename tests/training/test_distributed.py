@@ -5,11 +5,11 @@ from torch import nn
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.training.distributed import _count_nodes, _started, init_distributed, rank_shard
 from kaggle_unet.training.settings import TrainingSettings
-from tests.training.test_loop import make_crew
+from tests.training.test_train_epoch import make_distributed
 
 
-def test_one_process_is_a_crew(monkeypatch):
-    distributed = make_crew()
+def test_one_process_is_rank_zero_of_one(monkeypatch):
+    distributed = make_distributed()
     assert (distributed.size, distributed.rank, distributed.is_rank_zero) == (1, 0, True)
     assert distributed.gather(lambda: 5) == [5]
     assert distributed.on_rank_zero(lambda: "done") == "done"
@@ -26,7 +26,7 @@ def test_faults_pass_through():
         raise ConfigError(msg)
 
     with pytest.raises(ConfigError, match="no"):
-        make_crew().on_rank_zero(fail)
+        make_distributed().on_rank_zero(fail)
 
 
 def test_threads_come_before_what_is_recorded():
@@ -42,7 +42,7 @@ def test_threads_come_before_what_is_recorded():
         ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, 4, 2),
     ],
 )
-def test_torchrun_says_how_many_there_are(monkeypatch, environment, devices, nodes):
+def test_torchrun_sets_the_number_of_ranks(monkeypatch, environment, devices, nodes):
     for name in ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():

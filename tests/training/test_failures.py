@@ -14,7 +14,7 @@ from kaggle_unet.training.fold import EpochDone
 from kaggle_unet.training.settings import OptimizerSettings
 from kaggle_unet.training.validate import ValidationResult
 from tests.training.test_fit import CONFIG, make_settings
-from tests.training.test_loop import make_batch, make_learner, run
+from tests.training.test_train_epoch import make_batch, make_learner, run
 
 
 class _Bad(nn.Module):

@@ -306,7 +306,7 @@ def test_other_workers_and_threads_are_resumed(parts, tmp_path):
     assert fit_fold(parts, make_settings(epochs=2), folder=tmp_path, config=changed, resume=True).epochs == 2
 
 
-def test_a_finished_run_that_is_resumed_says_what_it_reached(parts, tmp_path):
+def test_a_finished_run_that_is_resumed_returns_its_result(parts, tmp_path):
     events = []
     first = fit_fold(parts, make_settings(epochs=2), folder=tmp_path, config=CONFIG)
     again = fit_fold(

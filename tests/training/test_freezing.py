@@ -13,7 +13,7 @@ from kaggle_unet.training.schedules import Freezer
 from kaggle_unet.training.settings import OptimizerSettings, TrainingSettings
 from kaggle_unet.training.step import Learner
 from tests.training.test_fit import CONFIG, assert_same, interrupt_in, make_settings
-from tests.training.test_loop import make_batch, make_crew, run
+from tests.training.test_train_epoch import make_batch, make_distributed, run
 
 
 class _Two(nn.Module):
@@ -45,7 +45,9 @@ def test_a_frozen_encoder_stands_still_to_the_last_bit_and_then_moves():
     torch.manual_seed(0)
     network = _Two()
     adam = OptimizerSettings(name="adamw", learning_rate=0.1, weight_decay=0.5)
-    learner = Learner(network, mean_square, TrainingSettings(optimizer=adam, freeze_encoder_epochs=3), make_crew())
+    learner = Learner(
+        network, mean_square, TrainingSettings(optimizer=adam, freeze_encoder_epochs=3), make_distributed()
+    )
     before, head = state_of(network.encoder), state_of(network.head)
     batches = [make_batch(2, n=3), make_batch(-1, n=3)]
     run(learner, batches, rate=lambda _: 0.1)  # the third epoch

@@ -12,7 +12,7 @@ from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.models.settings import PlainUNetSettings
 from kaggle_unet.training.settings import OptimizerSettings, TrainingSettings
 from kaggle_unet.training.step import Learner
-from tests.training.test_loop import DESCENT, make_batch, make_crew, make_learner
+from tests.training.test_train_epoch import DESCENT, make_batch, make_distributed, make_learner
 
 
 def draw_batch(n, seed=0):
@@ -26,7 +26,7 @@ def unet_learner(loss, norm="group", distributed=None, **options):
     torch.manual_seed(0)
     network = PlainUNet(1, 2, PlainUNetSettings(filters=4, depth=2, norm=norm))
     settings = TrainingSettings(batch=16, optimizer=OptimizerSettings(name="sgd", learning_rate=0.1), **options)
-    return Learner(network, loss, settings, distributed or make_crew())
+    return Learner(network, loss, settings, distributed or make_distributed())
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_the_loss_is_given_whatever_the_network_gives(precision):
         seen.append(type(given))
         return given.logits.float().mean() + given.deep[0].float().mean(), {}
 
-    learner = Learner(_Deep(), loss, TrainingSettings(optimizer=DESCENT), make_crew(precision))
+    learner = Learner(_Deep(), loss, TrainingSettings(optimizer=DESCENT), make_distributed(precision))
     weight = learner.network.conv.weight.item()
     assert learner.learn(make_batch(1)).loss == pytest.approx(3 * weight, rel=0.02)
     assert seen == [_Outputs]
@@ -143,7 +143,7 @@ def test_a_compiler_that_is_missing_is_explained():
 
 @pytest.mark.slow
 def test_a_compiled_step_is_the_same_step(loss):
-    distributed = make_crew(compiled=True)
+    distributed = make_distributed(compiled=True)
     assert distributed.device_config.record["compiled"]
     plain, compiled = unet_learner(loss), unet_learner(loss, distributed=distributed)
     for seed in range(2):

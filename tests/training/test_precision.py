@@ -51,7 +51,7 @@ def test_a_torch_without_the_probes_computes_in_32(machine, monkeypatch):
     assert select_device("auto", "auto").precision == "32"
 
 
-def test_what_is_asked_for_is_done(machine):
+def test_explicit_settings_win(machine):
     machine(avx512=True)
     assert select_device("32", "auto").channels_last is False
     assert select_device("32", True).channels_last is True
@@ -78,7 +78,7 @@ def test_the_record_is_plain_and_the_text_names_the_reason(machine):
     )
 
 
-def test_what_was_asked_for_is_recorded(machine):
+def test_explicit_settings_are_recorded(machine):
     machine()
     device_config = select_device("32", "auto", compiled=True, deterministic=True)
     assert (device_config.record["compiled"], device_config.record["deterministic"]) == (True, True)

@@ -13,7 +13,7 @@ from kaggle_unet.training.step import Learner
 DESCENT = OptimizerSettings(name="sgd", learning_rate=1.0, momentum=0)
 
 
-def make_crew(precision="32", channels_last=False, compiled=False):
+def make_distributed(precision="32", channels_last=False, compiled=False):
     return Distributed(DeviceConfig("cpu", precision, channels_last, "test", 1, compiled))
 
 
@@ -26,7 +26,7 @@ def make_learner(weight=2.0, distributed=None, loss=mean_logit, **options):
     """A network that multiplies by one number, moved by plain gradient descent."""
     network = nn.Conv2d(1, 1, 1, bias=False)
     nn.init.constant_(network.weight, weight)
-    return Learner(network, loss, TrainingSettings(optimizer=DESCENT, **options), distributed or make_crew())
+    return Learner(network, loss, TrainingSettings(optimizer=DESCENT, **options), distributed or make_distributed())
 
 
 def make_batch(value, n=1, ids=None):
@@ -87,7 +87,7 @@ def test_the_layout_reaches_network_and_inputs(channels_last):
     network.register_forward_pre_hook(
         lambda _, given: layouts.append(given[0].is_contiguous(memory_format=torch.channels_last))
     )
-    learner = Learner(network, mean_logit, TrainingSettings(), make_crew(channels_last=channels_last))
+    learner = Learner(network, mean_logit, TrainingSettings(), make_distributed(channels_last=channels_last))
     learner.predict(torch.rand(2, 3, 8, 8))
     assert layouts == [channels_last]
     assert network.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
@@ -95,7 +95,7 @@ def test_the_layout_reaches_network_and_inputs(channels_last):
 
 def test_bf16_computes_in_bf16_but_keeps_weights_and_losses_in_32():
     kinds = []
-    learner = make_learner(1.0, make_crew("bf16"))
+    learner = make_learner(1.0, make_distributed("bf16"))
     learner.network.register_forward_hook(lambda _, given, logits: kinds.append(logits.dtype))
     assert learner.learn(make_batch(1 + 2**-10)).loss == 1.0
     assert learner.predict(make_batch(1).inputs).dtype == torch.float32
@@ -110,7 +110,7 @@ def test_a_loss_that_is_not_finite_names_epoch_step_and_samples(value):
         run(make_learner(), batches)
 
 
-def test_a_device_that_runs_out_of_memory_is_told_what_to_lower(monkeypatch):
+def test_running_out_of_memory_names_the_setting_to_lower(monkeypatch):
     def overflow(*_):
         raise torch.OutOfMemoryError
 

@@ -18,7 +18,7 @@ from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.step import Learner
 from kaggle_unet.training.validate import ValidationResult, merge, validate
 from tests.training.test_fit import CONFIG, make_settings
-from tests.training.test_loop import make_batch, make_crew
+from tests.training.test_train_epoch import make_batch, make_distributed
 from tests.training.tiny import CODEC, draw_sample, make_validation_set
 
 
@@ -88,7 +88,7 @@ def test_sigmoid_planes_are_decoded_as_such(samples):
     assert result.score == 1
 
 
-def test_what_several_processes_judged_is_one_result_with_the_batch_of_any_that_found_nothing():
+def test_validations_of_several_ranks_are_merged_with_the_batch_of_any_without_objects():
     batch = make_batch(1, ids=["b"])
     shares = ValidationResult(1.0, 1.0, {"a": 1.0}), ValidationResult(4.0, 0.0, {"b": 0.0}, 7, 0, batch)
     merged = merge(shares)
@@ -124,7 +124,7 @@ class TestFurtherHeads:
     def test_a_learner_says_what_is_before_the_gate(self, loss, precision):
         torch.manual_seed(0)
         settings = PlainUNetSettings(filters=2, depth=2, empty_head=EmptyHeadSettings(gate_above=0.0))
-        learner = Learner(PlainUNet(1, 3, settings), loss, make_settings(), make_crew(precision))
+        learner = Learner(PlainUNet(1, 3, settings), loss, make_settings(), make_distributed(precision))
         learner.network.eval()
         inputs = torch.randn(2, 1, 8, 12)
         said = learner.predict(inputs)
