@@ -37,6 +37,7 @@ from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.steps.build import build_model, loss_of, training_set_of
 from kaggle_unet.steps.make_targets import make_targets
+from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.store import Store
 from kaggle_unet.synthetic.files import write_dsb_zip, write_folder, write_tgs_zip
 from kaggle_unet.training.device import count_workers, seed_everything
@@ -105,7 +106,6 @@ def _best_seconds(work: Callable[[], object], device: torch.device) -> float:
     return min(seconds[1:])
 
 
-OnProgress = Callable[[str, int, int], None]
 REAL, BARE, PLAIN = "real loop", "bare step", "plain fp32 loop"
 _DRAWN = 24  # samples of a drawn store
 

@@ -13,13 +13,13 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from kaggle_unet.steps.make_targets import DataReport
+    from kaggle_unet.steps.parallel import OnProgress
     from kaggle_unet.steps.provenance import Submission
     from kaggle_unet.steps.score import Scores
     from kaggle_unet.steps.second_level import SecondLevelResult
     from kaggle_unet.steps.tune import TuneResult
 
 OF_CONFIG = "config"  # as decode parameters are called that no file has
-OnProgress = Callable[[str, int, int], None]
 
 
 class Console:
@@ -56,7 +56,7 @@ class Console:
             self._out.print(f"[dim]next[/]     {escape(command)}")
 
     @contextmanager
-    def progress(self) -> Iterator[OnProgress]:
+    def progress(self) -> "Iterator[OnProgress]":
         """Show how far a step is."""
         with self._bar() as bar:
             tasks: dict[str, Any] = {}

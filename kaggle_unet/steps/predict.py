@@ -8,12 +8,11 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples, select_inference_device
+from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import find_checkpoints, validation_ids
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import planes_folder, write_planes
 from kaggle_unet.types import Sample
-
-OnProgress = Callable[[str, int, int], None]
 
 
 def predict_data(
@@ -51,7 +50,7 @@ def predict_stored(
     config: Config, checkpoint: Path, store: Store, ids: Sequence[str], *, on_progress: OnProgress
 ) -> Path:
     """Predict planes of stored samples with one checkpoint."""
-    alone = config.inference.model_copy(update={"weights": None})  # they are of the ensembles that come later
+    alone = config.inference.model_copy(update={"weights": None})  # those are for ensembles
     ensemble = load_ensemble([checkpoint], config.model_copy(update={"inference": alone}))
     samples: dict[str, Sample] = {id_: store.read(id_) for id_ in ids}
     sizes = {id_: (sample.image.shape[0], sample.image.shape[1]) for id_, sample in samples.items()}
@@ -68,7 +67,7 @@ def _predict(
     data: str,
     on_progress: OnProgress,
 ) -> None:
-    """Predict what an interrupted call of the same has not; batches of which planes are missing are redone whole."""
+    """Predict what an interrupted call has left undone; a batch is predicted whole if any of its planes is missing."""
     settings = plain(ensemble.config)
     about = {
         "checkpoints": [source.sha256 for source in ensemble.sources],

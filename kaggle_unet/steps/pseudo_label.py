@@ -6,7 +6,7 @@ networks were of each image, kept or not, lies in `confidence.csv` beside them.
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -30,6 +30,7 @@ from kaggle_unet.steps.make_targets import (
     prepare_sample,
     resolve_weights,
 )
+from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.steps.run import describe_run
 from kaggle_unet.store import Store, atomic_write, lock
@@ -37,7 +38,6 @@ from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import WeightSettings
 from kaggle_unet.types import HalfPlanes, Planes, Sample, Settings
 
-OnProgress = Callable[[str, int, int], None]
 Share = Annotated[float, Field(ge=0, le=1)]
 BOUNDS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.99)  # for which it is counted how many images would be kept
 

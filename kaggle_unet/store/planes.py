@@ -54,6 +54,8 @@ def planes_folder(folder: Path, about: Mapping[str, Any], ids: Collection[str]) 
     """
     if folder.is_symlink():
         raise DataError(f"{folder} is a symbolic link, which is not followed; remove it, or name another folder")
+    for id_ in ids:  # before the first is predicted
+        sample_file(folder, id_)
     with lock(folder):
         begun = {**json.loads(json.dumps(about)), "ids": sorted(ids)}
         done: set[str] = set()

@@ -126,6 +126,15 @@ def test_no_file_outside_the_folder_is_deleted_whatever_its_planes_json_says(tmp
     assert (folder / "a.npz").exists()
 
 
+def test_an_id_that_can_name_no_file_is_refused_before_anything_is_predicted(tmp_path):
+    with (
+        pytest.raises(DataError, match=r"sample '\.\./x' cannot name a file"),
+        planes_folder(tmp_path / "new", {}, ["../x"]),
+    ):
+        pytest.fail("the block has begun")
+    assert not (tmp_path / "new").exists()
+
+
 def test_two_predictions_into_one_folder_do_not_mix(tmp_path):
     with planes_folder(tmp_path, {}, "a"), pytest.raises(LockedError, match="is in use by process"):
         predict_zeros(tmp_path, {}, "b")
