@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 NUCLEI = """\
 competition: {{name: dsb2018}}
@@ -89,15 +90,21 @@ def describe(folder: Path) -> dict[str, str]:
     found = {}
     for name in CONFIGS:
         home = folder / name
-        for file in ("train.zip", "test.zip", "plain.csv", "tuned.csv", "scores.json", "run/decode.yaml"):
-            data = (
-                (home / file).read_bytes().replace(bytes(folder), b"FOLDER")
-            )  # scores.json says where decode.yaml lies
-            found[f"{name}/{file}"] = hashlib.sha256(data).hexdigest()
+        for file in ("train.zip", "test.zip", "plain.csv", "tuned.csv"):
+            found[f"{name}/{file}"] = _hash((home / file).read_bytes())
+        scores = (home / "scores.json").read_bytes().replace(bytes(folder), b"FOLDER")  # it says where decode.yaml lies
+        found[f"{name}/scores.json"] = _hash(scores)
+        decode = yaml.safe_load((home / "run/decode.yaml").read_text())
+        decode.pop("checkpoints", None)  # hashes of the files, whose format may change
+        found[f"{name}/run/decode.yaml"] = _hash(json.dumps(decode, sort_keys=True).encode())
         found[f"{name}/targets"] = _hash_targets(home / "store")
         for planes in (home / "planes", home / "run/fold0/planes", home / "run/fold1/planes"):
             found[f"{name}/{planes.relative_to(home)}"] = _hash_arrays(sorted(planes.glob("*.npz")), ("planes",))
     return found
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _hash_targets(store: Path) -> str:
