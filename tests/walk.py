@@ -121,12 +121,13 @@ def _walk_to_rows(config, test: Path, home: Path) -> Walk:
     competition = get_competition("dsb2018")
     source = competition.read(str(test), config.competition, with_masks=False)
     ensemble = load_ensemble([home / "run" / "fold0"], config)
+    decoder = config.decoder
     with walk.step("size from the header"):
         sizes = {id_: source.shape(id_) for id_ in source.ids}
     with walk.step("read and predict"):
         ((sample, planes),) = predict_samples(ensemble, sizes, source.load, config.inference)
     with walk.step("decode"):
-        labels = config.decoder(planes, sample.image)
+        labels = decoder(planes, sample.image)
     with walk.step("write rows"):
         write_submission(home / "x.csv", {sample.id: labels}, competition.name)
     return walk

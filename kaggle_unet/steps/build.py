@@ -4,7 +4,7 @@ From a config and a store: the network, the loss, what is learnt from and what i
 """
 
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -135,6 +135,7 @@ class Ensemble:
     config: Config
     multiple: int
     sources: list[CheckpointSource]
+    device_config: DeviceConfig
 
 
 def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
@@ -168,7 +169,10 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
         CheckpointSource(file, sha256(file), checkpoint["score"], checkpoint["config"])
         for file, checkpoint in checkpoints.items()
     ]
-    return Ensemble(models, config, max(multiples), sources)
+    keep_freed_memory()
+    precision = "auto" if config.training.precision == "fp16" else config.training.precision  # it scales gradients
+    device_config = select_device(precision, config.training.channels_last)
+    return Ensemble(models, config, max(multiples), sources, device_config)
 
 
 def _set_gate(model: nn.Module, config: Config) -> None:
@@ -186,12 +190,6 @@ def _adapt_codec(model: nn.Module, learnt: CodecName, wanted: CodecName, path: P
         raise ConfigError(msg) from error
 
 
-def select_inference_device(config: Config) -> DeviceConfig:
-    """Decide what to predict on and in."""
-    precision = "auto" if config.training.precision == "fp16" else config.training.precision
-    return select_device(precision, config.training.channels_last)
-
-
 def predict_samples(
     ensemble: Ensemble,
     sizes: dict[str, tuple[int, int]],
@@ -201,48 +199,36 @@ def predict_samples(
     done: Container[str] = (),
 ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
     """Predict planes for samples of any sizes."""
-    config = ensemble.config
-    device_config = select_inference_device(config)
+    config, device_config = ensemble.config, ensemble.device_config
     choose_operations(deterministic=config.training.deterministic)
-    keep_freed_memory()
     margin = max(margin_of(model) for model in ensemble.models)
     multiple = math.lcm(ensemble.multiple, settings.pad_to_multiple)
     settings = settings.model_copy(update={"pad_to_multiple": multiple})
-    codec = CODECS[config.codec.name]
     samples: dict[str, Sample] = {}
 
     def show(sample: Sample) -> tuple[str, Inputs]:
+        samples[sample.id] = sample
         return sample.id, prepare(sample.image, config.input, depth=sample.numbers.get("depth"))
 
-    def inputs() -> Iterator[tuple[str, Inputs]]:
-        for batch in plan_batches(sizes, settings, margin=margin):
-            for id_ in () if all(id_ in done for id_ in batch) else batch:
-                samples[id_] = load(id_)
-                yield show(samples[id_])
-
-    def predict(
-        items: Iterable[tuple[str, Inputs]], how: InferenceSettings
-    ) -> Iterator[tuple[str, Planes | HalfPlanes]]:
-        for id_, planes in predict_planes(
-            ensemble.models,
-            items,
-            settings=how,
-            activation=codec.activation,
-            device=device_config.device,
-            autocast_dtype=device_config.autocast_dtype,
-            channels_last=device_config.channels_last,
-        ):
-            yield id_, round_planes(planes)
-
-    for id_, planes in predict(inputs(), settings):
-        sample = samples.pop(id_)
-        scale = 1.0
+    predict = partial(
+        predict_planes,
+        ensemble.models,
+        activation=CODECS[config.codec.name].activation,
+        device=device_config.device,
+        autocast_dtype=device_config.autocast_dtype,
+        channels_last=device_config.channels_last,
+    )
+    batches = plan_batches(sizes, settings, margin=margin)
+    wanted = (id_ for batch in batches if not all(id_ in done for id_ in batch) for id_ in batch)
+    for id_, planes in predict(map(show, map(load, wanted)), settings=settings):
+        sample, rounded, scale = samples[id_], round_planes(planes), 1.0
         if settings.object_px is not None:
-            scale = scale_to(settings.object_px, object_diameter_px(areas_px(config.decoder(planes))[1:]))
-        if scale == 1:
-            yield sample, planes
-            continue
-        yield from ((sample, better) for _, better in predict([show(sample)], _scaled(settings, scale)))
+            scale = scale_to(settings.object_px, object_diameter_px(areas_px(config.decoder(rounded))[1:]))
+        if scale != 1:
+            ((_, better),) = predict([show(sample)], settings=_scaled(settings, scale))
+            rounded = round_planes(better)
+        del samples[id_]
+        yield sample, rounded
 
 
 def _scaled(settings: InferenceSettings, scale: float) -> InferenceSettings:

@@ -7,7 +7,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples, select_inference_device
+from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import find_checkpoints, validation_ids
 from kaggle_unet.store import Store
@@ -72,7 +72,7 @@ def _predict(
     about = {
         "checkpoints": [source.sha256 for source in ensemble.sources],
         **{name: settings[name] for name in ("inference", "input", "codec", "decode", "postprocess")},
-        "device": select_inference_device(ensemble.config).record,
+        "device": ensemble.device_config.record,
         "data": data,
     }
     with planes_folder(folder, about, sizes) as done:

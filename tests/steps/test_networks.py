@@ -7,8 +7,11 @@ import torch
 from kaggle_unet.config import parse_config
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.steps.build import Ensemble, predict_samples
+from kaggle_unet.training.device import select_device
 from kaggle_unet.types import Sample
 from tests.steps.conftest import call
+
+DEVICE = select_device("auto", "auto")
 
 CONFIG = parse_config(
     "competition: {name: tgs}", ["decode.single_object=true", "codec.name=mask", "augmentation.preset=salt"]
@@ -34,7 +37,7 @@ def test_images_are_padded_to_a_multiple_of_what_the_network_takes_and_of_what_t
     for wanted in (1, 24, 128):
         network = Seen()
         settings = InferenceSettings(pad_to_multiple=wanted)
-        ensemble = Ensemble([network], CONFIG, 16, [])
+        ensemble = Ensemble([network], CONFIG, 16, [], DEVICE)
         ((_, planes),) = predict_samples(ensemble, {"a": image.shape}, lambda _: sample, settings)
         assert planes.shape == (1, 101, 90)
         found[wanted] = network.sizes
@@ -63,7 +66,7 @@ class Bright(Seen):
 def test_images_with_objects_of_another_size_are_shown_again_so_that_they_have_the_known_one():
     samples = {sample.id: sample for sample in map(discs, (4, 10, 24))}
     network = Bright()
-    ensemble = Ensemble([network], NUCLEI, 8, [])
+    ensemble = Ensemble([network], NUCLEI, 8, [], DEVICE)
     sizes = {id_: sample.image.shape for id_, sample in samples.items()}
     found = dict(
         (sample.id, planes)
@@ -83,7 +86,7 @@ def test_images_with_objects_of_another_size_are_shown_again_so_that_they_have_t
 def test_images_are_shown_once_where_no_size_is_known():
     network = Bright()
     sample = discs(24)
-    list(predict_samples(Ensemble([network], NUCLEI, 8, []), {"24": sample.image.shape}, lambda _: sample,
+    list(predict_samples(Ensemble([network], NUCLEI, 8, [], DEVICE), {"24": sample.image.shape}, lambda _: sample,
                          InferenceSettings()))  # fmt: skip
     assert len(network.sizes) == 1
 
@@ -92,7 +95,7 @@ def test_images_that_are_shown_larger_are_cut_into_tiles_as_small_as_others():
     network, sample = Bright(), discs(4)
     settings = InferenceSettings(object_px=40, tile_px=128, overlap_px=8)
     ((_, planes),) = predict_samples(
-        Ensemble([network], NUCLEI, 8, []), {"4": sample.image.shape}, lambda _: sample, settings
+        Ensemble([network], NUCLEI, 8, [], DEVICE), {"4": sample.image.shape}, lambda _: sample, settings
     )
     assert network.sizes[0] == (40, 40)
     assert len(network.sizes) > 2

@@ -17,8 +17,11 @@ from kaggle_unet.models.checkpoint import load_checkpoint, save_checkpoint
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.steps.build import Ensemble, predict_samples
 from kaggle_unet.synthetic.files import write_tgs_zip
+from kaggle_unet.training.device import select_device
 from kaggle_unet.types import Sample
 from tests.steps.conftest import call
+
+DEVICE = select_device("auto", "auto")
 
 TILE = 101
 # Mirrored 13 pixels above and to the left, 14 below and to the right.
@@ -158,7 +161,9 @@ def test_what_is_padded_is_cut_back_exactly(tiles):
     sizes = dict.fromkeys(ids, (TILE, TILE))
     for flips in ("none", "horizontal"):
         settings = InferenceSettings(pad_to_multiple=128, flips=flips)
-        found = list(predict_samples(Ensemble([Slanted()], config, 4, []), sizes, samples.__getitem__, settings))
+        found = list(
+            predict_samples(Ensemble([Slanted()], config, 4, [], DEVICE), sizes, samples.__getitem__, settings)
+        )
         assert [sample.id for sample, _ in found] == ids
         for sample, planes in found:
             gray = prepare(sample.image, config.input, depth=0)[:1]
