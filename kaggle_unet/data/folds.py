@@ -8,13 +8,16 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.types import Labels
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def draw_samples(strata: Sequence[str], n_items: int, *, strength: float, seed: int) -> NDArray[np.intp]:
@@ -185,28 +188,26 @@ def _chi_square_p(counts: NDArray[np.int64]) -> float:
     return min(1.0, p)
 
 
-def describe_folds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def describe_folds(folds: "DataFrame") -> list[str]:
     r"""Describe in lines of text how samples are divided between folds.
 
-    >>> rows = [{"id": i, "fold": f, "group": i, "stratum": s} for i, f, s in (("a", 0, "x"), ("b", 1, "x"))]
-    >>> print("\n".join(describe_folds(rows)))
+    >>> from pandas import DataFrame
+    >>> folds = DataFrame({"id": ["a", "b"], "fold": [0, 1], "group": ["a", "b"], "stratum": "x"})
+    >>> print("\n".join(describe_folds(folds)))
     fold    x  all
        0    1    1
        1    1    1
      all    2    2
     strata against folds: p = 1.00 (chi-square; 1 is even)
     """
-    inside = [row for row in rows if row["fold"] is not None]
-    if not inside:
-        return [f"no folds: none of {len(rows)} samples has one"]
-    spread = balance(
-        [int(row["fold"]) for row in inside],
-        strata=[str(row["stratum"]) for row in inside],
-        groups=[str(row["group"]) for row in inside],
-    )
+    inside = folds.dropna(subset="fold")
+    if inside.empty:
+        return [f"no folds: none of {len(folds)} samples has one"]
+    groups = inside["group"].tolist()
+    spread = balance(inside["fold"].astype(int).tolist(), strata=inside["stratum"].tolist(), groups=groups)
     lines = _table(spread)
     lines.append(f"strata against folds: p = {spread.p_value:.2f} (chi-square; 1 is even)")
-    return lines + _warnings(spread, inside, n_without=len(rows) - len(inside))
+    return lines + _warnings(spread, groups, n_without=len(folds) - len(inside))
 
 
 def _table(spread: FoldBalance) -> list[str]:
@@ -219,12 +220,11 @@ def _table(spread: FoldBalance) -> list[str]:
     return [" ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *body]]
 
 
-def _warnings(spread: FoldBalance, inside: Sequence[Mapping[str, Any]], *, n_without: int) -> list[str]:
+def _warnings(spread: FoldBalance, groups: Sequence[str], *, n_without: int) -> list[str]:
     """List what a person should know about groups, strata and samples without fold."""
     n = len(spread.counts)
     lines = []
-    sizes = Counter(row["group"] for row in inside)
-    together = [size for size in sizes.values() if size > 1]
+    together = [size for size in Counter(groups).values() if size > 1]
     if together:
         lines.append(f"{sum(together)} samples lie in {len(together)} groups; {spread.n_split} of them are split")
     if spread.n_split:

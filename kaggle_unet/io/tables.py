@@ -81,6 +81,15 @@ def read_frame(path: Path) -> "DataFrame":
         raise DataError(f"{path} can't be read ({error}); make its folder again") from error
 
 
+def read_folds(path: Path) -> "DataFrame":
+    """Read a folds.csv: id, fold (missing for samples without one), group, stratum and kind."""
+    table = read_frame(path)
+    try:
+        return table.assign(fold=table["fold"].mask(table["fold"] == "").astype("Int64"))
+    except (KeyError, ValueError) as error:
+        raise DataError(f"{path} can't be read ({error!r}); make its folder again") from error
+
+
 def to_csv(table: "DataFrame") -> str:
     r"""Format a table: numbers have six digits at most, and what is missing is an empty field.
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,9 @@ from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import weight_map
 from kaggle_unet.types import DataIssue, Planes, Sample
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 PNG_WEIGHT = 1000  # what a weight of 1 is in a PNG of 16 bits
 
@@ -93,15 +96,15 @@ def make_targets(
             results = map_samples(partial(add_targets, preparation), todo, workers)
             list(with_progress(results, "targets", len(todo), on_progress))
         chosen = read_folds(fold_file, [one.id for one in stats]) if fold_file else None
-        rows = divide(stats, config.folds, chosen)
+        folds = divide(stats, config.folds, chosen)
         report: DataReport = {
             **about,
             "faulty": bad if source else about["faulty"],
             "weights": plain(weights),
-            "folds": {"settings": plain(config.folds), "lines": describe_folds(rows)},
+            "folds": {"settings": plain(config.folds), "lines": describe_folds(folds)},
         }
         assert preparation.targets is not None
-        store.finish(preparation.targets, rows, report)
+        store.finish(preparation.targets, folds, report)
     return report
 
 
@@ -323,8 +326,10 @@ def _summarise(data_issues: Iterable[DataIssue]) -> list[dict[str, Any]]:
 
 def divide(
     stats: Sequence[SampleStats], settings: FoldSettings, chosen: Mapping[str, int] | None = None
-) -> list[dict[str, Any]]:
+) -> "DataFrame":
     """Assign samples to folds, or take those that a folds file chose."""
+    from pandas import DataFrame
+
     ids = [one.id for one in stats]
     mosaics = join_mosaics({one.id: one.edges for one in stats}) if settings.group == "mosaic" else {}
     groups = [mosaics.get(id_, id_) for id_ in ids]
@@ -334,7 +339,6 @@ def divide(
         if chosen is not None
         else assign_folds(ids, strata=strata, groups=groups, n=settings.n, seed=settings.seed)
     )
-    return [
-        {"id": one.id, "fold": folds.get(one.id), "group": group, "stratum": stratum, "kind": one.kind}
-        for one, group, stratum in zip(stats, groups, strata, strict=True)
-    ]
+    kinds = [one.kind for one in stats]
+    columns = {"id": ids, "fold": list(map(folds.get, ids)), "group": groups, "stratum": strata, "kind": kinds}
+    return DataFrame(columns).astype({"fold": "Int64"})

@@ -4,8 +4,6 @@ The store is an ordinary one, made sample by sample as `make-targets` makes it; 
 networks were of each image, kept or not, lies in `confidence.csv` beside them.
 """
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.io.data_issues import is_constant
+from kaggle_unet.io.tables import to_csv
 from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
 from kaggle_unet.steps.make_targets import (
     DataReport,
@@ -194,7 +193,9 @@ def _store(preparation: Preparation, sample: Sample) -> SampleStats:
 
 
 def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> DataReport:
-    """Declare the store complete, and say what was kept."""
+    """Declare the store complete, and report what was kept."""
+    from pandas import DataFrame
+
     store, config = preparation.store, preparation.config
     values = np.array(list(found.confidences.values()))
     kept = {one.id for one in found.stats}
@@ -217,22 +218,14 @@ def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> 
         },
     }
     rows = [(id_, f"{value:.6f}", int(id_ in kept)) for id_, value in sorted(found.confidences.items())]
-    atomic_write(store.folder / "confidence.csv", _csv(("id", "confidence", "kept"), rows))
+    atomic_write(store.folder / "confidence.csv", to_csv(DataFrame(rows, columns=["id", "confidence", "kept"])))
     assert preparation.targets is not None
-    store.finish(
-        preparation.targets,
-        [{"id": one.id, "fold": None, "group": one.id, "stratum": "", "kind": one.kind} for one in found.stats],
-        report,
-    )
+    ids, kinds = [one.id for one in found.stats], [one.kind for one in found.stats]
+    folds = DataFrame({"id": ids, "fold": None, "group": ids, "stratum": "", "kind": kinds})
+    store.finish(preparation.targets, folds, report)
     return report
 
 
 def _count(found: _Found, bound: float) -> int:
     """Count the images that a bound keeps."""
     return sum(value >= bound for id_, value in found.confidences.items() if id_ not in found.constant)
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    table = io.StringIO(newline="")
-    csv.writer(table, lineterminator="\n").writerows([header, *rows])
-    return table.getvalue()

@@ -12,24 +12,26 @@ What `tune --with` finds for an ensemble of runs lies in the first one's folder,
 with a section that gives each run's weight: `ensemble: {.: 1.0, ../other: 0.6}`, as seen from the first.
 """
 
-import csv
-import io
 import json
 import math
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from kaggle_unet.config import Config, load_config, plain, to_yaml, validate_config
 from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.io.tables import read_folds, to_csv
 from kaggle_unet.steps.make_targets import changed_keys, divide, measure_sample, open_targets
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain
 from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def experiment_of(config_path: Path) -> Path:
@@ -260,16 +262,13 @@ def _is_weight(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
-FOLD_COLUMNS = ("id", "fold", "group", "stratum", "kind")
-
-
-def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]) -> list[dict[str, Any]]:
+def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]) -> "DataFrame":
     """Record what a run is made of; once it has a checkpoint, refuse anything else."""
     _refuse_other_store(config, store)
     if (run / "run.json").exists() and has_checkpoints(run):
         _refuse_other_run(run, config, store)
-        return fold_rows(run)
-    rows = folds_for(store, config)
+        return run_folds(run)
+    folds = folds_for(store, config)
     about = {
         "store": str(store.folder),
         "store_hash": store.manifest["identity_sha256"],
@@ -280,9 +279,9 @@ def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]
         "environment": describe_environment(),
     }
     atomic_write(run / "config.yaml", to_yaml(config))
-    atomic_write(run / "folds.csv", _to_csv(rows))
+    atomic_write(run / "folds.csv", to_csv(folds))
     atomic_write(run / "run.json", json.dumps(about, indent=1))
-    return rows
+    return folds
 
 
 def count_folds(config: Config, store_folder: Path) -> int:
@@ -292,10 +291,10 @@ def count_folds(config: Config, store_folder: Path) -> int:
     return 1 + max(Store.open(store_folder).folds.values(), default=-1)
 
 
-def folds_for(store: Store, config: Config) -> list[dict[str, Any]]:
+def folds_for(store: Store, config: Config) -> "DataFrame":
     """Return which fold each sample is in."""
     if config.competition.folds or store.report["folds"]["settings"] == plain(config.folds):
-        return _read_rows(store.folder / "folds.csv")
+        return read_folds(store.folder / "folds.csv")
     return divide([measure_sample(store.read(id_)) for id_ in store.ids], config.folds)
 
 
@@ -309,15 +308,16 @@ def open_run(run: Path, store_folder: Path | None = None) -> tuple[Config, Store
     return load_config(run / "config.yaml"), store
 
 
-def fold_rows(run: Path) -> list[dict[str, Any]]:
+def run_folds(run: Path) -> "DataFrame":
     """Read which fold of a run each sample is in."""
     describe_run(run)
-    return _read_rows(run / "folds.csv")
+    return read_folds(run / "folds.csv")
 
 
 def validation_ids(run: Path, fold: int) -> list[str]:
     """List the samples that a fold was not trained on."""
-    return sorted(row["id"] for row in fold_rows(run) if row["fold"] == fold)
+    folds = run_folds(run)
+    return sorted(folds["id"][folds["fold"] == fold])
 
 
 def describe_run(run: Path) -> dict[str, Any]:
@@ -349,20 +349,3 @@ def _refuse_other_run(run: Path, config: Config, store: Store) -> None:
     if changed:
         msg = f"{run} was made with another config ({', '.join(changed)} differ); pass another --run"
         raise ConfigError(msg)
-
-
-def _to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, FOLD_COLUMNS, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    return table.getvalue()
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [{**row, "fold": int(row["fold"]) if row["fold"] else None} for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError) as error:
-        msg = f"{path} can't be read ({error!r}); make its folder again"
-        raise DataError(msg) from error

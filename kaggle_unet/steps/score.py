@@ -16,7 +16,7 @@ from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
 from kaggle_unet.metrics.score import ImageScore, interval_of_mean, score_overlap
 from kaggle_unet.steps.check import competition_settings
-from kaggle_unet.steps.run import OF_CONFIG, choose_decode_params, fold_folder, fold_rows, open_run
+from kaggle_unet.steps.run import OF_CONFIG, choose_decode_params, fold_folder, open_run, run_folds
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.types import Labels, Overlap, Planes, Sample
@@ -109,8 +109,8 @@ def score_run(run: Path, store_folder: Path | None = None, *, decode: str | None
 
 def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | None = None) -> Iterator[OutOfFold]:
     """Decode and score a run's out-of-fold planes, one sample after the other."""
-    for row, folder in out_of_fold_rows(run, folds_with_planes(run) if folds is None else folds):
-        sample, planes = store.read(row["id"]), read_planes(folder, row["id"])
+    for row in out_of_fold_samples(run, folds).to_dict("records"):
+        sample, planes = store.read(row["id"]), read_planes(row["planes"], row["id"])
         assert sample.labels is not None
         labels = config.decoder(planes, sample.image)
         parts = {"fold": str(row["fold"]), "kind": sample.kind}
@@ -118,23 +118,25 @@ def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | 
         yield OutOfFold(scored, sample, planes, labels)
 
 
-def out_of_fold_rows(run: Path, folds: Sequence[int]) -> Iterator[tuple[dict[str, Any], Path]]:
-    """List the samples that have out-of-fold planes."""
-    rows = {row["id"]: row for row in fold_rows(run)}
-    for fold in folds:
+def out_of_fold_samples(run: Path, folds: Sequence[int] | None = None) -> "DataFrame":
+    """Return the rows of folds.csv that have out-of-fold planes, with the folder of these in a column `planes`."""
+    from pandas import DataFrame, concat
+
+    table = run_folds(run).set_index("id", drop=False)
+    parts: list[DataFrame] = []
+    for fold in folds_with_planes(run) if folds is None else folds:
         folder = fold_folder(run, fold) / "planes"
-        for id_ in describe_planes(folder)["ids"]:
-            if rows[id_]["fold"] != fold:
-                msg = (
-                    f"{folder}: sample {id_!r} belongs to fold {rows[id_]['fold']}; run kaggle-unet predict --oof again"
-                )
-                raise DataError(msg)
-            yield rows[id_], folder
+        part = table.loc[describe_planes(folder)["ids"]]
+        for other in part[part["fold"].ne(fold).fillna(True)].itertuples():
+            msg = f"{folder}: sample {other.id!r} belongs to fold {other.fold}; run kaggle-unet predict --oof again"
+            raise DataError(msg)
+        parts.append(part.assign(planes=folder))
+    return concat(parts)
 
 
 def folds_with_planes(run: Path) -> list[int]:
-    """List the folds of a run that have predicted what they have not seen."""
-    known = sorted({row["fold"] for row in fold_rows(run) if row["fold"] is not None})
+    """List the folds of a run that have out-of-fold planes."""
+    known = sorted(run_folds(run)["fold"].dropna().unique().tolist())
     folds = [fold for fold in known if (fold_folder(run, fold) / "planes").exists()]
     if not folds:
         msg = f"{run}: no fold has out-of-fold planes; train a fold, or run kaggle-unet predict --oof"

@@ -29,7 +29,7 @@ from kaggle_unet.selection.second_level import (
 )
 from kaggle_unet.steps.parallel import OnProgress, map_samples, with_progress
 from kaggle_unet.steps.run import choose_decode_params, open_run, run_of
-from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
+from kaggle_unet.steps.score import out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.targets.codecs import CODECS
@@ -88,9 +88,9 @@ def learn_second_level(
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
     refuse_without_seeds(config.decoder.codec, config.decode)
-    rows = list(out_of_fold_rows(run, folds_with_planes(run)))
-    part_of = _divide(sorted({row["group"] for row, _ in rows}), run)
-    folders, groups = {row["id"]: folder for row, folder in rows}, {row["id"]: row["group"] for row, _ in rows}
+    table = out_of_fold_samples(run)
+    part_of = _divide(sorted(table["group"].unique()), run)
+    folders, groups = (dict(zip(table["id"], table[name], strict=True)) for name in ("planes", "group"))
     work = partial(_read_image, config, store, folders, groups)
     with lock(run / FOLDER):
         known = list(with_progress(map_samples(work, list(folders), workers), "images", len(folders), on_progress))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.batch import Batch
@@ -42,6 +42,9 @@ from kaggle_unet.training.fit import FitResult, fit_fold
 from kaggle_unet.training.fold import OnEvent
 from kaggle_unet.training.settings import BEST, LAST
 from kaggle_unet.types import Image, Sample
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[Store]:
@@ -184,13 +187,13 @@ def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
 
 def _begin(
     run: Path, config: Config, store: Store, added: Sequence[Store], distributed: Distributed, *, resume: bool
-) -> list[dict[str, Any]]:
+) -> "DataFrame":
     if resume and not (run / "run.json").exists():
         msg = f"--resume: there is no run in {run}, so there is nothing to go on from; leave out --resume to begin"
         raise ConfigError(msg)
-    rows = begin_run(run, config, store, {**distributed.device_config.record, "processes": distributed.size})
+    folds = begin_run(run, config, store, {**distributed.device_config.record, "processes": distributed.size})
     record_added(run, added)
-    return rows
+    return folds
 
 
 def _read_added(
@@ -216,9 +219,8 @@ def _has_begun(folder: Path) -> bool:
     return False
 
 
-def _divide(rows: Sequence[dict[str, Any]], fold: int) -> Division:
-    inside = sorted(row["id"] for row in rows if row["fold"] == fold)
-    outside = sorted(row["id"] for row in rows if row["fold"] not in {fold, None})
+def _divide(folds: "DataFrame", fold: int) -> Division:
+    inside, outside = sorted(folds["id"][folds["fold"] == fold]), sorted(folds["id"][folds["fold"] != fold])
     if not inside or not outside:
         msg = f"fold {fold} has {len(inside)} samples to validate on and {len(outside)} to train on; lower folds.n, "
         msg += "or change the folds file"

@@ -34,7 +34,7 @@ from kaggle_unet.selection.search import (
 )
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import CHECKPOINTS, DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
-from kaggle_unet.steps.score import folds_with_planes, out_of_fold_rows
+from kaggle_unet.steps.score import out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
 from kaggle_unet.types import HalfPlanes, Planes, Result
@@ -84,10 +84,10 @@ def tune(
     _refuse_other(config, trained, run)
     for other in others:
         _refuse_beside(config, trained, run, other)
+    names = _name_weights(run, others)
     images = _list_images(run, others)
     space = space_of(config.codec.name, single_object=config.decode.single_object)
     start = params_of(space, config.decoder)
-    names = _name_weights(run, others)
     space |= dict.fromkeys(names, _WEIGHT)
     start |= dict.fromkeys(names, 1.0)
     settings = plain(config)
@@ -170,13 +170,14 @@ def _split(params: Params) -> tuple[Params, dict[str, float]]:
 
 def _list_images(run: Path, others: Sequence[Path]) -> list[_Image]:
     """List the images that have out-of-fold planes in every run, in parts by the folds of the first."""
-    more = [
-        {row["id"]: folder for row, folder in out_of_fold_rows(other, folds_with_planes(other))} for other in others
-    ]
+    table = out_of_fold_samples(run)
+    for other in others:
+        planes = out_of_fold_samples(other)[["id", "planes"]].reset_index(drop=True)
+        table = table.reset_index(drop=True).merge(planes, on="id", suffixes=("", f" of {other}"))
+    folders = [name for name in table.columns if name.startswith("planes")]
     images = [
-        _Image(row["id"], (folder, *(found[row["id"]] for found in more)), row["group"], f"fold {row['fold']}")
-        for row, folder in out_of_fold_rows(run, folds_with_planes(run))
-        if all(row["id"] in found for found in more)
+        _Image(row["id"], tuple(row[name] for name in folders), row["group"], f"fold {row['fold']}")
+        for row in table.to_dict("records")
     ]
     if not images:
         runs = " and ".join(map(str, (run, *others)))

@@ -14,16 +14,15 @@ Samples depend on the data and the competition's settings alone, so another bord
 no data. Each file is written whole, so an interrupted call leaves a store that the next one continues.
 """
 
-import csv
-import io
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaggle_unet.errors import DataError
+from kaggle_unet.io.tables import read_folds, to_csv
 from kaggle_unet.store.atomic import atomic_write, flush_files, sample_file
 from kaggle_unet.store.manifest import (
     FORMAT,
@@ -38,6 +37,9 @@ from kaggle_unet.store.manifest import (
     to_json,
 )
 from kaggle_unet.types import Planes, Sample, Weights
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class Store:
@@ -90,8 +92,8 @@ class Store:
     @property
     def folds(self) -> dict[str, int]:
         """Fold of each sample; samples without a fold are not in it."""
-        text = (self.folder / "folds.csv").read_text(encoding="utf-8")
-        return {row["id"]: int(row["fold"]) for row in csv.DictReader(io.StringIO(text, newline="")) if row["fold"]}
+        table = read_folds(self.folder / "folds.csv").dropna(subset="fold")
+        return dict(zip(table["id"], table["fold"].tolist(), strict=True))
 
     @property
     def report(self) -> dict[str, Any]:
@@ -130,16 +132,12 @@ class Store:
         paths = sorted((self.folder / "targets").glob("*/manifest.json"))
         return [read_manifest(path.parent)["identity"] for path in paths]
 
-    def finish(self, targets: "TargetSet", folds: Sequence[Mapping[str, object]], report: Mapping[str, Any]) -> None:
+    def finish(self, targets: "TargetSet", folds: "DataFrame", report: Mapping[str, Any]) -> None:
         """Write folds and report, and declare the samples and one target set complete."""
-        ids = sorted(str(row["id"]) for row in folds)
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, list(folds[0]) if folds else ["id", "fold"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(folds)
+        ids = sorted(folds["id"])
         flush_files(sample_file(folder, id_) for id_ in ids for folder in (self.folder / "samples", targets.folder))
         targets.write_manifest()
-        atomic_write(self.folder / "folds.csv", table.getvalue())
+        atomic_write(self.folder / "folds.csv", to_csv(folds))
         atomic_write(self.folder / "report.json", to_json(report))
         self.manifest |= {"ids": ids, "complete": True}
         self._write_manifest()

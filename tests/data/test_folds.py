@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pandas import DataFrame
 from scipy.stats import chi2_contingency
 
 from kaggle_unet.data.folds import assign_folds, balance, coverage_class, describe_folds
@@ -110,8 +111,7 @@ def test_strata_that_are_numbers_are_listed_in_their_order():
 
 def rows(folds, strata, groups):
     ids = [f"{i}" for i in range(len(folds))]
-    keys = ("id", "fold", "stratum", "group")
-    return [dict(zip(keys, values, strict=True)) for values in zip(ids, folds, strata, groups, strict=True)]
+    return DataFrame({"id": ids, "fold": folds, "stratum": strata, "group": groups})
 
 
 def test_the_description_counts_warns_and_names_what_is_small():

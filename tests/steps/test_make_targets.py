@@ -157,7 +157,7 @@ def test_stored_samples_are_divided_as_they_were_when_they_were_made(drawn, tmp_
 
     rows = divide([measure_sample(store.read(id_)) for id_ in store.ids], config.folds)
 
-    assert {row["id"]: row["fold"] for row in rows} == store.folds
+    assert dict(zip(rows["id"], rows["fold"], strict=True)) == store.folds
 
 
 @pytest.mark.parametrize("workers", [1, 2])

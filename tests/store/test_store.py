@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pandas import DataFrame
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.store import Store, TargetSet, lock
@@ -22,7 +23,7 @@ def sample(key="a", value=0):
 
 
 def rows(*keys):
-    return [{"id": key, "fold": i, "kind": "seismic"} for i, key in enumerate(keys)]
+    return DataFrame({"id": keys, "fold": range(len(keys)), "kind": "seismic"})
 
 
 def fill(store, *keys, targets=TARGETS, report=None):
@@ -121,7 +122,11 @@ def test_a_finished_store_is_opened_with_its_folds(store, tmp_path):
     for key in ("007", "b,c", "d"):
         store.write(sample(key))
         targets.write(key, PLANES)
-    store.finish(targets, [*rows("007", "b,c"), {"id": "d", "fold": None, "kind": ""}], {"oddities": [], "n": 3})
+    store.finish(
+        targets,
+        DataFrame({"id": ["007", "b,c", "d"], "fold": [0, 1, None], "kind": ["seismic", "seismic", ""]}),
+        {"oddities": [], "n": 3},
+    )
     again = Store.open(tmp_path / "store")
     assert again.ids == ("007", "b,c", "d")
     assert again.folds == {"007": 0, "b,c": 1}
