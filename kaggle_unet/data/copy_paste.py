@@ -40,34 +40,12 @@ def copy_paste(
     n: int,
     ignore: Mask | None = None,
 ) -> tuple[Image, Labels]:
-    """Copy nuclei onto free background.
+    """Copy up to n nuclei from a donor crop (image and labels) onto free background of a crop.
 
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        A crop; not changed.
-    labels : integer array, shape (H, W)
-        Its instances; not changed.
-    donor : tuple of uint8 array and integer array
-        The crop to copy nuclei from, and its instances: of any size, gray or colour like `image`.
-    rng : Generator
-        Source of randomness.
-    n : int
-        Number of copies, fewer where nuclei or places for them are rare.
-    ignore : bool array, shape (H, W), optional
-        Pixels that are left as they are.
-
-    Returns
-    -------
-    image : uint8 array, same shape
-        Unchanged where there were instances.
-    labels : int32 array, shape (H, W)
-        With new ids above all others. What was an instance is as it was.
-
-    Notes
-    -----
-    Copied is what lies in the donor whole, with a rim of 2 px, touches nothing, is no larger than half of the donor
-    either way and has at least 16 px. The same nucleus may be copied more than once, turned and mirrored at random.
+    Return a new image and int32 labels, with new ids above all others; pixels of instances and of `ignore` are
+    unchanged. Copied is what lies in the donor whole, with a rim of 2 px, touches nothing, is no larger than half of
+    the donor either way and has at least 16 px. The same nucleus may be copied more than once, turned and mirrored at
+    random.
     """
     image, labels = image.copy(), labels.astype(np.int32)
     is_taken = labels > 0 if ignore is None else (labels > 0) | ignore

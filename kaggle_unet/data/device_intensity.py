@@ -30,26 +30,10 @@ def describe(
 
 
 def render_inputs(batch: Batch, settings: InputSettings, device: torch.device) -> Batch:
-    """Turn a batch of crops into a batch of inputs on a device.
+    """Turn a batch of 8-bit crops (B, 1 or 3, H, W) with a recipe into a batch of inputs (B, C, H, W) on a device.
 
-    Parameters
-    ----------
-    batch : Batch
-        With `recipe`; inputs uint8, shape (B, 1 or 3, H, W).
-    settings : InputSettings
-        The channels wanted, and how they are scaled.
-    device : device
-        Where to compute.
-
-    Returns
-    -------
-    batch : Batch
-        On the device and without `recipe`; inputs float32, shape (B, C, H, W).
-
-    Notes
-    -----
-    An item does not depend on the others of its batch, but for noise where crops of several sizes are padded. Nothing
-    is drawn from torch's global generator.
+    An item does not depend on the others of its batch, except for noise where crops of several sizes are padded.
+    Nothing is drawn from torch's global generator.
     """
     assert batch.recipe is not None
     recipe = batch.recipe

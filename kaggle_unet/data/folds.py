@@ -23,30 +23,10 @@ if TYPE_CHECKING:
 def draw_samples(strata: Sequence[str], n_items: int, *, strength: float, seed: int) -> NDArray[np.intp]:
     """Draw the samples of one epoch, rare strata preferred.
 
-    Parameters
-    ----------
-    strata : sequence of str
-        Image type or class of coverage, by sample; at least one sample.
-    n_items : int
-        Items of the epoch.
-    strength : float
-        A stratum's items are proportional to its number of samples to the power 1 − strength: with 0 in proportion to
-        its samples, with 1 the same for every stratum.
-    seed : int
-        Not negative.
+    The items of a stratum are proportional to its number of samples to the power 1 − strength: with 0 in proportion to
+    its samples, with 1 the same for every stratum. Samples and strata come as often as expected, rounded up or down at
+    random: systematic sampling, which varies less from epoch to epoch than independent draws.
 
-    Returns
-    -------
-    samples : intp array, shape (n_items,)
-        Indices of `strata`, sorted by stratum.
-
-    Notes
-    -----
-    Within a stratum all samples are equally likely. Samples and strata come as often as expected, rounded up or down at
-    random: systematic sampling, which varies less from epoch to epoch than independent draws do.
-
-    Examples
-    --------
     One bright image among sixteen is a sixteenth of a plain epoch, and a fifth with half the strength (√15 : √1):
 
     >>> strata = ["dark"] * 15 + ["bright"]
@@ -66,38 +46,11 @@ def draw_samples(strata: Sequence[str], n_items: int, *, strength: float, seed: 
 def assign_folds(
     ids: Sequence[str], *, strata: Sequence[str], groups: Sequence[str], n: int, seed: int
 ) -> dict[str, int]:
-    """Divide samples into folds, stratified and grouped.
+    """Divide samples into folds 0…n-1, stratified and grouped; `seed` orders the groups of one size.
 
-    Parameters
-    ----------
-    ids : sequence of str
-        Samples, each once.
-    strata : sequence of str
-        What is balanced between folds, by sample: image type, class of coverage.
-    groups : sequence of str
-        Samples of one group stay in one fold: tiles of one picture, or the sample's own id.
-    n : int
-        Number of folds.
-    seed : int
-        For the order in which groups of one size are dealt.
+    Fewer groups than folds would leave folds empty; then samples are dealt one by one, and `describe_folds` says so. A
+    stratum with fewer samples than folds is missing from some.
 
-    Returns
-    -------
-    folds : dict of str to int
-        Fold 0…n-1 by id, in the order of `ids`.
-
-    Raises
-    ------
-    ConfigError
-        If there are fewer samples than folds.
-
-    Notes
-    -----
-    Fewer groups than folds would leave folds empty; then samples are dealt one by one, groups or not, and
-    `describe_folds` says so. A stratum with fewer samples than folds is missing from some.
-
-    Examples
-    --------
     >>> assign_folds(list("abcdef"), strata=list("xxxxyy"), groups=list("112234"), n=2, seed=0)
     {'a': 1, 'b': 1, 'c': 0, 'd': 0, 'e': 0, 'f': 1}
     """

@@ -25,33 +25,12 @@ IntensityRange = tuple[float, float]
 
 
 def find_intensity_range(image: Image, settings: InputSettings) -> IntensityRange:
-    """Return the gray levels that become 0 and 1.
+    """Return the gray levels of a whole image that become 0 and 1; the first is larger if the image is inverted.
 
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        A whole image, not a crop.
-    settings : InputSettings
-        How it is scaled.
-
-    Returns
-    -------
-    intensity_range : tuple of float
-        They differ; the first is larger where the image is inverted.
-
-    Raises
-    ------
-    DataError
-        If `image` is not a gray or RGB image of at least one pixel.
-
-    Notes
-    -----
     `percentile` takes the luma's 1st and 99.8th percentiles. Where they lie less than one gray level apart (a dark
     field with a few bright pixels) its minimum and maximum take their place; a constant image becomes 0.
     `invert_bright` swaps the two where the median luma lies above the middle between them.
 
-    Examples
-    --------
     >>> find_intensity_range(np.array([[0, 50, 200]], np.uint8), InputSettings(normalize="range"))
     (0.0, 255.0)
     >>> find_intensity_range(np.array([[0, 150, 200]], np.uint8), InputSettings(normalize="range", invert_bright=True))
@@ -88,39 +67,11 @@ def _at_rank(values: NDArray[Any], rank: float) -> float:
 def prepare(
     image: Image, settings: InputSettings, *, depth: float | None = None, intensity_range: IntensityRange | None = None
 ) -> Inputs:
-    """Return the network inputs of an image or of a crop.
+    """Return the network inputs (C, H, W) of an image, or of a crop with its whole image's intensity range.
 
-    Parameters
-    ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Gray or RGB.
-    settings : InputSettings
-        Which channels, and how they are scaled.
-    depth : float, optional
-        The sample's depth, for the channel `depth`; divided by 1000.
-    intensity_range : tuple of float, optional
-        The gray levels that become 0 and 1: for a crop its whole image's, from
-        `find_intensity_range`. None finds the image's own.
+    Position and depth are neither scaled nor inverted; `mean` and `std` apply to every channel. The ramp spans the
+    image itself, so padding mirrors it, too, and a crop has its own.
 
-    Returns
-    -------
-    inputs : float32 array, shape (C, H, W)
-        One plane per channel of `settings.channels`, in order.
-
-    Raises
-    ------
-    ConfigError
-        If there is a channel `depth` and `depth` is None.
-    DataError
-        If `image` is not a gray or RGB image of at least one pixel.
-
-    Notes
-    -----
-    Position and depth are neither stretched nor inverted; `mean` and `std` apply to every channel. The ramp is laid
-    over the image itself, so padding mirrors it too, and a crop has its own.
-
-    Examples
-    --------
     >>> image = np.array([[0, 51], [102, 255]], dtype=np.uint8)
     >>> gray, ramp = prepare(image, InputSettings(channels=("gray", "ramp"), normalize="range"))
     >>> gray

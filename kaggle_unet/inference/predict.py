@@ -58,49 +58,14 @@ def predict_planes(
     autocast_dtype: torch.dtype | None = None,
     channels_last: bool = False,
 ) -> Iterator[tuple[str, Planes | HalfPlanes]]:
-    """Predict the planes of images, one after the other.
+    """Predict the planes of images, one after the other, float16 for images predicted in tiles.
 
-    Parameters
-    ----------
-    models : sequence of nn.Module
-        Each computes logits (B, C, H, W) from inputs (B, channels, H, W). They are moved to `device` and put into
-        evaluation mode.
-    items : iterable of (str, float32 array of shape (channels, H, W))
-        Ids and inputs, in the order of `kaggle_unet.inference.predict.plan_batches`.
-    settings : InferenceSettings
-        What is averaged, and how many images share a forward pass. The models must take sides that are multiples of
-        `settings.pad_to_multiple`.
-    activation : {"sigmoid", "softmax"}
-        The codec's activation, which turns logits into probabilities.
-    device : torch.device or str
-        Where the models run.
-    autocast_dtype : torch.dtype, optional
-        `torch.bfloat16` or `torch.float16`; None computes in float32.
-    channels_last : bool
-        Memory layout of models and inputs.
-
-    Yields
-    ------
-    sample : str
-        The image's id.
-    planes : float32 array, shape (C, H, W)
-        Mean probabilities; float16 for an image predicted in tiles.
-
-    Raises
-    ------
-    ConfigError
-        If there are scales but a network without padding, or if there are not as many weights as models.
-    ResourceError
-        If a batch does not fit into the device's memory.
-    KitError
-        If a prediction is not finite.
-
-    Notes
-    -----
-    Consecutive items of one padded size share a batch. The padding is mirrored and split evenly; it is at least as wide
-    as the largest `margin` among the models, the pixels that an unpadded U-Net loses at each edge (0 for models without
-    that attribute), so that the whole image is predicted, down to images of a single pixel. Images with a padded side
-    above `settings.tile_px` go through the models tile by tile, see `kaggle_unet.inference.tiles`.
+    Items are ids and inputs in the order of `plan_batches`; consecutive ones of one padded size share a batch. The
+    models are moved to `device` and put into evaluation mode, and must take sides that are multiples of
+    `settings.pad_to_multiple`. The padding is mirrored and split evenly; it is at least as wide as the largest `margin`
+    among the models, the pixels that an unpadded U-Net loses at each edge, so that the whole image is predicted, down
+    to images of a single pixel. Images with a padded side above `settings.tile_px` go through the models tile by tile,
+    see `kaggle_unet.inference.tiles`.
     """
     average = _Average(models, settings, activation, device, autocast_dtype, channels_last)
     for shape, names, images in _gather_batches(items, settings, PadSpec(settings.pad_to_multiple, average.margin)):

@@ -40,32 +40,11 @@ class Tile:
 
 
 def plan_tiles(shape: tuple[int, int], *, tile_px: int, overlap_px: int, pad_spec: PadSpec) -> list[Tile]:
-    """Lay tiles over an image.
+    """Lay tiles over an image, row by row: all of one size, no more than needed, with a longest side of `tile_px`.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width of the image.
-    tile_px : int
-        Longest side of a tile, as the network takes it.
-    overlap_px : int
-        Least overlap of neighbours. With a margin it is twice that instead, so that outputs abut, on the grid.
-    pad_spec : PadSpec
-        Tiles begin and end on multiples of `multiple`, counted from the padding's first pixel; `margin` are the pixels
-        that the network loses at each edge.
+    Tiles begin and end on multiples of `pad_spec.multiple`, counted from the padding's first pixel. Neighbours overlap
+    by `overlap_px` at least; with a margin they overlap by twice the margin instead, so that outputs abut, on the grid.
 
-    Returns
-    -------
-    tiles : list of Tile
-        Row by row; all of one size, and no more than needed.
-
-    Raises
-    ------
-    ConfigError
-        If tiles are too small for their overlap.
-
-    Examples
-    --------
     >>> [tile.columns.start for tile in plan_tiles((8, 40), tile_px=16, overlap_px=4, pad_spec=PadSpec(4))]
     [0, 12, 24]
     >>> [tile.columns.out for tile in plan_tiles((8, 20), tile_px=16, overlap_px=0, pad_spec=PadSpec(1, 3))]

@@ -38,22 +38,8 @@ def pixel_cross_entropy(
 
 
 def plane_mean(values: Tensor, plane_weights: Tensor | None) -> Tensor:
-    """Average over planes.
+    """Average over planes (B, C, H, W), weighted where weights (C,) are given: Σ w·v / Σ w; shape (B, H, W).
 
-    Parameters
-    ----------
-    values : float32 tensor, shape (B, C, H, W)
-        One for each plane.
-    plane_weights : float32 tensor, shape (C,), or None
-        Not all 0; None weighs all planes equally.
-
-    Returns
-    -------
-    mean : float32 tensor, shape (B, H, W)
-        Σ w·v / Σ w.
-
-    Examples
-    --------
     >>> import torch
     >>> plane_mean(torch.tensor([1.0, 5.0]).view(1, 2, 1, 1), torch.tensor([3.0, 1.0])).item()
     2.0
@@ -161,22 +147,8 @@ def _log_others(logits: Tensor) -> Tensor:
 
 
 def find_empty(objects: Tensor, counted: Tensor) -> Tensor:
-    """Find the images that hold no object.
+    """Return True for images without a counted pixel above ½ in any plane; shape (B,).
 
-    Parameters
-    ----------
-    objects : float32 tensor, shape (B, C, H, W)
-        Target planes without the background's.
-    counted : float32 tensor, shape (B, H, W)
-        1 where a pixel counts, 0 where not.
-
-    Returns
-    -------
-    is_empty : bool tensor, shape (B,)
-        Whether no pixel that counts is above ½ in any plane.
-
-    Examples
-    --------
     >>> import torch
     >>> objects = torch.tensor([[[[0.0, 1.0]]], [[[0.0, 0.0]]]])
     >>> find_empty(objects, torch.tensor([[[1.0, 1.0]], [[1.0, 1.0]]]))

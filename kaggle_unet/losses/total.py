@@ -77,28 +77,10 @@ class SegmentationLoss(nn.Module):
             self.register_buffer(f"{name}_plane_weights", plane_weights, persistent=False)
 
     def forward(self, outputs: Tensor | Outputs, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss and its terms.
+        """Return the loss and its terms before their coefficients, detached.
 
-        Parameters
-        ----------
-        outputs : tensor, shape (B, C, h, w), or Outputs
-            Logits, and in training what further heads give.
-        planes : tensor, shape (B, C, H, W)
-            Targets.
-        weights : tensor, shape (B, H, W)
-            A pixel of weight 0 does not count.
-
-        Returns
-        -------
-        loss : float32 tensor, shape ()
-            With a gradient.
-        terms : dict of str to float32 tensor
-            Before their coefficients, without gradients.
-
-        Raises
-        ------
-        ConfigError
-            If a term's coefficient is not 0 but the network has no head for it.
+        `outputs` are logits (B, C, h, w), or in training all that further heads give; planes (B, C, H, W) and weights
+        (B, H, W) are the targets. A term without the head that it needs raises `ConfigError`.
         """
         logits, empty, sides = (
             (outputs, None, ()) if isinstance(outputs, Tensor) else (outputs.logits, outputs.empty, outputs.sides)

@@ -19,33 +19,10 @@ _Build = Callable[[str | bool | None], nn.Module]
 def create_model(
     settings: ModelSettings, *, in_channels: int, out_channels: int, load_encoder: bool = True
 ) -> nn.Module:
-    """Build the network that a config describes.
+    """Build the network that a config describes, with random weights or `encoder_weights` in its encoder.
 
-    Parameters
-    ----------
-    settings : PlainUNetSettings, SmpSettings or TernausNetSettings
-        The network's settings.
-    in_channels : int
-        Number of channels of the inputs.
-    out_channels : int
-        Number of planes of the codec.
-    load_encoder : bool
-        Whether to load `encoder_weights`. False if a checkpoint will replace all weights: then neither the hub nor a
-        file is accessed.
-
-    Returns
-    -------
-    model : nn.Module
-        Returns logits (B, out_channels, H, W), or in training, if it has further heads,
-        `kaggle_unet.models.heads.Outputs`. On the CPU, with random weights drawn from torch's generator.
-
-    Raises
-    ------
-    ConfigError
-        If the settings name something unknown, if weights do not fit, or if the hub can't be reached; the message then
-        says which file to download where.
-    DataError
-        If the file of weights is missing or damaged.
+    It returns logits (B, out_channels, H, W), or in training, if it has further heads, `Outputs`. With `load_encoder`
+    False, as a checkpoint will replace all weights, neither the hub nor a file is accessed.
     """
     if isinstance(settings, PlainUNetSettings):
         return PlainUNet(in_channels, out_channels, settings)

@@ -144,26 +144,9 @@ _N_IN = 512  # channels of the lowest map of every VGG
 class TernausNet(nn.Module):
     """TernausNet [1]_: VGG11 without its classifier, five blocks up, skip connections before each pooling.
 
-    Parameters
-    ----------
-    in_channels : int
-        Channels of the inputs.
-    out_channels : int
-        Planes of the codec.
-    settings : TernausNetSettings
-        The encoder, and the decoder's width.
-    weights : str, optional
-        A name on smp's hub; None draws random weights.
-
-    Attributes
-    ----------
-    encoder : Module
-        smp's VGG, whose weights have torchvision's names.
-
-    Notes
-    -----
     With VGG11, 3 channels in and one plane out there are 22,927,393 parameters, as in the authors' UNet11. With VGG16
-    the decoder is the same; the authors' own UNet16 has another one, which is in no paper.
+    the decoder is the same; the authors' own UNet16 has another one, which is in no paper. The weights of `encoder`
+    have torchvision's names.
 
     References
     ----------

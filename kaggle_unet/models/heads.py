@@ -59,22 +59,15 @@ def suppress_empty(logits: Tensor, empty: Tensor, *, above: float) -> Tensor:
 
 
 class ScSE(nn.Module):
-    """Concurrent spatial and channel squeeze and excitation: x · channel gate + x · pixel gate.
+    """Concurrent spatial and channel squeeze and excitation: x · channel gate + x · pixel gate [1]_.
 
-    Parameters
-    ----------
-    channels : int
-        Number of channels of the maps.
-
-    Notes
-    -----
     The channel gate squeezes to a sixteenth of the channels, as smp's and the TGS kits' do, but to 4 at least (or all
-    that there are), as a thin U-Net would be left with one. The two are added [1]_.
+    that there are), as a thin U-Net would be left with one. The two are added.
 
     References
     ----------
-    .. [1] Roy, Navab, Wachinger: Concurrent Spatial and Channel 'Squeeze & Excitation' in Fully Convolutional
-       Networks, 2018. https://arxiv.org/abs/1803.02579
+    .. [1] Roy, Navab, Wachinger: Concurrent Spatial and Channel 'Squeeze & Excitation' in Fully Convolutional Networks,
+       2018. https://arxiv.org/abs/1803.02579
     """
 
     def __init__(self, channels: int) -> None:
@@ -114,20 +107,11 @@ class EmptyHead(nn.Module):
 
 
 class Hypercolumn(nn.Module):
-    """The maps of all levels of a decoder, side by side at the size of the last.
+    """The maps of all levels of a decoder, side by side at the size of the last [1]_.
 
-    Parameters
-    ----------
-    widths : sequence of int
-        Channels of the maps, the lowest level's first; the last is also that of the output.
-    norm, activation : Module
-        What follows the convolution over all maps; the norm of `widths[-1]` channels.
-
-    Notes
-    -----
     A 1 × 1 convolution brings each map to the last one's width while it is still small, then it is enlarged bilinearly;
-    a 3 × 3 convolution reads all of them. The 1st place of the TGS challenge had levels of one width; the idea is that
-    of [1]_.
+    a 3 × 3 convolution with norm and activation reads all of them. The 1st place of the TGS challenge had levels of one
+    width.
 
     References
     ----------

@@ -146,23 +146,10 @@ class PlainUNet(nn.Module):
         return size
 
     def forward(self, inputs: Tensor) -> Tensor | Outputs:
-        """Compute logits.
+        """Compute logits from inputs whose sides are multiples of `multiple`; `margin` pixels are lost at each edge.
 
-        Parameters
-        ----------
-        inputs : float32 tensor, shape (B, in_channels, H, W)
-            H and W multiples of `multiple`.
-
-        Returns
-        -------
-        logits : tensor of shape (B, out_channels, H − 2·margin, W − 2·margin), or Outputs
-            Logits, before the activation. In training, all outputs if there are further heads; in evaluation the logits
-            alone, suppressed in images that the empty head takes to be empty.
-
-        Raises
-        ------
-        ConfigError
-            If the network can't take inputs of that size.
+        In training, return all outputs if there are further heads; in evaluation the logits alone, suppressed in images
+        that the empty head takes to be empty. Other sizes raise `ConfigError`.
         """
         return select_outputs(self.outputs(inputs), is_training=self.training)
 

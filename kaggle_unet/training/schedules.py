@@ -76,31 +76,16 @@ def _find_encoder(network: nn.Module) -> nn.Module:
 def rate_factor(
     settings: ScheduleSettings, *, progress: float, epochs: int, monitored_values: Sequence[float | None] = ()
 ) -> float:
-    """Return the factor of the learning rate for a step.
+    """Return the factor of the learning rate for a step, from 0 to 1.
 
-    Parameters
-    ----------
-    settings : ScheduleSettings
-        The schedule.
-    progress : float
-        Epochs done after this step, with a fraction: 1.5 is the last step of the second epoch's first half.
-    epochs : int
-        The number of epochs.
-    monitored_values : sequence of float or None
-        The monitored value of each epoch so far, higher is better; None for epochs without validation.
+    `progress` counts the epochs done after this step, with a fraction: 1.5 is the last step of the second epoch's first
+    half. `monitored_values` are those of the epochs so far, higher is better, None without validation.
 
-    Returns
-    -------
-    factor : float
-        From 0 to 1.
-
-    Notes
-    -----
     `cosine` starts after the warm-up and reaches `floor` with the very last step. `exponential` counts whole epochs
     after the warm-up. `one_cycle` is Smith's super-convergence [1]_ in the form of
-    `torch.optim.lr_scheduler.OneCycleLR`, but with a constant momentum. `snapshots` restarts a cosine [2]_
-    at the full rate; its first cycle begins after the warm-up. No schedule goes below `floor`, except in a warm-up and
-    in the rise of `one_cycle`.
+    `torch.optim.lr_scheduler.OneCycleLR`, but with a constant momentum. `snapshots` restarts a cosine [2]_ at the full
+    rate; its first cycle begins after the warm-up. No schedule goes below `floor`, except in a warm-up and in the rise
+    of `one_cycle`.
 
     References
     ----------
