@@ -12,7 +12,8 @@ from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import to_data_issues
 from kaggle_unet.io.images import decode_image, read_shape
 from kaggle_unet.io.masks import MaskReader
-from kaggle_unet.metrics.score import ImageScore, score_image
+from kaggle_unet.metrics.overlap import count_overlap
+from kaggle_unet.metrics.score import ImageScore, score_overlap
 from kaggle_unet.types import DataIssue, Image, Labels, Sample, Settings
 
 CompetitionName = Literal["dsb2018", "tgs", "folder"]
@@ -106,7 +107,7 @@ class Competition(ABC):
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
         """Score one image as the competition does: mean precision over ten IoU thresholds, object by object."""
-        return score_image(true, pred)
+        return score_overlap(count_overlap(true, pred))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import PurePosixPath
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
 from kaggle_unet.competitions.pairing import (
     Layout,
-    Pairing,
     find_rle_masks,
     group_by_id,
     list_images,
@@ -47,15 +46,12 @@ class Dsb2018(Competition):
             for sample_id, name in match_names(_STRAY, archive)
             if PurePosixPath(name).stem.casefold() != sample_id.casefold()
         )
-        masks = None if with_masks is False else _find_masks(pairing)
+        masks: MaskReader | None = None
+        if files := {} if with_masks is False else group_by_id(match_names(_MASK, archive)):
+            folders = archive.folders  # an empty one stands for no nucleus
+            empty: dict[str, tuple[str, ...]] = {key: () for key in pairing.images if f"{key}/masks/" in folders}
+            masks = FileMasks({**empty, **files}, merge_object_masks)
+        elif with_masks is not False:
+            masks = find_rle_masks(pairing, _LABELS_CSV, (self.id_column, self.rle_column), single_object=False)
         pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS)
         return FileSource(archive, pairing.images, masks, classify_kind, data_issues=pairing.data_issues)
-
-
-def _find_masks(pairing: Pairing) -> MaskReader | None:
-    """Take mask files (an empty folder stands for no nucleus), else the labels CSV if it knows any of the images."""
-    if names := group_by_id(match_names(_MASK, pairing.archive)):
-        folders = pairing.archive.folders
-        empty = {key: () for key in pairing.images if f"{key}/masks/" in folders}
-        return FileMasks({**empty, **names}, merge_object_masks)
-    return find_rle_masks(pairing, _LABELS_CSV, ("ImageId", "EncodedPixels"), single_object=False)

@@ -174,21 +174,24 @@ class ZipArchive(Archive):
 
     def read(self, name: str) -> bytes:
         """Read one file."""
-        with self.open(name) as file:
-            try:
-                return file.read()
-            except _READ_ERRORS as error:
-                raise DataError(f"{self.where(name)} cannot be read ({error}); get the zip again") from error
+        zipped = self.opened()
+        try:
+            return zipped.handle.read(zipped.files[self.prefix + name])
+        except (KeyError, *_READ_ERRORS) as error:
+            raise self._unreadable(name, error) from error
 
     def open(self, name: str) -> IO[bytes]:
         """Open one file."""
         zipped = self.opened()
-        if self.prefix + name not in zipped.files:
-            raise DataError(f"{self.where(name)} does not exist")
         try:
             return zipped.handle.open(zipped.files[self.prefix + name])
-        except _READ_ERRORS as error:
-            raise DataError(f"{self.where(name)} cannot be read ({error}); get the zip again") from error
+        except (KeyError, *_READ_ERRORS) as error:
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: str, error: Exception) -> DataError:
+        if isinstance(error, KeyError):
+            return DataError(f"{self.where(name)} does not exist")
+        return DataError(f"{self.where(name)} cannot be read ({error}); get the zip again")
 
     def checksum(self, name: str) -> tuple[int, int]:
         """Look up size and CRC-32."""
@@ -322,7 +325,7 @@ def open_archive(data: str | Path) -> Archive:
     archive: Archive = FolderArchive(path) if path.is_dir() else ZipArchive(path)
     if isinstance(archive, ZipArchive):
         archive.opened()
-    return archive.at(place)
+    return archive.at(place) if place else archive
 
 
 def split_location(data: str | Path) -> tuple[Path, str]:

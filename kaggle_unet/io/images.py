@@ -84,7 +84,7 @@ def to_image(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
     16-bit values are divided by 257 and rounded, so that 0 and 65535 become 0 and 255; a note says where few levels
     are left. Alpha is dropped, the colours under it stay as stored. The two values of 1-bit images become 0 and 255.
     """
-    image, depth_notes = _to_8_bits(pixels, where)
+    image, depth_notes = (pixels, ()) if pixels.dtype == np.uint8 else _to_8_bits(pixels, where)
     colours, channel_notes = _to_gray_or_rgb(image)
     return np.ascontiguousarray(colours), (*depth_notes, *channel_notes)
 
@@ -267,8 +267,6 @@ def _refuse_several(n: int, where: str) -> None:
 
 
 def _to_8_bits(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
-    if pixels.dtype == np.uint8:
-        return pixels, ()
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255), (Note("1-bit image", 1, "0 and 255"),)
     if pixels.dtype.kind not in "iu" or pixels.min(initial=0) < 0 or pixels.max(initial=0) > 65535:
@@ -288,7 +286,7 @@ def _to_gray_or_rgb(image: Image) -> tuple[Image, tuple[Note, ...]]:
     if image.shape[2] in {2, 4}:
         is_opaque = bool((image[..., -1] == 255).all())
         notes.append(Note("opaque alpha channel" if is_opaque else "transparent pixels", 1, "alpha dropped"))
-        image = _drop_alpha(image)
+        image = image[..., :-1]
     if all((image[..., 0] == image[..., channel]).all() for channel in range(1, image.shape[2])):
         if image.shape[2] == 3:
             notes.append(Note("equal colour channels", 1, "stored gray"))

@@ -90,7 +90,8 @@ def merge_object_masks(files: Iterable[File], image: Image) -> tuple[Labels, tup
     for data, where in files:
         try:
             window = decode_mask_window(data, where)
-            _check_size(window.shape, image, where)
+            if window.shape != image.shape[:2]:
+                raise _wrong_size(window.shape, image, where)
         except DataError as error:
             problems.append(str(error))
         else:
@@ -106,7 +107,8 @@ def take_whole_mask(files: Iterable[File], image: Image) -> tuple[Labels, tuple[
     """Take one binary file per image: a single object, however many pieces it has."""
     ((data, where),) = files
     mask = decode_mask(data, where)
-    _check_size(mask.shape, image, where)
+    if mask.shape != image.shape[:2]:
+        raise _wrong_size(mask.shape, image, where)
     return mask.astype(np.int32), describe_whole_mask(mask, image)
 
 
@@ -118,7 +120,8 @@ def take_label_image(files: Iterable[File], image: Image) -> tuple[Labels, tuple
     """
     ((data, where),) = files
     numbers = decode_label_image(data, where)
-    _check_size(numbers.shape, image, where)
+    if numbers.shape != image.shape[:2]:
+        raise _wrong_size(numbers.shape, image, where)
     highest = int(numbers.max(initial=0))
     if highest in _BINARY_VALUES and ((numbers == 0) | (numbers == highest)).all():
         labels = components(numbers > 0)
@@ -131,7 +134,6 @@ def take_label_image(files: Iterable[File], image: Image) -> tuple[Labels, tuple
     return labels, (note, *describe_objects(labels))
 
 
-def _check_size(shape: tuple[int, ...], image: Image, where: str) -> None:
-    if shape != image.shape[:2]:
-        sizes = f"{shape[0]} x {shape[1]} pixels (height x width), its image {image.shape[0]} x {image.shape[1]}"
-        raise DataError(f"{where} has {sizes}; export it at the image's size")
+def _wrong_size(shape: tuple[int, ...], image: Image, where: str) -> DataError:
+    sizes = f"{shape[0]} x {shape[1]} pixels (height x width), its image {image.shape[0]} x {image.shape[1]}"
+    return DataError(f"{where} has {sizes}; export it at the image's size")

@@ -20,13 +20,12 @@ def mark_near(
     labels: NDArray[np.int32],
     radius: int,
     with_background: bool,
-    value: int,
     pair: NDArray[np.int32],
     tails: NDArray[np.int32],
     spread: NDArray[np.int32],
     marked: NDArray[np.uint8],
 ) -> None:
-    """Mark the pixels whose window holds two different ids."""
+    """Mark the pixels whose window holds two different ids with the radius."""
     n_y, n_x = labels.shape
     side, width = 2 * radius + 1, n_x + 2 * radius
     nobody = np.int32(0 if with_background else -NOBODY)
@@ -68,18 +67,7 @@ def mark_near(
             for x in range(n_x):
                 highest = high[x] if high[x] > high_after[x] else high_after[x]
                 lowest = -(low[x] if low[x] > low_after[x] else low_after[x])
-                out[x] = value if (lowest < highest) & (own[x] >= least) else out[x]
-
-
-@jit
-def keep_reached(
-    labels: NDArray[np.int32], radii: NDArray[np.uint8], least: NDArray[np.uint8], marked: NDArray[np.bool_]
-) -> None:
-    """Mark the pixels that see two ids within their own instance's radius."""
-    n_y, n_x = labels.shape
-    for y in range(n_y):
-        for x in range(n_x):
-            marked[y, x] = 0 < least[y, x] <= radii[labels[y, x]]
+                out[x] = radius if (lowest < highest) & (own[x] >= least) else out[x]
 
 
 # What `survey_marks` finds of an instance, added up.

@@ -31,18 +31,20 @@ def find_column_runs(
     (array([[2, 1], [0, 2], [3, 1]]), array([0, 1, 3]), array([2, 5], dtype=int32))
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
-    segments, highest = _sort(_find_segments(labels), X, labels.shape[1])
-    segments[:, X] += left
-    segments[:, Y] += top
+    segments = _find_segments(labels)
+    by_column, by_id = np.empty_like(segments), np.empty_like(segments)
+    highest = int(sort_segments(segments, X, np.zeros(labels.shape[1] + 1, dtype=np.int64), by_column))
+    by_column[:, X] += left
+    by_column[:, Y] += top
     ids = None
     if highest > labels.size:  # a table of all ids would be too large
-        ids, segments[:, ID] = np.unique(segments[:, ID], return_inverse=True)
+        ids, by_column[:, ID] = np.unique(by_column[:, ID], return_inverse=True)
         highest = ids.size - 1
-    segments, _ = _sort(segments, ID, highest + 1)
+    sort_segments(by_column, ID, np.zeros(highest + 2, dtype=np.int64), by_id)
     n = len(segments)
     runs, firsts = np.empty((n, 2), dtype=np.int64), np.empty(n + 1, dtype=np.int64)
     found_ids = np.empty(n, dtype=np.int32)
-    n_ids = join_segments(segments, labels.shape[0] if n_y is None else n_y, runs, found_ids, firsts)
+    n_ids = join_segments(by_id, labels.shape[0] if n_y is None else n_y, runs, found_ids, firsts)
     firsts = firsts[: n_ids + 1]
     return runs[: firsts[-1]], firsts, found_ids[:n_ids] if ids is None else ids
 
@@ -75,13 +77,6 @@ def _find_segments(ids: NDArray[np.int32]) -> NDArray[np.int32]:
             break
         segments = np.concatenate([segments, np.empty_like(segments)])
     return segments[:n]
-
-
-def _sort(segments: NDArray[np.int32], key: int, n_values: int) -> tuple[NDArray[np.int32], int]:
-    """Sort segments by one of their columns, whose values lie below `n_values`, and find the highest id."""
-    ordered = np.empty_like(segments)
-    highest = sort_segments(segments, key, np.zeros(n_values + 1, dtype=np.int64), ordered)
-    return ordered, int(highest)
 
 
 def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, int, int]:

@@ -6,9 +6,8 @@ instance then has at most one partner, and no assignment has to be solved. Score
 for logs and semantic tasks. All edge cases, and how other libraries differ, are in the tables of docs/scores.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum
 from typing import Any
 
 import numpy as np
@@ -98,7 +97,7 @@ def score_overlap(overlap: Overlap) -> ImageScore:
     n_pairs_at = np.bincount(iou_twentieths(overlap, strict=True), minlength=THRESHOLDS_TWENTIETHS.stop)
     n_below = np.cumsum(n_pairs_at)[THRESHOLDS_TWENTIETHS.start - 1 : -1]
     tp = overlap.true.size - n_below
-    return ImageScore(tp=tp, fp=overlap.n_pred - tp, fn=overlap.n_true - tp)
+    return ImageScore(tp=tp, fp=overlap.areas_pred_px.size - tp, fn=overlap.areas_true_px.size - tp)
 
 
 def score_mask(true: NDArray[Any], pred: NDArray[Any]) -> ImageScore:
@@ -111,14 +110,6 @@ def score_mask(true: NDArray[Any], pred: NDArray[Any]) -> ImageScore:
     1.0
     """
     return score_overlap(pair_of_masks(*count_pixels(true, pred)))
-
-
-def mean_score(scores: Iterable[ImageScore]) -> float:
-    """Return the mean score of images; every image counts the same, however many instances it has."""
-    means = [score.mean for score in scores]
-    if not means:
-        raise DataError("there is no image to score")
-    return fsum(means) / len(means)
 
 
 N_RESAMPLES = 2000  # enough for the third digit of an interval's ends

@@ -4,14 +4,13 @@ A pixel's window decides, not a watershed line: scikit-image stopped drawing lin
 border recipes built on them have fused neighbours ever since.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from kaggle_unet.kernels.border import NOBODY, SEEN, keep_reached, mark_near, survey_marks
+from kaggle_unet.kernels.border import NOBODY, SEEN, mark_near, survey_marks
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.targets.settings import BorderRule
 from kaggle_unet.types import Labels, Mask
@@ -57,14 +56,23 @@ def border(labels: Labels, *, rule: BorderRule = "touching", radius_px: int | Li
     array([[0, 1, 1, 1, 1, 0, 0]])
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
-    if radius_px != "by_size":
-        return _mark(labels, rule, [radius_px]).view(np.bool_)
+    n_y, n_x = labels.shape
+    radii = _radii_by_size(labels) if radius_px == "by_size" else np.array([radius_px], dtype=np.uint8)
+    least_px = np.zeros((n_y, n_x), dtype=np.uint8)  # the least radius that makes a pixel border, 0 if none does
+    for radius in np.unique(radii)[::-1].tolist():
+        pair = np.repeat(np.array((0, -NOBODY), dtype=np.int32), n_x + 2 * radius)
+        tails = np.empty((2 * radius + 2, pair.size), dtype=np.int32)
+        tails[-1] = pair
+        mark_near(labels, radius, rule == "contour", pair, tails, np.empty((3, pair.size), dtype=np.int32), least_px)
+    return (least_px > 0) & (least_px <= radii[labels]) if radius_px == "by_size" else least_px > 0
+
+
+def _radii_by_size(labels: Labels) -> NDArray[np.uint8]:
+    """Look up every id's radius in the 1st place's table."""
     areas = areas_px(labels)
     radii = np.array(_RADII_PX, dtype=np.uint8)[np.searchsorted(_AREAS_PX, areas, side="right")]
     radii[0] = _NEAR_LARGE_PX if areas[1:].max(initial=0) > _LARGE_AREA_PX else _ELSEWHERE_PX
-    marked = np.empty(labels.shape, dtype=np.bool_)
-    keep_reached(labels, radii, _mark(labels, rule, np.unique(radii)[::-1].tolist()), marked)
-    return marked
+    return radii
 
 
 def keep_one_seed_pixel(labels: Labels, marked: Mask) -> Mask:
@@ -85,17 +93,3 @@ def keep_one_seed_pixel(labels: Labels, marked: Mask) -> Mask:
         depth_px = own if own.all() else scipy.ndimage.distance_transform_edt(own)
         freed[y, x].flat[np.argmax(depth_px)] = False
     return freed
-
-
-def _mark(labels: Labels, rule: str, radii_px: Sequence[int]) -> NDArray[np.uint8]:
-    """Find the least radius that makes a pixel border, 0 if none does; a single radius counts as 1."""
-    n_y, n_x = labels.shape
-    marked = np.zeros((n_y, n_x), dtype=np.uint8)
-    for radius in radii_px:  # from the largest to the least
-        pair = np.repeat(np.array((0, -NOBODY), dtype=np.int32), n_x + 2 * radius)
-        tails = np.empty((2 * radius + 2, pair.size), dtype=np.int32)
-        tails[-1] = pair
-        spread = np.empty((3, pair.size), dtype=np.int32)
-        value = radius if len(radii_px) > 1 else 1
-        mark_near(labels, radius, rule == "contour", value, pair, tails, spread, marked)
-    return marked

@@ -3,9 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.errors import DataError
 from kaggle_unet.masks.labels import components
-from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, ImageScore, mean_score, score_image, score_mask
+from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, score_image, score_mask
 from tests import naive, realdata, strategies
 
 
@@ -105,24 +104,6 @@ def test_masks_follow_the_table_of_the_second_competition():
     salt, none = np.ones((2, 2), dtype=bool), np.zeros((2, 2), dtype=bool)
 
     assert [score_mask(t, p).mean for t in (salt, none) for p in (salt, none)] == [1, 0, 0, 1]
-
-
-def test_every_image_counts_the_same():
-    crowded = row(*range(1, 101))
-
-    assert mean_score([score_image(crowded, crowded), score_image(row(1), row(0))]) == 0.5
-
-
-def test_the_order_of_images_does_not_change_a_bit():
-    rng = np.random.default_rng(1)
-    scores = [ImageScore(*rng.integers(0, 9, (3, 10))) for _ in range(100)]
-
-    assert len({mean_score([scores[i] for i in rng.permutation(100)]) for _ in range(20)}) == 1
-
-
-def test_no_image_has_no_score():
-    with pytest.raises(DataError, match="no image to score"):
-        mean_score([])
 
 
 @pytest.mark.realdata
