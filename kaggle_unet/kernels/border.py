@@ -20,12 +20,13 @@ def mark_near(
     labels: NDArray[np.int32],
     radius: int,
     with_background: bool,
+    value: int,
     pair: NDArray[np.int32],
     tails: NDArray[np.int32],
     spread: NDArray[np.int32],
     marked: NDArray[np.uint8],
 ) -> None:
-    """Mark the pixels whose window holds two different ids with the radius."""
+    """Mark the pixels whose window holds two different ids with a value."""
     n_y, n_x = labels.shape
     side, width = 2 * radius + 1, n_x + 2 * radius
     nobody = np.int32(0 if with_background else -NOBODY)
@@ -67,7 +68,7 @@ def mark_near(
             for x in range(n_x):
                 highest = high[x] if high[x] > high_after[x] else high_after[x]
                 lowest = -(low[x] if low[x] > low_after[x] else low_after[x])
-                out[x] = radius if (lowest < highest) & (own[x] >= least) else out[x]
+                out[x] = value if (lowest < highest) & (own[x] >= least) else out[x]
 
 
 # What `survey_marks` finds of an instance, added up.

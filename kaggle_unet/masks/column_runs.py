@@ -34,8 +34,9 @@ def find_column_runs(
     segments = _find_segments(labels)
     by_column, by_id = np.empty_like(segments), np.empty_like(segments)
     highest = int(sort_segments(segments, X, np.zeros(labels.shape[1] + 1, dtype=np.int64), by_column))
-    by_column[:, X] += left
-    by_column[:, Y] += top
+    if top or left:
+        by_column[:, X] += left
+        by_column[:, Y] += top
     ids = None
     if highest > labels.size:  # a table of all ids would be too large
         ids, by_column[:, ID] = np.unique(by_column[:, ID], return_inverse=True)

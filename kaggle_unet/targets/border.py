@@ -59,12 +59,13 @@ def border(labels: Labels, *, rule: BorderRule = "touching", radius_px: int | Li
     n_y, n_x = labels.shape
     radii = _radii_by_size(labels) if radius_px == "by_size" else np.array([radius_px], dtype=np.uint8)
     least_px = np.zeros((n_y, n_x), dtype=np.uint8)  # the least radius that makes a pixel border, 0 if none does
-    for radius in np.unique(radii)[::-1].tolist():
+    for radius in sorted(set(radii.tolist()), reverse=True):
         pair = np.repeat(np.array((0, -NOBODY), dtype=np.int32), n_x + 2 * radius)
         tails = np.empty((2 * radius + 2, pair.size), dtype=np.int32)
         tails[-1] = pair
-        mark_near(labels, radius, rule == "contour", pair, tails, np.empty((3, pair.size), dtype=np.int32), least_px)
-    return (least_px > 0) & (least_px <= radii[labels]) if radius_px == "by_size" else least_px > 0
+        spread, value = np.empty((3, pair.size), dtype=np.int32), radius if radius_px == "by_size" else 1
+        mark_near(labels, radius, rule == "contour", value, pair, tails, spread, least_px)
+    return (least_px > 0) & (least_px <= radii[labels]) if radius_px == "by_size" else least_px.view(np.bool_)
 
 
 def _radii_by_size(labels: Labels) -> NDArray[np.uint8]:
