@@ -34,6 +34,15 @@ if TYPE_CHECKING:  # for type checkers and editors; Python takes the names from 
     from kaggle_unet.targets.settings import DecodeSettings, WeightSettings
     from kaggle_unet.targets.weights import distance_weights, size_weights, weight_map
     from kaggle_unet.types import Sample
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name == "rle":
+            return import_module("kaggle_unet.masks.rle")
+        if name not in _MODULES:
+            raise AttributeError(f"module 'kaggle_unet' has no attribute {name!r}")
+        return getattr(import_module(f"kaggle_unet.{_MODULES[name]}"), name)
+
 
 __all__ = [
     "Config", "ConfigError", "DataError", "DecodeSettings", "Decoder", "KitError", "LockedError", "Model",
@@ -67,14 +76,6 @@ _NAMES = {
     "types": "Sample",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "rle":
-        return import_module("kaggle_unet.masks.rle")
-    if name not in _MODULES:
-        raise AttributeError(f"module 'kaggle_unet' has no attribute {name!r}")
-    return getattr(import_module(f"kaggle_unet.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

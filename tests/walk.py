@@ -82,7 +82,7 @@ def _walk_to_loss(config, train: Path, home: Path) -> Walk:
     from kaggle_unet.data.batch import collate
     from kaggle_unet.data.dataset import Encoding, TrainingSet
     from kaggle_unet.steps.build import _pad_spec, build_model, loss_of
-    from kaggle_unet.steps.make_targets import Preparation, prepare_sample, resolve_weights, target_set
+    from kaggle_unet.steps.make_targets import Preparation, prepare_sample, resolve_weights
     from kaggle_unet.store import Store
 
     walk = Walk("From a zip's labels to the loss")
@@ -92,11 +92,12 @@ def _walk_to_loss(config, train: Path, home: Path) -> Walk:
     with walk.step("open the zip"):
         source = get_competition("dsb2018").read(str(train), config.competition, with_masks=True)
     preparation = Preparation(config, weights, store, source)
+    targets = preparation.targets  # named once for all samples, as the store is
     with walk.step("read, encode, store and decode a sample"):
         prepare_sample(preparation, source.ids[0])
     with walk.step("read it back"):
         sample = store.read(source.ids[0])
-        target_set(config.codec, weights, store).read(source.ids[0])
+        targets.read(source.ids[0])
     with walk.step("augment and encode a crop"):
         encoding = Encoding(config.input, config.codec, weights)
         crops = TrainingSet(
