@@ -51,7 +51,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_one(text, words):
         ("decode: {mask_threshold: 1.5}", "mask_threshold"),
         ("model: {name: plain_unet, dropout: [0.1, 0.2]}", "2 rates"),
         ("weights: {classes: {interiour: 2}}", "interiour"),
-        ("loss: {dice_planes: {mask: 1}}", "loss.dice_planes.mask"),
+        ("loss: {dice_planes: {mask: 1}}", "loss.dice_planes names mask"),
         ("decode: {single_object: true}", "single_object"),
         ("augmentation: {scale: [2, 1]}", "scale"),
         ("codec: {name: [1}", "not YAML"),
@@ -71,8 +71,14 @@ HEAD = "model: {name: plain_unet, empty_head: {}}\n"
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (SIGMOID + "loss: {cross_entropy_planes: {bordre: 2}}", r"cross_entropy_planes\.bordre .* has mask, border"),
-        (SIGMOID + "loss: {lovasz_planes: {interior: 2}}", r"loss\.lovasz_planes\.interior .* has mask, border"),
+        (
+            SIGMOID + "loss: {cross_entropy_planes: {bordre: 2}}",
+            "cross_entropy_planes names bordre; the codec's planes are mask, border",
+        ),
+        (
+            SIGMOID + "loss: {lovasz_planes: {interior: 2}}",
+            r"loss\.lovasz_planes names interior; the codec's planes are mask, border",
+        ),
         ("loss: {cross_entropy_planes: {border: 2}}", r"cross_entropy_planes is for .* softmax: .* weights\.classes"),
         ("loss: {focal: 1, focal_alpha: 0.25}", r"loss\.focal_alpha is for .* softmax"),
         ("loss: {lovasz: 1, lovasz_symmetric: true}", r"loss\.lovasz_symmetric is for .* softmax"),

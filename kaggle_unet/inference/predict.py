@@ -124,9 +124,6 @@ class _Average:
                 f"inference.scales {settings.scales}: a network without padding takes images as they are; leave it out"
             )
             raise ConfigError(msg)
-        if len(self._weights) != len(models):
-            msg = f"inference.weights has {len(self._weights)} numbers, but there are {len(models)} checkpoints; "
-            raise ConfigError(f"{msg}give one for each, in order")
         self._settings = settings
         self._device = torch.device(device)
         self._layout = torch.channels_last if channels_last else torch.contiguous_format

@@ -1,1 +1,1 @@
-"""Labels to labels: what is put right after decoding."""
+"""Planes to labels: the decoder, cleaning and voting."""

@@ -1,1 +1,1 @@
-"""Pictures and pages for people: previews of targets, curves of training, the gallery of predictions."""
+"""Pictures and pages for people: targets, training curves, the gallery of predictions."""

@@ -1,7 +1,7 @@
-"""One HTML file that shows a run: scores, folds, curves, and every prediction beside its truth, worst first.
+"""The gallery: one HTML file with a run's scores, folds, curves, and every prediction beside its truth, worst first.
 
-The file needs nothing else, no network and no scripts: pictures are inside as PNGs, styles too. It follows the reader's
-light or dark mode and prints.
+The file is self-contained, without scripts: pictures are embedded as PNGs, styles too. It follows the reader's light or
+dark mode and can be printed.
 """
 
 import base64
@@ -123,9 +123,9 @@ def _pictures(row: ReportRow, true: Labels) -> list[dict[str, str]]:
 
 
 def _with_ids_of_partners(true: Labels, pred: Labels) -> tuple[Labels, NDArray[np.int64]]:
-    """Give predicted instances the id of the true one they overlap by an IoU above 1/2, others ids above all true ones.
+    """Give predicted instances the id of their true partner (IoU above 1/2), or ids above all true ones.
 
-    Also return the true ids without partner.
+    Also return the true ids without a partner.
     """
     overlap = count_overlap(true, pred)
     hits = 2 * overlap.shared_px > overlap.union_px

@@ -1,7 +1,4 @@
-"""What a search has tried, as a picture: a panel for each parameter, every trial a dot.
-
-Loss and score over the epochs, as a picture.
-"""
+"""Plots of a training (loss and score by epoch) and of a search (every trial's score by parameter)."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -15,7 +12,7 @@ Row = Mapping[str, float | None]
 
 
 def plot_curves(history: Sequence[Row], *, title: str = "") -> bytes:
-    """Plot how training went."""
+    """Plot loss and score by epoch as a PNG."""
     figure = Figure(figsize=(9, 3.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     losses, scores = figure.subplots(1, 2)
@@ -37,7 +34,7 @@ def plot_curves(history: Sequence[Row], *, title: str = "") -> bytes:
 
 
 def _points(history: Sequence[Row], key: str) -> list[tuple[float, float]]:
-    """Take the epochs that have a value."""
+    """Return epoch and value of the epochs that have one."""
     return [(row["epoch"] or 0, value) for row in history if (value := row.get(key)) is not None]
 
 
@@ -53,7 +50,7 @@ def _mark_best(axes: Axes, history: Sequence[Row]) -> None:
     """Mark the highest score, the first of equals, with its value."""
     points = _points(history, "valid_score")
     if points:
-        epoch, score = max(points, key=lambda params: params[1])
+        epoch, score = max(points, key=lambda point: point[1])
         name = f"best: {score:.4f} in epoch {epoch:g}"
         axes.plot([epoch], [score], "o", color="#d95f02", markersize=8, fillstyle="none", label=name)
 
@@ -62,7 +59,7 @@ Params = Mapping[str, Any]
 
 
 def plot_search(trials: Sequence[tuple[Params, float]], chosen: Params, *, title: str = "") -> bytes:
-    """Plot scores over each parameter."""
+    """Plot the score of every trial by parameter as a PNG."""
     keys = list(chosen)
     n_columns = min(4, len(keys))
     n_rows = -(-len(keys) // n_columns)

@@ -1,6 +1,6 @@
 """`report`: one page with every out-of-fold prediction beside its truth, worst first.
 
-Pictures of what a store holds, and of what networks make of an image they have never seen.
+Also pictures of a store's targets, and of what networks predict for an image they have not seen.
 """
 
 import io

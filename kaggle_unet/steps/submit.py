@@ -14,6 +14,7 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.io.images import encode_tiff
 from kaggle_unet.steps.build import CheckpointSource, load_ensemble, predict_samples
+from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.provenance import (
     Submission,
     describe_data,
@@ -39,7 +40,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     decode: str | None = None,
     second_level: str | None = None,
     overrides: Sequence[str] = (),
-    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Submission:
     """Write a submission."""
     refuse_output(output)

@@ -1,6 +1,6 @@
-"""`vote`: several submissions for the same images in, the one that most of them support out."""
+"""`vote`: combine submissions for the same images into the one that most of them support."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.rle import decode
 from kaggle_unet.postprocess.vote import vote_labels, vote_mask, whole_weights
 from kaggle_unet.steps.check import find_black, refuse_faults
+from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.provenance import (
     Submission,
     describe_data,
@@ -39,7 +40,7 @@ def vote(
     output: Path,
     *,
     weights: Sequence[float] | None = None,
-    on_progress: Callable[[str, int, int], None] = lambda *_: None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Submission:
     """Write the vote of several submissions."""
     refuse_output(output)
@@ -53,7 +54,7 @@ def vote(
     labels: dict[str, Labels] = {}
     for id_ in order_ids(source.ids, competition, data):
         sets = [decode(voter.rles[id_], shapes[id_]) for voter in voters]
-        labels[id_] = _vote_whole(sets, whole) if is_single else vote_labels(sets, whole)
+        labels[id_] = _vote_on_masks(sets, whole) if is_single else vote_labels(sets, whole)
         on_progress("images", len(labels), len(shapes))
     votes = [_describe(*pair) for pair in zip(voters, weights or [1] * len(csvs), strict=True)]
     manifest = {
@@ -95,12 +96,12 @@ def _refuse_other_ids(csv: Path, found: Collection[str], wanted: Collection[str]
         raise DataError(msg, lines)
 
 
-def _vote_whole(sets: Sequence[Labels], weights: Sequence[int]) -> Labels:
+def _vote_on_masks(sets: Sequence[Labels], weights: Sequence[int]) -> Labels:
     return vote_mask([labels > 0 for labels in sets], weights).astype(np.int32)
 
 
 def _look_at_votes(voters: Sequence[_Voter], weights: Sequence[int]) -> list[str]:
-    """Say which votes are allowed but unusual."""
+    """Return warnings about votes that are allowed but unusual."""
     found = []
     firsts: dict[str, Path] = {}
     for voter, weight in zip(voters, weights, strict=True):

@@ -303,8 +303,3 @@ def test_checkpoints_count_as_much_as_their_weights():
     np.testing.assert_array_equal(
         predict(models, {"a": image}, weights=(1.0, 1.0))["a"], predict(models, {"a": image})["a"]
     )
-
-
-def test_weights_for_another_number_of_checkpoints_are_refused():
-    with pytest.raises(ConfigError, match=r"inference\.weights has 2 numbers, but there are 1 checkpoints"):
-        predict([Lopsided(0)], {"a": draw(np.random.default_rng(0), 6, 7)}, weights=(1.0, 1.0))
