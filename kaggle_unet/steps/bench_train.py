@@ -1,12 +1,9 @@
-"""`bench-train`: how fast the real loop is, how fast it could be, and how fast plain code would be.
+"""`bench-train`: how fast the training loop is, how fast it could be, and how fast plain code would be.
 
-Three loops take turns in one run, so that a machine's moods hit all of them: the training as `train` does it, the same
-steps on one batch that is always there, and those steps in fp32 with contiguous tensors and nothing compiled. All of
-them are `kaggle_unet.training.loop.train_epoch`.
-
-What a device can do at best, and what one training step asks of it: the two sides of a roofline.
-
-Both ceilings are measured on the device as it is now, not read from a data sheet.
+Three loops take turns in one run, so that other load on the machine hits all of them: the training loop, the same steps
+on one batch that is always there, and those steps in fp32 with contiguous tensors and nothing compiled. The bare step
+is compared with the two sides of a roofline [1]_, what the device does at best, both measured and not read from a data
+sheet.
 
 References
 ----------
@@ -19,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from itertools import repeat as again
 from pathlib import Path
@@ -128,9 +125,47 @@ class _Loop:
         return means.images / (time.perf_counter() - start)
 
 
+@dataclass(frozen=True)
+class LoopSpeed:
+    """Images a second of a loop: the median of its rounds, and the extremes."""
+
+    images_per_s: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class RooflineShare:
+    """What the device does at best, and the fraction of it that the bare step reaches."""
+
+    measured: float
+    unit: str
+    share: float
+
+
+@dataclass(frozen=True)
+class TrainingSpeed:
+    """How fast training is."""
+
+    data: str
+    batch: int
+    inputs: str
+    workers: int
+    steps: int
+    rounds: int
+    device: dict[str, Any]
+    loops: dict[str, LoopSpeed]
+    ratios: dict[str, float]
+    ceilings: dict[str, RooflineShare]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
 def bench_train(
     config: Config, store_folder: Path, *, steps: int = 12, repeat: int = 5, on_progress: OnProgress = lambda *_: None
-) -> dict[str, Any]:
+) -> TrainingSpeed:
     """Measure training in images a second.
 
     Learning rates are 0, so that no loop trains further than another; nothing else is left out. A round of the real
@@ -146,18 +181,19 @@ def bench_train(
         batch = next(loader.epoch(1))
         loops = _prepare_loops(config, distributed, loader, batch, steps)
         speeds = _take_turns(loops, repeat, on_progress)
-    compared = _compare_loops(speeds)
-    return {
-        "data": f"{data}, inputs made {'on the device' if loader.device else 'by workers'}",
-        "batch": len(batch.ids),
-        "inputs": " × ".join(map(str, batch.inputs.shape[1:])),
-        "workers": count_workers(settings.workers, distributed.device_config.device),
-        "steps": steps,
-        "rounds": repeat,
-        "device": {**distributed.device_config.record, "text": distributed.device_config.text},
-        **compared,
-        "ceilings": _compare(loops[BARE].learner, distributed, batch, compared["loops"][BARE]["images_per_s"]),
-    }
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    return TrainingSpeed(
+        data=f"{data}, inputs made {'on the device' if loader.device else 'by workers'}",
+        batch=len(batch.ids),
+        inputs=" × ".join(map(str, batch.inputs.shape[1:])),
+        workers=count_workers(settings.workers, distributed.device_config.device),
+        steps=steps,
+        rounds=repeat,
+        device={**distributed.device_config.record, "text": distributed.device_config.text},
+        loops={name: LoopSpeed(medians[name], min(values), max(values)) for name, values in speeds.items()},
+        ratios={f"{one} / {other}": medians[one] / medians[other] for one, other in ((REAL, BARE), (BARE, PLAIN))},
+        ceilings=_compare(loops[BARE].learner, distributed, batch, medians[BARE]),
+    )
 
 
 def _prepare_loops(
@@ -172,17 +208,6 @@ def _prepare_loops(
         REAL: _Loop(learner, device, lambda number: _epochs(loader, number, steps)),
         BARE: _Loop(learner, device, lambda _: again(batch, steps)),
         PLAIN: _Loop(simple, device, lambda _: again(batch, steps)),
-    }
-
-
-def _compare_loops(speeds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
-    medians = {name: statistics.median(values) for name, values in speeds.items()}
-    return {
-        "loops": {
-            name: {"images_per_s": medians[name], "lowest": min(values), "highest": max(values)}
-            for name, values in speeds.items()
-        },
-        "ratios": {f"{one} / {other}": medians[one] / medians[other] for one, other in ((REAL, BARE), (BARE, PLAIN))},
     }
 
 
@@ -205,16 +230,14 @@ def _epochs(loader: BatchLoader, number: int, steps: int) -> Iterator[Batch]:
     return chain.from_iterable(loader.epoch(epoch) for epoch in range(first, first + n_epochs))
 
 
-def _compare(
-    learner: Learner, distributed: Distributed, batch: Batch, images_per_s: float
-) -> dict[str, dict[str, Any]]:
-    """Hold the bare step against what the device does at best."""
+def _compare(learner: Learner, distributed: Distributed, batch: Batch, images_per_s: float) -> dict[str, RooflineShare]:
+    """Compare the bare step with what the device does at best."""
     n_flops, n_bytes = count_step(learner, batch)
     steps_per_s = images_per_s / len(batch.ids)
     flops, copied = measure_roofline(distributed.fabric.device, distributed.device_config.autocast_dtype)
     return {
-        "matrix product": {"measured": flops / 1e12, "unit": "TFLOP/s", "share": n_flops * steps_per_s / flops},
-        "memory copy": {"measured": copied / 1e9, "unit": "GB/s", "share": n_bytes * steps_per_s / copied},
+        "matrix product": RooflineShare(flops / 1e12, "TFLOP/s", n_flops * steps_per_s / flops),
+        "memory copy": RooflineShare(copied / 1e9, "GB/s", n_bytes * steps_per_s / copied),
     }
 
 

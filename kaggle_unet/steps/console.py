@@ -1,22 +1,28 @@
 """What a person sees in the terminal: bars where there is a terminal, plain lines where there is none."""
 
+import json
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from kaggle_unet.errors import KitError
+
 if TYPE_CHECKING:
+    from kaggle_unet.steps.bench_train import TrainingSpeed
     from kaggle_unet.steps.make_targets import DataReport
     from kaggle_unet.steps.parallel import OnProgress
     from kaggle_unet.steps.provenance import Submission
     from kaggle_unet.steps.score import Scores
     from kaggle_unet.steps.second_level import SecondLevelResult
+    from kaggle_unet.steps.train import FoldResult
     from kaggle_unet.steps.tune import TuneResult
 
 OF_CONFIG = "config"  # as decode parameters are called that no file has
@@ -45,15 +51,31 @@ class Console:
         """Print what went wrong."""
         self._err.print(f"[bold red]error[/] {escape(text)}")
 
+    def fail(self, error: BaseException, code: int) -> Never:
+        """Print an error and end the process, or raise it where tracebacks are wanted."""
+        if self.debug:
+            raise error
+        is_ours = code == 1 and not isinstance(error, KitError)
+        hint = "\nThis is a fault of kaggle-unet; --debug before the verb shows where."
+        self.error(f"{type(error).__name__}: {error}{hint}" if is_ours else str(error))
+        sys.exit(code)
+
+    def result(self, found: Any, show: Callable[[Any], None], *, as_json: bool) -> None:
+        """Print a result for people, or as JSON."""
+        if as_json:
+            print(json.dumps(found if isinstance(found, dict) else found.to_json(), indent=2))  # noqa: T201
+        else:
+            show(found)
+
     def warn(self, text: str) -> None:
         """Print what is allowed but should be known."""
         if text:
             self._err.print(f"[yellow]warning[/] {escape(text)}")
 
-    def next(self, command: str) -> None:
-        """Name the command that usually follows."""
+    def next(self, *words: object) -> None:
+        """Print the command that usually follows, so that it can be pasted."""
         if not self.quiet:
-            self._out.print(f"[dim]next[/]     {escape(command)}")
+            self._out.print(f"[dim]next[/]     {escape(shlex.join(map(str, words)))}")
 
     @contextmanager
     def progress(self) -> "Iterator[OnProgress]":
@@ -92,29 +114,29 @@ class Console:
 
             yield on_event
 
-    def fold_result(self, fold: int, result: Mapping[str, Any]) -> None:
+    def fold_result(self, result: "FoldResult") -> None:
         """Print what a fold reached."""
-        ended = f"best epoch {result['best_epoch']} of {result['epochs']} ({result['stopped_by']})"
-        oof = f"out-of-fold {result['oof_score']:.4f} on {result['samples']} samples"
-        self.say(f"fold {fold}   {ended}, validation {result['best_score']:.4f}; {oof}")
-        self.say(f"         {result['folder']}")
-        if result["other_checkpoints"]:
-            others = (f"{name} {score:.4f}" for name, score in result["other_checkpoints"].items())
+        ended = f"best epoch {result.best_epoch} of {result.epochs} ({result.stopped_by})"
+        oof = f"out-of-fold {result.oof_score:.4f} on {result.samples} samples"
+        self.say(f"fold {result.fold}   {ended}, validation {result.best_score:.4f}; {oof}")
+        self.say(f"         {result.folder}")
+        if result.other_checkpoints:
+            others = (f"{name} {score:.4f}" for name, score in result.other_checkpoints.items())
             self.say(f"         beside best.safetensors: {', '.join(others)}")
 
-    def training_speed(self, result: Mapping[str, Any]) -> None:
+    def training_speed(self, result: "TrainingSpeed") -> None:
         """Print how fast training is."""
-        self.say(f"data     {result['data']}, batches of {result['batch']}, inputs {result['inputs']}")
-        self.say(f"device   {result['device']['text']}")
+        self.say(f"data     {result.data}, batches of {result.batch}, inputs {result.inputs}")
+        self.say(f"device   {result.device['text']}")
         rows = [
-            [name, *(f"{loop[key]:.1f}" for key in ("images_per_s", "lowest", "highest"))]
-            for name, loop in result["loops"].items()
+            [name, *(f"{speed:.1f}" for speed in (loop.images_per_s, loop.lowest, loop.highest))]
+            for name, loop in result.loops.items()
         ]
-        self.table(("images/s", f"median of {result['rounds']}", "lowest", "highest"), rows)
-        for name, ratio in result["ratios"].items():
+        self.table(("images/s", f"median of {result.rounds}", "lowest", "highest"), rows)
+        for name, ratio in result.ratios.items():
             self.say(f"{name}: {ratio:.2f}")
-        for name, part in result["ceilings"].items():
-            self.say(f"{name}: {part['measured']:.3g} {part['unit']}; the bare step reaches {part['share']:.1%} of it")
+        for name, part in result.ceilings.items():
+            self.say(f"{name}: {part.measured:.3g} {part.unit}; the bare step reaches {part.share:.1%} of it")
 
     def data_report(self, report: "DataReport") -> None:
         """Print what `make-targets` found."""
@@ -151,8 +173,7 @@ class Console:
         for warning in written.warnings:
             self.warn(warning)
         if written.slug:
-            words = ("kaggle", "competitions", "submit", written.slug, "-f", str(written.path), "-m", "kaggle-unet")
-            self.next(shlex.join(words))
+            self.next("kaggle", "competitions", "submit", written.slug, "-f", written.path, "-m", "kaggle-unet")
 
     def verdict(self, path: Path, warnings: Sequence[str]) -> None:
         """Print that a submission keeps the rules."""

@@ -161,7 +161,7 @@ def _run(part: Part, folder: Path, console: Console) -> dict[str, Any]:
     for fold in range(config.folds.n):
         with console.training(fold, config.training.epochs) as on_event:
             result = train_fold(config, store, run, fold, on_event=on_event)
-        console.fold_result(fold, result)
+        console.fold_result(result)
     checkpoints = [fold_folder(run, fold) for fold in range(config.folds.n)]
     submit(config, str(test_zip), checkpoints, csv)
     check_submission(csv, str(test_zip), part.competition)

@@ -131,6 +131,9 @@ def parse_folds(text: str, n: int) -> list[int]:
     >>> parse_folds("2,0", 5)
     [0, 2]
     """
+    if not text:
+        msg = "train: say which fold is left out with --fold N, or --fold all"
+        raise ConfigError(msg)
     if text == "all":
         return list(range(n))
     words = text.split(",")

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +123,26 @@ class Division:
     validation: list[str]
 
 
+@dataclass(frozen=True)
+class FoldResult:
+    """How a fold went; ``result.json`` has the same keys."""
+
+    fold: int
+    folder: str
+    best_epoch: int
+    best_score: float
+    other_checkpoints: dict[str, float | None]
+    epochs: int
+    stopped_by: str
+    seconds: float
+    device: dict[str, Any]
+    training_samples: int
+    added_samples: int
+    samples: int
+    oof_score: float
+    oof_interval: Sequence[float]
+
+
 def train_fold(  # noqa: PLR0913  the options of a verb
     config: Config,
     store_folder: Path,
@@ -135,7 +155,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     on_event: OnEvent = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
     distributed: Distributed | None = None,
-) -> dict[str, Any]:
+) -> FoldResult:
     """Fit a fold and score it out-of-fold."""
     distributed = distributed or init_distributed(config.training)
     store = Store.open(store_folder)
@@ -230,26 +250,26 @@ def _divide(folds: "DataFrame", fold: int) -> Division:
 
 def _finish(
     config: Config, store: Store, run: Path, fold: int, fitted: FitResult, trained: dict[str, int]
-) -> dict[str, Any]:
-    """Predict and score the samples that the fold has not seen, and write down how it went."""
+) -> FoldResult:
+    """Predict and score the samples that the fold has not seen, and record how it went."""
     folder = fold_folder(run, fold)
     atomic_write(folder / "curves.png", plot_curves(fitted.history))
     predict_stored(config, folder / BEST, store, validation_ids(run, fold), on_progress=lambda *_: None)
     scored = summarize_scores([entry.scored for entry in out_of_fold(run, config, store, [fold])])
-    result = {
-        "fold": fold,
-        "folder": str(folder),
-        "best_epoch": fitted.best_epoch,
-        "best_score": fitted.best_score,
-        "other_checkpoints": fitted.others,
-        "epochs": fitted.epochs,
-        "stopped_by": fitted.stopped_by,
-        "seconds": sum(row["seconds"] or 0.0 for row in fitted.history),
-        "device": {**fitted.device_config.record, "batches": fitted.batches},
+    result = FoldResult(
+        fold=fold,
+        folder=str(folder),
+        best_epoch=fitted.best_epoch,
+        best_score=fitted.best_score,
+        other_checkpoints=fitted.others,
+        epochs=fitted.epochs,
+        stopped_by=fitted.stopped_by,
+        seconds=sum(row["seconds"] or 0.0 for row in fitted.history),
+        device={**fitted.device_config.record, "batches": fitted.batches},
         **trained,
-        "samples": scored.images,
-        "oof_score": scored.score,
-        "oof_interval": scored.interval,
-    }
-    atomic_write(folder / "result.json", json.dumps(result, indent=1) + "\n")
+        samples=scored.images,
+        oof_score=scored.score,
+        oof_interval=scored.interval,
+    )
+    atomic_write(folder / "result.json", json.dumps(asdict(result), indent=1) + "\n")
     return result

@@ -152,5 +152,5 @@ def test_held_out_samples_are_read_once_for_validation_and_for_out_of_fold_plane
                 (store.folder / "samples" / f"{id_}.npz").unlink(missing_ok=True)
 
     result = train_fold(load_config(config), store.folder, tmp_path / "run", 0, on_event=forget)
-    assert result["samples"] == len(held_out)
+    assert result.samples == len(held_out)
     assert not any((store.folder / "samples" / f"{id_}.npz").exists() for id_ in held_out)

@@ -1,0 +1,131 @@
+"""Options of the command line, each spelled and explained once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# What a verb works on.
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.")]
+RunOrConfig = Annotated[
+    Path, typer.Argument(metavar="RUN_OR_CONFIG", help="A run's folder, or the YAML file of its experiment.")
+]
+CsvOrRun = Annotated[
+    Path | None, typer.Argument(metavar="CSV_OR_RUN", help="A submission, or a run's folder for its out-of-fold score.")
+]
+CsvPath = Annotated[Path, typer.Argument(metavar="CSV", help="A submission.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the config. Repeatable.")
+]
+
+# Data.
+Data = Annotated[
+    str, typer.Option("--data", metavar="DATA", help="A zip, a folder, or a path inside a zip: x.zip:dsb2018/train.")
+]
+DataToPredict = Annotated[str | None, typer.Option("--data", metavar="DATA", help="Images to predict.")]
+Truth = Annotated[
+    str | None, typer.Option("--truth", metavar="DATA", help="The truth: whatever --data takes, or a CSV.")
+]
+Competition = Annotated[
+    str, typer.Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (with the rules of DSB2018).")
+]
+Metric = Annotated[
+    str | None, typer.Option("--competition", metavar="NAME", help="The competition whose metric is used.")
+]
+Images = Annotated[str, typer.Option("--images", help="Subfolder of the images (folder only).")]
+Masks = Annotated[str, typer.Option("--masks", help="Subfolder of the masks (folder only).")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out faulty samples.")]
+
+# Stores, runs and checkpoints.
+Store = Annotated[
+    Path | None, typer.Option("--store", metavar="DIR", help="The store's folder. Default: store/<experiment>.")
+]
+MovedStore = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="The run's store, if it has moved.")]
+PseudoStore = Annotated[
+    Path | None, typer.Option("--store", metavar="DIR", help="Output store. Default: store/<experiment>_pseudo.")
+]
+AddedStores = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--add-store", metavar="DIR", help="More samples to train on in every fold; never validated. Repeatable."
+    ),
+]
+Run = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run's folder. Default: runs/<experiment>.")]
+ScoredRun = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run's folder; older spelling.")]
+OtherRuns = Annotated[
+    list[Path] | None,
+    typer.Option("--with", metavar="DIR", help="Another run to average with; its weight is searched, too. Repeatable."),
+]
+Checkpoints = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="PATH",
+        help="A file, or a fold's folder (its best). Repeatable. Default: the best of each of the run's folds.",
+    ),
+]
+
+# Training.
+Folds = Annotated[
+    str, typer.Option("--fold", help="The fold to hold out: a number, several separated by commas, or all.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue after the last complete epoch.")]
+Track = Annotated[bool, typer.Option("--track", help="Also log to TensorBoard (extra: track).")]
+Devices = Annotated[int | None, typer.Option("--devices", min=1, help="Number of devices on this machine, with DDP.")]
+Nodes = Annotated[int | None, typer.Option("--nodes", min=1, help="Number of machines, each with as many devices.")]
+ShowBatch = Annotated[Path | None, typer.Option("--show-batch", metavar="PNG", help="Draw the first batch, then stop.")]
+Steps = Annotated[int, typer.Option("--steps", min=1, help="Steps per loop and round.")]
+Rounds = Annotated[int, typer.Option("--repeat", min=1, help="Rounds; the medians are printed.")]
+
+# Prediction, decoding, choices.
+OutOfFold = Annotated[bool, typer.Option("--oof", help="Predict each fold's own validation samples instead.")]
+PlanesFolder = Annotated[
+    Path | None, typer.Option("--planes", metavar="DIR", help="Output folder for the planes of --data.")
+]
+Decode = Annotated[
+    str | None,
+    typer.Option(
+        "--decode", metavar="FILE", help="A file that tune wrote, or config for the config's. Default: the run's."
+    ),
+]
+SecondLevel = Annotated[
+    str | None,
+    typer.Option(
+        "--second-level", metavar="DIR", help="A folder that second-level wrote, or none. Default: the run's."
+    ),
+]
+Trials = Annotated[
+    int, typer.Option("--trials", min=1, help="Trials per search; a larger number continues an earlier one.")
+]
+Confidence = Annotated[
+    float,
+    typer.Option("--confidence", min=0, max=1, help="Keep images with at least this fraction of certain pixels."),
+]
+PixelConfidence = Annotated[
+    float, typer.Option("--pixel-confidence", min=0, max=1, help="A pixel is certain if max(p, 1 - p) is above this.")
+]
+IgnoreUnsure = Annotated[
+    bool, typer.Option("--ignore-unsure", help="Exclude the other pixels of kept images from the loss.")
+]
+Csvs = Annotated[list[Path], typer.Option("--csv", metavar="CSV", help="A submission. Repeatable; at least two.")]
+Weights = Annotated[
+    list[float] | None,
+    typer.Option("--weight", metavar="NUMBER", help="Weight of each --csv, in order; 1 by default. Repeatable."),
+]
+
+# Output.
+OutputCsv = Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission to write.")]
+OutputPage = Annotated[Path | None, typer.Option("--output", "-o", help="The page to write. Default: RUN/report.html.")]
+LabelsFolder = Annotated[
+    Path | None, typer.Option("--labels", metavar="DIR", help="Also write one label TIFF per image.")
+]
+DemoFolder = Annotated[Path, typer.Option("--folder", metavar="DIR", help="Output folder.")]
+Export = Annotated[
+    tuple[str, Path] | None,
+    typer.Option("--export", metavar="png|tiff DIR", help="Also write planes and weight maps as image files."),
+]
+Preview = Annotated[int, typer.Option("--preview", min=0, help="Draw the first N samples with their targets.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Number of processes; 0 means one per core.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results and errors.")]
