@@ -1,8 +1,8 @@
 """The two ways through the package, counted: from a zip's labels to the loss, and from an image to its CSV rows.
 
-Run by `scripts/walk`. A function counts once, at the step that calls it first; lambdas, comprehensions and compiled
-kernels don't show in `sys.setprofile`. Networks are loaded and data is opened before the second way begins, and all
-that a process does only once (compiling, caches) before either.
+Run by `scripts/walk`. A function counts once, at the step that calls it first. Lambdas and comprehensions don't count,
+and what a compiled kernel calls isn't seen. Before the first way, everything has run once (compiling, caches), and the
+store is named; before the second, data is opened and the networks are loaded.
 """
 
 import argparse
