@@ -17,7 +17,7 @@ from kaggle_unet.types import HalfPlanes, Image, Labels, Planes
 class Decoder:
     """Turns planes into labels: decoding, then cleaning, then the rules for whole images.
 
-    Parameters
+    Attributes
     ----------
     codec : Codec
         What the planes mean; a value of `kaggle_unet.targets.codecs.CODECS`.

@@ -9,21 +9,11 @@ _FEWEST = 3  # objects; fewer give no reliable size
 
 
 def object_diameter_px(areas_px: NDArray[np.int64]) -> float | None:
-    """Estimate the diameter of an image's objects.
+    """Estimate the diameter of an image's objects from their areas; None for fewer than three.
 
-    Parameters
-    ----------
-    areas_px : int64 array, shape (n,)
-        Pixels of each instance.
+    It is that of a circle with the area of the median pixel's object: half of all pixels inside objects are in larger
+    ones, so small fragments, however many, change it little.
 
-    Returns
-    -------
-    float or None
-        Of the circle with the area of the median pixel's object: half of all pixels inside objects are in larger
-        ones, so small fragments, however many, change it little. None for fewer than three objects.
-
-    Examples
-    --------
     >>> round(object_diameter_px(np.array([1, 2, 100, 100, 3])), 1)
     11.3
     """
@@ -35,22 +25,10 @@ def object_diameter_px(areas_px: NDArray[np.int64]) -> float | None:
 
 
 def scale_to(known_px: float, found_px: float | None) -> float:
-    """Compute the scale at which a network is shown an image.
+    """Compute the scale at which a network is shown an image, from the diameters it knows and those in the image.
 
-    Parameters
-    ----------
-    known_px : float
-        Diameter of the objects that the network was trained on, as `object_diameter_px` estimates it.
-    found_px : float or None
-        Diameter of the image's objects.
+    It is 1 where they differ by less than half or the image's is unknown; else their quotient, from 1/4 to 4.
 
-    Returns
-    -------
-    float
-        1 where they differ by less than half or the image's is unknown; else their quotient, from 1/4 to 4.
-
-    Examples
-    --------
     >>> scale_to(20, 25), scale_to(20, 60), scale_to(20, 1000), scale_to(20, None)
     (1.0, 0.3333333333333333, 0.25, 1.0)
     """

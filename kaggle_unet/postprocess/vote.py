@@ -1,8 +1,8 @@
-"""Several label images or masks of one image → the one that most of them support.
+"""Votes: several label images or masks of one image to the one that most of them support.
 
-What is left to combine where only submissions are at hand, and networks whose planes cannot be averaged. All of it is
-decided in integers, by what objects cover and never by their ids or by the order of the sets: the same sets give the
-same labels in any order, and a weight of 2 is the same as the set given twice.
+They combine submissions, and networks whose planes can't be averaged. Everything is decided in integers, by what
+objects cover and never by their ids or by the order of the sets: the same sets give the same labels in any order, and a
+weight of 2 is the same as the set given twice.
 """
 
 import math
@@ -20,8 +20,8 @@ from kaggle_unet.masks.rle import encode
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.types import Labels, Mask
 
-# IoUs are added up as whole numbers of this part of 1, so that sums do not depend on their order. With weights below
-# 2³¹ in sum, int64 holds every sum.
+# IoUs are added as multiples of 2⁻³¹, so that sums do not depend on their order. With weights below 2³¹ in sum, int64
+# holds every sum.
 _IOU_BITS = 31
 _MOST_WEIGHT = 2**31 - 1
 
@@ -38,14 +38,14 @@ class _Objects(NamedTuple):
 
 
 def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None) -> Labels:
-    """Keep the objects that most of the sets have, each with the pixels that most of those claim.
+    """Keep the objects that most of the sets have, each with the pixels that most of those sets claim.
 
     Parameters
     ----------
     labels : sequence of int32 array, shape (H, W)
         Instances of one image, 0 is background; one array per set, any ids.
     weights : sequence of float, optional
-        How much each set counts; 1 each by default.
+        Weights of the sets; 1 each by default.
 
     Returns
     -------
@@ -96,30 +96,8 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
 
 
 def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> Mask:
-    """Keep the pixels that most of the masks have.
+    """Keep the pixels that masks of more than half of all weight have; a tie is background.
 
-    Parameters
-    ----------
-    masks : sequence of bool array, shape (H, W)
-        Of one image.
-    weights : sequence of float, optional
-        How much each mask counts; 1 each by default.
-
-    Returns
-    -------
-    bool array, shape (H, W)
-        Where masks of more than half of all weight are set; a tie is background.
-
-    Raises
-    ------
-    ConfigError
-        If the weights are not one number above 0 for each mask.
-    DataError
-        If there is no mask, or the shapes differ.
-
-    Examples
-    --------
-    >>> import numpy as np
     >>> masks = [np.array([[True, True, False]]), np.array([[True, False, False]])]
     >>> vote_mask(masks), vote_mask(masks, [3, 1])
     (array([[ True, False, False]]), array([[ True,  True, False]]))
@@ -133,27 +111,8 @@ def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> 
 
 
 def whole_weights(weights: Sequence[float] | None, n: int) -> tuple[int, ...]:
-    """Make whole numbers of the same proportions, so that a tie is a tie.
+    """Return whole numbers of the same proportions, without a common divisor, so that a tie is a tie.
 
-    Parameters
-    ----------
-    weights : sequence of float, optional
-        Read as the decimal numbers that they are printed as; 1 each by default.
-    n : int
-        How many are wanted.
-
-    Returns
-    -------
-    tuple of int
-        Without a common divisor.
-
-    Raises
-    ------
-    ConfigError
-        If they are not `n` numbers above 0, or would be too large.
-
-    Examples
-    --------
     >>> whole_weights([0.1, 0.2, 0.3], 3), 0.1 + 0.2 == 0.3
     ((1, 2, 3), False)
     """
@@ -168,7 +127,7 @@ def whole_weights(weights: Sequence[float] | None, n: int) -> tuple[int, ...]:
     whole = [weight // math.gcd(*whole) for weight in whole]
     if sum(whole) > _MOST_WEIGHT:
         given = ", ".join(map(str, weights))
-        raise ConfigError(f"weights are {given}; wanted rounder ones: as whole numbers they are above 2³¹ in sum")
+        raise ConfigError(f"weights are {given}; wanted rounder ones: as whole numbers their sum is above 2³¹")
     return tuple(whole)
 
 
@@ -181,7 +140,7 @@ def _refuse_other_shapes(arrays: Sequence[NDArray[np.generic]]) -> None:
 
 
 def _pair_up(sets: Sequence[Labels]) -> _Objects:
-    """Find each object's partners; ids are consecutive."""
+    """Find the partners of each object; ids are consecutive."""
     k = len(sets)
     firsts = np.cumsum([0, *(int(one.max(initial=0)) for one in sets)]).tolist()
     n = firsts[-1]
@@ -200,7 +159,7 @@ def _pair_up(sets: Sequence[Labels]) -> _Objects:
 def _take(
     sets: Sequence[Labels], objects: _Objects, weights: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Take groups and number them as they are taken; give each object's, 0 for none, and the weight of each."""
+    """Take groups in order; return the group of each object (0 for none), and the weight of each group."""
     supports, agreements = ((objects.ious > 0) @ weights).tolist(), (objects.ious @ weights).tolist()
     rles = [code for one in sets for code in encode(one)]
     groups, group_weights = np.zeros(len(rles), dtype=np.int32), [0]
@@ -220,7 +179,7 @@ def _paint(
     group_weights: NDArray[np.int64],
     weights: NDArray[np.int64],
 ) -> Labels:
-    """Give each pixel to the group with most votes there, of those of which more than half claims it."""
+    """Give each pixel to the group with most votes there, of the groups of which more than half claims it."""
     claims = [np.append(np.int32(0), own)[one] for one, own in zip(sets, groups, strict=True)]
     is_claimed = np.logical_or.reduce([claim > 0 for claim in claims])
     claims = [claim[is_claimed] for claim in claims]

@@ -19,32 +19,12 @@ def average_probabilities(
     mean: Literal["arithmetic", "geometric"] = "arithmetic",
     activation: Literal["sigmoid", "softmax"] = "sigmoid",
 ) -> Planes:
-    """Average the probabilities of several networks.
+    """Average the probabilities (C, H, W) of several networks, by weights that need not add up to 1.
 
-    Parameters
-    ----------
-    members : sequence of float16 or float32 arrays, shape (C, H, W)
-        Probabilities; of one codec.
-    weights : sequence of float
-        Relative weights; not negative, and not all 0.
-    mean : {"arithmetic", "geometric"}
-        Kind of mean; the geometric one is normalised to add up to 1.
-    activation : {"sigmoid", "softmax"}
-        The codec's: independent planes, or classes that exclude each other.
-
-    Returns
-    -------
-    planes : float32 array, shape (C, H, W)
-        Probabilities.
-
-    Notes
-    -----
     But for the planes' rounding, the arithmetic mean equals that of networks that predict together. The geometric mean
-    of sigmoid planes clips probabilities to 1/4096 from 0 and 1, the least that half precision tells on both sides, so
-    a network that is surer counts less than it would in `kaggle_unet.inference.predict`.
+    is normalised to add up to 1; that of sigmoid planes clips probabilities to 1/4096 from 0 and 1, the least that half
+    precision tells on both sides, so a network that is surer counts less than in `kaggle_unet.inference.predict`.
 
-    Examples
-    --------
     >>> sure, torn = np.float32([[[0.99]]]), np.float32([[[0.2]]])
     >>> average_probabilities([sure, torn], [1, 3]).round(3)
     array([[[0.398]]], dtype=float32)

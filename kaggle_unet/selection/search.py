@@ -51,22 +51,8 @@ _SEEDED: Space = {
 
 
 def space_of(codec: CodecName, *, single_object: bool) -> Space:
-    """Return what is searched for a codec.
+    """Return what is searched for a codec: intervals or choices by the config's dotted keys.
 
-    Parameters
-    ----------
-    codec : str
-        Its name.
-    single_object : bool
-        Whether all of a mask is one instance.
-
-    Returns
-    -------
-    space : dict of str to Interval or tuple of bool
-        By the config's dotted key.
-
-    Examples
-    --------
     >>> sorted(space_of("mask", single_object=False))
     ['decode.mask_threshold', 'postprocess.fill_holes_px', 'postprocess.min_area_px']
     """
@@ -190,37 +176,10 @@ def search(
     name: str = "all",
     on_trial: Callable[[str, int], None] = lambda *_: None,
 ) -> SearchResult:
-    """Search the parameters of the highest score.
+    """Search the parameters of the highest score; the start need not lie in the space, and wins ties.
 
-    Parameters
-    ----------
-    space : dict
-        From `space_of`.
-    evaluate : callable
-        Returns the score of some parameters.
-    start : mapping
-        Parameters that need not lie in the space; they win ties.
-    budget : SearchBudget
-        Number of trials, seed and journal.
-    name : str
-        Name of the search in a journal of several.
-    on_trial : callable
-        Called with (name, trials done).
-
-    Returns
-    -------
-    SearchResult
-        The same whether the search was interrupted or not.
-
-    Raises
-    ------
-    ConfigError
-        If Optuna is not installed.
-
-    Notes
-    -----
     Optuna's tree-structured Parzen estimator [1]_, after `N_AT_RANDOM` random trials. Each trial has its own seed, so
-    what it tries depends on the trials before it alone.
+    what it tries depends on the trials before it alone, whether the search was interrupted or not.
 
     References
     ----------

@@ -111,25 +111,10 @@ def true_ious(candidates: Candidates, truth: Labels) -> Ious:
 
 
 def choose(candidates: Candidates, ious: Ious, least_iou: float) -> Labels:
-    """Keep the best decoding of every component of the mask, and drop objects that are hardly right.
+    """Keep the best decoding of every component of the mask, and drop objects with a predicted IoU below the least.
 
-    Parameters
-    ----------
-    candidates : Candidates
-        Candidate decodings of an image.
-    ious : float64 array, shape (n_objects,)
-        The IoU that the regressor predicts for each object.
-    least_iou : float
-        Objects with a lower predicted IoU are dropped.
-
-    Returns
-    -------
-    int32 array, shape (H, W)
-        Instances 1…n.
-
-    Notes
-    -----
-    A decoding's value for a component is the mean over its objects there. Of equals, the first wins, the one in use.
+    A decoding's value for a component is the mean predicted IoU of its objects there. Of equals, the first wins, the
+    one in use.
     """
     n = int(candidates.components.max(initial=0)) + 1
     levels = [
