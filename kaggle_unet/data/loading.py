@@ -28,18 +28,18 @@ def rank_slice(keys: Sequence[Key], rank: int, size: int) -> Sequence[Key]:
 
 
 class EpochOrder(Sampler[list[ItemKey]]):
-    """Shuffled batches of keys, or a rank's shard of them.
+    """Shuffled batches of keys, or a rank's shard of each.
 
     The epoch travels with the index, so workers can outlive epochs. A rank whose shard is empty gets one item that does
     not count: all ranks must take part in every step.
     """
 
-    def __init__(self, n_items: int, *, batch: int, seed: int, rank: int = 0, size: int = 1) -> None:
+    def __init__(self, n_items: int, *, batch: int, seed: int, shard: tuple[int, int] = (0, 1)) -> None:
         self.epoch = 1
         self._n_items = n_items
         self._batch = batch
         self._seed = seed
-        self._rank, self._size = rank, size
+        self._shard = shard
 
     def __len__(self) -> int:
         """Count the batches."""
@@ -50,14 +50,14 @@ class EpochOrder(Sampler[list[ItemKey]]):
         order = np.random.default_rng(stable_seed(self._seed, self.epoch)).permutation(self._n_items)
         for start in range(0, self._n_items, self._batch):
             keys = [ItemKey(self.epoch, int(index)) for index in order[start : start + self._batch]]
-            yield [*rank_slice(keys, self._rank, self._size)] or [keys[0]._replace(counts=False)]
+            yield [*rank_slice(keys, *self._shard)] or [keys[0]._replace(counts=False)]
 
 
 class BatchLoader:
-    """The batches of each epoch, each of `batch` items over all ranks.
+    """The batches of each epoch, each of `batch` items over all ranks; `shard` is a rank and the number of ranks.
 
-    The batches do not depend on `workers`, and making them draws nothing from torch's own generator. With `device`, the
-    inputs are made there: see `render_inputs`.
+    The batches do not depend on `workers`, and making them draws nothing from torch's global generator. With `device`,
+    the inputs are computed there: see `render_inputs`.
     """
 
     def __init__(
@@ -67,13 +67,12 @@ class BatchLoader:
         batch: int,
         workers: int = 0,
         pin: bool = False,
-        rank: int = 0,
-        size: int = 1,
+        shard: tuple[int, int] = (0, 1),
         device: torch.device | None = None,
     ) -> None:
         self.device = device
         self._inputs = items.encoding.inputs
-        self._order = EpochOrder(len(items), batch=batch, seed=items.seed, rank=rank, size=size)
+        self._order = EpochOrder(len(items), batch=batch, seed=items.seed, shard=shard)
         self._loader: DataLoader[Item] = DataLoader(
             items.for_device() if device else items,
             batch_sampler=self._order,

@@ -26,19 +26,11 @@ class Outputs(NamedTuple):
     sides: tuple[Tensor, ...] = ()
     gate_above: float | None = None
 
-    @property
-    def predicted(self) -> Tensor:
-        """The logits to predict with: suppressed in images taken to be empty."""
-        if self.empty is None or self.gate_above is None:
-            return self.logits
-        return suppress_empty(self.logits, self.empty, above=self.gate_above)
-
 
 def select_outputs(outputs: Outputs, *, is_training: bool) -> Tensor | Outputs:
     """Return all outputs in training if there are further heads, else the logits to predict with."""
-    if is_training and (outputs.empty is not None or outputs.sides):
-        return outputs
-    return outputs.predicted
+    has_heads = outputs.empty is not None or bool(outputs.sides)
+    return outputs if is_training and has_heads else suppress_empty(outputs)
 
 
 def forward_all(network: nn.Module, inputs: Tensor) -> Tensor | Outputs:
@@ -48,14 +40,17 @@ def forward_all(network: nn.Module, inputs: Tensor) -> Tensor | Outputs:
     return outputs.logits if isinstance(outputs, Outputs) and outputs.empty is None else outputs
 
 
-def suppress_empty(logits: Tensor, empty: Tensor, *, above: float) -> Tensor:
-    """Lower the logits of images taken to be empty, so that nothing is found there.
+def suppress_empty(outputs: Outputs) -> Tensor:
+    """Return the logits to predict with: so low in images taken to be empty that nothing is found there.
 
-    >>> suppress_empty(torch.tensor([[[[3.0, -20.0]]], [[[3.0, 1.0]]]]), torch.tensor([2.0, 0.0]), above=0.5).flatten()
+    >>> logits = torch.tensor([[[[3.0, -20.0]]], [[[3.0, 1.0]]]])
+    >>> suppress_empty(Outputs(logits, torch.tensor([2.0, 0.0]), gate_above=0.5)).flatten()
     tensor([-10., -20.,   3.,   1.])
     """
-    is_empty = (empty.float().sigmoid() > above)[:, None, None, None]
-    return torch.where(is_empty, logits.clamp(max=_EMPTY_LOGIT), logits)
+    if outputs.empty is None or outputs.gate_above is None:
+        return outputs.logits
+    is_empty = (outputs.empty.float().sigmoid() > outputs.gate_above)[:, None, None, None]
+    return torch.where(is_empty, outputs.logits.clamp(max=_EMPTY_LOGIT), outputs.logits)
 
 
 class ScSE(nn.Module):

@@ -130,7 +130,7 @@ class PlainUNet(nn.Module):
         self.gate_above = settings.empty_head.gate_above if settings.empty_head else None
         self.multiple = settings.unshuffle << settings.depth
         self._lost = _lost_px(settings)
-        self.margin = (self._lost + self._surplus(self.multiple)) // 2
+        self.margin = (self._lost + 4 % self.multiple) // 2 if settings.padding == "valid" else 0
 
     def output_size(self, side: int) -> int:
         """Return the height or width of the logits for that of the inputs.
@@ -138,11 +138,21 @@ class PlainUNet(nn.Module):
         >>> PlainUNet(1, 2, PlainUNetSettings(filters=1, depth=4, padding="valid")).output_size(572)
         388
         """
-        size = side - self._surplus(side) - self._lost
-        if size < 1:
-            msg = f"inputs of {side} pixels a side leave no output of a U-Net of depth {self.settings.depth} without "
-            msg += f"padding; give more than {2 * self.margin}, or set model.padding to same"
+        multiple, depth = self.multiple, self.settings.depth
+        if self.settings.padding == "same":
+            if side % multiple:
+                msg = f"inputs of {side} pixels a side; this U-Net of depth {depth} takes multiples of {multiple}: pad "
+                raise ConfigError(msg + f"to {-(-side // multiple) * multiple}")
+            return side
+        # Every pooling halves a side of multiple · k + 4 · (multiple − 1) evenly; the lowest level then has k pixels.
+        surplus = (side + 4) % multiple
+        if surplus % 2:
+            msg = f"inputs of {side} pixels a side; a U-Net without padding takes even sizes: pad to {side + 1}"
             raise ConfigError(msg)
+        size = side - surplus - self._lost
+        if size < 1:
+            msg = f"inputs of {side} pixels a side leave no output of a U-Net of depth {depth} without padding; "
+            raise ConfigError(msg + f"make them larger than {2 * self.margin}, or set model.padding to same")
         return size
 
     def forward(self, inputs: Tensor) -> Tensor | Outputs:
@@ -174,22 +184,6 @@ class PlainUNet(nn.Module):
             self.sides(maps) if self.sides is not None and self.training else (),
             self.gate_above,
         )
-
-    def _surplus(self, side: int) -> int:
-        """Return the number of pixels to cut off so that every pooling halves a side evenly."""
-        multiple = self.multiple
-        if self.settings.padding == "same":
-            if side % multiple:
-                msg = f"inputs of {side} pixels a side; this U-Net of depth {self.settings.depth} takes multiples of "
-                msg += f"{multiple}: pad to {-(-side // multiple) * multiple}"
-                raise ConfigError(msg)
-            return 0
-        # side = multiple · k + 4 · (multiple − 1) for the k pixels that the lowest level is given
-        surplus = (side + 4) % multiple
-        if surplus % 2:
-            msg = f"inputs of {side} pixels a side; a U-Net without padding takes even sizes: pad to {side + 1}"
-            raise ConfigError(msg)
-        return surplus
 
 
 class _Block(nn.Module):

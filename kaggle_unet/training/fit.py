@@ -67,18 +67,11 @@ def fit_fold(
         raise TrainingFailure(f"{fault}{where}", batch) from fault
     best = best_row(fold.history, settings.monitor)
     assert best is not None, "the last epoch is always validated"
-    assert best["epoch"] is not None
-    assert best["valid_score"] is not None
-    n_epochs = len(fold.history)
+    epoch, score, n_epochs = best["epoch"], best["valid_score"], len(fold.history)
+    assert epoch is not None
+    assert score is not None
     return FitResult(
-        int(best["epoch"]),
-        best["valid_score"],
-        n_epochs,
-        stopped_by,
-        fold.history,
-        distributed.device_config,
-        fold.batches,
-        others,
+        int(epoch), score, n_epochs, stopped_by, fold.history, distributed.device_config, fold.batches, others
     )
 
 

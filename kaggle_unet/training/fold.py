@@ -280,7 +280,6 @@ def open_loader(items: TrainingSet, settings: TrainingSettings, distributed: Dis
         batch=settings.batch * distributed.size,
         workers=count_workers(settings.workers, kind),
         pin=kind == "cuda",
-        rank=distributed.rank,
-        size=distributed.size,
+        shard=(distributed.rank, distributed.size),
         device=device if on_device else None,
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 from kaggle_unet.data.batch import Batch, crop
 from kaggle_unet.data.dataset import ValidationSet, WholeBatch
 from kaggle_unet.metrics.score import ImageScore
-from kaggle_unet.models.heads import Outputs
+from kaggle_unet.models.heads import Outputs, suppress_empty
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.training.failures import TrainingFailure, name_samples
 from kaggle_unet.training.step import Loss
@@ -57,7 +57,7 @@ def validate(
         for whole in validation_set.batches():
             batch = whole.batch
             outputs = predict(batch.inputs)
-            logits = outputs if isinstance(outputs, Tensor) else outputs.predicted
+            logits = outputs if isinstance(outputs, Tensor) else suppress_empty(outputs)
             value = float(loss(outputs, batch.planes.to(logits.device), batch.weights.to(logits.device))[0])
             if not math.isfinite(value):
                 msg = f"the validation loss is {value} on the samples {name_samples(batch.ids)}"

@@ -21,7 +21,7 @@ def items():
 
 
 def epochs(items, batch, size, **how):
-    return [list(BatchLoader(items, batch=batch, rank=rank, size=size, **how).epoch(2)) for rank in range(size)]
+    return [list(BatchLoader(items, batch=batch, shard=(rank, size), **how).epoch(2)) for rank in range(size)]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8])

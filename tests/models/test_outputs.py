@@ -24,7 +24,7 @@ def test_a_network_of_one_head_returns_logits_always():
 
 def test_predictions_are_suppressed_and_logits_are_not():
     outputs = Outputs(LOGITS, EMPTY, gate_above=0.5)
-    assert torch.equal(select_outputs(outputs, is_training=False), suppress_empty(LOGITS, EMPTY, above=0.5))
+    assert select_outputs(outputs, is_training=False)[0, 0, 0].tolist() == [-10, -20]
     assert outputs.logits is LOGITS
 
 
@@ -34,7 +34,7 @@ class _TwoHeads(nn.Module):
         self.given = given
 
     def forward(self, inputs):
-        return self.outputs(inputs).predicted
+        return select_outputs(self.outputs(inputs), is_training=False)
 
     def outputs(self, inputs):
         return self.given
@@ -50,14 +50,14 @@ def test_forward_all_returns_the_outputs_before_suppression():
 
 @pytest.mark.parametrize(("above", "is_cleared"), [(0.1, [True, True]), (0.5, [True, False]), (0.9, [False, False])])
 def test_the_gate_clears_images_that_are_held_to_be_empty_and_no_others(above, is_cleared):
-    gated = suppress_empty(LOGITS, EMPTY, above=above)
+    gated = suppress_empty(Outputs(LOGITS, EMPTY, gate_above=above))
     for image, before, cleared in zip(gated, LOGITS, is_cleared, strict=True):
         assert (image.sigmoid() < 1e-4).all() if cleared else torch.equal(image, before)
 
 
 def test_cleared_logits_are_never_raised():
-    assert suppress_empty(LOGITS, EMPTY, above=0.5)[0, 0, 0].tolist() == [-10, -20]
+    assert suppress_empty(Outputs(LOGITS, EMPTY, gate_above=0.5))[0, 0, 0].tolist() == [-10, -20]
 
 
 def test_half_precision_keeps_its_type():
-    assert suppress_empty(LOGITS.bfloat16(), EMPTY.bfloat16(), above=0.5).dtype == torch.bfloat16
+    assert suppress_empty(Outputs(LOGITS.bfloat16(), EMPTY.bfloat16(), gate_above=0.5)).dtype == torch.bfloat16

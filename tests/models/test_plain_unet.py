@@ -153,7 +153,7 @@ def test_surplus_pixels_are_lost_at_the_edges(depth, side, wanted):
     [
         ("same", 101, "takes multiples of 4: pad to 104"),
         ("valid", 101, "takes even sizes: pad to 102"),
-        ("valid", 40, "leave no output .* give more than 40"),
+        ("valid", 40, "leave no output .* larger than 40"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_with_one_that_does(padding, side, message):

@@ -8,7 +8,7 @@ from kaggle_unet.losses.settings import LossSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.metrics.score import score_image
 from kaggle_unet.models.checkpoint import load_checkpoint
-from kaggle_unet.models.heads import Outputs
+from kaggle_unet.models.heads import Outputs, suppress_empty
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.models.settings import EmptyHeadSettings, PlainUNetSettings
 from kaggle_unet.postprocess.decoder import Decoder
@@ -107,7 +107,7 @@ class TestFurtherHeads:
         return validate(
             lambda inputs: Outputs(knows(inputs)[:, :2], torch.full((len(inputs),), 5.0), (), gate_above),
             validation_set,
-            loss=lambda said, planes, weights: terms(said, planes[:, :2], weights),
+            loss=lambda outputs, planes, weights: terms(outputs, planes[:, :2], weights),
             decoder=Decoder(codec),
             metric=score_image,
         )
@@ -121,21 +121,21 @@ class TestFurtherHeads:
         assert result.loss == pytest.approx(0.5 * 5.0067, abs=0.01)
 
     @pytest.mark.parametrize("precision", ["32", "bf16"])
-    def test_a_learner_says_what_is_before_the_gate(self, loss, precision):
+    def test_a_learner_predicts_outputs_before_suppression(self, loss, precision):
         torch.manual_seed(0)
         settings = PlainUNetSettings(filters=2, depth=2, empty_head=EmptyHeadSettings(gate_above=0.0))
         learner = Learner(PlainUNet(1, 3, settings), loss, make_settings(), make_distributed(precision))
         learner.network.eval()
         inputs = torch.randn(2, 1, 8, 12)
-        said = learner.predict(inputs)
+        outputs = learner.predict(inputs)
         with torch.inference_mode():
             wanted = learner.network.outputs(inputs)
             assert (learner.network(inputs) <= -10).all()
-        torch.testing.assert_close(said.logits, wanted.logits, atol=0.05, rtol=0.05)
-        torch.testing.assert_close(said.empty.float(), wanted.empty, atol=0.05, rtol=0.05)
-        assert said.logits.dtype == torch.float32
-        assert (said.logits > -10).all()
-        assert (said.predicted <= -10).all()
+        torch.testing.assert_close(outputs.logits, wanted.logits, atol=0.05, rtol=0.05)
+        torch.testing.assert_close(outputs.empty.float(), wanted.empty, atol=0.05, rtol=0.05)
+        assert outputs.logits.dtype == torch.float32
+        assert (outputs.logits > -10).all()
+        assert (suppress_empty(outputs) <= -10).all()
 
     def test_a_fit_reports_the_loss_that_its_checkpoint_has(self, training_set, validation_set, scoring, tmp_path):
         options = {"filters": 2, "depth": 2, "deep_supervision": True}
@@ -149,10 +149,10 @@ class TestFurtherHeads:
         total = 0.0
         with torch.inference_mode():
             for batch in (whole.batch for whole in validation_set.batches()):
-                said = network.outputs(batch.inputs)
-                _, of_planes = loss(said.logits, batch.planes, batch.weights)
+                outputs = network.outputs(batch.inputs)
+                _, of_planes = loss(outputs.logits, batch.planes, batch.weights)
                 # there are two discs in every image
-                value = of_planes["cross_entropy"] + of_planes["dice"] + 0.5 * said.empty.exp().log1p().mean()
+                value = of_planes["cross_entropy"] + of_planes["dice"] + 0.5 * outputs.empty.exp().log1p().mean()
                 total += value.item() * len(batch.ids)
         assert row["valid_loss"] == pytest.approx(total / 3, abs=1e-4)
         assert {"train_empty", "train_deep_supervision"} <= row.keys()
