@@ -58,21 +58,16 @@ class Decoder:
             Instances 1…n, in raster order of their first pixels; 0 is background.
         """
         cleaning = self.postprocess
-        if self.is_striped(planes):
+        if planes[0].size > self.stripe_above_px and not self.decode.single_object:
             labels = np.empty(planes.shape[1:], dtype=np.int32)
             decode_large(self.codec, planes, self.decode, cleaning, out=labels)
-        elif cleaning.fill_holes_px == 0:  # areas are known as soon as decoding ends
-            planes = planes.astype(np.float32, copy=False)
-            labels = self.codec.decode(planes, self.decode, min_area_px=cleaning.min_area_px)
-        else:
-            labels = self.codec.decode(planes.astype(np.float32, copy=False), self.decode)
-            labels = fill_holes(labels, cleaning.fill_holes_px, in_place=True)
-            labels = drop_small(labels, cleaning.min_area_px, in_place=True)
+        else:  # without holes to fill, areas are known as soon as decoding ends
+            min_area_px = 0 if cleaning.fill_holes_px else cleaning.min_area_px
+            labels = self.codec.decode(planes.astype(np.float32, copy=False), self.decode, min_area_px=min_area_px)
+            if cleaning.fill_holes_px:
+                labels = fill_holes(labels, cleaning.fill_holes_px, in_place=True)
+                labels = drop_small(labels, cleaning.min_area_px, in_place=True)
         return labels if image is None else self.apply_rules(labels, image)
-
-    def is_striped(self, planes: Planes | HalfPlanes) -> bool:
-        """Return True if planes are so large that they are decoded in stripes."""
-        return planes[0].size > self.stripe_above_px and not self.decode.single_object
 
     def apply_rules(self, labels: Labels, image: Image) -> Labels:
         """Return zeros where a rule for whole images says that the image is empty, else the labels themselves."""

@@ -172,8 +172,8 @@ class SecondLevel:
     folder: Path
 
     def __call__(self, planes: Planes | HalfPlanes, image: Image) -> Labels:
-        """Return the labels of an image; one so large that it is decoded in stripes is left to the first level."""
-        if self.decoder.is_striped(planes):
+        """Return the labels of an image; one that is decoded in stripes is left to the first level."""
+        if planes[0].size > self.decoder.stripe_above_px:
             return self.decoder(planes, image)
         candidates = find_candidates(self.decoder, planes)
         chosen = choose(candidates, self.regressor.predict(candidates.objects), self.least_iou)

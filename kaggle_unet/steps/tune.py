@@ -90,18 +90,8 @@ def tune(
     start = params_of(space, config.decoder)
     space |= dict.fromkeys(names, _WEIGHT)
     start |= dict.fromkeys(names, 1.0)
-    settings = plain(config)
-    planes = dict.fromkeys(folder for image in images for folder in image.folders)
-    identity = hash_plain(
-        {
-            "start": {name: settings[name] for name in ("competition", "codec", "decode", "postprocess")},
-            "planes": [describe_planes(folder) for folder in planes],
-            "truth": store.manifest["identity_sha256"],
-            **({"weights": names, "mean": settings["inference"]["mean"]} if names else {}),
-        }
-    )
     folder = ensemble_folder(run, others) if others else run
-    journal = folder / "tune" / f"{identity[:12]}.journal"
+    journal = folder / "tune" / f"{_identity(config, store, images, names)[:12]}.journal"
     with lock(folder / "tune"), _evaluation(config, store, images, names, workers) as evaluate:
         nested = nested_search(
             space,
@@ -128,6 +118,20 @@ class _Image:
     folders: tuple[Path, ...]
     group: str
     part: str
+
+
+def _identity(config: Config, store: Store, images: Sequence[_Image], names: Sequence[str]) -> str:
+    """Hash all that a search depends on; one of the same goes on with its journal."""
+    settings = plain(config)
+    planes = dict.fromkeys(folder for image in images for folder in image.folders)
+    return hash_plain(
+        {
+            "start": {name: settings[name] for name in ("competition", "codec", "decode", "postprocess")},
+            "planes": [describe_planes(folder) for folder in planes],
+            "truth": store.manifest["identity_sha256"],
+            **({"weights": names, "mean": settings["inference"]["mean"]} if names else {}),
+        }
+    )
 
 
 def _refuse_other(config: Config, trained: Config, run: Path) -> None:
