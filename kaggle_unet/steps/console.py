@@ -95,7 +95,8 @@ class Console:
     @contextmanager
     def training(self, fold: int, epochs: int) -> Iterator[Callable[[Any], None]]:
         """Show a fold's training: a bar of epochs with the last score, or a line per epoch."""
-        from kaggle_unet.training.fold import DeviceConfig, EpochDone, StepDone
+        from kaggle_unet.training.device import DeviceConfig
+        from kaggle_unet.training.fold import EpochDone, StepDone
 
         with self._bar() as bar:
             whole = bar.add_task(f"fold {fold}", total=epochs, note="")

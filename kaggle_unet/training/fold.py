@@ -32,17 +32,6 @@ from kaggle_unet.training.settings import MEAN, TrainingSettings
 from kaggle_unet.training.step import Learner, Loss, StepResult
 from kaggle_unet.training.validate import Predict, ValidationResult, merge
 
-__all__ = ["DeviceConfig", "EpochDone", "EpochStarted", "Event", "OnEvent", "StepDone"]
-
-
-@dataclass(frozen=True)
-class EpochStarted:
-    """An epoch starts."""
-
-    epoch: int
-    epochs: int
-    n_steps: int
-
 
 @dataclass(frozen=True)
 class StepDone:
@@ -63,8 +52,7 @@ class EpochDone:
     warning: str = ""
 
 
-Event = DeviceConfig | EpochStarted | StepDone | EpochDone
-OnEvent = Callable[[Event], None]
+OnEvent = Callable[[DeviceConfig | StepDone | EpochDone], None]
 
 
 @dataclass(frozen=True)
@@ -158,7 +146,6 @@ class Fold:
     def run_epoch(self, on_event: OnEvent) -> tuple[Row, str]:
         """Train for one epoch and validate; return its row and a warning."""
         epoch, n_steps = len(self.history) + 1, len(self._loader)
-        on_event(EpochStarted(epoch, self._settings.epochs, n_steps))
         if self._distributed.size > 1:  # dropout that differs between processes, and that a resume can repeat
             torch.manual_seed(stable_seed(self._settings.seed, epoch, self._distributed.rank))
         start = time.perf_counter()

@@ -14,7 +14,7 @@ from kaggle_unet.metrics.score import score_image
 from kaggle_unet.models.checkpoint import load_checkpoint
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.training.fit import fit_fold
-from kaggle_unet.training.fold import EpochStarted, FoldParts
+from kaggle_unet.training.fold import EpochDone, FoldParts
 from kaggle_unet.training.settings import TrainingSettings
 from kaggle_unet.training.validate import validate
 from tests.training import tiny
@@ -55,7 +55,7 @@ def fit(folder, data_on="device", preset="nuclei", **how):
 
 def test_a_training_with_data_on_the_device_is_resumed_to_the_bit(tmp_path):
     def interrupt(event):
-        if isinstance(event, EpochStarted) and event.epoch == 3:
+        if isinstance(event, EpochDone) and event.row["epoch"] == 2:
             raise KeyboardInterrupt
 
     straight = fit(tmp_path / "whole")

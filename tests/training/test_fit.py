@@ -10,8 +10,9 @@ from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.settings import AugmentationSettings
 from kaggle_unet.errors import ConfigError, KitError
 from kaggle_unet.models.checkpoint import load_checkpoint
+from kaggle_unet.training.device import DeviceConfig
 from kaggle_unet.training.fit import fit_fold
-from kaggle_unet.training.fold import DeviceConfig, EpochDone, EpochStarted, StepDone
+from kaggle_unet.training.fold import EpochDone, StepDone
 from kaggle_unet.training.settings import (
     EmaSettings,
     OptimizerSettings,
@@ -55,11 +56,11 @@ def answers(*pairs):
 
 def interrupt_in(epoch):
     """Press Ctrl-C after the second step of an epoch."""
-    now = SimpleNamespace(epoch=0)
+    now = SimpleNamespace(epoch=1)
 
     def on_event(event):
-        if isinstance(event, EpochStarted):
-            now.epoch = event.epoch
+        if isinstance(event, EpochDone):
+            now.epoch = event.row["epoch"] + 1
         if isinstance(event, StepDone) and now.epoch == epoch and event.step == 2:
             raise KeyboardInterrupt
 
@@ -215,13 +216,12 @@ def test_gradients_are_clipped_as_the_settings_say(parts, tmp_path):
     torch.testing.assert_close(network[0].weight, before, atol=1e-5, rtol=0)
 
 
-def test_events_tell_the_whole_story(parts, tmp_path):
+def test_events_report_the_device_every_step_and_every_epoch(parts, tmp_path):
     events = []
     fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG, on_event=events.append)
-    assert [type(event) for event in events] == [DeviceConfig, EpochStarted, StepDone, StepDone, StepDone, EpochDone]
-    assert events[1] == EpochStarted(epoch=1, epochs=1, n_steps=3)
-    assert [(event.step, event.n_steps, event.images) for event in events[2:5]] == [(1, 3, 2), (2, 3, 2), (3, 3, 1)]
-    assert events[5].row["epoch"] == 1
+    assert [type(event) for event in events] == [DeviceConfig, StepDone, StepDone, StepDone, EpochDone]
+    assert [(event.step, event.n_steps, event.images) for event in events[1:4]] == [(1, 3, 2), (2, 3, 2), (3, 3, 1)]
+    assert events[4].row["epoch"] == 1
 
 
 def test_dropout_is_off_while_validating(parts, tmp_path):
