@@ -37,8 +37,13 @@ class Model:
     Examples
     --------
     >>> import kaggle_unet as ku
-    >>> def count_nuclei(model: ku.Model, image: NDArray[Any]) -> int:
-    ...     return int(model.segment(image).max())
+    >>> samples = [ku.Sample(str(i), *ku.draw_nuclei(np.random.default_rng(i), (64, 64))) for i in range(4)]
+    >>> config = {"folds": {"n": 2}, "model": {"name": "plain_unet", "depth": 2}, "training": {"epochs": 1}}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model = ku.load(ku.train(config, samples, folder=folder))
+    >>> labels = model.segment(samples[0].image)
+    >>> labels.shape, labels.dtype.name, model.predict(samples[0].image).shape, model.planes
+    ((64, 64), 'int32', (3, 64, 64), ('interior', 'border', 'background'))
     """
 
     config: Config
@@ -163,8 +168,8 @@ def train(
     Parameters
     ----------
     config : Config, mapping, str or Path
-        An experiment, or its sections as a mapping, or the path of its YAML file. A mapping without the section
-        `competition` is one of the competition `folder`, that is, of one's own images.
+        An experiment: settings, their sections as a mapping, or the path of a YAML file. In a mapping `competition` may
+        be left out; it is then `folder`, one's own images.
     samples : iterable of Sample
         All samples, of all folds; each needs labels. Images that are not uint8 are converted as `Model.segment` does.
     fold : int, default: 0
@@ -189,16 +194,13 @@ def train(
 
     Examples
     --------
-    >>> import numpy as np
     >>> import kaggle_unet as ku
-    >>> rng = np.random.default_rng(0)
-    >>> samples = [ku.Sample(f"nuclei_{i}", *ku.draw_nuclei(rng, (64, 64), n=4)) for i in range(4)]
-    >>> network = {"name": "plain_unet", "filters": 4, "depth": 2}
-    >>> config = {"folds": {"n": 2}, "model": network, "training": {"epochs": 1}}
+    >>> samples = [ku.Sample(str(i), *ku.draw_nuclei(np.random.default_rng(i), (64, 64))) for i in range(4)]
+    >>> config = {"folds": {"n": 2}, "model": {"name": "plain_unet", "depth": 2}, "training": {"epochs": 1}}
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     model = ku.load(ku.train(config, samples, folder=folder))
-    >>> model.segment(samples[0].image).shape, model.predict(samples[0].image).shape, model.planes
-    ((64, 64), (3, 64, 64), ('interior', 'border', 'background'))
+    ...     run = ku.train(config, samples, fold=1, folder=folder)
+    ...     run.name, (run / "fold1" / "best.safetensors").exists()
+    ('run', True)
     """
     from kaggle_unet.steps.make_targets import make_targets
     from kaggle_unet.steps.train import train_fold
@@ -226,7 +228,8 @@ def tune(run: str | Path, *, trials: int = 200, workers: int = 1) -> dict[str, A
     Returns
     -------
     dict
-        What ``kaggle-unet tune --json`` prints: the scores before and after, and what was found.
+        What ``kaggle-unet tune --json`` prints: the mean score ``before``, with the config's parameters, the score
+        ``honest`` to expect of new images with those found (held-out), and the parameters, ``point``.
 
     Raises
     ------

@@ -157,12 +157,12 @@ class Config(Settings):
         return self
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read an experiment.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         A YAML file.
     overrides : sequence of str
         `key.key=value` each, the value in YAML; later ones win.
@@ -182,14 +182,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     >>> import tempfile
     >>> import kaggle_unet as ku
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "mine.yaml"
-    ...     _ = path.write_text("competition: {name: folder}")
-    ...     config = ku.load_config(path, ["training.epochs=5"])
+    ...     _ = Path(f"{folder}/mine.yaml").write_text("competition: {name: folder}")
+    ...     config = ku.load_config(f"{folder}/mine.yaml", ["training.epochs=5"])
     >>> config.competition.name, config.training.epochs
     ('folder', 5)
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"config {path}: {error}; give the path of a YAML file, such as those in configs/"
         raise ConfigError(msg) from error

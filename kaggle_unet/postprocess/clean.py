@@ -51,8 +51,25 @@ def fill_holes(labels: Labels, max_px: int, *, in_place: bool = False) -> Labels
 
 
 def drop_small(labels: Labels, min_px: int, *, in_place: bool = False) -> Labels:
-    """Drop instances of fewer pixels than a limit and close the gaps in the ids; pieces of an instance count together.
+    """Drop small instances and close the gaps in the ids.
 
+    Parameters
+    ----------
+    labels : int32 array, shape (H, W)
+        Instances, 0 is background.
+    min_px : int
+        Instances with fewer pixels are dropped; all pieces of an instance count together.
+    in_place : bool, default: False
+        Whether `labels` itself may be changed; it must be int32 in C order then.
+
+    Returns
+    -------
+    int32 array, shape (H, W)
+        Instances 1…n without gaps, in the order of their ids.
+
+    Examples
+    --------
+    >>> import numpy as np
     >>> drop_small(np.array([[1, 0, 2, 2]], dtype=np.int32), 2)
     array([[0, 0, 1, 1]], dtype=int32)
     """

@@ -60,7 +60,8 @@ def describe(name: str, thing: Any) -> Iterator[str]:
     yield from _body(f"ku.{name}", thing)
     for member_name, member in _members(thing):
         yield from (f"#### `{name}.{member_name}`", "")
-        yield from _body(f"ku.{name}.{member_name}", member)
+        owner = name.lower() if inspect.isclass(thing) else f"ku.{name}"
+        yield from _body(f"{owner}.{member_name}".removesuffix(".__call__"), member)
 
 
 def _members(thing: Any) -> list[tuple[str, Any]]:
@@ -80,7 +81,7 @@ def _members(thing: Any) -> list[tuple[str, Any]]:
 def _body(name: str, thing: Any) -> Iterator[str]:
     doc = NumpyDocString(inspect.getdoc(thing) or "")
     if inspect.isfunction(thing):
-        yield from ("```python", f"{name.removesuffix('.__call__')}{_signature(thing)}", "```", "")
+        yield from ("```python", f"{name}{_signature(thing)}", "```", "")
     for section in ("Summary", "Extended Summary"):
         yield from _prose_and_code(doc[section])
     for section in ("Parameters", "Attributes", "Returns", "Raises"):
@@ -105,7 +106,8 @@ def _signature(function: Any) -> str:
     node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     assert isinstance(node, ast.FunctionDef)
     parameters = ast.unparse(node.args).removeprefix("self").removeprefix(", ")
-    return f"({parameters}) -> {ast.unparse(node.returns) if node.returns else None}"
+    spaced = re.sub(r"(: [^,=]*(?:\[[^]]*\])?[^,=]*)=", r"\1 = ", parameters)
+    return f"({spaced}) -> {ast.unparse(node.returns) if node.returns else None}"
 
 
 def _item(item: Any) -> str:
