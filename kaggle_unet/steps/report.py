@@ -21,7 +21,7 @@ from kaggle_unet.report.gallery import ReportRow, render_report
 from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder, open_run
-from kaggle_unet.steps.score import OutOfFold, folds_with_planes, out_of_fold, summarize_scores
+from kaggle_unet.steps.score import folds_with_planes, out_of_fold, summarize_scores
 from kaggle_unet.store import Store, atomic_write, sample_file
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import WeightSettings
@@ -97,7 +97,7 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None, *, d
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
     names = CODECS[config.codec.name].planes
-    result = summarize_scores([entry.scored for entry in out_of_fold(run, config, store)])
+    result = summarize_scores([scored for scored, *_ in out_of_fold(run, config, store)])
     low, high = result.interval
     first = result.per_iou.iloc[0]
     environment = describe_run(run)["environment"]
@@ -112,17 +112,14 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None, *, d
         "command": " ".join(environment["command"]),
         "torch": environment["packages"].get("torch", ""),
     }
-    rows = (_row(entry, names) for entry in out_of_fold(run, config, store))
+    rows = (
+        ReportRow(sample, labels, planes, names, scored.score, scored.parts["fold"])
+        for scored, sample, planes, labels in out_of_fold(run, config, store)
+    )
     folds = [_fold(run, fold, result.parts["fold"][str(fold)]["score"]) for fold in folds_with_planes(run)]
     tables = {"areas": result.per_area, "fixed": result.oracle_fixes}
     atomic_write(output, render_report(f"{run.parent.name}/{run.name}", stats, folds, rows, **tables))
     return output
-
-
-def _row(entry: OutOfFold, names: tuple[str, ...]) -> ReportRow:
-    return ReportRow(
-        entry.sample, entry.labels, entry.planes, names, entry.scored.score, fold=entry.scored.parts["fold"]
-    )
 
 
 def _fold(run: Path, fold: int, score: float) -> dict[str, Any]:

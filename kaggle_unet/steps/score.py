@@ -38,16 +38,6 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class OutOfFold:
-    """One validation sample with all that a report shows."""
-
-    scored: Scored
-    sample: Sample
-    planes: Planes
-    labels: Labels
-
-
-@dataclass(frozen=True)
 class Scores:
     """Scores of a set of images: the mean with its interval, by IoU, by area and by parts of the set."""
 
@@ -103,11 +93,13 @@ def score_run(run: Path, store_folder: Path | None = None, *, decode: str | None
     """Score a run on the samples that each fold was not trained on."""
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
-    scored = [entry.scored for entry in out_of_fold(run, config, store)]
+    scored = [scored for scored, *_ in out_of_fold(run, config, store)]
     return replace(summarize_scores(scored), decoding=str(file or OF_CONFIG))
 
 
-def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | None = None) -> Iterator[OutOfFold]:
+def out_of_fold(
+    run: Path, config: Config, store: Store, folds: Sequence[int] | None = None
+) -> Iterator[tuple[Scored, Sample, Planes, Labels]]:
     """Decode and score a run's out-of-fold planes, one sample after the other."""
     for row in out_of_fold_samples(run, folds).to_dict("records"):
         sample, planes = store.read(row["id"]), read_planes(row["planes"], row["id"])
@@ -115,7 +107,7 @@ def out_of_fold(run: Path, config: Config, store: Store, folds: Sequence[int] | 
         labels = config.decoder(planes, sample.image)
         parts = {"fold": str(row["fold"]), "kind": sample.kind}
         scored = score_pair(sample.id, sample.labels, labels, config.competition.name, parts, group=row["group"])
-        yield OutOfFold(scored, sample, planes, labels)
+        yield scored, sample, planes, labels
 
 
 def out_of_fold_samples(run: Path, folds: Sequence[int] | None = None) -> "DataFrame":

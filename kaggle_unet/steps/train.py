@@ -255,7 +255,7 @@ def _finish(
     folder = fold_folder(run, fold)
     atomic_write(folder / "curves.png", plot_curves(fitted.history))
     predict_stored(config, folder / BEST, store, validation_ids(run, fold), on_progress=lambda *_: None)
-    scored = summarize_scores([entry.scored for entry in out_of_fold(run, config, store, [fold])])
+    scored = summarize_scores([scored for scored, *_ in out_of_fold(run, config, store, [fold])])
     result = FoldResult(
         fold=fold,
         folder=str(folder),
