@@ -6,64 +6,11 @@ import numpy as np
 import pytest
 
 from kaggle_unet.errors import DataError, LockedError
-from kaggle_unet.models.plain_unet import PlainUNet
-from kaggle_unet.steps import predict
 from kaggle_unet.store.planes import planes_folder, write_planes
-from tests.steps.conftest import call
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    """How many images networks are shown in each forward pass."""
-    sizes, forward = [], PlainUNet.forward
-
-    def watch(network, inputs):
-        sizes.append(len(inputs))
-        return forward(network, inputs)
-
-    monkeypatch.setattr(PlainUNet, "forward", watch)
-    return sizes
-
-
-def predict_test(trained, folder, *words):
-    words = ("--data", trained.test, "--checkpoint", trained.run / "fold0", "--planes", folder, "--set",
-             "inference.batch=2", "--set", "inference.flips=none", *words)  # fmt: skip
-    return call("predict", trained.config, *words)
 
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
-
-
-def test_an_interrupted_prediction_redoes_whole_batches_only_and_gives_the_same_planes(
-    trained, tmp_path, monkeypatch, shown
-):
-    assert predict_test(trained, tmp_path / "whole").code == 0
-    n_images = sum(shown)
-    assert n_images >= 4
-
-    write, written = predict.write_planes, []
-
-    def fail_at_the_fourth(folder, id_, planes):
-        if len(written) == 3:
-            raise KeyboardInterrupt
-        written.append(id_)
-        write(folder, id_, planes)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(predict, "write_planes", fail_at_the_fourth)
-        assert predict_test(trained, tmp_path / "cut").code != 0
-    assert not (tmp_path / "cut" / "planes.json").exists()
-    shown.clear()
-    assert predict_test(trained, tmp_path / "cut").code == 0
-    assert n_images - 3 < sum(shown) < n_images
-    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
-
-    shown.clear()
-    assert predict_test(trained, tmp_path / "cut").code == 0
-    assert not shown  # all is there
-    assert predict_test(trained, tmp_path / "cut", "--set", "inference.batch=1").code == 0
-    assert sum(shown) == n_images  # another batch moves last bits
 
 
 PLANES = np.zeros((1, 2, 2), np.float32)
