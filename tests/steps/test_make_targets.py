@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from kaggle_unet.competitions.competition import FileSource
+from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import load_config
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.steps.make_targets import divide, make_targets, measure_sample, open_targets
@@ -25,32 +25,36 @@ def drawn(drawn_config):
     return load_config(config), str(data)
 
 
-@pytest.fixture
-def loaded(monkeypatch):
-    """Ids in the order in which their files are read."""
-    ids, load = [], FileSource.load
+class Watched:
+    """A source that remembers which samples were read from it."""
 
-    def watch(source, sample_id):
-        ids.append(sample_id)
-        return load(source, sample_id)
+    def __init__(self, config, data):
+        self.source = get_competition("dsb2018").read(data, config.competition, with_masks=True)
+        self.loaded = []
 
-    monkeypatch.setattr(FileSource, "load", watch)
-    return ids
+    def __getattr__(self, name):
+        return getattr(self.source, name)
+
+    def load(self, sample_id):
+        self.loaded.append(sample_id)
+        return self.source.load(sample_id)
 
 
-def test_files_are_decoded_once_even_where_the_median_area_is_needed_first(drawn, tmp_path, loaded):
-    report = make_targets(*drawn, tmp_path)
+def test_files_are_decoded_once_even_where_the_median_area_is_needed_first(drawn, tmp_path):
+    source = Watched(*drawn)
+    report = make_targets(drawn[0], source, tmp_path)
 
-    assert sorted(loaded) == list(Store.open(tmp_path).ids)
+    assert sorted(source.loaded) == list(Store.open(tmp_path).ids)
     assert report["weights"]["size"]["reference_area_px"] == report["area_px"]["median"]
 
 
-def test_samples_that_are_finished_are_described_without_their_files(drawn, tmp_path, loaded):
-    first = make_targets(*drawn, tmp_path)
-    loaded.clear()
+def test_samples_that_are_finished_are_described_without_their_files(drawn, tmp_path):
+    source = Watched(*drawn)
+    first = make_targets(drawn[0], source, tmp_path)
+    source.loaded.clear()
 
-    assert make_targets(*drawn, tmp_path) == first
-    assert loaded == []
+    assert make_targets(drawn[0], source, tmp_path) == first
+    assert source.loaded == []
 
 
 def arrays(folder):

@@ -29,7 +29,7 @@ def test_bytes_and_text_are_written_as_they_are(tmp_path, data, wanted):
     assert names(tmp_path / "new") == ["x"]
 
 
-def test_a_fault_in_the_block_leaves_the_old_file_and_no_litter(tmp_path):
+def test_a_fault_in_the_block_leaves_the_old_file_and_no_temporary_one(tmp_path):
     atomic_write(tmp_path / "x", b"old")
 
     def write_half():
@@ -104,7 +104,7 @@ def test_a_folder_in_the_way_is_named(tmp_path):
         atomic_write(tmp_path / "x", b"new")
 
 
-def test_a_killed_writer_leaves_the_old_file_and_litter_that_is_swept(tmp_path, repository):
+def test_a_killed_writer_leaves_the_old_file_and_a_temporary_one_that_is_swept(tmp_path, repository):
     atomic_write(tmp_path / "sub" / "x", b"old")
     script = f"""
         import time
