@@ -99,20 +99,20 @@ def init_distributed(settings: TrainingSettings, devices: int | None = None, nod
     device_config = select_device(
         settings.precision, settings.channels_last, compiled=settings.compile, deterministic=settings.deterministic
     )
-    devices, nodes = devices or _started("LOCAL_WORLD_SIZE"), nodes or _count_nodes()
+    devices, nodes = devices or _read_torchrun("LOCAL_WORLD_SIZE"), nodes or _count_nodes()
     if device_config.device == "cuda" and devices > torch.cuda.device_count():
         msg = f"--devices {devices}: this machine has {torch.cuda.device_count()}"
         raise ConfigError(msg)
     return Distributed(device_config, devices=devices, nodes=nodes)
 
 
-def _started(variable: str) -> int:
+def _read_torchrun(variable: str) -> int:
     """Read one of torchrun's variables; 1 without torchrun."""
     return int(os.environ.get(variable, "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def _count_nodes() -> int:
-    return _started("WORLD_SIZE") // _started("LOCAL_WORLD_SIZE")
+    return _read_torchrun("WORLD_SIZE") // _read_torchrun("LOCAL_WORLD_SIZE")
 
 
 def _do_nothing() -> None:

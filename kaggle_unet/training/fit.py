@@ -60,11 +60,11 @@ def fit_fold(
                 tracker.add(row)
                 on_event(EpochDone(row, is_best, warning))
         others = fold.finish(folder, config)
-    except TrainingFailure as fault:
-        batch = fault.batch
+    except TrainingFailure as failure:
+        batch = failure.batch
         batches = distributed.gather(lambda: batch)
         where = distributed.on_rank_zero(lambda: save_batches(folder, batches))
-        raise TrainingFailure(f"{fault}{where}", batch) from fault
+        raise TrainingFailure(f"{failure}{where}", batch) from failure
     best = best_row(fold.history, settings.monitor)
     assert best is not None, "the last epoch is always validated"
     epoch, score, n_epochs = best["epoch"], best["valid_score"], len(fold.history)

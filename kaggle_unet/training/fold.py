@@ -79,35 +79,35 @@ def train_epoch(
     sums: dict[str, float] = {}
     n_images = 0
     before: Batch | None = None
-    for step, batch in enumerate(_alive(batches), 1):
+    for step, batch in enumerate(_explain_dead_workers(batches), 1):
         learner.set_rate(rate(step))
         highest = diverged_above * usual_loss if usual_loss and usual_loss > 0 else math.inf
-        found = learner.learn(batch, highest=highest)
-        if not found.has_moved:
-            raise _fault(learner, found, f"epoch {epoch}, step {step}", (batch, before), highest)
-        n_images += found.images
-        for name, part in {"": found.loss, **found.parts}.items():
-            sums[name] = sums.get(name, 0.0) + part * found.images
-        on_step(step, found.loss, found.images)
-        before, usual_loss = batch, found.loss if usual_loss is None else usual_loss
+        result = learner.learn(batch, highest=highest)
+        if not result.has_moved:
+            raise _explain_failure(learner, result, f"epoch {epoch}, step {step}", (batch, before), highest)
+        n_images += result.images
+        for name, part in {"": result.loss, **result.parts}.items():
+            sums[name] = sums.get(name, 0.0) + part * result.images
+        on_step(step, result.loss, result.images)
+        before, usual_loss = batch, result.loss if usual_loss is None else usual_loss
     assert n_images, "an epoch without samples"
     means = {name: total / n_images for name, total in sums.items()}
     return EpochMeans(means.pop(""), means, n_images)
 
 
-def _fault(
-    learner: Learner, found: StepResult, place: str, batches: tuple[Batch, Batch | None], highest: float
+def _explain_failure(
+    learner: Learner, result: StepResult, place: str, batches: tuple[Batch, Batch | None], highest: float
 ) -> TrainingFailure:
     """Return the failure of a step: of its batch, or of the batch before, whose gradients broke the weights."""
     batch, before = batches
-    if math.isfinite(found.loss) and found.loss <= highest:
+    if math.isfinite(result.loss) and result.loss <= highest:
         return TrainingFailure(explain_weights(place, batch.ids), batch)
     if before is not None and not learner.is_finite():
         return TrainingFailure(explain_weights(f"{place}, of the step before", before.ids), before)
-    return TrainingFailure(explain_loss(place, found.loss, found.parts, batch.ids, highest), batch)
+    return TrainingFailure(explain_loss(place, result.loss, result.parts, batch.ids, highest), batch)
 
 
-def _alive(batches: Iterable[Batch]) -> Iterable[Batch]:
+def _explain_dead_workers(batches: Iterable[Batch]) -> Iterable[Batch]:
     """Yield batches, and explain torch's error for a worker that has died."""
     try:
         yield from batches
@@ -235,8 +235,8 @@ class Fold:
 
         try:
             found = merge([result for result in self._distributed.gather(work) if result is not None])
-        except TrainingFailure as fault:
-            raise TrainingFailure(explain_validation(epoch, str(fault)), fault.batch) from fault
+        except TrainingFailure as failure:
+            raise TrainingFailure(explain_validation(epoch, str(failure)), failure.batch) from failure
         if not math.isfinite(found.loss):
             raise TrainingFailure(explain_validation(epoch, f"the validation loss is {found.loss}"))
         return found

@@ -59,11 +59,11 @@ class Learner:
     def learn(self, batch: Batch, *, highest: float = float("inf")) -> StepResult:
         """Take one step, unless the loss or a gradient is not finite or the loss is above `highest`."""
         with _explained(batch.inputs, "training.batch or augmentation.crop_px, or raise training.accumulate"):
-            self._moving.zero_grad()
+            self._fabric_optimizer.zero_grad()
             result = self._accumulate(batch)
             if not math.isfinite(result.loss) or result.loss > highest or not self._clip():
                 return result
-            self._moving.step()
+            self._fabric_optimizer.step()
             self.averages.after_step(self.network)
             return result._replace(has_moved=True)
 
@@ -74,7 +74,7 @@ class Learner:
                 self._inputs(batch.inputs), self._here(batch.planes), self._here(batch.weights)
             )
         value.backward()
-        self._moving.zero_grad()
+        self._fabric_optimizer.zero_grad()
 
     def predict(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor | Outputs:
         """Compute the outputs of a network in evaluation mode."""
@@ -110,7 +110,7 @@ class Learner:
         model_with_loss: Any = (
             torch.compile(self._model_with_loss) if self._distributed.device_config.compiled else self._model_with_loss
         )
-        self._model, self._moving = self._fabric.setup(model_with_loss, self.optimizer)
+        self._model, self._fabric_optimizer = self._fabric.setup(model_with_loss, self.optimizer)
 
     def _accumulate(self, batch: Batch) -> StepResult:
         """Accumulate the gradients of the parts of a batch, each weighted by its part of all ranks' samples."""
@@ -133,7 +133,7 @@ class Learner:
         if self._settings.clip_norm is None:
             return True
         norm = self._fabric.clip_gradients(
-            self._model, self._moving, max_norm=self._settings.clip_norm, error_if_nonfinite=False
+            self._model, self._fabric_optimizer, max_norm=self._settings.clip_norm, error_if_nonfinite=False
         )
         # fp16 has a scaler, which leaves out such a step and goes on with a smaller factor
         return self._distributed.device_config.precision == "fp16" or bool(torch.as_tensor(norm).isfinite())

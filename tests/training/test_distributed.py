@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.training.distributed import _count_nodes, _started, init_distributed, rank_shard
+from kaggle_unet.training.distributed import _count_nodes, _read_torchrun, init_distributed, rank_shard
 from kaggle_unet.training.settings import TrainingSettings
 from tests.training.test_train_epoch import make_distributed
 
@@ -20,7 +20,7 @@ def test_one_process_is_rank_zero_of_one(monkeypatch):
     assert network.running_var.item() == 1
 
 
-def test_faults_pass_through():
+def test_errors_pass_through():
     def fail():
         msg = "no"
         raise ConfigError(msg)
@@ -47,7 +47,7 @@ def test_torchrun_sets_the_number_of_ranks(monkeypatch, environment, devices, no
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert (_started("LOCAL_WORLD_SIZE"), _count_nodes()) == (devices, nodes)
+    assert (_read_torchrun("LOCAL_WORLD_SIZE"), _count_nodes()) == (devices, nodes)
 
 
 def test_devices_that_are_not_there_are_refused(monkeypatch):
