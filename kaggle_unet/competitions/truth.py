@@ -102,7 +102,7 @@ def _find_table(data: str) -> Table | None:
 
 
 def _read_objects(table: Table, competition: Competition) -> Iterator[_Object]:
-    """Give the rows that are scored."""
+    """Yield the rows that are scored."""
     columns = _complete(table, competition)
     wanted = (competition.id_column, competition.rle_column, *columns)
     for line, (sample_id, rle, *others) in zip(table.lines, table.select(*wanted), strict=True):
@@ -120,7 +120,7 @@ def _read_objects(table: Table, competition: Competition) -> Iterator[_Object]:
 
 
 def _complete(table: Table, competition: Competition) -> list[str]:
-    """Say which further columns there are, and insist on sizes where they differ."""
+    """Return the further columns that are there; sizes must be, where they differ."""
     if competition.fixed_shape is None and not {"Height", "Width"} <= set(table.columns):
         raise DataError(
             f"{table.where} has no columns Height and Width, so the images' sizes are unknown; "

@@ -201,7 +201,7 @@ def _load(data: bytes, where: str, picture: _Picture, purpose: Purpose) -> tuple
 
 @contextmanager
 def _decoding(file: IO[bytes], where: str) -> Iterator[None]:
-    """Give every error of a decoder the file's name and a remedy."""
+    """Turn every error of a decoder into one that names the file and a remedy."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

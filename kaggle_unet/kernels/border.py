@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.kernels._jit import jit
 
-NOBODY = np.iinfo(np.int32).max
+NO_ID = np.iinfo(np.int32).max
 
 
 @jit
@@ -29,7 +29,7 @@ def mark_near(
     """Mark the pixels whose window holds two different ids with a value."""
     n_y, n_x = labels.shape
     side, width = 2 * radius + 1, n_x + 2 * radius
-    nobody = np.int32(0 if with_background else -NOBODY)
+    nothing = np.int32(0 if with_background else -NO_ID)
     least = 1 if with_background else 0
     # Slices, as an index with an offset might be negative, and such loops do not become vector instructions.
     positive, negative = pair[radius:], pair[width + radius :]
@@ -40,7 +40,7 @@ def mark_near(
             own = labels[y if y < n_y else n_y - 1]
             for x in range(n_x):
                 positive[x] = own[x]
-                negative[x] = -own[x] if own[x] > 0 else nobody
+                negative[x] = -own[x] if own[x] > 0 else nothing
             tail, after = tails[i], tails[i + 1]
             for x in range(pair.shape[0]):
                 tail[x] = after[x] if after[x] > pair[x] else pair[x]
@@ -49,7 +49,7 @@ def mark_near(
             own = labels[top + radius + i if top + radius + i < n_y else n_y - 1]
             for x in range(n_x):
                 positive[x] = own[x]
-                negative[x] = -own[x] if own[x] > 0 else nobody
+                negative[x] = -own[x] if own[x] > 0 else nothing
             tail, joined = tails[i], spread[0]
             for x in range(pair.shape[0]):
                 head[x] = head[x] if head[x] > pair[x] else pair[x]

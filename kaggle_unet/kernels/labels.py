@@ -60,7 +60,7 @@ def renumber_in_raster_order(
     return n
 
 
-OUTSIDE, GROUND, SEED = 0, 1, 2
+OUTSIDE, INSIDE, SEED = 0, 1, 2
 HIGHEST = 255
 
 

@@ -3,7 +3,7 @@
 Strategy. Elevation has few levels (bytes), so the priority queue of a textbook watershed is 256 linked lists through
 one array of nodes: every pixel enters exactly one list, once, which makes the flood linear in the pixels. Flat parts
 are flooded breadth-first, so basins that meet there share them evenly. Pixels have eight neighbours; in which order
-they are visited makes no difference. Of the seeds, only the shore is queued: pixels beside others of the mask.
+they are visited makes no difference. Of the seeds, only the edge is queued: pixels beside others of the mask.
 
 A component of the mask with one seed is one instance, and one without any may be: neither needs a flood. Those with
 several are contested. They never meet, so each is flooded by itself: what that needs fits the processor's cache, where
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.kernels._jit import jit
-from kaggle_unet.kernels.labels import GROUND, HIGHEST, SEED
+from kaggle_unet.kernels.labels import HIGHEST, INSIDE, SEED
 
 
 @jit
@@ -32,7 +32,7 @@ def assign_uncontested(
     areas: NDArray[np.int64],
     classes: NDArray[np.uint8],
 ) -> int:
-    """Give components with one seed, or none, their instance; return the pixels of those with several."""
+    """Assign an instance to components with one seed, or none; return the pixels of those with several."""
     for run in range(seed_runs.shape[0]):  # areas for now, below zero to tell them from components
         owners[seed_ids[run]] -= seed_runs[run, 2] - seed_runs[run, 1]
     mask_run = 0
@@ -56,13 +56,13 @@ def assign_uncontested(
         if n_seeds[owners[seed_ids[run]]] < 2:
             seed_ids[run] = 0
             for x in range(seed_runs[run, 1], seed_runs[run, 2]):
-                classes[seed_runs[run, 0], x] = GROUND
+                classes[seed_runs[run, 0], x] = INSIDE
         areas[seed_ids[run]] += seed_runs[run, 2] - seed_runs[run, 1]
     return n_px
 
 
-SHORE = 3
-NOBODY = -1
+EDGE = 3
+END = -1
 N_LEVELS = HIGHEST + 1
 
 
@@ -93,29 +93,29 @@ def flood(
         if n_seeds[component] < 2:
             continue
         run = heads[component]
-        while run != NOBODY:
+        while run != END:
             row = (runs[run, 0] + 1) * n_columns
             for place in range(row + runs[run, 1], row + runs[run, 2]):
-                if kinds[place] == GROUND:
+                if kinds[place] == INSIDE:
                     for line in range(-1, 2):
                         for column in range(-1, 2):
                             near = place + line * n_columns + column
-                            kinds[near] += kinds[near] == SEED  # makes seeds shore and leaves others alone
+                            kinds[near] += kinds[near] == SEED  # makes seeds edges and leaves others alone
             run = following[run]
         n_nodes, lowest = N_LEVELS, HIGHEST
         run = heads[component]
-        while run != NOBODY:  # the shore is queued in raster order
+        while run != END:  # edges are queued in raster order
             row = (runs[run, 0] + 1) * n_columns
             px = runs[run, 0] * n_x - row
             for place in range(row + runs[run, 1], row + runs[run, 2]):
-                if kinds[place] == SHORE:
+                if kinds[place] == EDGE:
                     kinds[place] = SEED
                     level = int(levels[place])
                     lowest = level if level < lowest else lowest
                     nodes[n_nodes, 0] = place
                     nodes[n_nodes, 1] = px + place
                     nodes[n_nodes, 2] = labels[px + place]
-                    nodes[n_nodes, 3] = NOBODY
+                    nodes[n_nodes, 3] = END
                     nodes[tails[level], 3] = n_nodes
                     tails[level] = n_nodes
                     n_nodes += 1
@@ -123,7 +123,7 @@ def flood(
         n_done = N_LEVELS
         while n_done < n_nodes:
             node = nodes[lowest, 3]
-            if node == NOBODY:
+            if node == END:
                 lowest += 1
                 continue
             n_done += 1
@@ -133,7 +133,7 @@ def flood(
             for line in range(-1, 2):
                 for column in range(-1, 2):
                     place = nodes[node, 0] + line * n_columns + column
-                    if kinds[place] == GROUND:
+                    if kinds[place] == INSIDE:
                         kinds[place] = SEED
                         px = nodes[node, 1] + line * n_x + column
                         labels[px] = nodes[node, 2]
@@ -143,7 +143,7 @@ def flood(
                         nodes[n_nodes, 0] = place
                         nodes[n_nodes, 1] = px
                         nodes[n_nodes, 2] = nodes[node, 2]
-                        nodes[n_nodes, 3] = NOBODY
+                        nodes[n_nodes, 3] = END
                         nodes[tails[level], 3] = n_nodes
                         tails[level] = n_nodes
                         n_nodes += 1

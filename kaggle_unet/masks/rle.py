@@ -165,9 +165,9 @@ def find_faults(rle: str, n_px: int) -> list[str]:
     ["run '2 9' ends past the last pixel, 9", "run '2 9' overlaps the run ahead of it"]
     """
     tokens = rle.split()
-    odd = [token for token in tokens if not _INTEGER.fullmatch(token)]
-    if odd:
-        return [f"{_shorten(odd[0])!r} is not an integer of at most 18 digits"]
+    unreadable = [token for token in tokens if not _INTEGER.fullmatch(token)]
+    if unreadable:
+        return [f"{_shorten(unreadable[0])!r} is not an integer of at most 18 digits"]
     if len(tokens) % 2:
         return [f"{len(tokens)} numbers don't make pairs of start and length"]
     return _find_run_faults(np.array([int(token) for token in tokens], dtype=np.int64).reshape(-1, 2), n_px)
@@ -190,7 +190,7 @@ def _find_run_faults(pairs: Runs, n_px: int) -> list[str]:
 def _read(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Runs, Firsts]:
     """Read the runs of all codes, 0-based, or raise."""
     found = _read_plain(rles, shape[0] * shape[1])
-    return chain_runs([_read_odd(rle, shape) for rle in rles]) if found is None else found
+    return chain_runs([_read_one(rle, shape) for rle in rles]) if found is None else found
 
 
 def _read_plain(rles: Sequence[str], n_px: int) -> tuple[Runs, Firsts] | None:
@@ -204,7 +204,7 @@ def _read_plain(rles: Sequence[str], n_px: int) -> tuple[Runs, Firsts] | None:
     return None if n_runs == UNREADABLE else (runs[:n_runs], firsts)
 
 
-def _read_odd(rle: str, shape: tuple[int, int]) -> Runs:
+def _read_one(rle: str, shape: tuple[int, int]) -> Runs:
     """Read one code that may have signs or any white space, or raise."""
     n_y, n_x = shape
     faults = find_faults(rle, n_y * n_x)

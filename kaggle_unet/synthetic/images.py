@@ -33,7 +33,7 @@ Kind = Literal["gray-dark", "gray-bright", "colour"]
 
 # Slivers at the image's edge of fewer pixels are drawn but not labelled; the smallest nucleus of DSB2018 has 21.
 MIN_NUCLEUS_PX = 16
-# Light of the bare ground, and how strongly a dye takes it away (Beer-Lambert); one number, or red, green and blue.
+# Light of the bare background, and how strongly a dye takes it away (Beer-Lambert); one number, or red, green and blue.
 _DYES = {
     "gray-bright": (np.array(225), np.array(1.6)),
     "colour": (np.array([238, 212, 232]), np.array([1.1, 1.7, 0.7])),
@@ -90,7 +90,7 @@ def draw_nuclei(
     Returns
     -------
     image : uint8 array, shape (H, W)
-        Bright nuclei on dark ground.
+        Bright nuclei on a dark background.
     labels : int32 array, shape (H, W)
         Instances 1…n, consecutive.
 
@@ -136,7 +136,7 @@ def _place(
 
 
 def _divide(nuclei: list[_Nucleus], shape: tuple[int, int]) -> tuple[Labels, Field]:
-    """Give each pixel to the nucleus it lies deepest in; also return how deep, 1 at a centre and 0 outside."""
+    """Assign each pixel to the nucleus whose centre is nearest, in radii; also return the depth, 1 at a centre."""
     owner = np.zeros(shape, np.int32)
     nearest = np.ones(shape, np.float32)
     for i, nucleus in enumerate(nuclei, start=1):
@@ -197,9 +197,9 @@ def stain(image: Image, kind: Kind) -> Image:
     """Turn a fluorescence image into another kind of microscopy."""
     if kind == "gray-dark":
         return image
-    ground, absorbance = _DYES[kind]
+    background, absorbance = _DYES[kind]
     dye = image / max(1.0, float(np.percentile(image, 99.5)))
-    seen: Image = np.round(ground * np.exp(-np.multiply.outer(dye, absorbance))).astype(np.uint8)
+    seen: Image = np.round(background * np.exp(-np.multiply.outer(dye, absorbance))).astype(np.uint8)
     return seen
 
 

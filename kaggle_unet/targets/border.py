@@ -10,7 +10,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from kaggle_unet.kernels.border import NOBODY, SEEN, mark_near, survey_marks
+from kaggle_unet.kernels.border import NO_ID, SEEN, mark_near, survey_marks
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.targets.settings import BorderRule
 from kaggle_unet.types import Labels, Mask
@@ -60,7 +60,7 @@ def border(labels: Labels, *, rule: BorderRule = "touching", radius_px: int | Li
     radii = _radii_by_size(labels) if radius_px == "by_size" else np.array([radius_px], dtype=np.uint8)
     least_px = np.zeros((n_y, n_x), dtype=np.uint8)  # the least radius that makes a pixel border, 0 if none does
     for radius in sorted(set(radii.tolist()), reverse=True):
-        pair = np.repeat(np.array((0, -NOBODY), dtype=np.int32), n_x + 2 * radius)
+        pair = np.repeat(np.array((0, -NO_ID), dtype=np.int32), n_x + 2 * radius)
         tails = np.empty((2 * radius + 2, pair.size), dtype=np.int32)
         tails[-1] = pair
         spread, value = np.empty((3, pair.size), dtype=np.int32), radius if radius_px == "by_size" else 1

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.kernels.components import paint_runs
 from kaggle_unet.kernels.labels import DROPPED, HIGHEST, OUTSIDE, classify, renumber_in_raster_order
-from kaggle_unet.kernels.watershed import N_LEVELS, NOBODY, assign_uncontested, flood
+from kaggle_unet.kernels.watershed import END, N_LEVELS, assign_uncontested, flood
 from kaggle_unet.masks.labels import Components, blank_classes, find_components
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import Labels, Mask
@@ -134,9 +134,9 @@ def _flood(
 ) -> None:
     """Grow the seeds that are painted in the labels over components of the mask that have several."""
     classes, levels = classes_and_levels
-    next_runs, heads = np.empty(len(mask.runs), dtype=np.int32), np.full(mask.n + 1, NOBODY, dtype=np.int32)
+    next_runs, heads = np.empty(len(mask.runs), dtype=np.int32), np.full(mask.n + 1, END, dtype=np.int32)
     nodes = np.empty((N_LEVELS + n_px, 4), dtype=np.int32)
-    nodes[:N_LEVELS] = NOBODY
+    nodes[:N_LEVELS] = END
     tails = np.arange(N_LEVELS, dtype=np.int32)
     widths, elevation = (labels.shape[1], classes.shape[1]), (levels.reshape(-1), classes.reshape(-1))
     queues = next_runs, heads, tails, nodes

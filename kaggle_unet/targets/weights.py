@@ -12,7 +12,7 @@ from kaggle_unet.targets.codecs import encode_targets, get_codec
 from kaggle_unet.targets.settings import CodecName, WeightSettings
 from kaggle_unet.types import Labels, Mask, Planes, Weights
 
-# What a float32 near 1 can't tell from nothing: smaller weights, absolute or relative to a smaller w0, are 0.
+# Weights that a float32 near 1 cannot hold are 0; also those below this fraction of a w0 below 1.
 _RESOLUTION = 2**-24
 
 

@@ -191,7 +191,7 @@ def test_a_skipped_id_may_lack_its_mask(competition, tmp_path):
     assert competition.read(write_zip(tmp_path / "a.zip", files), settings).ids == ("0012", "8e13060816")
 
 
-def test_everything_wrong_with_a_listing_is_said_at_once(competition, settings, tmp_path):
+def test_everything_wrong_with_a_set_is_named_at_once(competition, settings, tmp_path):
     files = SETS[competition.name]()
     bare = next(name for name in files if "images/" in name).replace("0012", "bare")
     twice = next(name for name in files if "images/b" in name)[:-4] + ".PNG"

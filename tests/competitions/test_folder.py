@@ -45,7 +45,7 @@ def test_a_label_image_with_one_object_is_no_binary_mask_unless_its_number_says_
     assert data_issues(sample)["instances in several pieces"] == 1
 
 
-def test_an_object_of_number_1_in_one_piece_is_not_odd(tmp_path):
+def test_an_object_of_number_1_in_one_piece_is_no_issue(tmp_path):
     one = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]], np.uint8)
     assert data_issues(load(tmp_path, png(one))) == {}
 

@@ -2,12 +2,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.kernels.border import FREE, NOBODY, SEEN, mark_near, survey_marks
+from kaggle_unet.kernels.border import FREE, NO_ID, SEEN, mark_near, survey_marks
 from tests import naive, strategies
 
 
 def mark(labels, radius, rule, value, marked):
-    pair = np.repeat(np.array((0, -NOBODY), dtype=np.int32), labels.shape[1] + 2 * radius)
+    pair = np.repeat(np.array((0, -NO_ID), dtype=np.int32), labels.shape[1] + 2 * radius)
     tails = np.empty((2 * radius + 2, pair.size), dtype=np.int32)
     tails[-1] = pair
     mark_near(labels, radius, rule == "contour", value, pair, tails, np.empty((3, pair.size), np.int32), marked)

@@ -74,7 +74,7 @@ def test_codes_are_read_line_by_line_whatever_the_spaces():
         (b"/ 1\n", 1),
     ],
 )
-def test_what_is_odd_or_breaks_a_rule_is_not_read(text, n_codes):
+def test_text_that_is_not_plain_or_breaks_a_rule_is_not_read(text, n_codes):
     assert read(text, n_codes, n_px=6) is None
 
 

@@ -27,7 +27,7 @@ def test_the_same_generator_state_draws_the_same_image():
     np.testing.assert_array_equal(first[1], second[1])
 
 
-def test_nuclei_are_brighter_than_the_ground_round_them():
+def test_nuclei_are_brighter_than_the_background_round_them():
     image, labels = draw_nuclei(np.random.default_rng(1))
     assert np.median(image[labels > 0]) > 2 * np.median(image[labels == 0])
 
@@ -78,5 +78,5 @@ def test_stains_turn_bright_into_dark_and_keep_the_order_of_brightness():
 
 
 @pytest.mark.parametrize("kind", ["gray-bright", "colour"])
-def test_a_black_image_is_stained_to_bare_ground(kind):
+def test_a_black_image_is_stained_to_bare_background(kind):
     assert np.unique(stain(np.zeros((3, 3), np.uint8), kind).reshape(9, -1), axis=0).shape[0] == 1
