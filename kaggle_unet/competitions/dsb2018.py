@@ -1,6 +1,7 @@
 """Data Science Bowl 2018: nuclei in microscope images, one mask file per nucleus."""
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -8,7 +9,6 @@ from kaggle_unet.competitions.competition import Competition, CompetitionSetting
 from kaggle_unet.competitions.pairing import (
     Layout,
     find_rle_masks,
-    group_by_id,
     list_images,
     locate_set,
     match_names,
@@ -47,7 +47,10 @@ class Dsb2018(Competition):
             if PurePosixPath(name).stem.casefold() != sample_id.casefold()
         )
         masks: MaskReader | None = None
-        if files := {} if with_masks is False else group_by_id(match_names(_MASK, archive)):
+        files: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+        for sample_id, name in () if with_masks is False else match_names(_MASK, archive):
+            files[sample_id] += (name,)
+        if files:
             folders = archive.folders  # an empty one stands for no nucleus
             empty: dict[str, tuple[str, ...]] = {key: () for key in pairing.images if f"{key}/masks/" in folders}
             masks = FileMasks({**empty, **files}, merge_object_masks)

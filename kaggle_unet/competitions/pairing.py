@@ -110,14 +110,6 @@ def list_masks(pairing: Pairing, found: Iterable[tuple[str, str]]) -> dict[str, 
     return {key: (name,) for key, name in names.items()}
 
 
-def group_by_id(found: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Collect all files of each id."""
-    names: dict[str, list[str]] = {}
-    for sample_id, name in found:
-        names.setdefault(sample_id, []).append(name)
-    return {key: tuple(sorted(group)) for key, group in names.items()}
-
-
 def match_names(pattern: re.Pattern[str], archive: Archive) -> Iterator[tuple[str, str]]:
     """Yield ids and names of the files whose whole names match, without a folder on top."""
     for name in archive.names:
