@@ -1,7 +1,4 @@
-"""Checkpoints become networks that predict planes together.
-
-From a config and a store: the network, the loss, what is learnt from and what it is judged by.
-"""
+"""Builders: datasets, loss and network of a training from a config and a store, ensembles from checkpoints."""
 
 import math
 from collections.abc import Callable, Container, Iterator, Sequence

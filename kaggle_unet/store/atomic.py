@@ -134,7 +134,10 @@ def lock(folder: str | Path) -> Iterator[None]:
             file_lock.acquire(blocking=False)
         except Timeout as error:
             who = holder.read_text(errors="replace").strip() if holder.is_file() else ""
-            msg = f"{folder} is in use by {who or 'another process'}; wait until it ends, or stop it"
+            who = (
+                who or "another process, or its disk has no locks"
+            )  # which early versions of filelock do not tell apart
+            msg = f"{folder} is in use by {who}; wait until it ends, or stop it"
             raise LockedError(msg) from error
     try:
         atomic_write(holder, f"process {os.getpid()} on {socket.gethostname()}\n", flush=False)
