@@ -81,7 +81,7 @@ def make_targets(
     fold_file = config.parent / settings.competition.folds if settings.competition.folds else None
     workers = workers or os.cpu_count() or 1
     if export and export[0] not in {"png", "tiff"}:
-        msg = f"--export {export[0]}: wanted png or tiff, and then a folder: --export png {export[1]}"
+        msg = f"--export {export[0]}: expected png or tiff, and then a folder: --export png {export[1]}"
         raise ConfigError(msg)
     with console.progress() as on_progress:
         report = prepare(

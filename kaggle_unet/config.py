@@ -91,10 +91,8 @@ class Config(Settings):
                 )
                 raise ValueError(msg + f"have it), or loss.{term} to 0")
             if has_head and not weight:
-                msg = (
-                    f"model.{key} is set, but loss.{term} is 0, so nothing would teach it; set loss.{term} above 0, or "
-                )
-                raise ValueError(msg + f"leave model.{key} out")
+                msg = f"model.{key} is set, but loss.{term} is 0, so it would never be trained; set "
+                raise ValueError(msg + f"loss.{term} above 0, or leave model.{key} out")
         return self
 
     @model_validator(mode="after")
@@ -104,19 +102,17 @@ class Config(Settings):
             msg = "decode.single_object must be true for tgs: a tile's salt is one object, whatever its components"
             raise ValueError(msg)
         if is_tgs and self.inference.flips == "d4":
-            msg = "inference.flips must be horizontal or none for tgs: seismic tiles have an up and a down"
+            msg = "inference.flips must be horizontal or none for tgs: seismic tiles have a fixed orientation"
             raise ValueError(msg)
         if is_tgs and self.augmentation.preset not in UPRIGHT_PRESETS:
-            msg = f"augmentation.preset {self.augmentation.preset} turns images; seismic tiles have an up and a down: "
-            raise ValueError(msg + f"for tgs say {', '.join(UPRIGHT_PRESETS)}")
+            msg = f"augmentation.preset {self.augmentation.preset} rotates images, but seismic tiles have a fixed "
+            raise ValueError(msg + f"orientation: for tgs use {', '.join(UPRIGHT_PRESETS)}")
         if self.decode.single_object and self.codec.name != "mask":
-            msg = f"decode.single_object goes with the codec mask, not {self.codec.name}: one object has no borders"
+            msg = f"decode.single_object requires the codec mask, not {self.codec.name}: a single object has no borders"
             raise ValueError(msg)
         if self.decode.single_object and self.inference.object_px is not None:
-            msg = (
-                f"inference.object_px is {self.inference.object_px:g}, but the size of a single object says nothing of "
-            )
-            raise ValueError(f"{msg}scale; leave it out")
+            msg = f"inference.object_px is {self.inference.object_px:g}, but the size of a single object says nothing "
+            raise ValueError(f"{msg}about the scale; leave it out")
         return self
 
     @model_validator(mode="after")
@@ -126,9 +122,7 @@ class Config(Settings):
             msg = f"augmentation.scale is (low, high), not {augmentation.scale}"
             raise ValueError(msg)
         if augmentation.crop_finds_objects and augmentation.crop_px is None:
-            msg = (
-                f"augmentation.crop_finds_objects is {augmentation.crop_finds_objects:g}, but images are taken whole; "
-            )
+            msg = f"augmentation.crop_finds_objects is {augmentation.crop_finds_objects:g}, but images are used whole; "
             raise ValueError(msg + "set augmentation.crop_px, or augmentation.crop_finds_objects to 0")
         return self
 
@@ -145,10 +139,8 @@ class Config(Settings):
                 raise ValueError(msg)
             for key, is_set in (("scales", inference.scales != (1.0,)), ("object_px", inference.object_px is not None)):
                 if model.padding == "valid" and is_set:
-                    msg = (
-                        f"inference.{key} is {getattr(inference, key)}, but a network without padding is shown images "
-                    )
-                    raise ValueError(f"{msg}as they are; leave it out, or set model.padding to same")
+                    msg = f"inference.{key} is {getattr(inference, key)}, but a network without padding takes images "
+                    raise ValueError(f"{msg}only as they are; leave it out, or set model.padding to same")
         head, codec = getattr(model, "empty_head", None), CODECS[self.codec.name]
         if head and head.gate_above is not None and codec.activation == "softmax":
             msg = f"model.empty_head.gate_above is {head.gate_above:g}, but the planes of {codec.name} are a softmax, "
@@ -228,7 +220,7 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "conf
     """
     tree = _parse_yaml(text, where)
     if not isinstance(tree, dict):
-        msg = f"{where}: a config is a mapping of sections, this is {type(tree).__name__}"
+        msg = f"{where}: a config must be a mapping of sections, not a {type(tree).__name__}"
         raise ConfigError(msg)
     for override in overrides:
         _set(tree, override)
@@ -242,7 +234,7 @@ def validate_config(tree: Mapping[str, Any], *, where: str = "config") -> Config
     except ValidationError as error:
         raise ConfigError(_explain(error, where)) from None
     except (TypeError, ValueError) as error:
-        msg = f"{where}: {error}; a config holds text, numbers, lists and mappings only"
+        msg = f"{where}: {error}; a config may contain only text, numbers, lists and mappings"
         raise ConfigError(msg) from error
 
 
@@ -266,7 +258,7 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            msg = f"key {key!r} is no word (line {key_node.start_mark.line + 1})"
+            msg = f"key {key!r} is not text (line {key_node.start_mark.line + 1})"
             raise ConfigError(msg)
         if key in seen:
             msg = f"key {key!r} is given twice (line {key_node.start_mark.line + 1})"
@@ -305,7 +297,7 @@ def _parse_yaml(text: str, where: str) -> Any:
 def _set(tree: dict[str, Any], override: str) -> None:
     path, equals, value = override.partition("=")
     if not equals or not all(path.split(".")):
-        msg = f"--set {override}: wanted key.key=value, such as training.epochs=5"
+        msg = f"--set {override}: expected key.key=value, such as training.epochs=5"
         raise ConfigError(msg)
     *parents, last = path.split(".")
     section: Any = tree
@@ -323,13 +315,13 @@ def _explain(error: ValidationError, where: str) -> str:
         location = [str(part) for part in fault["loc"] if part not in _MODEL_NAMES]
         path = ".".join(location)
         if fault["type"] == "extra_forbidden":
-            lines.append(f"{path} is no setting; {_nearest(location)}")
+            lines.append(f"{path} is not a setting; {_nearest(location)}")
         elif fault["type"] == "missing":
             lines.append(f"{path} is missing")
         elif fault["type"] == "union_tag_not_found":
-            lines.append(f"{path}.name is missing; say {_LISTED_NAMES}")
+            lines.append(f"{path}.name is missing; use {_LISTED_NAMES}")
         elif fault["type"] == "union_tag_invalid":
-            lines.append(f"{path}.name is {fault['ctx']['tag']!r}; say {_LISTED_NAMES}")
+            lines.append(f"{path}.name is {fault['ctx']['tag']!r}; use {_LISTED_NAMES}")
         elif fault["type"] == "value_error":
             lines.append(str(fault["ctx"]["error"]))
         else:

@@ -79,9 +79,9 @@ HEAD = "model: {name: plain_unet, empty_head: {}}\n"
             SIGMOID + "loss: {lovasz_planes: {interior: 2}}",
             r"loss\.lovasz_planes names interior; the codec's planes are mask, border",
         ),
-        ("loss: {cross_entropy_planes: {border: 2}}", r"cross_entropy_planes is for .* softmax: .* weights\.classes"),
-        ("loss: {focal: 1, focal_alpha: 0.25}", r"loss\.focal_alpha is for .* softmax"),
-        ("loss: {lovasz: 1, lovasz_symmetric: true}", r"loss\.lovasz_symmetric is for .* softmax"),
+        ("loss: {cross_entropy_planes: {border: 2}}", r"cross_entropy_planes applies to .* softmax: .* weights\.classes"),
+        ("loss: {focal: 1, focal_alpha: 0.25}", r"loss\.focal_alpha applies to .* softmax"),
+        ("loss: {lovasz: 1, lovasz_symmetric: true}", r"loss\.lovasz_symmetric applies to .* softmax"),
         ("loss: {cross_entropy: 0, dice: 0}", "leaves nothing to minimise; set one above 0"),
         ("loss: {dice_planes: {interior: 0, border: 0}}", r"leaves no plane for loss\.dice"),
         ("loss: {empty: 0.1}", r"loss\.empty is 0\.1, but .* set model\.empty_head .* loss\.empty to 0"),
@@ -128,7 +128,7 @@ def test_tiles_with_an_up_and_a_down_are_not_turned(preset):
     turns = PRESETS[preset].turns or PRESETS[preset].max_degrees > 0
     assert turns == (preset not in UPRIGHT_PRESETS)
     if turns:
-        with pytest.raises(ConfigError, match=rf"preset {preset} turns images; .* say none, salt, salt_first_place"):
+        with pytest.raises(ConfigError, match=rf"preset {preset} rotates images.* use none, salt, salt_first_place"):
             parse_config(text)
     else:
         parse_config(text)
@@ -136,7 +136,7 @@ def test_tiles_with_an_up_and_a_down_are_not_turned(preset):
 
 @pytest.mark.parametrize("name", ["plain_unet", "smp", "ternausnet"])
 def test_a_fault_of_any_network_is_named_as_it_is_written(name):
-    with pytest.raises(ConfigError, match=r"^config: model\.fliters is no setting"):
+    with pytest.raises(ConfigError, match=r"^config: model\.fliters is not a setting"):
         parse_config(DSB + f"model: {{name: {name}, fliters: 8}}")
 
 
@@ -144,7 +144,7 @@ def test_a_fault_of_any_network_is_named_as_it_is_written(name):
     ("model", "says"), [("{filters: 3}", r"model\.name is missing"), ("{name: unet}", r"model\.name is 'unet'")]
 )
 def test_a_network_must_be_named(model, says):
-    with pytest.raises(ConfigError, match=says + "; say plain_unet, smp or ternausnet$"):
+    with pytest.raises(ConfigError, match=says + "; use plain_unet, smp or ternausnet$"):
         parse_config(DSB + f"model: {model}")
 
 
@@ -167,7 +167,7 @@ def test_a_tgs_config_must_decode_one_object_and_flip_horizontally():
     tgs = "competition: {name: tgs}\ncodec: {name: mask}\n"
     with pytest.raises(ConfigError, match="single_object"):
         parse_config(tgs)
-    with pytest.raises(ConfigError, match="up and a down"):
+    with pytest.raises(ConfigError, match="fixed orientation"):
         parse_config(tgs + "decode: {single_object: true}\ninference: {flips: d4}")
 
 

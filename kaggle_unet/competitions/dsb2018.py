@@ -42,7 +42,7 @@ class Dsb2018(Competition):
         archive = locate_set(open_archive(data), _LAYOUT, with_masks=with_masks)
         pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
         pairing.problems.extend(
-            f"{archive.where(name)} is named unlike its folder; wanted {sample_id}"
+            f"{archive.where(name)} is named unlike its folder; expected {sample_id}"
             for sample_id, name in match_names(_STRAY, archive)
             if PurePosixPath(name).stem.casefold() != sample_id.casefold()
         )

@@ -43,9 +43,13 @@ def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
         raise DataError(f"cannot read the folds file {path}: {error.strerror}; set competition.folds") from error
     rows = list(table.select("id", "fold"))
     counts = Counter(key for key, _ in rows)
-    problems = [f"id {key!r} comes {n} times" for key, n in counts.items() if n > 1]
-    problems += [f"sample {key!r} has no row; leave its fold empty to leave it out" for key in ids if key not in counts]
-    problems += [f"id {key!r}: fold {fold!r} is no whole number from 0" for key, fold in rows if not _is_fold(fold)]
+    problems = [f"id {key!r} occurs {n} times" for key, n in counts.items() if n > 1]
+    problems += [
+        f"sample {key!r} has no row; add one, with an empty fold to leave the sample out"
+        for key in ids
+        if key not in counts
+    ]
+    problems += [f"id {key!r}: fold {fold!r} is not a whole number from 0" for key, fold in rows if not _is_fold(fold)]
     if problems:
         raise DataError(f"{path} does not fit the data; fix it", problems)
     return {key: int(fold) for key, fold in rows if key in ids and fold.strip()}

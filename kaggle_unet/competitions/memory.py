@@ -22,14 +22,14 @@ def convert_array(pixels: NDArray[Any], *, unit_floats: bool) -> Image:
     """
     pixels = np.asarray(pixels)
     if pixels.size == 0 or pixels.ndim < 2 or pixels.shape[2:] not in {(), (1,), (2,), (3,), (4,)}:
-        raise DataError(f"the image has shape {pixels.shape}; wanted (H, W), or (H, W, C) with 1 to 4 channels")
+        raise DataError(f"the image has shape {pixels.shape}; expected (H, W), or (H, W, C) with 1 to 4 channels")
     if pixels.dtype.kind == "f":
         least, most = float(pixels.min()), float(pixels.max())
         if not np.isfinite([least, most]).all():
             raise DataError("the image has values that are not finite; replace them, such as with numpy.nan_to_num")
         low, high = (0.0, 1.0) if unit_floats else (least, most)
         if least < low or most > high:
-            raise DataError(f"the image runs from {least:g} to {most:g}; wanted 0 to 1, as input.normalize is range")
+            raise DataError(f"the image runs from {least:g} to {most:g}; expected 0 to 1, as input.normalize is range")
         pixels = np.round(np.subtract(pixels, low, dtype=np.float64) * (255 / (high - low or 1))).astype(np.uint8)
     image, notes = to_image(pixels, "the image")
     for note in notes:

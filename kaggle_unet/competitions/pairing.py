@@ -65,11 +65,11 @@ class Pairing:
         """Raise for everything that is wrong, at once; `wanted` says what masks should look like."""
         unpaired: list[str] = []
         if is_wanted and masks is None:
-            raise DataError(f"{self.archive.where()} has no masks; wanted {wanted}")
+            raise DataError(f"{self.archive.where()} has no masks; expected {wanted}")
         if masks is not None:
             files, skipped = masks.files, {issue.sample for issue in self.data_issues}
             bare = sorted(self.images.keys() - files.keys())
-            unpaired += [f"{self.archive.where(self.images[key])} has no masks; wanted {wanted}" for key in bare]
+            unpaired += [f"{self.archive.where(self.images[key])} has no masks; expected {wanted}" for key in bare]
             orphans = sorted(files.keys() - self.images.keys() - skipped)
             unpaired += [f"{self.archive.where(name)} has no image" for key in orphans for name in files[key][:1]]
         if problems := [*self.problems, *unpaired]:
@@ -98,7 +98,7 @@ def _take_first(archive: Archive, found: Iterable[tuple[str, str]]) -> tuple[dic
         if first == name:
             names[sample_id] = name
         else:
-            problems.append(f"id {sample_id!r} comes twice: {archive.where(first)} and {archive.where(name)}")
+            problems.append(f"id {sample_id!r} occurs twice: {archive.where(first)} and {archive.where(name)}")
     return names, problems
 
 

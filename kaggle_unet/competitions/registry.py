@@ -21,5 +21,5 @@ def get_competition(name: str) -> Competition:
     'rle_mask'
     """
     if name not in COMPETITIONS:
-        raise ConfigError(f"there is no competition {name!r}; choose from {', '.join(COMPETITIONS)}")
+        raise ConfigError(f"unknown competition {name!r}; choose from {', '.join(COMPETITIONS)}")
     return COMPETITIONS[name]

@@ -158,7 +158,7 @@ def _take_rows(table: Table, competition: Competition) -> list[_Row]:
     wanted = (competition.id_column, competition.rle_column)
     if table.columns != wanted:
         found = ",".join(table.columns)
-        raise DataError(f"line 1 is {found!r}, wanted {','.join(wanted)!r}")
+        raise DataError(f"line 1 is {found!r}, expected {','.join(wanted)!r}")
     return [_Row(line, *row) for line, row in zip(table.lines, table.rows, strict=True)]
 
 
@@ -177,7 +177,7 @@ def _check_counts(rows: Sequence[_Row], competition: Competition) -> Iterator[st
     blank = Counter(row.sample_id for row in rows if not row.rle.strip())
     for sample_id, n in n_rows.items():
         if competition.single_object and n > 1:
-            yield f"id {sample_id!r} has {n} rows, wanted one: join its runs"
+            yield f"id {sample_id!r} has {n} rows, expected one: join its runs"
         elif n > 1 and blank[sample_id]:
             yield f"id {sample_id!r} has {n} rows, {blank[sample_id]} of them empty: remove these"
 

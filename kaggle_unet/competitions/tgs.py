@@ -83,5 +83,5 @@ def _find_depths(pairing: Pairing) -> tuple[Mapping[str, Mapping[str, float]], t
         except ValueError:
             faults.append(f"id {key!r}: depth {texts[key]!r}")
     if faults:
-        raise DataError(f"{table.where}: depths must be numbers; write them again", faults)
+        raise DataError(f"{table.where}: depths must be numbers; fix these rows", faults)
     return numbers, tuple(data_issues)

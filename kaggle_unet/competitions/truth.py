@@ -91,7 +91,7 @@ def _find_table(data: str) -> Table | None:
         archive = open_archive(data)
         names = [name for name in archive.names if name.lower().endswith(".csv")]
         if len(names) != 1:
-            raise DataError(f"{archive.where()} holds {len(names)} CSV files, wanted one; {archive.describe()}")
+            raise DataError(f"{archive.where()} holds {len(names)} CSV files, expected one; {archive.describe()}")
         return read_table(archive.read(names[0]), archive.where(names[0]))
     if not name.endswith(".csv") or path.is_dir():
         return None
@@ -115,7 +115,7 @@ def _read_objects(table: Table, competition: Competition) -> Iterator[_Object]:
         elif competition.fixed_shape is not None:
             shape = competition.fixed_shape
         else:
-            raise DataError(f"{table.where}, line {line}: size {sizes[0]!r} x {sizes[1]!r}; wanted whole numbers")
+            raise DataError(f"{table.where}, line {line}: size {sizes[0]!r} x {sizes[1]!r}; expected whole numbers")
         yield _Object(line, sample_id, rle, shape)
 
 
@@ -124,7 +124,7 @@ def _complete(table: Table, competition: Competition) -> list[str]:
     if competition.fixed_shape is None and not {"Height", "Width"} <= set(table.columns):
         raise DataError(
             f"{table.where} has no columns Height and Width, so the images' sizes are unknown; "
-            "name the images instead (a zip or a folder): masks are also taken from a labels CSV beside them"
+            "give the images instead (a zip or a folder): masks are also read from a labels CSV beside them"
         )
     return [name for name in ("Height", "Width", "Usage") if name in table.columns]
 
@@ -135,9 +135,9 @@ def _refuse_faults(table: Table, objects: list[_Object]) -> None:
     faulty = find_faulty([row.rle for row in objects], [row.shape[0] * row.shape[1] for row in objects])
     for index, row in enumerate(objects):
         if shapes.setdefault(row.sample_id, row.shape) != row.shape:
-            problems.append(f"line {row.line}, id {row.sample_id!r}: another size than in earlier rows")
+            problems.append(f"line {row.line}, id {row.sample_id!r}: its size differs from that in earlier rows")
         problems += [f"line {row.line}, id {row.sample_id!r}: {fault}" for fault in faulty.get(index, ())]
     if problems:
-        raise DataError(f"{table.where}: {len(problems)} faults in its masks", problems[:_MOST_PROBLEMS])
+        raise DataError(f"{table.where}: {len(problems)} errors in its masks", problems[:_MOST_PROBLEMS])
     if not objects:
-        raise DataError(f"{table.where} holds no rows that are scored; wanted masks")
+        raise DataError(f"{table.where} has no scored rows; expected masks")

@@ -50,7 +50,7 @@ def pad_to(inputs: NDArray[Array], shape: tuple[int, int]) -> tuple[NDArray[Arra
     """
     height, width = inputs.shape[-2:]
     if shape[0] < height or shape[1] < width:
-        msg = f"an image of {height} × {width} can't be padded to {shape[0]} × {shape[1]}; cut it first, or pad to more"
+        msg = f"an image of {height} × {width} can't be padded to {shape[0]} × {shape[1]}; crop it, or pad further"
         raise ConfigError(msg)
     top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
     around = ((top, shape[0] - height - top), (left, shape[1] - width - left))

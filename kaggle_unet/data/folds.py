@@ -188,7 +188,7 @@ def _warnings(spread: FoldBalance, groups: Sequence[str], *, n_without: int) -> 
         f"{name} ({count})" for name, count in zip(spread.strata, spread.counts.sum(axis=0), strict=True) if count < n
     ]
     if small:
-        lines.append(f"warning: fewer samples than the {n} folds, so missing from some: {', '.join(small)}")
+        lines.append(f"warning: fewer samples than the {n} folds, so some folds have none of: {', '.join(small)}")
     if n_without:
         lines.append(f"{n_without} samples have no fold: neither trained on nor validated")
     return lines

@@ -37,7 +37,7 @@ def find_intensity_range(image: Image, settings: InputSettings) -> IntensityRang
     (255.0, 0.0)
     """
     if image.dtype != np.uint8 or image.size == 0 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
-        msg = f"image is {image.dtype} of shape {image.shape}; wanted uint8, (H, W) or (H, W, 3); decode it again"
+        msg = f"image is {image.dtype} of shape {image.shape}; expected uint8, (H, W) or (H, W, 3); decode it again"
         raise DataError(msg)
     low, high = 0.0, 255.0
     if settings.normalize == "range" and not settings.invert_bright:
@@ -113,7 +113,7 @@ def refuse_missing_depths(
         return
     without = [f"sample {id_!r}" for id_ in ids if "depth" not in numbers.get(id_, {})]
     if without:
-        msg = f"{where}: {len(without)} samples have no depth, but input.channels has depth; add their rows to "
+        msg = f"{where}: {len(without)} samples have no depth, but input.channels contains depth; add their rows to "
         msg += "depths.csv beside the images (a store must then be made again), or drop the channel"
         raise DataError(msg, without)
 
@@ -121,6 +121,8 @@ def refuse_missing_depths(
 def known_depth(depth: float | None) -> float:
     """Return a sample's depth, or raise `ConfigError` if it has none."""
     if depth is None:
-        msg = "input.channels has depth, but this sample has none; give depths.csv beside the images, or drop it"
+        msg = (
+            "input.channels contains depth, but this sample has none; put depths.csv beside the images, or remove depth"
+        )
         raise ConfigError(msg)
     return depth

@@ -20,7 +20,7 @@ class CodecAdapter(nn.Module):
     def __init__(self, model: nn.Module, trained: CodecName, wanted: CodecName) -> None:
         super().__init__()
         if not can_adapt(trained, wanted):
-            msg = f"planes of codec {trained} hold no border, which {wanted} needs"
+            msg = f"planes of codec {trained} have no border, which {wanted} needs"
             raise ConfigError(msg)
         self.model = model
         self.margin = int(getattr(model, "margin", 0))

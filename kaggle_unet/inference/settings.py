@@ -59,6 +59,6 @@ class InferenceSettings(Settings):
     @classmethod
     def _refuse_nothing(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if weights is not None and not any(weights):
-            msg = "one weight at least is above 0"
+            msg = "at least one weight must be above 0"
             raise ValueError(msg)
         return weights

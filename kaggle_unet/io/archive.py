@@ -89,7 +89,7 @@ class Archive(ABC):
         """Open a zip that lies in this archive, at any depth."""
         found = [name for name in self.names if name == zip_name] or self.named(zip_name)
         if len(found) != 1:
-            message = f"{self.where()} holds {len(found)} files called {zip_name!r}, wanted one; {self.describe()}"
+            message = f"{self.where()} holds {len(found)} files called {zip_name!r}, expected one; {self.describe()}"
             raise DataError(message, [self.where(name) for name in found])
         return self.open_zip(found[0])
 
@@ -191,7 +191,7 @@ class ZipArchive(Archive):
     def _unreadable(self, name: str, error: Exception) -> DataError:
         if isinstance(error, KeyError):
             return DataError(f"{self.where(name)} does not exist")
-        return DataError(f"{self.where(name)} cannot be read ({error}); get the zip again")
+        return DataError(f"{self.where(name)} cannot be read ({error}); download the zip again")
 
     def checksum(self, name: str) -> tuple[int, int]:
         """Look up size and CRC-32."""
@@ -216,7 +216,7 @@ class ZipArchive(Archive):
             stat = self.path.stat()
             return _open_zip(whole, os.getpid(), (stat.st_mtime_ns, stat.st_size))
         except zipfile.BadZipFile as error:
-            raise DataError(f"{whole.where()} is no zip, or cut off ({error}); download it again") from error
+            raise DataError(f"{whole.where()} is not a zip, or is truncated ({error}); download it again") from error
         except OSError as error:
             raise DataError(f"cannot read {whole.where()}: {error.strerror}") from error
 
@@ -336,4 +336,4 @@ def split_location(data: str | Path) -> tuple[Path, str]:
         with suppress(OSError):  # a name that is too long, or a folder we may not enter
             if path.exists():
                 return path, text[end + 1 :]
-    raise DataError(f"no such file or folder: {text}; name the zip that Kaggle serves, a folder, or ZIP:place")
+    raise DataError(f"no such file or folder: {text}; give the zip that Kaggle serves, a folder, or ZIP:place")

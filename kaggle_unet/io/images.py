@@ -129,12 +129,12 @@ def decode_label_image(data: bytes, where: str) -> NDArray[np.int32]:
     values = _drop_alpha(read_pixels(data, where, "labels")[0])
     if values.ndim == 3:
         if (values != values[..., :1]).any():
-            raise DataError(f"{where} is coloured; wanted one number per pixel: export the labels as 16-bit gray")
+            raise DataError(f"{where} has colours; expected one number per pixel: export the labels as 16-bit gray")
         values = values[..., 0]
     limit = np.iinfo(np.int32).max
     if values.dtype != np.bool_ and not ((values >= 0) & (values <= limit) & (values == np.floor(values))).all():
         message = f"{where} holds values from {values.min()} to {values.max()}"
-        raise DataError(f"{message}; wanted whole numbers from 0 to {limit}: export the labels again")
+        raise DataError(f"{message}; expected whole numbers from 0 to {limit}: export the labels again")
     return values.astype(np.int32)
 
 
@@ -171,7 +171,7 @@ def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tupl
     is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and 2 <= pixels.shape[2] <= 4)
     if not (is_picture and pixels.size and pixels.dtype.kind in "biuf"):
         found = f"{pixels.dtype} of shape {pixels.shape}"
-        raise DataError(f"{where} holds {found}; wanted one image, gray or RGB: convert it")
+        raise DataError(f"{where} holds {found}; expected one image, gray or RGB: convert it")
     return pixels, notes
 
 
@@ -180,7 +180,7 @@ def _load(data: bytes, where: str, picture: _Picture, purpose: Purpose) -> tuple
     if isinstance(pillow, TiffImageFile):
         _refuse_several(pillow.n_frames, where)
     if pillow.mode not in _MODES:
-        raise DataError(f"{where} has {pillow.mode} colours; wanted gray, RGB or a palette: convert it")
+        raise DataError(f"{where} has {pillow.mode} colours; expected gray, RGB or a palette: convert it")
     pillow.load()
     if max(picture.tiff_orientation, pillow.getexif().get(_ORIENTATION, 1)) > 1:
         notes.append(Note("orientation tag", 1, "ignored, pixels as stored"))
@@ -214,7 +214,7 @@ def _decoding(file: IO[bytes], where: str) -> Iterator[None]:
         what = f"is no image (it begins with {start!r})" if start else "is empty (0 bytes)"
         raise DataError(f"{where} {what}; get it again") from error
     except _DAMAGE as error:
-        raise DataError(f"{where} is damaged or cut off ({error}); get it again") from error
+        raise DataError(f"{where} is damaged or truncated ({error}); get it again") from error
 
 
 def _open(file: IO[bytes]) -> _Picture | None:
@@ -263,7 +263,7 @@ def _read_tiff(data: bytes, where: str) -> Pixels:
 
 def _refuse_several(n: int, where: str) -> None:
     if n > 1:
-        raise DataError(f"{where} holds {n} images; wanted one: save each in a file of its own")
+        raise DataError(f"{where} holds {n} images; expected one: save each in a file of its own")
 
 
 def _to_8_bits(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
@@ -271,7 +271,7 @@ def _to_8_bits(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
         return pixels.astype(np.uint8) * np.uint8(255), (Note("1-bit image", 1, "0 and 255"),)
     if pixels.dtype.kind not in "iu" or pixels.min(initial=0) < 0 or pixels.max(initial=0) > 65535:
         message = f"{where} holds {pixels.dtype} values from {pixels.min()} to {pixels.max()}"
-        raise DataError(f"{message}; wanted 8 or 16 bits: scale the image and save it again")
+        raise DataError(f"{message}; expected 8 or 16 bits: scale the image and save it again")
     image = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     levels = int(image.max(initial=0)) + 1
     if levels <= 16:  # 12 bits of a camera in a 16-bit file

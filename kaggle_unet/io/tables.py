@@ -33,7 +33,7 @@ class Table:
     def select(self, *names: str) -> Iterator[tuple[str, ...]]:
         """Go through the rows, with some columns only."""
         if missing := [name for name in names if name not in self.columns]:
-            message = f"{self.where} has the columns {', '.join(self.columns)}; wanted {', '.join(names)}"
+            message = f"{self.where} has the columns {', '.join(self.columns)}; expected {', '.join(names)}"
             raise DataError(f"{message}: {', '.join(missing)} missing")
         places = [self.columns.index(name) for name in names]
         if len(places) == 1:
@@ -52,12 +52,12 @@ def read_table(data: bytes, where: str) -> Table:
         text = data.decode("utf-8-sig")
         rows = _read_quoted(text) if '"' in text else _read_plain(text)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{where} is no CSV ({error}); write it again as UTF-8 text") from error
+        raise DataError(f"{where} is not a CSV ({error}); save it again as UTF-8 text") from error
     if not rows:
-        raise DataError(f"{where} is empty; wanted a header and rows")
+        raise DataError(f"{where} is empty; expected a header and rows")
     (_, columns), body = rows[0], rows[1:]
     if ragged := [f"line {line} has {len(row)} fields" for line, row in body if len(row) != len(columns)]:
-        message = f"{where}: wanted {len(columns)} fields on every line, as in its header"
+        message = f"{where}: expected {len(columns)} fields on every line, as in its header"
         raise DataError(message, _cut(ragged))
     return Table(where, columns, tuple(row for _, row in body), tuple(line for line, _ in body))
 

@@ -126,5 +126,5 @@ def _refuse_sigmoid_only(settings: LossSettings) -> None:
         ("lovasz_symmetric", settings.lovasz_symmetric, "give its background a weight in loss.lovasz_planes"),
     ):
         if is_given:
-            msg = f"loss.{key} is for codecs of independent planes, and this one is a softmax: {instead}"
+            msg = f"loss.{key} applies to sigmoid codecs, but this one is a softmax: {instead}"
             raise ConfigError(msg)

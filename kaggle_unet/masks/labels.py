@@ -91,9 +91,9 @@ def count_pieces_and_holes(labels: Labels) -> tuple[NDArray[np.int32], NDArray[n
 def check_labels(labels: NDArray[Any]) -> tuple[Labels, int]:
     """Check that an array can be read as labels; return it as int32 in C order, and the highest id."""
     if labels.ndim != 2:
-        raise DataError(f"labels have shape {labels.shape}, but (H, W) is wanted")
+        raise DataError(f"labels have shape {labels.shape}; expected (H, W)")
     if labels.dtype.kind not in "iub":
-        raise DataError(f"labels are {labels.dtype}, but whole numbers are wanted: convert them with .astype(int)")
+        raise DataError(f"labels are {labels.dtype}; expected whole numbers: convert them with .astype(int)")
     if labels.dtype.kind == "b":
         return np.ascontiguousarray(labels, dtype=np.int32), 1
     if labels.dtype == np.int32:  # one pass: read without their sign, negative ids are above all others
@@ -102,7 +102,7 @@ def check_labels(labels: NDArray[Any]) -> tuple[Labels, int]:
         lowest, highest = int(labels.min(initial=0)), int(labels.max(initial=0))
     if lowest < 0 or highest > np.iinfo(np.int32).max:
         raise DataError(
-            f"labels run from {int(labels.min())} to {int(labels.max())}, but 0 (background) to 2³¹ − 1 are wanted"
+            f"labels run from {int(labels.min())} to {int(labels.max())}; expected 0 (background) to 2³¹ − 1"
         )
     return np.ascontiguousarray(labels, dtype=np.int32), highest
 

@@ -62,7 +62,7 @@ def count_overlap(true: NDArray[Any], pred: NDArray[Any]) -> Overlap:
     (array([1]), array([0]), array([2]))
     """
     if true.shape != pred.shape:
-        raise DataError(f"true labels are {true.shape} but predicted ones {pred.shape}: they must show the same image")
+        raise DataError(f"true labels are {true.shape} but predicted ones {pred.shape}: both must be of the same image")
     for labels in (true, pred):
         if labels.ndim != 2 or labels.dtype.kind not in "iub":
             check_labels(labels)  # says what is wrong

@@ -219,6 +219,6 @@ def accuracy(true: NDArray[Any], pred: NDArray[Any]) -> float:
 def count_pixels(true: NDArray[Any], pred: NDArray[Any]) -> tuple[int, int, int]:
     """Count the pixels in both masks, in the true one and in the predicted one."""
     if true.shape != pred.shape:
-        raise DataError(f"true mask is {true.shape} but predicted one {pred.shape}: they must show the same image")
+        raise DataError(f"true mask is {true.shape} but predicted one {pred.shape}: both must be of the same image")
     true, pred = true != 0, pred != 0
     return int(np.count_nonzero(true & pred)), int(np.count_nonzero(true)), int(np.count_nonzero(pred))

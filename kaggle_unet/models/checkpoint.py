@@ -134,7 +134,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):  # of odd pickles, which are errors below
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        msg = f"weights {path}: can't be read (it holds something else than tensors and plain values, and was not "
+        msg = f"weights {path}: can't be read (it holds something other than tensors and plain values, and was not "
         raise DataError(f"{msg}opened); give another file") from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -145,7 +145,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             if isinstance(tensors, dict) and isinstance(tensors.get(wrapper), dict):
                 tensors = tensors[wrapper]
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        msg = f"weights {path}: wanted tensors by name, as torch.save(model.state_dict()) writes them"
+        msg = f"weights {path}: expected tensors by name, as torch.save(model.state_dict()) writes them"
         raise DataError(msg)
     return dict(tensors)
 

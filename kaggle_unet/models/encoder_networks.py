@@ -112,7 +112,9 @@ def build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weight
             **settings.options,
         )
     except (TypeError, ValueError, KeyError) as error:
-        msg = f"smp can't make a {settings.architecture} on {settings.encoder} with model.options {settings.options}: "
+        msg = (
+            f"smp can't create a {settings.architecture} on {settings.encoder} with model.options {settings.options}: "
+        )
         raise ConfigError(f"{msg}{error}; see the arguments of smp.create_model") from error
     return network
 

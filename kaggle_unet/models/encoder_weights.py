@@ -109,7 +109,7 @@ def _fit(tensor: Tensor, wanted: Tensor) -> Tensor:
 def _refuse(faults: Mapping[str, Iterable[str]], where: str) -> None:
     lines = [f"{what}: {_shorten(list(names))}" for what, names in faults.items() if names]
     if lines:
-        msg = f"weights {where} do not fit model.encoder; give the file of that very encoder, or null\n  - "
+        msg = f"weights {where} do not fit model.encoder; give the file of exactly this encoder, or null\n  - "
         raise ConfigError(msg + "\n  - ".join(lines))
 
 

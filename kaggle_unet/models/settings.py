@@ -90,13 +90,13 @@ class PlainUNetSettings(Settings):
             "empty_head": self.empty_head is not None,
         }
         if self.padding == "valid" and (wanted := [name for name, is_wanted in extras.items() if is_wanted]):
-            msg = f"model.{wanted[0]} goes with padding same: without padding a pixel must not depend on all others"
+            msg = f"model.{wanted[0]} requires padding same: without padding a pixel must not depend on all others"
             raise ValueError(msg)
         if self.padding == "valid" and self.unshuffle > 1:
-            msg = "model.unshuffle goes with padding same: without padding the pixels lost are counted one by one"
+            msg = "model.unshuffle requires padding same: without padding the pixels lost are counted one by one"
             raise ValueError(msg)
         if self.depth == 1 and (self.hypercolumn or self.deep_supervision):
-            msg = "model.hypercolumn and model.deep_supervision need a depth of 2 at least: a decoder with levels"
+            msg = "model.hypercolumn and model.deep_supervision need a depth of at least 2: a decoder with levels"
             raise ValueError(msg)
         return self
 
@@ -133,7 +133,7 @@ class SmpSettings(Settings):
     @model_validator(mode="after")
     def _architecture_fits(self) -> Self:
         if (self.hypercolumn or self.deep_supervision) and self.architecture.lower() != "unet":
-            msg = f"model.hypercolumn and model.deep_supervision go with architecture unet, not {self.architecture}"
+            msg = f"model.hypercolumn and model.deep_supervision require architecture unet, not {self.architecture}"
             raise ValueError(msg)
         return self
 

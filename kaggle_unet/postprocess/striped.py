@@ -240,8 +240,8 @@ def _decode_object(
     """Decode all of the mask as one instance."""
     if postprocess.fill_holes_px:
         raise ConfigError(
-            "postprocess.fill_holes_px with decode.single_object needs the image in one piece, as its one instance may "
-            "lie anywhere: set it to 0"
+            "postprocess.fill_holes_px with decode.single_object needs the image in one piece, as its only instance "
+            "may extend anywhere: set it to 0"
         )
     n_px = 0
     for rows in _stripes(out.shape[0], stripe_px):

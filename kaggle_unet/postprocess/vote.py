@@ -120,23 +120,23 @@ def whole_weights(weights: Sequence[float] | None, n: int) -> tuple[int, ...]:
         return (1,) * n
     if len(weights) != n or not all(math.isfinite(weight) and weight > 0 for weight in weights):
         given = ", ".join(f"{weight:g}" for weight in weights) or "none"
-        raise ConfigError(f"weights are {given}; wanted {n} numbers above 0, one for each that votes, in their order")
+        raise ConfigError(f"weights are {given}; expected {n} numbers above 0, one for each voter, in order")
     fractions = [Fraction(str(weight)) for weight in weights]
     scale = math.lcm(*(fraction.denominator for fraction in fractions))
     whole = [int(fraction * scale) for fraction in fractions]
     whole = [weight // math.gcd(*whole) for weight in whole]
     if sum(whole) > _MOST_WEIGHT:
         given = ", ".join(map(str, weights))
-        raise ConfigError(f"weights are {given}; wanted rounder ones: as whole numbers their sum is above 2³¹")
+        raise ConfigError(f"weights are {given}; expected rounder ones: as whole numbers their sum is above 2³¹")
     return tuple(whole)
 
 
 def _refuse_other_shapes(arrays: Sequence[NDArray[np.generic]]) -> None:
     shapes = list(dict.fromkeys(array.shape for array in arrays))
     if not shapes:
-        raise DataError("there is nothing to vote on; wanted labels or masks of one image")
+        raise DataError("there is nothing to vote on; expected labels or masks of one image")
     if len(shapes) > 1:
-        raise DataError(f"those that vote are {' and '.join(map(str, shapes))}: they must show the same image")
+        raise DataError(f"the votes have the shapes {' and '.join(map(str, shapes))}: all must be of the same image")
 
 
 def _pair_up(sets: Sequence[Labels]) -> _Objects:

@@ -40,7 +40,9 @@ def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Seq
     """Gather what a network learns from."""
     samples = [*_read(config, store, ids), *added]
     if not any(sample.labels is not None and sample.labels.any() for sample in samples):
-        msg = f"not one of {len(samples)} training samples has an object, so there is nothing to learn; lower folds.n, "
+        msg = (
+            f"none of the {len(samples)} training samples has an object, so there is nothing to learn; lower folds.n, "
+        )
         msg += "change the folds file, or look for the masks"
         raise ConfigError(msg)
     return TrainingSet(

@@ -63,7 +63,7 @@ def refuse_faults(
     """Refuse a submission that breaks a rule."""
     errors, warnings = submission.check_submission(csv, competition, shapes, black=black)
     if errors:
-        msg = f"{csv}: Kaggle would refuse this; {len(errors)} faults"
+        msg = f"{csv}: Kaggle would reject this: {len(errors)} errors"
         raise DataError(msg, errors)
     return warnings
 

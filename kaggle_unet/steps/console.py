@@ -56,7 +56,7 @@ class Console:
         if self.debug:
             raise error
         is_ours = code == 1 and not isinstance(error, KitError)
-        hint = "\nThis is a fault of kaggle-unet; --debug before the verb shows where."
+        hint = "\nThis is a bug in kaggle-unet; put --debug before the verb to see where."
         self.error(f"{type(error).__name__}: {error}{hint}" if is_ours else str(error))
         sys.exit(code)
 
@@ -123,7 +123,7 @@ class Console:
         self.say(f"         {result.folder}")
         if result.other_checkpoints:
             others = (f"{name} {score:.4f}" for name, score in result.other_checkpoints.items())
-            self.say(f"         beside best.safetensors: {', '.join(others)}")
+            self.say(f"         other checkpoints:  {', '.join(others)}")
 
     def training_speed(self, result: "TrainingSpeed") -> None:
         """Print how fast training is."""
@@ -142,7 +142,7 @@ class Console:
     def data_report(self, report: "DataReport") -> None:
         """Print what `make-targets` found."""
         self.say(
-            f"{report['samples']} samples, {report['instances']} instances, {report['without_instances']} samples empty"
+            f"{report['samples']} samples, {report['instances']} instances, {report['without_instances']} empty samples"
         )
         for name in ("instances_per_sample", "area_px", "object_px"):
             self.say(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in report[name].items()))
@@ -151,7 +151,9 @@ class Console:
         if report["oddities"]:
             columns = ("what", "samples", "count", "done", "example")
             self.table(columns, [[str(row[name]) for name in columns] for row in report["oddities"]])
-        self.say(f"ceiling: {report['ceiling']:.4f}, what a perfect network would score with this codec and decoding")
+        self.say(
+            f"round-trip score: {report['ceiling']:.4f}, what a perfect network would get with this codec and decoding"
+        )
         for line in report["folds"]["lines"]:
             self.say(line)
         for fault in report["faulty"]:
@@ -162,7 +164,7 @@ class Console:
         self.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in found["quantiles"]))
         self.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in found["kept_at"]))
         self.say(
-            f"kept     {found['kept']} of {found['images']} images; {found['constant']} constant ones are left out"
+            f"kept     {found['kept']} of {found['images']} images; {found['constant']} constant images are left out"
         )
 
     def submission(self, written: "Submission") -> None:
@@ -180,7 +182,7 @@ class Console:
         """Print that a submission keeps the rules."""
         for warning in warnings:
             self.warn(warning)
-        self.say(f"ok       {path} keeps every rule")
+        self.say(f"ok       {path} follows every rule")
 
     def scores(self, result: "Scores") -> None:
         """Print scores."""
@@ -188,7 +190,7 @@ class Console:
         self.say(f"score    {result.score:.4f}  (95 % of resampled sets of images: {low:.4f} to {high:.4f})")
         self.say(f"images   {result.images}, objects {result.true_objects}, predicted {result.predicted_objects}")
         if result.decoding not in {None, OF_CONFIG}:
-            self.say(f"decoding {result.decoding}; if it was searched on these images, this score is in-sample")
+            self.say(f"decoding {result.decoding}; if it was searched on these images, the score is optimistic")
         for name, parts in result.parts.items():
             rows = [[key, f"{part['score']:.4f}", _interval(part), str(part["images"])] for key, part in parts.items()]
             self.table((name, "score", "interval", "images"), rows)
@@ -200,27 +202,27 @@ class Console:
         """Print what a search has brought."""
         folder = Path(result.folder)
         if result.alone is not None:
-            self.say(f"alone    {result.alone:.4f} the first run, as the config decodes it")
-        self._gain(result, f"on parts that the search had not seen, {result.trials} trials each")
-        self.say(f"after    {result.after:.4f} in-sample, on the images that it was searched on")
+            self.say(f"alone    {result.alone:.4f} for the first run with the config's decoding")
+        self._gain(result, f"on held-out parts, {result.trials} trials each")
+        self.say(f"after    {result.after:.4f} in-sample, on the images searched")
         if not result.is_used:
-            self.warn("nothing is gained on images that the search has not seen: the config's values stay")
+            self.warn("no gain on held-out images: the config's values are kept")
         rows = []
         for name, value in result.params.items():
             effect = result.effects.get(name) if result.is_used else None
             rows.append((name, str(value), "{:+.4f} ({:+.4f} to {:+.4f})".format(*effect) if effect else "as before"))
         self.table(("parameter", "value", "in-sample effect"), rows)
-        self.say(f"decode   {folder / 'decode.yaml'}, which submit takes")
+        self.say(f"decode   {folder / 'decode.yaml'}; submit uses it")
         self.say(f"picture  {folder / 'tune' / 'landscape.png'}")
 
     def second_level(self, run: Path, result: "SecondLevelResult") -> None:
         """Print what a second level has brought."""
-        self._gain(result, f"on parts that the trees had not seen, {result.objects} candidates")
+        self._gain(result, f"on held-out parts, {result.objects} candidates")
         if not result.is_used:
-            self.warn("nothing is gained on images that the trees have not seen: submit does not use them")
+            self.warn("no gain on held-out images: submit will not use it")
         self.say(f"decoding {result.decoding}")
         self.say(f"dropped  objects with a predicted IoU below {result.least_iou:.2f}")
-        self.say(f"model    {run / 'second_level'}, which submit takes")
+        self.say(f"model    {run / 'second_level'}; submit uses it")
 
     def stats(self, found: Mapping[str, Any]) -> None:
         """Print pairs of name and value."""

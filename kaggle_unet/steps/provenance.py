@@ -85,7 +85,7 @@ SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-ch
 def refuse_output(output: Path) -> None:
     """Refuse a path that cannot be a CSV with a manifest beside it."""
     if output.suffix != ".csv" or output.is_dir():
-        msg = f"-o {output}: wanted the path of a file that ends in .csv; its manifest will end in .json"
+        msg = f"-o {output}: expected the path of a file that ends in .csv; its manifest will end in .json"
         raise ConfigError(msg)
 
 
@@ -117,7 +117,7 @@ def write_checked(
     write_submission(rejected, labels, competition.name)
     errors, warnings = check_submission(rejected, competition, shapes, black=black)
     if errors:
-        msg = f"{rejected}: breaks {len(errors)} rules of {competition.name}; this is a fault of kaggle-unet"
+        msg = f"{rejected}: breaks {len(errors)} rules of {competition.name}; this is a bug in kaggle-unet"
         raise DataError(msg, errors)
     rejected.replace(output)
     warnings = [*manifest["warnings"], *warnings]

@@ -201,7 +201,7 @@ def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> 
     kept = {one.id for one in found.stats}
     if not kept:
         highest = f"{values.max():.4f}" if values.size else "none"
-        msg = f"not one of {len(values)} images has a confidence of {choice.confidence:g} (highest: {highest}; "
+        msg = f"none of the {len(values)} images has a confidence of {choice.confidence:g} (highest: {highest}; "
         msg += f"{len(found.constant)} are constant); lower --confidence, or --pixel-confidence"
         raise ConfigError(msg)
     report: DataReport = {

@@ -129,9 +129,7 @@ def _fold(run: Path, fold: int, score: float) -> dict[str, Any]:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         rows = read_frame(folder / "metrics.csv").to_dict("records")
     except (OSError, ValueError, DataError) as error:
-        msg = (
-            f"{folder} has planes but its training did not end ({error}); run kaggle-unet train --fold {fold} --resume"
-        )
+        msg = f"{folder} has planes but its training did not finish ({error}); run train --fold {fold} --resume"
         raise DataError(msg) from error
     history = [{name: float(text) if text else None for name, text in row.items()} for row in rows]
     return {

@@ -132,13 +132,13 @@ def parse_folds(text: str, n: int) -> list[int]:
     [0, 2]
     """
     if not text:
-        msg = "train: say which fold is left out with --fold N, or --fold all"
+        msg = "train: choose the fold to hold out with --fold N, or use --fold all"
         raise ConfigError(msg)
     if text == "all":
         return list(range(n))
     words = text.split(",")
     if not all(word.strip().isdigit() and int(word) < n for word in words):
-        msg = f"--fold {text}: there are {n} folds; say all, or numbers from 0 to {n - 1} with commas"
+        msg = f"--fold {text}: there are {n} folds; give all, or numbers from 0 to {n - 1} separated by commas"
         raise ConfigError(msg)
     return sorted({int(word) for word in words})
 
@@ -186,9 +186,9 @@ def look_at_decode_params(file: Path | None, checkpoints: Collection[str]) -> li
     searched = _load(file).get(CHECKPOINTS)
     again = "run kaggle-unet tune again"
     if searched is None:
-        return [f"{file} does not say on which checkpoints it was searched; {again} to tie it to them"]
+        return [f"{file} does not record the checkpoints it was searched with; {again} to tie it to them"]
     others = len(set(checkpoints) - set(searched))
-    return [f"{file} was searched on other checkpoints than {others} of these; {again}"] if others else []
+    return [f"{file} was searched without {others} of these checkpoints; {again}"] if others else []
 
 
 def _left_by_tune(config: Config, runs: Sequence[Path]) -> Path | None:
@@ -244,19 +244,19 @@ def _load(file: Path) -> dict[str, Any]:
         msg = f"{file}: can't be read ({error}); give --decode a file that tune wrote, or the word {OF_CONFIG}"
         raise ConfigError(msg) from error
     if not isinstance(tree, dict) or not tree or not set(tree) <= {*SECTIONS, ENSEMBLE, CHECKPOINTS}:
-        msg = f"{file}: wanted the sections {' and '.join(SECTIONS)}, as kaggle-unet tune writes them"
+        msg = f"{file}: expected the sections {' and '.join(SECTIONS)}, as kaggle-unet tune writes them"
         raise ConfigError(msg)
     counted, checkpoints = tree.get(ENSEMBLE, {}), tree.get(CHECKPOINTS, [])
     if not isinstance(counted, dict) or not all(
         isinstance(name, str) and _is_weight(counted[name]) for name in counted
     ):
-        msg = f"{file}: {ENSEMBLE} is {counted!r}; wanted runs, each with a weight of at least 0"
+        msg = f"{file}: {ENSEMBLE} is {counted!r}; expected runs, each with a weight of at least 0"
         raise ConfigError(msg)
     if counted and not any(counted.values()):
-        msg = f"{file}: {ENSEMBLE} is {counted!r}; one weight at least is above 0"
+        msg = f"{file}: {ENSEMBLE} is {counted!r}; at least one weight must be above 0"
         raise ConfigError(msg)
     if not isinstance(checkpoints, list) or not all(isinstance(digest, str) for digest in checkpoints):
-        msg = f"{file}: {CHECKPOINTS} is {checkpoints!r}; wanted a list of sha256 hashes"
+        msg = f"{file}: {CHECKPOINTS} is {checkpoints!r}; expected a list of sha256 hashes"
         raise ConfigError(msg)
     return tree
 

@@ -199,14 +199,14 @@ def choose_second_level(
         other = "other checkpoints"
     else:
         return read_second_level(config, folder), []
-    return None, [f"{folder} was learnt for {other} and is left aside; run kaggle-unet second-level again"]
+    return None, [f"{folder} was trained for {other} and is not used; run kaggle-unet second-level again"]
 
 
 def read_second_level(config: Config, folder: Path) -> SecondLevel:
     """Read a second level from its folder."""
     result = _read_result(folder)
     if result["identity"] != _identity(config):
-        msg = f"--second-level {folder}: was learnt for another codec or decoding; run kaggle-unet second-level again"
+        msg = f"--second-level {folder}: was trained for another codec or decoding; run kaggle-unet second-level again"
         raise ConfigError(msg)
     try:
         text = (folder / "model.txt").read_text(encoding="utf-8")

@@ -189,7 +189,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
 def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add: Sequence[Path] = ()) -> Path:
     """Draw the first batch that a training would see."""
     if path.suffix != ".png":
-        msg = f"--show-batch {path}: wanted the path of a file that ends in .png"
+        msg = f"--show-batch {path}: expected the path of a file that ends in .png"
         raise ConfigError(msg)
     store = Store.open(store_folder)
     division = _divide(folds_for(store, config), fold)
@@ -209,7 +209,7 @@ def _begin(
     run: Path, config: Config, store: Store, added: Sequence[Store], distributed: Distributed, *, resume: bool
 ) -> "DataFrame":
     if resume and not (run / "run.json").exists():
-        msg = f"--resume: there is no run in {run}, so there is nothing to go on from; leave out --resume to begin"
+        msg = f"--resume: there is no run in {run}, so there is nothing to resume; leave out --resume to start anew"
         raise ConfigError(msg)
     folds = begin_run(run, config, store, {**distributed.device_config.record, "processes": distributed.size})
     record_added(run, added)

@@ -70,11 +70,11 @@ def vote(
 
 def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:
     if len(csvs) < 2:
-        msg = f"vote: --csv names {len(csvs)} submission; wanted two or more: repeat --csv"
+        msg = f"vote: --csv names {len(csvs)} submission; expected two or more: repeat --csv"
         raise ConfigError(msg)
     written = {path.resolve() for path in (output, output.with_suffix(".rejected.csv"))}
     if written & {csv.expanduser().resolve() for csv in csvs}:
-        msg = f"-o {output}: one of the submissions that vote would be replaced by it; wanted another path"
+        msg = f"-o {output}: this would overwrite one of the submissions; give another path"
         raise ConfigError(msg)
 
 
@@ -91,7 +91,7 @@ def _refuse_other_ids(csv: Path, found: Collection[str], wanted: Collection[str]
         differences = (
             f"{len(missing)} of the {len(wanted)} images in {data} have no row, {len(unknown)} ids are not there"
         )
-        msg = f"{csv}: {differences}; wanted a row for each image and no others: name CSVs for the images of --data"
+        msg = f"{csv}: {differences}; expected a row for each image and no others: name CSVs for the images of --data"
         lines = [*(f"no row: {id_}" for id_ in missing), *(f"not in the data: {id_}" for id_ in unknown)]
         raise DataError(msg, lines)
 

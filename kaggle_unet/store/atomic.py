@@ -43,7 +43,7 @@ def sample_file(folder: Path, sample_id: str, suffix: str = ".npz") -> Path:
     """Return the path of a sample's file; every file that is named by an id is named here."""
     n_bytes = len(os.fsencode(sample_id))
     if sample_id in {".", ".."} or set(sample_id) & set("/\\\0") or not 0 < n_bytes <= _LONGEST_ID_BYTES:
-        msg = f"sample {sample_id[:60]!r} cannot name a file: wanted 1 to {_LONGEST_ID_BYTES} bytes without slashes, "
+        msg = f"sample {sample_id[:60]!r} cannot name a file: expected 1 to {_LONGEST_ID_BYTES} bytes without slashes, "
         raise DataError(msg + "not . or ..; rename it")
     return folder / f"{sample_id}{suffix}"
 

@@ -50,10 +50,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path} is damaged ({error}); delete the store and run make-targets again") from error
     if (found := manifest.get("format")) != FORMAT:
         data = manifest.get("about", {}).get("data", "DATA")
-        msg = (
-            f"{path} is of {'an older' if found == 1 else 'another'} version (format {found}, wanted {FORMAT}); delete "
-        )
-        raise DataError(f"{msg}the store and run kaggle-unet make-targets CONFIG --data {data} --store {folder}")
+        msg = f"{path} is of {'an older' if found == 1 else 'another'} version (format {found}, expected {FORMAT}); "
+        raise DataError(f"{msg}delete the store and run kaggle-unet make-targets CONFIG --data {data} --store {folder}")
     return manifest
 
 

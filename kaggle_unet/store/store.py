@@ -66,7 +66,7 @@ class Store:
                 shutil.rmtree(folder / kind, ignore_errors=True)
             (folder / "manifest.json").unlink()
         if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise DataError(f"{folder} is not empty and no store; pass another --store")
+            raise DataError(f"{folder} is neither empty nor a store; pass another --store")
         manifest = {"format": FORMAT, "complete": False, "identity": dict(identity), "about": dict(about)}
         store = cls(folder, {**manifest, "identity_sha256": hash_plain(manifest["identity"])})
         store._write_manifest()
@@ -81,7 +81,7 @@ class Store:
             raise DataError(f"there is no store in {folder}; {remedy}")
         store = cls(folder, read_manifest(folder))
         if not store.manifest["complete"]:
-            raise DataError(f"store {folder} is not complete; {remedy} again, it continues")
+            raise DataError(f"store {folder} is incomplete; {remedy} again to finish it")
         return store
 
     @property

@@ -72,7 +72,7 @@ class Codec:
     def _take_apart(self, planes: Planes) -> tuple[Plane | None, Plane, Plane | None]:
         """Return the planes of being inside (None: interior and border are its parts), of seeds and of borders."""
         if len(planes) != len(self.planes):
-            raise DataError(f"codec {self.name} has the planes {', '.join(self.planes)}, but {len(planes)} came")
+            raise DataError(f"codec {self.name} has the planes {', '.join(self.planes)}, but {len(planes)} were given")
         whole = planes[0] if self.planes[0] == "mask" else None
         return whole, planes[0], planes[1] if "border" in self.planes else None
 
@@ -119,7 +119,7 @@ def get_codec(name: str) -> Codec:
     for codec in CODECS.values():
         if codec.name == name:
             return codec
-    raise ConfigError(f"there is no codec {name!r}; choose from {', '.join(CODECS)}")
+    raise ConfigError(f"unknown codec {name!r}; choose from {', '.join(CODECS)}")
 
 
 def encode_targets(
@@ -169,7 +169,9 @@ def encode_targets(
     try:
         settings = BorderSettings(rule=rule, radius_px=radius_px)
     except ValidationError as error:
-        message = f"border rule {rule!r} with radius {radius_px!r}: wanted touching or contour, and 1 to 32 or by_size"
+        message = (
+            f"border rule {rule!r} with radius {radius_px!r}: expected touching or contour, and 1 to 32 or by_size"
+        )
         raise ConfigError(message) from error
     return get_codec(codec).encode(check_labels(labels)[0], settings)
 

@@ -175,8 +175,8 @@ def size_weights(
     """
     if reference_area_px is None:
         raise ConfigError(
-            "weights.size.reference_area_px is not set, and one image doesn't tell the training set's median area: "
-            "set it, or make the targets with make-targets, which measures it"
+            "weights.size.reference_area_px is not set, and one image does not determine the training set's median "
+            "area: set it, or make the targets with make-targets, which measures it"
         )
     areas = np.maximum(areas_px(labels), 1)  # ids that are missing have no area and no pixel
     weights = np.clip((reference_area_px / areas) ** gamma, lo, hi)

@@ -114,7 +114,7 @@ def _explain_dead_workers(batches: Iterable[Batch]) -> Iterable[Batch]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        msg = f"a process that prepares batches has died ({error}); often memory has run out: set training.workers to "
+        msg = f"a worker process died ({error}), often for lack of memory: set training.workers to "
         msg += "fewer or 0, and go on with --resume"
         raise KitError(msg) from error
 

@@ -78,11 +78,11 @@ def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> C
     if not resume:
         found = [name for name in (LAST, BEST) if (folder / name).exists()]
         if found:
-            msg = f"{folder} already holds {found[0]}; pass --resume to go on with it, or another --run to begin anew"
+            msg = f"{folder} already holds {found[0]}; pass --resume to continue it, or another --run to start anew"
             raise ConfigError(msg)
         return None
     if not last.exists():
-        msg = f"--resume: {last} does not exist, so there is nothing to go on from; leave out --resume to begin"
+        msg = f"--resume: {last} does not exist, so there is nothing to resume; leave out --resume to start anew"
         raise ConfigError(msg)
     checkpoint = load_checkpoint(last)
     changed = [

@@ -188,13 +188,13 @@ class TrainingSettings(Settings):
     def _fits_together(self) -> Self:
         if self.schedule.name == "snapshots" and self.schedule.cycles > self.epochs:
             msg = f"training.schedule.cycles is {self.schedule.cycles}, but there are {self.epochs} epochs: a cycle is "
-            raise ValueError(msg + "one epoch at least")
+            raise ValueError(msg + "at least one epoch")
         if self.swa is not None and self.swa.from_epoch > self.epochs:
             msg = (
                 f"training.swa.from_epoch is {self.swa.from_epoch}, but there are {self.epochs} epochs: nothing would "
             )
             raise ValueError(msg + "be averaged")
         if self.accumulate > self.batch:
-            msg = f"training.accumulate is {self.accumulate}, but a batch has {self.batch} samples: a part is one at "
-            raise ValueError(msg + "least")
+            msg = f"training.accumulate is {self.accumulate}, but a batch has {self.batch} samples: a part has at "
+            raise ValueError(msg + "least one")
         return self

@@ -180,7 +180,7 @@ def _explained(inputs: Tensor, setting: str) -> Iterator[None]:
         raise ResourceError(msg) from error
     except RuntimeError as error:
         if "does not have a deterministic implementation" in str(error):
-            msg = f"training.deterministic: {str(error).split('.')[0]}; choose another part for it, or set it to false"
+            msg = f"training.deterministic: {str(error).split('.')[0]}; choose another component, or set it to false"
             raise ConfigError(msg) from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             msg = f"training.compile: {str(error).splitlines()[0]}; fix that (it needs a C++ compiler), or set it to "

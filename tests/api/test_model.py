@@ -71,7 +71,7 @@ def test_the_decode_parameters_that_lie_in_the_run_are_used(tuned, samples, tmp_
     assert ku.load(tuned.run).segment(samples[0].image).any()
     found["checkpoints"] = ["0" * 64]
     (run / "decode.yaml").write_text(yaml.safe_dump(found))
-    with pytest.warns(UserWarning, match="searched on other checkpoints"):
+    with pytest.warns(UserWarning, match="searched without"):
         ku.load(run)
 
 
@@ -104,7 +104,7 @@ def test_floats_mean_fractions_of_the_range_where_the_config_says_so(tuned, full
     model = replace(model, config=ranged, _ensemble=replace(model._ensemble, config=ranged))
     dim = full_range // 2
     np.testing.assert_array_equal(model.predict(dim / 255), model.predict(dim))
-    with pytest.raises(ku.DataError, match="the image runs from 0 to 255; wanted 0 to 1"):
+    with pytest.raises(ku.DataError, match="the image runs from 0 to 255; expected 0 to 1"):
         model.predict(full_range.astype(np.float32))
 
 
@@ -130,7 +130,7 @@ def test_the_second_level_that_lies_in_the_run_is_used(tuned, samples, tmp_path)
     ("image", "message"),
     [
         (np.full((8, 8), np.nan), "not finite"),
-        (np.zeros((8, 8), np.int32) - 1, "wanted 8 or 16 bits"),
+        (np.zeros((8, 8), np.int32) - 1, "expected 8 or 16 bits"),
         (np.zeros((8, 8, 7), np.uint8), r"shape \(8, 8, 7\)"),
         (np.zeros(8, np.uint8), r"shape \(8,\)"),
         (np.zeros((0, 8), np.uint8), r"shape \(0, 8\)"),

@@ -79,7 +79,7 @@ def test_of_many_ids_five_are_named(tmp_path):
 
 
 def test_two_rows_of_a_single_object_are_an_error(check):
-    assert check("tgs", "a,1 1", "b,", "a,3 1")[0] == ["id 'a' has 2 rows, wanted one: join its runs"]
+    assert check("tgs", "a,1 1", "b,", "a,3 1")[0] == ["id 'a' has 2 rows, expected one: join its runs"]
 
 
 def test_an_empty_row_beside_others_is_an_error(check):
@@ -104,7 +104,7 @@ def test_a_row_that_comes_twice_is_an_overlap(check):
 @pytest.mark.parametrize("header", ["ImageId", "EncodedPixels,ImageId", "ImageId,EncodedPixels,x", "id,rle_mask"])
 def test_other_columns_are_an_error(check, header):
     line = ",".join(["1"] * len(header.split(",")))
-    assert check("dsb2018", line, header=header)[0] == [f"line 1 is {header!r}, wanted 'ImageId,EncodedPixels'"]
+    assert check("dsb2018", line, header=header)[0] == [f"line 1 is {header!r}, expected 'ImageId,EncodedPixels'"]
 
 
 def test_a_ragged_file_is_an_error_with_its_lines(check):

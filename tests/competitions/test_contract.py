@@ -147,7 +147,7 @@ def test_a_test_set_has_no_labels(competition, settings, tmp_path):
 
 def test_masks_that_are_wanted_must_be_there(competition, settings, tmp_path):
     data = write_zip(tmp_path / "a.zip", SETS[competition.name](with_masks=False))
-    with pytest.raises(DataError, match=r"a\.zip has no masks; wanted "):
+    with pytest.raises(DataError, match=r"a\.zip has no masks; expected "):
         competition.read(data, settings, with_masks=True)
 
 
@@ -200,7 +200,7 @@ def test_everything_wrong_with_a_set_is_named_at_once(competition, settings, tmp
     with pytest.raises(DataError, match="has 3 faults; fix the files") as caught:
         competition.read(write_zip(tmp_path / "a.zip", files), settings)
     twice_line, bare_line, orphan_line = caught.value.problems
-    assert "id 'b' comes twice" in twice_line
+    assert "id 'b' occurs twice" in twice_line
     assert "bare" in bare_line
     assert "has no masks" in bare_line
     assert "8e13060816" in orphan_line
@@ -222,7 +222,7 @@ def test_a_truncated_image_is_an_error_of_its_sample(competition, settings, tmp_
     files = SETS[competition.name]()
     name = next(name for name in files if "images/" in name)
     source = competition.read(write_zip(tmp_path / "a.zip", files | {name: files[name][:300]}), settings)
-    with pytest.raises(DataError, match=rf"a\.zip:{name} is damaged or cut off"):
+    with pytest.raises(DataError, match=rf"a\.zip:{name} is damaged or truncated"):
         source.load("0012")
 
 
@@ -250,5 +250,5 @@ def test_the_truth_scores_1_against_itself(competition, settings, tmp_path):
 
 def test_names_are_those_of_the_registry():
     assert {name: competition.name for name, competition in COMPETITIONS.items()} == dict(zip(SETS, SETS, strict=True))
-    with pytest.raises(ConfigError, match="no competition 'dsb'; choose from dsb2018, tgs, folder"):
+    with pytest.raises(ConfigError, match="unknown competition 'dsb'; choose from dsb2018, tgs, folder"):
         get_competition("dsb")

@@ -72,13 +72,13 @@ def test_an_empty_masks_folder_stands_for_no_nuclei(tmp_path):
 
 def test_an_image_without_masks_folder_is_a_fault(tmp_path):
     files = {"a/images/a.png": png(IMAGE), "b/images/b.png": png(IMAGE), "b/masks/x.png": png(SMALL)}
-    with pytest.raises(DataError, match=r"a/images/a\.png has no masks; wanted <id>/masks/\*\.png, or stage1_train"):
+    with pytest.raises(DataError, match=r"a/images/a\.png has no masks; expected <id>/masks/\*\.png, or stage1_train"):
         Dsb2018().read(write_zip(tmp_path / "train.zip", files), SETTINGS)
 
 
 def test_an_image_named_unlike_its_folder_is_a_fault(tmp_path):
     files = {"a/images/a.png": png(IMAGE), "a/images/b.png": png(IMAGE)}
-    with pytest.raises(DataError, match=r"a/images/b\.png is named unlike its folder; wanted a"):
+    with pytest.raises(DataError, match=r"a/images/b\.png is named unlike its folder; expected a"):
         Dsb2018().read(write_zip(tmp_path / "test.zip", files), SETTINGS)
 
 
@@ -90,7 +90,7 @@ def test_all_faulty_masks_of_a_sample_are_named(tmp_path):
     empty, size, cut = caught.value.problems
     assert "a/masks/0.png is empty" in empty
     assert "a/masks/2.png has 3 x 5 pixels (height x width), its image 4 x 5" in size
-    assert "a/masks/3.png is damaged or cut off" in cut
+    assert "a/masks/3.png is damaged or truncated" in cut
 
 
 # Column-major numbers of a 4 x 5 image: SMALL is pixels 9 and 13, LARGE 1, 2, 5, 6, 9, 10.

@@ -90,13 +90,13 @@ def test_two_sets_in_a_zip_must_be_told_apart(tmp_path):
 
 def test_two_masks_of_one_image_are_a_fault(tmp_path):
     files = {"images/a.png": png(IMAGE), "masks/a.png": png(BINARY), "masks/a.tif": tiff(BINARY)}
-    with pytest.raises(DataError, match=r"id 'a' comes twice: .*masks/a\.png and .*masks/a\.tif"):
+    with pytest.raises(DataError, match=r"id 'a' occurs twice: .*masks/a\.png and .*masks/a\.tif"):
         Folder().read(write_zip(tmp_path / "x.zip", files), SETTINGS)
 
 
 def test_ids_that_differ_in_case_alone_are_a_fault(tmp_path):
     files = {"images/a.png": png(IMAGE), "images/A.png": png(IMAGE)}
-    with pytest.raises(DataError, match=r"id 'a' comes twice"):
+    with pytest.raises(DataError, match=r"id 'a' occurs twice"):
         Folder().read(write_zip(tmp_path / "x.zip", files), SETTINGS)
 
 
@@ -112,9 +112,9 @@ def test_all_faults_of_a_folds_file_are_named(tmp_path):
     with pytest.raises(DataError, match=r"folds\.csv does not fit the data") as caught:
         read_folds(path, ("a", "b", "c"))
     assert caught.value.problems == (
-        "id 'a' comes 2 times",
-        "sample 'c' has no row; leave its fold empty to leave it out",
-        "id 'b': fold '-1' is no whole number from 0",
+        "id 'a' occurs 2 times",
+        "sample 'c' has no row; add one, with an empty fold to leave the sample out",
+        "id 'b': fold '-1' is not a whole number from 0",
     )
 
 

@@ -66,13 +66,13 @@ def test_salt_needs_no_sizes_and_is_one_object(tmp_path):
 
 def test_nuclei_without_sizes_are_refused_with_the_remedy(tmp_path):
     path = write(tmp_path / "stage1_train_labels.csv", "ImageId,EncodedPixels\na,1 2\n")
-    with pytest.raises(DataError, match=r"no columns Height and Width.*name the images instead"):
+    with pytest.raises(DataError, match=r"no columns Height and Width.*give the images instead"):
         read(path)
 
 
 def test_all_faulty_codes_are_named(tmp_path):
     text = "ImageId,EncodedPixels,Height,Width\na,1 9,2,2\nb,x,2,2\na,1 1,2,3\n"
-    with pytest.raises(DataError, match=r"s\.csv: 3 faults in its masks") as caught:
+    with pytest.raises(DataError, match=r"s\.csv: 3 errors in its masks") as caught:
         read(write(tmp_path / "s.csv", text))
     assert [problem[:14] for problem in caught.value.problems] == ["line 2, id 'a'", "line 3, id 'b'", "line 4, id 'a'"]
 
@@ -81,8 +81,8 @@ def test_all_faulty_codes_are_named(tmp_path):
     ("text", "match"),
     [
         ("ImageId,Height,Width\n", "EncodedPixels missing"),
-        ("ImageId,EncodedPixels,Height,Width\n", "holds no rows that are scored"),
-        ("ImageId,EncodedPixels,Height,Width\na,1 1,two,2\n", "line 2: size 'two' x '2'; wanted whole numbers"),
+        ("ImageId,EncodedPixels,Height,Width\n", "has no scored rows"),
+        ("ImageId,EncodedPixels,Height,Width\na,1 1,two,2\n", "line 2: size 'two' x '2'; expected whole numbers"),
     ],
 )
 def test_a_csv_that_is_no_truth_is_named(tmp_path, text, match):
@@ -91,7 +91,7 @@ def test_a_csv_that_is_no_truth_is_named(tmp_path, text, match):
 
 
 def test_a_zip_with_two_tables_is_no_csv(tmp_path):
-    with pytest.raises(DataError, match="holds 2 CSV files, wanted one"):
+    with pytest.raises(DataError, match="holds 2 CSV files, expected one"):
         read(write_zip(tmp_path / "s.csv.zip", {"s.csv": b"", "t.csv": b""}))
 
 

@@ -70,5 +70,5 @@ def test_probabilities_add_up_or_are_left_over():
 @pytest.mark.parametrize("wanted", WITH_BORDER)
 def test_no_border_is_made_of_a_mask(wanted):
     assert not can_adapt("mask", wanted)
-    with pytest.raises(ConfigError, match=f"planes of codec mask hold no border, which {wanted} needs"):
+    with pytest.raises(ConfigError, match=f"planes of codec mask have no border, which {wanted} needs"):
         CodecAdapter(nn.Identity(), "mask", wanted)

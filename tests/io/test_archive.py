@@ -162,13 +162,13 @@ def test_a_path_that_does_not_exist_is_named(tmp_path):
 @pytest.mark.parametrize("data", [b"", b"<html>", zipped(FILES)[:-30]], ids=["empty", "html", "cut off"])
 def test_what_is_no_zip_is_named(tmp_path, data):
     (tmp_path / "train.zip").write_bytes(data)
-    with pytest.raises(DataError, match=r"train\.zip is no zip.*download it again"):
+    with pytest.raises(DataError, match=r"train\.zip is not a zip.*download it again"):
         open_archive(tmp_path / "train.zip")
 
 
 def test_an_inner_zip_that_is_none_is_named(tmp_path):
     data = write_zip(tmp_path / "outer.zip", {"train.zip": b"<html>"})
-    with pytest.raises(DataError, match=r"outer\.zip:train\.zip is no zip"):
+    with pytest.raises(DataError, match=r"outer\.zip:train\.zip is not a zip"):
         open_archive(data + ":train.zip")
 
 
@@ -235,7 +235,7 @@ def test_a_damaged_member_is_named_when_it_is_read(tmp_path):
     data = bytearray(zipped({"images/a.png": bytes(range(200))}))
     data[60] ^= 1
     (tmp_path / "a.zip").write_bytes(data)
-    with pytest.raises(DataError, match=r"a\.zip:images/a\.png cannot be read .*get the zip again"):
+    with pytest.raises(DataError, match=r"a\.zip:images/a\.png cannot be read .*download the zip again"):
         open_archive(tmp_path / "a.zip").read("images/a.png")
 
 

@@ -210,10 +210,10 @@ def test_a_coloured_palette_gives_its_indices_and_a_gray_one_its_grays():
 @pytest.mark.parametrize(
     ("data", "match"),
     [
-        (png(COLOUR), "coloured; wanted one number per pixel"),
-        (tiff(np.array([[-1, 2]], np.int32)), "from -1 to 2; wanted whole numbers"),
+        (png(COLOUR), "colours; expected one number per pixel"),
+        (tiff(np.array([[-1, 2]], np.int32)), "from -1 to 2; expected whole numbers"),
         (tiff(np.array([[0.5, 2]], np.float32)), r"from 0\.5 to 2\.0"),
-        (tiff(np.array([[0, 2**40]], np.int64)), "wanted whole numbers from 0"),
+        (tiff(np.array([[0, 2**40]], np.int64)), "expected whole numbers from 0"),
         (tiff(np.array([[0, np.nan]], np.float64)), "from nan to nan"),
     ],
 )
@@ -232,7 +232,7 @@ def monstrous_png():
 BAD = {
     "is empty": b"",
     r"is no image \(it begins with b'<!DOCTYPE ht'\)": b"<!DOCTYPE html><html></html>",
-    "is damaged or cut off": png(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8))[:800],
+    "is damaged or truncated": png(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8))[:800],
     "is too large": monstrous_png(),
     "holds 2 images": tiff(np.zeros((2, 5, 6), np.uint8), photometric="minisblack"),
     "has CMYK colours": encode(Image.new("CMYK", (3, 2)), "TIFF"),
@@ -259,7 +259,7 @@ def test_the_limit_on_pixels_holds_for_every_decoder(data, monkeypatch):
 def test_pixels_that_are_no_picture_are_refused():
     with pytest.raises(DataError, match=r"^x\.tif holds float64 of shape \(5, 6, 3\)|^x\.tif holds float64 values"):
         decode_image(tiff(np.zeros((5, 6, 3)), photometric="rgb"), "x.tif")
-    with pytest.raises(DataError, match=r"^x\.tif holds complex64 of shape \(5, 6\); wanted one image, gray or RGB"):
+    with pytest.raises(DataError, match=r"^x\.tif holds complex64 of shape \(5, 6\); expected one image, gray or RGB"):
         decode_label_image(tiff(np.zeros((5, 6), np.complex64)), "x.tif")
     with pytest.raises(DataError, match=r"^x\.tif holds uint8 of shape \(5, 6, 7\)"):
         decode_mask(tiff(np.zeros((5, 6, 7), np.uint8), photometric="rgb"), "x.tif")
@@ -290,19 +290,19 @@ def test_whatever_is_damaged_ends_in_a_picture_or_a_sentence(decode, data, spots
 
 
 def test_several_images_of_64_bits_in_a_tiff_are_refused():
-    with pytest.raises(DataError, match=r"^x\.tif holds 2 images; wanted one"):
+    with pytest.raises(DataError, match=r"^x\.tif holds 2 images; expected one"):
         decode_label_image(tiff(np.zeros((2, 5, 6), np.int64), photometric="minisblack"), "x.tif")
 
 
 def test_a_deep_png_that_opencv_cannot_decode_is_damaged(monkeypatch):
     monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
-    with pytest.raises(DataError, match=r"^x\.png is damaged or cut off \(OpenCV cannot decode it\)"):
+    with pytest.raises(DataError, match=r"^x\.png is damaged or truncated \(OpenCV cannot decode it\)"):
         decode_image(deep_png(DEEP_COLOUR), "x.png")
 
 
 def test_a_truncated_tiff_is_damaged():
     for data in (tiff(np.zeros((40, 40), np.uint8))[:300], tiff(np.zeros((40, 40), np.float64))[:300]):
-        with pytest.raises(DataError, match=r"^x\.tif is damaged or cut off"):
+        with pytest.raises(DataError, match=r"^x\.tif is damaged or truncated"):
             decode_label_image(data, "x.tif")
 
 
@@ -310,7 +310,7 @@ def test_a_truncated_tiff_is_damaged():
     "pixels", [np.array([[0.0, 1.0]], np.float32), np.array([[0, 70_000]], np.uint32), np.array([[0, -5]], np.int32)]
 )
 def test_images_without_an_8_bit_meaning_are_refused(pixels):
-    with pytest.raises(DataError, match=r"^x\.tif holds .* wanted 8 or 16 bits"):
+    with pytest.raises(DataError, match=r"^x\.tif holds .* expected 8 or 16 bits"):
         decode_image(tiff(pixels), "x.tif")
 
 

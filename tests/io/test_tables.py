@@ -35,7 +35,7 @@ def test_a_text_without_quotes_is_split_as_the_csv_module_splits_it(text):
     reader = csv.reader(io.StringIO("x,y\n" + text, newline=""), strict=True)
     rows = [(reader.line_num, tuple(row)) for row in reader if row][1:]
     if any(len(row) != 2 for _, row in rows):
-        with pytest.raises(DataError, match="wanted 2 fields"):
+        with pytest.raises(DataError, match="expected 2 fields"):
             read_table(("x,y\n" + text).encode(), "x.csv")
     else:
         table = read_table(("x,y\n" + text).encode(), "x.csv")
@@ -44,12 +44,12 @@ def test_a_text_without_quotes_is_split_as_the_csv_module_splits_it(text):
 
 def test_columns_are_selected_by_name_in_any_order():
     assert list(read_table(b"id,z,w\na,1,2\n", "x.csv").select("w", "id")) == [("2", "a")]
-    with pytest.raises(DataError, match=r"x\.csv has the columns id, z, w; wanted id, fold: fold missing"):
+    with pytest.raises(DataError, match=r"x\.csv has the columns id, z, w; expected id, fold: fold missing"):
         list(read_table(b"id,z,w\n", "x.csv").select("id", "fold"))
 
 
 def test_all_rows_of_another_length_are_named():
-    with pytest.raises(DataError, match="wanted 2 fields on every line") as caught:
+    with pytest.raises(DataError, match="expected 2 fields on every line") as caught:
         read_table(b"id,z\na\nb,1\nc,1,2\n", "x.csv")
     assert caught.value.problems == ("line 2 has 1 fields", "line 4 has 3 fields")
     with pytest.raises(DataError) as caught:
@@ -58,7 +58,7 @@ def test_all_rows_of_another_length_are_named():
 
 
 @pytest.mark.parametrize(
-    ("data", "match"), [(b"", "is empty"), (b"\xff\xfe\x00", "is no CSV"), (b'id,z\n"a,1\n', "no CSV")]
+    ("data", "match"), [(b"", "is empty"), (b"\xff\xfe\x00", "is not a CSV"), (b'id,z\n"a,1\n', "not a CSV")]
 )
 def test_what_is_no_table_is_named(data, match):
     with pytest.raises(DataError, match=rf"^x\.csv {match}|^x\.csv is {match}"):

@@ -28,9 +28,9 @@ def test_the_background_of_a_softmax_has_a_weight_only_if_it_is_named(term):
         ),
         ({"cross_entropy": 0, "dice": 0}, SIGMOID, "all 0, which leaves nothing to minimise"),
         ({"cross_entropy": 0, "dice": 0, "empty": 1}, SIGMOID, "all 0, which leaves nothing to minimise"),
-        ({"cross_entropy_planes": {"border": 10}}, SOFTMAX, r"cross_entropy_planes is for .* weights\.classes"),
-        ({"focal": 1, "focal_alpha": 0.5}, SOFTMAX, "focal_alpha is for"),
-        ({"lovasz": 1, "lovasz_symmetric": True}, SOFTMAX, r"lovasz_symmetric is for .* loss\.lovasz_planes"),
+        ({"cross_entropy_planes": {"border": 10}}, SOFTMAX, r"cross_entropy_planes applies to .* weights\.classes"),
+        ({"focal": 1, "focal_alpha": 0.5}, SOFTMAX, "focal_alpha applies to"),
+        ({"lovasz": 1, "lovasz_symmetric": True}, SOFTMAX, r"lovasz_symmetric applies to .* loss\.lovasz_planes"),
     ],
 )
 def test_settings_that_a_codec_can_t_have_are_refused(options, codec, message):

@@ -65,8 +65,8 @@ def test_a_mask_and_an_image_without_pixels_are_labels():
 @pytest.mark.parametrize(
     ("labels", "what"),
     [
-        (np.zeros((2, 2, 3), dtype=int), r"shape \(2, 2, 3\), but \(H, W\) is wanted"),
-        (np.zeros((2, 2)), "labels are float64, but whole numbers"),
+        (np.zeros((2, 2, 3), dtype=int), r"shape \(2, 2, 3\); expected \(H, W\)"),
+        (np.zeros((2, 2)), "labels are float64; expected whole numbers"),
         (np.array([[-1, 3]]), "run from -1 to 3"),
         (np.array([[0, 2**31]]), "run from 0 to 2147483648"),
     ],

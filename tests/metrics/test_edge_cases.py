@@ -44,7 +44,7 @@ def test_edge_cases_are_as_the_table_has_them(true, pred, dsb2018, tgs, counts, 
 
 @pytest.mark.parametrize("score", [score_image, score_mask, iou, dice, accuracy, lambda *pair: summarize([pair])])
 def test_different_shapes_are_refused_by_every_score(score):
-    with pytest.raises(DataError, match="they must show the same image"):
+    with pytest.raises(DataError, match="both must be of the same image"):
         score(np.zeros((1, 2), dtype=np.int32), np.zeros((2, 1), dtype=np.int32))
 
 

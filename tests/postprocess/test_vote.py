@@ -254,7 +254,7 @@ def test_weights_are_read_as_they_are_printed():
 @pytest.mark.parametrize("weights", [[], [1], [1, 2, 3], [1, 0], [1, -1], [1, float("nan")], [1, float("inf")]])
 @pytest.mark.parametrize("vote", [vote_labels, vote_mask])
 def test_weights_that_are_not_one_positive_number_each_are_refused(vote, weights):
-    with pytest.raises(ConfigError, match=r"weights are .*; wanted 2 numbers above 0"):
+    with pytest.raises(ConfigError, match=r"weights are .*; expected 2 numbers above 0"):
         vote([np.zeros((2, 2), np.int32)] * 2, weights)
 
 

@@ -86,7 +86,7 @@ def test_sure_images_are_stored_and_others_are_not(trained, labelled, bounds):
     store = Store.open(folder)
     assert set(store.ids) == kept
     assert store.folds == {}
-    assert "kept     3 of 4 images; 0 constant ones are left out" in answer.out
+    assert "kept     3 of 4 images; 0 constant images are left out" in answer.out
     assert f" 0.5 {sum(share >= 0.5 for share in bounds['shares'].values())}, " in answer.out
     with (folder / "confidence.csv").open() as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
@@ -130,7 +130,7 @@ def test_the_store_says_what_it_is_made_of_and_is_drawn(labelled):
     assert len(manifest["identity"]["pseudo_labels"]["checkpoints"]) == 2
     assert manifest["identity"]["pseudo_labels"]["choice"]["ignore_unsure"] is True
     assert len(list((folder / "preview").glob("*.png"))) == 1
-    assert "ceiling: " in answer.out
+    assert "round-trip score: " in answer.out
     assert "kaggle-unet train " in answer.out
     assert "--add-store" in answer.out
 
@@ -317,7 +317,7 @@ def test_constant_images_are_left_out(trained, tmp_path):
     answer = call("pseudo-label", trained.config, "--run", trained.run, "--data", tmp_path, "--confidence", 0,
                   "--store", tmp_path / "store")  # fmt: skip
     assert answer.code == 0, answer.err
-    assert "kept     2 of 3 images; 1 constant ones are left out" in answer.out
+    assert "kept     2 of 3 images; 1 constant images are left out" in answer.out
     assert black.stem not in Store.open(tmp_path / "store").ids
 
 

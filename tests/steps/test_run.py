@@ -74,10 +74,10 @@ def test_decode_parameters_of_other_checkpoints_are_warned_of(tmp_path):
     file.write_text("decode: {mask_threshold: 0.3}\ncheckpoints: [aa, bb]")
     assert look_at_decode_params(None, ["cc"]) == look_at_decode_params(file, ["bb"]) == []
     (remark,) = look_at_decode_params(file, ["bb", "cc"])
-    assert "searched on other checkpoints than 1 of these; run kaggle-unet tune again" in remark
+    assert "searched without 1 of these checkpoints; run kaggle-unet tune again" in remark
     file.write_text("decode: {mask_threshold: 0.3}")
     (remark,) = look_at_decode_params(file, ["bb"])
-    assert "does not say on which checkpoints" in remark
+    assert "does not record the checkpoints" in remark
 
 
 def said(*words):
@@ -135,5 +135,5 @@ def test_tune_ties_its_file_to_the_checkpoints_it_searched_on(trained, moved, tm
     answer = said(*words, "-o", tmp_path / "x.csv")
     is_other = (moved / "fold0" / "last.safetensors.sha256").read_text().split()[0] not in hashes
     assert is_other
-    assert "decode.yaml was searched on other checkpoints" in answer.err.replace("\n", " ")
-    assert "searched on other" in " ".join(json.loads((tmp_path / "x.json").read_text())["warnings"])
+    assert "decode.yaml was searched without" in answer.err.replace("\n", " ")
+    assert "searched without" in " ".join(json.loads((tmp_path / "x.json").read_text())["warnings"])

@@ -40,8 +40,8 @@ def test_what_was_learnt_is_measured_written_and_taken_by_submit(trained, doubtf
         ({}, [], True, ""),
         ({}, ["--second-level", "none"], False, ""),
         ({"is_used": False}, ["--second-level", doubtful / "second_level"], True, ""),
-        ({}, ["--set", "decode.min_seed_px=4"], False, "learnt for another decoding"),
-        ({"checkpoints": []}, [], False, "learnt for other checkpoints"),
+        ({}, ["--set", "decode.min_seed_px=4"], False, "trained for another decoding"),
+        ({"checkpoints": []}, [], False, "trained for other checkpoints"),
     ):
         file.write_text(json.dumps({**result, "is_used": True, "least_iou": 1.01, **changes}))
         answer = call("submit", trained.config, *words, *extra)
@@ -50,7 +50,7 @@ def test_what_was_learnt_is_measured_written_and_taken_by_submit(trained, doubtf
         assert manifest["second_level"] == ("run/second_level" if is_taken else None)
         assert (manifest["objects"] == 0) == is_taken
         assert remark in answer.err
-        assert bool(remark) == any("left aside" in warning for warning in manifest["warnings"])
+        assert bool(remark) == any("not used" in warning for warning in manifest["warnings"])
 
 
 def test_what_does_not_fit_is_refused(trained, doubtful, tmp_path):  # noqa: F811

@@ -196,7 +196,8 @@ def test_a_training_sample_without_depth_is_named_before_anything_is_trained(tra
         answer = call("train", trained.config, "--fold", fold, *words)
         assert answer.code == 3
         assert (
-            f"{data}: 1 samples have no depth, but input.channels has depth; add their rows to depths.csv" in answer.err
+            f"{data}: 1 samples have no depth, but input.channels contains depth; add their rows to depths.csv"
+            in answer.err
         )
         assert f"sample '{without_a_depth['train']}'" in answer.err
         answer = call("train", trained.config, "--fold", fold, *words, "--set", "input.channels=[gray]")

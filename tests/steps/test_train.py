@@ -37,7 +37,7 @@ def test_snapshots_are_checkpoints_that_a_submission_can_combine(prepared, tmp_p
     answer = train(prepared, tmp_path / "run", *options)
     assert answer.code == 0, answer.err
     names = ["snapshot1.safetensors", "snapshot2.safetensors", "snapshot3.safetensors", "swa.safetensors"]
-    assert "beside best.safetensors: snapshot1.safetensors 0." in answer.out
+    assert "other checkpoints: snapshot1.safetensors 0." in answer.out
     fold = tmp_path / "run" / "fold0"
     assert list(json.loads((fold / "result.json").read_text())["other_checkpoints"]) == names
     checkpoints = [word for name in names for word in ("--checkpoint", fold / name)]
@@ -137,7 +137,7 @@ def test_the_first_batch_is_drawn_and_nothing_else_happens(prepared, tmp_path):
 def test_a_fold_must_be_named(prepared):
     answer = call("train", prepared[0], "--store", prepared[2])
     assert answer.code == 2
-    assert "say which fold is left out with --fold N, or --fold all" in answer.err
+    assert "choose the fold to hold out with --fold N, or use --fold all" in answer.err
 
 
 def test_held_out_samples_are_read_once_for_validation_and_for_out_of_fold_planes(prepared, tmp_path):

@@ -107,7 +107,7 @@ def test_an_incomplete_store_of_another_identity_is_begun_anew(store, tmp_path):
 def test_a_folder_with_other_things_is_refused(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.png").write_bytes(b"")
-    with pytest.raises(DataError, match="photos is not empty and no store"):
+    with pytest.raises(DataError, match="photos is neither empty nor a store"):
         Store.create(tmp_path / "photos", IDENTITY, {})
 
 
@@ -154,12 +154,12 @@ def test_a_row_of_folds_without_its_sample_leaves_the_store_incomplete(store):
     store.write(sample("a"))
     with pytest.raises(FileNotFoundError):
         store.finish(TargetSet(store.folder, TARGETS), rows("a", "b"), {})
-    with pytest.raises(DataError, match="is not complete"):
+    with pytest.raises(DataError, match="is incomplete"):
         Store.open(store.folder)
 
 
 def test_a_store_that_is_missing_or_not_complete_says_what_to_run(store, tmp_path):
-    with pytest.raises(DataError, match=r"is not complete; run kaggle-unet make-targets CONFIG .*it continues"):
+    with pytest.raises(DataError, match=r"is incomplete; run kaggle-unet make-targets CONFIG .*to finish it"):
         Store.open(store.folder)
     with pytest.raises(DataError, match=rf"no store in {tmp_path}/other; run kaggle-unet make-targets CONFIG"):
         Store.open(tmp_path / "other")

@@ -231,7 +231,7 @@ def test_the_functions_of_a_codecs_name_do_what_the_codec_does(name):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"codec": "stars"}, "no codec 'stars'; choose from mask, mask_border"),
+        ({"codec": "stars"}, "unknown codec 'stars'; choose from mask, mask_border"),
         ({"rule": "near"}, "border rule 'near'"),
         ({"radius_px": 0}, "radius 0"),
     ],
@@ -242,5 +242,5 @@ def test_options_that_do_not_exist_are_refused_with_those_that_do(options, what)
 
 
 def test_planes_of_another_codec_are_refused():
-    with pytest.raises(DataError, match="codec mask_border has the planes mask, border, but 1 came"):
+    with pytest.raises(DataError, match="codec mask_border has the planes mask, border, but 1 were given"):
         decode_planes(encode_targets(draw_pair(), "mask"), "mask_border")

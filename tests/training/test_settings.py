@@ -7,7 +7,7 @@ from kaggle_unet.training.settings import ScheduleSettings, SwaSettings, Trainin
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"epochs": 2, "schedule": ScheduleSettings(name="snapshots", cycles=3)}, "a cycle is one epoch at least"),
+        ({"epochs": 2, "schedule": ScheduleSettings(name="snapshots", cycles=3)}, "a cycle is at least one epoch"),
         ({"epochs": 2, "swa": SwaSettings(from_epoch=3)}, "nothing would be averaged"),
         ({"batch": 2, "accumulate": 3}, "a part is one at least"),
     ],
