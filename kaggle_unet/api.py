@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """Networks whose planes are averaged, and the decoder that makes labels of them; made by `load`.
+    """Networks whose planes are averaged, and the decoder that turns them into labels; returned by `load`.
 
     Attributes
     ----------
     config : Config
-        That of the first checkpoint, with the decode parameters that `tune` has found.
+        The config of the first checkpoint, with the decode parameters that `tune` found.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class Model:
         DataError
             If the image can't be read as gray or RGB.
         ConfigError
-            If the networks need a depth, and there is none.
+            If the networks need a depth and none is given.
         """
         sample, planes = self._predict(image, depth)
         return self._decoder(planes, sample.image)
@@ -114,14 +114,14 @@ def load(path: str | Path) -> Model:
     Parameters
     ----------
     path : str or Path
-        A run, such as ``runs/dsb2018/final``: the best checkpoints of all its folds. Or a fold of a run, or a
+        A run, such as ``runs/dsb2018/final``, for the best checkpoints of all its folds; a fold of a run; or a
         checkpoint.
 
     Returns
     -------
     Model
-        With the decode parameters that `tune` has left in the run, and its second level, where there are any; a warning
-        says where they were found with other checkpoints.
+        With the decode parameters that `tune` stored in the run, and its second level, if there are any; a warning
+        says so if they were found with other checkpoints.
 
     Raises
     ------
@@ -173,10 +173,10 @@ def train(
     samples : iterable of Sample
         All samples, of all folds; each needs labels. Images that are not uint8 are converted as `Model.segment` does.
     fold : int, default: 0
-        Which of the ``folds.n`` parts to validate on; the others are learnt from.
+        The fold to validate on, one of ``folds.n``; the others are used for training.
     folder : str or Path, optional
-        Gets the prepared samples (``store/``) and the run (``run/``); call `train` with the same one for every fold.
-        Without it, a temporary folder is made, and stays.
+        Receives the prepared samples (``store/``) and the run (``run/``); use the same folder for every fold.
+        Without it, a temporary folder is created and kept.
 
     Returns
     -------
@@ -188,7 +188,7 @@ def train(
     ConfigError
         If the config is faulty, or a fold has no samples.
     DataError
-        If a sample has no labels, or ids come twice.
+        If a sample has no labels, or an id occurs twice.
     TrainingFailure
         If the loss is not finite or grows without bounds.
 
@@ -214,16 +214,16 @@ def train(
 
 
 def tune(run: str | Path, *, trials: int = 200, workers: int = 1) -> dict[str, Any]:
-    """Search decode parameters on a run's out-of-fold planes, and leave them in the run, where `load` finds them.
+    """Search decode parameters on a run's out-of-fold planes, and store them in the run, where `load` finds them.
 
     Parameters
     ----------
     run : str or Path
         The folder that `train` returned, or one of ``kaggle-unet train``.
     trials : int, default: 200
-        Points per search; a second call with a larger number goes on.
+        Trials per search; a second call with a larger number continues the first.
     workers : int, default: 1
-        Processes. More than one need a script's ``if __name__ == "__main__":``, or a notebook.
+        Number of processes. More than one requires a notebook, or ``if __name__ == "__main__":`` in a script.
 
     Returns
     -------
@@ -236,7 +236,7 @@ def tune(run: str | Path, *, trials: int = 200, workers: int = 1) -> dict[str, A
     DataError
         If there is no run, or no fold of it has out-of-fold planes.
     LockedError
-        If the run is being tuned already.
+        If the run is already being tuned.
 
     Examples
     --------
@@ -254,7 +254,7 @@ def tune(run: str | Path, *, trials: int = 200, workers: int = 1) -> dict[str, A
 
 
 def read_folder(path: str | Path, *, images: str = "images", masks: str = "masks") -> list[Sample]:
-    """Read one's own images, with their masks where there are any.
+    """Read your own images, with their masks if there are any.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def read_folder(path: str | Path, *, images: str = "images", masks: str = "masks
         Its subfolder of images (PNG, TIFF, JPEG or BMP); ``"."`` is the folder itself.
     masks : str, default: "masks"
         Its subfolder of label images, or of binary masks whose connected components become the instances. Image and
-        mask have the same name, but for the suffix.
+        mask have the same name, except for the suffix.
 
     Returns
     -------
@@ -291,16 +291,16 @@ def read_folder(path: str | Path, *, images: str = "images", masks: str = "masks
 
 
 def read_competition(name: str, data: str | Path, **places: str) -> list[Sample]:
-    """Read the files that Kaggle serves, or one's own.
+    """Read the files that Kaggle serves, or your own.
 
     Parameters
     ----------
     name : {"dsb2018", "tgs", "folder"}
-        Whose files they are.
+        The competition that the files belong to.
     data : str or Path
         A zip, a folder, or a place in a zip (``ZIP:place``), as ``kaggle-unet make-targets --data`` takes it.
     **places : str
-        Of ``"folder"`` only: the subfolders `images` and `masks`, as for `read_folder`.
+        For ``"folder"`` only: the subfolders `images` and `masks`, as in `read_folder`.
 
     Returns
     -------
@@ -312,7 +312,7 @@ def read_competition(name: str, data: str | Path, **places: str) -> list[Sample]
     DataError
         If files are missing, damaged or contradict each other; all of them are named.
     ConfigError
-        If there is no such competition.
+        If the competition is unknown.
 
     Examples
     --------

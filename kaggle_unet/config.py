@@ -216,7 +216,7 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "conf
     >>> parse_config("competition: {name: dsb2018}\ntraining: {epoch: 3}")
     Traceback (most recent call last):
         ...
-    kaggle_unet.errors.ConfigError: config: training.epoch is no setting; did you mean epochs?
+    kaggle_unet.errors.ConfigError: config: training.epoch is not a setting; did you mean epochs?
     """
     tree = _parse_yaml(text, where)
     if not isinstance(tree, dict):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 
 class KitError(Exception):
-    """Base of all errors with a message for the person at the keyboard; itself a fault of the kit.
+    """Base of all errors that carry a message for the user; raised itself for a bug in the kit.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class DataError(KitError):
     >>> ku.relabel(np.array([[0.5]]))
     Traceback (most recent call last):
         ...
-    kaggle_unet.errors.DataError: labels are float64, but ...
+    kaggle_unet.errors.DataError: labels are float64; ...
     """
 
     exit_code = 3

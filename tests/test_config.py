@@ -79,7 +79,10 @@ HEAD = "model: {name: plain_unet, empty_head: {}}\n"
             SIGMOID + "loss: {lovasz_planes: {interior: 2}}",
             r"loss\.lovasz_planes names interior; the codec's planes are mask, border",
         ),
-        ("loss: {cross_entropy_planes: {border: 2}}", r"cross_entropy_planes applies to .* softmax: .* weights\.classes"),
+        (
+            "loss: {cross_entropy_planes: {border: 2}}",
+            r"cross_entropy_planes applies to .* softmax: .* weights\.classes",
+        ),
         ("loss: {focal: 1, focal_alpha: 0.25}", r"loss\.focal_alpha applies to .* softmax"),
         ("loss: {lovasz: 1, lovasz_symmetric: true}", r"loss\.lovasz_symmetric applies to .* softmax"),
         ("loss: {cross_entropy: 0, dice: 0}", "leaves nothing to minimise; set one above 0"),

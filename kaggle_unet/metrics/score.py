@@ -125,7 +125,7 @@ def interval_of_mean(
     values : sequence of float
         A score per image; for a comparison the difference of two, image by image.
     groups : sequence of str, optional
-        Images of one group, such as tiles of one picture, are drawn together, as they are no independent evidence.
+        Images of one group, such as tiles of one picture, are drawn together, as they are not independent.
     level : float, default: 0.95
         The interval's.
 
@@ -155,7 +155,7 @@ def interval_of_mean(
 
 
 def iou(true: NDArray[Any], pred: NDArray[Any]) -> float:
-    """Divide the pixels in both masks by the pixels in either.
+    """Compute the intersection over union of two masks.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def iou(true: NDArray[Any], pred: NDArray[Any]) -> float:
 
 
 def dice(true: NDArray[Any], pred: NDArray[Any]) -> float:
-    """Divide twice the pixels in both masks by the sum of their pixels.
+    """Compute the Dice coefficient of two masks.
 
     Parameters
     ----------

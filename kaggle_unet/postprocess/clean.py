@@ -9,7 +9,7 @@ from kaggle_unet.types import Labels
 
 
 def fill_holes(labels: Labels, max_px: int, *, in_place: bool = False) -> Labels:
-    """Give background holes inside one instance to that instance.
+    """Fill background holes inside instances.
 
     Parameters
     ----------

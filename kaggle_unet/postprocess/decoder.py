@@ -15,16 +15,16 @@ from kaggle_unet.types import HalfPlanes, Image, Labels, Planes
 
 @dataclass(frozen=True)
 class Decoder:
-    """Turns planes into labels: decoding, then cleaning, then the rules for whole images.
+    """Decoder of planes into labels: decoding, then cleaning, then the rules for whole images.
 
     Attributes
     ----------
     codec : Codec
         What the planes mean; a value of `kaggle_unet.targets.codecs.CODECS`.
     decode : DecodeSettings
-        Thresholds and rules by which planes become instances.
+        Thresholds and rules of decoding.
     postprocess : PostprocessSettings
-        How those are cleaned.
+        Cleaning of the decoded labels.
     stripe_above_px : int
         Larger images are decoded a stripe of rows at a time, with the same result in less memory.
 
@@ -49,8 +49,8 @@ class Decoder:
         planes : float32 or float16 array, shape (n_planes, H, W)
             Probabilities.
         image : uint8 array, shape (H, W) or (H, W, 3), optional
-            What they were predicted from. Without it, the rules for whole images (`postprocess.constant_is_empty` and
-            `postprocess.full_is_empty`) are left out.
+            The image that the planes were predicted from. Without it, the rules for whole images
+            (`postprocess.constant_is_empty` and `postprocess.full_is_empty`) are left out.
 
         Returns
         -------

@@ -8,18 +8,18 @@ from kaggle_unet.types import Settings
 
 
 class PostprocessSettings(Settings):
-    """What is done to decoded labels, in this order.
+    """Cleaning of decoded labels, in this order.
 
     Attributes
     ----------
     fill_holes_px : int
-        Background holes inside one instance of at most this many pixels join it; 0 fills none.
+        Holes of at most this many pixels inside an instance are filled; 0 fills none.
     min_area_px : int
         Instances with fewer pixels are dropped.
     constant_is_empty : bool
         An image whose pixels are all equal has no instance: the black tiles of TGS.
     full_is_empty : bool
-        An image that is nothing but instances has none: tiles inside the salt are labelled empty in TGS.
+        An image that is all instance has none: tiles inside the salt are labelled empty in TGS.
 
     Examples
     --------

@@ -78,7 +78,7 @@ def draw_outlines(image: Image, true: Labels, pred: Labels | None = None) -> Ima
     true : int32 array, shape (H, W)
         Instances, outlined in cyan.
     pred : int32 array, shape (H, W), optional
-        Instances, outlined in orange, and in green where the two outlines run together.
+        Instances, outlined in orange, and in green where both outlines coincide.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def draw_outlines(image: Image, true: Labels, pred: Labels | None = None) -> Ima
 
 
 def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -> Image:
-    """Paint every instance in a colour of its own on black.
+    """Paint every instance in its own colour, on black.
 
     Parameters
     ----------

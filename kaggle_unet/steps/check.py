@@ -25,19 +25,19 @@ def check_submission(
     data : str or Path
         The images it is for, as ``kaggle-unet check --data`` takes them.
     competition : {"dsb2018", "tgs", "folder"}
-        Whose rules count.
+        The competition whose rules apply.
     images : str, default: "images"
-        Of ``"folder"`` only: the subfolder of the images.
+        For ``"folder"`` only: the subfolder of the images.
 
     Returns
     -------
     list of str
-        Warnings: what Kaggle takes, and a person should look at.
+        Warnings: what Kaggle accepts but you should look at.
 
     Raises
     ------
     DataError
-        If Kaggle would refuse the file; all broken rules are listed, with their lines.
+        If Kaggle would reject the file; all broken rules are listed, with their lines.
 
     Examples
     --------

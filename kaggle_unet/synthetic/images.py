@@ -75,17 +75,17 @@ def draw_nuclei(
     Parameters
     ----------
     rng : numpy.random.Generator
-        Source of everything random.
+        Source of all randomness.
     shape : tuple of int
         Height and width.
     n : int
-        Nuclei to place; fewer where there is no room.
+        Number of nuclei to place; fewer if there is no room.
     radius_px : float
-        Their typical radius; single ones have half or twice of it.
+        Their typical radius; individual nuclei have half to twice that.
     clustering : float
-        Chance that a nucleus is placed against an earlier one instead of anywhere.
+        Probability that a nucleus is placed against an earlier one instead of anywhere.
     debris : int
-        Bright specks and threads that are no nuclei.
+        Bright specks and threads that are not nuclei.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def draw_nuclei(
 
     Notes
     -----
-    A pixel that two outlines claim belongs to the nucleus that it lies deeper in, so neighbours meet in a line and
+    A pixel claimed by two nuclei belongs to the one that it lies deeper in, so neighbours meet in a line and
     never overlap. Nuclei may be cut by the image's edge. With ``n=0`` the labels are all 0: noise and debris remain.
 
     Examples
@@ -213,11 +213,11 @@ def draw_salt(rng: np.random.Generator, *, empty: float = 0.36, black: float = 0
     Parameters
     ----------
     rng : numpy.random.Generator
-        Source of everything random.
+        Source of all randomness.
     empty : float
-        Chance of sediment without salt.
+        Probability of sediment without salt.
     black : float
-        Chance of a tile that is all 0, as 2 % of Kaggle's; its mask is empty.
+        Probability of an all-black tile, as are 2 % of Kaggle's; its mask is empty.
 
     Returns
     -------

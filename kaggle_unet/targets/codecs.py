@@ -94,7 +94,7 @@ CODECS: dict[CodecName, Codec] = {
 
 
 def get_codec(name: str) -> Codec:
-    """Return the codec of a name.
+    """Return the codec with a given name.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def get_codec(name: str) -> Codec:
     Raises
     ------
     ConfigError
-        If there is no such codec; the message lists them.
+        If the codec is unknown; the message lists all codecs.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def encode_targets(
     labels : integer array, shape (H, W)
         Instances, 0 is background.
     codec : str, default: "interior_border_background"
-        Which planes: ``"mask"``, ``"mask_border"``, ``"interior_border"`` or ``"interior_border_background"``.
+        The codec: ``"mask"``, ``"mask_border"``, ``"interior_border"`` or ``"interior_border_background"``.
     rule : {"touching", "contour"}
         Which pixels are border, see `border`.
     radius_px : int or "by_size"
@@ -153,7 +153,7 @@ def encode_targets(
     DataError
         If the array is not labels.
     ConfigError
-        If there is no such codec or border.
+        If the codec or the border is unknown.
 
     See Also
     --------
@@ -188,11 +188,11 @@ def decode_planes(
     Parameters
     ----------
     planes : floating array, shape (C, H, W)
-        What a network predicts, 0 to 1, in the order of the codec's planes.
+        Predictions of a network, 0 to 1, in the order of the codec's planes.
     codec : str, default: "interior_border_background"
-        The codec that the network has learnt.
+        The codec that the network was trained with.
     settings : DecodeSettings, optional
-        Thresholds; without them all are 1/2.
+        Thresholds; all are 1/2 by default.
     min_area_px : int, default: 0
         Instances with fewer pixels are left out.
 
@@ -204,7 +204,7 @@ def decode_planes(
     Raises
     ------
     ConfigError
-        If there is no such codec.
+        If the codec is unknown.
     DataError
         If the number of planes is not the codec's.
 

@@ -31,18 +31,18 @@ def weight_map(
     labels : int32 array, shape (H, W)
         Instances 1…n, 0 is background.
     settings : WeightSettings
-        Which weights, and the cap.
+        The weights, and their cap.
     codec : str, default: "interior_border_background"
         The codec whose classes `settings.classes` names.
     planes : float32 array, shape (C, H, W), optional
         The codec's targets for these labels, which class weights look at; made here with borders of 1 px if not given.
     ignore : bool array, shape (H, W), optional
-        Pixels that must not count in the loss: they weigh 0.
+        Pixels that must not count in the loss; their weight is 0.
 
     Returns
     -------
     float32 array, shape (H, W)
-        What the cross-entropy of each pixel is multiplied with; 1 everywhere if no weight is set.
+        The factor of each pixel's cross-entropy; 1 everywhere if no weight is set.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def distance_weights(labels: Labels, *, w0: float = 10.0, sigma_px: float = 5.0)
     w0 : float, default: 10
         The weight where d1 + d2 would be 0.
     sigma_px : float, default: 5
-        The σ of the U-Net paper. Kits after neptune's write exp(−(d1 + d2)² / σ²): their σ is √2 times this one.
+        The σ of the U-Net paper. Kits derived from neptune's write exp(−(d1 + d2)² / σ²): their σ is √2 times this one.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def distance_weights(labels: Labels, *, w0: float = 10.0, sigma_px: float = 5.0)
     Notes
     -----
     d1 and d2 are the exact Euclidean distances, pixel centre to pixel centre, to the nearest and to the second nearest
-    instance; the weight made of them is right to three millionths of itself. With fewer than two instances d2 is
+    instance; the weights have a relative error below three millionths. With fewer than two instances d2 is
     infinite and every weight 0.
 
     Memory is 12 bytes a pixel beside the labels, whatever their number; time grows with the pixels and with σ.

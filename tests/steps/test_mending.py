@@ -75,7 +75,7 @@ def test_a_fold_cut_short_in_its_first_epoch_is_resumed_from_its_beginning(home)
 def test_there_must_be_a_run_to_resume(home):
     assert make_targets(home).code == 0
     answer = train(home, "0", "--resume")
-    assert (answer.code, "nothing to go on from" in answer.err) == (2, True)
+    assert (answer.code, "nothing to resume" in answer.err) == (2, True)
     assert not (home / "run").exists()
 
 

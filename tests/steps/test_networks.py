@@ -116,7 +116,7 @@ def test_checkpoints_of_other_codecs_are_combined_where_their_planes_allow_it(tr
                       tmp_path / "x.csv", "--set", "codec.name=mask_border", "--set", "decode.single_object=false",
                       "--set", "competition.name=folder")  # fmt: skip
         assert answer.code == 2
-        assert "hold no border" in answer.err
+        assert "have no border" in answer.err
         assert "best.safetensors" in answer.err
         return
     for codec in ("mask", "mask_border", "interior_border", "interior_border_background"):

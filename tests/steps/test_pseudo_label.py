@@ -271,7 +271,7 @@ def test_where_nothing_is_sure_no_store_is_left(trained, test_data):
     words = ["--run", trained.run, "--data", test_data, "--store", trained.home / "unsure", "--pixel-confidence", 1]
     answer = call("pseudo-label", trained.config, *words)
     assert answer.code == 2
-    assert "not one of 4 images has a confidence of 0.9 (highest: 0.0000; 0 are constant)" in answer.err
+    assert "none of the 4 images has a confidence of 0.9 (highest: 0.0000; 0 are constant)" in answer.err
     answer = call(
         "train", trained.config, "--fold", 0, "--store", trained.store, "--add-store", trained.home / "unsure"
     )

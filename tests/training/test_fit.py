@@ -268,7 +268,7 @@ def test_a_validation_loss_that_is_not_finite_is_an_error_too(parts, tmp_path):
 
 
 def test_there_must_be_something_to_resume(parts, tmp_path):
-    with pytest.raises(ConfigError, match=r"last.safetensors does not exist, so there is nothing to go on from"):
+    with pytest.raises(ConfigError, match=r"last.safetensors does not exist, so there is nothing to resume"):
         fit_fold(parts, make_settings(), folder=tmp_path / "fold0", config=CONFIG, resume=True)
     assert not (tmp_path / "fold0").exists()
 
@@ -277,7 +277,7 @@ def test_a_run_is_not_begun_over_another(parts, tmp_path):
     fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG)
     before = (tmp_path / "last.safetensors").read_bytes()
     with pytest.raises(
-        ConfigError, match=r"already holds last\.safetensors; pass --resume to go on with it, or another --run"
+        ConfigError, match=r"already holds last\.safetensors; pass --resume to continue it, or another --run"
     ):
         fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG)
     assert (tmp_path / "last.safetensors").read_bytes() == before

@@ -9,7 +9,7 @@ from kaggle_unet.training.settings import ScheduleSettings, SwaSettings, Trainin
     [
         ({"epochs": 2, "schedule": ScheduleSettings(name="snapshots", cycles=3)}, "a cycle is at least one epoch"),
         ({"epochs": 2, "swa": SwaSettings(from_epoch=3)}, "nothing would be averaged"),
-        ({"batch": 2, "accumulate": 3}, "a part is one at least"),
+        ({"batch": 2, "accumulate": 3}, "a part has at least one"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes, says):

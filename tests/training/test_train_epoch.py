@@ -128,7 +128,7 @@ def dying(message):
 
 
 def test_a_dead_worker_is_explained():
-    with pytest.raises(KitError, match=r"memory has run out: set training\.workers .* --resume"):
+    with pytest.raises(KitError, match=r"lack of memory: set training\.workers .* --resume"):
         run(make_learner(), dying("DataLoader worker (pid 7) is killed by signal: Killed."))
 
 
