@@ -124,7 +124,7 @@ def test_the_description_counts_warns_and_names_what_is_small():
         "strata against folds: p = 0.25 (chi-square; 1 is even)",
         "3 samples lie in 1 groups; 3 of them are split",
         "warning: folds that split a group have seen neighbours of their validation samples; scores may be too high",
-        "warning: fewer samples than the 2 folds, so missing from some: r (1)",
+        "warning: fewer samples than the 2 folds, so some folds have none of: r (1)",
         "1 samples have no fold: neither trained on nor validated",
     ]
 

@@ -170,7 +170,7 @@ def test_asking_for_a_depth_that_is_not_known_is_refused():
     ids=["float64", "RGBA", "empty", "flat"],
 )
 def test_what_is_no_gray_or_rgb_image_is_refused(image):
-    with pytest.raises(DataError, match="wanted uint8"):
+    with pytest.raises(DataError, match="expected uint8"):
         prepare(image, InputSettings())
-    with pytest.raises(DataError, match="wanted uint8"):
+    with pytest.raises(DataError, match="expected uint8"):
         find_intensity_range(image, InputSettings())

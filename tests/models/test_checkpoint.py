@@ -237,11 +237,11 @@ def test_weights_that_are_no_weights_are_refused_by_name(tmp_path, suffix):
 
 def test_weights_with_code_or_without_names_are_refused(tmp_path):
     torch.save({"weight": Touch(tmp_path / "sentinel")}, tmp_path / "w.pth")
-    with pytest.raises(DataError, match="something else than tensors"):
+    with pytest.raises(DataError, match="something other than tensors"):
         read_tensors(tmp_path / "w.pth")
     assert not (tmp_path / "sentinel").exists()
     torch.save([torch.ones(1)], tmp_path / "w.pth")
-    with pytest.raises(DataError, match="wanted tensors by name"):
+    with pytest.raises(DataError, match="expected tensors by name"):
         read_tensors(tmp_path / "w.pth")
 
 

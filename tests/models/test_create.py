@@ -242,8 +242,8 @@ def test_prediction_touches_neither_the_hub_nor_a_file(encoder, weights):
             SmpSettings(options={"decoder_chanels": []}),
             "model.options 'decoder_chanels' is unknown; did you mean decoder_channels",
         ),
-        (SmpSettings(encoder="tu-resnet10t", options={"decoder_chanels": []}), "smp can't make a .*decoder_chanels"),
-        (SmpSettings(options={"encoder_depth": 4}), "smp can't make a unet on resnet34.*Model depth is 4"),
+        (SmpSettings(encoder="tu-resnet10t", options={"decoder_chanels": []}), "smp can't create a .*decoder_chanels"),
+        (SmpSettings(options={"encoder_depth": 4}), "smp can't create a unet on resnet34.*Model depth is 4"),
     ],
     ids=[
         "architecture",

@@ -208,4 +208,4 @@ def test_an_export_that_16_bits_cannot_hold_names_the_format_that_can(drawn_conf
     assert (answer.code, "take --export tiff" in answer.err) == (2, True)
     assert call(*words, "tiff", tmp_path / "out").code == 0
     answer = call(*words, "jpg", tmp_path / "out")
-    assert (answer.code, "wanted png or tiff" in answer.err) == (2, True)
+    assert (answer.code, "expected png or tiff" in answer.err) == (2, True)
