@@ -1,4 +1,4 @@
-"""Searches: they find what is best, go on where they were interrupted, and judge by what they have not seen."""
+"""Searches: they find the best parameters, resume where they were interrupted, and score held-out images."""
 
 import numpy as np
 import pytest

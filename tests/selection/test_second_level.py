@@ -1,4 +1,4 @@
-"""Candidates at several seed thresholds: what they share, what is chosen of them, and that it can be learnt."""
+"""Candidates at several seed thresholds: their features, the choice among them, and that trees learn it."""
 
 import numpy as np
 import pytest

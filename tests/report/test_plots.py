@@ -1,4 +1,4 @@
-"""Curves are pictures of any history."""
+"""Curves of training are drawn from any history."""
 
 import io
 
@@ -44,7 +44,7 @@ def test_the_score_is_drawn_in_its_colour():
     assert not orange[:, : orange.shape[1] // 2].any()
 
 
-def test_nobodys_matplotlib_settings_are_touched():
+def test_matplotlib_settings_are_left_alone():
     before = mpl.get_backend(auto_select=False), mpl.rcParams.copy()
     plot_curves(HISTORY, title="fold 0")
     assert (mpl.get_backend(auto_select=False), mpl.rcParams.copy()) == before
