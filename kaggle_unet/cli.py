@@ -199,7 +199,8 @@ def pseudo_label(
     from kaggle_unet.steps.run import describe_run, store_folder
 
     opened = _open(experiment, overrides, run=run)
-    folder = store or opened.store.with_name(f"{opened.store.name}_pseudo")
+    usual = store_folder(experiment, None)
+    folder = store or usual.with_name(f"{usual.name}_pseudo")
     choice = ChoiceSettings(confidence=confidence, pixel_confidence=pixel_confidence, ignore_unsure=ignore_unsure)
     with console.progress() as on_progress:
         report = label(opened.config, data, checkpoint or (), opened.run, folder, choice, on_progress=on_progress)

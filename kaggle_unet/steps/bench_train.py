@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from itertools import repeat as again
 from pathlib import Path
@@ -41,6 +41,7 @@ from kaggle_unet.training.device import count_workers, seed_everything
 from kaggle_unet.training.distributed import Distributed, init_distributed
 from kaggle_unet.training.fold import open_loader, train_epoch
 from kaggle_unet.training.step import Learner
+from kaggle_unet.types import Result
 
 _REPEATS = 5
 
@@ -125,8 +126,7 @@ class _Loop:
         return means.images / (time.perf_counter() - start)
 
 
-@dataclass(frozen=True)
-class LoopSpeed:
+class LoopSpeed(Result):
     """Images a second of a loop: the median of its rounds, and the extremes."""
 
     images_per_s: float
@@ -134,8 +134,7 @@ class LoopSpeed:
     highest: float
 
 
-@dataclass(frozen=True)
-class RooflineShare:
+class RooflineShare(Result):
     """What the device does at best, and the fraction of it that the bare step reaches."""
 
     measured: float
@@ -143,8 +142,7 @@ class RooflineShare:
     share: float
 
 
-@dataclass(frozen=True)
-class TrainingSpeed:
+class TrainingSpeed(Result):
     """How fast training is."""
 
     data: str
@@ -157,10 +155,6 @@ class TrainingSpeed:
     loops: dict[str, LoopSpeed]
     ratios: dict[str, float]
     ceilings: dict[str, RooflineShare]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
 
 
 def bench_train(
@@ -190,7 +184,10 @@ def bench_train(
         steps=steps,
         rounds=repeat,
         device={**distributed.device_config.record, "text": distributed.device_config.text},
-        loops={name: LoopSpeed(medians[name], min(values), max(values)) for name, values in speeds.items()},
+        loops={
+            name: LoopSpeed(images_per_s=medians[name], lowest=min(values), highest=max(values))
+            for name, values in speeds.items()
+        },
         ratios={f"{one} / {other}": medians[one] / medians[other] for one, other in ((REAL, BARE), (BARE, PLAIN))},
         ceilings=_compare(loops[BARE].learner, distributed, batch, medians[BARE]),
     )
@@ -236,8 +233,8 @@ def _compare(learner: Learner, distributed: Distributed, batch: Batch, images_pe
     steps_per_s = images_per_s / len(batch.ids)
     flops, copied = measure_roofline(distributed.fabric.device, distributed.device_config.autocast_dtype)
     return {
-        "matrix product": RooflineShare(flops / 1e12, "TFLOP/s", n_flops * steps_per_s / flops),
-        "memory copy": RooflineShare(copied / 1e9, "GB/s", n_bytes * steps_per_s / copied),
+        "matrix product": RooflineShare(measured=flops / 1e12, unit="TFLOP/s", share=n_flops * steps_per_s / flops),
+        "memory copy": RooflineShare(measured=copied / 1e9, unit="GB/s", share=n_bytes * steps_per_s / copied),
     }
 
 

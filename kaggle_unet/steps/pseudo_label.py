@@ -73,26 +73,11 @@ def pixel_confidence(planes: Planes | HalfPlanes, activation: Literal["sigmoid",
 
 
 def image_confidence(pixels: NDArray[np.float32], above: float) -> float:
-    """Measure how sure a whole image is: the share of its pixels that are.
+    """Measure how sure a whole image is: the fraction of its pixels that are.
 
-    Parameters
-    ----------
-    pixels : float32 array, shape (H, W)
-        From `pixel_confidence`.
-    above : float
-        A pixel is sure if it is above this.
-
-    Returns
-    -------
-    confidence : float
-        From 0 to 1.
-
-    Notes
-    -----
-    An image without any object is as good as one that is all object: what counts is that pixels are decided. With
-    `above` = 0.8 and one sigmoid plane this is the share of pixels with p < 0.2 or p > 0.8, by which the 1st place of
-    the TGS challenge chose its pseudo-labels [1]_. Where objects are few and small nearly all pixels are sure
-    background, and a useful bound lies close to 1.
+    With `above` = 0.8 and one sigmoid plane this is the fraction of pixels with p < 0.2 or p > 0.8, by which the 1st
+    place of the TGS challenge chose its pseudo-labels [1]_. An image without any object is as sure as one that is all
+    object; where objects are few and small, nearly all pixels are sure background, and a useful bound is close to 1.
 
     References
     ----------

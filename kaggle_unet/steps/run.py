@@ -13,14 +13,14 @@ with a section that gives each run's weight: `ensemble: {.: 1.0, ../other: 0.6}`
 """
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import yaml
+from pydantic import Field, ValidationError
 
 from kaggle_unet.config import Config, load_config, plain, to_yaml, validate_config
 from kaggle_unet.errors import ConfigError, DataError
@@ -29,6 +29,7 @@ from kaggle_unet.steps.make_targets import changed_keys, divide, measure_sample,
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain
 from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE
+from kaggle_unet.types import Settings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -147,7 +148,25 @@ DECODE_FILE = "decode.yaml"
 OF_CONFIG = "config"  # instead of a file: the config's own values
 SECTIONS = ("decode", "postprocess")
 ENSEMBLE = "ensemble"  # the folder, and the section
-CHECKPOINTS = "checkpoints"  # the section with the hashes of those whose planes were searched
+
+
+class DecodeFile(Settings):
+    """What `tune` writes: whole sections of a config, and what they were searched on.
+
+    Attributes
+    ----------
+    decode, postprocess : mapping
+        They replace those of the config.
+    ensemble : mapping of str to float
+        The weight of each run, where there are several.
+    checkpoints : list of str, optional
+        Hashes of the checkpoints whose planes were searched; None in a file of an earlier version.
+    """
+
+    decode: dict[str, Any] | None = None
+    postprocess: dict[str, Any] | None = None
+    ensemble: dict[str, Annotated[float, Field(ge=0)]] = Field({})
+    checkpoints: list[str] | None = None
 
 
 def choose_decode_params(
@@ -160,18 +179,17 @@ def choose_decode_params(
     file = _left_by_tune(config, runs) if chosen is None else Path(chosen)
     if file is None:
         return config, None
-    tree = _load(file)
-    counted = tree.get(ENSEMBLE)
+    found = _load(file)
     config = validate_config(
-        {**plain(config), **{name: tree[name] for name in SECTIONS if name in tree}}, where=str(file)
+        {**plain(config), **found.model_dump(include=set(SECTIONS), exclude_none=True)}, where=str(file)
     )
-    if not counted:
+    if not found.ensemble:
         return config, file
     runs = [run.resolve() for run in runs]
-    run_weights = _resolve_runs(file, counted)
+    run_weights = _resolve_runs(file, found.ensemble)
     if set(run_weights) != set(runs):
-        wanted, found = (" and ".join(sorted(map(str, some))) for some in (run_weights, set(runs)))
-        msg = f"{file}: is of checkpoints of {wanted}, as seen from {_home_of(file)}, but these are of {found}; name "
+        wanted, given = (" and ".join(sorted(map(str, some))) for some in (run_weights, set(runs)))
+        msg = f"{file}: is of checkpoints of {wanted}, as seen from {_home_of(file)}, but these are of {given}; name "
         msg += "theirs, or another --decode"
         raise ConfigError(msg)
     numbers = Counter(runs)
@@ -183,7 +201,7 @@ def look_at_decode_params(file: Path | None, checkpoints: Collection[str]) -> li
     """Warn where decode parameters were searched on planes of other checkpoints than those with these hashes."""
     if file is None:
         return []
-    searched = _load(file).get(CHECKPOINTS)
+    searched = _load(file).checkpoints
     again = "run kaggle-unet tune again"
     if searched is None:
         return [f"{file} does not record the checkpoints it was searched with; {again} to tie it to them"]
@@ -200,7 +218,7 @@ def _left_by_tune(config: Config, runs: Sequence[Path]) -> Path | None:
     if config.inference.weights is not None:  # the config says itself how much each checkpoint counts
         return None
     files = [file for run in sorted(homes) for file in sorted((run / ENSEMBLE).glob(f"*/{DECODE_FILE}"))]
-    files = [file for file in files if set(_resolve_runs(file, _load(file).get(ENSEMBLE, {}))) == homes]
+    files = [file for file in files if set(_resolve_runs(file, _load(file).ensemble)) == homes]
     if len(files) > 1:
         found = " and ".join(map(str, files))
         msg = f"tune has left {len(files)} decodings for these runs: {found}; name one of them with --decode"
@@ -237,32 +255,20 @@ def _resolve_runs(file: Path, counted: Mapping[str, float]) -> dict[Path, float]
     return {(_home_of(file) / name).resolve(): weight for name, weight in counted.items()}
 
 
-def _load(file: Path) -> dict[str, Any]:
+def _load(file: Path) -> DecodeFile:
     try:
-        tree: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found = DecodeFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")), strict=True)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"{file}: can't be read ({error}); give --decode a file that tune wrote, or the word {OF_CONFIG}"
         raise ConfigError(msg) from error
-    if not isinstance(tree, dict) or not tree or not set(tree) <= {*SECTIONS, ENSEMBLE, CHECKPOINTS}:
-        msg = f"{file}: expected the sections {' and '.join(SECTIONS)}, as kaggle-unet tune writes them"
+    except ValidationError as error:
+        lines = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        msg = f"{file}: {'; '.join(lines)}; expected the sections {', '.join(DecodeFile.model_fields)} as tune writes them"
+        raise ConfigError(msg) from error
+    if found.ensemble and not any(found.ensemble.values()):
+        msg = f"{file}: the weights of {ENSEMBLE} are all 0; at least one must be above 0"
         raise ConfigError(msg)
-    counted, checkpoints = tree.get(ENSEMBLE, {}), tree.get(CHECKPOINTS, [])
-    if not isinstance(counted, dict) or not all(
-        isinstance(name, str) and _is_weight(counted[name]) for name in counted
-    ):
-        msg = f"{file}: {ENSEMBLE} is {counted!r}; expected runs, each with a weight of at least 0"
-        raise ConfigError(msg)
-    if counted and not any(counted.values()):
-        msg = f"{file}: {ENSEMBLE} is {counted!r}; at least one weight must be above 0"
-        raise ConfigError(msg)
-    if not isinstance(checkpoints, list) or not all(isinstance(digest, str) for digest in checkpoints):
-        msg = f"{file}: {CHECKPOINTS} is {checkpoints!r}; expected a list of sha256 hashes"
-        raise ConfigError(msg)
-    return tree
-
-
-def _is_weight(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return found
 
 
 def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]) -> "DataFrame":
@@ -326,8 +332,8 @@ def validation_ids(run: Path, fold: int) -> list[str]:
 def describe_run(run: Path) -> dict[str, Any]:
     """Read what a run was made of."""
     try:
-        about: dict[str, Any] = json.loads((run / "run.json").read_text())
-    except (OSError, ValueError) as error:
+        about: dict[str, Any] = dict(json.loads((run / "run.json").read_text()))
+    except (OSError, ValueError, TypeError) as error:
         msg = f"{run}: no run here ({error}); give the folder that kaggle-unet train wrote, such as runs/dsb2018/quick"
         raise DataError(msg) from error
     return about

@@ -56,7 +56,9 @@ def submit(  # noqa: PLR0913  the options of a verb
     decoder = second or config.decoder
     found: dict[str, Labels] = {}
     black = set()
-    for sample, decoded in _decode_beside(predict_samples(ensemble, sizes, source.load, config.inference), decoder):
+    for sample, decoded in decode_concurrently(
+        predict_samples(ensemble, sizes, source.load, config.inference), decoder
+    ):
         found[sample.id] = decoded
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
@@ -75,8 +77,11 @@ def submit(  # noqa: PLR0913  the options of a verb
     return write_checked(output, competition, labels, sizes, black=black, how=how, manifest=manifest)
 
 
-def _decode_beside(
-    predicted: Iterator[tuple[Sample, Planes | HalfPlanes]], decoder: Callable[[Planes | HalfPlanes, Image], Labels]
+def decode_concurrently(
+    predicted: Iterator[tuple[Sample, Planes | HalfPlanes]],
+    decoder: Callable[[Planes | HalfPlanes, Image], Labels],
+    *,
+    most_pending_px: int = _MOST_PENDING_PX,
 ) -> Iterator[tuple[Sample, Labels]]:
     """Decode in a thread while the networks work on the next images; kernels run without Python's lock."""
     pending: deque[tuple[Sample, Future[Labels]]] = deque()
@@ -85,7 +90,7 @@ def _decode_beside(
         for sample, planes in predicted:
             pending.append((sample, thread.submit(decoder, planes, sample.image)))
             n_px = sum(_n_px(waiting) for waiting, _ in pending)
-            while pending and (pending[0][1].done() or n_px > _MOST_PENDING_PX):
+            while pending and (pending[0][1].done() or n_px > most_pending_px):
                 first, decoded = pending.popleft()
                 n_px -= _n_px(first)
                 yield first, decoded.result()

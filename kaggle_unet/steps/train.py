@@ -1,8 +1,7 @@
 """`train`: fit one fold, then predict and score the samples it has not seen.
 
-Stores that a training adds to its own: more samples to learn from in every fold, none to be judged by.
-
-Such are those of `pseudo-label`, and of `make-targets` for other data. Their order on the command line means nothing.
+Added stores, those of `pseudo-label` and those of `make-targets` for other data, are learnt from in every fold and
+never validated on; their order on the command line does not matter.
 """
 
 import hashlib
@@ -10,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +40,14 @@ from kaggle_unet.training.failures import TrainingFailure
 from kaggle_unet.training.fit import FitResult, fit_fold
 from kaggle_unet.training.fold import OnEvent
 from kaggle_unet.training.settings import BEST, LAST
-from kaggle_unet.types import Image, Sample
+from kaggle_unet.types import Image, Result, Sample
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
 def open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[Store]:
-    """Open added stores."""
+    """Open added stores, in an order of their own."""
     added = [Store.open(folder) for folder in folders]
     for one in added:
         _refuse_other_config(config, one)
@@ -57,7 +56,7 @@ def open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[St
 
 
 def read_added(added: Sequence[Store], store: Store, held_out: Collection[str]) -> tuple[list[Sample], list[str]]:
-    """Read the samples that a fold may learn from."""
+    """Read the samples that a fold may learn from, and list those it may not, whose images are held out."""
     if not added:
         return [], []
     forbidden = {_hash_image(store.read(id_).image) for id_ in sorted(held_out)}
@@ -71,7 +70,7 @@ def read_added(added: Sequence[Store], store: Store, held_out: Collection[str]) 
 
 
 def record_added(run: Path, added: Sequence[Store]) -> None:
-    """Write down which stores a run adds; once a checkpoint is there, it holds."""
+    """Record which stores a run adds; once it has a checkpoint, refuse others."""
     about = describe_run(run)
     wanted = [_describe(one) for one in added]
     before = about.get("added_stores", [])
@@ -123,8 +122,7 @@ class Division:
     validation: list[str]
 
 
-@dataclass(frozen=True)
-class FoldResult:
+class FoldResult(Result):
     """How a fold went; ``result.json`` has the same keys."""
 
     fold: int
@@ -219,7 +217,7 @@ def _begin(
 def _read_added(
     config: Config, added: Sequence[Store], store: Store, division: Division, on_warning: Callable[[str], None]
 ) -> list[Sample]:
-    """Read what other stores add to a fold, and say what they cannot."""
+    """Read what other stores add to a fold, and warn of what they cannot."""
     samples, left_out = read_added(added, store, set(store.ids) - set(division.training))
     where = f"--add-store {', '.join(str(one.folder) for one in added)}"
     numbers = {sample.id: sample.numbers for sample in samples}
@@ -231,7 +229,7 @@ def _read_added(
 
 
 def _has_begun(folder: Path) -> bool:
-    """Tell whether a fold has finished an epoch; of a first one that was cut short, nothing is kept."""
+    """Return True if a fold has finished an epoch; of a first one that was cut short, remove what is left."""
     if (folder / LAST).exists():
         return True
     for half in (*folder.glob(f"{BEST}*"), *folder.glob("snapshot*.safetensors*")):
@@ -271,5 +269,5 @@ def _finish(
         oof_score=scored.score,
         oof_interval=scored.interval,
     )
-    atomic_write(folder / "result.json", json.dumps(asdict(result), indent=1) + "\n")
+    atomic_write(folder / "result.json", json.dumps(result.to_json(), indent=1) + "\n")
     return result

@@ -33,7 +33,7 @@ from kaggle_unet.selection.search import (
     space_of,
 )
 from kaggle_unet.steps.parallel import OnProgress
-from kaggle_unet.steps.run import CHECKPOINTS, DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
+from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
 from kaggle_unet.steps.score import out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
@@ -301,7 +301,7 @@ def _format_decode_file(config: Config, result: TuneResult, images: Sequence[_Im
     decoder = apply_params(rest, config.decoder)
     planes = {folder for image in images for folder in image.folders}
     hashes = sorted({digest for its in planes for digest in describe_planes(its)["checkpoints"]})
-    sections = {"decode": plain(decoder.decode), "postprocess": plain(decoder.postprocess), CHECKPOINTS: hashes}
+    sections = {"decode": plain(decoder.decode), "postprocess": plain(decoder.postprocess), "checkpoints": hashes}
     if weights:
         sections[ENSEMBLE] = {".": 1.0, **{name.removeprefix(_WEIGHT_OF): weights[name] for name in weights}}
     origin = "found by kaggle-unet tune" if result.is_used else "the config's: kaggle-unet tune found nothing better"

@@ -53,11 +53,11 @@ def fit_fold(
     on_event(distributed.device_config)
     fold = Fold(parts, settings, distributed, previous)
     try:
-        with tracking(folder, wanted=track and distributed.is_rank_zero) as tracker:
+        with tracking(folder, wanted=track and distributed.is_rank_zero) as track_epoch:
             while (stopped_by := distributed.on_rank_zero(lambda: _reason_to_stop(fold.history, settings))) is None:
                 row, warning = fold.run_epoch(on_event)
                 is_best = distributed.on_rank_zero(lambda: fold.save(folder, config))
-                tracker.add(row)
+                track_epoch(row)
                 on_event(EpochDone(row, is_best, warning))
         others = fold.finish(folder, config)
     except TrainingFailure as failure:

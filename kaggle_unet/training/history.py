@@ -5,10 +5,10 @@ disagree with its history.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.io.tables import to_csv
@@ -84,34 +84,22 @@ def write_metrics(path: Path, history: Sequence[Row]) -> None:
 
 
 @contextmanager
-def tracking(folder: Path, *, wanted: bool) -> Iterator["Tracker"]:
-    """Open a TensorBoard log, if it is wanted."""
+def tracking(folder: Path, *, wanted: bool) -> Iterator[Callable[[Row], None]]:
+    """Open a TensorBoard log, if it is wanted, and yield what writes an epoch to it."""
     if not wanted:
-        yield Tracker(None)
+        yield lambda _: None
         return
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         msg = f"--track needs TensorBoard ({error}); install it with: .venv/bin/pip install -e '.[track]'"
         raise ConfigError(msg) from error
-    writer = SummaryWriter(folder / "tensorboard")
-    try:
-        yield Tracker(writer)
-    finally:
-        writer.close()
+    with SummaryWriter(folder / "tensorboard") as writer:
 
+        def track(row: Row) -> None:
+            for name, value in row.items():
+                if value is not None and name != "epoch":
+                    writer.add_scalar(name, value, row["epoch"])
+            writer.flush()
 
-class Tracker:
-    """Writes epochs to TensorBoard, or nowhere."""
-
-    def __init__(self, writer: Any | None) -> None:
-        self._writer = writer
-
-    def add(self, row: Row) -> None:
-        """Write an epoch."""
-        if self._writer is None:
-            return
-        for name, value in row.items():
-            if value is not None and name != "epoch":
-                self._writer.add_scalar(name, value, row["epoch"])
-        self._writer.flush()
+        yield track

@@ -1,4 +1,4 @@
-"""Decoding beside prediction: the order is kept, nothing is lost, and faults of either side arrive."""
+"""Decoding while networks predict: the order is kept, nothing is lost, and faults of either side arrive."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kaggle_unet.errors import KitError
-from kaggle_unet.steps import submit
+from kaggle_unet.steps.submit import decode_concurrently
 from kaggle_unet.types import Sample
 
 
@@ -21,11 +21,10 @@ def number_of(planes, image):
 
 
 @pytest.mark.parametrize(("most_px", "n_ahead"), [(0, 1), (60, 4), (1 << 24, 9)])
-def test_no_more_planes_wait_than_memory_holds_and_the_order_is_kept(monkeypatch, most_px, n_ahead):
-    monkeypatch.setattr(submit, "_MOST_PENDING_PX", most_px)
+def test_no_more_planes_wait_than_memory_holds_and_the_order_is_kept(most_px, n_ahead):
     predicted, may_decode = [], threading.Event()
 
-    def with_progress():
+    def predict():
         for item in samples(9):
             predicted.append(item[0].id)
             if len(predicted) == n_ahead:  # 20 px each; the decoder has not moved yet
@@ -36,29 +35,28 @@ def test_no_more_planes_wait_than_memory_holds_and_the_order_is_kept(monkeypatch
         assert may_decode.wait(10), "the networks wait for the decoder before they have to"
         return number_of(planes, image)
 
-    results = submit._decode_beside(with_progress(), decode)
+    results = decode_concurrently(predict(), decode, most_pending_px=most_px)
     first, _ = next(results)
     assert first.id == "0"
     assert len(predicted) >= n_ahead
     assert [(sample.id, int(labels.max())) for sample, labels in results] == [(str(n), n) for n in range(1, 9)]
 
 
-def test_what_is_decoded_is_given_before_the_networks_end(monkeypatch):
-    monkeypatch.setattr(submit, "_MOST_PENDING_PX", 0)
+def test_what_is_decoded_is_given_before_the_networks_end():
     order = []
 
-    def with_progress():
+    def predict():
         for item in samples(4):
             order.append("predicted")
             yield item
 
-    for _ in submit._decode_beside(with_progress(), number_of):
+    for _ in decode_concurrently(predict(), number_of, most_pending_px=0):
         order.append("decoded")
 
     assert order == ["predicted", "decoded"] * 4
 
 
-def test_a_fault_of_either_side_arrives_at_once(monkeypatch):
+def test_a_fault_of_either_side_arrives_at_once():
     decoded = []
 
     def slow(planes, image):
@@ -69,7 +67,7 @@ def test_a_fault_of_either_side_arrives_at_once(monkeypatch):
         return number_of(planes, image)
 
     with pytest.raises(KitError, match="this one not"):
-        list(submit._decode_beside(samples(200), slow))
+        list(decode_concurrently(samples(200), slow))
     assert len(decoded) < 100  # what nobody wants any more is not decoded
 
     def broken():
@@ -77,4 +75,4 @@ def test_a_fault_of_either_side_arrives_at_once(monkeypatch):
         raise KitError("the network fails")
 
     with pytest.raises(KitError, match="the network fails"):
-        list(submit._decode_beside(broken(), number_of))
+        list(decode_concurrently(broken(), number_of))

@@ -20,9 +20,9 @@ def test_a_line_per_epoch_and_nothing_for_what_was_not_measured(tmp_path):
 def test_tracking_writes_a_tensorboard_log(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with tracking(tmp_path, wanted=True) as tracker:
+    with tracking(tmp_path, wanted=True) as track:
         for row in HISTORY:
-            tracker.add(row)
+            track(row)
     log = EventAccumulator(str(tmp_path / "tensorboard"))
     log.Reload()
     assert set(log.Tags()["scalars"]) == {"lr", "train_loss", "valid_score"}
@@ -30,8 +30,8 @@ def test_tracking_writes_a_tensorboard_log(tmp_path):
 
 
 def test_without_tracking_nothing_is_written(tmp_path):
-    with tracking(tmp_path, wanted=False) as tracker:
-        tracker.add(HISTORY[0])
+    with tracking(tmp_path, wanted=False) as track:
+        track(HISTORY[0])
     assert not list(tmp_path.iterdir())
 
 
