@@ -92,7 +92,6 @@ def _walk_to_loss(config, train: Path, home: Path) -> Walk:
     with walk.step("open the zip"):
         source = get_competition("dsb2018").read(str(train), config.competition, with_masks=True)
     preparation = Preparation(config, weights, store, source)
-    assert preparation.targets is not None, "opened once for all samples, as the store is"
     targets = preparation.targets  # named once for all samples, as the store is
     with walk.step("read, encode, store and decode a sample"):
         prepare_sample(preparation, source.ids[0])
