@@ -157,7 +157,7 @@ def _identity(
 
 
 def _label(ensemble: Ensemble, source: Source, choice: ChoiceSettings) -> Iterator[tuple[Sample, float]]:
-    """Give every image with the labels that are predicted, and how sure that is."""
+    """Yield every image with its predicted labels, and how sure they are."""
     config = ensemble.config
     codec = CODECS[config.codec.name]
     sizes = {id_: source.shape(id_) for id_ in source.ids}

@@ -262,8 +262,9 @@ def _load(file: Path) -> DecodeFile:
         msg = f"{file}: can't be read ({error}); give --decode a file that tune wrote, or the word {OF_CONFIG}"
         raise ConfigError(msg) from error
     except ValidationError as error:
-        lines = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        msg = f"{file}: {'; '.join(lines)}; expected the sections {', '.join(DecodeFile.model_fields)} as tune writes them"
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        sections = ", ".join(DecodeFile.model_fields)
+        msg = f"{file}: {faults}; expected the sections {sections}, as kaggle-unet tune writes them"
         raise ConfigError(msg) from error
     if found.ensemble and not any(found.ensemble.values()):
         msg = f"{file}: the weights of {ENSEMBLE} are all 0; at least one must be above 0"
