@@ -173,7 +173,7 @@ def predict(
         elif data is not None and planes is not None and not oof:
             folders = [predict_data(opened.config, checkpoints, data, planes, on_progress=on_progress)]
         else:
-            msg = "predict: say either --oof, or --data DATA and where its planes go with --planes DIR"
+            msg = "predict: give either --oof, or --data DATA and --planes DIR, the folder for its planes"
             raise ConfigError(msg)
     for folder in folders:
         console.say(f"planes   {folder}")
@@ -331,7 +331,7 @@ def score(
     elif given is not None and given.suffix != ".csv" and truth is None and competition is None:
         result = score_run(_open(given, run=run).run, store, decode=decode)
     else:
-        msg = "score: say either RUN, or CSV --truth DATA --competition NAME"
+        msg = "score: give either RUN, or CSV --truth DATA --competition NAME"
         raise ConfigError(msg)
     console.result(result, console.scores, as_json=as_json)
 

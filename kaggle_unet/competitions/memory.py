@@ -53,7 +53,7 @@ class MemorySource:
         for sample in samples:
             where = f"sample {sample.id!r}"
             if sample.id in found:
-                raise DataError(f"{where} comes twice; every sample needs an id of its own")
+                raise DataError(f"{where} occurs twice; every sample needs its own id")
             image = convert_array(sample.image, unit_floats=unit_floats)
             for name, part in (("labels", sample.labels), ("ignore", sample.ignore)):
                 if part is not None and part.shape != image.shape[:2]:

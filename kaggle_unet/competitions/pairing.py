@@ -44,7 +44,7 @@ def locate_set(archive: Archive, layout: Layout, *, with_masks: bool | None) -> 
     named = [name for name in candidates if PurePosixPath(name).stem in wanted]
     same = {PurePosixPath(name).stem for name in named}
     if len(candidates) > 1 and len(same) != 1:
-        message = f"{archive.where()} holds several sets of images; name one with --data"
+        message = f"{archive.where()} contains several sets of images; choose one with --data"
         raise DataError(message, [archive.where(name.rstrip("/")) for name in candidates])
     chosen = named[0] if named else candidates[0]  # an unpacked folder comes before its zip
     return (

@@ -109,7 +109,7 @@ class Archive(ABC):
             for spelling in (name, PurePosixPath(name).name):
                 if rest == spelling or rest.startswith((f"{spelling}/", f"{spelling}:")):
                     return self.find(name).at(rest[len(spelling) + 1 :])
-        raise DataError(f"{self.where()} holds no folder and no zip {place!r}; {self.describe()}")
+        raise DataError(f"{self.where()} contains neither a folder nor a zip {place!r}; {self.describe()}")
 
     def describe(self) -> str:
         """Return what lies on top, for messages."""
@@ -244,7 +244,7 @@ def _find_dangers(files: Sequence[tuple[str, zipfile.ZipInfo]]) -> Iterator[str]
         if stat.S_ISLNK(info.external_attr >> 16):
             yield f"{info.filename!r} is a symbolic link"
         if name in seen:
-            yield f"{name!r} comes twice"
+            yield f"{name!r} occurs twice"
         if info.file_size > MAX_FILE_BYTES:
             yield f"{info.filename!r} would unpack to {info.file_size:,} bytes"
         seen.add(name)

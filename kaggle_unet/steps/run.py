@@ -116,7 +116,7 @@ def _checkpoints_at(path: Path) -> list[Path]:
         numbered = {file.parent.name.removeprefix("fold"): file for file in path.glob(f"fold*/{name}")}
         if files := [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]:
             return files
-    msg = f"{path}: no fold has a {BEST}" if (path / "run.json").exists() else f"checkpoint {path}: holds no {BEST}"
+    msg = f"{path}: no fold has a {BEST}" if (path / "run.json").exists() else f"checkpoint {path}: has no {BEST}"
     msg += "; train until the first validation, or give another --checkpoint"
     raise DataError(msg)
 

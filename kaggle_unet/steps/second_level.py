@@ -221,7 +221,7 @@ def _read_result(folder: Path) -> dict[str, Any]:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         return {key: result[key] for key in ("identity", "least_iou", "is_used", "checkpoints")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{folder}: holds no second level that can be read ({error}); run kaggle-unet second-level"
+        msg = f"{folder}: has no second level that can be read ({error}); run kaggle-unet second-level"
         raise ConfigError(msg) from error
 
 

@@ -55,10 +55,10 @@ def explain_loss(place: str, value: float, parts: Mapping[str, float], ids: Sequ
     terms = ", ".join(f"{name} {part:g}" for name, part in parts.items())
     what = f"the loss is {value:g} ({terms}) on the samples {name_samples(ids)}"
     if math.isfinite(value):
-        what = f"the training diverges: {what}, above {limit:g}, training.diverged_above times what it was at first"
+        what = f"the training diverges: {what}, above {limit:g}, training.diverged_above times its initial value"
     return (
-        f"{place}: {what}; the checkpoints of earlier epochs are whole. Lower training.optimizer.learning_rate, set "
-        "training.clip_norm, or try training.precision 32; if it is always the same sample, look at that one"
+        f"{place}: {what}; the checkpoints of earlier epochs are intact. Lower training.optimizer.learning_rate, set "
+        "training.clip_norm, or try training.precision 32; if it is always the same sample, inspect it"
     )
 
 
@@ -66,14 +66,14 @@ def explain_weights(place: str, ids: Sequence[str]) -> str:
     """Compose the message for gradients that are not finite."""
     return (
         f"{place}: the loss was finite, but the gradients were not, on the samples {name_samples(ids)}; the "
-        "checkpoints of earlier epochs are whole. Lower training.optimizer.learning_rate, or try training.precision 32"
+        "checkpoints of earlier epochs are intact. Lower training.optimizer.learning_rate, or try training.precision 32"
     )
 
 
 def explain_validation(epoch: int, what: str) -> str:
     """Compose the message for a validation loss that is not finite."""
     return (
-        f"epoch {epoch}: {what} although the training loss is finite; the checkpoints of earlier epochs are whole. "
+        f"epoch {epoch}: {what} although the training loss is finite; the checkpoints of earlier epochs are intact. "
         "Lower training.optimizer.learning_rate, or try training.precision 32"
     )
 

@@ -115,7 +115,7 @@ def _explain_dead_workers(batches: Iterable[Batch]) -> Iterable[Batch]:
         if "DataLoader worker" not in str(error):
             raise
         msg = f"a worker process died ({error}), often for lack of memory: set training.workers to "
-        msg += "fewer or 0, and go on with --resume"
+        msg += "a lower number or 0, and continue with --resume"
         raise KitError(msg) from error
 
 
@@ -253,7 +253,7 @@ class Fold:
         message = explain_blank(len(self.history), len(valid.scores), valid.true_objects)
         limit = self._settings.blank_validations
         if limit is not None and blank_validations(self.history) >= limit:
-            msg = f"{message}. So it was in {limit} validations, which is all that training.blank_validations allows"
+            msg = f"{message}. This was the case in {limit} validations, the limit set by training.blank_validations"
             raise TrainingFailure(msg, valid.batch)
         return message
 

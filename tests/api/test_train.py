@@ -81,7 +81,7 @@ def test_other_samples_into_the_same_folder_are_refused(samples, run):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda samples: [*samples, samples[0]], "'nuclei_000' comes twice"),
+        (lambda samples: [*samples, samples[0]], "'nuclei_000' occurs twice"),
         (lambda samples: [replace(samples[0], labels=None), *samples[1:]], "'nuclei_000' has no masks"),
         (
             lambda samples: [replace(samples[0], labels=samples[0].labels[1:]), *samples[1:]],

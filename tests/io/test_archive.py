@@ -205,7 +205,7 @@ def test_a_name_that_comes_twice_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("images/a.png", b"1")
         archive.writestr("images/a.png", b"2")
-    with pytest.raises(DataError, match=r"'images/a\.png' comes twice"):
+    with pytest.raises(DataError, match=r"'images/a\.png' occurs twice"):
         open_archive(tmp_path / "a.zip")
 
 

@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_refused(trained, doubtful, tmp_path):  # noqa: F81
     assert "another codec or decoding" in answer.err
     answer = call("submit", trained.config, *words, tmp_path)
     assert answer.code == 2
-    assert "holds no second level" in answer.err
+    assert "has no second level" in answer.err
 
 
 def test_no_image_is_scored_with_what_was_learnt_from_it(monkeypatch):
