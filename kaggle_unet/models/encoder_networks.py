@@ -128,7 +128,9 @@ def _check_options(settings: SmpSettings) -> None:
     import segmentation_models_pytorch as smp
 
     if taken := sorted(set(settings.options) & set(_TAKEN_OPTIONS)):
-        msg = f"model.options can't contain {', '.join(taken)}: kaggle-unet sets them, or needs plain logits; leave them out"
+        msg = (
+            f"model.options can't hold {', '.join(taken)}: kaggle-unet sets them, or needs plain logits; leave them out"
+        )
         raise ConfigError(msg)
     if settings.encoder.startswith("tu-"):
         return  # what smp does not know goes on to timm, which refuses what it does not know either

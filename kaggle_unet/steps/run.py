@@ -189,8 +189,8 @@ def choose_decode_params(
     run_weights = _resolve_runs(file, found.ensemble)
     if set(run_weights) != set(runs):
         wanted, given = (" and ".join(sorted(map(str, some))) for some in (run_weights, set(runs)))
-        msg = f"{file}: is of checkpoints of {wanted}, as seen from {_home_of(file)}, but these are of {given}; name "
-        msg += "theirs, or another --decode"
+        msg = f"{file}: belongs to checkpoints of {wanted}, but these are of {given}; give those checkpoints, or "
+        msg += "another --decode"
         raise ConfigError(msg)
     numbers = Counter(runs)
     weights = config.inference.weights or tuple(run_weights[run] / numbers[run] for run in runs)

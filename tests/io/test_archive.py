@@ -173,7 +173,7 @@ def test_an_inner_zip_that_is_none_is_named(tmp_path):
 
 
 def test_a_place_that_is_not_there_lists_what_is(tmp_path):
-    with pytest.raises(DataError, match=r"no folder and no zip 'test'; it holds: images/, masks/"):
+    with pytest.raises(DataError, match=r"neither a folder nor a zip 'test'; it holds: images/, masks/"):
         open_archive(write_zip(tmp_path / "a.zip", FILES) + ":test")
 
 
