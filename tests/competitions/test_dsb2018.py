@@ -140,7 +140,7 @@ def test_two_test_sets_must_be_told_apart(tmp_path):
     files = zipped({"a/images/a.png": png(IMAGE)})
     names = ("stage1_test.zip", "stage1_train.zip", "stage2_test_final.zip")
     data = write_zip(tmp_path / "outer.zip", dict.fromkeys(names, files))
-    with pytest.raises(DataError, match="several sets of images; name one with --data") as caught:
+    with pytest.raises(DataError, match="several sets of images; choose one with --data") as caught:
         Dsb2018().read(data, SETTINGS, with_masks=False)
     assert caught.value.problems == tuple(f"{data}:{name}" for name in names)
     assert Dsb2018().read(f"{data}:stage2_test_final.zip", SETTINGS, with_masks=False).ids == ("a",)

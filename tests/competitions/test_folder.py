@@ -82,7 +82,7 @@ def test_subfolders_are_those_of_the_config(tmp_path, images, masks, names):
 def test_two_sets_in_a_zip_must_be_told_apart(tmp_path):
     files = {f"dsb2018/{name}/images/{name}.png": png(IMAGE) for name in ("train", "test")}
     data = write_zip(tmp_path / "x.zip", files)
-    with pytest.raises(DataError, match="several sets of images; name one with --data") as caught:
+    with pytest.raises(DataError, match="several sets of images; choose one with --data") as caught:
         Folder().read(data, SETTINGS)
     assert caught.value.problems == (f"{data}:dsb2018/test", f"{data}:dsb2018/train")
     assert Folder().read(f"{data}:dsb2018/train", SETTINGS).ids == ("train",)
