@@ -1,11 +1,10 @@
 """Exact distances to the two nearest instances, in memory proportional to the image.
 
-Strategy
---------
-A stack of one distance transform per instance needs gigabytes on a large field of nuclei. Here each column first
-learns, for every pixel, how far up or down its nearest instance is and how far the nearest other one: one pass down,
-one pass up. Then every pixel looks at the columns around it, once for the nearest instance and once for the nearest
-other one, and needs no third value per column: if the column's nearest is the pixel's own nearest, its other counts.
+Strategy. A stack of one distance transform per instance needs gigabytes on a large field of nuclei. Here each column
+first learns, for every pixel, how far up or down its nearest instance is and how far the nearest other one: one pass
+down, one pass up. Then every pixel looks at the columns around it, once for the nearest instance and once for the
+nearest other one, and needs no third value per column: if the column's nearest is the pixel's own nearest, its other
+counts.
 
 Rows are worked on in blocks of pixels that all look at the same distance left and right, without branches, so that the
 compiler turns the loops into vector instructions; a block stops when nothing nearer can come. Small integers make those
