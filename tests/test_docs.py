@@ -1,6 +1,7 @@
 """README and docs: every room is named, every link leads somewhere, and short tables agree with the long ones."""
 
 import re
+import tomllib
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
@@ -36,6 +37,16 @@ def test_the_layout_names_only_folders_that_there_are():
     beside = layout()[1]
     assert {"configs/", "docs/", "tests/"} <= beside
     assert [name for name in beside if not (ROOT / name).is_dir()] == []
+
+
+def test_contributing_lists_the_layers_that_are_checked():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    listed = text.partition("stands to its right:")[2].partition("A new file")[0]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = [set(layer.split(" | ")) for layer in contracts[0]["layers"][1:]]
+    assert [set(re.findall(r"\w+", layer)) for layer in listed.split("→")] == layers
 
 
 def rows(text):
