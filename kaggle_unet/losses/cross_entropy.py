@@ -50,25 +50,11 @@ def plane_mean(values: Tensor, plane_weights: Tensor | None) -> Tensor:
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Average over the pixels that count.
+    """Return Σ w·v over the number of pixels with w > 0; 0 where none counts.
 
-    Parameters
-    ----------
-    values, weights : float32 tensor, shape (B, H, W)
-        A pixel of weight 0 does not count.
-
-    Returns
-    -------
-    mean : float32 tensor, shape ()
-        Σ w·v over the number of pixels with w > 0; 0 where none counts.
-
-    Notes
-    -----
     The divisor is a number of pixels and not Σ w: weights that are 1 on average leave the loss on its scale, and twice
     the weight of a pixel is twice its part of the loss, whatever the others weigh.
 
-    Examples
-    --------
     >>> import torch
     >>> weighted_mean(torch.tensor([[[1.0, 2.0, 5.0]]]), torch.tensor([[[1.0, 3.0, 0.0]]]))
     tensor(3.5000)

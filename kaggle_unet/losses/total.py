@@ -41,25 +41,9 @@ class Outputs(Protocol):
 class SegmentationLoss(nn.Module):
     """The sum of a config's terms, in float32 whatever the dtype of the logits.
 
-    Parameters
-    ----------
-    settings : LossSettings
-        Coefficients and options of the terms.
-    plane_names : sequence of str
-        The names of the codec's planes, in order.
-    activation : {"sigmoid", "softmax"}
-        The codec's activation.
-
-    Raises
-    ------
-    ConfigError
-        If the settings name an unknown plane, do not suit the activation, or leave nothing to minimise.
-
-    Notes
-    -----
     Weights multiply the cross-entropy and the focal loss; for Dice and Lovász a pixel counts or it does not. A pixel of
     weight 0 counts in no term, so ignoring pixels is the same as cutting them off. The Dice and Lovász terms are means
-    over planes, weighted as `kaggle_unet.losses.settings.term_plane_weights` says.
+    over planes, weighted as `term_plane_weights` says.
 
     Logits smaller than the targets (a U-Net without padding) are compared with the middle of the targets. Side outputs
     are enlarged bilinearly to the size of the logits. The loss is finite for finite logits up to 1e30, far beyond the

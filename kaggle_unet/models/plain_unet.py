@@ -50,29 +50,9 @@ _HALF_SEEN_PX = {"transposed2": 0, "transposed3": 2, "nearest": 0, "bilinear": 2
 class PlainUNet(nn.Module):
     """The U-Net of Ronneberger, Fischer and Brox [1]_.
 
-    Parameters
-    ----------
-    in_channels : int
-        Channels of the inputs.
-    out_channels : int
-        Planes of the codec.
-    settings : PlainUNetSettings
-        Filters, depth, padding and the rest.
+    Sides of the inputs are multiples of `multiple`, 2**depth times `settings.unshuffle`; inputs of such sides lose
+    `margin` pixels at each edge, 0 with padding.
 
-    Attributes
-    ----------
-    multiple : int
-        Sides of the inputs are multiples of this, 2**depth times `settings.unshuffle`.
-    margin : int
-        Pixels lost at each edge by inputs of such sides; 0 with padding.
-
-    Raises
-    ------
-    ConfigError
-        If the number of rates in `settings.dropout` is not the number of levels.
-
-    Notes
-    -----
     Weights are drawn from normal distributions of variance g / N, N the number of values that each output sums (the
     paper's "incoming nodes", fan-in), with g = 2 before a ReLU (He; also before an ELU) and g = 1 for upsampling and
     head, which have none. Biases start at 0.
