@@ -3,7 +3,7 @@
 Brightness, contrast, gamma and noise are measured in the image's own intensity range, not in 255ths: a fifth of full
 scale would drown a dark image whose nuclei are 27 levels bright. Colours, blur and local contrast are albumentations',
 which is imported on first use, as that takes seconds, and kept from asking the network for a newer version. Every call
-is seeded anew: left to itself, it repeats one worker's draws in all workers and the first epoch's in all epochs [1]_.
+is reseeded: left to itself, it repeats one worker's draws in all workers and the first epoch's in all epochs [1]_.
 
 References
 ----------

@@ -3,7 +3,7 @@
 Pillow reads; what it would cut down to 8 bits (16-bit colour) or does not know (64-bit and floating-point TIFFs) goes
 to OpenCV or tifffile. Not all TIFFs go to tifffile, which needs a further package for LZW and JPEG compression.
 Orientation tags are not followed, so that an image and its mask never turn differently: where Pillow turns a TIFF, it
-is turned back. The header is looked at before any pixel is decoded, so a file that declares a monstrous size costs
+is turned back. The header is read before any pixel is decoded, so a file that declares a monstrous size costs
 nothing: beyond twice Pillow's limit, some 13,000 × 13,000 pixels.
 """
 

@@ -3,7 +3,7 @@
 Strategy. A window's highest and lowest id differ where it holds two; the lowest is kept as the highest negative. Both
 are taken along the columns first, then along the rows, in loops over x that run on vector registers. Down the columns,
 images are cut into blocks of as many rows as the window has: every window is the tail of one block and the head of the
-next (van Herk), so each pixel is looked at three times whatever the radius. Along a row, windows of 1, 2, 4, 8… pixels
+next (van Herk), so each pixel is read three times for any radius. Along a row, windows of 1, 2, 4, 8… pixels
 are joined, two by two.
 """
 

@@ -49,7 +49,7 @@ def count_overlap(true: NDArray[Any], pred: NDArray[Any]) -> Overlap:
     Notes
     -----
     One pass over the images, in O(pixels) time and memory for any number of instances; of pairs alone, O(n log n) to
-    sort them. The pass starts anew, with more room, where it meets ids or numbers of pairs above 2,048 and above a 64th
+    sort them. The pass restarts, with more room, if it meets ids or numbers of pairs above 2,048 and above a 64th
     of the pixels. int32 arrays of one memory order are not copied, others part by part.
 
     Examples

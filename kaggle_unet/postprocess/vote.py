@@ -179,7 +179,7 @@ def _paint(
     group_weights: NDArray[np.int64],
     weights: NDArray[np.int64],
 ) -> Labels:
-    """Give each pixel to the group with most votes there, of the groups of which more than half claims it."""
+    """Assign each pixel to the group with most votes there, among groups more than half of which claims it."""
     claims = [np.append(np.int32(0), own)[one] for one, own in zip(sets, groups, strict=True)]
     is_claimed = np.logical_or.reduce([claim > 0 for claim in claims])
     claims = [claim[is_claimed] for claim in claims]

@@ -123,7 +123,7 @@ def _pictures(row: ReportRow, true: Labels) -> list[dict[str, str]]:
 
 
 def _with_ids_of_partners(true: Labels, pred: Labels) -> tuple[Labels, NDArray[np.int64]]:
-    """Give predicted instances the id of their true partner (IoU above 1/2), or ids above all true ones.
+    """Assign predicted instances the id of their true partner (IoU above 1/2), or ids above all true ones.
 
     Also return the true ids without a partner.
     """

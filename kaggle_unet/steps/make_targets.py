@@ -270,7 +270,7 @@ def write_targets(preparation: Preparation, sample: Sample) -> Planes:
 
 
 def measure_sample(sample: Sample, round_trip_score: float = float("nan")) -> SampleStats:
-    """Measure a sample while its arrays are at hand."""
+    """Measure a sample while its arrays are in memory."""
     assert sample.labels is not None
     return SampleStats(
         id=sample.id,

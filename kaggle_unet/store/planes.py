@@ -50,7 +50,7 @@ def planes_folder(folder: Path, about: Mapping[str, Any], ids: Collection[str]) 
     """Hold a folder for the planes of these samples, and yield the ids that an interrupted call has left done.
 
     Planes of any other prediction are removed. While the block runs, and after it has failed, there is no
-    ``planes.json``, so that nobody reads half old and half new planes.
+    ``planes.json``, so that half-written planes are never read.
     """
     if folder.is_symlink():
         raise DataError(f"{folder} is a symbolic link, which is not followed; remove it, or name another folder")

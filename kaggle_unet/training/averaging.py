@@ -1,7 +1,7 @@
 """Averages of a network's weights: an exponential one over steps (EMA), a plain one over epochs (SWA).
 
 Both are `torch.optim.swa_utils.AveragedModel`. The first averages batch norm's running statistics along with the
-weights; for the second they are measured anew at the end, as the mean of running statistics fits no network.
+weights; for the second they are measured again at the end, because the mean of running statistics fits no network.
 
 References
 ----------
@@ -83,7 +83,7 @@ class _Ema:
 
 
 def measure_norms(network: nn.Module, inputs: Iterable[Tensor]) -> None:
-    """Measure batch norm's statistics anew, as the mean over batches.
+    """Recompute batch norm's statistics as the mean over batches.
 
     Dropout is on, as it is while training.
     """

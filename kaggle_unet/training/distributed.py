@@ -81,7 +81,7 @@ class Distributed:
         return numbers
 
     def sync_buffers(self, network: nn.Module, *, mean: bool = False) -> None:
-        """Give all ranks the running statistics of rank 0, or their mean."""
+        """Set the running statistics of all ranks to those of rank 0, or to their mean."""
         if self.size == 1:
             return
         for buffer in network.buffers():
