@@ -50,10 +50,12 @@ class ConfigError(KitError):
 class DataError(KitError):
     """Files or arrays are missing, damaged or contradict each other.
 
-    Attributes
+    Parameters
     ----------
-    problems : tuple of str
-        All that was found; the message shows the first hundred.
+    message : str
+        What came, what was wanted, what to do.
+    problems : sequence of str
+        All that was found; the text shows the first hundred.
 
     Examples
     --------
