@@ -123,7 +123,7 @@ class Console:
         self.say(f"         {result.folder}")
         if result.other_checkpoints:
             others = (f"{name} {score:.4f}" for name, score in result.other_checkpoints.items())
-            self.say(f"         other checkpoints:  {', '.join(others)}")
+            self.say(f"         other checkpoints: {', '.join(others)}")
 
     def training_speed(self, result: "TrainingSpeed") -> None:
         """Print how fast training is."""

@@ -7,9 +7,8 @@ never validated on; their order on the command line does not matter.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,80 +45,61 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[Store]:
-    """Open added stores, in an order of their own."""
+def _open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[Store]:
+    """Open added stores, in an order of their own, and refuse those that do not fit."""
     added = [Store.open(folder) for folder in folders]
     for one in added:
-        _refuse_other_config(config, one)
-    _refuse_clashes([store, *added])
+        if changed := changed_keys(config, one):
+            msg = f"--add-store {one.folder} was made with another config ({', '.join(changed)} differ); make it with "
+            raise ConfigError(f"{msg}this one and another --store, or leave it out")
+    counts = Counter(id_ for one in (store, *added) for id_ in one.ids)
+    if clashes := sorted(id_ for id_, count in counts.items() if count > 1):
+        where = ", ".join(str(one.folder) for one in (store, *added))
+        msg = f"--add-store: {len(clashes)} ids are in more than one of {where}; rename the added images, or leave "
+        raise DataError(f"{msg}them out, and make their store again", clashes)
     return sorted(added, key=lambda one: str(one.manifest["identity_sha256"]))
 
 
-def read_added(added: Sequence[Store], store: Store, held_out: Collection[str]) -> tuple[list[Sample], list[str]]:
-    """Read the samples that a fold may learn from, and list those it may not, whose images are held out."""
+def _read_added(
+    config: Config, added: Sequence[Store], store: Store, training: Sequence[str], on_warning: Callable[[str], None]
+) -> list[Sample]:
+    """Read what other stores add to a fold, and warn of samples whose images are held out."""
     if not added:
-        return [], []
-    forbidden = {_hash_image(store.read(id_).image) for id_ in sorted(held_out)}
-    samples, left_out = [], []
-    for sample in (one.read(id_) for one in added for id_ in one.ids):
-        if _hash_image(sample.image) in forbidden:
-            left_out.append(sample.id)
-        else:
-            samples.append(sample)
-    return samples, left_out
+        return []
+    held_out = {_hash_image(store.read(id_).image) for id_ in sorted(set(store.ids) - set(training))}
+    samples = [one.read(id_) for one in added for id_ in one.ids]
+    left_out = [sample.id for sample in samples if _hash_image(sample.image) in held_out]
+    numbers = {sample.id: sample.numbers for sample in samples if sample.id not in left_out}
+    refuse_missing_depths(config.input, numbers, numbers, f"--add-store {', '.join(str(one.folder) for one in added)}")
+    if left_out:
+        shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
+        on_warning(f"{len(left_out)} added samples are left out, as their images are among those held out: {shown}")
+    return [sample for sample in samples if sample.id in numbers]
 
 
-def record_added(run: Path, added: Sequence[Store]) -> None:
+def _record_added(run: Path, added: Sequence[Store]) -> None:
     """Record which stores a run adds; once it has a checkpoint, refuse others."""
     about = describe_run(run)
-    wanted = [_describe(one) for one in added]
+    wanted = [
+        {
+            "store": str(one.folder),
+            "hash": one.manifest["identity_sha256"],
+            "data": one.manifest["identity"]["data"],
+            "samples": len(one.ids),
+        }
+        for one in added
+    ]
     before = about.get("added_stores", [])
-    if has_checkpoints(run):
-        if [one["hash"] for one in before] != [one["hash"] for one in wanted]:
-            names = ", ".join(one["store"] for one in before) or "none"
-            msg = f"{run} was trained with other added stores ({names}); pass those with --add-store, or another --run"
-            raise ConfigError(msg)
-    elif before != wanted:
+    if before != wanted and not has_checkpoints(run):
         atomic_write(run / "run.json", json.dumps({**about, "added_stores": wanted}, indent=1))
-
-
-def _describe(store: Store) -> dict[str, Any]:
-    return {
-        "store": str(store.folder),
-        "hash": store.manifest["identity_sha256"],
-        "data": store.manifest["identity"]["data"],
-        "samples": len(store.ids),
-    }
-
-
-def _refuse_other_config(config: Config, store: Store) -> None:
-    if changed := changed_keys(config, store):
-        msg = f"--add-store {store.folder} was made with another config ({', '.join(changed)} differ); make it with "
-        msg += "this one and another --store, or leave it out"
+    elif [one["hash"] for one in before] != [one["hash"] for one in wanted]:
+        names = ", ".join(one["store"] for one in before) or "none"
+        msg = f"{run} was trained with other added stores ({names}); pass those with --add-store, or another --run"
         raise ConfigError(msg)
-
-
-def _refuse_clashes(stores: Sequence[Store]) -> None:
-    counts = Counter(id_ for one in stores for id_ in one.ids)
-    clashes = sorted(id_ for id_, count in counts.items() if count > 1)
-    if clashes:
-        msg = (
-            f"--add-store: {len(clashes)} ids are in more than one of {', '.join(str(one.folder) for one in stores)}; "
-        )
-        msg += "rename the added images, or leave them out, and make their store again"
-        raise DataError(msg, clashes)
 
 
 def _hash_image(image: Image) -> bytes:
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
-
-
-@dataclass(frozen=True)
-class Division:
-    """Ids on either side of a fold."""
-
-    training: list[str]
-    validation: list[str]
 
 
 class FoldResult(Result):
@@ -157,18 +137,18 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     """Fit a fold and score it out-of-fold."""
     distributed = distributed or init_distributed(config.training)
     store = Store.open(store_folder)
-    added = open_added(config, store, add)
+    added = _open_added(config, store, add)
     rows = distributed.on_rank_zero(lambda: _begin(run, config, store, added, distributed, resume=resume))
-    division = _divide(rows, fold)
-    store.keep(division.validation)  # for every validation, and for the planes and scores out-of-fold at the end
-    more = _read_added(config, added, store, division, on_warning)
+    training, validation = _divide(rows, fold)
+    store.keep(validation)  # for every validation, and for the planes and scores out-of-fold at the end
+    more = _read_added(config, added, store, training, on_warning)
     folder = fold_folder(run, fold)
     with ExitStack() as held:
         distributed.on_rank_zero(lambda: held.enter_context(lock(folder)))
         goes_on = distributed.on_rank_zero(lambda: resume and _has_begun(folder))
         try:
             fitted = fit_fold(
-                gather_parts(config, store, division.training, division.validation, distributed, more),
+                gather_parts(config, store, training, validation, distributed, more),
                 config.training,
                 folder=folder,
                 config=plain(config),
@@ -180,7 +160,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
             if distributed.is_rank_zero and fault.batch is not None:
                 _write_batch(config, fault.batch, folder / "failed_batch.png")
             raise
-        trained = {"training_samples": len(division.training) + len(more), "added_samples": len(more)}
+        trained = {"training_samples": len(training) + len(more), "added_samples": len(more)}
         return distributed.on_rank_zero(lambda: _finish(config, store, run, fold, fitted, trained))
 
 
@@ -190,9 +170,9 @@ def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add
         msg = f"--show-batch {path}: expected the path of a file that ends in .png"
         raise ConfigError(msg)
     store = Store.open(store_folder)
-    division = _divide(folds_for(store, config), fold)
-    more = _read_added(config, open_added(config, store, add), store, division, lambda _: None)
-    training_set = training_set_of(config, store, division.training, more)
+    training, _ = _divide(folds_for(store, config), fold)
+    more = _read_added(config, _open_added(config, store, add), store, training, lambda _: None)
+    training_set = training_set_of(config, store, training, more)
     loader = BatchLoader(training_set, batch=config.training.batch)
     return _write_batch(config, next(loader.epoch(1)), path)
 
@@ -210,22 +190,8 @@ def _begin(
         msg = f"--resume: there is no run in {run}, so there is nothing to resume; leave out --resume to start anew"
         raise ConfigError(msg)
     folds = begin_run(run, config, store, {**distributed.device_config.record, "processes": distributed.size})
-    record_added(run, added)
+    _record_added(run, added)
     return folds
-
-
-def _read_added(
-    config: Config, added: Sequence[Store], store: Store, division: Division, on_warning: Callable[[str], None]
-) -> list[Sample]:
-    """Read what other stores add to a fold, and warn of what they cannot."""
-    samples, left_out = read_added(added, store, set(store.ids) - set(division.training))
-    where = f"--add-store {', '.join(str(one.folder) for one in added)}"
-    numbers = {sample.id: sample.numbers for sample in samples}
-    refuse_missing_depths(config.input, numbers, numbers, where)
-    if left_out:
-        shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
-        on_warning(f"{len(left_out)} added samples are left out, as their images are among those held out: {shown}")
-    return samples
 
 
 def _has_begun(folder: Path) -> bool:
@@ -237,13 +203,14 @@ def _has_begun(folder: Path) -> bool:
     return False
 
 
-def _divide(folds: "DataFrame", fold: int) -> Division:
+def _divide(folds: "DataFrame", fold: int) -> tuple[list[str], list[str]]:
+    """Return the ids to train on and those to validate on."""
     inside, outside = sorted(folds["id"][folds["fold"] == fold]), sorted(folds["id"][folds["fold"] != fold])
     if not inside or not outside:
         msg = f"fold {fold} has {len(inside)} samples to validate on and {len(outside)} to train on; lower folds.n, "
         msg += "or change the folds file"
         raise ConfigError(msg)
-    return Division(outside, inside)
+    return outside, inside
 
 
 def _finish(
