@@ -151,22 +151,12 @@ ENSEMBLE = "ensemble"  # the folder, and the section
 
 
 class DecodeFile(Settings):
-    """What `tune` writes: whole sections of a config, and what they were searched on.
-
-    Attributes
-    ----------
-    decode, postprocess : mapping
-        They replace those of the config.
-    ensemble : mapping of str to float
-        The weight of each run, where there are several.
-    checkpoints : list of str, optional
-        Hashes of the checkpoints whose planes were searched; None in a file of an earlier version.
-    """
+    """What `tune` writes: sections that replace a config's whole ones, and what they were searched on."""
 
     decode: dict[str, Any] | None = None
     postprocess: dict[str, Any] | None = None
-    ensemble: dict[str, Annotated[float, Field(ge=0)]] = Field({})
-    checkpoints: list[str] | None = None
+    ensemble: dict[str, Annotated[float, Field(ge=0)]] = Field({})  # the weight of each of several runs
+    checkpoints: list[str] | None = None  # hashes; None in a file of an earlier version
 
 
 def choose_decode_params(

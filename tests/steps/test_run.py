@@ -32,7 +32,7 @@ def test_a_folds_folder_means_its_best_checkpoint_and_a_run_that_of_each_fold(tm
 
 def test_a_place_without_a_checkpoint_says_what_is_missing(tmp_path):
     (tmp_path / "run" / "fold0").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"fold0: holds no best\.safetensors; train until"):
+    with pytest.raises(DataError, match=r"fold0: has no best\.safetensors; train until"):
         find_checkpoints([tmp_path / "run" / "fold0"])
     with pytest.raises(DataError, match="no such checkpoint, fold or run"):
         find_checkpoints([tmp_path / "nowhere"])
