@@ -1,13 +1,17 @@
 """``python -m tests.settings_page``: docs/settings.md, every key of a config with its default and its meaning.
 
-Made of the settings classes themselves: names and defaults from their fields, words from their docstrings.
+Made of the settings classes themselves: names and defaults from their fields, words
+from the strings below them, or from the docstring of a public class.
 """
 
+import ast
+import inspect
 import re
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -51,7 +55,7 @@ def find_settings(annotation: Any) -> list[type[BaseModel]]:
 
 def list_keys(settings: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
     """Yield every key below a class, its default and its meaning."""
-    meanings = describe_attributes(settings)
+    meanings = describe_keys(settings)
     for name, field in settings.model_fields.items():
         key = f"{prefix}.{name}"
         nested = find_settings(field.annotation)
@@ -60,16 +64,27 @@ def list_keys(settings: type[BaseModel], prefix: str) -> Iterator[tuple[str, str
             yield from list_keys(inner, key)
 
 
-def describe_attributes(settings: type[BaseModel]) -> dict[str, str]:
-    """Read the Attributes section of a class's docstring: a name, or several with commas, to its text."""
+def describe_keys(settings: type[BaseModel]) -> dict[str, str]:
+    """Read what a class says about its keys: in strings below them, or, if it is public, in its Attributes section."""
+    (definition,) = ast.parse(inspect.getsource(settings)).body
+    assert isinstance(definition, ast.ClassDef)
+    meanings = {
+        field.target.id: text.value.value
+        for field, text in pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
     section = (settings.__doc__ or "").partition("Attributes\n    ----------\n")[2]
-    meanings = {}
-    for names, kind, text in re.findall(r"^    (\w[\w, ]*) : (.*)\n((?:        .*\n?|\n(?=        ))*)", section, re.M):
-        words = re.sub(r"\bNone\b", "`null`", " ".join(text.split())).replace("|", "\\|")
-        choices = kind.strip("{}").replace('"', "`")
-        shown = f"One of {choices}. {words}" if kind.startswith("{") else words
-        meanings |= dict.fromkeys(names.split(", "), shown)
-    return meanings
+    for names, text in re.findall(r"^    (\w[\w, ]*) : .*\n((?:        .*\n?|\n(?=        ))*)", section, re.M):
+        meanings |= dict.fromkeys(names.split(", "), text)
+    return {name: _explain(text, settings.model_fields[name]) for name, text in meanings.items()}
+
+
+def _explain(text: str, field: FieldInfo) -> str:
+    """Write a key's meaning as a cell of a table, after its choices if it has some."""
+    words = re.sub(r"\bNone\b", "`null`", " ".join(text.split())).replace("|", "\\|")
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    return f"One of {', '.join(f'`{choice}`' for choice in choices)}. {words}".strip() if choices else words
 
 
 def _first_line(settings: type[BaseModel]) -> str:

@@ -10,82 +10,55 @@ Channel = Literal["gray", "red", "green", "blue", "depth", "ramp", "gray_ramp"]
 
 
 class InputSettings(Settings):
-    """The inputs of a network.
-
-    Attributes
-    ----------
-    channels : tuple of str
-        The channels in order: `gray` (luma), `red`, `green`, `blue`, `depth` (the sample's depth scaled to 0…1), `ramp`
-        (from 0 at the top row to 1 at the bottom), `gray_ramp` (the product of luma and ramp).
-    normalize : {"percentile", "range"}
-        `percentile` maps the 1st and 99.8th percentiles of each image to 0 and 1; `range` divides by 255.
-    invert_bright : bool
-        Whether an image with a bright background is inverted, so that objects are always brighter than the background.
-    mean, std : float
-        Subtracted, and divided by, last.
-    """
+    """The inputs of a network."""
 
     channels: tuple[Channel, ...] = ("gray",)
+    """The channels in order: `gray` (luma), `red`, `green`, `blue`, `depth` (the sample's depth scaled to 0…1), `ramp`
+    (from 0 at the top row to 1 at the bottom), `gray_ramp` (the product of luma and ramp)."""
     normalize: Literal["percentile", "range"] = "percentile"
+    """`percentile` maps the 1st and 99.8th percentiles of each image to 0 and 1; `range` divides by 255."""
     invert_bright: bool = False
+    """Whether images with a bright background are inverted, so that objects are always brighter than it."""
     mean: float = 0.0
+    """Subtracted from every channel, last."""
     std: Annotated[float, Field(gt=0)] = 1.0
+    """What every channel is divided by, after that."""
 
 
 class AugmentationSettings(Settings):
-    """Sampling and augmentation of the training samples.
-
-    Attributes
-    ----------
-    preset : {"none", "light", "nuclei", "salt", "first_place", "salt_first_place"}
-        The augmentation preset; `kaggle_unet/data/augment.py` has the numbers of each.
-    crop_px : int, optional
-        Side of the square crops; smaller images are mirrored up to it. None uses whole images, padded.
-    scale : tuple of float
-        Range of the random zoom; `nuclei` and `first_place` only.
-    crops_per_image : int
-        Crops drawn per image and epoch, on average over all images.
-    crops_per_epoch : int, optional
-        Length of an epoch in crops, in place of `crops_per_image`, where a full pass would take too long. The next
-        epoch continues where the last one stopped, so every image has its turn.
-    crop_finds_objects : float
-        Probability that a crop is placed so that the centre of a random instance lies in its inner half, or as near to
-        it as the image's edges allow; a rotated crop does not reach into a corner.
-    sampling : {"uniform", "kind", "coverage"}
-        Which images are drawn more often: none, those of rare types, or those of rare classes of mask coverage. The
-        length of an epoch does not change.
-    sampling_strength : float
-        How much more often: a stratum's part of an epoch is proportional to its size to the power 1 − strength. 0
-        prefers none, 1 gives every stratum the same part. Without effect for `uniform`.
-    """
+    """Sampling and augmentation of the training samples."""
 
     preset: Literal["none", "light", "nuclei", "salt", "first_place", "salt_first_place"] = "light"
+    """The augmentation preset; `kaggle_unet/data/augment.py` has the numbers of each."""
     crop_px: Annotated[int, Field(ge=16)] | None = None
+    """Side of the square crops; smaller images are mirrored up to it. None uses whole images, padded."""
     scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.7, 1.4)
+    """Range of the random zoom; `nuclei` and `first_place` only."""
     crops_per_image: Annotated[int, Field(ge=1)] = 1
+    """Crops drawn per image and epoch, on average over all images."""
     crops_per_epoch: Annotated[int, Field(ge=1)] | None = None
+    """Length of an epoch in crops, in place of `crops_per_image`, where a full pass would take too long. The next epoch
+    continues where the last one stopped, so every image has its turn."""
     crop_finds_objects: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Probability that a crop is placed so that the centre of a random instance lies in its inner half, or as near to
+    it as the image's edges allow; a rotated crop does not reach into a corner."""
     sampling: Literal["uniform", "kind", "coverage"] = "uniform"
+    """Which images are drawn more often: none, those of rare types, or those of rare classes of mask coverage. The
+    length of an epoch does not change."""
     # The 1st place of DSB2018 takes its rare types 2 to 4 times; ½ does that to the competition's three types.
     sampling_strength: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """How much more often: a stratum's part of an epoch is proportional to its size to the power 1 − strength. 0
+    prefers none, 1 gives every stratum the same part. Without effect for `uniform`."""
 
 
 class FoldSettings(Settings):
-    """Division of the samples into folds.
-
-    Attributes
-    ----------
-    n : int
-        Number of folds.
-    seed : int
-        Seed of the shuffling.
-    group : {"mosaic", "none"}
-        `mosaic` keeps tiles cut from one picture in one fold.
-    stratify : {"kind", "coverage", "none"}
-        What is distributed evenly over the folds: image types, or classes of mask coverage.
-    """
+    """Division of the samples into folds."""
 
     n: Annotated[int, Field(ge=2)] = 5
+    """Number of folds."""
     seed: int = 0
+    """Seed of the shuffling."""
     group: Literal["mosaic", "none"] = "none"
+    """`mosaic` keeps tiles cut from one picture in one fold."""
     stratify: Literal["kind", "coverage", "none"] = "kind"
+    """What is distributed evenly over the folds: image types, or classes of mask coverage."""

@@ -14,67 +14,45 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class LossSettings(Settings):
-    """The sum of all terms, each multiplied by its coefficient; a term with coefficient 0 is not computed.
-
-    Attributes
-    ----------
-    cross_entropy : float
-        Coefficient of the pixelwise cross-entropy (binary for sigmoid codecs), multiplied by the weight maps.
-    cross_entropy_planes : dict of str to float
-        Weight of each plane of a sigmoid codec in the cross-entropy and the focal loss, such as 10 for the border;
-        planes not named have 1. For a softmax codec use `weights.classes`.
-    dice : float
-        Coefficient of 1 − soft Dice.
-    dice_over : {"batch", "image"}
-        Whether Dice is computed over the whole batch or over each image.
-    dice_planes : dict of str to float
-        Weight of each plane in the Dice term; 0 leaves one out. Planes not named have 1, except the background of a
-        softmax codec, which has 0.
-    smooth : float
-        Added to both sides of the Dice fraction.
-    focal : float
-        Coefficient of the focal loss, multiplied by the weight maps.
-    focal_gamma : float
-        Exponent of 1 − the probability of the true class; 0 gives the cross-entropy.
-    focal_alpha : float, optional
-        Weight of foreground pixels, and 1 − alpha that of background pixels; for sigmoid codecs. None gives both 1.
-    lovasz : float
-        Coefficient of the Lovász hinge (Lovász-Softmax for softmax codecs).
-    lovasz_over : {"batch", "image"}
-        Whether the IoU it approximates is that of the whole batch or of each image.
-    lovasz_planes : dict of str to float
-        Weight of each plane, as in `dice_planes`.
-    lovasz_hinge : {"relu", "elu1"}
-        How an error becomes a cost in the hinge: cut off at 0, or ELU + 1, which still has a gradient on correct
-        pixels.
-    lovasz_symmetric : bool
-        Whether the hinge is the mean of those of foreground and background; for sigmoid codecs.
-    empty : float
-        Coefficient of the binary cross-entropy of a network's `empty_head`, in training and in validation.
-    deep_supervision : float
-        Coefficient of the mean over a network's side outputs, each of which gets all terms above except `empty`; in
-        training only.
-    deep_supervision_images : {"all", "non_empty"}
-        Whether images without objects count for the side outputs.
-    """
+    """The sum of all terms, each multiplied by its coefficient; a term with coefficient 0 is not computed."""
 
     cross_entropy: Coefficient = 1.0
+    """Coefficient of the pixelwise cross-entropy (binary for sigmoid codecs), multiplied by the weight maps."""
     cross_entropy_planes: dict[str, Coefficient] = {}
+    """Weight of each plane of a sigmoid codec in the cross-entropy and the focal loss, such as 10 for the border;
+    planes not named have 1. For a softmax codec use `weights.classes`."""
     dice: Coefficient = 1.0
+    """Coefficient of 1 − soft Dice."""
     dice_over: Literal["batch", "image"] = "batch"
+    """Whether Dice is computed over the whole batch or over each image."""
     dice_planes: dict[str, Coefficient] = {}
+    """Weight of each plane in the Dice term; 0 leaves one out. Planes not named have 1, except the background of a
+    softmax codec, which has 0."""
     smooth: Annotated[float, Field(gt=0)] = 1.0
+    """Added to both sides of the Dice fraction."""
     focal: Coefficient = 0.0
+    """Coefficient of the focal loss, multiplied by the weight maps."""
     focal_gamma: Annotated[float, Field(ge=0)] = 2.0
+    """Exponent of 1 − the probability of the true class; 0 gives the cross-entropy."""
     focal_alpha: Fraction | None = None
+    """Weight of foreground pixels, and 1 − alpha that of background pixels; for sigmoid codecs. None gives both 1."""
     lovasz: Coefficient = 0.0
+    """Coefficient of the Lovász hinge (Lovász-Softmax for softmax codecs)."""
     lovasz_over: Literal["batch", "image"] = "image"
+    """Whether the IoU it approximates is that of the whole batch or of each image."""
     lovasz_planes: dict[str, Coefficient] = {}
+    """Weight of each plane, as in `dice_planes`."""
     lovasz_hinge: Literal["relu", "elu1"] = "elu1"
+    """How an error becomes a cost: cut off at 0, or ELU + 1, which has a gradient on correct pixels, too."""
     lovasz_symmetric: bool = False
+    """Whether the hinge is the mean of those of foreground and background; for sigmoid codecs."""
     empty: Coefficient = 0.0
+    """Coefficient of the binary cross-entropy of a network's `empty_head`, in training and in validation."""
     deep_supervision: Coefficient = 0.0
+    """Coefficient of the mean over a network's side outputs, each of which gets all terms above except `empty`; in
+    training only."""
     deep_supervision_images: Literal["all", "non_empty"] = "all"
+    """Whether images without objects count for the side outputs."""
 
 
 # The terms that compare planes, and the setting that weighs their planes.

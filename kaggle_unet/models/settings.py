@@ -1,4 +1,4 @@
-"""What a config says about the network; free of torch."""
+"""Settings of the network; free of torch."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -10,76 +10,51 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class EmptyHeadSettings(Settings):
-    """A second head that predicts whether an image contains no object; trained by `loss.empty`.
-
-    Attributes
-    ----------
-    pooling : {"avg", "max"}
-        How the lowest feature map is pooled to one number per channel.
-    dropout : float
-        Dropout rate between pooling and the linear layer.
-    gate_above : float, optional
-        Predictions are cleared if the probability of an empty image is above this; for sigmoid codecs. None trains the
-        head but clears nothing.
-    """
+    """A second head that predicts whether an image contains no object; trained by `loss.empty`."""
 
     pooling: Literal["avg", "max"] = "avg"
+    """How the lowest feature map is pooled to one number per channel."""
     dropout: Rate = 0.0
+    """Dropout rate between pooling and the linear layer."""
     gate_above: Rate | None = None
+    """Predictions are cleared if the probability of an empty image is above this; for sigmoid codecs. None trains the
+    head but clears nothing."""
 
 
 class PlainUNetSettings(Settings):
-    """The U-Net of the articles.
-
-    Attributes
-    ----------
-    filters : int
-        Filters of the first level, doubled at each level below.
-    depth : int
-        Number of pooling steps.
-    unshuffle : {1, 2, 4}
-        Before the first level, k × k neighbouring pixels become channels of one pixel, and the head's channels become
-        pixels again: with the same filters the network costs 1/k².
-    padding : {"same", "valid"}
-        `valid` is Ronneberger's: the output is smaller than the input.
-    norm : {"none", "batch", "group"}
-        Normalisation after each convolution.
-    activation : {"relu", "elu"}
-        Activation after each normalisation.
-    dropout : float or tuple of float
-        One rate, or one per level from the top (depth + 1 of them).
-    dropout_place : {"before", "between", "after", "bottleneck"}
-        Before each block except the first (after pooling, and after upsampled maps are joined with their skip
-        connection), between the two convolutions of each block, after each block, or after the lowest block only.
-    upsampling : {"transposed2", "transposed3", "nearest", "bilinear"}
-        Transposed convolutions of 2 × 2 or 3 × 3, or interpolation and a convolution.
-    attention : {"none", "scse"}
-        Attention at the end of each block.
-    residual : bool
-        Whether each block has a shortcut: a 1 × 1 convolution of its input, added before its last activation.
-    hypercolumn : bool
-        Whether the head reads the decoder's maps of all levels instead of the last one.
-    deep_supervision : bool
-        Whether lower levels of the decoder have heads of their own during training; trained by `loss.deep_supervision`.
-    empty_head : EmptyHeadSettings, optional
-        A head that predicts empty images.
-    """
+    """The U-Net of the articles."""
 
     name: Literal["plain_unet"] = "plain_unet"
     filters: Annotated[int, Field(ge=1)] = 16
+    """Filters of the first level, doubled at each level below."""
     depth: Annotated[int, Field(ge=1, le=8)] = 4
+    """Number of pooling steps."""
     unshuffle: Literal[1, 2, 4] = 1
+    """Before the first level, k × k neighbouring pixels become channels of one pixel, and the head's channels become
+    pixels again: with the same filters the network costs 1/k²."""
     padding: Literal["same", "valid"] = "same"
+    """`valid` is Ronneberger's: the output is smaller than the input."""
     norm: Literal["none", "batch", "group"] = "batch"
+    """Normalisation after each convolution."""
     activation: Literal["relu", "elu"] = "relu"
+    """Activation after each normalisation."""
     dropout: Rate | tuple[Rate, ...] = 0.0
+    """One rate, or one per level from the top (depth + 1 of them)."""
     dropout_place: Literal["before", "between", "after", "bottleneck"] = "between"
+    """Before each block except the first (after pooling, and after upsampled maps are joined with their skip
+    connection), between the two convolutions of each block, after each block, or after the lowest block only."""
     upsampling: Literal["transposed2", "transposed3", "nearest", "bilinear"] = "transposed2"
+    """Transposed convolutions of 2 × 2 or 3 × 3, or interpolation and a convolution."""
     attention: Literal["none", "scse"] = "none"
+    """Attention at the end of each block."""
     residual: bool = False
+    """Whether each block has a shortcut: a 1 × 1 convolution of its input, added before its last activation."""
     hypercolumn: bool = False
+    """Whether the head reads the decoder's maps of all levels instead of the last one."""
     deep_supervision: bool = False
+    """Whether lower levels of the decoder have heads of their own in training; trained by `loss.deep_supervision`."""
     empty_head: EmptyHeadSettings | None = None
+    """A head that predicts empty images."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -102,33 +77,24 @@ class PlainUNetSettings(Settings):
 
 
 class SmpSettings(Settings):
-    """Any network of segmentation-models-pytorch (`smp.create_model`).
-
-    Attributes
-    ----------
-    architecture : str
-        `unet`, `unetplusplus`, `fpn`, …
-    encoder : str
-        `resnet34`, …, or `tu-…` for any timm encoder.
-    encoder_weights : str, optional
-        A name known to the hub (`imagenet`), the path of a local `.pth`, `.pt` or `.safetensors` file, or None for
-        random weights.
-    options : dict
-        Other keyword arguments of `smp.create_model`, such as `decoder_attention_type: scse`.
-    hypercolumn, deep_supervision : bool
-        As for `plain_unet`; `unet` architecture only.
-    empty_head : EmptyHeadSettings, optional
-        A head that predicts empty images (smp's `aux_params`).
-    """
+    """Any network of segmentation-models-pytorch (`smp.create_model`)."""
 
     name: Literal["smp"] = "smp"
     architecture: str = "unet"
+    """`unet`, `unetplusplus`, `fpn`, …"""
     encoder: str = "resnet34"
+    """`resnet34`, …, or `tu-…` for any timm encoder."""
     encoder_weights: str | None = None
+    """A name known to the hub (`imagenet`), the path of a local `.pth`, `.pt` or `.safetensors` file, or None for
+    random weights."""
     options: dict[str, Any] = {}
+    """Other keyword arguments of `smp.create_model`, such as `decoder_attention_type: scse`."""
     hypercolumn: bool = False
+    """As for `plain_unet`; `unet` architecture only."""
     deep_supervision: bool = False
+    """As for `plain_unet`; `unet` architecture only."""
     empty_head: EmptyHeadSettings | None = None
+    """A head that predicts empty images (smp's `aux_params`)."""
 
     @model_validator(mode="after")
     def _architecture_fits(self) -> Self:
@@ -139,22 +105,15 @@ class SmpSettings(Settings):
 
 
 class TernausNetSettings(Settings):
-    """The U-Net of the TernausNet paper.
-
-    Attributes
-    ----------
-    encoder : {"vgg11", "vgg16"}
-        The paper has `vgg11`.
-    encoder_weights : str, optional
-        `imagenet`, the path of a local file as torchvision or smp's hub serves it, or None for random weights.
-    filters : int
-        Filters of the decoder's last block; the others have 2, 4, 8 and 8 times as many. The paper has 32.
-    """
+    """The U-Net of the TernausNet paper."""
 
     name: Literal["ternausnet"] = "ternausnet"
     encoder: Literal["vgg11", "vgg16"] = "vgg11"
+    """The paper has `vgg11`."""
     encoder_weights: str | None = None
+    """`imagenet`, the path of a local file as torchvision or smp's hub serves it, or None for random weights."""
     filters: Annotated[int, Field(ge=1)] = 32
+    """Filters of the decoder's last block; the others have 2, 4, 8 and 8 times as many. The paper has 32."""
 
 
 ModelSettings = Annotated[PlainUNetSettings | SmpSettings | TernausNetSettings, Field(discriminator="name")]

@@ -35,7 +35,7 @@ class CodecSettings(Settings):
     Attributes
     ----------
     name : str
-        One of `mask`, `mask_border`, `interior_border`, `interior_border_background`.
+        The planes that labels are turned into.
     border : BorderSettings
         Which pixels are border; without effect for `mask`.
     """
