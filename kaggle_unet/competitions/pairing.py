@@ -81,33 +81,26 @@ class Pairing:
 
 
 def list_images(archive: Archive, found: Iterable[tuple[str, str]], skip: Collection[str]) -> Pairing:
-    """Map ids to images, and find ids that come twice."""
-    found = list(found)
-    images, problems = _take_first(archive, [pair for pair in found if pair[0] not in skip])
-    skipped = sorted({key for key, _ in found} & set(skip))
-    issues = tuple(DataIssue(key, "skipped", 1, "left out, as competition.skip says") for key in skipped)
-    return Pairing(archive, images, issues, problems)
-
-
-def _take_first(archive: Archive, found: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[str]]:
+    """Map ids to files, and find ids that come twice, and those to skip."""
     names: dict[str, str] = {}
     first_by_id: dict[str, str] = {}
-    problems = []
+    problems, skipped = [], set()
     for sample_id, name in found:
-        first = first_by_id.setdefault(sample_id.casefold(), name)
-        if first == name:
+        if sample_id in skip:
+            skipped.add(sample_id)
+        elif (first := first_by_id.setdefault(sample_id.casefold(), name)) == name:
             names[sample_id] = name
         else:
             problems.append(f"id {sample_id!r} occurs twice: {archive.where(first)} and {archive.where(name)}")
-    return names, problems
+    issues = tuple(DataIssue(key, "skipped", 1, "left out, as competition.skip says") for key in sorted(skipped))
+    return Pairing(archive, names, issues, problems)
 
 
 def list_masks(pairing: Pairing, found: Iterable[tuple[str, str]]) -> dict[str, tuple[str]]:
     """Map ids to mask files, one each."""
-    skipped = {issue.sample for issue in pairing.data_issues}
-    names, problems = _take_first(pairing.archive, [pair for pair in found if pair[0] not in skipped])
-    pairing.problems.extend(problems)
-    return {key: (name,) for key, name in names.items()}
+    masks = list_images(pairing.archive, found, {issue.sample for issue in pairing.data_issues})
+    pairing.problems.extend(masks.problems)
+    return {key: (name,) for key, name in masks.images.items()}
 
 
 def match_names(pattern: re.Pattern[str], archive: Archive) -> Iterator[tuple[str, str]]:

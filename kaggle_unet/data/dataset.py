@@ -92,7 +92,12 @@ class TrainingSet(Dataset[Item]):
         """Draw one crop."""
         epoch, index, counts = ItemKey(*key)
         seed, settings = stable_seed(self.seed, epoch, index), self.encoding.inputs
-        cached = self.cached_samples[self._sample_number(epoch, index)]
+        number = index % len(self.cached_samples)
+        if self._strata is not None or self.augmentation.crops_per_epoch is not None:
+            if self._drawn is None or self._drawn[0] != epoch:
+                self._drawn = epoch, self._draw_epoch(epoch)
+            number = int(self._drawn[1][index])
+        cached = self.cached_samples[number]
         crop = augment(cached, self.augmentation, seed=seed, leave_levels=self._for_device)
         planes, weights = self.encoding.targets(relabel(crop.labels), crop.ignore)
         inputs, recipe = (
@@ -104,13 +109,6 @@ class TrainingSet(Dataset[Item]):
         if self.augmentation.crop_px is None:
             item, _ = pad_item(item, padded_shape(weights.shape, self.pad_spec))
         return item if counts else item._replace(weights=np.zeros_like(item.weights), id=PADDING_ID)
-
-    def _sample_number(self, epoch: int, index: int) -> int:
-        if self._strata is None and self.augmentation.crops_per_epoch is None:
-            return index % len(self.cached_samples)
-        if self._drawn is None or self._drawn[0] != epoch:
-            self._drawn = epoch, self._draw_epoch(epoch)
-        return int(self._drawn[1][index])
 
     def _draw_epoch(self, epoch: int) -> NDArray[np.intp]:
         """Choose the sample of every index: by strata, or in passes over all samples that epochs cut anywhere."""

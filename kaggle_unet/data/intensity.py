@@ -101,10 +101,6 @@ def filter_image(
     if filters is not None:
         filters.set_random_seed(int(rng.integers(2**32)))
         image = np.asarray(filters(image=image)["image"], dtype=np.uint8)
-    return image, intensity_range, _draw_levels(preset, rng, span)
-
-
-def _draw_levels(preset: IntensityPreset, rng: np.random.Generator, span: float) -> Levels:
     contrast, brightness, gamma, noise = SAME_LEVELS
     if rng.random() < preset.p_levels:
         contrast, brightness = rng.uniform(*preset.contrast), rng.uniform(*preset.brightness)
@@ -114,7 +110,7 @@ def _draw_levels(preset: IntensityPreset, rng: np.random.Generator, span: float)
         contrast, brightness = -contrast, 1 - brightness  # 1 − x instead of x
     if rng.random() < preset.p_noise:
         noise = rng.uniform(*preset.noise) * span
-    return Levels(contrast, brightness, gamma, noise)
+    return image, intensity_range, Levels(contrast, brightness, gamma, noise)
 
 
 def apply_levels(image: Image, levels: Levels, rng: np.random.Generator, intensity_range: IntensityRange) -> Image:

@@ -139,8 +139,20 @@ class _Average:
     def predict(self, images: Sequence[Inputs], names: Sequence[str]) -> Planes:
         """Predict a batch; no generator, which would leak the inference mode to its reader."""
         inputs = torch.from_numpy(np.stack(images)).to(self._device).contiguous(memory_format=self._layout)
+        height, width = inputs.shape[-2:]
+        scales, multiple, total = self._settings.scales, self._settings.pad_to_multiple, None
         try:
-            planes = self._over_scales(inputs)
+            for scale in scales:
+                sides = [max(1, round(side * scale / multiple)) * multiple for side in (height, width)]
+                if scale == 1 or sides == [height, width]:
+                    values = self._sum_over_flips(inputs)
+                else:
+                    values = self._sum_over_flips(interpolate(inputs, sides, mode="bilinear", antialias=scale < 1))
+                    values = interpolate(values, (height, width), mode="bilinear", antialias=scale > 1)
+                total = values if total is None else total + values
+            assert total is not None
+            planes = total / (len(scales) * sum(self._weights) * len(FLIP_SETS[self._settings.flips]))
+            planes = self._to_probs(planes) if self._settings.mean == "geometric" else planes
         except torch.OutOfMemoryError as error:
             shape = " × ".join(str(side) for side in inputs.shape)
             msg = f"a batch of {shape} (from {names[0]!r}) does not fit into {inputs.device}; lower inference.batch"
@@ -151,23 +163,6 @@ class _Average:
                 raise KitError(msg)
         probs: Planes = planes.cpu().numpy()
         return probs
-
-    def _over_scales(self, inputs: Tensor) -> Tensor:
-        """Average over scales; (B, channels, H, W) -> (B, C, H − 2·margin, W − 2·margin)."""
-        height, width = inputs.shape[-2:]
-        scales, multiple, total = self._settings.scales, self._settings.pad_to_multiple, None
-        for scale in scales:
-            sides = [max(1, round(side * scale / multiple)) * multiple for side in (height, width)]
-            if scale == 1 or sides == [height, width]:
-                values = self._sum_over_flips(inputs)
-            else:
-                shown = interpolate(inputs, sides, mode="bilinear", antialias=scale < 1)
-                values = self._sum_over_flips(shown)
-                values = interpolate(values, (height, width), mode="bilinear", antialias=scale > 1)
-            total = values if total is None else total + values
-        assert total is not None
-        mean = total / (len(scales) * sum(self._weights) * len(FLIP_SETS[self._settings.flips]))
-        return self._to_probs(mean) if self._settings.mean == "geometric" else mean
 
     def _sum_over_flips(self, inputs: Tensor) -> Tensor:
         """Sum models and flips in their order, models times their weights."""

@@ -163,8 +163,7 @@ class ZipArchive(Archive):
     def names(self) -> tuple[str, ...]:
         """Names of all files, sorted."""
         start = len(self.prefix)
-        found = (name for name in self.opened().files if name.startswith(self.prefix) and not is_junk(name))
-        return tuple(sorted(name[start:] for name in found))
+        return tuple(sorted(name[start:] for name in self.opened().files if name.startswith(self.prefix)))
 
     @property
     def folders(self) -> frozenset[str]:
@@ -232,7 +231,8 @@ def _open_zip(archive: ZipArchive, process: int, stamp: tuple[int, int]) -> _Ope
     files = [(name, info) for name, info in named if not info.is_dir()]
     if dangers := list(_find_dangers(files)):
         raise DataError(f"{archive.where()}: refused, the zip is not safe to read", dangers[:20])
-    return _OpenedZip(handle, dict(files), frozenset(name for name, info in named if info.is_dir()))
+    sound = {name: info for name, info in files if not is_junk(name)}
+    return _OpenedZip(handle, sound, frozenset(name for name, info in named if info.is_dir()))
 
 
 def _find_dangers(files: Sequence[tuple[str, zipfile.ZipInfo]]) -> Iterator[str]:

@@ -84,9 +84,17 @@ def to_image(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
     16-bit values are divided by 257 and rounded, so that 0 and 65535 become 0 and 255; a note says where few levels
     are left. Alpha is dropped, the colours under it stay as stored. The two values of 1-bit images become 0 and 255.
     """
-    image, depth_notes = (pixels, ()) if pixels.dtype == np.uint8 else _to_8_bits(pixels, where)
-    colours, channel_notes = _to_gray_or_rgb(image)
-    return np.ascontiguousarray(colours), (*depth_notes, *channel_notes)
+    image, found = (pixels, ()) if pixels.dtype == np.uint8 else _to_8_bits(pixels, where)
+    notes = list(found)
+    if image.ndim == 3 and image.shape[2] in {2, 4}:
+        is_opaque = bool((image[..., -1] == 255).all())
+        notes.append(Note("opaque alpha channel" if is_opaque else "transparent pixels", 1, "alpha dropped"))
+        image = image[..., :-1]
+    if image.ndim == 3 and all((image[..., 0] == image[..., i]).all() for i in range(1, image.shape[2])):
+        if image.shape[2] == 3:
+            notes.append(Note("equal colour channels", 1, "stored gray"))
+        image = image[..., 0]
+    return np.ascontiguousarray(image), tuple(notes)
 
 
 def encode_png(pixels: NDArray[Any]) -> bytes:
@@ -112,9 +120,7 @@ def decode_mask(data: bytes, where: str) -> Mask:
 
 def decode_mask_window(data: bytes, where: str) -> Window:
     """Decode a binary mask of one object; of a gray PNG only the rectangle with values above 0 becomes an array."""
-    file = io.BytesIO(data)
-    with _decoding(file, where):
-        picture = _open(file)
+    with _opened(io.BytesIO(data), where) as picture:
         if picture is not None and picture.pillow.format == "PNG" and picture.pillow.mode in {"1", "L"}:
             pillow = picture.pillow
             pillow.load()
@@ -140,8 +146,7 @@ def decode_label_image(data: bytes, where: str) -> NDArray[np.int32]:
 
 def read_shape(file: IO[bytes], where: str) -> tuple[int, int]:
     """Read an image's height and width from its header, without reading its pixels."""
-    with _decoding(file, where):
-        picture = _open(file)
+    with _opened(file, where) as picture:
         if picture is None:
             file.seek(0)
             with tifffile.TiffFile(file) as tiff:
@@ -164,9 +169,7 @@ def classify_kind(image: Image) -> str:
 
 def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tuple[Note, ...]]:
     """Decode a PNG, TIFF, JPEG or BMP to its pixels as they are stored."""
-    file = io.BytesIO(data)
-    with _decoding(file, where):
-        picture = _open(file)
+    with _opened(io.BytesIO(data), where) as picture:
         pixels, notes = (_read_tiff(data, where), ()) if picture is None else _load(data, where, picture, purpose)
     is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and 2 <= pixels.shape[2] <= 4)
     if not (is_picture and pixels.size and pixels.dtype.kind in "biuf"):
@@ -200,12 +203,22 @@ def _load(data: bytes, where: str, picture: _Picture, purpose: Purpose) -> tuple
 
 
 @contextmanager
-def _decoding(file: IO[bytes], where: str) -> Iterator[None]:
-    """Turn every error of a decoder into one that names the file and a remedy."""
+def _opened(file: IO[bytes], where: str) -> Iterator[_Picture | None]:
+    """Read the header, or yield None for a TIFF that Pillow does not know; errors name the file and a remedy."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            picture = None
+            try:
+                pillow = Pillow.open(file, formats=_FORMATS)
+            except UnidentifiedImageError:
+                file.seek(0)
+                if file.read(4) not in _TIFF_STARTS:
+                    raise
+            else:
+                tags = pillow.tag_v2 if isinstance(pillow, TiffImageFile) else {}
+                picture = _Picture(pillow, tags.get(_ORIENTATION, 1), tags.get(_TIFF_PHOTOMETRIC) == 0)
+            yield picture
     except Pillow.DecompressionBombError as error:
         raise DataError(f"{where} is too large ({error}); cut it into tiles") from error
     except UnidentifiedImageError as error:
@@ -215,20 +228,6 @@ def _decoding(file: IO[bytes], where: str) -> Iterator[None]:
         raise DataError(f"{where} {what}; get it again") from error
     except _DAMAGE as error:
         raise DataError(f"{where} is damaged or truncated ({error}); get it again") from error
-
-
-def _open(file: IO[bytes]) -> _Picture | None:
-    """Read the header; None for a TIFF that Pillow does not know."""
-    try:
-        file.seek(0)
-        pillow = Pillow.open(file, formats=_FORMATS)
-    except UnidentifiedImageError:
-        file.seek(0)
-        if file.read(4) in _TIFF_STARTS:
-            return None
-        raise
-    tags = pillow.tag_v2 if isinstance(pillow, TiffImageFile) else {}
-    return _Picture(pillow, tags.get(_ORIENTATION, 1), tags.get(_TIFF_PHOTOMETRIC) == 0)
 
 
 def _look_up_palette(pillow: Pillow.Image, purpose: Purpose) -> Pixels:
@@ -277,21 +276,6 @@ def _to_8_bits(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
     if levels <= 16:  # 12 bits of a camera in a 16-bit file
         return image, (Note("dark 16-bit image", 1, "divided by 257, at most 16 gray levels left: stretch it before"),)
     return image, (Note("16-bit image", 1, "divided by 257"),)
-
-
-def _to_gray_or_rgb(image: Image) -> tuple[Image, tuple[Note, ...]]:
-    if image.ndim == 2:
-        return image, ()
-    notes = []
-    if image.shape[2] in {2, 4}:
-        is_opaque = bool((image[..., -1] == 255).all())
-        notes.append(Note("opaque alpha channel" if is_opaque else "transparent pixels", 1, "alpha dropped"))
-        image = image[..., :-1]
-    if all((image[..., 0] == image[..., channel]).all() for channel in range(1, image.shape[2])):
-        if image.shape[2] == 3:
-            notes.append(Note("equal colour channels", 1, "stored gray"))
-        image = image[..., 0]
-    return image, tuple(notes)
 
 
 def _drop_alpha(pixels: Pixels) -> Pixels:

@@ -35,54 +35,6 @@ def count_changes(classes: NDArray[np.uint8]) -> int:
 
 
 @jit
-def find_row_runs(
-    classes: NDArray[np.uint8],
-    words: NDArray[np.int64],
-    runs: NDArray[np.int32],
-    firsts: NDArray[np.int32],
-    seed_runs: NDArray[np.int32],
-    seed_firsts: NDArray[np.int32],
-    changes: NDArray[np.int32],
-) -> None:
-    """Find the runs of pixels that are not outside, and those of seeds among them.
-
-    Where a run starts or ends can't be foretold. So every place is written down, and written over by the next one
-    unless it counts, which is faster than a branch that the processor guesses wrong.
-    """
-    n_y, n_words = words.shape
-    started = ended = seeds_started = seeds_ended = 0
-    for y in range(n_y):
-        firsts[y] = ended
-        seed_firsts[y] = seeds_ended
-        n_changes = 0
-        here = OUTSIDE
-        for word in range(n_words):
-            if words[y, word] == _EIGHT[here]:
-                continue
-            for x in range(8 * word, 8 * word + 8):
-                changes[n_changes] = x
-                n_changes += classes[y, x] != here
-                here = int(classes[y, x])
-        here = OUTSIDE
-        for change in range(n_changes):
-            x = changes[change]
-            new = int(classes[y, x])
-            runs[started, 0] = y
-            runs[started, 1] = x
-            runs[ended, 2] = x
-            seed_runs[seeds_started, 0] = y
-            seed_runs[seeds_started, 1] = x
-            seed_runs[seeds_ended, 2] = x
-            started += (here == OUTSIDE) & (new != OUTSIDE)
-            ended += (here != OUTSIDE) & (new == OUTSIDE)
-            seeds_started += (here != SEED) & (new == SEED)
-            seeds_ended += (here == SEED) & (new != SEED)
-            here = new
-    firsts[n_y] = ended
-    seed_firsts[n_y] = seeds_ended
-
-
-@jit
 def link_runs(runs: NDArray[np.int32], firsts: NDArray[np.int32], reach: int, ids: NDArray[np.int32]) -> int:
     """Find the connected component of every run; return the number of components."""
     for y in range(firsts.shape[0] - 1):
@@ -113,6 +65,58 @@ def link_runs(runs: NDArray[np.int32], firsts: NDArray[np.int32], reach: int, id
         else:
             ids[run] = ids[ids[run]]
     return n
+
+
+@jit
+def find_components(
+    classes: NDArray[np.uint8],
+    words: NDArray[np.int64],
+    reach: int,
+    all_runs: NDArray[np.int32],
+    all_firsts: NDArray[np.int32],
+    all_ids: NDArray[np.int32],
+    changes: NDArray[np.int32],
+) -> tuple[int, int]:
+    """Find runs and components of pixels that are not outside, and of seeds among them; return their numbers.
+
+    Where a run starts or ends can't be foretold. So every place is written down, and written over by the next one
+    unless it counts, which is faster than a branch that the processor guesses wrong.
+    """
+    n_y, n_words = words.shape
+    runs, seed_runs = all_runs[0], all_runs[1]
+    firsts, seed_firsts = all_firsts[0], all_firsts[1]
+    started = ended = seeds_started = seeds_ended = 0
+    for y in range(n_y):
+        firsts[y] = ended
+        seed_firsts[y] = seeds_ended
+        n_changes = 0
+        here = OUTSIDE
+        for word in range(n_words):
+            if words[y, word] == _EIGHT[here]:
+                continue
+            for x in range(8 * word, 8 * word + 8):
+                changes[n_changes] = x
+                n_changes += classes[y, x] != here
+                here = int(classes[y, x])
+        here = OUTSIDE
+        for change in range(n_changes):
+            x = changes[change]
+            new = int(classes[y, x])
+            runs[started, 0] = y
+            runs[started, 1] = x
+            runs[ended, 2] = x
+            seed_runs[seeds_started, 0] = y
+            seed_runs[seeds_started, 1] = x
+            seed_runs[seeds_ended, 2] = x
+            started += (here == OUTSIDE) & (new != OUTSIDE)
+            ended += (here != OUTSIDE) & (new == OUTSIDE)
+            seeds_started += (here != SEED) & (new == SEED)
+            seeds_ended += (here == SEED) & (new != SEED)
+            here = new
+    firsts[n_y] = ended
+    seed_firsts[n_y] = seeds_ended
+    n = link_runs(runs[:ended], firsts, reach, all_ids[0])
+    return n, link_runs(seed_runs[:seeds_ended], seed_firsts, reach, all_ids[1])
 
 
 @jit

@@ -53,37 +53,40 @@ def find_segments(
 
 
 @jit
-def sort_segments(
-    segments: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]
-) -> np.int64:
+def sort_segments(segments: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]) -> None:
     """Sort segments by one of their columns; equals keep their order.
 
-    Must hold: no key is negative.
+    Must hold: no key is negative, and there are two places more than the highest key.
     """
-    highest = np.uint32(0)
+    highest = 0
+    for segment in range(segments.shape[0]):
+        highest = max(highest, segments[segment, key])
+    for value in range(highest + 2):
+        places[value] = 0
     for segment in range(segments.shape[0]):
         places[segments[segment, key] + 1] += 1
-        name = np.uint32(segments[segment, ID])
-        highest = name if name > highest else highest
-    for value in range(1, places.shape[0]):
+    for value in range(1, highest + 2):
         places[value] += places[value - 1]
     for segment in range(segments.shape[0]):
         place = places[segments[segment, key]]
         places[segments[segment, key]] += 1
         for column in range(4):
             ordered[place, column] = segments[segment, column]
-    return np.int64(highest)
 
 
 @jit
 def join_segments(
     segments: NDArray[np.int32],
+    ordered: NDArray[np.int32],
+    places: NDArray[np.int64],
     n_y: int,
     runs: NDArray[np.int64],
     ids: NDArray[np.int32],
     firsts: NDArray[np.int64],
 ) -> int:
-    """Join the segments that go on in the next column."""
+    """Sort segments by id and column, and join those that go on in the next column; return the number of ids."""
+    sort_segments(segments, X, places, ordered)
+    sort_segments(ordered, ID, places, segments)
     run, n_ids, end = -1, 0, np.int64(-1)
     for segment in range(segments.shape[0]):
         start = np.int64(segments[segment, X]) * n_y + segments[segment, Y]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.kernels.rle import ID, X, Y, find_segments, join_segments, paint_runs, sort_segments
+from kaggle_unet.kernels.rle import ID, find_segments, join_segments, paint_runs
 from kaggle_unet.masks.labels import relabel
 from kaggle_unet.types import Labels, Mask
 
@@ -31,23 +31,28 @@ def find_column_runs(
     (array([[2, 1], [0, 2], [3, 1]]), array([0, 1, 3]), array([2, 5], dtype=int32))
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
-    segments = _find_segments(labels)
-    by_column, by_id = np.empty_like(segments), np.empty_like(segments)
-    highest = int(sort_segments(segments, X, np.zeros(labels.shape[1] + 1, dtype=np.int64), by_column))
-    if top or left:
-        by_column[:, X] += left
-        by_column[:, Y] += top
-    ids = None
+    height, width = labels.shape
+    n_y = height if n_y is None else n_y
+    words = np.zeros(-(-width // 8), dtype=np.int64)
+    rows = np.zeros(width, dtype=np.int32), np.zeros(width, dtype=np.int32), words.view(np.uint8), words
+    segments, y, n = np.empty((2 * width + labels.size // 32, 4), dtype=np.int32), 1, 0
+    while labels.size:
+        y, n = find_segments(labels, y, n, *rows, segments)
+        if y > height:
+            break
+        segments = np.concatenate([segments, np.empty_like(segments)])
+    segments = segments[:n]
+    present, highest = None, int(segments[:, ID].view(np.uint32).max(initial=0))  # negative ids are above all others
     if highest > labels.size:  # a table of all ids would be too large
-        ids, by_column[:, ID] = np.unique(by_column[:, ID], return_inverse=True)
-        highest = ids.size - 1
-    sort_segments(by_column, ID, np.zeros(highest + 2, dtype=np.int64), by_id)
-    n = len(segments)
+        present, segments[:, ID] = np.unique(segments[:, ID], return_inverse=True)
+        highest = present.size - 1
+    places, ids = np.empty(max(width, highest) + 2, dtype=np.int64), np.empty(n, dtype=np.int32)
     runs, firsts = np.empty((n, 2), dtype=np.int64), np.empty(n + 1, dtype=np.int64)
-    found_ids = np.empty(n, dtype=np.int32)
-    n_ids = join_segments(by_id, labels.shape[0] if n_y is None else n_y, runs, found_ids, firsts)
+    n_ids = join_segments(segments, np.empty_like(segments), places, n_y, runs, ids, firsts)
     firsts = firsts[: n_ids + 1]
-    return runs[: firsts[-1]], firsts, found_ids[:n_ids] if ids is None else ids
+    runs = runs[: firsts[-1]]
+    runs[:, 0] += left * n_y + top
+    return runs, firsts, ids[:n_ids] if present is None else present
 
 
 def runs_of_mask(mask: Mask) -> Runs:
@@ -63,21 +68,6 @@ def _span(is_in: NDArray[np.bool_]) -> slice:
     """Return the slice from the first to the last True, empty if there is none."""
     places = np.flatnonzero(is_in)
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
-
-
-def _find_segments(ids: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Find the segments of runs, cut at the feet of the columns, in an array that grows when it is full."""
-    n_y, n_x = ids.shape
-    words = np.zeros(-(-n_x // 8), dtype=np.int64)
-    rows = np.zeros(n_x, dtype=np.int32), np.zeros(n_x, dtype=np.int32), words.view(np.uint8), words
-    segments = np.empty((2 * n_x + ids.size // 32, 4), dtype=np.int32)
-    y, n = 1, 0
-    while ids.size:
-        y, n = find_segments(ids, y, n, *rows, segments)
-        if y > n_y:
-            break
-        segments = np.concatenate([segments, np.empty_like(segments)])
-    return segments[:n]
 
 
 def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, int, int]:
@@ -126,15 +116,10 @@ def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, 
 
 def paint_instances(instances: Sequence[Runs], shape: tuple[int, int]) -> tuple[Labels, int, int]:
     """Merge the column runs of instances into labels, by the rules of `paint_masks`."""
-    labels, n_contested = paint_column_runs(*chain_runs(instances), shape)
+    runs = np.concatenate([np.empty((0, 2), np.int64), *instances])
+    firsts = np.cumsum([0, *map(len, instances)], dtype=np.int64)
+    labels, n_contested = paint_column_runs(runs, firsts, shape)
     return labels, n_contested, len(instances) - int(labels.max(initial=0))
-
-
-def chain_runs(instances: Sequence[Runs]) -> tuple[Runs, Firsts]:
-    """Put the runs of several instances one behind the other."""
-    firsts = np.zeros(len(instances) + 1, dtype=np.int64)
-    np.cumsum([len(runs) for runs in instances], dtype=np.int64, out=firsts[1:])
-    return np.concatenate([np.empty((0, 2), np.int64), *instances]), firsts
 
 
 def paint_column_runs(runs: Runs, firsts: Firsts, shape: tuple[int, int]) -> tuple[Labels, int]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.kernels.components import count_changes, count_parts, find_row_runs, link_runs, paint_runs
+from kaggle_unet.kernels.components import count_changes, count_parts, paint_runs
+from kaggle_unet.kernels.components import find_components as _find_components
 from kaggle_unet.kernels.labels import count_areas, renumber_in_raster_order, replace_ids
 from kaggle_unet.types import Labels, Mask
 
@@ -43,16 +44,14 @@ def find_components(classes: NDArray[np.uint8], *, connectivity: Connectivity = 
     (array([[0, 1, 4]], dtype=int32), array([[0, 2, 3]], dtype=int32))
     """
     classes = classes[1:-1]
-    n_at_most = count_changes(classes) // 2
-    firsts = np.empty((2, len(classes) + 1), dtype=np.int32)
-    runs = np.empty((2, n_at_most + 1, 3), dtype=np.int32)
-    changes = np.empty(classes.shape[1] + 1, dtype=np.int32)
-    find_row_runs(classes, classes.view(np.int64), runs[0], firsts[0], runs[1], firsts[1], changes)
-    found = []
-    for i in (0, 1):
-        own, ids = runs[i, : firsts[i, -1]], np.empty(firsts[i, -1], dtype=np.int32)
-        found.append(Components(own, firsts[i], ids, link_runs(own, firsts[i], int(connectivity == 8), ids)))
-    return found[0], found[1]
+    n_at_most = count_changes(classes) // 2 + 1
+    runs, ids = np.empty((2, n_at_most, 3), dtype=np.int32), np.empty((2, n_at_most), dtype=np.int32)
+    firsts, changes = np.empty((2, len(classes) + 1), dtype=np.int32), np.empty(classes.shape[1] + 1, dtype=np.int32)
+    reach, words = int(connectivity == 8), classes.view(np.int64)
+    counts = _find_components(classes, words, reach, runs, firsts, ids, changes)
+    n_mask, n_seeds = firsts[:, -1]
+    mask = Components(runs[0, :n_mask], firsts[0], ids[0, :n_mask], counts[0])
+    return mask, Components(runs[1, :n_seeds], firsts[1], ids[1, :n_seeds], counts[1])
 
 
 def find_components_of_mask(mask: Mask, *, connectivity: Connectivity = 8) -> Components:

@@ -15,7 +15,7 @@ import numpy as np
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.kernels.rle import MOST_DIGITS, UNREADABLE, read_rle_text, write_rle_text
-from kaggle_unet.masks.column_runs import Firsts, Runs, chain_runs, find_column_runs, paint_column_runs, runs_of_mask
+from kaggle_unet.masks.column_runs import Firsts, Runs, find_column_runs, paint_column_runs, runs_of_mask
 from kaggle_unet.types import Labels, Mask
 
 __all__ = ["decode", "decode_mask", "encode", "encode_mask", "find_faults"]
@@ -189,8 +189,16 @@ def _find_run_faults(pairs: Runs, n_px: int) -> list[str]:
 
 def _read(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Runs, Firsts]:
     """Read the runs of all codes, 0-based, or raise."""
-    found = _read_plain(rles, shape[0] * shape[1])
-    return chain_runs([_read_one(rle, shape) for rle in rles]) if found is None else found
+    n_y, n_x = shape
+    if (found := _read_plain(rles, n_y * n_x)) is not None:
+        return found
+    for rle in rles:
+        if faults := find_faults(rle, n_y * n_x):
+            message = f"run-length code {_shorten(rle)!r} for an image of {n_y} × {n_x} pixels: {'; '.join(faults)}"
+            raise DataError(message)
+    found = _read_plain([" ".join(str(int(token)) for token in rle.split()) for rle in rles], n_y * n_x)
+    assert found is not None, "without signs and other white space, sound codes are plain"
+    return found
 
 
 def _read_plain(rles: Sequence[str], n_px: int) -> tuple[Runs, Firsts] | None:
@@ -202,18 +210,6 @@ def _read_plain(rles: Sequence[str], n_px: int) -> tuple[Runs, Firsts] | None:
     runs, firsts = np.empty((len(text) // 4, 2), dtype=np.int64), np.empty(len(rles) + 1, dtype=np.int64)
     n_runs = read_rle_text(text, n_px, runs, firsts)
     return None if n_runs == UNREADABLE else (runs[:n_runs], firsts)
-
-
-def _read_one(rle: str, shape: tuple[int, int]) -> Runs:
-    """Read one code that may have signs or any white space, or raise."""
-    n_y, n_x = shape
-    faults = find_faults(rle, n_y * n_x)
-    if faults:
-        message = f"run-length code {_shorten(rle)!r} for an image of {n_y} × {n_x} pixels: {'; '.join(faults)}"
-        raise DataError(message)
-    runs = np.array(rle.split(), dtype=np.int64).reshape(-1, 2)
-    runs[:, 0] -= 1
-    return runs
 
 
 def _write(runs: Runs, firsts: Firsts, n_px: int) -> list[str]:

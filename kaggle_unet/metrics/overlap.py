@@ -98,20 +98,15 @@ def _count_by_parts(true: NDArray[Any], pred: NDArray[Any], tables: Tables) -> i
     needs_no_copy = all(labels.dtype == np.int32 and labels.flags.c_contiguous for labels in (true, pred))
     n_lines = n_y if needs_no_copy else _PART_PX // max(1, n_x)
     for y in range(0, n_y, max(1, n_lines)):
-        code = _count_overlap(_ids(true[y : y + n_lines]), _ids(pred[y : y + n_lines]), *tables)
-        if code:
+        parts: list[NDArray[np.uint32]] = []
+        for labels in (true[y : y + n_lines], pred[y : y + n_lines]):  # what is no id becomes one without a place
+            part = np.ascontiguousarray(labels).reshape(-1)
+            if part.dtype.itemsize > 4:
+                part = np.minimum(part.astype(np.uint64), _NO_ID)
+            parts.append(part.view(np.uint32) if part.dtype == np.int32 else part.astype(np.uint32))
+        if code := _count_overlap(parts[0], parts[1], *tables):
             return code
     return 0
-
-
-def _ids(labels: NDArray[Any]) -> NDArray[np.uint32]:
-    """Convert labels for the kernel; ids that are no labels become large ones, for which it has no place."""
-    labels = np.ascontiguousarray(labels)
-    if labels.dtype == np.int32:
-        return labels.reshape(-1).view(np.uint32)
-    if labels.dtype.itemsize > 4:
-        labels = np.minimum(labels.astype(np.uint64), _NO_ID)
-    return labels.astype(np.uint32).reshape(-1)
 
 
 def _leave_out_gaps(

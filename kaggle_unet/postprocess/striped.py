@@ -245,9 +245,9 @@ def _decode_object(
         )
     n_px = 0
     for rows in _stripes(out.shape[0], stripe_px):
-        mask = codec.find_mask(_read(planes, rows), decode)
-        n_px += int(mask.sum())
-        out[rows, :] = mask.astype(np.int32)
+        labels = codec.decode(_read(planes, rows), decode)
+        n_px += int(np.count_nonzero(labels))
+        out[rows, :] = labels
     if n_px >= max(postprocess.min_area_px, 1):
         return 1
     for rows in _stripes(out.shape[0], stripe_px):

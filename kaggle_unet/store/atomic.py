@@ -61,7 +61,8 @@ def atomic_writer(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
             target.parent.mkdir(parents=True, exist_ok=True)
             yield temporary
             if flush:
-                _flush(temporary)
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
             temporary.replace(target)
         finally:
             with suppress(OSError):
@@ -78,16 +79,11 @@ def flush_files(paths: Iterable[Path]) -> None:
     """Flush files, so that they survive a power cut."""
 
     def flush(path: Path) -> None:
-        with resource_errors(path):
-            _flush(path)
+        with resource_errors(path), path.open("rb+") as file:
+            os.fsync(file.fileno())
 
     with ThreadPoolExecutor(_FLUSHED_AT_ONCE) as pool:
         list(pool.map(flush, paths))
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def sweep_temporaries(folder: str | Path) -> int:

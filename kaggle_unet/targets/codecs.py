@@ -17,7 +17,7 @@ from kaggle_unet.masks.labels import check_labels
 from kaggle_unet.targets.border import border as mark_border
 from kaggle_unet.targets.border import keep_one_seed_pixel
 from kaggle_unet.targets.settings import BorderRule, BorderSettings, CodecName, DecodeSettings
-from kaggle_unet.targets.watershed import Plane, decode_instances, find_mask
+from kaggle_unet.targets.watershed import decode_instances
 from kaggle_unet.types import Labels, Mask, Planes
 
 
@@ -55,11 +55,16 @@ class Codec:
 
     def decode(self, planes: Planes, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
         """Turn planes into labels."""
-        return decode_instances(*self._take_apart(planes), settings, min_area_px=min_area_px)
+        if len(planes) != len(self.planes):
+            raise DataError(f"codec {self.name} has the planes {', '.join(self.planes)}, but {len(planes)} were given")
+        inside = planes[0] if self.planes[0] == "mask" else None  # interior and border are its parts
+        border = planes[1] if "border" in self.planes else None
+        return decode_instances(inside, planes[0], border, settings, min_area_px=min_area_px)
 
     def find_mask(self, planes: Planes, settings: DecodeSettings) -> Mask:
         """Mark the pixels of all instances, before any instance is dropped."""
-        return find_mask(*self._take_apart(planes), settings)
+        mask: Mask = self.decode(planes, settings.model_copy(update={"single_object": True})) > 0
+        return mask
 
     def classify(self, planes: Planes) -> NDArray[np.uint8]:
         """Return the index of every pixel's class, uint8 (H, W); a border's pixels are of no other class."""
@@ -68,13 +73,6 @@ class Codec:
         if "border" in self.planes:
             classes[planes[1] > 0.5] = 1
         return classes
-
-    def _take_apart(self, planes: Planes) -> tuple[Plane | None, Plane, Plane | None]:
-        """Return the planes of being inside (None: interior and border are its parts), of seeds and of borders."""
-        if len(planes) != len(self.planes):
-            raise DataError(f"codec {self.name} has the planes {', '.join(self.planes)}, but {len(planes)} were given")
-        whole = planes[0] if self.planes[0] == "mask" else None
-        return whole, planes[0], planes[1] if "border" in self.planes else None
 
 
 CODECS: dict[CodecName, Codec] = {

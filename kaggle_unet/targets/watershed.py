@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.kernels.components import paint_runs
-from kaggle_unet.kernels.labels import DROPPED, HIGHEST, OUTSIDE, classify, renumber_in_raster_order
+from kaggle_unet.kernels.labels import DROPPED, OUTSIDE, classify, renumber_in_raster_order
 from kaggle_unet.kernels.watershed import END, N_LEVELS, assign_uncontested, flood
-from kaggle_unet.masks.labels import Components, blank_classes, find_components
+from kaggle_unet.masks.labels import blank_classes, find_components
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import Labels, Mask
 
@@ -38,69 +38,18 @@ def decode_instances(
     n_contested_px = assign_uncontested(
         mask.runs, mask.ids, seeds.runs, seeds.ids, *rules, owners, n_seeds, instances, areas, classes[1:-1]
     )
-    labels = np.zeros(core.shape, dtype=np.int32)
+    labels: Labels = np.zeros(core.shape, dtype=np.int32)
     paint_runs(mask.runs, instances, labels)
     if n_contested_px:
         paint_runs(seeds.runs, seeds.ids, labels)
-        _flood((classes, levels), mask, n_seeds, n_contested_px, areas, labels)
+        next_runs, heads = np.empty(len(mask.runs), dtype=np.int32), np.full(mask.n + 1, END, dtype=np.int32)
+        nodes, tails = np.empty((N_LEVELS + n_contested_px, 4), dtype=np.int32), np.arange(N_LEVELS, dtype=np.int32)
+        nodes[:N_LEVELS] = END
+        widths, planes = (labels.shape[1], classes.shape[1]), (levels.reshape(-1), classes.reshape(-1))
+        queues = next_runs, heads, tails, nodes
+        flood(*widths, *planes, mask.runs, mask.ids, n_seeds, *queues, areas, labels.reshape(-1))
     new_ids = np.where(areas < min_area_px, DROPPED, 0).astype(np.int32)
     renumber_in_raster_order(mask.runs, labels, new_ids, 0)
-    return labels
-
-
-def find_mask(inside: Plane | None, core: Plane, border: Plane | None, settings: DecodeSettings) -> Mask:
-    """Mark the pixels of all instances, before any instance is dropped."""
-    classes, _ = _classify(inside, core, border, settings)
-    mask: Mask = classes[1:-1, : core.shape[1]] != OUTSIDE
-    return mask
-
-
-def grow_seeds(seeds: Labels, elevation: Plane, mask: Mask) -> Labels:
-    """Grow seeds by watershed.
-
-    Parameters
-    ----------
-    seeds : int32 array, shape (H, W)
-        Instances 1…n to start from, inside `mask`.
-    elevation : float32 array, shape (H, W)
-        0 to 1; low pixels are flooded first. Values are rounded to 1/255.
-    mask : bool array, shape (H, W)
-        Where the seeds may grow.
-
-    Returns
-    -------
-    int32 array, shape (H, W)
-        The seeds, grown over all of the mask that they reach through their eight neighbours; no lines between them.
-
-    Notes
-    -----
-    A pixel that two basins reach at the same elevation and time goes to the basin that was flooded there first; at the
-    start that is the seed first in raster order.
-
-    Where no two pixels are of the same elevation, these are the labels of ``skimage.segmentation.watershed(...,
-    connectivity=2)``. At ties scikit-image leaves the order of the seeds to its heap, so single pixels on flat parts
-    differ.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> seeds = np.array([[1, 0, 0, 0, 0, 2]], dtype=np.int32)
-    >>> grow_seeds(seeds, np.zeros((1, 6), dtype=np.float32), np.ones((1, 6), dtype=bool))
-    array([[1, 1, 1, 2, 2, 2]], dtype=int32)
-    >>> ridge = np.array([[0, 1, 0, 0, 0, 0]], dtype=np.float32)
-    >>> grow_seeds(seeds, ridge, np.ones((1, 6), dtype=bool))
-    array([[1, 1, 2, 2, 2, 2]], dtype=int32)
-    """
-    n_x = mask.shape[1]
-    labels = np.multiply(seeds, mask, dtype=np.int32, order="C")
-    classes, levels = blank_classes(mask.shape), blank_classes(mask.shape)
-    np.add(mask, labels > 0, out=classes[1:-1, :n_x], dtype=np.uint8)
-    scaled = np.multiply(elevation, np.float32(HIGHEST), dtype=np.float32)
-    levels[1:-1, :n_x] = np.clip(np.rint(scaled, out=scaled), 0, HIGHEST, out=scaled)
-    inside, _ = find_components(classes)
-    n_seeds = np.full(inside.n + 1, 2, dtype=np.int32)  # so that every component is flooded
-    areas = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
-    _flood((classes, levels), inside, n_seeds, int(np.count_nonzero(mask)), areas, labels)
     return labels
 
 
@@ -122,22 +71,3 @@ def _classify(
     factors = np.float32(inside is None), np.float32(border is not None)
     classify(whole, centre, edge, thresholds, *factors, classes[1:-1], levels[1:-1])
     return classes, levels
-
-
-def _flood(
-    classes_and_levels: tuple[NDArray[np.uint8], NDArray[np.uint8]],
-    mask: Components,
-    n_seeds: NDArray[np.int32],
-    n_px: int,
-    areas: NDArray[np.int64],
-    labels: Labels,
-) -> None:
-    """Grow the seeds that are painted in the labels over components of the mask that have several."""
-    classes, levels = classes_and_levels
-    next_runs, heads = np.empty(len(mask.runs), dtype=np.int32), np.full(mask.n + 1, END, dtype=np.int32)
-    nodes = np.empty((N_LEVELS + n_px, 4), dtype=np.int32)
-    nodes[:N_LEVELS] = END
-    tails = np.arange(N_LEVELS, dtype=np.int32)
-    widths, elevation = (labels.shape[1], classes.shape[1]), (levels.reshape(-1), classes.reshape(-1))
-    queues = next_runs, heads, tails, nodes
-    flood(*widths, *elevation, mask.runs, mask.ids, n_seeds, *queues, areas, labels.reshape(-1))

@@ -19,15 +19,15 @@ def find(ids, capacity):
 
 
 def sort(segments, key):
-    places, ordered = np.zeros(int(segments[:, key].max(initial=0)) + 2, dtype=np.int64), np.empty_like(segments)
+    places, ordered = np.full(int(segments[:, key].max(initial=0)) + 2, 77), np.empty_like(segments)
     sort_segments(segments, key, places, ordered)
     return ordered
 
 
 def join(segments, n_y):
     runs, firsts = np.empty((len(segments), 2), dtype=np.int64), np.empty(len(segments) + 1, dtype=np.int64)
-    ids = np.empty(len(segments), dtype=np.int32)
-    n = join_segments(segments, n_y, runs, ids, firsts)
+    ids, places = np.empty(len(segments), dtype=np.int32), np.empty(int(segments.max(initial=0)) + 2, dtype=np.int64)
+    n = join_segments(segments, np.empty_like(segments), places, n_y, runs, ids, firsts)
     return runs[: firsts[n]], ids[:n], firsts[: n + 1]
 
 
@@ -51,17 +51,8 @@ def test_sorting_keeps_the_order_of_equals():
     assert sort(segments, X)[:, 1].tolist() == [8, 6, 9, 7]
 
 
-def test_sorting_finds_the_highest_id_and_negative_ones_above_all_others():
-    segments, ordered = np.zeros((3, 4), dtype=np.int32), np.empty((3, 4), dtype=np.int32)
-    segments[:, ID] = 4, 9, 2
-    assert sort_segments(segments, X, np.zeros(2, dtype=np.int64), ordered) == 9
-
-    segments[1, ID] = -1
-    assert sort_segments(segments, X, np.zeros(2, dtype=np.int64), ordered) == 2**32 - 1
-
-
 def test_segments_that_meet_are_joined_if_they_have_one_id():
-    segments = np.array([[0, 1, 2, 4], [1, 0, 3, 4], [2, 0, 1, 4], [2, 1, 1, 7]], dtype=np.int32)
+    segments = np.array([[2, 1, 1, 7], [1, 0, 3, 4], [0, 1, 2, 4], [2, 0, 1, 4]], dtype=np.int32)
 
     runs, ids, firsts = join(segments, n_y=3)
 
@@ -91,7 +82,7 @@ def test_the_first_painted_keeps_its_pixels_and_what_others_claim_is_marked():
 @given(strategies.labels())
 @settings(max_examples=50, deadline=None)
 def test_painting_every_run_found_gives_the_labels_back(labels):
-    runs, ids, firsts = join(sort(sort(find(labels, 400), X), ID), labels.shape[0])
+    runs, ids, firsts = join(find(labels, 400), labels.shape[0])
     painted = np.zeros_like(labels)
 
     assert paint_runs(runs, firsts, np.arange(len(ids)), painted) == 0

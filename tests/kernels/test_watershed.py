@@ -5,8 +5,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from kaggle_unet.targets.watershed import grow_seeds
+from kaggle_unet.kernels.watershed import END, N_LEVELS, flood
+from kaggle_unet.masks.labels import blank_classes, find_components
 from tests import naive, strategies
+
+
+def grow_seeds(seeds, levels, mask):
+    """Grow seeds inside a mask: every component of it is flooded, also one with a single seed."""
+    labels, n_x = np.multiply(seeds, mask, dtype=np.int32), mask.shape[1]
+    classes, elevation = blank_classes(mask.shape), blank_classes(mask.shape)
+    classes[1:-1, :n_x] = mask + 1 * (mask & (labels > 0))
+    elevation[1:-1, :n_x] = levels
+    found, _ = find_components(classes)
+    nodes = np.full((N_LEVELS + np.count_nonzero(mask), 4), END, dtype=np.int32)
+    n_seeds, areas = np.full(found.n + 1, 2, dtype=np.int32), np.zeros(labels.max(initial=0) + 1, dtype=np.int64)
+    next_runs, heads = np.empty(len(found.runs), dtype=np.int32), np.full(found.n + 1, END, dtype=np.int32)
+    queues = next_runs, heads, np.arange(N_LEVELS, dtype=np.int32), nodes
+    planes = elevation.reshape(-1), classes.reshape(-1)
+    flood(n_x, classes.shape[1], *planes, found.runs, found.ids, n_seeds, *queues, areas, labels.reshape(-1))
+    return labels
 
 
 @st.composite
@@ -22,7 +39,7 @@ def elevations(draw):
 def test_buckets_flood_as_a_heap_does(drawn):
     seeds, levels, mask = drawn
 
-    grown = grow_seeds(seeds, levels.astype(np.float32) / 255, mask)
+    grown = grow_seeds(seeds, levels, mask)
 
     assert (grown == naive.flood(levels, seeds, mask)).all()
 
@@ -42,16 +59,31 @@ def test_without_ties_labels_are_those_of_scikit_image(shape, n_seeds, fraction,
         seeds[rng.integers(shape[0]), rng.integers(shape[1])] = label
     seeds[~mask] = 0
 
-    grown = grow_seeds(seeds, levels.astype(np.float32) / 255, mask)
+    grown = grow_seeds(seeds, levels, mask)
 
     assert (grown == skimage.segmentation.watershed(levels, seeds, mask=mask, connectivity=2)).all()
 
 
 @pytest.mark.parametrize("level", range(255))
 def test_every_level_is_told_from_the_next(level):
-    elevation = np.array([[0, level + 1, 0, level, 0]], dtype=np.float32) / 255
-    seeds = np.array([[1, 0, 0, 0, 2]], dtype=np.int32)
+    seeds, levels = np.array([[1, 0, 0, 0, 2]], dtype=np.int32), np.array([[0, level + 1, 0, level, 0]])
 
-    grown = grow_seeds(seeds, elevation, np.ones((1, 5), dtype=bool))
+    grown = grow_seeds(seeds, levels, np.ones((1, 5), dtype=bool))
 
     assert grown.tolist() == [[1, 1, 2, 2, 2]]
+
+
+def test_the_flood_passes_corners_but_not_gaps():
+    seeds = np.array([[1, 0, 0], [0, 0, 0], [0, 0, 0]], dtype=np.int32)
+    mask = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]], dtype=bool)
+    mask[2, 0] = True
+    gap = np.array([[1, 0, 1]], dtype=bool)
+
+    assert grow_seeds(seeds, np.zeros((3, 3)), mask).tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
+    assert grow_seeds(seeds[:1], np.zeros((1, 3)), gap).tolist() == [[1, 0, 0]]
+
+
+def test_a_valley_behind_a_ridge_goes_to_whoever_crosses_it_first():
+    seeds = np.array([[1, 0, 0, 0, 2]], dtype=np.int32)
+
+    assert grow_seeds(seeds, np.array([[0, 230, 0, 77, 0]]), np.ones((1, 5), dtype=bool)).tolist() == [[1, 1, 2, 2, 2]]

@@ -14,6 +14,14 @@ def test_runs_of_all_instances_lie_one_behind_the_other():
     assert ids.tolist() == [2, 5]
 
 
+def test_ids_may_be_negative_or_far_above_the_number_of_pixels():
+    runs, firsts, ids = find_column_runs(np.array([[2**31 - 1, -7], [0, -7]], dtype=np.int32))
+
+    assert runs.tolist() == [[2, 2], [0, 1]]
+    assert firsts.tolist() == [0, 1, 2]
+    assert ids.tolist() == [-7, 2**31 - 1]
+
+
 def test_more_runs_than_were_expected_are_found():
     noise = np.indices((63, 32)).sum(axis=0) % 2 == 1  # every pixel a run of its own: far more than in real images
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.targets.settings import DecodeSettings
-from kaggle_unet.targets.watershed import decode_instances, find_mask, grow_seeds
+from kaggle_unet.targets.watershed import decode_instances
 from tests import naive, strategies
 
 
@@ -70,23 +70,6 @@ def test_seeds_outside_the_mask_do_not_count():
     assert decode(core, mask_threshold=0.8, min_seed_px=2, keep_seedless=False) == [[0, 0]]
 
 
-def test_the_flood_passes_corners_but_not_gaps():
-    seeds = np.array([[1, 0, 0], [0, 0, 0], [0, 0, 0]], dtype=np.int32)
-    mask = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]], dtype=bool)
-    mask[2, 0] = True
-    gap = np.array([[1, 0, 1]], dtype=bool)
-
-    assert grow_seeds(seeds, np.zeros((3, 3), dtype=np.float32), mask).tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
-    assert grow_seeds(seeds[:1], np.zeros((1, 3), dtype=np.float32), gap).tolist() == [[1, 0, 0]]
-
-
-def test_a_valley_behind_a_ridge_goes_to_whoever_crosses_it_first():
-    seeds = np.array([[1, 0, 0, 0, 2]], dtype=np.int32)
-    elevation = plane([0, 0.9, 0, 0.3, 0])
-
-    assert grow_seeds(seeds, elevation, np.ones((1, 5), dtype=bool)).tolist() == [[1, 1, 2, 2, 2]]
-
-
 @st.composite
 def decodings(draw):
     """Draw planes (few values, so that there are blobs, ties and thresholds met exactly; some as noise) and rules."""
@@ -111,18 +94,14 @@ def test_decoding_does_what_the_twin_does(drawn, inside_is, has_border):
     (plane, core, border), rules, min_area_px = drawn
     has_border |= inside_is == "sum"
     inside = {"plane": plane, "core": core, "sum": np.minimum(core + border, 1)}[inside_is]
-    given = {
-        "inside": None if inside_is == "sum" else inside,
-        "core": core,
-        "border": border if has_border else None,
-        "settings": rules,
-    }
+    planes = None if inside_is == "sum" else inside, core, border if has_border else None
 
-    labels = decode_instances(**given, min_area_px=min_area_px)
+    labels = decode_instances(*planes, rules, min_area_px=min_area_px)
 
     assert labels.dtype == np.int32
     assert (labels == naive.decode(inside, core, border if has_border else None, rules, min_area_px)).all()
-    assert (find_mask(**given) == (inside > np.float32(rules.mask_threshold))).all()
+    mask = decode_instances(*planes, rules.model_copy(update={"single_object": True}))
+    assert (mask == (inside > np.float32(rules.mask_threshold))).all()
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (1, 9), (9, 1)])
