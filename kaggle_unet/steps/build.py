@@ -15,8 +15,7 @@ from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare, refuse_missing_depths
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.inference.codec_adapter import CodecAdapter
-from kaggle_unet.inference.predict import margin_of, plan_batches, predict_planes
+from kaggle_unet.inference.predict import CodecAdapter, margin_of, plan_batches, predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.masks.labels import areas_px

@@ -1,18 +1,26 @@
-"""Optimisers, schedules of the learning rate, and freezing of the encoder.
+"""Optimisers, schedules of the learning rate, freezing of the encoder, and averages of the weights (EMA, SWA).
 
 The learning rate is a function of the progress and of the validations so far: there is no state to save or restore.
+Both averages are `torch.optim.swa_utils.AveragedModel`. The exponential one averages batch norm's running statistics
+along with the weights; for the mean over epochs they are measured again at the end, as the mean of running statistics
+fits no network.
 """
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.training.settings import OptimizerSettings, ScheduleSettings
+from kaggle_unet.training.settings import EmaSettings, OptimizerSettings, ScheduleSettings, SwaSettings
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 def create_optimizer(settings: OptimizerSettings, parameters: Iterable[Parameter]) -> Optimizer:
@@ -167,3 +175,65 @@ def _plateau(settings: ScheduleSettings, monitored_values: Sequence[float | None
         if value is not None and bad > settings.patience:
             factor, bad = factor * settings.factor, 0
     return factor
+
+
+@torch.no_grad()
+def _move_average(decay: float, averaged: Tensors, current: Tensors, n_averaged: Tensor | int) -> None:
+    n = int(n_averaged)
+    if averaged[0].is_floating_point():
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+    else:  # batch norm's counters
+        torch._foreach_copy_(averaged, current)
+
+
+class Averages:
+    """The moving average of a network's weights over steps, and their mean over epochs [1]_.
+
+    References
+    ----------
+    .. [1] Izmailov et al.: Averaging weights leads to wider optima and better generalization, 2018.
+       https://arxiv.org/abs/1803.05407
+    """
+
+    def __init__(self, network: nn.Module, ema: EmaSettings | None, swa: SwaSettings | None) -> None:
+        self._from_epoch = swa.from_epoch if swa else 0
+        self._ema = (
+            AveragedModel(network, multi_avg_fn=partial(_move_average, ema.decay), use_buffers=True) if ema else None
+        )
+        self._swa = AveragedModel(network) if swa else None
+
+    def after_step(self, network: nn.Module) -> None:
+        """Update the exponential average with the weights after a step."""
+        if self._ema is not None:
+            self._ema.update_parameters(network)
+
+    def after_epoch(self, network: nn.Module, epoch: int) -> None:
+        """Update the mean over epochs with the weights after an epoch."""
+        if self._swa is not None and epoch >= self._from_epoch:
+            self._swa.update_parameters(network)
+
+    def eval_model(self, network: nn.Module) -> nn.Module:
+        """Return the network to validate and save: the exponential average if there is one."""
+        if self._ema is None or not self._ema.n_averaged:
+            return network
+        averaged: nn.Module = self._ema.module
+        return averaged
+
+    @property
+    def mean(self) -> nn.Module | None:
+        """The mean over epochs; None before the first that counts."""
+        if self._swa is None or not self._swa.n_averaged:
+            return None
+        averaged: nn.Module = self._swa.module
+        return averaged
+
+    def state(self) -> dict[str, Any]:
+        """Return both averages as tensors."""
+        found = {"ema": self._ema, "swa": self._swa}
+        return {name: average.state_dict() for name, average in found.items() if average is not None}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore both averages."""
+        for name, average in (("ema", self._ema), ("swa", self._swa)):
+            if average is not None and name in state:
+                average.load_state_dict(state[name])

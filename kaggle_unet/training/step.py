@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.errors import ConfigError, ResourceError
 from kaggle_unet.models.heads import Outputs, forward_all
-from kaggle_unet.training.averaging import Averages, measure_norms
 from kaggle_unet.training.distributed import Distributed, count_samples
-from kaggle_unet.training.schedules import Freezer, create_optimizer
+from kaggle_unet.training.schedules import Averages, Freezer, create_optimizer
 from kaggle_unet.training.settings import TrainingSettings
 
 # outputs of the network, planes, weights -> the loss and its terms
@@ -83,9 +83,9 @@ class Learner:
         return found.float() if isinstance(found, Tensor) else found._replace(logits=found.logits.float())
 
     def measure_norms(self, network: nn.Module, batches: Iterable[Batch]) -> None:
-        """Measure the batch norm statistics of an average."""
+        """Measure the batch norm statistics of an average, as means over batches; dropout is on, as in training."""
         with self._fabric.autocast():
-            measure_norms(network, (self._inputs(batch.inputs) for batch in batches))
+            update_bn((self._inputs(batch.inputs) for batch in batches), network)
         self._distributed.sync_buffers(network, mean=True)
 
     def is_finite(self) -> bool:

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from torch import nn
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.inference.codec_adapter import CodecAdapter, can_adapt
-from kaggle_unet.inference.predict import predict_planes
+from kaggle_unet.inference.predict import CodecAdapter, can_adapt, predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.models.encoder_weights import fill_encoder, fold_channels
+from kaggle_unet.models.create import fill_encoder, fold_channels
 
 
 class Encoder(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from kaggle_unet.models.checkpoint import load_checkpoint
-from kaggle_unet.training.averaging import Averages
 from kaggle_unet.training.fit import fit_fold
+from kaggle_unet.training.schedules import Averages
 from kaggle_unet.training.settings import EmaSettings, OptimizerSettings, ScheduleSettings, SwaSettings
 from tests.training.test_fit import CONFIG, make_settings
 
@@ -82,7 +82,7 @@ def test_an_averaged_network_is_better_and_steadier_at_a_high_rate(parts, tmp_pa
     raw = fit_fold(parts, make_settings(**NOISY), folder=tmp_path / "raw", config=CONFIG)
     ema = fit_fold(parts, make_settings(**NOISY, ema=EmaSettings(decay=0.9)), folder=tmp_path / "ema", config=CONFIG)
     raw_losses, ema_losses = ([row["valid_loss"] for row in fitted.history[10:]] for fitted in (raw, ema))
-    # the average does not change what is learnt, only what is judged
+    # the average does not change what is learnt, only what is validated
     assert [row["train_loss"] for row in raw.history] == [row["train_loss"] for row in ema.history]
     assert fmean(ema_losses) < fmean(raw_losses)
     assert pstdev(ema_losses) < pstdev(raw_losses) / 2
