@@ -86,10 +86,8 @@ class Config(Settings):
         for term, key in (("empty", "empty_head"), ("deep_supervision", "deep_supervision")):
             has_head, weight = bool(getattr(self.model, key, None)), getattr(self.loss, term)
             if weight and not has_head:
-                msg = (
-                    f"loss.{term} is {weight:g}, but the network has no such head; set model.{key} (plain_unet and smp "
-                )
-                raise ValueError(msg + f"have it), or loss.{term} to 0")
+                msg = f"loss.{term} is {weight:g}, but the network has no such head; set model.{key} (plain_unet and "
+                raise ValueError(msg + f"smp have it), or loss.{term} to 0")
             if has_head and not weight:
                 msg = f"model.{key} is set, but loss.{term} is 0, so it would never be trained; set "
                 raise ValueError(msg + f"loss.{term} above 0, or leave model.{key} out")
@@ -188,31 +186,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "config") -> Config:
-    r"""Parse an experiment from YAML text.
+    r"""Parse an experiment from YAML text, which messages call `where`; see `load_config`.
 
-    Parameters
-    ----------
-    text : str
-        YAML.
-    overrides : sequence of str
-        `key.key=value` each.
-    where : str
-        What messages call the text.
-
-    Returns
-    -------
-    config : Config
-        Checked in full.
-
-    Raises
-    ------
-    ConfigError
-        If anything is unknown, given twice, or impossible.
-
-    Examples
-    --------
-    >>> parse_config("competition: {name: dsb2018}", ["training.optimizer.name=sgd"]).training.epochs
-    20
     >>> parse_config("competition: {name: dsb2018}\ntraining: {epoch: 3}")
     Traceback (most recent call last):
         ...

@@ -39,23 +39,13 @@ class Result(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """The areas of the instances of two labels of one image, and of every pair that shares pixels; without background.
+    """Areas of the instances of two labels of one image, and of every pair that shares pixels; without background."""
 
-    Attributes
-    ----------
-    areas_true_px, areas_pred_px : int64 array, shape (n_true,) and (n_pred,)
-        Pixels of every instance.
-    true, pred : int64 array, shape (n_pairs,)
-        The pairs that share pixels, as indices of the areas, sorted by `true`, then `pred`.
-    shared_px : int64 array, shape (n_pairs,)
-        Pixels in both instances of a pair, at least 1.
-    """
-
-    areas_true_px: NDArray[np.int64]
-    areas_pred_px: NDArray[np.int64]
-    true: NDArray[np.int64]
+    areas_true_px: NDArray[np.int64]  # (n_true,)
+    areas_pred_px: NDArray[np.int64]  # (n_pred,)
+    true: NDArray[np.int64]  # (n_pairs,): the pairs that share pixels, as indices of the areas, sorted
     pred: NDArray[np.int64]
-    shared_px: NDArray[np.int64]
+    shared_px: NDArray[np.int64]  # (n_pairs,), at least 1
 
     @property
     def n_true(self) -> int:

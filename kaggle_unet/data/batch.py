@@ -69,12 +69,8 @@ def crop(planes: NDArray[Array], slices: Slices) -> NDArray[Array]:
 PADDING_ID = ""
 
 
-class ItemRecipe(NamedTuple):
-    """What the device has to do to one crop; see `Recipe`."""
-
-    numbers: NDArray[np.float32]
-    ramp: NDArray[np.float32]
-    noise: tuple[int, float]
+# What the device has to do to one crop: its rows of `Recipe`.
+ItemRecipe = tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, float]]
 
 
 class Recipe(NamedTuple):
@@ -119,8 +115,8 @@ def pad_item(item: Item, shape: tuple[int, int]) -> tuple[Item, Slices]:
     weights[slices] = item.weights
     recipe = item.recipe
     if recipe is not None:
-        ramp, _ = pad_to(recipe.ramp[:, np.newaxis], (shape[0], 1))
-        recipe = recipe._replace(ramp=ramp[:, 0])
+        numbers, ramp, noise = recipe
+        recipe = numbers, pad_to(ramp[:, np.newaxis], (shape[0], 1))[0][:, 0], noise
     return Item(inputs, planes, weights, item.id, recipe), slices
 
 

@@ -25,7 +25,7 @@ from kaggle_unet.masks.labels import relabel
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import weight_map
-from kaggle_unet.types import Image, Labels, Mask, Planes, Sample, Weights
+from kaggle_unet.types import Labels, Mask, Planes, Sample, Weights
 
 
 class ItemKey(NamedTuple):
@@ -122,16 +122,6 @@ class TrainingSet(Dataset[Item]):
         return np.concatenate(order)[start : start + len(self)]
 
 
-@dataclass(frozen=True)
-class WholeBatch:
-    """Whole images of one padded size."""
-
-    batch: Batch
-    slices: list[Slices]
-    images: list[Image]
-    labels: list[Labels]
-
-
 class ValidationSet:
     """Whole images with the planes and weights of the store."""
 
@@ -147,32 +137,27 @@ class ValidationSet:
         if not samples:
             msg = "the validation set is empty; choose another fold, or fewer folds (folds.n)"
             raise DataError(msg)
-        self._labels = {sample.id: labels_of(sample) for sample in samples}
-        self._samples = {sample.id: sample for sample in samples}
+        self._samples = sorted(samples, key=lambda sample: sample.id)
+        self._shapes = [padded_shape(labels_of(sample).shape, pad_spec) for sample in self._samples]
         self._read_targets = read_targets
         self._inputs = inputs
-        self._pad_spec = pad_spec
         self._batch = batch
 
     def __len__(self) -> int:
         """Count the images."""
         return len(self._samples)
 
-    def batches(self) -> Iterator[WholeBatch]:
-        """Go through all images once."""
-        groups = defaultdict(list)
-        for id_ in sorted(self._samples):
-            groups[padded_shape(self._labels[id_].shape, self._pad_spec)].append(id_)
-        for shape, ids in sorted(groups.items()):
-            for start in range(0, len(ids), self._batch):
-                yield self._read(ids[start : start + self._batch], shape)
+    def batches(self) -> Iterator[tuple[Batch, list[Slices], list[Sample]]]:
+        """Go through all images once, in batches of one padded size, with the slices of each without its padding."""
+        groups: dict[tuple[int, int], list[Sample]] = defaultdict(list)
+        for sample, shape in zip(self._samples, self._shapes, strict=True):
+            groups[shape].append(sample)
+        for shape, samples in sorted(groups.items(), key=lambda group: group[0]):
+            for start in range(0, len(samples), self._batch):
+                some = samples[start : start + self._batch]
+                items, slices = zip(*(pad_item(self._item(sample), shape) for sample in some), strict=True)
+                yield collate(items), list(slices), some
 
-    def _read(self, ids: Sequence[str], shape: tuple[int, int]) -> WholeBatch:
-        items, slices = zip(*(pad_item(self._item(id_), shape) for id_ in ids), strict=True)
-        images, labels = [self._samples[id_].image for id_ in ids], [self._labels[id_] for id_ in ids]
-        return WholeBatch(collate(items), list(slices), images, labels)
-
-    def _item(self, id_: str) -> Item:
-        sample = self._samples[id_]
-        planes, weights = self._read_targets(id_)
-        return Item(prepare(sample.image, self._inputs, depth=sample.numbers.get("depth")), planes, weights, id_)
+    def _item(self, sample: Sample) -> Item:
+        planes, weights = self._read_targets(sample.id)
+        return Item(prepare(sample.image, self._inputs, depth=sample.numbers.get("depth")), planes, weights, sample.id)

@@ -26,7 +26,7 @@ def describe(
     contrast, brightness, gamma, noise = crop.levels
     depth = known_depth(depth) if "depth" in settings.channels else 0.0
     numbers = np.array([*crop.intensity_range, contrast, brightness, gamma, depth], np.float32)
-    return pixels, ItemRecipe(numbers, np.linspace(0, 1, pixels.shape[1], dtype=np.float32), (seed, noise))
+    return pixels, (numbers, np.linspace(0, 1, pixels.shape[1], dtype=np.float32), (seed, noise))
 
 
 def render_inputs(batch: Batch, settings: InputSettings, device: torch.device) -> Batch:

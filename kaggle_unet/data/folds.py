@@ -7,7 +7,6 @@ every stratum and of all samples. The result depends on the set of ids, not on t
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,34 +97,20 @@ def coverage_class(labels: Labels) -> str:
     return str(-(-10 * int(np.count_nonzero(labels)) // labels.size))
 
 
-@dataclass(frozen=True, eq=False)
-class FoldBalance:
-    """How evenly samples are divided between folds."""
-
-    strata: tuple[str, ...]
-    counts: NDArray[np.int64]
-    p_value: float
-    n_split: int
-
-
-def balance(folds: Sequence[int], *, strata: Sequence[str], groups: Sequence[str]) -> FoldBalance:
-    """Measure how evenly samples are divided between folds."""
-    names = tuple(sorted(set(strata), key=_natural))
+def count_folds(
+    folds: Sequence[int], *, strata: Sequence[str], groups: Sequence[str]
+) -> tuple[list[str], NDArray[np.int64], int]:
+    """Return the strata, a table of the samples of each fold in each, and the samples of groups that are split."""
+    names = sorted(set(strata), key=lambda name: (int(name), "") if name.isdecimal() else (-1, name))  # 10 follows 9
     counts = np.zeros((max(folds, default=-1) + 1, len(names)), np.int64)
     np.add.at(counts, (np.asarray(folds, np.int64), np.array([names.index(name) for name in strata], np.int64)), 1)
     folds_of = defaultdict(set)
     for fold, group in zip(folds, groups, strict=True):
         folds_of[group].add(fold)
-    n_split = sum(len(folds_of[group]) > 1 for group in groups)
-    return FoldBalance(names, counts, _chi_square_p(counts), n_split)
+    return names, counts, sum(len(folds_of[group]) > 1 for group in groups)
 
 
-def _natural(name: str) -> tuple[int, str]:
-    """Sort key that puts ``"10"`` behind ``"9"``."""
-    return (int(name), "") if name.isdecimal() else (-1, name)
-
-
-def _chi_square_p(counts: NDArray[np.int64]) -> float:
+def chi_square_p(counts: NDArray[np.int64]) -> float:
     """Compute the p value of Pearson's test of independence on a table; empty rows and columns do not count."""
     table = counts[counts.any(axis=1)][:, counts.any(axis=0)].astype(np.float64)
     freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
@@ -157,36 +142,38 @@ def describe_folds(folds: "DataFrame") -> list[str]:
     if inside.empty:
         return [f"no folds: none of {len(folds)} samples has one"]
     groups = inside["group"].tolist()
-    spread = balance(inside["fold"].astype(int).tolist(), strata=inside["stratum"].tolist(), groups=groups)
-    lines = _table(spread)
-    lines.append(f"strata against folds: p = {spread.p_value:.2f} (chi-square; 1 is even)")
-    return lines + _warnings(spread, groups, n_without=len(folds) - len(inside))
+    numbers = inside["fold"].astype(int).tolist()
+    strata, counts, n_split = count_folds(numbers, strata=inside["stratum"].tolist(), groups=groups)
+    p_value = chi_square_p(counts)
+    return [
+        *_table(strata, counts),
+        f"strata against folds: p = {p_value:.2f} (chi-square; 1 is even)",
+        *_warnings(strata, counts, groups, n_split=n_split, n_without=len(folds) - len(inside)),
+    ]
 
 
-def _table(spread: FoldBalance) -> list[str]:
+def _table(strata: Sequence[str], counts: NDArray[np.int64]) -> list[str]:
     """Format counts with their sums, in columns."""
-    counts = np.vstack([spread.counts, spread.counts.sum(axis=0)])
-    head = ["fold", *spread.strata, "all"]
-    names = [*map(str, range(len(spread.counts))), "all"]
-    body = [[name, *map(str, row), str(row.sum())] for name, row in zip(names, counts, strict=True)]
+    head, names = ["fold", *strata, "all"], [*map(str, range(len(counts))), "all"]
+    totals = np.vstack([counts, counts.sum(axis=0)])
+    body = [[name, *map(str, row), str(row.sum())] for name, row in zip(names, totals, strict=True)]
     widths = [max(4, *(len(row[i]) for row in [head, *body])) for i in range(len(head))]
     return [" ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *body]]
 
 
-def _warnings(spread: FoldBalance, groups: Sequence[str], *, n_without: int) -> list[str]:
+def _warnings(
+    strata: Sequence[str], counts: NDArray[np.int64], groups: Sequence[str], *, n_split: int, n_without: int
+) -> list[str]:
     """List what a person should know about groups, strata and samples without fold."""
-    n = len(spread.counts)
-    lines = []
+    n, lines = len(counts), []
     together = [size for size in Counter(groups).values() if size > 1]
     if together:
-        lines.append(f"{sum(together)} samples lie in {len(together)} groups; {spread.n_split} of them are split")
-    if spread.n_split:
+        lines.append(f"{sum(together)} samples lie in {len(together)} groups; {n_split} of them are split")
+    if n_split:
         lines.append(
             "warning: folds that split a group have seen neighbours of their validation samples; scores may be too high"
         )
-    small = [
-        f"{name} ({count})" for name, count in zip(spread.strata, spread.counts.sum(axis=0), strict=True) if count < n
-    ]
+    small = [f"{name} ({count})" for name, count in zip(strata, counts.sum(axis=0), strict=True) if count < n]
     if small:
         lines.append(f"warning: fewer samples than the {n} folds, so some folds have none of: {', '.join(small)}")
     if n_without:

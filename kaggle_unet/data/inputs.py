@@ -121,8 +121,6 @@ def refuse_missing_depths(
 def known_depth(depth: float | None) -> float:
     """Return a sample's depth, or raise `ConfigError` if it has none."""
     if depth is None:
-        msg = (
-            "input.channels contains depth, but this sample has none; put depths.csv beside the images, or remove depth"
-        )
-        raise ConfigError(msg)
+        msg = "input.channels contains depth, but this sample has none; put depths.csv beside the images, or remove "
+        raise ConfigError(f"{msg}depth")
     return depth

@@ -123,10 +123,8 @@ class _Average:
         self.margin = max(margin_of(model) for model in models)
         self._weights = settings.weights or (1.0,) * len(models)
         if self.margin and settings.scales != (1.0,):
-            msg = (
-                f"inference.scales {settings.scales}: a network without padding takes images as they are; leave it out"
-            )
-            raise ConfigError(msg)
+            msg = f"inference.scales {settings.scales}: a network without padding takes images as they are; leave it "
+            raise ConfigError(msg + "out")
         self._settings = settings
         self._device = torch.device(device)
         self._layout = torch.channels_last if channels_last else torch.contiguous_format

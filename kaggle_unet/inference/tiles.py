@@ -105,11 +105,8 @@ def _plan_axis(length: int, tile_px: int, overlap_px: int, pad_spec: PadSpec) ->
     if padded <= longest:
         n, side = 1, padded
     elif longest <= overlap:
-        msg = (
-            f"tiles of {tile_px} pixels a side can't overlap by {overlap} (on multiples of {multiple}); raise "
-            "inference.tile_px, or lower inference.overlap_px"
-        )
-        raise ConfigError(msg)
+        msg = f"tiles of {tile_px} pixels a side can't overlap by {overlap} (on multiples of {multiple}); raise "
+        raise ConfigError(msg + "inference.tile_px, or lower inference.overlap_px")
     else:
         n = -(-(padded - overlap) // (longest - overlap))
         side = -(-(padded + (n - 1) * overlap) // (n * multiple)) * multiple

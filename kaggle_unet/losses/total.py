@@ -1,7 +1,7 @@
 """The loss of a config: the sum of its terms over all outputs of a network."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,24 +18,8 @@ from kaggle_unet.losses.cross_entropy import (
 from kaggle_unet.losses.region import lovasz_hinge, lovasz_softmax, soft_dice
 from kaggle_unet.losses.settings import Activation, LossSettings, check_terms, term_plane_weights
 
-
-class Outputs(Protocol):
-    """What a network with more than one head gives in training: see `kaggle_unet.models.heads.Outputs`."""
-
-    @property
-    def logits(self) -> Tensor:
-        """Tensor, shape (B, C, H, W)."""
-        ...
-
-    @property
-    def empty(self) -> Tensor | None:
-        """Tensor, shape (B,), above 0 for images taken to be empty; None without such a head."""
-        ...
-
-    @property
-    def sides(self) -> Sequence[Tensor]:
-        """Tensors, shape (B, C, h, w) each, of lower levels."""
-        ...
+# A network's logits, its empty head's, those of deep supervision, and more; see `kaggle_unet.models.heads.Outputs`.
+Outputs = tuple[Tensor, Tensor | None, Sequence[Tensor], Any]
 
 
 class SegmentationLoss(nn.Module):
@@ -66,9 +50,7 @@ class SegmentationLoss(nn.Module):
         `outputs` are logits (B, C, h, w), or in training all that further heads give; planes (B, C, H, W) and weights
         (B, H, W) are the targets. A term without the head that it needs raises `ConfigError`.
         """
-        logits, empty, sides = (
-            (outputs, None, ()) if isinstance(outputs, Tensor) else (outputs.logits, outputs.empty, outputs.sides)
-        )
+        logits, empty, sides, _ = (outputs, None, (), None) if isinstance(outputs, Tensor) else outputs
         batch, n_planes, height, width = logits.shape
         top, left = (planes.shape[2] - height) // 2, (planes.shape[3] - width) // 2
         middle = (..., slice(top, top + height), slice(left, left + width))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.heads import Hypercolumn, Outputs, SideHeads, select_outputs
-from kaggle_unet.models.settings import EmptyHeadSettings, SmpSettings, TernausNetSettings
+from kaggle_unet.models.settings import SmpSettings, TernausNetSettings
 
 
 def refuse_unknown(key: str, name: str, known: Sequence[str]) -> None:
@@ -100,7 +100,9 @@ def build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weight
     """Build a network with smp; False or None as weights draws them at random."""
     import segmentation_models_pytorch as smp
 
-    heads = {"aux_params": _aux_params(settings.empty_head)} if settings.empty_head else {}
+    heads = {}
+    if head := settings.empty_head:
+        heads["aux_params"] = {"classes": 1, "pooling": head.pooling, "dropout": head.dropout}
     try:
         network: nn.Module = smp.create_model(
             settings.architecture,
@@ -112,15 +114,9 @@ def build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weight
             **settings.options,
         )
     except (TypeError, ValueError, KeyError) as error:
-        msg = (
-            f"smp can't create a {settings.architecture} on {settings.encoder} with model.options {settings.options}: "
-        )
-        raise ConfigError(f"{msg}{error}; see the arguments of smp.create_model") from error
+        msg = f"smp can't create a {settings.architecture} on {settings.encoder} with model.options {settings.options}"
+        raise ConfigError(f"{msg}: {error}; see the arguments of smp.create_model") from error
     return network
-
-
-def _aux_params(settings: EmptyHeadSettings) -> dict[str, Any]:
-    return {"classes": 1, "pooling": settings.pooling, "dropout": settings.dropout}
 
 
 def _check_options(settings: SmpSettings) -> None:
@@ -128,10 +124,8 @@ def _check_options(settings: SmpSettings) -> None:
     import segmentation_models_pytorch as smp
 
     if taken := sorted(set(settings.options) & set(_TAKEN_OPTIONS)):
-        msg = (
-            f"model.options can't hold {', '.join(taken)}: kaggle-unet sets them, or needs plain logits; leave them out"
-        )
-        raise ConfigError(msg)
+        msg = f"model.options can't hold {', '.join(taken)}: kaggle-unet sets them, or needs plain logits; leave them "
+        raise ConfigError(f"{msg}out")
     if settings.encoder.startswith("tu-"):
         return  # what smp does not know goes on to timm, which refuses what it does not know either
     architecture = smp.MODEL_ARCHITECTURES_MAPPING[settings.architecture.lower()]

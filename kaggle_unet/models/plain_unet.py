@@ -6,7 +6,6 @@ blocks really have two convolutions. The names of a block's parameters do not de
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,31 +15,21 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.heads import EmptyHead, Hypercolumn, Outputs, ScSE, SideHeads, select_outputs
 from kaggle_unet.models.settings import PlainUNetSettings
 
-
-class Rates(NamedTuple):
-    """Dropout rates of one block."""
-
-    before: float = 0.0
-    between: float = 0.0
-    after: float = 0.0
+Rates = dict[str, float]  # dropout rates before, between and after the convolutions of a block; 0 where not named
 
 
-def dropout_rates(settings: PlainUNetSettings) -> tuple[list[Rates], list[Rates]]:
-    """Return the dropout rates of the encoder's and the decoder's blocks.
-
-    >>> down, up = dropout_rates(PlainUNetSettings(depth=1, dropout=0.1, dropout_place="before"))
-    >>> [rates.before for rates in down], [rates.before for rates in up]
-    ([0.0, 0.1], [0.1])
-    """
+def _dropout_rates(settings: PlainUNetSettings) -> tuple[list[Rates], list[Rates]]:
+    """Return the dropout rates of the encoder's and the decoder's blocks."""
     n_levels = settings.depth + 1
     levels = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,) * n_levels
     if len(levels) != n_levels:
         msg = f"model.dropout has {len(levels)} rates, but depth {settings.depth} has {n_levels} levels; give one each"
         raise ConfigError(msg)
     if settings.dropout_place == "bottleneck":
-        return [Rates()] * settings.depth + [Rates(after=levels[-1])], [Rates()] * settings.depth
-    rates = [Rates(**{settings.dropout_place: rate}) for rate in levels]
-    return [rates[0]._replace(before=0.0), *rates[1:]], rates[-2::-1]
+        return [*[Rates()] * settings.depth, {"after": levels[-1]}], [Rates()] * settings.depth
+    rates: list[Rates] = [{settings.dropout_place: rate} for rate in levels]
+    first = Rates() if settings.dropout_place == "before" else rates[0]  # the inputs keep all their values
+    return [first, *rates[1:]], rates[-2::-1]
 
 
 # Pixels a side at the edges of each upsampling that depend on pixels outside; without padding they are cut off.
@@ -85,7 +74,7 @@ class PlainUNet(nn.Module):
         super().__init__()
         self.settings = settings
         widths = [settings.filters * 2**level for level in range(settings.depth + 1)]
-        rates_down, rates_up = dropout_rates(settings)
+        rates_down, rates_up = _dropout_rates(settings)
         n_folded = settings.unshuffle**2
         sources = [in_channels * n_folded, *widths[:-1]]
         self.down = nn.ModuleList(
@@ -180,7 +169,9 @@ class _Block(nn.Module):
         # no module in plain blocks, so that their checkpoints have no such parameters
         self.shortcut = _initialise(nn.Conv2d(n_in, n_out, 1), gain=1) if settings.residual else None
         self.attention = ScSE(n_out) if settings.attention == "scse" else nn.Identity()
-        self.before, self.between, self.after = (nn.Dropout(rate) for rate in rates)
+        self.before, self.between, self.after = (
+            nn.Dropout(rates.get(place, 0.0)) for place in ("before", "between", "after")
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.between(self.activation(self.norm1(self.conv1(self.before(x)))))

@@ -166,17 +166,17 @@ def _colour_bar(high: float, height: int, text_px: int) -> Image:
     return np.asarray(scale)
 
 
-def compose(panels: Sequence[tuple[str, Image]], *, gap_px: int = GAP_PX, text_px: int = TEXT_PX) -> Image:
+def compose(panels: Sequence[tuple[str, Image]], *, text_px: int = TEXT_PX) -> Image:
     """Set pictures side by side, each below its caption."""
     caption_px = round(text_px * CAPTION_PX / TEXT_PX)
     height = max(picture.shape[0] for _, picture in panels) + caption_px
     parts = []
     for text, picture in panels:
-        part = np.full((height, picture.shape[1] + gap_px, 3), 255, np.uint8)
+        part = np.full((height, picture.shape[1] + GAP_PX, 3), 255, np.uint8)
         part[caption_px : caption_px + picture.shape[0], : picture.shape[1]] = picture
         part[:caption_px, : picture.shape[1]] = _write(text, picture.shape[1], caption_px, text_px)
         parts.append(part)
-    return np.hstack(parts)[:, :-gap_px] if gap_px else np.hstack(parts)
+    return np.hstack(parts)[:, :-GAP_PX]
 
 
 def _write(text: str, width: int, height: int, text_px: int) -> Image:

@@ -11,13 +11,11 @@ from matplotlib.figure import Figure
 Row = Mapping[str, float | None]
 
 
-def plot_curves(history: Sequence[Row], *, title: str = "") -> bytes:
+def plot_curves(history: Sequence[Row]) -> bytes:
     """Plot loss and score by epoch as a PNG."""
     figure = Figure(figsize=(9, 3.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     losses, scores = figure.subplots(1, 2)
-    if title:
-        figure.suptitle(title, fontsize=10)
     _draw_line(losses, history, "train_loss", "training", "#888888")
     _draw_line(losses, history, "valid_loss", "validation", "#1f77b4")
     _draw_line(scores, history, "valid_score", "validation", "#d95f02")
@@ -58,7 +56,7 @@ def _mark_best(axes: Axes, history: Sequence[Row]) -> None:
 Params = Mapping[str, Any]
 
 
-def plot_search(trials: Sequence[tuple[Params, float]], chosen: Params, *, title: str = "") -> bytes:
+def plot_search(trials: Sequence[tuple[Params, float]], chosen: Params, *, title: str) -> bytes:
     """Plot the score of every trial by parameter as a PNG."""
     keys = list(chosen)
     n_columns = min(4, len(keys))
@@ -81,8 +79,7 @@ def plot_search(trials: Sequence[tuple[Params, float]], chosen: Params, *, title
         panel.set_axis_off()
     for row in panels:
         row[0].set_ylabel("score", fontsize=8)
-    if title:
-        figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()

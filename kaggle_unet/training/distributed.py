@@ -70,7 +70,7 @@ class Distributed:
 
     def on_rank_zero(self, work: Callable[[], T]) -> T:
         """Do something in rank 0 while the others wait, and return its result in all."""
-        result: T = self.gather(work if self.is_rank_zero else _do_nothing)[0]  # type: ignore[assignment]
+        result: T = self.gather(work if self.is_rank_zero else lambda: None)[0]  # type: ignore[assignment]
         return result
 
     def all_reduce_sum(self, numbers: torch.Tensor) -> torch.Tensor:
@@ -113,10 +113,6 @@ def _read_torchrun(variable: str) -> int:
 
 def _count_nodes() -> int:
     return _read_torchrun("WORLD_SIZE") // _read_torchrun("LOCAL_WORLD_SIZE")
-
-
-def _do_nothing() -> None:
-    return None
 
 
 def _precision_plugin(device_config: DeviceConfig) -> MixedPrecision | None:

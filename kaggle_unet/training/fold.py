@@ -25,7 +25,7 @@ from kaggle_unet.training.failures import (
     explain_validation,
     explain_weights,
 )
-from kaggle_unet.training.history import Row, blank_validations, first_loss, is_late, monitored_values, write_metrics
+from kaggle_unet.training.history import Row, blank_validations, is_late, monitored_values, write_metrics
 from kaggle_unet.training.resume import restore, save_epoch, save_mean, snapshot_name
 from kaggle_unet.training.schedules import cycle_ends, rate_factor
 from kaggle_unet.training.settings import MEAN, TrainingSettings
@@ -55,15 +55,6 @@ class EpochDone:
 OnEvent = Callable[[DeviceConfig | StepDone | EpochDone], None]
 
 
-@dataclass(frozen=True)
-class EpochMeans:
-    """Means of an epoch over its samples."""
-
-    loss: float
-    parts: dict[str, float]
-    images: int
-
-
 def train_epoch(
     learner: Learner,
     batches: Iterable[Batch],
@@ -73,8 +64,8 @@ def train_epoch(
     on_step: Callable[[int, float, int], None],
     diverged_above: float = math.inf,
     usual_loss: float | None = None,
-) -> EpochMeans:
-    """Train for one epoch, or raise `TrainingFailure`."""
+) -> tuple[dict[str, float], int]:
+    """Train for one epoch, and return the means of loss and terms and the number of samples."""
     learner.begin_epoch(epoch)
     sums: dict[str, float] = {}
     n_images = 0
@@ -86,13 +77,12 @@ def train_epoch(
         if not result.has_moved:
             raise _explain_failure(learner, result, f"epoch {epoch}, step {step}", (batch, before), highest)
         n_images += result.images
-        for name, part in {"": result.loss, **result.parts}.items():
+        for name, part in {"loss": result.loss, **result.parts}.items():
             sums[name] = sums.get(name, 0.0) + part * result.images
         on_step(step, result.loss, result.images)
         before, usual_loss = batch, result.loss if usual_loss is None else usual_loss
     assert n_images, "an epoch without samples"
-    means = {name: total / n_images for name, total in sums.items()}
-    return EpochMeans(means.pop(""), means, n_images)
+    return {name: total / n_images for name, total in sums.items()}, n_images
 
 
 def _explain_failure(
@@ -149,14 +139,14 @@ class Fold:
         if self._distributed.size > 1:  # dropout that differs between processes, and that a resume can repeat
             torch.manual_seed(stable_seed(self._settings.seed, epoch, self._distributed.rank))
         start = time.perf_counter()
-        means = train_epoch(
+        means, n_images = train_epoch(
             self.learner,
             self._loader.epoch(epoch),
             rate=lambda step: self._rate(epoch - 1 + step / n_steps),
             epoch=epoch,
             on_step=lambda step, value, images: on_event(StepDone(step, n_steps, value, images)),
             diverged_above=self._settings.diverged_above or math.inf,
-            usual_loss=first_loss(self.history),
+            usual_loss=self.history[0]["train_loss"] if self.history else None,
         )
         trained = time.perf_counter()
         self.learner.averages.after_epoch(self.learner.network, epoch)
@@ -165,13 +155,12 @@ class Fold:
         row: Row = {
             "epoch": epoch,
             "lr": self._rate(epoch),
-            "train_loss": means.loss,
-            **{f"train_{name}": value for name, value in means.parts.items()},
+            **{f"train_{name}": value for name, value in means.items()},
             "valid_loss": valid.loss if valid else None,
             "valid_score": valid.score if valid else None,
             "valid_objects": valid.predicted_objects if valid else None,
             "seconds": time.perf_counter() - start,
-            "images_per_s": means.images / (trained - start),
+            "images_per_s": n_images / (trained - start),
         }
         self.history.append(row)
         return row, self._look_for_blanks(valid)

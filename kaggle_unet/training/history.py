@@ -66,11 +66,6 @@ def blank_validations(history: Sequence[Row]) -> int:
     return n
 
 
-def first_loss(history: Sequence[Row]) -> float | None:
-    """Return the first epoch's loss, against which divergence is measured."""
-    return history[0]["train_loss"] if history else None
-
-
 def is_late(history: Sequence[Row], minutes: float | None, more_s: float = 0.0) -> bool:
     """Return True if a training has used up its minutes."""
     return minutes is not None and math.fsum(row["seconds"] or 0.0 for row in history) + more_s >= 60 * minutes

@@ -40,7 +40,10 @@ def save_epoch(
         save_checkpoint(folder / BEST, eval_model)
     state = {
         "optimizer": learner.optimizer.state_dict(),
-        "rng": _random_state(),
+        "rng": {
+            "cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        },
         "scaler": learner.scaler_state(),
         "averages": learner.averages.state(),
     }
@@ -115,8 +118,3 @@ def restore(checkpoint: Checkpoint, learner: Learner) -> list[Row]:
     if len(checkpoint["rng"]["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(checkpoint["rng"]["cuda"])
     return list(checkpoint["history"])
-
-
-def _random_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}

@@ -23,32 +23,23 @@ from kaggle_unet.training.settings import EmaSettings, OptimizerSettings, Schedu
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
+_OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+}
+
+
 def create_optimizer(settings: OptimizerSettings, parameters: Iterable[Parameter]) -> Optimizer:
     """Build an optimiser of torch."""
-    return OPTIMIZERS[settings.name](list(parameters), settings)
-
-
-OPTIMIZERS: dict[str, Callable[[list[Parameter], OptimizerSettings], Optimizer]] = {
-    "adam": lambda parameters, settings: torch.optim.Adam(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
-    ),
-    "adamw": lambda parameters, settings: torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
-    ),
-    "sgd": lambda parameters, settings: torch.optim.SGD(
-        parameters,
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        momentum=settings.momentum,
-        nesterov=settings.momentum > 0,
-    ),
-    "rmsprop": lambda parameters, settings: torch.optim.RMSprop(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, momentum=settings.momentum
-    ),
-    "adagrad": lambda parameters, settings: torch.optim.Adagrad(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
-    ),
-}
+    options: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    if settings.name in ("sgd", "rmsprop"):
+        options["momentum"] = settings.momentum
+    if settings.name == "sgd":
+        options["nesterov"] = settings.momentum > 0
+    return _OPTIMIZERS[settings.name](list(parameters), **options)
 
 
 class Freezer:
@@ -86,14 +77,11 @@ def rate_factor(
 ) -> float:
     """Return the factor of the learning rate for a step, from 0 to 1.
 
-    `progress` counts the epochs done after this step, with a fraction: 1.5 is the last step of the second epoch's first
-    half. `monitored_values` are those of the epochs so far, higher is better, None without validation.
-
-    `cosine` starts after the warm-up and reaches `floor` with the very last step. `exponential` counts whole epochs
-    after the warm-up. `one_cycle` is Smith's super-convergence [1]_ in the form of
-    `torch.optim.lr_scheduler.OneCycleLR`, but with a constant momentum. `snapshots` restarts a cosine [2]_ at the full
-    rate; its first cycle begins after the warm-up. No schedule goes below `floor`, except in a warm-up and in the rise
-    of `one_cycle`.
+    `progress` counts the epochs done after this step, with a fraction: 1.5 is the middle of the second epoch.
+    `monitored_values` are those of the epochs so far, higher is better, None without validation. `one_cycle` is Smith's
+    super-convergence [1]_ as `torch.optim.lr_scheduler.OneCycleLR` has it, but with a constant momentum. `snapshots`
+    restarts a cosine [2]_ at the full rate. No schedule goes below `floor`, except in a warm-up and in the rise of
+    `one_cycle`.
 
     References
     ----------

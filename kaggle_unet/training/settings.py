@@ -136,10 +136,8 @@ class TrainingSettings(Settings):
             msg = f"training.schedule.cycles is {self.schedule.cycles}, but there are {self.epochs} epochs: a cycle is "
             raise ValueError(msg + "at least one epoch")
         if self.swa is not None and self.swa.from_epoch > self.epochs:
-            msg = (
-                f"training.swa.from_epoch is {self.swa.from_epoch}, but there are {self.epochs} epochs: nothing would "
-            )
-            raise ValueError(msg + "be averaged")
+            msg = f"training.swa.from_epoch is {self.swa.from_epoch}, but there are {self.epochs} epochs: nothing "
+            raise ValueError(msg + "would be averaged")
         if self.accumulate > self.batch:
             msg = f"training.accumulate is {self.accumulate}, but a batch has {self.batch} samples: a part has at "
             raise ValueError(msg + "least one")

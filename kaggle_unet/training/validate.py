@@ -5,20 +5,21 @@ head's own term. The score is of what would be predicted, after it has.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from kaggle_unet.data.augment import labels_of
 from kaggle_unet.data.batch import Batch, crop
-from kaggle_unet.data.dataset import ValidationSet, WholeBatch
+from kaggle_unet.data.dataset import ValidationSet
 from kaggle_unet.metrics.score import ImageScore
 from kaggle_unet.models.heads import Outputs, suppress_empty
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.training.failures import TrainingFailure, name_samples
 from kaggle_unet.training.step import Loss
-from kaggle_unet.types import Labels
+from kaggle_unet.types import Labels, Planes
 
 Predict = Callable[[Tensor], Tensor | Outputs]
 
@@ -54,8 +55,7 @@ def validate(
     n_true = n_predicted = 0
     first: Batch | None = None
     with torch.inference_mode():
-        for whole in validation_set.batches():
-            batch = whole.batch
+        for batch, slices, samples in validation_set.batches():
             outputs = predict(batch.inputs)
             logits = outputs if isinstance(outputs, Tensor) else suppress_empty(outputs)
             value = float(loss(outputs, batch.planes.to(logits.device), batch.weights.to(logits.device))[0])
@@ -64,8 +64,11 @@ def validate(
                 raise TrainingFailure(msg, batch)
             first = first or batch
             losses += [value] * len(batch.ids)
-            for id_, true, pred in zip(batch.ids, whole.labels, _decode(logits, whole, decoder), strict=True):
-                scores[id_] = metric(true, pred).mean
+            margin_y, margin_x = ((batch.inputs.shape[axis] - logits.shape[axis]) // 2 for axis in (-2, -1))
+            for sample, planes, (y, x) in zip(samples, _to_planes(logits, decoder), slices, strict=True):
+                inside = slice(y.start - margin_y, y.stop - margin_y), slice(x.start - margin_x, x.stop - margin_x)
+                true, pred = labels_of(sample), decoder(crop(planes, inside), sample.image)
+                scores[sample.id] = metric(true, pred).mean
                 n_true += int(true.max(initial=0))
                 n_predicted += int(pred.max(initial=0))
     means = math.fsum(losses) / len(scores), math.fsum(scores.values()) / len(scores)
@@ -93,9 +96,7 @@ def merge(results: Sequence[ValidationResult]) -> ValidationResult:
     )
 
 
-def _decode(logits: Tensor, whole: WholeBatch, decoder: Decoder) -> Iterator[Labels]:
+def _to_planes(logits: Tensor, decoder: Decoder) -> Planes:
     probs = logits.float().softmax(1) if decoder.codec.activation == "softmax" else logits.float().sigmoid()
-    margin_y, margin_x = ((whole.batch.inputs.shape[axis] - logits.shape[axis]) // 2 for axis in (-2, -1))
-    for planes, (y, x), image in zip(probs.cpu().numpy(), whole.slices, whole.images, strict=True):
-        inside = slice(y.start - margin_y, y.stop - margin_y), slice(x.start - margin_x, x.stop - margin_x)
-        yield decoder(crop(planes, inside), image)
+    planes: Planes = probs.cpu().numpy()
+    return planes

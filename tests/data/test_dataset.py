@@ -234,21 +234,20 @@ def test_a_sample_without_labels_is_refused_by_name():
 
 def test_validation_batches_hold_images_of_one_padded_size_each_image_once():
     samples = [sample((40, 40), "c"), sample((64, 64), "a"), sample((33, 48), "b"), sample((48, 48), "d")]
-    wholes = list(validation_set(samples).batches())
-    assert [whole.batch.ids for whole in wholes] == [["b", "c"], ["d"], ["a"]]
-    assert [tuple(whole.batch.inputs.shape) for whole in wholes] == [(2, 1, 48, 48), (1, 1, 48, 48), (1, 1, 64, 64)]
+    batches = [batch for batch, _, _ in validation_set(samples).batches()]
+    assert [batch.ids for batch in batches] == [["b", "c"], ["d"], ["a"]]
+    assert [tuple(batch.inputs.shape) for batch in batches] == [(2, 1, 48, 48), (1, 1, 48, 48), (1, 1, 64, 64)]
 
 
 def test_validation_gives_back_the_stored_targets_and_the_truth():
     one = sample((33, 41))
-    (whole,) = validation_set([one], pad_spec=PadSpec(16, 4)).batches()
+    ((batch, (slices,), samples),) = validation_set([one], pad_spec=PadSpec(16, 4)).batches()
     planes, weights = ENCODING.targets(one.labels, None)
-    (slices,) = whole.slices
-    assert (crop(whole.batch.planes[0].numpy(), slices) == planes).all()
-    assert (whole.batch.weights[0].numpy()[slices] == weights).all()
-    assert whole.batch.weights.sum() == weights.sum()
-    np.testing.assert_array_equal(crop(whole.batch.inputs[0].numpy(), slices), prepare(one.image, InputSettings()))
-    assert whole.labels[0] is one.labels
+    assert (crop(batch.planes[0].numpy(), slices) == planes).all()
+    assert (batch.weights[0].numpy()[slices] == weights).all()
+    assert batch.weights.sum() == weights.sum()
+    np.testing.assert_array_equal(crop(batch.inputs[0].numpy(), slices), prepare(one.image, InputSettings()))
+    assert samples == [one]
 
 
 def test_an_empty_validation_set_is_refused():

@@ -46,5 +46,5 @@ def test_the_score_is_drawn_in_its_colour():
 
 def test_matplotlib_settings_are_left_alone():
     before = mpl.get_backend(auto_select=False), mpl.rcParams.copy()
-    plot_curves(HISTORY, title="fold 0")
+    plot_curves(HISTORY)
     assert (mpl.get_backend(auto_select=False), mpl.rcParams.copy()) == before

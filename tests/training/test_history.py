@@ -3,7 +3,6 @@ import pytest
 from kaggle_unet.training.history import (
     best_row,
     blank_validations,
-    first_loss,
     is_validated,
     monitored_values,
     validations_without_gain,
@@ -68,8 +67,3 @@ def test_validations_that_found_nothing_are_counted_from_the_end(counts, n):
 
 def test_an_older_history_counts_no_objects():
     assert blank_validations([{"valid_score": 0.0}]) == 0
-
-
-def test_the_first_epoch_gives_the_scale_of_the_loss():
-    assert first_loss([]) is None
-    assert first_loss([{"train_loss": 0.5}, {"train_loss": 0.1}]) == 0.5

@@ -29,7 +29,7 @@ def samples():
 
 def oracle(validation_set, margin):
     """A network that knows the answers, `margin` pixels smaller at each edge."""
-    answers = {whole.batch.inputs.numpy().tobytes(): whole.batch.planes for whole in validation_set.batches()}
+    answers = {batch.inputs.numpy().tobytes(): batch.planes for batch, _, _ in validation_set.batches()}
 
     def predict(inputs):
         logits = (answers[inputs.numpy().tobytes()] - 0.5) * 40
@@ -148,7 +148,7 @@ class TestFurtherHeads:
         network.load_state_dict(load_checkpoint(tmp_path / "best.safetensors")["model"])
         total = 0.0
         with torch.inference_mode():
-            for batch in (whole.batch for whole in validation_set.batches()):
+            for batch in (batch for batch, _, _ in validation_set.batches()):
                 outputs = network.outputs(batch.inputs)
                 _, of_planes = loss(outputs.logits, batch.planes, batch.weights)
                 # there are two discs in every image
