@@ -1,5 +1,3 @@
-from typing import NamedTuple
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +7,7 @@ from hypothesis import strategies as st
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.losses.settings import LossSettings
 from kaggle_unet.losses.total import SegmentationLoss
+from kaggle_unet.models.heads import Outputs
 
 PLANES = {
     "sigmoid": ("mask", "border"),
@@ -38,12 +37,6 @@ CONTRACTS += [
 ]
 TERMS = ("cross_entropy", "focal", "dice", "lovasz")
 HEADS = {"lovasz": 0.5, "empty": 0.3, "deep_supervision": 0.2}
-
-
-class Outputs(NamedTuple):
-    logits: torch.Tensor
-    empty: torch.Tensor | None = None
-    sides: tuple[torch.Tensor, ...] = ()
 
 
 def make_loss(activation, **options):
