@@ -74,28 +74,14 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Competition(ABC):
-    """Files to samples, labels to CSV, and the score.
-
-    Attributes
-    ----------
-    name : str
-        As in configs and on the command line.
-    id_column, rle_column : str
-        The CSV's columns.
-    single_object : bool
-        Whether an image's mask is one object, and one row of the CSV.
-    fixed_shape : tuple of int, optional
-        Height and width where all images have the same.
-    sample_submissions : tuple of str
-        Names of the files that list the ids of a test set.
-    """
+    """Files to samples, labels to CSV, and the score."""
 
     name: str
     id_column: str = "ImageId"
     rle_column: str = "EncodedPixels"
-    single_object: bool = False
-    fixed_shape: tuple[int, int] | None = None
-    sample_submissions: tuple[str, ...] = ()
+    single_object: bool = False  # an image's mask is one object, and one row of the CSV
+    fixed_shape: tuple[int, int] | None = None  # height and width where all images have the same
+    sample_submissions: tuple[str, ...] = ()  # names of the files that list the ids of a test set
 
     @abstractmethod
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> "FileSource":

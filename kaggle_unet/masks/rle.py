@@ -15,7 +15,7 @@ import numpy as np
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.kernels.rle import MOST_DIGITS, UNREADABLE, read_rle_text, write_rle_text
-from kaggle_unet.masks.column_runs import Firsts, Runs, find_column_runs, paint_column_runs, runs_of_mask
+from kaggle_unet.masks.column_runs import Firsts, Runs, find_column_runs, paint_column_runs
 from kaggle_unet.types import Labels, Mask
 
 __all__ = ["decode", "decode_mask", "encode", "encode_mask", "find_faults"]
@@ -43,8 +43,7 @@ def encode_mask(mask: Mask) -> str:
     >>> encode_mask(np.array([[0, 1], [0, 1], [1, 0]], dtype=bool))
     '3 3'
     """
-    runs = runs_of_mask(mask)
-    return _write(runs, np.array([0, len(runs)]), mask.size)[0] if runs.size else ""
+    return "".join(encode((mask > 0).astype(np.int32)))
 
 
 def decode_mask(rle: str, shape: tuple[int, int]) -> Mask:
@@ -97,7 +96,9 @@ def encode(labels: Labels) -> list[str]:
     ['1 2', '3 1']
     """
     runs, firsts, _ = find_column_runs(labels)
-    return _write(runs, firsts, labels.size)
+    text = np.empty(len(runs) * 2 * (len(str(labels.size)) + 1), dtype=np.uint8)
+    first = write_rle_text(runs, firsts, text)
+    return str(text[first:-1].data, "ascii").split("\n") if len(text) else []
 
 
 def decode(rles: Sequence[str], shape: tuple[int, int]) -> Labels:
@@ -119,10 +120,6 @@ def decode(rles: Sequence[str], shape: tuple[int, int]) -> Labels:
     ------
     DataError
         If a code breaks a rule.
-
-    See Also
-    --------
-    kaggle_unet.masks.column_runs.paint_masks : The same rule for overlaps, for masks.
 
     Examples
     --------
@@ -210,13 +207,6 @@ def _read_plain(rles: Sequence[str], n_px: int) -> tuple[Runs, Firsts] | None:
     runs, firsts = np.empty((len(text) // 4, 2), dtype=np.int64), np.empty(len(rles) + 1, dtype=np.int64)
     n_runs = read_rle_text(text, n_px, runs, firsts)
     return None if n_runs == UNREADABLE else (runs[:n_runs], firsts)
-
-
-def _write(runs: Runs, firsts: Firsts, n_px: int) -> list[str]:
-    """Write 0-based runs as 1-based codes."""
-    text = np.empty(len(runs) * 2 * (len(str(n_px)) + 1), dtype=np.uint8)
-    first = write_rle_text(runs, firsts, text)
-    return str(text[first:-1].data, "ascii").split("\n") if len(text) else []
 
 
 def _shorten(text: str, length: int = 40) -> str:

@@ -47,10 +47,6 @@ def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> "D
     DataError
         If the shapes differ or an array is not labels.
 
-    See Also
-    --------
-    summarize : The same over many images.
-
     Examples
     --------
     >>> import numpy as np

@@ -2,7 +2,7 @@
 
 Thresholds are kept as twentieths and compared in integers (20·I > k·U), because 0.6 is not a binary fraction. The
 comparison is strict, as the competitions' text has it: a pair at exactly the threshold is no hit. At 1/2 and above an
-instance then has at most one partner, and no assignment has to be solved. Scores of pixels (IoU, Dice, accuracy) are
+instance then has at most one partner, and no assignment has to be solved. Scores of pixels (IoU, Dice) are
 for logs and semantic tasks. All edge cases, and how other libraries differ, are in the tables of docs/scores.md.
 """
 
@@ -43,10 +43,7 @@ class ImageScore:
 
 
 def score_image(true: NDArray[Any], pred: NDArray[Any]) -> ImageScore:
-    """Score the instances of one image as DSB2018 does; the `mean` is what `score` returns.
-
-    No instance on either side scores 1, on one side 0. An instance in several pieces is one instance. Background is no
-    instance, also when an image has none.
+    """Score the instances of one image as DSB2018 does; an instance in several pieces is one instance.
 
     Three of four pixels are an IoU of 0.75, which beats 0.50 to 0.70 but not 0.75:
 
@@ -101,14 +98,7 @@ def score_overlap(overlap: Overlap) -> ImageScore:
 
 
 def score_mask(true: NDArray[Any], pred: NDArray[Any]) -> ImageScore:
-    """Score one mask per image as TGS does: a tenth for every threshold that the IoU is above.
-
-    Both empty scores 1, one of them empty 0.
-
-    >>> import numpy as np
-    >>> score_mask(np.zeros((2, 2), dtype=bool), np.zeros((2, 2), dtype=bool)).mean
-    1.0
-    """
+    """Score one mask per image as TGS does: a tenth for every threshold that the IoU is above."""
     return score_overlap(pair_of_masks(*count_pixels(true, pred)))
 
 
@@ -208,12 +198,6 @@ def dice(true: NDArray[Any], pred: NDArray[Any]) -> float:
     """
     shared, n_true, n_pred = count_pixels(true, pred)
     return 2 * shared / (n_true + n_pred) if n_true + n_pred else 1.0
-
-
-def accuracy(true: NDArray[Any], pred: NDArray[Any]) -> float:
-    """Compute the fraction of pixels on which two masks agree."""
-    shared, n_true, n_pred = count_pixels(true, pred)
-    return (true.size - n_true - n_pred + 2 * shared) / true.size if true.size else 1.0
 
 
 def count_pixels(true: NDArray[Any], pred: NDArray[Any]) -> tuple[int, int, int]:

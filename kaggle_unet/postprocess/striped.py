@@ -8,7 +8,7 @@ raster order of the instances' first pixels.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy.ndimage
@@ -23,6 +23,8 @@ from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import Labels, Mask, Planes
+
+Sliced: TypeAlias = Any  # an array read and written by boxes, which may be on disk: `numpy.memmap`, zarr, HDF5
 
 
 class SeamComponent(NamedTuple):
@@ -80,23 +82,6 @@ def _touching(upper: NDArray[np.int64], lower: NDArray[np.int64]) -> NDArray[np.
     ]
     both = np.concatenate(pairs, axis=1)
     return np.unique(both[:, (both >= 0).all(axis=0)], axis=1)
-
-
-class Sliced(Protocol):
-    """An array that may be on disk: `numpy.memmap`, zarr, HDF5."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths of its axes."""
-        ...
-
-    def __getitem__(self, key: Any) -> Any:
-        """Read a box."""
-        ...
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Write a box."""
-        ...
 
 
 @dataclass

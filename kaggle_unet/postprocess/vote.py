@@ -40,27 +40,8 @@ class _Objects(NamedTuple):
 def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None) -> Labels:
     """Keep the objects that most of the sets have, each with the pixels that most of those sets claim.
 
-    Parameters
-    ----------
-    labels : sequence of int32 array, shape (H, W)
-        Instances of one image, 0 is background; one array per set, any ids.
-    weights : sequence of float, optional
-        Weights of the sets; 1 each by default.
+    A set is the labels of the image by one voter, with any ids; without weights, each set weighs 1.
 
-    Returns
-    -------
-    int32 array, shape (H, W)
-        Instances 1…n, in raster order of their first pixels.
-
-    Raises
-    ------
-    ConfigError
-        If the weights are not one number above 0 for each set.
-    DataError
-        If there is no set, the shapes differ, or an array is not labels.
-
-    Notes
-    -----
     Objects of two sets are the same nucleus where their IoU is above 1/2. As the objects of a set are disjoint, an
     object has at most one such partner in each [1]_. It and its partners are a group; its support is what their sets
     weigh together. Groups are taken by support, then by the mean IoU of the object and the others (itself included,

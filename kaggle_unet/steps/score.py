@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,6 @@ def summarize_scores(scored: Sequence[Scored]) -> Scores:
 
 
 def _mean(images: "DataFrame") -> dict[str, Any]:
-    scores = images["score"].to_numpy()
+    scores = images["score"].tolist()
     interval = interval_of_mean(scores, images["group"].tolist())
-    return {"score": float(scores.mean()), "interval": list(interval), "images": len(scores)}
+    return {"score": fsum(scores) / len(scores), "interval": list(interval), "images": len(scores)}

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 
+from kaggle_unet.io.images import encode_png
 from kaggle_unet.masks.rle import encode, encode_mask
 from kaggle_unet.store import atomic_write
 from kaggle_unet.synthetic.images import Kind, draw_nuclei, draw_salt, drop_slivers, stain
-from kaggle_unet.types import Image, Labels, Mask
+from kaggle_unet.types import Image, Labels
 
 __all__ = ["draw_nuclei", "draw_salt", "stain", "write_dsb_zip", "write_folder", "write_labels_csv", "write_tgs_zip"]
 
@@ -49,9 +49,9 @@ def write_dsb_zip(
     for image, labels in _draw_set(rng, n, shape, kinds, mosaics):
         id_ = rng.bytes(32).hex()
         truth[id_] = labels
-        files.append((f"{id_}/images/{id_}.png", _png(Pillow.fromarray(image).convert("RGBA"))))
+        files.append((f"{id_}/images/{id_}.png", encode_png(_add_channels(image, alpha=True))))
         ids = range(1, int(labels.max()) + 1) if with_masks else range(0)
-        files += [(f"{id_}/masks/{rng.bytes(32).hex()}.png", _png(_gray(labels == i))) for i in ids]
+        files += [(f"{id_}/masks/{rng.bytes(32).hex()}.png", encode_png((labels == i) * np.uint8(255))) for i in ids]
     _write_zip(path, files)
     return truth
 
@@ -99,9 +99,9 @@ def write_tgs_zip(path: Path, seed: int, n: int, *, with_masks: bool = True) -> 
         image, mask = draw_salt(rng)
         id_ = rng.bytes(5).hex()
         truth[id_] = mask.astype(np.int32)
-        files.append((f"images/{id_}.png", _png(Pillow.fromarray(image).convert("RGB"))))
+        files.append((f"images/{id_}.png", encode_png(_add_channels(image))))
         if with_masks:
-            files.append((f"masks/{id_}.png", _png(_deep(mask) if mask.any() else _gray(mask))))
+            files.append((f"masks/{id_}.png", encode_png(mask * (np.uint16(65535) if mask.any() else np.uint8(255)))))
     _write_zip(path, sorted(files))
     depths = [(id_, str(z)) for id_, z in zip(truth, rng.integers(50, 960, n), strict=True)]
     _add_rows(path.parent / "depths.csv", ("id", "z"), depths)
@@ -122,7 +122,7 @@ def write_folder(
 ) -> dict[str, Labels]:
     """Write drawn nuclei as a folder of images and of 16-bit label images; return the labels by id."""
     rng = np.random.default_rng(seed)
-    encode = {"png": lambda pixels: _png(Pillow.fromarray(pixels)), "tif": _tiff}[suffix]
+    encode = {"png": encode_png, "tif": _tiff}[suffix]
     truth: dict[str, Labels] = {}
     for folder in ("images", "masks"):
         (path / folder).mkdir(parents=True, exist_ok=True)
@@ -134,21 +134,9 @@ def write_folder(
     return truth
 
 
-def _gray(mask: Mask) -> Pillow.Image:
-    """Make a gray image of 8 bits, 0 and 255."""
-    return Pillow.fromarray(np.where(mask, 255, 0).astype(np.uint8))
-
-
-def _deep(mask: Mask) -> Pillow.Image:
-    """Make a gray image of 16 bits, 0 and 65535."""
-    return Pillow.fromarray(np.where(mask, 65535, 0).astype(np.uint16))
-
-
-def _png(picture: Pillow.Image) -> bytes:
-    """Encode as PNG."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
+def _add_channels(image: Image, *, alpha: bool = False) -> Image:
+    colours = image if image.ndim == 3 else np.repeat(image[..., np.newaxis], 3, axis=2)
+    return np.dstack([colours, np.full(image.shape[:2], 255, np.uint8)]) if alpha else colours
 
 
 def _tiff(pixels: NDArray[Any]) -> bytes:

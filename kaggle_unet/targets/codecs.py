@@ -23,24 +23,12 @@ from kaggle_unet.types import Labels, Mask, Planes
 
 @dataclass(frozen=True)
 class Codec:
-    """A target scheme.
-
-    Attributes
-    ----------
-    name : str
-        Its key in `CODECS`.
-    planes : tuple of str
-        What each plane shows, in order.
-    classes : tuple of str
-        The classes that every pixel belongs to exactly one of; class weights go by these names.
-    activation : {"sigmoid", "softmax"}
-        What turns a network's logits into planes.
-    """
+    """A target scheme: what its planes show, and the classes of which every pixel has exactly one."""
 
     name: CodecName
     planes: tuple[str, ...]
-    classes: tuple[str, ...]
-    activation: Literal["sigmoid", "softmax"] = "sigmoid"
+    classes: tuple[str, ...]  # class weights go by these names
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"  # what turns a network's logits into planes
 
     def encode(self, labels: Labels, border: BorderSettings) -> Planes:
         """Turn labels into planes of 0 and 1."""
@@ -153,10 +141,6 @@ def encode_targets(
     ConfigError
         If the codec or the border is unknown.
 
-    See Also
-    --------
-    decode_planes : The way back.
-
     Examples
     --------
     >>> import numpy as np
@@ -205,10 +189,6 @@ def decode_planes(
         If the codec is unknown.
     DataError
         If the number of planes is not the codec's.
-
-    See Also
-    --------
-    encode_targets : The way there.
 
     Examples
     --------

@@ -5,7 +5,7 @@ import pytest
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.metrics.matching import summarize
-from kaggle_unet.metrics.score import accuracy, count_pixels, dice, iou, score_image, score_mask
+from kaggle_unet.metrics.score import count_pixels, dice, iou, score_image, score_mask
 
 
 def row(*numbers):
@@ -13,18 +13,18 @@ def row(*numbers):
 
 
 CORNERS = {
-    # name: truth, prediction; score of DSB2018 and of TGS; tp, fp, fn at IoU ≥ 0.5; IoU, Dice and accuracy of pixels
-    "both empty": (row(0, 0), row(0, 0), 1, 1, (0, 0, 0), (1, 1, 1)),
-    "truth empty": (row(0, 0), row(0, 1), 0, 0, (0, 1, 0), (0, 0, 1 / 2)),
-    "prediction empty": (row(0, 1), row(0, 0), 0, 0, (0, 0, 1), (0, 0, 1 / 2)),
-    "no background": (row(1, 1, 2, 2), row(1, 1, 2, 2), 1, 1, (2, 0, 0), (1, 1, 1)),
-    "pieces": (row(1, 0, 1), row(1, 0, 1), 1, 1, (1, 0, 0), (1, 1, 1)),
-    "IoU at the threshold": (row(1, 1, 0), row(1, 0, 0), 0, 0, (1, 0, 0), (1 / 2, 2 / 3, 2 / 3)),
-    "two halves": (row(1, 1, 0), row(1, 2, 0), 0, 1, (1, 1, 0), (1, 1, 1)),
-    "two in one": (row(1, 2, 0), row(1, 1, 0), 0, 1, (1, 0, 1), (1, 1, 1)),
-    "two unequal parts": (row(1, 1, 1, 0), row(1, 1, 2, 0), 4 / 10 / 2, 1, (1, 1, 0), (1, 1, 1)),
-    "gaps": (row(1, 0, 7), row(300, 0, 2), 1, 1, (2, 0, 0), (1, 1, 1)),
-    "no pixel": (row(), row(), 1, 1, (0, 0, 0), (1, 1, 1)),
+    # name: truth, prediction; score of DSB2018 and of TGS; tp, fp, fn at IoU ≥ 0.5; IoU and Dice of pixels
+    "both empty": (row(0, 0), row(0, 0), 1, 1, (0, 0, 0), (1, 1)),
+    "truth empty": (row(0, 0), row(0, 1), 0, 0, (0, 1, 0), (0, 0)),
+    "prediction empty": (row(0, 1), row(0, 0), 0, 0, (0, 0, 1), (0, 0)),
+    "no background": (row(1, 1, 2, 2), row(1, 1, 2, 2), 1, 1, (2, 0, 0), (1, 1)),
+    "pieces": (row(1, 0, 1), row(1, 0, 1), 1, 1, (1, 0, 0), (1, 1)),
+    "IoU at the threshold": (row(1, 1, 0), row(1, 0, 0), 0, 0, (1, 0, 0), (1 / 2, 2 / 3)),
+    "two halves": (row(1, 1, 0), row(1, 2, 0), 0, 1, (1, 1, 0), (1, 1)),
+    "two in one": (row(1, 2, 0), row(1, 1, 0), 0, 1, (1, 0, 1), (1, 1)),
+    "two unequal parts": (row(1, 1, 1, 0), row(1, 1, 2, 0), 4 / 10 / 2, 1, (1, 1, 0), (1, 1)),
+    "gaps": (row(1, 0, 7), row(300, 0, 2), 1, 1, (2, 0, 0), (1, 1)),
+    "no pixel": (row(), row(), 1, 1, (0, 0, 0), (1, 1)),
 }
 
 
@@ -39,10 +39,10 @@ def test_edge_cases_are_as_the_table_has_them(true, pred, dsb2018, tgs, counts, 
     assert at_half.ap_pooled == at_half.ap_per_image == (tp / sum(counts) if tp else 0)
     assert at_half.f1 == (2 * tp / (2 * tp + fp + fn) if tp else 0)
     assert at_half.pq == pytest.approx(at_half.mean_matched_iou * at_half.f1)
-    assert (iou(true, pred), dice(true, pred), accuracy(true, pred)) == pytest.approx(of_pixels)
+    assert (iou(true, pred), dice(true, pred)) == pytest.approx(of_pixels)
 
 
-@pytest.mark.parametrize("score", [score_image, score_mask, iou, dice, accuracy, lambda *pair: summarize([pair])])
+@pytest.mark.parametrize("score", [score_image, score_mask, iou, dice, lambda *pair: summarize([pair])])
 def test_different_shapes_are_refused_by_every_score(score):
     with pytest.raises(DataError, match="both must be of the same image"):
         score(np.zeros((1, 2), dtype=np.int32), np.zeros((2, 1), dtype=np.int32))

@@ -4,7 +4,7 @@ import scipy.spatial.distance
 from hypothesis import given, settings
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.metrics.score import accuracy, count_pixels, dice, iou
+from kaggle_unet.metrics.score import count_pixels, dice, iou
 from tests import strategies
 
 EMPTY, LEFT, BOTH = (np.array([pixels], dtype=bool) for pixels in ([0, 0], [1, 0], [1, 1]))
@@ -13,14 +13,14 @@ EMPTY, LEFT, BOTH = (np.array([pixels], dtype=bool) for pixels in ([0, 0], [1, 0
 @pytest.mark.parametrize(
     ("true", "pred", "expected"),
     [
-        (EMPTY, EMPTY, (1, 1, 1)),
-        (EMPTY, LEFT, (0, 0, 0.5)),
-        (LEFT, EMPTY, (0, 0, 0.5)),
-        (LEFT, BOTH, (1 / 2, 2 / 3, 1 / 2)),
+        (EMPTY, EMPTY, (1, 1)),
+        (EMPTY, LEFT, (0, 0)),
+        (LEFT, EMPTY, (0, 0)),
+        (LEFT, BOTH, (1 / 2, 2 / 3)),
     ],
 )
 def test_scores_follow_the_table(true, pred, expected):
-    assert (iou(true, pred), dice(true, pred), accuracy(true, pred)) == pytest.approx(expected)
+    assert (iou(true, pred), dice(true, pred)) == pytest.approx(expected)
 
 
 def test_labels_count_as_the_mask_of_all_instances():
@@ -44,7 +44,6 @@ def test_scores_are_ones_less_the_distances_of_scipy(pair):
     true, pred = ((labels > 0).ravel() for labels in pair)
 
     assert iou(*pair) == pytest.approx(1 - scipy.spatial.distance.jaccard(true, pred))
-    assert accuracy(*pair) == pytest.approx(1 - scipy.spatial.distance.hamming(true, pred))
     if true.any() or pred.any():
         assert dice(*pair) == pytest.approx(1 - scipy.spatial.distance.dice(true, pred))
 
