@@ -151,10 +151,9 @@ MIN_LIKENESS = 4.5
 def join_mosaics(edges: Mapping[str, Edges]) -> dict[str, str]:
     """Name the picture of each image that is a tile of one, by id, from the edges that `cut_edges` returns.
 
-    The result does not depend on the order of `edges`. Only images of equal size are compared, every pair of them: time
-    and memory grow with the square of their number. A tile whose seams show nothing but background is not found.
-    DSB2018's stage1_train holds 140 pictures of 2 to 12 tiles, 88 of them of four; 537 of its 664 images belong to one.
-    Tiles whose brightness was changed one by one, as those of TGS, are hardly found.
+    Only images of equal size are compared, every pair of them: time and memory grow with the square of their number. A
+    tile whose seams show nothing but background is not found, and those of TGS, whose brightness was changed one by
+    one, hardly are. DSB2018's stage1_train holds 140 pictures of 2 to 12 tiles; 537 of its 664 images belong to one.
 
     >>> rng = np.random.default_rng(0)
     >>> picture = np.cumsum(np.cumsum(rng.normal(0, 1, (64, 64)), axis=0), axis=1)

@@ -1,7 +1,6 @@
 """Flips for test-time augmentation: the eight symmetries of the square, each with its inverse.
 
-Each is at most one transposition followed by at most two reversals, and is undone by the reversals followed by the
-transposition. One table holds them all.
+Each is at most one transposition followed by at most two reversals, and is undone in the opposite order.
 """
 
 from dataclasses import dataclass
@@ -12,12 +11,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Flip:
-    """One symmetry of the square, acting on the last two axes of tensors.
+    """One symmetry of the square: rows and columns are swapped if `is_transposed`, then `axes` are reversed."""
 
-    Rows and columns are swapped first if `is_transposed`, then `axes` are reversed: −2 upside down, −1 left to right.
-    """
-
-    name: str
     is_transposed: bool
     axes: tuple[int, ...]
 
@@ -37,18 +32,15 @@ class Flip:
         return grid.swapaxes(-1, -2) if self.is_transposed else grid
 
 
-FLIPS = {
-    flip.name: flip
-    for flip in (
-        Flip("identity", is_transposed=False, axes=()),
-        Flip("left_right", is_transposed=False, axes=(-1,)),
-        Flip("upside_down", is_transposed=False, axes=(-2,)),
-        Flip("rotate_180", is_transposed=False, axes=(-2, -1)),
-        Flip("transpose", is_transposed=True, axes=()),
-        Flip("rotate_270", is_transposed=True, axes=(-1,)),
-        Flip("rotate_90", is_transposed=True, axes=(-2,)),  # counterclockwise, as numpy.rot90
-        Flip("anti_transpose", is_transposed=True, axes=(-2, -1)),
-    )
+FLIPS = {  # axis −2 is reversed upside down, −1 left to right
+    "identity": Flip(is_transposed=False, axes=()),
+    "left_right": Flip(is_transposed=False, axes=(-1,)),
+    "upside_down": Flip(is_transposed=False, axes=(-2,)),
+    "rotate_180": Flip(is_transposed=False, axes=(-2, -1)),
+    "transpose": Flip(is_transposed=True, axes=()),
+    "rotate_270": Flip(is_transposed=True, axes=(-1,)),
+    "rotate_90": Flip(is_transposed=True, axes=(-2,)),  # counterclockwise, as numpy.rot90
+    "anti_transpose": Flip(is_transposed=True, axes=(-2, -1)),
 }
 
 FLIP_SETS: dict[Literal["none", "horizontal", "d4"], tuple[Flip, ...]] = {

@@ -27,7 +27,6 @@ from kaggle_unet.targets.settings import CodecName
 from kaggle_unet.types import HalfPlanes, Inputs, Planes
 
 Activation = Literal["sigmoid", "softmax"]
-_Activation = Callable[[Tensor], Tensor]
 _LEAST_PROBABILITY = 1e-6  # its logit is finite
 
 
@@ -64,11 +63,9 @@ def predict_planes(
     """Predict the planes of images, one after the other, float16 for images predicted in tiles.
 
     Items are ids and inputs in the order of `plan_batches`; consecutive ones of one padded size share a batch. The
-    models are moved to `device` and put into evaluation mode, and must take sides that are multiples of
-    `settings.pad_to_multiple`. The padding is mirrored and split evenly; it is at least as wide as the largest `margin`
-    among the models, the pixels that an unpadded U-Net loses at each edge, so that the whole image is predicted, down
-    to images of a single pixel. Images with a padded side above `settings.tile_px` go through the models tile by tile,
-    see `kaggle_unet.inference.tiles`.
+    models are moved to `device` and put into evaluation mode. The padding is mirrored, and at least as wide as the
+    largest `margin` among the models, the pixels that an unpadded U-Net loses at each edge, so that the whole image is
+    predicted. Images with a padded side above `settings.tile_px` go through the models tile by tile.
     """
     average = _Average(models, settings, activation, device, autocast_dtype, channels_last)
     for shape, names, images in _gather_batches(items, settings, PadSpec(settings.pad_to_multiple, average.margin)):
@@ -130,7 +127,7 @@ class _Average:
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         self._autocast_dtype = autocast_dtype
         softmax = activation == "softmax"
-        self._to_probs: _Activation = partial(torch.softmax, dim=1) if softmax else torch.sigmoid
+        self._to_probs: Callable[[Tensor], Tensor] = partial(torch.softmax, dim=1) if softmax else torch.sigmoid
         # What is averaged: the mean logit is that of the geometric means of p and 1 − p, scaled to a sum of 1.
         self._to_averaged = self._to_probs
         if settings.mean == "geometric":

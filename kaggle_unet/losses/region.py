@@ -120,7 +120,7 @@ def lovasz_hinge(
 
 
 def lovasz_softmax(probs: Tensor, planes: Tensor, counted: Tensor, *, over: Over) -> Tensor:
-    """Compute the Lovász-Softmax loss of every plane.
+    """Compute the Lovász-Softmax loss of every plane, with the errors |target − probability|; see `lovasz_hinge`.
 
     Parameters
     ----------
@@ -135,10 +135,6 @@ def lovasz_softmax(probs: Tensor, planes: Tensor, counted: Tensor, *, over: Over
     -------
     losses : float32 tensor, shape (C,)
         Between 0 and 1. A plane that is empty in the target costs its largest false probability.
-
-    Notes
-    -----
-    The errors are |target − probability|, see `lovasz_hinge` for the rest.
 
     Examples
     --------

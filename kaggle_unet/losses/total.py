@@ -26,12 +26,9 @@ class SegmentationLoss(nn.Module):
     """The sum of a config's terms, in float32 whatever the dtype of the logits.
 
     Weights multiply the cross-entropy and the focal loss; for Dice and Lovász a pixel counts or it does not. A pixel of
-    weight 0 counts in no term, so ignoring pixels is the same as cutting them off. The Dice and Lovász terms are means
-    over planes, weighted as `term_plane_weights` says.
-
-    Logits smaller than the targets (a U-Net without padding) are compared with the middle of the targets. Side outputs
-    are enlarged bilinearly to the size of the logits. The loss is finite for finite logits up to 1e30, far beyond the
-    range of float16.
+    weight 0 counts in no term, so ignoring pixels is the same as cutting them off. Logits smaller than the targets (a
+    U-Net without padding) are compared with the middle of the targets, and side outputs enlarged to their size. The
+    loss is finite for finite logits up to 1e30, far beyond the range of float16.
     """
 
     def __init__(self, settings: LossSettings, plane_names: Sequence[str], activation: Activation) -> None:

@@ -93,7 +93,15 @@ def check_smp(settings: SmpSettings) -> None:
             refuse_unknown("model.encoder", settings.encoder, [f"tu-{name}" for name in timm.list_models()])
     else:
         refuse_unknown("model.encoder", settings.encoder, smp.encoders.get_encoder_names())
-    _check_options(settings)
+    if taken := sorted(set(settings.options) & set(_TAKEN_OPTIONS)):
+        msg = f"model.options can't hold {', '.join(taken)}: kaggle-unet sets them, or needs plain logits; leave them "
+        raise ConfigError(f"{msg}out")
+    if settings.encoder.startswith("tu-"):
+        return  # what smp does not know goes on to timm, which refuses what it does not know either
+    architecture = smp.MODEL_ARCHITECTURES_MAPPING[settings.architecture.lower()]
+    known = [name for name in inspect.signature(architecture).parameters if name not in (*_TAKEN_OPTIONS, "kwargs")]
+    for name in settings.options:
+        refuse_unknown("model.options", name, known)
 
 
 def build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weights: str | bool | None) -> nn.Module:
@@ -119,21 +127,6 @@ def build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weight
     return network
 
 
-def _check_options(settings: SmpSettings) -> None:
-    """Raise `ConfigError` for options that smp would ignore silently, or that are not the config's to set."""
-    import segmentation_models_pytorch as smp
-
-    if taken := sorted(set(settings.options) & set(_TAKEN_OPTIONS)):
-        msg = f"model.options can't hold {', '.join(taken)}: kaggle-unet sets them, or needs plain logits; leave them "
-        raise ConfigError(f"{msg}out")
-    if settings.encoder.startswith("tu-"):
-        return  # what smp does not know goes on to timm, which refuses what it does not know either
-    architecture = smp.MODEL_ARCHITECTURES_MAPPING[settings.architecture.lower()]
-    known = [name for name in inspect.signature(architecture).parameters if name not in (*_TAKEN_OPTIONS, "kwargs")]
-    for name in settings.options:
-        refuse_unknown("model.options", name, known)
-
-
 _N_IN = 512  # channels of the lowest map of every VGG
 
 
@@ -141,8 +134,7 @@ class TernausNet(nn.Module):
     """TernausNet [1]_: VGG11 without its classifier, five blocks up, skip connections before each pooling.
 
     With VGG11, 3 channels in and one plane out there are 22,927,393 parameters, as in the authors' UNet11. With VGG16
-    the decoder is the same; the authors' own UNet16 has another one, which is in no paper. The weights of `encoder`
-    have torchvision's names.
+    the decoder is the same; the authors' own UNet16 has another one, which is in no paper.
 
     References
     ----------

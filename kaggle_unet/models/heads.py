@@ -105,8 +105,7 @@ class Hypercolumn(nn.Module):
     """The maps of all levels of a decoder, side by side at the size of the last [1]_.
 
     A 1 × 1 convolution brings each map to the last one's width while it is still small, then it is enlarged bilinearly;
-    a 3 × 3 convolution with norm and activation reads all of them. The 1st place of the TGS challenge had levels of one
-    width.
+    a 3 × 3 convolution with norm and activation reads all of them.
 
     References
     ----------

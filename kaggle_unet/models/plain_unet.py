@@ -39,28 +39,21 @@ _HALF_SEEN_PX = {"transposed2": 0, "transposed3": 2, "nearest": 0, "bilinear": 2
 class PlainUNet(nn.Module):
     """The U-Net of Ronneberger, Fischer and Brox [1]_.
 
-    Sides of the inputs are multiples of `multiple`, 2**depth times `settings.unshuffle`; inputs of such sides lose
-    `margin` pixels at each edge, 0 with padding.
-
     Weights are drawn from normal distributions of variance g / N, N the number of values that each output sums (the
     paper's "incoming nodes", fan-in), with g = 2 before a ReLU (He; also before an ELU) and g = 1 for upsampling and
-    head, which have none. Biases start at 0.
-
-    Dropout is per value, not per feature map, as in the articles; the decoder's blocks share the rate of their level.
-    Group norm has up to 8 groups, of two channels at least, one where channels are odd. Interpolation has a 1 × 1
-    convolution, which is computed first, as the two commute.
+    head, which have none. Dropout is per value, not per feature map, as in the articles. Group norm has up to 8 groups,
+    of two channels at least. Interpolation follows its 1 × 1 convolution, as the two commute.
 
     Without padding, inputs whose sides halve evenly down to the lowest level are taken whole (572 → 388 at depth 4);
     other even sides lose the surplus at their edges first (576 → 572 → 388). Every output then depends on real pixels
     only: a tile's planes are those of the whole image there.
 
-    With `settings.unshuffle` of k the network works on maps of a k-th of the side: k × k neighbouring pixels become
-    channels of one before the first block, and the head gives k × k logits of each plane, which become pixels again
-    (pixel shuffle [2]_). Nothing is interpolated, and the most expensive levels are gone.
+    With `settings.unshuffle` of k, k × k neighbouring pixels become channels of one before the first block, and the
+    head gives k × k logits of each plane, which become pixels again (pixel shuffle [2]_).
 
-    With `settings.residual` each block adds a 1 × 1 convolution of its input to the result of its two convolutions,
-    before the last activation (ResUNet [3]_, with the norms where the plain blocks have them). The second convolution
-    then starts with g = 1, as the shortcut does, so that the sum varies as much as a plain block's output.
+    With `settings.residual` each block adds a 1 × 1 convolution of its input before its last activation (ResUNet [3]_).
+    The second convolution then starts with g = 1, as the shortcut does, so that the sum varies as much as a plain
+    block's output.
 
     References
     ----------

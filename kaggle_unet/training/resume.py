@@ -25,9 +25,8 @@ def save_epoch(
 ) -> bool:
     """Save the state after a whole epoch.
 
-    The best one and snapshots hold no optimiser: they are to predict with, and have the weights that were validated,
-    those of the moving average where there is one. They are written first: a process killed before the last one is
-    written repeats the epoch when it resumes, and writes the same files again; the other way round they could be lost.
+    The best one and snapshots hold no optimiser, and the weights that were validated. They are written first: a process
+    killed before the last one is written repeats the epoch when it resumes; the other way round they could be lost.
     """
     row = history[-1]
     epoch = len(history)

@@ -126,7 +126,7 @@ def _one_cycle(settings: ScheduleSettings, done: float) -> float:
     return _between(1.0, settings.floor, done, settings.rise, 1.0)
 
 
-def _exponential(settings: ScheduleSettings, progress: float) -> float:
+def _exponential(settings: ScheduleSettings, progress: float, _: int) -> float:
     # A step belongs to the epoch it ends in, so the last step of an epoch is not yet the next one's.
     n_epochs = max(0, math.ceil(progress - settings.warmup_epochs) - 1)
     return max(settings.floor, settings.factor**n_epochs)
@@ -147,7 +147,7 @@ _AFTER_WARMUP: dict[str, Callable[[ScheduleSettings, float, int], float]] = {
     "cosine": lambda settings, progress, epochs: _between(
         1.0, settings.floor, progress, settings.warmup_epochs, epochs
     ),
-    "exponential": lambda settings, progress, _: _exponential(settings, progress),
+    "exponential": _exponential,
     "snapshots": _snapshots,
 }
 

@@ -23,7 +23,7 @@ def test_without_a_store_images_are_drawn_and_that_is_said(drawn_config, tmp_pat
         "real loop / bare step": pytest.approx(speeds["real loop"] / speeds["bare step"]),
         "bare step / plain fp32 loop": pytest.approx(speeds["bare step"] / speeds["plain fp32 loop"]),
     }
-    assert all(0 < round_trip_score["share"] < 1 for round_trip_score in result["ceilings"].values())
+    assert all(0 < roofline["share"] < 1 for roofline in result["ceilings"].values())
 
 
 def test_a_store_is_measured_and_a_person_can_read_it(drawn_config, tmp_path):

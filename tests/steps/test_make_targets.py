@@ -146,7 +146,7 @@ def test_progress_counts_samples_and_then_targets(drawn, tmp_path):
     assert steps == [(what, done, 8) for what in ("samples", "targets") for done in range(1, 9)]
 
 
-def test_the_ceiling_is_the_mean_score_of_the_decoded_targets(drawn, tmp_path):
+def test_the_round_trip_score_is_the_mean_score_of_the_decoded_targets(drawn, tmp_path):
     config, data = drawn
     blind = config.model_copy(update={"decode": config.decode.model_copy(update={"min_seed_px": 10**6})})
 

@@ -23,7 +23,7 @@ def test_what_a_view_shows_is_not_moved():
     assert copied > bare
 
 
-def test_ceilings_are_far_above_nothing():
+def test_the_rooflines_are_far_above_nothing():
     flops_per_s, bytes_per_s = measure_roofline(torch.device("cpu"), None)
     assert flops_per_s > 1e8
     assert bytes_per_s > 1e7

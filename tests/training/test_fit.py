@@ -155,7 +155,7 @@ def test_early_stopping_counts_validations_without_a_better_score(parts, tmp_pat
 @pytest.mark.parametrize(("seconds", "epochs"), [(30, 2), (60, 1), (7, 5)])
 def test_no_epoch_begins_after_so_many_minutes(parts, tmp_path, monkeypatch, seconds, epochs):
     clock = (float(epoch + passed) for epoch in range(0, 10**6, seconds) for passed in (0, seconds, seconds))
-    monkeypatch.setattr("kaggle_unet.training.fold.time.perf_counter", lambda: next(clock))  # start, trained, judged
+    monkeypatch.setattr("kaggle_unet.training.fold.time.perf_counter", lambda: next(clock))  # start, trained, validated
     settings = make_settings(epochs=9, minutes=seconds * epochs / 60, validate_every=9)
     result = fit_fold(parts, settings, folder=tmp_path, config=CONFIG)
     assert (result.epochs, result.stopped_by) == (epochs, "time")
