@@ -20,27 +20,18 @@ CompetitionName = Literal["dsb2018", "tgs", "folder"]
 
 
 class CompetitionSettings(Settings):
-    """The competition, and for `folder` the places of its files below `--data`.
-
-    Attributes
-    ----------
-    name : {"dsb2018", "tgs", "folder"}
-        The competition.
-    images : str
-        `folder` only: subfolder of the images.
-    masks : str
-        `folder` only: subfolder of the label images, or of binary masks, whose connected components become instances.
-    folds : str, optional
-        `folder` only: a CSV with columns `id,fold`, relative to the config; an id with an empty fold is left out.
-    skip : tuple of str
-        Ids of samples to leave out.
-    """
+    """The competition, and for `folder` the places of its files below `--data`."""
 
     name: CompetitionName
+    """The competition."""
     images: str = "images"
+    """`folder` only: subfolder of the images."""
     masks: str = "masks"
+    """`folder` only: subfolder of the label images, or of binary masks, whose connected components become instances."""
     folds: str | None = None
+    """`folder` only: a CSV with columns `id,fold`, relative to the config; an id with an empty fold is left out."""
     skip: tuple[str, ...] = ()
+    """Ids of samples to leave out."""
 
 
 class Source(Protocol):

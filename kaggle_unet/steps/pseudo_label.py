@@ -42,21 +42,14 @@ BOUNDS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.99)  # for which it is counted how many i
 
 
 class ChoiceSettings(Settings):
-    """Which images are kept, and which of their pixels count; the defaults are the 1st place's of TGS, round 1.
-
-    Attributes
-    ----------
-    confidence : float
-        Images are kept whose `image_confidence` is at least this; the 1st place's other half took 0.97.
-    pixel_confidence : float
-        A pixel is sure if its `pixel_confidence` is above this.
-    ignore_unsure : bool
-        Whether the other pixels of a kept image count in no loss.
-    """
+    """Which images are kept, and which of their pixels count; the defaults are the 1st place's of TGS, round 1."""
 
     confidence: Share = 0.9
+    """Images are kept whose `image_confidence` is at least this; the 1st place's other half took 0.97."""
     pixel_confidence: Share = 0.8
+    """A pixel is sure if its `pixel_confidence` is above this."""
     ignore_unsure: bool = False
+    """Whether the other pixels of a kept image count in no loss."""
 
 
 def pixel_confidence(planes: Planes | HalfPlanes, activation: Literal["sigmoid", "softmax"]) -> NDArray[np.float32]:

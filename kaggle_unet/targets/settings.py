@@ -1,4 +1,4 @@
-"""What a config says about codecs, borders, weight maps and decoding."""
+"""Settings of codecs, borders, weight maps and decoding."""
 
 from typing import Annotated, Literal
 
@@ -13,70 +13,46 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class BorderSettings(Settings):
-    """The border between instances.
-
-    Attributes
-    ----------
-    rule : {"touching", "contour"}
-        `touching`: two different instances lie within the (2·radius + 1)² window around the pixel. `contour`: the pixel
-        belongs to an instance and its window contains anything else.
-    radius_px : int or "by_size"
-        Half the window's side, in pixels. `by_size` is the 1st place's table: 6 or 3 on background, and 1, 2 or 3
-        inside an instance of under 300, of under 2,000, and of 2,000 pixels or more.
-    """
+    """The border between instances."""
 
     rule: BorderRule = "touching"
+    """`touching`: two different instances lie within the (2·radius + 1)² window around the pixel. `contour`: the pixel
+    belongs to an instance and its window contains anything else."""
     radius_px: Annotated[int, Field(ge=1, le=32)] | Literal["by_size"] = 1
+    """Half the window's side, in pixels. `by_size` is the 1st place's table: 6 or 3 on background, and 1, 2 or 3 inside
+    an instance of under 300, of under 2,000, and of 2,000 pixels or more."""
 
 
 class CodecSettings(Settings):
-    """The codec, which turns labels into planes and planes into labels.
-
-    Attributes
-    ----------
-    name : str
-        The planes that labels are turned into.
-    border : BorderSettings
-        Which pixels are border; without effect for `mask`.
-    """
+    """The codec, which turns labels into planes and planes into labels."""
 
     name: CodecName = "interior_border_background"
+    """The planes that labels are turned into."""
     border: BorderSettings = BorderSettings()
+    """Which pixels are border; without effect for `mask`."""
 
 
 class DistanceWeight(Settings):
-    """The U-Net paper's w0·exp(−(d1 + d2)² / (2σ²)) on background pixels.
-
-    Attributes
-    ----------
-    w0 : float
-        The weight where d1 + d2 would be 0. The paper has 10; kits derived from neptune's have 50 and add 1 to the map.
-    sigma_px : float
-        The paper's σ, 5 px there. Kits derived from neptune's write exp(−(d1 + d2)² / σ²), without the 2: their σ is √2
-        times this one, so their 10 is 7.07 here.
-    """
+    """The U-Net paper's w0·exp(−(d1 + d2)² / (2σ²)) on background pixels."""
 
     w0: Positive = 10.0
+    """The weight where d1 + d2 would be 0: the paper's 10; kits derived from neptune's have 50 and add 1 to the map."""
     sigma_px: Positive = 5.0
+    """The paper's σ, 5 px there. Kits derived from neptune's write exp(−(d1 + d2)² / σ²), without the 2: their σ is √2
+    times this one, so their 10 is 7.07 here."""
 
 
 class SizeWeight(Settings):
-    """Inside an instance clip((A0 / area)^gamma, lo, hi), and 1 on background.
-
-    Attributes
-    ----------
-    gamma : float
-        Exponent of the ratio of areas.
-    lo, hi : float
-        Lower and upper bound of the weight.
-    reference_area_px : float, optional
-        The reference area A0; None uses the median area of the training set.
-    """
+    """Inside an instance clip((A0 / area)^gamma, lo, hi), and 1 on background."""
 
     gamma: Positive = 0.5
+    """Exponent of the ratio of areas."""
     lo: Positive = 0.5
+    """Lower bound of the weight."""
     hi: Positive = 4.0
+    """Upper bound of the weight."""
     reference_area_px: Positive | None = None
+    """The reference area A0; None uses the median area of the training set."""
 
 
 class WeightSettings(Settings):
@@ -114,9 +90,9 @@ class DecodeSettings(Settings):
     mask_threshold : float
         A pixel belongs to an instance if its probability of being inside one is above this.
     seed_threshold : float
-        A pixel may be a seed if its interior (or mask) probability is above this,
+        A pixel may be a seed if its interior (or mask) probability is above this.
     border_threshold : float
-        and its border probability is not above this.
+        A pixel whose border probability is above this is no seed.
     min_seed_px : int
         Seeds with fewer pixels are dropped.
     keep_seedless : bool
