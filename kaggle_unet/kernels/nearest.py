@@ -39,6 +39,8 @@ def scan_columns(
     n_y, n_x = labels.shape
     to_integer = rows.dtype.type
     far, one_row = to_integer(int(reach_px) + 1), to_integer(1)
+    for x in range(n_x):
+        seen_ids[x], seen[0, x], seen[1, x] = 0, far, far
     for y in range(first, first + n_y * step, step):
         for x in range(n_x):
             label, behind = labels[y, x], seen_ids[x]
@@ -65,7 +67,10 @@ def scan_columns(
 
 @jit
 def find_two_nearest(
+    labels: NDArray[np.int32],
     reach_px: float,
+    seen_ids: NDArray[np.int32],
+    seen: Integers,
     ids: NDArray[np.int32],
     rows: Integers,
     row_ids: NDArray[np.int32],
@@ -77,6 +82,8 @@ def find_two_nearest(
     Must hold: the integers of `rows` and `row` can hold ``2 · (int(reach_px) + 1)²``.
     """
     n_y, n_x = ids.shape
+    scan_columns(labels, 0, 1, reach_px, seen_ids, seen, ids, rows)  # down, then up
+    scan_columns(labels, n_y - 1, -1, reach_px, seen_ids, seen, ids, rows)
     margin = (row_ids.shape[0] - n_x) // 2
     row_near, row_other = row[0], row[1]
     to_integer = rows.dtype.type

@@ -75,7 +75,6 @@ def count_pieces_and_holes(labels: Labels) -> tuple[NDArray[np.int32], NDArray[n
     Pieces are 8-connected. A hole is a 4-connected region of anything else that one instance encloses; what lies
     outside the image's edge is not enclosed.
 
-    >>> import numpy as np
     >>> ring = np.array([[1, 1, 1, 0, 2], [1, 0, 1, 0, 0], [1, 1, 1, 0, 2]], dtype=np.int32)
     >>> count_pieces_and_holes(ring)
     (array([0, 1, 2], dtype=int32), array([0, 1, 0], dtype=int32))
@@ -144,7 +143,6 @@ def relabel(labels: NDArray[Any]) -> Labels:
 def relabel_in_raster_order(labels: Labels) -> Labels:
     """Renumber the instances 1…n without gaps, in raster order of their first pixels; ids not far above their number.
 
-    >>> import numpy as np
     >>> relabel_in_raster_order(np.array([[0, 7, 3]], dtype=np.int32))
     array([[0, 1, 2]], dtype=int32)
     """
@@ -157,7 +155,6 @@ def relabel_in_raster_order(labels: Labels) -> Labels:
 def areas_px(labels: NDArray[Any]) -> NDArray[np.int64]:
     """Count the pixels of every instance, int64 (n + 1,) by id; entry 0 is the background, missing ids have 0.
 
-    >>> import numpy as np
     >>> areas_px(np.array([[0, 2, 2]], dtype=np.int32))
     array([1, 0, 2])
     """

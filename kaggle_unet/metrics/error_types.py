@@ -47,7 +47,6 @@ def find_mistakes(overlap: Overlap) -> Mistakes:
     split where two or more predicted ones lie in it, each by more than half; those are parts. All others are missed,
     or extra. Fragments beside an object that was found are parts.
 
-    >>> import numpy as np
     >>> from kaggle_unet.metrics.overlap import count_overlap
     >>> found = find_mistakes(count_overlap(np.array([[1, 1, 2, 2, 0, 3]]), np.array([[1, 1, 1, 1, 2, 0]])))
     >>> [TRUE_ERROR_TYPES[kind] for kind in found.true], [PRED_ERROR_TYPES[kind] for kind in found.pred]
@@ -123,7 +122,6 @@ def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> "DataFrame":
 
     Two objects in one, and one that is none:
 
-    >>> import numpy as np
     >>> from kaggle_unet.metrics.overlap import count_overlap
     >>> overlap = count_overlap(np.array([[1, 1, 2, 2, 0, 0]]), np.array([[1, 1, 1, 1, 0, 2]]))
     >>> tabulate_oracle_fixes([overlap]).round(2)

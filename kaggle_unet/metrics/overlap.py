@@ -54,7 +54,6 @@ def count_overlap(true: NDArray[Any], pred: NDArray[Any]) -> Overlap:
 
     Examples
     --------
-    >>> import numpy as np
     >>> overlap = count_overlap(np.array([[7, 7, 7, 2]]), np.array([[0, 1, 1, 0]]))
     >>> overlap.areas_true_px, overlap.areas_pred_px
     (array([1, 3]), array([2]))
@@ -140,7 +139,6 @@ def iou_twentieths(overlap: Overlap, *, strict: bool) -> NDArray[np.int64]:
     In integers, the largest k with ``20·I >= k·U`` (or ``>``): 0.6 is not a binary fraction, and a float quotient would
     decide by chance at 12/20.
 
-    >>> import numpy as np
     >>> overlap = count_overlap(np.array([[1, 1, 1, 1, 1]]), np.array([[1, 1, 1, 0, 0]]))
     >>> iou_twentieths(overlap, strict=False), iou_twentieths(overlap, strict=True)
     (array([12]), array([11]))

@@ -47,7 +47,6 @@ def score_image(true: NDArray[Any], pred: NDArray[Any]) -> ImageScore:
 
     Three of four pixels are an IoU of 0.75, which beats 0.50 to 0.70 but not 0.75:
 
-    >>> import numpy as np
     >>> score_image(np.array([[1, 1, 1, 1]]), np.array([[1, 1, 1, 0]])).mean
     0.5
     """

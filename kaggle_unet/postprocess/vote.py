@@ -63,7 +63,6 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
     --------
     Of three sets the second has no object on the right, and the third alone one in the middle:
 
-    >>> import numpy as np
     >>> sets = [[1, 1, 1, 0, 0, 0, 2], [0, 1, 1, 1, 0, 0, 0], [3, 3, 3, 3, 0, 2, 5]]
     >>> vote_labels([np.array([one], dtype=np.int32) for one in sets])
     array([[1, 1, 1, 1, 0, 0, 2]], dtype=int32)

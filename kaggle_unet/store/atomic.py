@@ -109,13 +109,11 @@ def resource_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _REMEDIES:
             raise
-        space = f" ({_free_mib(path)} MiB free)" if error.errno in _FULL else ""
+        space = ""
+        if error.errno in _FULL:
+            folder = next(folder for folder in path.absolute().parents if folder.exists())
+            space = f" ({shutil.disk_usage(folder).free // 2**20} MiB free)"
         raise ResourceError(f"cannot write {path}: {error.strerror}{space}; {_REMEDIES[error.errno]}") from error
-
-
-def _free_mib(path: Path) -> int:
-    existing = next(folder for folder in path.absolute().parents if folder.exists())
-    return shutil.disk_usage(existing).free // 2**20
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest, scan_columns
+from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.targets.codecs import encode_targets, get_codec
 from kaggle_unet.targets.settings import CodecName, WeightSettings
@@ -130,12 +130,11 @@ def two_nearest_squares(labels: Labels, *, reach_px: float) -> NDArray[np.signed
     dtype = np.int16 if 2 * far**2 <= np.iinfo(np.int16).max else np.int64
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     ids, rows = np.zeros((n_y, n_x), dtype=np.int32), np.full((2, n_y, n_x), far, dtype=dtype)
-    for first, step in ((0, 1), (n_y - 1, -1)):  # down, then up
-        seen_ids, seen = np.zeros(n_x, dtype=np.int32), np.full((2, n_x), far, dtype=dtype)
-        scan_columns(labels, first, step, reach_px, seen_ids, seen, ids, rows)
+    seen_ids, seen = np.empty(n_x, dtype=np.int32), np.empty((2, n_x), dtype=dtype)
     row_ids = np.zeros(n_x + 2 * margin, dtype=np.int32)
     row = np.full((2, n_x + 2 * margin), far**2, dtype=dtype)
-    find_two_nearest(reach_px, ids, rows, row_ids, row, np.empty(BLOCK_PX, dtype=np.int32))
+    block_ids = np.empty(BLOCK_PX, dtype=np.int32)
+    find_two_nearest(labels, reach_px, seen_ids, seen, ids, rows, row_ids, row, block_ids)
     return rows
 
 
