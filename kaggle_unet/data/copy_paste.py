@@ -1,10 +1,9 @@
 """Copy-paste augmentation: nuclei copied onto free background, in the image and in its labels.
 
-Copies come from another crop of the same image: light, stain, size and sharpness fit, which they would not from another
-image of its type, where areas differ 26-fold. Half of them slide up to a nucleus that is there already, as a network
-sees too few borders between neighbours. No instance is covered. A copy brings its own soft edge along, two pixels of
-background that fade out, and is made brighter or darker by as much as the new background is. So only nuclei that touch
-no other are copied: the straight edge between two would show.
+Copies come from another crop of the same image, so that light, stain, size and sharpness fit. Half of them slide up to
+a nucleus that is there already, as a network sees too few borders between neighbours. A copy brings its own soft edge
+along, and is made brighter or darker by as much as the new background is. So only nuclei that touch no other are
+copied: the straight edge between two would show.
 """
 
 import itertools

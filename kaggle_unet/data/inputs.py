@@ -57,11 +57,8 @@ def _at_rank(values: NDArray[Any], rank: float) -> float:
     """Interpolate between two ranks of sorted values, as `numpy.percentile` does."""
     below = int(rank)
     fraction = rank - below
-    return (
-        float(values[below]) * (1 - fraction) + float(values[below + 1]) * fraction
-        if fraction
-        else float(values[below])
-    )
+    lower = float(values[below])
+    return lower * (1 - fraction) + float(values[below + 1]) * fraction if fraction else lower
 
 
 def prepare(

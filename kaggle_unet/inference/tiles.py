@@ -42,8 +42,7 @@ class Tile:
 def plan_tiles(shape: tuple[int, int], *, tile_px: int, overlap_px: int, pad_spec: PadSpec) -> list[Tile]:
     """Lay tiles over an image, row by row: all of one size, no more than needed, with a longest side of `tile_px`.
 
-    Tiles begin and end on multiples of `pad_spec.multiple`, counted from the padding's first pixel. Neighbours overlap
-    by `overlap_px` at least; with a margin they overlap by twice the margin instead, so that outputs abut, on the grid.
+    Neighbours overlap by `overlap_px` at least; with a margin by twice the margin instead, so that outputs abut.
 
     >>> [tile.columns.start for tile in plan_tiles((8, 40), tile_px=16, overlap_px=4, pad_spec=PadSpec(4))]
     [0, 12, 24]

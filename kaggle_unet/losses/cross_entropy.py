@@ -10,30 +10,14 @@ from kaggle_unet.losses.settings import Activation
 def pixel_cross_entropy(
     logits: Tensor, planes: Tensor, activation: Activation, *, plane_weights: Tensor | None = None
 ) -> Tensor:
-    """Compute the cross-entropy of every pixel.
+    """Compute the cross-entropy of every pixel in nats, shape (B, H, W), from logits and targets (B, C, H, W).
 
-    Parameters
-    ----------
-    logits : float32 tensor, shape (B, C, H, W)
-        Before the activation.
-    planes : float32 tensor, shape (B, C, H, W)
-        Targets; they sum to 1 over C for `softmax`.
-    activation : {"sigmoid", "softmax"}
-        `sigmoid` takes the mean of C binary cross-entropies, so that codecs of one and of two planes are on one scale.
-    plane_weights : float32 tensor, shape (C,), optional
-        Weights of that mean, not all 0; None takes the plain mean. Without effect for `softmax`.
-
-    Returns
-    -------
-    cross_entropy : float32 tensor, shape (B, H, W)
-        In nats, not negative.
-
-    Notes
-    -----
-    The softmax form is written out because the backward pass of torch's NLLLoss has no deterministic version on CUDA.
+    `sigmoid` takes the mean of C binary cross-entropies, weighted by `plane_weights` (C,), so that codecs of one and of
+    two planes are on one scale.
     """
     if activation == "sigmoid":
         return plane_mean(F.binary_cross_entropy_with_logits(logits, planes, reduction="none"), plane_weights)
+    # Written out because the backward pass of torch's NLLLoss has no deterministic version on CUDA.
     return -(planes * F.log_softmax(logits, dim=1)).sum(dim=1)
 
 
@@ -52,8 +36,7 @@ def plane_mean(values: Tensor, plane_weights: Tensor | None) -> Tensor:
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Return Σ w·v over the number of pixels with w > 0; 0 where none counts.
 
-    The divisor is a number of pixels and not Σ w: weights that are 1 on average leave the loss on its scale, and twice
-    the weight of a pixel is twice its part of the loss, whatever the others weigh.
+    The divisor is not Σ w, so that twice the weight of a pixel is twice its part of the loss, whatever others weigh.
 
     >>> import torch
     >>> weighted_mean(torch.tensor([[[1.0, 2.0, 5.0]]]), torch.tensor([[[1.0, 3.0, 0.0]]]))

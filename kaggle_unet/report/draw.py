@@ -209,28 +209,19 @@ def draw_batch(
     for id_, channels, targets, weight in zip(batch.ids, inputs, planes, weights, strict=True):
         panels = [show(f"{id_[:8]} {names[0]}", channels[0])]
         panels += [show(name, channel) for name, channel in zip(names[1:], channels[1:], strict=True)]
-        panels += [show(name, target, low=0, high=1) for name, target in zip(plane_names, targets, strict=True)]
+        panels += [show(name, target, bounds=(0, 1)) for name, target in zip(plane_names, targets, strict=True)]
         rows.append(compose([*panels, *weight_panels({"weight": weight}, side_px, high=heaviest)]))
     return np.concatenate(rows)
 
 
 def _panel(
-    name: str,
-    values: NDArray[np.float32],
-    *,
-    side_px: int,
-    low: float | None = None,
-    high: float | None = None,
+    name: str, values: NDArray[np.float32], side_px: int, bounds: tuple[float, float] | None = None
 ) -> tuple[str, Image]:
-    """Paint an array in grays from `low` to `high`, by default its own range, which the caption gives."""
+    """Paint an array in grays between `bounds`, by default its own range, which the caption gives."""
     least, greatest = float(values.min()), float(values.max())
-    painted = heatmap(
-        np.asarray(resize(values, side_px), np.float32),
-        low=least if low is None else low,
-        high=greatest if high is None else high,
-        name="gray",
-    )
-    return f"{name}: {least:.3g} … {greatest:.3g}", painted
+    low, high = bounds or (least, greatest)
+    shown = np.asarray(resize(values, side_px), np.float32)
+    return f"{name}: {least:.3g} … {greatest:.3g}", heatmap(shown, low=low, high=high, name="gray")
 
 
 def preview(

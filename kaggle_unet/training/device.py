@@ -20,8 +20,7 @@ def keep_freed_memory() -> bool:
     """Keep freed memory for the next allocations instead of returning it to the system; return False if that is set.
 
     glibc takes every block above 32 MiB from the system and returns it when it is freed, so that each feature map is
-    made of pages that the system has to clear first; decision 0009 has the measurements. The process keeps as much
-    memory as it has ever needed. Nothing changes if the environment sets glibc's own variables.
+    made of pages that the system has to clear first (decision 0009). Variables of glibc in the environment win.
     """
     is_set = any(name in os.environ for name in _VARIABLES) or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
     if is_set or not sys.platform.startswith("linux"):

@@ -36,21 +36,8 @@ class Distributed:
             plugins=[self.precision] if self.precision else None,
         )
         self.fabric.launch()
-
-    @property
-    def size(self) -> int:
-        """The number of ranks."""
-        return self.fabric.world_size
-
-    @property
-    def rank(self) -> int:
-        """The number of this rank, from 0."""
-        return self.fabric.global_rank
-
-    @property
-    def is_rank_zero(self) -> bool:
-        """Whether this rank writes the files."""
-        return self.rank == 0
+        self.size, self.rank = self.fabric.world_size, self.fabric.global_rank
+        self.is_rank_zero = self.rank == 0
 
     def gather(self, work: Callable[[], T]) -> list[T]:
         """Do something in every rank, and return the results of all in each; a `KitError` of one is raised in all."""
