@@ -1,4 +1,4 @@
-"""One experiment, whole: YAML read into frozen settings, checked in full before any work.
+"""Configuration of an experiment: YAML read into frozen settings, checked in full before any work.
 
 A section per room of the package; every key has a default but `competition`. What YAML does silently is refused here:
 a key given twice is an error, `1e-3` is a number, `yes` is a word, and an unknown key is an error that names the
@@ -65,7 +65,7 @@ class Config(Settings):
 
     @property
     def decoder(self) -> Decoder:
-        """What turns planes into labels, as the sections `codec`, `decode` and `postprocess` say."""
+        """The decoder that the sections `codec`, `decode` and `postprocess` describe."""
         return Decoder(CODECS[self.codec.name], self.decode, self.postprocess)
 
     @model_validator(mode="after")

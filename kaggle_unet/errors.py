@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit code it ends with.
+"""Exceptions and their exit codes.
 
 ::
 

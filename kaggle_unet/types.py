@@ -1,4 +1,4 @@
-"""The words for arrays and records, once each; H and W are an image's height and width, C and B channels and batch.
+"""Types of arrays and records; H and W are an image's height and width, C and B channels and batch.
 
 A `fold` is a part of the samples, a `run` the folder of a training. What a network returns before its activation are
 `logits`, a float32 tensor (B, C, H, W).

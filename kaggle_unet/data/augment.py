@@ -47,7 +47,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Preset:
-    """What may happen to a sample."""
+    """Probabilities and ranges of an augmentation."""
 
     turns: bool = False
     mirror: bool = False
@@ -166,7 +166,7 @@ def labels_of(sample: Sample) -> Labels:
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """One view of a sample, and the change of levels that is still to come."""
+    """One crop of a sample, and the change of levels that is still to come."""
 
     image: Image
     labels: NDArray[Any]

@@ -69,20 +69,16 @@ def crop(planes: NDArray[Array], slices: Slices) -> NDArray[Array]:
 PADDING_ID = ""
 
 
-# What the device has to do to one crop: its rows of `Recipe`.
+# The changes that the device makes to one crop: its rows of `Recipe`.
 ItemRecipe = tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, float]]
 
 
 class Recipe(NamedTuple):
-    """What the device has to do to a batch of crops.
+    """The changes that the device makes to a batch of crops."""
 
-    `numbers` (B, 6) holds the two ends of the intensity range, contrast, brightness, gamma and depth; `ramp` (B, H)
-    grows from 0 to 1 over the unpadded rows; `noise` is a seed and a standard deviation in gray levels for each crop.
-    """
-
-    numbers: Tensor
-    ramp: Tensor
-    noise: list[tuple[int, float]]
+    numbers: Tensor  # (B, 6): both ends of the intensity range, contrast, brightness, gamma, depth
+    ramp: Tensor  # (B, H): from 0 to 1 over the unpadded rows
+    noise: list[tuple[int, float]]  # a seed, and a standard deviation in gray levels
 
 
 class Item(NamedTuple):

@@ -29,7 +29,7 @@ from kaggle_unet.types import Labels, Mask, Planes, Sample, Weights
 
 
 class ItemKey(NamedTuple):
-    """Which crop is wanted; one that does not count keeps a process in step that has no sample of its own."""
+    """The address of a crop; one that does not count keeps a process in step that has no sample of its own."""
 
     epoch: int
     item: int
@@ -38,7 +38,7 @@ class ItemKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a sample becomes inputs, planes and weights."""
+    """The settings that turn a sample into inputs, planes and weights."""
 
     inputs: InputSettings
     codec: CodecSettings

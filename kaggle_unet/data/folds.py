@@ -47,8 +47,7 @@ def assign_folds(
 ) -> dict[str, int]:
     """Divide samples into folds 0…n-1, stratified and grouped; `seed` orders the groups of one size.
 
-    Fewer groups than folds would leave folds empty; then samples are dealt one by one, and `describe_folds` says so. A
-    stratum with fewer samples than folds is missing from some.
+    Fewer groups than folds would leave folds empty; then samples are dealt one by one, and `describe_folds` says so.
 
     >>> assign_folds(list("abcdef"), strata=list("xxxxyy"), groups=list("112234"), n=2, seed=0)
     {'a': 1, 'b': 1, 'c': 0, 'd': 0, 'e': 0, 'f': 1}

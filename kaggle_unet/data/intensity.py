@@ -75,15 +75,12 @@ def stretch_levels(image: Image, intensity_range: IntensityRange) -> tuple[Image
 
 
 class Levels(NamedTuple):
-    """A change of gray levels x to contrast · x**gamma + brightness, where x is 0…1 in the intensity range, and noise.
-
-    `noise` is the standard deviation in gray levels.
-    """
+    """A change of gray levels x to contrast · x**gamma + brightness, where x is 0…1 in the range, and noise."""
 
     contrast: float = 1.0
     brightness: float = 0.0
     gamma: float = 1.0
-    noise: float = 0.0
+    noise: float = 0.0  # standard deviation in gray levels
 
 
 SAME_LEVELS = Levels()

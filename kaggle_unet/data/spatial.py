@@ -22,7 +22,7 @@ _ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTAT
 
 @dataclass(frozen=True, eq=False)
 class SpatialTransform:
-    """What one crop shows of an image; `knots` are the displacements (x, y) of a coarse grid laid over the crop."""
+    """The part of an image that a crop shows; `knots` are the displacements (x, y) of a coarse grid over the crop."""
 
     shape: tuple[int, int]
     centre_yx: tuple[float, float]

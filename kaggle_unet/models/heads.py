@@ -140,7 +140,7 @@ class SideHeads(nn.Module):
         self.heads = nn.ModuleList(_initialise(nn.Conv2d(n_in, n_out, 1), "linear") for n_in in widths[:-1])
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Compute logits of each level's own size."""
+        """Compute logits of each level, in its own size."""
         return tuple(head(level) for head, level in zip(self.heads, maps[:-1], strict=True))
 
 

@@ -1,1 +1,1 @@
-"""Fitting one fold: a short loop on Lightning Fabric, what the device decides, schedules, records, resuming."""
+"""Training of one fold: a short loop on Lightning Fabric, devices, schedules, checkpoints, resuming."""

@@ -217,8 +217,8 @@ class Averages:
 
     def state(self) -> dict[str, Any]:
         """Return both averages as tensors."""
-        found = {"ema": self._ema, "swa": self._swa}
-        return {name: average.state_dict() for name, average in found.items() if average is not None}
+        both = {"ema": self._ema, "swa": self._swa}
+        return {name: average.state_dict() for name, average in both.items() if average}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore both averages."""
