@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal
 
+from kaggle_unet.competitions.memory import MemorySource
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import to_data_issues
 from kaggle_unet.io.images import decode_image, read_shape
@@ -32,35 +33,6 @@ class CompetitionSettings(Settings):
     """`folder` only: a CSV with columns `id,fold`, relative to the config; an id with an empty fold is left out."""
     skip: tuple[str, ...] = ()
     """Ids of samples to leave out."""
-
-
-class Source(Protocol):
-    """Samples by id, each read when it is needed; picklable, so that workers read in parallel."""
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Ids of all samples, sorted."""
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether samples come with labels."""
-
-    @property
-    def data_issues(self) -> tuple[DataIssue, ...]:
-        """Issues of the source as a whole, found before any sample was read."""
-
-    @property
-    def numbers(self) -> Mapping[str, Mapping[str, float]]:
-        """What else is known of some samples, by id, such as their depth."""
-
-    def load(self, sample_id: str) -> Sample:
-        """Read one sample; a DataError names every faulty file of it."""
-
-    def shape(self, sample_id: str) -> tuple[int, int]:
-        """Read an image's height and width from its header alone."""
-
-    def fingerprint(self) -> str:
-        """Hash all that the samples are made from; a zip and its unpacked folder have one fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -95,21 +67,16 @@ class FileSource:
     images: Mapping[str, str]
     masks: MaskReader | None
     classify: Callable[[Image], str]
-    numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    data_issues: tuple[DataIssue, ...] = ()
+    numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by id, such as the depth
+    data_issues: tuple[DataIssue, ...] = ()  # of the source as a whole, found before any sample was read
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """Ids of all samples, sorted."""
         return tuple(sorted(self.images))
 
-    @property
-    def has_masks(self) -> bool:
-        """Whether samples come with labels."""
-        return self.masks is not None
-
     def load(self, sample_id: str) -> Sample:
-        """Read one sample."""
+        """Read one sample; a DataError names every faulty file of it."""
         name = self.images[sample_id]
         image, notes = decode_image(self.archive.read(name), self.archive.where(name))
         labels = None
@@ -132,7 +99,7 @@ class FileSource:
             return read_shape(file, self.archive.where(name))
 
     def fingerprint(self) -> str:
-        """Hash all that the samples are made from."""
+        """Hash all that the samples are made from; a zip and its unpacked folder have one fingerprint."""
         files = set(self.images.values())
         stamp = ""
         if self.masks is not None:
@@ -141,3 +108,6 @@ class FileSource:
             stamp = self.masks.stamp()
         numbers = json.dumps({key: dict(value) for key, value in self.numbers.items()}, sort_keys=True)
         return hashlib.sha256("\n".join([self.archive.fingerprint(files), stamp, numbers]).encode()).hexdigest()
+
+
+Source = FileSource | MemorySource  # picklable, so that workers read in parallel

@@ -6,13 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
-from kaggle_unet.competitions.pairing import (
-    Layout,
-    find_rle_masks,
-    list_images,
-    locate_set,
-    match_names,
-)
+from kaggle_unet.competitions.pairing import Layout, find_rle_masks, list_images, locate_set, match_names
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
 from kaggle_unet.io.masks import FileMasks, MaskReader, merge_object_masks

@@ -49,14 +49,14 @@ def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
         for key in ids
         if key not in counts
     ]
-    problems += [f"id {key!r}: fold {fold!r} is not a whole number from 0" for key, fold in rows if not _is_fold(fold)]
+    problems += [
+        f"id {key!r}: fold {fold!r} is not a whole number from 0"
+        for key, fold in rows
+        if (text := fold.strip()) and not (text.isascii() and text.isdigit())
+    ]
     if problems:
         raise DataError(f"{path} does not fit the data; fix it", problems)
     return {key: int(fold) for key, fold in rows if key in ids and fold.strip()}
-
-
-def _is_fold(text: str) -> bool:
-    return not text.strip() or (text.strip().isascii() and text.strip().isdigit())
 
 
 def _pattern(subfolder: str) -> re.Pattern[str]:

@@ -43,7 +43,6 @@ class MemorySource:
     """Samples in memory, as the `Source` of a store."""
 
     samples: Mapping[str, Sample]
-    has_masks: bool = True
     data_issues: tuple[DataIssue, ...] = ()
 
     @classmethod

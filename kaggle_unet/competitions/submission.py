@@ -129,11 +129,7 @@ class _Row(NamedTuple):
 
 
 def check_submission(
-    path: str | Path,
-    competition: Competition,
-    shapes: Mapping[str, tuple[int, int]],
-    *,
-    black: Collection[str] = (),
+    path: str | Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], *, black: Collection[str] = ()
 ) -> tuple[list[str], list[str]]:
     """Find every broken rule of a CSV: errors, which Kaggle refuses, and warnings, which a person should look at.
 

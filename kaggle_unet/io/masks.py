@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -21,20 +20,6 @@ File = tuple[bytes, str]  # content, and where it lies for messages
 _BINARY_VALUES = (1, 255, 65535)
 
 
-class MaskReader(Protocol):
-    """Masks of one sample at a time, however they are stored."""
-
-    @property
-    def files(self) -> Mapping[str, tuple[str, ...]]:
-        """The archive's files that hold each sample's masks; an entry for every sample with masks."""
-
-    def stamp(self) -> str:
-        """Hash of what is not in these files."""
-
-    def read(self, archive: Archive, sample_id: str, image: Image) -> tuple[Labels, tuple[Note, ...]]:
-        """Read one sample's labels, int32 (H, W), and notes on them; a DataError lists all faulty files."""
-
-
 @dataclass(frozen=True)
 class FileMasks:
     """The mask files of each sample, and how they become labels."""
@@ -43,11 +28,11 @@ class FileMasks:
     merge: Callable[[Iterable[File], Image], tuple[Labels, tuple[Note, ...]]]
 
     def stamp(self) -> str:
-        """Return the rule's name."""
+        """Hash what is not in the files: the rule's name."""
         return self.merge.__name__
 
     def read(self, archive: Archive, sample_id: str, image: Image) -> tuple[Labels, tuple[Note, ...]]:
-        """Read a sample's labels."""
+        """Read a sample's labels and notes on them; a DataError lists all faulty files."""
         return self.merge(((archive.read(name), archive.where(name)) for name in self.files[sample_id]), image)
 
 
@@ -82,6 +67,9 @@ class RleMasks:
             mask = labels > 0
             return mask.astype(np.int32), describe_whole_mask(mask, image)
         return labels, describe_objects(labels, n_contested, len(rles) - int(labels.max(initial=0)))
+
+
+MaskReader = FileMasks | RleMasks
 
 
 def merge_object_masks(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:

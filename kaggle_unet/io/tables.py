@@ -8,7 +8,6 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,10 +35,7 @@ class Table:
             message = f"{self.where} has the columns {', '.join(self.columns)}; expected {', '.join(names)}"
             raise DataError(f"{message}: {', '.join(missing)} missing")
         places = [self.columns.index(name) for name in names]
-        if len(places) == 1:
-            yield from ((row[places[0]],) for row in self.rows)
-        else:
-            yield from map(itemgetter(*places), self.rows)
+        yield from (tuple(row[place] for place in places) for row in self.rows)
 
 
 def read_table(data: bytes, where: str) -> Table:
@@ -58,7 +54,8 @@ def read_table(data: bytes, where: str) -> Table:
     (_, columns), body = rows[0], rows[1:]
     if ragged := [f"line {line} has {len(row)} fields" for line, row in body if len(row) != len(columns)]:
         message = f"{where}: expected {len(columns)} fields on every line, as in its header"
-        raise DataError(message, _cut(ragged))
+        more = [f"… and {len(ragged) - 20} more"] if len(ragged) > 20 else []
+        raise DataError(message, [*ragged[:20], *more])
     return Table(where, columns, tuple(row for _, row in body), tuple(line for line, _ in body))
 
 
@@ -125,7 +122,3 @@ def _read_quoted(text: str) -> list[tuple[int, tuple[str, ...]]]:
         return [(reader.line_num, tuple(row)) for row in reader if row]
     finally:
         csv.field_size_limit(old_limit)
-
-
-def _cut(problems: list[str], n: int = 20) -> list[str]:
-    return problems if len(problems) <= n else [*problems[:n], f"… and {len(problems) - n} more"]

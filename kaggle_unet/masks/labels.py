@@ -55,7 +55,7 @@ def find_components(classes: NDArray[np.uint8], *, connectivity: Connectivity = 
 
 
 def find_components_of_mask(mask: Mask, *, connectivity: Connectivity = 8) -> Components:
-    """Find the connected components of a mask of any shape."""
+    """Find the connected components of a mask."""
     classes = blank_classes(mask.shape)
     classes[1:-1, : mask.shape[1]] = mask
     return find_components(classes, connectivity=connectivity)[0]

@@ -76,9 +76,7 @@ def apply_params(params: Params, decoder: Decoder) -> Decoder:
         section, _, name = key.partition(".")
         sections[section][name] = value
     return replace(
-        decoder,
-        decode=DecodeSettings(**sections["decode"]),
-        postprocess=PostprocessSettings(**sections["postprocess"]),
+        decoder, decode=DecodeSettings(**sections["decode"]), postprocess=PostprocessSettings(**sections["postprocess"])
     )
 
 

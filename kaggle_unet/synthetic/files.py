@@ -7,7 +7,7 @@ truth, also for a set written without masks. The same arguments write the same b
 import csv
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +16,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from kaggle_unet.io.images import encode_png
-from kaggle_unet.masks.rle import encode, encode_mask
+from kaggle_unet.masks.rle import encode_mask
 from kaggle_unet.store import atomic_write
 from kaggle_unet.synthetic.images import Kind, draw_nuclei, draw_salt, drop_slivers, stain
 from kaggle_unet.types import Image, Labels
-
-__all__ = ["draw_nuclei", "draw_salt", "stain", "write_dsb_zip", "write_folder", "write_labels_csv", "write_tgs_zip"]
 
 # The date of the competition's own files; a zip without a fixed date would differ from call to call.
 _DATE = (2018, 4, 16, 0, 0, 0)
@@ -77,12 +75,6 @@ def _draw_one(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Image, 
     """Draw one image, as densely populated as one of 128 × 128 with 13 nuclei, give or take."""
     typical = 13 * shape[0] * shape[1] / 128**2
     return draw_nuclei(rng, shape, n=max(1, round(typical * rng.uniform(0.6, 1.4))))
-
-
-def write_labels_csv(path: Path, truth: Mapping[str, Labels]) -> None:
-    """Write labels as the competition's stage1_train_labels.csv."""
-    rows = [(id_, rle) for id_, labels in truth.items() for rle in encode(labels)]
-    atomic_write(path, _csv(("ImageId", "EncodedPixels"), rows))
 
 
 def write_tgs_zip(path: Path, seed: int, n: int, *, with_masks: bool = True) -> dict[str, Labels]:

@@ -95,7 +95,7 @@ def source(request, competition, settings, tmp_path):
 
 def test_samples_are_the_same_however_they_are_packed(source, competition):
     assert source.ids == tuple(sorted(IDS))
-    assert source.has_masks
+    assert source.masks is not None
     for key, labels in truth_of(competition.name).items():
         sample = source.load(key)
         assert sample.id == key
@@ -135,13 +135,13 @@ def test_the_fingerprint_without_masks_ignores_them(competition, settings, tmp_p
 def test_masks_are_left_alone_if_not_wanted(competition, settings, tmp_path):
     files = {name: data if "masks/" not in name else b"broken" for name, data in SETS[competition.name]().items()}
     source = competition.read(write_zip(tmp_path / "a.zip", files), settings, with_masks=False)
-    assert not source.has_masks
+    assert source.masks is None
     assert source.load("b").labels is None
 
 
 def test_a_test_set_has_no_labels(competition, settings, tmp_path):
     source = competition.read(write_zip(tmp_path / "a.zip", SETS[competition.name](with_masks=False)), settings)
-    assert not source.has_masks
+    assert source.masks is None
     assert source.load("0012").labels is None
 
 

@@ -126,7 +126,7 @@ def test_images_that_the_labels_csv_lacks_are_faults(tmp_path):
 def test_a_test_set_beside_the_labels_csv_has_no_masks(tmp_path):
     (tmp_path / "stage1_train_labels.csv").write_bytes(LABELS_CSV)
     data = write_zip(tmp_path / "stage1_test.zip", {"c/images/c.png": png(IMAGE)})
-    assert not Dsb2018().read(data, SETTINGS).has_masks
+    assert Dsb2018().read(data, SETTINGS).masks is None
 
 
 def test_a_code_that_does_not_fit_is_an_error_of_its_sample(tmp_path):

@@ -52,7 +52,7 @@ def test_dsb2018_train_has_664_images_and_28986_nuclei_that_fit_a_store_of_128_m
 def test_dsb2018_test_has_65_images(real_data):
     data = real_data / "dsb2018" / "stage1_test.zip"
     source = read("dsb2018", data)
-    assert not source.has_masks
+    assert source.masks is None
     samples = list(load_all(source))
     assert Counter(sample.image.ndim for sample in samples) == {2: 53, 3: 12}
     assert min(min(sample.image.shape[:2]) for sample in samples) == 161
@@ -104,7 +104,7 @@ def test_tgs_tiles_without_content_are_black_and_empty(real_data):
 def test_tgs_test_has_400_tiles_with_depths_and_no_masks(real_data):
     data = real_data / "tgs" / "test.zip"
     source = read("tgs", data)
-    assert (len(source.ids), source.has_masks, source.data_issues) == (400, False, ())
+    assert (len(source.ids), source.masks, source.data_issues) == (400, None, ())
     assert all("depth" in sample.numbers for sample in load_all(source))
     with (real_data / "tgs" / "sample_submission.csv").open(newline="") as file:
         wanted = tuple(row["id"] for row in csv.DictReader(file))

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from kaggle_unet.synthetic.files import write_dsb_zip, write_folder, write_labels_csv, write_tgs_zip
+from kaggle_unet.synthetic.files import write_dsb_zip, write_folder, write_tgs_zip
 
 
 def read_zip(path):
@@ -83,12 +83,6 @@ def test_tiles_of_a_mosaic_continue_each_other(tmp_path):
 def test_no_tile_of_a_mosaic_is_without_a_nucleus(tmp_path):
     truth = write_dsb_zip(tmp_path / "z", 4, 24, shape=(32, 32), mosaics=6)
     assert min(labels.max() for labels in truth.values()) >= 1
-
-
-def test_labels_csv_has_a_row_per_nucleus_in_kaggles_code(tmp_path):
-    labels = np.array([[1, 2], [1, 2], [0, 2]], np.int32)
-    write_labels_csv(tmp_path / "labels.csv", {"a": labels})
-    assert read_rows(tmp_path / "labels.csv") == [["ImageId", "EncodedPixels"], ["a", "1 2"], ["a", "4 3"]]
 
 
 def test_tgs_files_have_kaggles_pixel_formats(tmp_path):
