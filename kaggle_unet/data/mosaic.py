@@ -4,11 +4,10 @@ Some collections were cut from larger pictures: nearly all of DSB2018's stage 1,
 its cells, light and noise, so folds must not separate them.
 
 Strategy. Two tiles are neighbours where one's last row or column continues in the other's first. Each possible seam
-gets three numbers, all pairs of one size at once: its *misfit* and its *jump* are small for true neighbours but also
-between any two dark backgrounds; its *likeness* is large only where structure crosses the seam. Seams that fit propose
-to join the pictures their tiles belong to; a join is accepted if everything that then lies side by side fits, and if
-enough structure crosses. The strongest joins come first, pictures grow to any layout, and tiles without neighbours stay
-alone.
+gets three numbers: its *misfit* and its *jump* are small for true neighbours but also between any two dark backgrounds;
+its *likeness* is large only where structure crosses the seam. Seams that fit propose to join the pictures their tiles
+belong to; a join is accepted, the strongest first, if everything that then lies side by side fits, and if enough
+structure crosses.
 """
 
 from collections import defaultdict

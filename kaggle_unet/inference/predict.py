@@ -1,11 +1,8 @@
 """Inference: the mean of probabilities over models, scales and flips (test-time augmentation).
 
-Images of any size are mirrored up to what the models take and cropped afterwards. Sums run in float32 in a fixed order,
-so that the same batches give the same bits.
-
-Which images share a forward pass follows from sizes and ids alone, before any image is read. The size of a batch moves
-the last bits of a prediction, so an interrupted prediction that is continued must form the same batches: leave out
-whole batches that are done, never single images of one.
+Sums run in float32 in a fixed order, so that the same batches give the same bits. Which images share a forward pass
+follows from sizes and ids alone. The size of a batch moves the last bits of a prediction, so an interrupted prediction
+that is continued must form the same batches: leave out whole batches that are done, never single images of one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,9 +1,8 @@
 """Losses of regions: soft Dice, the Lovász hinge and Lovász-Softmax.
 
-Lovász losses are convex surfaces over the pixels' errors whose corners are 1 − IoU. A pixel's error is multiplied by
-what the IoU loses when this pixel becomes wrong after all those with larger errors. These factors are constants to the
-gradient, so only the order of the errors matters: it is found outside autograd, and the backward pass is a product,
-the same bits on any device.
+In a Lovász loss a pixel's error is multiplied by what the IoU loses when this pixel becomes wrong after all those with
+larger errors. These factors are constants to the gradient: they are computed outside autograd, and the backward pass is
+a product, the same bits on any device.
 """
 
 from typing import Literal

@@ -56,8 +56,7 @@ def suppress_empty(outputs: Outputs) -> Tensor:
 class ScSE(nn.Module):
     """Concurrent spatial and channel squeeze and excitation: x · channel gate + x · pixel gate [1]_.
 
-    The channel gate squeezes to a sixteenth of the channels, as smp's and the TGS kits' do, but to 4 at least (or all
-    that there are), as a thin U-Net would be left with one. The two are added.
+    The channel gate squeezes to a sixteenth of the channels, but to 4 at least (or all that there are).
 
     References
     ----------

@@ -1,7 +1,7 @@
 """Validation: the loss, and the competition's score of the labels that a network's planes decode to.
 
-The loss is that of training without deep supervision: of the logits before the empty head suppresses any, with that
-head's own term. The score is of what would be predicted, after it has.
+The loss is that of training without deep supervision, of the logits before the empty head suppresses any; the score is
+of what would be predicted, after it has.
 """
 
 import math
