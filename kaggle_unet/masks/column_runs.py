@@ -25,9 +25,6 @@ def find_column_runs(
     """Find the column runs of all instances, by ascending id; return them with `firsts` and the ids present.
 
     `labels` may be a part of an image of height `n_y`, which begins at row `top` and column `left`.
-
-    >>> find_column_runs(np.array([[5, 2], [5, 5]], dtype=np.int32))
-    (array([[2, 1], [0, 2], [3, 1]]), array([0, 1, 3]), array([2, 5], dtype=int32))
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     height, width = labels.shape

@@ -36,12 +36,6 @@ def find_components(classes: NDArray[np.uint8], *, connectivity: Connectivity = 
     """Find the connected components of a mask, and those of the seeds in it.
 
     `classes` are framed as `blank_classes` makes them: 1 in the mask, 2 on seeds in it, 0 elsewhere and on the frame.
-
-    >>> classes = blank_classes((2, 5))
-    >>> classes[1, 1:4] = 1, 2, 1
-    >>> mask, seeds = find_components(classes)
-    >>> mask.runs, seeds.runs
-    (array([[0, 1, 4]], dtype=int32), array([[0, 2, 3]], dtype=int32))
     """
     classes = classes[1:-1]
     n_at_most = count_changes(classes) // 2 + 1
@@ -141,11 +135,7 @@ def relabel(labels: NDArray[Any]) -> Labels:
 
 
 def relabel_in_raster_order(labels: Labels) -> Labels:
-    """Renumber the instances 1…n without gaps, in raster order of their first pixels; ids not far above their number.
-
-    >>> relabel_in_raster_order(np.array([[0, 7, 3]], dtype=np.int32))
-    array([[0, 1, 2]], dtype=int32)
-    """
+    """Renumber the instances 1…n without gaps, in raster order of their first pixels; few ids may be missing."""
     ordered: Labels = np.array(labels, dtype=np.int32, order="C")
     new_ids = np.zeros(int(ordered.max(initial=0)) + 1, dtype=np.int32)
     renumber_in_raster_order(whole_rows(ordered.shape), ordered, new_ids, 0)
@@ -153,11 +143,7 @@ def relabel_in_raster_order(labels: Labels) -> Labels:
 
 
 def areas_px(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Count the pixels of every instance, int64 (n + 1,) by id; entry 0 is the background, missing ids have 0.
-
-    >>> areas_px(np.array([[0, 2, 2]], dtype=np.int32))
-    array([1, 0, 2])
-    """
+    """Count the pixels of every instance, int64 (n + 1,) by id; entry 0 is the background, missing ids have 0."""
     checked, highest = check_labels(labels)
     areas = np.zeros(highest + 1, dtype=np.int64)
     count_areas(checked.ravel(), areas)

@@ -119,18 +119,6 @@ def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> "DataFrame":
     true object that takes the place of others takes nothing from those beside it. One that a prediction meets by an
     IoU of no more than 1/2, neither merged nor split, is missed, and that prediction extra: fixing one leaves the
     other.
-
-    Two objects in one, and one that is none:
-
-    >>> from kaggle_unet.metrics.overlap import count_overlap
-    >>> overlap = count_overlap(np.array([[1, 1, 2, 2, 0, 0]]), np.array([[1, 1, 1, 1, 0, 2]]))
-    >>> tabulate_oracle_fixes([overlap]).round(2)
-      error_type  score  gain
-    0   outlines   0.00  0.00
-    1     merged   0.67  0.67
-    2      split   0.00  0.00
-    3     missed   0.00  0.00
-    4      extra   0.00  0.00
     """
     from pandas import DataFrame
 

@@ -31,29 +31,13 @@ _NO_ID = np.uint64(2**32 - 1)
 def count_overlap(true: NDArray[Any], pred: NDArray[Any]) -> Overlap:
     """Count the pixels that each pair of instances shares.
 
-    Parameters
-    ----------
-    true, pred : integer array, shape (H, W)
-        Labels of the same image; any ids, 0 is background.
+    Instances are in ascending order of their ids, which may be any, and pairs in the order of their instances. A
+    `DataError` says that the shapes differ or an array is not labels.
 
-    Returns
-    -------
-    Overlap
-        Instances in ascending order of their ids, pairs that share pixels in the order of their instances.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ or an array is not labels.
-
-    Notes
-    -----
     One pass over the images, in O(pixels) time and memory for any number of instances; of pairs alone, O(n log n) to
     sort them. The pass restarts, with more room, if it meets ids or numbers of pairs above 2,048 and above a 64th
     of the pixels. int32 arrays of one memory order are not copied, others part by part.
 
-    Examples
-    --------
     >>> overlap = count_overlap(np.array([[7, 7, 7, 2]]), np.array([[0, 1, 1, 0]]))
     >>> overlap.areas_true_px, overlap.areas_pred_px
     (array([1, 3]), array([2]))

@@ -108,14 +108,6 @@ def decode_large(
     with what `kaggle_unet.postprocess.decoder.Decoder` returns for all planes at once, without rules for whole images.
     Memory is that of one stripe, or of the box of the largest component that crosses a seam if that is more, beside a
     few numbers for each instance. A mask that is one net over the whole image therefore takes as much as the image.
-
-    >>> from kaggle_unet.targets.codecs import CODECS
-    >>> planes, out = np.zeros((1, 4, 3), dtype=np.float16), np.empty((4, 3), dtype=np.int32)
-    >>> planes[0, 1:, 1] = 1
-    >>> decode_large(CODECS["mask"], planes, DecodeSettings(), PostprocessSettings(), out=out, stripe_px=2)
-    1
-    >>> out[:, 1]
-    array([0, 1, 1, 1], dtype=int32)
     """
     if decode.single_object:
         return _decode_object(codec, planes, decode, postprocess, out, stripe_px)
