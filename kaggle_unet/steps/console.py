@@ -129,15 +129,12 @@ class Console:
         """Print how fast training is."""
         self.say(f"data     {result.data}, batches of {result.batch}, inputs {result.inputs}")
         self.say(f"device   {result.device['text']}")
-        rows = [
-            [name, *(f"{speed:.1f}" for speed in (loop.images_per_s, loop.lowest, loop.highest))]
-            for name, loop in result.loops.items()
-        ]
+        rows = [[name, *(f"{speed:.1f}" for speed in loop.values())] for name, loop in result.loops.items()]
         self.table(("images/s", f"median of {result.rounds}", "lowest", "highest"), rows)
         for name, ratio in result.ratios.items():
             self.say(f"{name}: {ratio:.2f}")
-        for name, part in result.ceilings.items():
-            self.say(f"{name}: {part.measured:.3g} {part.unit}; the bare step reaches {part.share:.1%} of it")
+        for name, best in result.roofline.items():
+            self.say(f"{name}: {best['measured']:.3g} {best['unit']}; the bare step reaches {best['share']:.1%} of it")
 
     def data_report(self, report: "DataReport") -> None:
         """Print what `make-targets` found."""

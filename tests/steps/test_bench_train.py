@@ -3,8 +3,11 @@
 import json
 
 import pytest
+import torch
 
+from kaggle_unet.steps.bench_train import count_step, measure_roofline
 from tests.steps.conftest import call
+from tests.training.test_train_epoch import make_batch, make_learner
 
 
 @pytest.mark.parametrize("name", ["dsb2018", "tgs", "folder"])
@@ -23,7 +26,7 @@ def test_without_a_store_images_are_drawn_and_that_is_said(drawn_config, tmp_pat
         "real loop / bare step": pytest.approx(speeds["real loop"] / speeds["bare step"]),
         "bare step / plain fp32 loop": pytest.approx(speeds["bare step"] / speeds["plain fp32 loop"]),
     }
-    assert all(0 < roofline["share"] < 1 for roofline in result["ceilings"].values())
+    assert all(0 < best["share"] < 1 for best in result["ceilings"].values())
 
 
 def test_a_store_is_measured_and_a_person_can_read_it(drawn_config, tmp_path):
@@ -57,3 +60,28 @@ def test_the_plain_loop_is_in_fp32_whatever_the_config_says(drawn_config, tmp_pa
         ("bf16", True),
         ("32", False),
     ]
+
+
+def test_a_step_is_counted_by_hand():
+    learner = make_learner()
+    n_flops, n_bytes = count_step(learner, make_batch(3))
+    # one multiplication and addition a pixel forward, and one backward for the weight: inputs need no gradient
+    assert n_flops == 4 * 2 * 2
+    # the convolution alone reads four pixels and a weight, writes four pixels; backward does it again
+    assert n_bytes >= 2 * 4 * (4 + 1 + 4)
+    assert learner.network.weight.item() == 2
+    assert learner.network.weight.grad is None
+
+
+def test_what_a_view_shows_is_not_moved():
+    bare = count_step(make_learner(loss=lambda logits, *_: (logits.mean(), {})), make_batch(3))[1]
+    viewed = count_step(make_learner(loss=lambda logits, *_: (logits.flatten().mean(), {})), make_batch(3))[1]
+    assert viewed == bare
+    copied = count_step(make_learner(loss=lambda logits, *_: (logits.clone().mean(), {})), make_batch(3))[1]
+    assert copied > bare
+
+
+def test_the_roofline_is_far_above_nothing():
+    flops_per_s, bytes_per_s = measure_roofline(torch.device("cpu"), None)
+    assert flops_per_s > 1e8
+    assert bytes_per_s > 1e7
