@@ -193,7 +193,7 @@ def pseudo_label(
     overrides: options.Overrides = None,
 ) -> None:
     """Label images with a run's networks, and store the confident ones for train --add-store."""
-    from kaggle_unet.steps.pseudo_label import ChoiceSettings
+    from kaggle_unet.steps.pseudo_label import Choice
     from kaggle_unet.steps.pseudo_label import pseudo_label as label
     from kaggle_unet.steps.report import write_target_figures
     from kaggle_unet.steps.run import describe_run, store_folder
@@ -201,11 +201,10 @@ def pseudo_label(
     opened = _open(experiment, overrides, run=run)
     usual = store_folder(experiment, None)
     folder = store or usual.with_name(f"{usual.name}_pseudo")
-    choice = ChoiceSettings(confidence=confidence, pixel_confidence=pixel_confidence, ignore_unsure=ignore_unsure)
+    choice = Choice(confidence, pixel_confidence, ignore_unsure)
     with console.progress() as on_progress:
         report = label(opened.config, data, checkpoint or (), opened.run, folder, choice, on_progress=on_progress)
     console.data_report(report)
-    console.confidence(report["confidence"])
     for path in write_target_figures(opened.config, folder, preview):
         console.say(f"preview  {path}")
     has_run = (opened.run / "run.json").exists()
@@ -307,7 +306,9 @@ def check(
     """Check a submission against every rule of its competition; the exit code is 0 or 3."""
     from kaggle_unet.steps.check import check_submission
 
-    console.verdict(csv, check_submission(csv, data, competition, images=images))
+    for warning in check_submission(csv, data, competition, images=images):
+        console.warn(warning)
+    console.say(f"ok       {csv} follows every rule")
 
 
 @app.command("score")
@@ -353,7 +354,7 @@ def report(
 @app.command("doctor")
 def doctor(as_json: options.Json = False) -> None:
     """Check this machine and the installed packages."""
-    from kaggle_unet.steps.doctor import examine
+    from kaggle_unet.steps.provenance import examine
 
     console.result(examine(), console.stats, as_json=as_json)
 

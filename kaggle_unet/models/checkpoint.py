@@ -50,7 +50,7 @@ def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, onto the CPU."""
+    """Read a checkpoint, onto the CPU, with the `sha256` of its file."""
     refuse_pickle(path)
     if not path.is_file():
         msg = f"checkpoint {path}: no such file; train the fold first, or give another --checkpoint"
@@ -73,7 +73,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         msg = f"checkpoint {path}: has format {checkpoint['format']}, this version of kaggle-unet reads format {FORMAT}"
         msg += "; use the version that wrote it, or train again"
         raise DataError(msg)
-    return checkpoint
+    return {**checkpoint, "sha256": digest}
 
 
 def refuse_pickle(path: Path) -> None:

@@ -184,7 +184,12 @@ def measure_roofline(device: torch.device, dtype: torch.dtype | None) -> tuple[f
 
 def _best_seconds(work: Callable[[], object]) -> float:
     """Time something after a first run that does not count."""
-    return min(timeit.repeat(lambda: (work(), _synchronize()), number=1, repeat=_REPEATS + 1)[1:])
+
+    def work_through() -> None:
+        work()
+        _synchronize()
+
+    return min(timeit.repeat(work_through, number=1, repeat=_REPEATS + 1)[1:])
 
 
 def _synchronize() -> None:

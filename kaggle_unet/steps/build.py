@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from kaggle_unet.competitions.competition import Source
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain, validate_config
 from kaggle_unet.data.batch import PadSpec
@@ -24,7 +25,7 @@ from kaggle_unet.models.create import create_model, input_multiple, output_margi
 from kaggle_unet.postprocess.object_size import object_diameter_px, scale_to
 from kaggle_unet.steps.make_targets import open_targets, resolve_weights
 from kaggle_unet.steps.run import find_checkpoints
-from kaggle_unet.store import Store, sha256
+from kaggle_unet.store import Store
 from kaggle_unet.store.planes import round_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecName
@@ -39,10 +40,8 @@ def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Seq
     """Gather what a network learns from."""
     samples = [*_read(config, store, ids), *added]
     if not any(sample.labels is not None and sample.labels.any() for sample in samples):
-        msg = (
-            f"none of the {len(samples)} training samples has an object, so there is nothing to learn; lower folds.n, "
-        )
-        msg += "change the folds file, or look for the masks"
+        msg = f"none of the {len(samples)} training samples has an object, so there is nothing to learn; "
+        msg += "lower folds.n, change the folds file, or look for the masks"
         raise ConfigError(msg)
     return TrainingSet(
         samples,
@@ -106,13 +105,10 @@ def _pad_spec(config: Config) -> PadSpec:
     return PadSpec(multiple, output_margin(config.model))
 
 
-def build_model(config: Config) -> nn.Module:
+def build_model(config: Config, *, load_encoder: bool = True) -> nn.Module:
     """Make the network of a config."""
-    return create_model(
-        config.model,
-        in_channels=len(config.input.channels),
-        out_channels=len(CODECS[config.codec.name].planes),
-    )
+    channels, planes = config.input.channels, CODECS[config.codec.name].planes
+    return create_model(config.model, in_channels=len(channels), out_channels=len(planes), load_encoder=load_encoder)
 
 
 @dataclass(frozen=True)
@@ -141,22 +137,14 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
     files = find_checkpoints(paths)
     weights = config.inference.weights
     if weights is not None and len(weights) != len(files):
-        msg = (
-            f"inference.weights has {len(weights)} numbers, but there are {len(files)} different checkpoints; give one "
-        )
-        raise ConfigError(f"{msg}for each, in order, or leave it out")
+        msg = f"inference.weights has {len(weights)} numbers, but there are {len(files)} different checkpoints; "
+        raise ConfigError(f"{msg}give one for each, in order, or leave it out")
     checkpoints = {file: load_checkpoint(file) for file in files}
     check_compatible({Path("the config"): {"config": plain(config)}, **checkpoints}, keys=["input"])
     models, multiples = [], []
     for name, checkpoint in checkpoints.items():
         trained = validate_config(checkpoint["config"], where=str(name))
-        codec = CODECS[trained.codec.name]
-        model = create_model(
-            trained.model,
-            in_channels=len(trained.input.channels),
-            out_channels=len(codec.planes),
-            load_encoder=False,
-        )
+        model = build_model(trained, load_encoder=False)
         model.load_state_dict(checkpoint["model"])
         _set_gate(model, config)
         if trained.codec.name != config.codec.name:
@@ -164,7 +152,7 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
         models.append(model.eval())
         multiples.append(input_multiple(trained.model))
     sources = [
-        CheckpointSource(file, sha256(file), checkpoint["score"], checkpoint["config"])
+        CheckpointSource(file, checkpoint["sha256"], checkpoint["score"], checkpoint["config"])
         for file, checkpoint in checkpoints.items()
     ]
     keep_freed_memory()
@@ -186,6 +174,13 @@ def _adapt_codec(model: nn.Module, learnt: CodecName, wanted: CodecName, path: P
     except ConfigError as error:
         msg = f"{path}: {error}; checkpoints can't be averaged, predict and submit them apart, or leave some out"
         raise ConfigError(msg) from error
+
+
+def open_images(config: Config, data: str) -> Source:
+    """Open images to predict, without their masks."""
+    source = get_competition(config.competition.name).read(data, config.competition, with_masks=False)
+    refuse_missing_depths(config.input, source.ids, source.numbers, data)
+    return source
 
 
 def predict_samples(

@@ -1,14 +1,21 @@
-"""`check`: a submission against every rule of its competition."""
+"""`check`: a submission against every rule of its competition; one that is written keeps them, and has a manifest."""
 
+import json
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kaggle_unet.competitions import submission
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import validate_config
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.steps.provenance import describe_environment, name_place
+from kaggle_unet.store import atomic_write, sha256
+from kaggle_unet.types import Labels
 
+SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
 # What a config of tgs has to say.
 _OF_TGS = {"codec": {"name": "mask"}, "decode": {"single_object": True}, "augmentation": {"preset": "none"}}
 
@@ -77,3 +84,59 @@ def competition_settings(name: str, **options: str) -> CompetitionSettings:
     """Build a competition's settings from the command line."""
     others = _OF_TGS if name == "tgs" else {}
     return validate_config({"competition": {"name": name, **options}, **others}, where="--competition").competition
+
+
+def refuse_output(output: Path) -> None:
+    """Refuse a path that cannot be a CSV with a manifest beside it."""
+    if output.suffix != ".csv" or output.is_dir():
+        msg = f"-o {output}: expected the path of a file that ends in .csv; its manifest will end in .json"
+        raise ConfigError(msg)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A CSV that was written."""
+
+    path: Path
+    images: int
+    objects: int
+    blank: int
+    slug: str
+    how: str
+    warnings: list[str]
+
+
+def write_checked(
+    output: Path,
+    competition: Competition,
+    labels: Mapping[str, Labels],
+    shapes: Mapping[str, tuple[int, int]],
+    *,
+    black: Collection[str],
+    how: str,
+    manifest: Mapping[str, Any],
+) -> Submission:
+    """Write a CSV with its manifest, and give it its name only if it keeps every rule."""
+    rejected = output.with_suffix(".rejected.csv")
+    submission.write_submission(rejected, labels, competition.name)
+    errors, warnings = submission.check_submission(rejected, competition, shapes, black=black)
+    if errors:
+        msg = f"{rejected}: breaks {len(errors)} rules of {competition.name}; this is a bug in kaggle-unet"
+        raise DataError(msg, errors)
+    rejected.replace(output)
+    warnings = [*manifest["warnings"], *warnings]
+    counts = {
+        "images": len(labels),
+        "objects": int(sum(label.max(initial=0) for label in labels.values())),
+        "blank": sum(not label.any() for label in labels.values()),
+    }
+    slug = SLUGS[competition.name]
+    about = {"csv": output.name, "sha256": sha256(output), "slug": slug, **counts, **manifest, "warnings": warnings}
+    about["environment"] = describe_environment()
+    atomic_write(output.with_suffix(".json"), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    return Submission(output, **counts, slug=slug, how=how, warnings=warnings)
+
+
+def describe_data(data: str, source: Source) -> dict[str, str]:
+    """Describe the data without saying where they lie on this machine."""
+    return {"name": name_place(data), "fingerprint": source.fingerprint()}

@@ -17,9 +17,9 @@ from kaggle_unet.errors import KitError
 
 if TYPE_CHECKING:
     from kaggle_unet.steps.bench_train import TrainingSpeed
+    from kaggle_unet.steps.check import Submission
     from kaggle_unet.steps.make_targets import DataReport
     from kaggle_unet.steps.parallel import OnProgress
-    from kaggle_unet.steps.provenance import Submission
     from kaggle_unet.steps.score import Scores
     from kaggle_unet.steps.second_level import SecondLevelResult
     from kaggle_unet.steps.train import FoldResult
@@ -155,14 +155,10 @@ class Console:
             self.say(line)
         for fault in report["faulty"]:
             self.error(f"left out: {fault}")
-
-    def confidence(self, found: Mapping[str, Any]) -> None:
-        """Print how sure networks were of images."""
-        self.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in found["quantiles"]))
-        self.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in found["kept_at"]))
-        self.say(
-            f"kept     {found['kept']} of {found['images']} images; {found['constant']} constant images are left out"
-        )
+        if sure := report.get("confidence"):
+            self.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in sure["quantiles"]))
+            self.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in sure["kept_at"]))
+            self.say("kept     {kept} of {images} images; {constant} constant images are left out".format(**sure))
 
     def submission(self, written: "Submission") -> None:
         """Print where a submission is and how to hand it in."""
@@ -174,12 +170,6 @@ class Console:
             self.warn(warning)
         if written.slug:
             self.next("kaggle", "competitions", "submit", written.slug, "-f", written.path, "-m", "kaggle-unet")
-
-    def verdict(self, path: Path, warnings: Sequence[str]) -> None:
-        """Print that a submission keeps the rules."""
-        for warning in warnings:
-            self.warn(warning)
-        self.say(f"ok       {path} follows every rule")
 
     def scores(self, result: "Scores") -> None:
         """Print scores."""

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
-from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
+from kaggle_unet.steps.build import Ensemble, load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import find_checkpoints, validation_ids
 from kaggle_unet.store import Store
@@ -20,9 +18,7 @@ def predict_data(
 ) -> Path:
     """Predict planes of any images."""
     ensemble = load_ensemble(checkpoints, config)
-    competition = get_competition(config.competition.name)
-    source = competition.read(data, config.competition, with_masks=False)
-    refuse_missing_depths(config.input, source.ids, source.numbers, data)
+    source = open_images(config, data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     _predict(ensemble, sizes, source.load, folder, source.fingerprint(), on_progress)
     return folder

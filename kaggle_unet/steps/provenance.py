@@ -1,22 +1,18 @@
-"""Provenance: what is needed to repeat a step, and a CSV with a manifest that says where it came from."""
+"""Provenance: what a step ran on and how it was called; and `doctor`, which checks that the packages fit together."""
 
-import json
+import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from kaggle_unet.competitions.competition import Competition, Source
-from kaggle_unet.competitions.submission import check_submission, write_submission
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import split_location
-from kaggle_unet.store import atomic_write, sha256
-from kaggle_unet.types import Labels
 
 PACKAGES = (
     "kaggle-unet", "torch", "torchvision", "lightning-fabric", "segmentation-models-pytorch", "timm", "albumentations",
@@ -66,73 +62,61 @@ def _version_of(name: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    root = Path(__file__).resolve().parents[2]
+    """Return the commit, with a + where files have changed since; None outside a repository."""
+    git = ["git", "-C", str(Path(__file__).resolve().parents[2])]
     try:
-        commit = _git(root, "rev-parse", "HEAD")
-        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+        commit, changes = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
+    return commit + ("+" if changes else "")
 
 
-def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+REMEDIES = {
+    "torch": "install it from the same index as torchvision",
+    "torchvision": "torch and torchvision must come from one index; install both again together",
+    "cv2": "keep opencv-python-headless alone: uninstall every opencv package, then install that one",
+    "segmentation_models_pytorch": "run scripts/setup again",
+    "albumentations": "run scripts/setup again",
+}
+SAFE_TORCH = (2, 10)  # below it reading a weights file can corrupt memory, even with weights_only: CVE-2026-24747
 
 
-SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
+def examine() -> dict[str, Any]:
+    """Import what must fit together and describe the machine."""
+    refuse_unsafe_torch(version("torch"))
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    for name, remedy in REMEDIES.items():
+        try:
+            import_module(name)
+        except (ImportError, RuntimeError, OSError) as error:
+            msg = f"{name} cannot be imported ({error}); {remedy}"
+            raise ConfigError(msg) from error
+    from kaggle_unet.training.device import select_device
 
-
-def refuse_output(output: Path) -> None:
-    """Refuse a path that cannot be a CSV with a manifest beside it."""
-    if output.suffix != ".csv" or output.is_dir():
-        msg = f"-o {output}: expected the path of a file that ends in .csv; its manifest will end in .json"
-        raise ConfigError(msg)
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A CSV that was written."""
-
-    path: Path
-    images: int
-    objects: int
-    blank: int
-    slug: str
-    how: str
-    warnings: list[str]
-
-
-def write_checked(
-    output: Path,
-    competition: Competition,
-    labels: Mapping[str, Labels],
-    shapes: Mapping[str, tuple[int, int]],
-    *,
-    black: Collection[str],
-    how: str,
-    manifest: Mapping[str, Any],
-) -> Submission:
-    """Write a CSV with its manifest, and give it its name only if it keeps every rule."""
-    rejected = output.with_suffix(".rejected.csv")
-    write_submission(rejected, labels, competition.name)
-    errors, warnings = check_submission(rejected, competition, shapes, black=black)
-    if errors:
-        msg = f"{rejected}: breaks {len(errors)} rules of {competition.name}; this is a bug in kaggle-unet"
-        raise DataError(msg, errors)
-    rejected.replace(output)
-    warnings = [*manifest["warnings"], *warnings]
-    counts = {
-        "images": len(labels),
-        "objects": int(sum(label.max(initial=0) for label in labels.values())),
-        "blank": sum(not label.any() for label in labels.values()),
+    device_config = select_device("auto", "auto")
+    disk = shutil.disk_usage(".")
+    return {
+        **describe_environment(),
+        "cores": os.cpu_count(),
+        "device": device_config.device,
+        "training computes in": device_config.text,
+        "free disk": f"{disk.free / 2**30:.0f} GiB",
     }
-    slug = SLUGS[competition.name]
-    about = {"csv": output.name, "sha256": sha256(output), "slug": slug, **counts, **manifest, "warnings": warnings}
-    about["environment"] = describe_environment()
-    atomic_write(output.with_suffix(".json"), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-    return Submission(output, **counts, slug=slug, how=how, warnings=warnings)
 
 
-def describe_data(data: str, source: Source) -> dict[str, str]:
-    """Describe the data without saying where they lie on this machine."""
-    return {"name": name_place(data), "fingerprint": source.fingerprint()}
+def refuse_unsafe_torch(installed: str) -> None:
+    """Refuse a torch that an encoder's weights file could harm.
+
+    >>> refuse_unsafe_torch("2.15.0+cu132")
+    >>> refuse_unsafe_torch("2.9.1")
+    Traceback (most recent call last):
+        ...
+    kaggle_unet.errors.ConfigError: torch 2.9.1 is older than 2.10: a file of encoder weights could corrupt ...
+    """
+    if tuple(map(int, re.findall(r"\d+", installed)[:2])) < SAFE_TORCH:
+        wanted = ".".join(map(str, SAFE_TORCH))
+        msg = f"torch {installed} is older than {wanted}: a file of encoder weights could corrupt its memory "
+        raise ConfigError(f"{msg}(CVE-2026-24747); install torch>={wanted}, and torchvision with it")

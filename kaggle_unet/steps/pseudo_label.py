@@ -5,22 +5,19 @@ networks were of each image, kept or not, lies in `confidence.csv` beside them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from kaggle_unet.competitions.competition import Source
-from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
-from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.io.data_issues import is_constant
 from kaggle_unet.io.tables import to_csv
-from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_samples
+from kaggle_unet.steps.build import Ensemble, load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.make_targets import (
     DataReport,
     Preparation,
@@ -35,21 +32,20 @@ from kaggle_unet.steps.run import describe_run
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import WeightSettings
-from kaggle_unet.types import HalfPlanes, Planes, Sample, Settings
+from kaggle_unet.types import HalfPlanes, Planes, Sample
 
-Share = Annotated[float, Field(ge=0, le=1)]
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 BOUNDS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.99)  # for which it is counted how many images would be kept
 
 
-class ChoiceSettings(Settings):
+class Choice(NamedTuple):
     """Which images are kept, and which of their pixels count; the defaults are the 1st place's of TGS, round 1."""
 
-    confidence: Share = 0.9
-    """Images are kept whose `image_confidence` is at least this; the 1st place's other half took 0.97."""
-    pixel_confidence: Share = 0.8
-    """A pixel is sure if its `pixel_confidence` is above this."""
-    ignore_unsure: bool = False
-    """Whether the other pixels of a kept image count in no loss."""
+    confidence: float = 0.9  # of an image, at least; the 1st place's other half took 0.97
+    pixel_confidence: float = 0.8  # above it a pixel is sure
+    ignore_unsure: bool = False  # the other pixels of a kept image count in no loss
 
 
 def pixel_confidence(planes: Planes | HalfPlanes, activation: Literal["sigmoid", "softmax"]) -> NDArray[np.float32]:
@@ -90,51 +86,40 @@ def pseudo_label(
     checkpoints: Sequence[Path],
     run: Path,
     folder: Path,
-    choice: ChoiceSettings,
+    choice: Choice,
     *,
     on_progress: OnProgress = lambda *_: None,
 ) -> DataReport:
     """Label images by networks and store those they are sure of."""
+    from pandas import DataFrame
+
     ensemble = load_ensemble(checkpoints or [run], config)
-    source = get_competition(config.competition.name).read(data, config.competition, with_masks=False)
-    refuse_missing_depths(config.input, source.ids, source.numbers, data)
-    weights = _resolve(config, run)
+    source = open_images(config, data)
+    weights = config.weights
+    if weights.size is not None and weights.size.reference_area_px is None:  # it is that of the networks' own store
+        weights = resolve_weights(weights, Store.open(Path(describe_run(run)["store"])).report)
     identity = _identity(config, source, ensemble, weights, choice)
     with lock(folder):
         store = Store.create(folder, identity, {"environment": describe_environment(), "data": data})
         if store.manifest["complete"]:
             return cast("DataReport", store.report)
         preparation = Preparation(config, weights, store, source)
-        found = _Found()
-        for done, (sample, confidence) in enumerate(_label(ensemble, source, choice), 1):
-            found.confidences[sample.id] = confidence
-            if is_constant(sample.image):
-                found.constant.add(sample.id)
-            elif confidence >= choice.confidence or store.find(sample.id):  # an interrupted call has kept it
-                found.stats.append(_store(preparation, sample))
-            on_progress("images", done, len(source.ids))
-        return _finish(preparation, found, choice)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What is known of the images so far."""
-
-    confidences: dict[str, float] = field(default_factory=dict)
-    constant: set[str] = field(default_factory=set)
-    stats: list[SampleStats] = field(default_factory=list)
-
-
-def _resolve(config: Config, run: Path) -> WeightSettings:
-    """Fill in the reference area of the store that the labelling networks were trained from."""
-    size = config.weights.size
-    if size is None or size.reference_area_px is not None:
-        return config.weights
-    return resolve_weights(config.weights, Store.open(Path(describe_run(run)["store"])).report)
+        kept: list[SampleStats] = []
+        rows = []
+        for sample, confidence in _label(ensemble, source, choice):
+            stored = store.find(sample.id)  # an interrupted call has kept it
+            if not (is_empty := is_constant(sample.image)) and (confidence >= choice.confidence or stored):
+                if stored is None:
+                    store.write(sample)
+                kept.append(cast("SampleStats", prepare_sample(preparation, sample.id)))
+            rows.append((sample.id, confidence, is_empty))
+            on_progress("images", len(rows), len(source.ids))
+        found = DataFrame(rows, columns=["id", "confidence", "constant"]).sort_values("id")
+        return _finish(preparation, kept, found, choice)
 
 
 def _identity(
-    config: Config, source: Source, ensemble: Ensemble, weights: WeightSettings, choice: ChoiceSettings
+    config: Config, source: Source, ensemble: Ensemble, weights: WeightSettings, choice: Choice
 ) -> dict[str, Any]:
     settings = plain(config)
     return {
@@ -143,13 +128,13 @@ def _identity(
         "pseudo_labels": {
             "checkpoints": [one.sha256 for one in ensemble.sources],
             **{name: settings[name] for name in ("codec", "inference", "decode", "postprocess")},
-            "choice": plain(choice),
+            "choice": choice._asdict(),
             "weights": plain(weights),
         },
     }
 
 
-def _label(ensemble: Ensemble, source: Source, choice: ChoiceSettings) -> Iterator[tuple[Sample, float]]:
+def _label(ensemble: Ensemble, source: Source, choice: Choice) -> Iterator[tuple[Sample, float]]:
     """Yield every image with its predicted labels, and how sure they are."""
     config = ensemble.config
     codec = CODECS[config.codec.name]
@@ -161,49 +146,35 @@ def _label(ensemble: Ensemble, source: Source, choice: ChoiceSettings) -> Iterat
         yield replace(sample, labels=labels, ignore=ignore), image_confidence(pixels, choice.pixel_confidence)
 
 
-def _store(preparation: Preparation, sample: Sample) -> SampleStats:
-    """Write a sample and its targets, unless an interrupted call did, and measure it."""
-    if preparation.store.find(sample.id) is None:
-        preparation.store.write(sample)
-    stats = prepare_sample(preparation, sample.id)
-    assert isinstance(stats, SampleStats), "a sample that the store has can be read"
-    return stats
-
-
-def _finish(preparation: Preparation, found: _Found, choice: ChoiceSettings) -> DataReport:
+def _finish(preparation: Preparation, kept: Sequence[SampleStats], found: "DataFrame", choice: Choice) -> DataReport:
     """Declare the store complete, and report what was kept."""
     from pandas import DataFrame
 
-    store, config = preparation.store, preparation.config
-    values = np.array(list(found.confidences.values()))
-    kept = {one.id for one in found.stats}
+    store, config, targets = preparation.store, preparation.config, preparation.targets
+    assert preparation.source is not None
+    assert targets is not None
     if not kept:
-        highest = f"{values.max():.4f}" if values.size else "none"
-        msg = f"none of the {len(values)} images has a confidence of {choice.confidence:g} (highest: {highest}; "
-        msg += f"{len(found.constant)} are constant); lower --confidence, or --pixel-confidence"
+        highest = f"{found['confidence'].max():.4f}" if len(found) else "none"
+        msg = f"none of the {len(found)} images has a confidence of {choice.confidence:g} (highest: {highest}; "
+        msg += f"{found['constant'].sum()} are constant); lower --confidence, or --pixel-confidence"
         raise ConfigError(msg)
+    ids, kinds = [one.id for one in kept], [one.kind for one in kept]
+    able = found["confidence"][~found["constant"]]
     report: DataReport = {
-        **describe_set(found.stats, preparation.source.data_issues if preparation.source else ()),
+        **describe_set(kept, preparation.source.data_issues),
         "faulty": [],
         "weights": plain(preparation.weights),
         "folds": {"settings": plain(config.folds), "lines": ["no folds: added samples are trained on in every fold"]},
         "confidence": {
-            "images": len(values),
+            "images": len(found),
             "kept": len(kept),
-            "constant": len(found.constant),
-            "quantiles": [[mark, float(np.percentile(values, mark))] for mark in (0, 5, 25, 50, 75, 95, 100)],
-            "kept_at": [[bound, _count(found, bound)] for bound in sorted({*BOUNDS, choice.confidence})],
+            "constant": int(found["constant"].sum()),
+            "quantiles": [[p, float(np.percentile(found["confidence"], p))] for p in (0, 5, 25, 50, 75, 95, 100)],
+            "kept_at": [[bound, int((able >= bound).sum())] for bound in sorted({*BOUNDS, choice.confidence})],
         },
     }
-    rows = [(id_, f"{value:.6f}", int(id_ in kept)) for id_, value in sorted(found.confidences.items())]
-    atomic_write(store.folder / "confidence.csv", to_csv(DataFrame(rows, columns=["id", "confidence", "kept"])))
-    assert preparation.targets is not None
-    ids, kinds = [one.id for one in found.stats], [one.kind for one in found.stats]
+    table = {"id": found["id"], "confidence": found["confidence"].map("{:.6f}".format), "kept": found["id"].isin(ids)}
+    atomic_write(store.folder / "confidence.csv", to_csv(DataFrame(table).astype({"kept": int})))
     folds = DataFrame({"id": ids, "fold": None, "group": ids, "stratum": "", "kind": kinds})
-    store.finish(preparation.targets, folds, report)
+    store.finish(targets, folds, report)
     return report
-
-
-def _count(found: _Found, bound: float) -> int:
-    """Count the images that a bound keeps."""
-    return sum(value >= bound for id_, value in found.confidences.items() if id_ not in found.constant)

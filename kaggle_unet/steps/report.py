@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.tables import read_frame
 from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatmap, preview, resize, stretch
 from kaggle_unet.report.gallery import ReportRow, render_report
-from kaggle_unet.steps.build import load_ensemble, predict_samples
+from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder, open_run
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold, summarize_scores
@@ -54,7 +53,7 @@ def write_overview(
 ) -> Path:
     """Draw one image with its target planes, the predicted planes, and the labels decoded from them."""
     id_ = max(sorted(truth), key=lambda id_: (int(truth[id_].max()), int((truth[id_] > 0).sum())))
-    source = get_competition(config.competition.name).read(data, config.competition, with_masks=False)
+    source = open_images(config, data)
     ensemble = load_ensemble(checkpoints, config)
     ((sample, planes),) = predict_samples(ensemble, {id_: source.shape(id_)}, source.load, config.inference)
     codec = CODECS[config.codec.name]

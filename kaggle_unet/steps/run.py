@@ -203,8 +203,7 @@ def _left_by_tune(config: Config, runs: Sequence[Path]) -> Path | None:
     """Return the file that `tune` has left for one run, or for several together."""
     homes = {run.resolve() for run in runs}
     if len(homes) == 1:
-        file = runs[0] / DECODE_FILE
-        return file if file.is_file() else None
+        return file if (file := runs[0] / DECODE_FILE).is_file() else None
     if config.inference.weights is not None:  # the config says itself how much each checkpoint counts
         return None
     files = [file for run in sorted(homes) for file in sorted((run / ENSEMBLE).glob(f"*/{DECODE_FILE}"))]
@@ -235,14 +234,10 @@ def name_decode_params(file: Path | None) -> str:
     return "/".join(file.parts[-4 if file.parent.parent.name == ENSEMBLE else -2 :])
 
 
-def _home_of(file: Path) -> Path:
-    """Return the run that the names in an ensemble's file are relative to."""
-    return file.absolute().parents[2]
-
-
 def _resolve_runs(file: Path, counted: Mapping[str, float]) -> dict[Path, float]:
-    """Return the runs that an ensemble's file names, with their weights."""
-    return {(_home_of(file) / name).resolve(): weight for name, weight in counted.items()}
+    """Return the runs that an ensemble's file names, relative to the run it lies in, with their weights."""
+    home = file.absolute().parents[2]
+    return {(home / name).resolve(): weight for name, weight in counted.items()}
 
 
 def _load(file: Path) -> DecodeFile:
@@ -264,7 +259,11 @@ def _load(file: Path) -> DecodeFile:
 
 def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]) -> "DataFrame":
     """Record what a run is made of; once it has a checkpoint, refuse anything else."""
-    _refuse_other_store(config, store)
+    if changed := changed_keys(config, store):
+        msg = f"{store.folder} was made with another config ({', '.join(changed)} differ); run kaggle-unet "
+        msg += "make-targets with this one and another --store, or pass the --store that was"
+        raise ConfigError(msg)
+    open_targets(config, store)
     if (run / "run.json").exists() and has_checkpoints(run):
         _refuse_other_run(run, config, store)
         return run_folds(run)
@@ -323,20 +322,10 @@ def validation_ids(run: Path, fold: int) -> list[str]:
 def describe_run(run: Path) -> dict[str, Any]:
     """Read what a run was made of."""
     try:
-        about: dict[str, Any] = dict(json.loads((run / "run.json").read_text()))
+        return dict(json.loads((run / "run.json").read_text()))
     except (OSError, ValueError, TypeError) as error:
         msg = f"{run}: no run here ({error}); give the folder that kaggle-unet train wrote, such as runs/dsb2018/quick"
         raise DataError(msg) from error
-    return about
-
-
-def _refuse_other_store(config: Config, store: Store) -> None:
-    if changed := changed_keys(config, store):
-        msg = (
-            f"{store.folder} was made with another config ({', '.join(changed)} differ); run kaggle-unet make-targets "
-        )
-        raise ConfigError(f"{msg}with this one and another --store, or pass the --store that was")
-    open_targets(config, store)
 
 
 def _refuse_other_run(run: Path, config: Config, store: Store) -> None:
@@ -345,7 +334,6 @@ def _refuse_other_run(run: Path, config: Config, store: Store) -> None:
         msg = f"{run} was trained from {about['store']}, not {store.folder}; pass that --store or another --run"
         raise ConfigError(msg)
     differences = find_differences(plain(load_config(run / "config.yaml")), plain(config))
-    changed = [key for key, _, _ in differences if key not in SAFE_TO_CHANGE]
-    if changed:
+    if changed := [key for key, _, _ in differences if key not in SAFE_TO_CHANGE]:
         msg = f"{run} was made with another config ({', '.join(changed)} differ); pass another --run"
         raise ConfigError(msg)

@@ -1,6 +1,6 @@
 """`score`: a submission against the truth, or a run on its out-of-fold planes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import fsum
 from pathlib import Path
@@ -125,6 +125,11 @@ def out_of_fold_samples(run: Path, folds: Sequence[int] | None = None) -> "DataF
             raise DataError(msg)
         parts.append(part.assign(planes=folder))
     return concat(parts)
+
+
+def hashes_of_checkpoints(folders: Iterable[Path]) -> list[str]:
+    """Return the hashes of the checkpoints that predicted the planes in some folders."""
+    return sorted({digest for folder in set(folders) for digest in describe_planes(folder)["checkpoints"]})
 
 
 def folds_with_planes(run: Path) -> list[int]:

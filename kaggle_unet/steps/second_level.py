@@ -29,9 +29,9 @@ from kaggle_unet.selection.second_level import (
 )
 from kaggle_unet.steps.parallel import OnProgress, map_samples, with_progress
 from kaggle_unet.steps.run import choose_decode_params, open_run, run_of
-from kaggle_unet.steps.score import out_of_fold_samples
+from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
-from kaggle_unet.store.planes import describe_planes, read_planes
+from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Result
 
@@ -109,13 +109,8 @@ def learn_second_level(
             decoding=str(file) if file else "config",
             least_iou=study.find_least_iou(),
             identity=_identity(config),
-            checkpoints=sorted(
-                {sha for folder in set(folders.values()) for sha in describe_planes(folder)["checkpoints"]}
-            ),
-            per_image={
-                image.id: [float(first), float(second)]
-                for image, first, second in zip(known, before, held_out, strict=True)
-            },
+            checkpoints=hashes_of_checkpoints(folders.values()),
+            per_image=dict(zip(folders, np.column_stack([before, held_out]).tolist(), strict=True)),
             **held_out_gain(before, held_out, [image.group for image in known]),
         )
         atomic_write(run / FOLDER / "model.txt", study.fit().text)

@@ -1,5 +1,6 @@
 """`submit`: images and checkpoints in, a CSV with its manifest out."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,16 +12,10 @@ import numpy as np
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids
 from kaggle_unet.config import Config, plain
-from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.io.images import encode_tiff
-from kaggle_unet.steps.build import CheckpointSource, load_ensemble, predict_samples
+from kaggle_unet.steps.build import CheckpointSource, load_ensemble, open_images, predict_samples
+from kaggle_unet.steps.check import Submission, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
-from kaggle_unet.steps.provenance import (
-    Submission,
-    describe_data,
-    refuse_output,
-    write_checked,
-)
 from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, name_decode_params, run_of
 from kaggle_unet.steps.second_level import choose_second_level
 from kaggle_unet.store import atomic_write, find_differences, hash_plain, sample_file
@@ -46,19 +41,16 @@ def submit(  # noqa: PLR0913  the options of a verb
     refuse_output(output)
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)
-    source = competition.read(data, config.competition, with_masks=False)
+    source = open_images(config, data)
     hashes = {source.path: source.sha256 for source in ensemble.sources}
     config, decode_file = choose_decode_params(config, list(map(run_of, hashes)), chosen=decode, overrides=overrides)
     second, remark = choose_second_level(config, hashes, chosen=second_level)
     remarks = [*look_at_decode_params(decode_file, hashes.values()), *remark]
-    refuse_missing_depths(config.input, source.ids, source.numbers, data)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
-    decoder = second or config.decoder
     found: dict[str, Labels] = {}
     black = set()
-    for sample, decoded in decode_concurrently(
-        predict_samples(ensemble, sizes, source.load, config.inference), decoder
-    ):
+    predicted = predict_samples(ensemble, sizes, source.load, config.inference)
+    for sample, decoded in decode_concurrently(predicted, second or config.decoder):
         found[sample.id] = decoded
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
@@ -89,20 +81,15 @@ def decode_concurrently(
     try:
         for sample, planes in predicted:
             pending.append((sample, thread.submit(decoder, planes, sample.image)))
-            n_px = sum(_n_px(waiting) for waiting, _ in pending)
+            n_px = sum(math.prod(waiting.image.shape[:2]) for waiting, _ in pending)
             while pending and (pending[0][1].done() or n_px > most_pending_px):
                 first, decoded = pending.popleft()
-                n_px -= _n_px(first)
+                n_px -= math.prod(first.image.shape[:2])
                 yield first, decoded.result()
         for sample, decoded in pending:
             yield sample, decoded.result()
     finally:  # after a fault nothing is decoded that nobody wants
         thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _n_px(sample: Sample) -> int:
-    height, width = sample.image.shape[:2]
-    return int(height * width)
 
 
 def _without_places(tree: Any) -> Any:
@@ -119,20 +106,13 @@ def _describe(config: Config, sources: Sequence[CheckpointSource]) -> dict[str, 
     trained, used = sources[0].config, plain(config)
     checkpoints = []
     for source in sources:
-        about: dict[str, Any] = {
-            "name": "/".join(source.path.parts[-3:]),
-            "sha256": source.sha256,
-            "validation_score": source.score,
-        }
-        if others := {key: its for key, _, its in find_differences(trained, source.config)}:
-            about["config_differences"] = others
-        checkpoints.append(about)
-    tree: dict[str, Any] = _without_places(
-        {
-            "checkpoints": checkpoints,
-            "config": trained,
-            "config_hash": hash_plain(trained),
-            "prediction": {name: used[name] for name in ("codec", "inference", "decode", "postprocess")},
-        }
-    )
-    return tree
+        others = {key: its for key, _, its in find_differences(trained, source.config)}
+        about = {"name": "/".join(source.path.parts[-3:]), "sha256": source.sha256, "validation_score": source.score}
+        checkpoints.append({**about, **({"config_differences": others} if others else {})})
+    described = {
+        "checkpoints": checkpoints,
+        "config": trained,
+        "config_hash": hash_plain(trained),
+        "prediction": {name: used[name] for name in ("codec", "inference", "decode", "postprocess")},
+    }
+    return {name: _without_places(value) for name, value in described.items()}

@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import yaml
@@ -34,10 +34,13 @@ from kaggle_unet.selection.search import (
 )
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
-from kaggle_unet.steps.score import out_of_fold_samples
+from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
-from kaggle_unet.types import HalfPlanes, Planes, Result
+from kaggle_unet.types import Result
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _N_PARTS = 4  # of a single fold
 _FEW = 32  # images; below this a spawned interpreter costs more than it brings
@@ -97,7 +100,7 @@ def tune(
             space,
             evaluate,
             start,
-            [image.part for image in images],
+            images["part"].tolist(),
             SearchBudget(n_trials, config.training.seed, journal),
             on_trial=lambda name, done: on_progress(f"trials, {name}", done, n_trials),
         )
@@ -110,20 +113,10 @@ def tune(
         return _write(config, folder, images, nested, effects, alone)
 
 
-@dataclass(frozen=True)
-class _Image:
-    """An image with its folders of planes, one of each run, its group and the part it is scored in."""
-
-    id: str
-    folders: tuple[Path, ...]
-    group: str
-    part: str
-
-
-def _identity(config: Config, store: Store, images: Sequence[_Image], names: Sequence[str]) -> str:
+def _identity(config: Config, store: Store, images: "DataFrame", names: Sequence[str]) -> str:
     """Hash all that a search depends on; one of the same goes on with its journal."""
     settings = plain(config)
-    planes = dict.fromkeys(folder for image in images for folder in image.folders)
+    planes = dict.fromkeys(folder for folders in images["folders"] for folder in folders)
     return hash_plain(
         {
             "start": {name: settings[name] for name in ("competition", "codec", "decode", "postprocess")},
@@ -172,36 +165,34 @@ def _split(params: Params) -> tuple[Params, dict[str, float]]:
     return {name: value for name, value in params.items() if name not in weights}, weights
 
 
-def _list_images(run: Path, others: Sequence[Path]) -> list[_Image]:
+def _list_images(run: Path, others: Sequence[Path]) -> "DataFrame":
     """List the images that have out-of-fold planes in every run, in parts by the folds of the first."""
-    table = out_of_fold_samples(run)
+    table = out_of_fold_samples(run).reset_index(drop=True)
     for other in others:
         planes = out_of_fold_samples(other)[["id", "planes"]].reset_index(drop=True)
-        table = table.reset_index(drop=True).merge(planes, on="id", suffixes=("", f" of {other}"))
-    folders = [name for name in table.columns if name.startswith("planes")]
-    images = [
-        _Image(row["id"], tuple(row[name] for name in folders), row["group"], f"fold {row['fold']}")
-        for row in table.to_dict("records")
-    ]
-    if not images:
+        table = table.merge(planes, on="id", suffixes=("", f" of {other}"))
+    if table.empty:
         runs = " and ".join(map(str, (run, *others)))
         msg = f"{runs} have no out-of-fold planes of the same image; train the same folds"
         raise DataError(msg)
-    if len({image.part for image in images}) > 1:
-        return images
-    groups = sorted({image.group for image in images}, key=hash_plain)
-    part_of = {group: f"part {number % _N_PARTS}" for number, group in enumerate(groups)}
-    return [replace(image, part=part_of[image.group]) for image in images]
+    folders = table[[name for name in table.columns if name.startswith("planes")]]
+    table["folders"] = list(folders.itertuples(index=False, name=None))
+    table["part"] = [f"fold {fold}" for fold in table["fold"]]
+    if table["part"].nunique() == 1:
+        groups = sorted(table["group"].unique(), key=hash_plain)
+        part_of = {group: f"part {number % _N_PARTS}" for number, group in enumerate(groups)}
+        table["part"] = table["group"].map(part_of)
+    return table[["id", "group", "part", "folders"]]
 
 
 @contextmanager
 def _evaluation(
-    config: Config, store: Store, images: Sequence[_Image], weights: Sequence[str], workers: int
+    config: Config, store: Store, images: "DataFrame", weights: Sequence[str], workers: int
 ) -> Iterator[Evaluate]:
     """Provide a function that scores all images, over several processes that each hold some of the planes."""
     workers = 1 if len(images) < _FEW else workers
     if workers == 1:
-        yield _Scorer(config, store.folder, images, weights).score
+        yield _make_scorer(config, store.folder, images, weights)
         return
     parts = [(config, store.folder, images[number::workers], weights) for number in range(workers)]
     pools = [ProcessPoolExecutor(1, get_context("spawn"), _begin_process, part) for part in parts]
@@ -220,57 +211,52 @@ def _evaluation(
             pool.shutdown(cancel_futures=True)
 
 
-class _Scorer:
-    """Scores images whose planes and truth it holds in memory."""
+def _make_scorer(config: Config, store_folder: Path, images: "DataFrame", weights: Sequence[str]) -> Evaluate:
+    """Return a function that scores images, whose planes and truth it holds in memory."""
+    store, metric = Store.open(store_folder), get_competition(config.competition.name).metric
+    members_of = {
+        id_: [read_planes(folder, id_).astype(np.float16) for folder in folders]
+        for id_, folders in zip(images["id"], images["folders"], strict=True)
+    }
+    samples = [store.read(id_) for id_ in members_of]
+    average = partial(average_probabilities, mean=config.inference.mean, activation=config.decoder.codec.activation)
 
-    def __init__(self, config: Config, store_folder: Path, images: Sequence[_Image], weights: Sequence[str]) -> None:
-        store = Store.open(store_folder)
-        self._config, self._weights = config, weights
-        self._metric = get_competition(config.competition.name).metric
-        self._samples = [store.read(image.id) for image in images]
-        self._planes = [
-            [read_planes(folder, image.id).astype(np.float16) for folder in image.folders] for image in images
-        ]
-
-    def score(self, params: Params) -> Scores:
-        rest, weights = _split(params)
-        others = [weights[name] for name in self._weights]
-        decoder = apply_params(rest, self._config.decoder)
+    def score(params: Params) -> Scores:
+        rest, others = _split(params)
+        run_weights = (1.0, *(others[name] for name in weights))
+        decoder = apply_params(rest, config.decoder)
         scores = []
-        for sample, members in zip(self._samples, self._planes, strict=True):
+        for sample in samples:
             assert sample.labels is not None
-            labels = decoder(self._average(members, others), sample.image)
-            scores.append(self._metric(sample.labels, labels).mean)
+            members = members_of[sample.id]
+            planes = round_planes(average(members, run_weights)) if weights else members[0]
+            scores.append(metric(sample.labels, decoder(planes, sample.image)).mean)
         return np.array(scores)
 
-    def _average(self, members: Sequence[HalfPlanes], others: Sequence[float]) -> Planes | HalfPlanes:
-        if not others:
-            return members[0]
-        mean, activation = self._config.inference.mean, self._config.decoder.codec.activation
-        return round_planes(average_probabilities(members, (1, *others), mean=mean, activation=activation))
+    return score
 
 
-_scorer: list[_Scorer] = []  # of this process
+_scorer: list[Evaluate] = []  # of this process
 
 
-def _begin_process(config: Config, store_folder: Path, images: Sequence[_Image], weights: Sequence[str]) -> None:
-    _scorer[:] = [_Scorer(config, store_folder, images, weights)]
+def _begin_process(config: Config, store_folder: Path, images: "DataFrame", weights: Sequence[str]) -> None:
+    _scorer[:] = [_make_scorer(config, store_folder, images, weights)]
 
 
 def _score(params: dict[str, Any]) -> Scores:
-    return _scorer[0].score(params)
+    return _scorer[0](params)
 
 
 def _write(
     config: Config,
     folder: Path,
-    images: Sequence[_Image],
+    images: "DataFrame",
     nested: NestedResult,
     effects: Mapping[str, Scores],
     alone: Scores | None,
 ) -> TuneResult:
     """Write the result, its picture and the parameters that `submit` takes."""
-    groups = [image.group for image in images]
+    groups = images["group"].tolist()
     gain = held_out_gain(nested.before, nested.held_out, groups)
     params = nested.found.params if gain["is_used"] else nested.found.trials[0][0]
     result = TuneResult(
@@ -282,25 +268,21 @@ def _write(
         params=params,
         effects={key: [float(gains.mean()), *interval_of_mean(gains, groups)] for key, gains in effects.items()},
         params_without=nested.params_without,
-        per_image={
-            image.id: [float(before), float(held_out)]
-            for image, before, held_out in zip(images, nested.before, nested.held_out, strict=True)
-        },
+        per_image=dict(zip(images["id"], np.column_stack([nested.before, nested.held_out]).tolist(), strict=True)),
         **gain,
     )
     atomic_write(folder / "tune" / "result.json", json.dumps(result.to_json(), indent=1))
     title = f"{len(images)} images, out-of-fold: {result.before:.4f} before, {result.held_out:.4f} held-out after"
-    picture = plot_search(nested.found.trials, nested.found.params, title=title)
-    atomic_write(folder / "tune" / "landscape.png", picture)
+    plot = plot_search(nested.found.trials, nested.found.params, title=title)
+    atomic_write(folder / "tune" / "landscape.png", plot)
     atomic_write(folder / DECODE_FILE, _format_decode_file(config, result, images))
     return result
 
 
-def _format_decode_file(config: Config, result: TuneResult, images: Sequence[_Image]) -> str:
+def _format_decode_file(config: Config, result: TuneResult, images: "DataFrame") -> str:
     rest, weights = _split(result.params)
     decoder = apply_params(rest, config.decoder)
-    planes = {folder for image in images for folder in image.folders}
-    hashes = sorted({digest for its in planes for digest in describe_planes(its)["checkpoints"]})
+    hashes = hashes_of_checkpoints(folder for folders in images["folders"] for folder in folders)
     sections = {"decode": plain(decoder.decode), "postprocess": plain(decoder.postprocess), "checkpoints": hashes}
     if weights:
         sections[ENSEMBLE] = {".": 1.0, **{name.removeprefix(_WEIGHT_OF): weights[name] for name in weights}}

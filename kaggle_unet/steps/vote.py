@@ -13,14 +13,8 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.rle import decode
 from kaggle_unet.postprocess.vote import vote_labels, vote_mask, whole_weights
-from kaggle_unet.steps.check import find_black, refuse_faults
+from kaggle_unet.steps.check import Submission, describe_data, find_black, refuse_faults, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
-from kaggle_unet.steps.provenance import (
-    Submission,
-    describe_data,
-    refuse_output,
-    write_checked,
-)
 from kaggle_unet.store import sha256
 from kaggle_unet.types import Labels
 

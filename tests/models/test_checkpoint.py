@@ -49,6 +49,7 @@ def test_what_is_saved_comes_back(tmp_path):
     saved = make()
     save_checkpoint(tmp_path / "best.safetensors", saved)
     loaded = load_checkpoint(tmp_path / "best.safetensors")
+    assert loaded.pop("sha256") == hashlib.sha256((tmp_path / "best.safetensors").read_bytes()).hexdigest()
     assert loaded.keys() == saved.keys()
     for key in ("format", "config", "epoch", "score", "history"):
         assert loaded[key] == saved[key]
