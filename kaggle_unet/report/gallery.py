@@ -7,7 +7,6 @@ dark mode and can be printed.
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,31 +27,19 @@ if TYPE_CHECKING:
 SIDE_PX = 256
 
 
-@dataclass(frozen=True, eq=False)
-class ReportRow:
-    """One validation sample with its prediction."""
-
-    sample: Sample
-    labels: Labels
-    planes: Planes
-    plane_names: tuple[str, ...]
-    score: ImageScore
-    fold: str = ""
-
-
 def render_report(
     title: str,
     stats: Mapping[str, object],
     folds: Sequence[Mapping[str, Any]],
-    rows: Iterable[ReportRow],
+    cards: Iterable[Mapping[str, Any]],
     areas: "DataFrame | None" = None,
     fixed: "DataFrame | None" = None,
 ) -> str:
     """Render a run as one HTML page.
 
-    All text is escaped. Without rows the page says so. Rows of equal score are sorted by id.
+    All text is escaped. Without cards the page says so. Cards of equal score are sorted by id.
     """
-    cards = sorted(map(_card, rows), key=lambda card: (card["score"], card["id"]))
+    cards = sorted(cards, key=lambda card: (card["score"], card["id"]))
     environment = Environment(
         loader=PackageLoader("kaggle_unet.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -81,35 +68,38 @@ def _curve(fold: Mapping[str, Any]) -> dict[str, str]:
     return {"name": name, "png": base64.b64encode(plot_curves(fold["history"])).decode()}
 
 
-def _card(row: ReportRow) -> dict[str, Any]:
-    """Turn a sample into numbers and pictures."""
-    true = row.sample.labels
-    assert true is not None, f"sample {row.sample.id!r} has no labels, so it cannot be reported"
+def make_card(
+    sample: Sample, labels: Labels, planes: Planes, plane_names: Sequence[str], score: ImageScore, fold: str = ""
+) -> dict[str, Any]:
+    """Turn a validation sample with its prediction into numbers and pictures."""
+    assert sample.labels is not None, f"sample {sample.id!r} has no labels, so it cannot be reported"
     return {
-        "id": row.sample.id,
-        "fold": row.fold,
-        "kind": row.sample.kind,
-        "shape": f"{row.sample.image.shape[0]} × {row.sample.image.shape[1]}",
-        "score": row.score.mean,
-        "precision": [float(value) for value in row.score.precision],
-        "n_true": int(row.score.tp[0] + row.score.fn[0]),
-        "n_pred": int(row.score.tp[0] + row.score.fp[0]),
-        "tp": int(row.score.tp[0]),
-        "missed": int(row.score.fn[0]),
-        "extra": int(row.score.fp[0]),
-        "tp_75": int(row.score.tp[5]),
-        "fp_75": int(row.score.fp[5]),
-        "fn_75": int(row.score.fn[5]),
-        "pictures": _pictures(row, true),
+        "id": sample.id,
+        "fold": fold,
+        "kind": sample.kind,
+        "shape": f"{sample.image.shape[0]} × {sample.image.shape[1]}",
+        "score": score.mean,
+        "precision": [float(value) for value in score.precision],
+        "n_true": int(score.tp[0] + score.fn[0]),
+        "n_pred": int(score.tp[0] + score.fp[0]),
+        "tp": int(score.tp[0]),
+        "missed": int(score.fn[0]),
+        "extra": int(score.fp[0]),
+        "tp_75": int(score.tp[5]),
+        "fp_75": int(score.fp[5]),
+        "fn_75": int(score.fn[5]),
+        "pictures": _pictures(sample.image, sample.labels, labels, dict(zip(plane_names, planes, strict=True))),
     }
 
 
-def _pictures(row: ReportRow, true: Labels) -> list[dict[str, str]]:
+def _pictures(
+    image: Image, true: Labels, pred: Labels, planes: Mapping[str, NDArray[np.float32]]
+) -> list[dict[str, str]]:
     """Make the pictures of outlines, truth, prediction and planes, in this order."""
-    image = np.asarray(resize(stretch(row.sample.image), SIDE_PX), np.uint8)
-    partners, missed = _with_ids_of_partners(true, row.labels)
+    image = np.asarray(resize(stretch(image), SIDE_PX), np.uint8)
+    partners, missed = _with_ids_of_partners(true, pred)
     small_true, small_pred, small_partners = (
-        np.asarray(resize(labels, SIDE_PX, smooth=False), np.int32) for labels in (true, row.labels, partners)
+        np.asarray(resize(labels, SIDE_PX, smooth=False), np.int32) for labels in (true, pred, partners)
     )
     extra = np.arange(int(true.max(initial=0)) + 1, int(partners.max(initial=0)) + 1)
     panels = [
@@ -117,7 +107,7 @@ def _pictures(row: ReportRow, true: Labels) -> list[dict[str, str]]:
         ("truth", colour_labels(small_true, white=missed)),
         ("prediction", colour_labels(small_partners, white=extra)),
     ]
-    for name, plane in zip(row.plane_names, row.planes, strict=True):
+    for name, plane in planes.items():
         panels.append((name, heatmap(np.asarray(resize(plane, SIDE_PX), np.float32))))
     return [{"name": name, "png": _encode(picture)} for name, picture in panels]
 

@@ -16,7 +16,7 @@ from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.tables import read_frame
 from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatmap, preview, resize, stretch
-from kaggle_unet.report.gallery import ReportRow, render_report
+from kaggle_unet.report.gallery import make_card, render_report
 from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder, open_run
@@ -96,7 +96,11 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None, *, d
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
     names = CODECS[config.codec.name].planes
-    result = summarize_scores([scored for scored, *_ in out_of_fold(run, config, store)])
+    scores, cards = [], []
+    for scored, sample, planes, labels in out_of_fold(run, config, store):
+        scores.append(scored)
+        cards.append(make_card(sample, labels, planes, names, scored.score, scored.parts["fold"]))
+    result = summarize_scores(scores)
     low, high = result.interval
     first = result.per_iou.iloc[0]
     environment = describe_run(run)["environment"]
@@ -111,13 +115,9 @@ def write_report(run: Path, output: Path, store_folder: Path | None = None, *, d
         "command": " ".join(environment["command"]),
         "torch": environment["packages"].get("torch", ""),
     }
-    rows = (
-        ReportRow(sample, labels, planes, names, scored.score, scored.parts["fold"])
-        for scored, sample, planes, labels in out_of_fold(run, config, store)
-    )
     folds = [_fold(run, fold, result.parts["fold"][str(fold)]["score"]) for fold in folds_with_planes(run)]
     tables = {"areas": result.per_area, "fixed": result.oracle_fixes}
-    atomic_write(output, render_report(f"{run.parent.name}/{run.name}", stats, folds, rows, **tables))
+    atomic_write(output, render_report(f"{run.parent.name}/{run.name}", stats, folds, cards, **tables))
     return output
 
 

@@ -257,7 +257,9 @@ def _load(file: Path) -> DecodeFile:
     return found
 
 
-def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]) -> "DataFrame":
+def begin_run(
+    run: Path, config: Config, store: Store, added: Sequence[Store], device: Mapping[str, Any]
+) -> "DataFrame":
     """Record what a run is made of; once it has a checkpoint, refuse anything else."""
     if changed := changed_keys(config, store):
         msg = f"{store.folder} was made with another config ({', '.join(changed)} differ); run kaggle-unet "
@@ -265,7 +267,7 @@ def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]
         raise ConfigError(msg)
     open_targets(config, store)
     if (run / "run.json").exists() and has_checkpoints(run):
-        _refuse_other_run(run, config, store)
+        _refuse_other_run(run, config, store, added)
         return run_folds(run)
     folds = folds_for(store, config)
     about = {
@@ -276,6 +278,7 @@ def begin_run(run: Path, config: Config, store: Store, device: Mapping[str, Any]
         "config": plain(config),
         "device": dict(device),
         "environment": describe_environment(),
+        **({"added_stores": [_describe_added(one) for one in added]} if added else {}),
     }
     atomic_write(run / "config.yaml", to_yaml(config))
     atomic_write(run / "folds.csv", to_csv(folds))
@@ -328,7 +331,13 @@ def describe_run(run: Path) -> dict[str, Any]:
         raise DataError(msg) from error
 
 
-def _refuse_other_run(run: Path, config: Config, store: Store) -> None:
+def _describe_added(store: Store) -> dict[str, Any]:
+    manifest = store.manifest
+    data = manifest["identity"]["data"]
+    return {"store": str(store.folder), "hash": manifest["identity_sha256"], "data": data, "samples": len(store.ids)}
+
+
+def _refuse_other_run(run: Path, config: Config, store: Store, added: Sequence[Store]) -> None:
     about = describe_run(run)
     if about["store_hash"] != store.manifest["identity_sha256"]:
         msg = f"{run} was trained from {about['store']}, not {store.folder}; pass that --store or another --run"
@@ -336,4 +345,9 @@ def _refuse_other_run(run: Path, config: Config, store: Store) -> None:
     differences = find_differences(plain(load_config(run / "config.yaml")), plain(config))
     if changed := [key for key, _, _ in differences if key not in SAFE_TO_CHANGE]:
         msg = f"{run} was made with another config ({', '.join(changed)} differ); pass another --run"
+        raise ConfigError(msg)
+    before = about.get("added_stores", [])
+    if [one["hash"] for one in before] != [one.manifest["identity_sha256"] for one in added]:
+        names = ", ".join(one["store"] for one in before) or "none"
+        msg = f"{run} was trained with other added stores ({names}); pass those with --add-store, or another --run"
         raise ConfigError(msg)

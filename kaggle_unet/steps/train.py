@@ -25,10 +25,8 @@ from kaggle_unet.steps.predict import predict_stored
 from kaggle_unet.steps.report import to_png
 from kaggle_unet.steps.run import (
     begin_run,
-    describe_run,
     fold_folder,
     folds_for,
-    has_checkpoints,
     validation_ids,
 )
 from kaggle_unet.steps.score import out_of_fold, summarize_scores
@@ -77,27 +75,6 @@ def _read_added(
     return [sample for sample in samples if sample.id in numbers]
 
 
-def _record_added(run: Path, added: Sequence[Store]) -> None:
-    """Record which stores a run adds; once it has a checkpoint, refuse others."""
-    about = describe_run(run)
-    wanted = [
-        {
-            "store": str(one.folder),
-            "hash": one.manifest["identity_sha256"],
-            "data": one.manifest["identity"]["data"],
-            "samples": len(one.ids),
-        }
-        for one in added
-    ]
-    before = about.get("added_stores", [])
-    if before != wanted and not has_checkpoints(run):
-        atomic_write(run / "run.json", json.dumps({**about, "added_stores": wanted}, indent=1))
-    elif [one["hash"] for one in before] != [one["hash"] for one in wanted]:
-        names = ", ".join(one["store"] for one in before) or "none"
-        msg = f"{run} was trained with other added stores ({names}); pass those with --add-store, or another --run"
-        raise ConfigError(msg)
-
-
 def _hash_image(image: Image) -> bytes:
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
 
@@ -138,7 +115,11 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     distributed = distributed or init_distributed(config.training)
     store = Store.open(store_folder)
     added = _open_added(config, store, add)
-    rows = distributed.on_rank_zero(lambda: _begin(run, config, store, added, distributed, resume=resume))
+    if resume and not (run / "run.json").exists():
+        msg = f"--resume: there is no run in {run}, so there is nothing to resume; leave out --resume to start anew"
+        raise ConfigError(msg)
+    device = {**distributed.device_config.record, "processes": distributed.size}
+    rows = distributed.on_rank_zero(lambda: begin_run(run, config, store, added, device))
     training, validation = _divide(rows, fold)
     store.keep(validation)  # for every validation, and for the planes and scores out-of-fold at the end
     more = _read_added(config, added, store, training, on_warning)
@@ -181,17 +162,6 @@ def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
     picture = draw_batch(batch, CODECS[config.codec.name].planes, config.input.channels)
     atomic_write(path, to_png(picture))
     return path
-
-
-def _begin(
-    run: Path, config: Config, store: Store, added: Sequence[Store], distributed: Distributed, *, resume: bool
-) -> "DataFrame":
-    if resume and not (run / "run.json").exists():
-        msg = f"--resume: there is no run in {run}, so there is nothing to resume; leave out --resume to start anew"
-        raise ConfigError(msg)
-    folds = begin_run(run, config, store, {**distributed.device_config.record, "processes": distributed.size})
-    _record_added(run, added)
-    return folds
 
 
 def _has_begun(folder: Path) -> bool:

@@ -1,8 +1,8 @@
 """`vote`: combine submissions for the same images into the one that most of them support."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,9 +48,20 @@ def vote(
     labels: dict[str, Labels] = {}
     for id_ in order_ids(source.ids, competition, data):
         sets = [decode(voter.rles[id_], shapes[id_]) for voter in voters]
-        labels[id_] = _vote_on_masks(sets, whole) if is_single else vote_labels(sets, whole)
+        if is_single:
+            labels[id_] = vote_mask([one > 0 for one in sets], whole).astype(np.int32)
+        else:
+            labels[id_] = vote_labels(sets, whole)
         on_progress("images", len(labels), len(shapes))
-    votes = [_describe(*pair) for pair in zip(voters, weights or [1] * len(csvs), strict=True)]
+    votes = [
+        {
+            "name": "/".join(voter.csv.parts[-2:]),
+            "sha256": voter.sha256,
+            "weight": weight,
+            "objects": sum(map(len, voter.rles.values())),
+        }
+        for voter, weight in zip(voters, weights or [1] * len(csvs), strict=True)
+    ]
     manifest = {
         "warnings": _look_at_votes(voters, whole),
         "data": describe_data(data, source),
@@ -73,25 +84,15 @@ def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:
 
 
 def _read(csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], data: str) -> _Voter:
+    """Read a submission for exactly these images that keeps the rules."""
     rles = read_submission(csv, competition.name)
-    _refuse_other_ids(csv, rles, shapes, data)
+    missing, unknown = sorted(set(shapes) - set(rles)), sorted(set(rles) - set(shapes))
+    if missing or unknown:
+        msg = f"{csv}: {len(missing)} of the {len(shapes)} images in {data} have no row, {len(unknown)} ids are not "
+        msg += "there; expected a row for each image and no others: name CSVs for the images of --data"
+        raise DataError(msg, [*(f"no row: {id_}" for id_ in missing), *(f"not in the data: {id_}" for id_ in unknown)])
     refuse_faults(csv, competition, shapes)
     return _Voter(csv, sha256(csv.expanduser()), rles)
-
-
-def _refuse_other_ids(csv: Path, found: Collection[str], wanted: Collection[str], data: str) -> None:
-    missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
-    if missing or unknown:
-        differences = (
-            f"{len(missing)} of the {len(wanted)} images in {data} have no row, {len(unknown)} ids are not there"
-        )
-        msg = f"{csv}: {differences}; expected a row for each image and no others: name CSVs for the images of --data"
-        lines = [*(f"no row: {id_}" for id_ in missing), *(f"not in the data: {id_}" for id_ in unknown)]
-        raise DataError(msg, lines)
-
-
-def _vote_on_masks(sets: Sequence[Labels], weights: Sequence[int]) -> Labels:
-    return vote_mask([labels > 0 for labels in sets], weights).astype(np.int32)
 
 
 def _look_at_votes(voters: Sequence[_Voter], weights: Sequence[int]) -> list[str]:
@@ -105,12 +106,3 @@ def _look_at_votes(voters: Sequence[_Voter], weights: Sequence[int]) -> list[str
             found.append(f"{voter.csv.name} is the same file as {firsts[voter.sha256].name}: it votes twice")
         firsts.setdefault(voter.sha256, voter.csv)
     return found
-
-
-def _describe(voter: _Voter, weight: float) -> dict[str, Any]:
-    return {
-        "name": "/".join(voter.csv.parts[-2:]),
-        "sha256": voter.sha256,
-        "weight": weight,
-        "objects": sum(map(len, voter.rles.values())),
-    }

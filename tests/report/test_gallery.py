@@ -11,7 +11,7 @@ from pandas import DataFrame
 from PIL import Image
 
 from kaggle_unet.metrics.score import score_image
-from kaggle_unet.report.gallery import ReportRow, render_report
+from kaggle_unet.report.gallery import make_card, render_report
 from kaggle_unet.types import Sample
 
 VOID = {"meta", "img", "link", "br"}
@@ -51,10 +51,10 @@ def square(*boxes):
 TRUE = square((2, 2, 10), (20, 20, 10), (2, 25, 8))
 
 
-def make_row(id_, pred, *, kind="", fold="0", true=TRUE):
+def card_of(id_, pred, *, kind="", fold="0", true=TRUE):
     image = np.where(true > 0, 180, 20).astype(np.uint8)
     planes = np.stack([pred > 0, pred == 1]).astype(np.float32)
-    return ReportRow(
+    return make_card(
         Sample(id_, image, true, kind=kind), pred, planes, ("mask", "border"), score_image(true, pred), fold
     )
 
@@ -65,14 +65,14 @@ def decode(picture):
 
 
 def test_the_worst_prediction_comes_first_and_equals_follow_their_ids():
-    rows = [make_row("b", TRUE), make_row("bad", square((30, 0, 5))), make_row("a", TRUE)]
-    articles = [attrs["id"] for tag, attrs in Outline(render_report("t", {}, [], rows)).tags if tag == "article"]
+    cards = [card_of("b", TRUE), card_of("bad", square((30, 0, 5))), card_of("a", TRUE)]
+    articles = [attrs["id"] for tag, attrs in Outline(render_report("t", {}, [], cards)).tags if tag == "article"]
     assert articles == ["bad", "a", "b"]
 
 
 def test_the_numbers_of_a_row_are_those_of_its_score():
     pred = square((2, 2, 10), (20, 20, 8), (32, 32, 5))  # IoU 1, 0.64, 0: one of three missed, one extra
-    page = render_report("t", {}, [], [make_row("a", pred)])
+    page = render_report("t", {}, [], [card_of("a", pred)])
     numbers = re.findall(r"<li[^>]*><b>(\d+)</b> (\w+)</li>", page)
     assert numbers == [("3", "true"), ("3", "predicted"), ("2", "found"), ("1", "missed"), ("1", "extra")]
     assert "tp <b>1</b> fp <b>2</b> fn <b>2</b>" in page
@@ -83,15 +83,15 @@ def test_the_numbers_of_a_row_are_those_of_its_score():
 def test_error_types_and_oracle_fixes_are_shown_if_they_are_known():
     areas = DataFrame([{"area_px": "50–99", "objects": 7, "bias_px": 0.125}])
     fixed = DataFrame([{"error_type": "outlines", "score": 0.75, "gain": 0.25}])
-    texts = Outline(render_report("t", {}, [], [make_row("a", TRUE)], areas, fixed)).texts
+    texts = Outline(render_report("t", {}, [], [card_of("a", TRUE)], areas, fixed)).texts
     for said in ("Error types by area", "area px", "50–99", "Oracle fixes", "error type", "outlines", "0.7500"):
         assert said in texts
-    assert "Oracle fixes" not in Outline(render_report("t", {}, [], [make_row("a", TRUE)])).texts
+    assert "Oracle fixes" not in Outline(render_report("t", {}, [], [card_of("a", TRUE)])).texts
 
 
 def test_partners_share_a_colour_and_what_has_none_is_white():
     pred = square((32, 32, 5), (20, 20, 8), (2, 2, 10))
-    pictures = Outline(render_report("t", {}, [], [make_row("a", pred)])).pictures
+    pictures = Outline(render_report("t", {}, [], [card_of("a", pred)])).pictures
     assert [picture["alt"] for picture in pictures] == [
         "image of a",
         "truth of a",
@@ -110,16 +110,14 @@ def test_partners_share_a_colour_and_what_has_none_is_white():
 
 
 def test_a_partner_needs_more_than_half_of_what_either_covers():
-    pictures = Outline(
-        render_report("t", {}, [], [make_row("a", square((2, 8, 10)), true=square((2, 2, 10)))])
-    ).pictures
+    pictures = Outline(render_report("t", {}, [], [card_of("a", square((2, 8, 10)), true=square((2, 2, 10)))])).pictures
     truth, prediction = decode(pictures[1]), decode(pictures[2])
     factor = truth.shape[0] // 40
     assert truth[5 * factor, 4 * factor].tolist() == prediction[5 * factor, 16 * factor].tolist() == [255, 255, 255]
 
 
 def test_totals_are_means_over_images_and_sums_over_objects():
-    texts = Outline(render_report("t", {}, [], [make_row("a", TRUE), make_row("b", TRUE * 0)])).texts
+    texts = Outline(render_report("t", {}, [], [card_of("a", TRUE), card_of("b", TRUE * 0)])).texts
     assert texts[texts.index("mean score") - 1] == "0.5000"
     assert texts[texts.index("true objects") - 1] == "6"
     assert texts[texts.index("missed (3)") - 1] == "50.0%"
@@ -127,8 +125,8 @@ def test_totals_are_means_over_images_and_sums_over_objects():
 
 
 def test_image_types_are_compared_where_there_are_several():
-    one = render_report("t", {}, [], [make_row("a", TRUE, kind="dark")])
-    two = render_report("t", {}, [], [make_row("a", TRUE, kind="dark"), make_row("b", TRUE * 0, kind="bright")])
+    one = render_report("t", {}, [], [card_of("a", TRUE, kind="dark")])
+    two = render_report("t", {}, [], [card_of("a", TRUE, kind="dark"), card_of("b", TRUE * 0, kind="bright")])
     assert "By image type" not in one
     texts = Outline(two).texts
     begin = texts.index("By image type")
@@ -146,13 +144,13 @@ def test_folds_are_a_table_and_their_history_a_picture():
 
 def test_all_text_is_escaped():
     evil = "<script>alert(1)</script>"
-    page = render_report(evil, {evil: evil}, [{evil: evil}], [make_row(evil, TRUE, kind=evil, fold=evil)])
+    page = render_report(evil, {evil: evil}, [{evil: evil}], [card_of(evil, TRUE, kind=evil, fold=evil)])
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 6
 
 
 def test_the_page_needs_nothing_from_outside():
-    page = render_report("t", {"config": "c.yaml"}, [{"fold": 0}], [make_row("a", TRUE)])
+    page = render_report("t", {"config": "c.yaml"}, [{"fold": 0}], [card_of("a", TRUE)])
     assert all(picture["src"].startswith("data:image/png;base64,") for picture in Outline(page).pictures)
     assert not re.search(r"https?://|url\(|<link|<script", page)
 
@@ -164,23 +162,22 @@ def test_a_page_without_samples_says_what_to_do():
 
 @pytest.mark.parametrize("true", [TRUE, TRUE * 0])
 def test_images_without_objects_are_shown_like_others(true):
-    page = render_report("t", {}, [], [make_row("a", TRUE * 0, true=true)])
+    page = render_report("t", {}, [], [card_of("a", TRUE * 0, true=true)])
     assert len(Outline(page).pictures) == 5
 
 
 def test_large_images_are_shrunk_and_their_labels_too():
     true = np.zeros((700, 1400), np.int32)
     true[100:400, 200:800] = 1
-    page = render_report("t", {}, [], [make_row("big", true, true=true)])
+    page = render_report("t", {}, [], [card_of("big", true, true=true)])
     assert {decode(picture).shape for picture in Outline(page).pictures} == {(128, 256, 3)}
     assert len(page) < 60_000
 
 
 def test_a_row_without_truth_is_our_own_mistake():
-    row = make_row("a", TRUE)
-    blind = ReportRow(Sample("a", row.sample.image), row.labels, row.planes, row.plane_names, row.score)
+    blind = Sample("a", np.zeros((40, 40), np.uint8))
     with pytest.raises(AssertionError, match="sample 'a' has no labels"):
-        render_report("t", {}, [], [blind])
+        make_card(blind, TRUE, np.zeros((0, 40, 40), np.float32), (), score_image(TRUE, TRUE))
 
 
 def test_an_object_that_vanishes_when_the_picture_shrinks_is_still_counted():
@@ -190,5 +187,5 @@ def test_an_object_that_vanishes_when_the_picture_shrinks_is_still_counted():
     pred[301, 301] = 2  # a lone pixel, predicted and lost at a third of the size
     image = np.where(true > 0, 180, 20).astype(np.uint8)
     planes = np.stack([pred > 0]).astype(np.float32)
-    row = ReportRow(Sample("large", image, true), pred, planes, ("mask",), score_image(true, pred))
-    assert re.search(r"<b>1</b> extra", render_report("t", {}, [], [row]))
+    card = make_card(Sample("large", image, true), pred, planes, ("mask",), score_image(true, pred))
+    assert re.search(r"<b>1</b> extra", render_report("t", {}, [], [card]))
