@@ -150,25 +150,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return dict(tensors)
 
 
-def check_compatible(checkpoints: Mapping[Path, Checkpoint], keys: Sequence[str] = ("codec.name", "input")) -> None:
-    """Make sure that the predictions of checkpoints can be averaged."""
-    (first, reference), *others = checkpoints.items()
+def check_compatible(configs: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Make sure that networks are shown the same inputs, so that their predictions can be averaged."""
+    (first, reference), *others = configs.items()
     lines = [
         f"{name}: {mine!r} in {first}, {theirs!r} in {path}"
         for path, other in others
-        for key in keys
-        for name, mine, theirs in find_differences(_lookup(reference, key), _lookup(other, key), key=key)
+        for name, mine, theirs in find_differences(reference.get("input"), other.get("input"), key="input")
     ]
     if lines:
         msg = "\n  - ".join(["checkpoints can't be averaged; predict and submit them apart, or leave some out", *lines])
         raise ConfigError(msg)
-
-
-def _lookup(checkpoint: Checkpoint, key: str) -> Any:
-    value: Any = checkpoint["config"]
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
 
 
 def _hash_file(path: Path) -> Path:

@@ -140,7 +140,8 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
         msg = f"inference.weights has {len(weights)} numbers, but there are {len(files)} different checkpoints; "
         raise ConfigError(f"{msg}give one for each, in order, or leave it out")
     checkpoints = {file: load_checkpoint(file) for file in files}
-    check_compatible({Path("the config"): {"config": plain(config)}, **checkpoints}, keys=["input"])
+    trained_with = {file: checkpoint["config"] for file, checkpoint in checkpoints.items()}
+    check_compatible({Path("the config"): plain(config), **trained_with})
     models, multiples = [], []
     for name, checkpoint in checkpoints.items():
         trained = validate_config(checkpoint["config"], where=str(name))

@@ -29,7 +29,7 @@ from kaggle_unet.io.archive import split_location
 from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.masks.labels import areas_px
 from kaggle_unet.postprocess.object_size import object_diameter_px
-from kaggle_unet.steps.parallel import OnProgress, map_samples, with_progress
+from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, TargetSet, atomic_write, find_differences, lock, sample_file
 from kaggle_unet.targets.codecs import CODECS
@@ -75,34 +75,31 @@ def make_targets(
     """Prepare a store for training, or add the targets of another codec or other weights to it."""
     source = _open_source(config, data, folder)
     with lock(folder):
-        store = Store.open(folder) if source is None else _create_store(config, data, folder, source)
+        if source is None:
+            store = Store.open(folder)
+        else:
+            identity = {"competition": plain(config.competition), "data": source.fingerprint()}
+            store = Store.create(folder, identity, {"environment": describe_environment(), "data": str(data)})
         weights = resolve_weights(config.weights, store.report) if store.manifest["complete"] else config.weights
         preparation = Preparation(config, weights, store, source)
         ids = store.ids if source is None else source.ids
-        results = map_samples(partial(prepare_sample, preparation), ids, workers)
-        found = list(with_progress(results, "samples", len(ids), on_progress))
+        found = list(map_samples(partial(prepare_sample, preparation), ids, workers, "samples", on_progress))
         stats = [one for one in found if isinstance(one, SampleStats)]
         bad = [one for one in found if isinstance(one, str)]
         if bad and not (skip_bad and stats):
             msg = f"{data}: {len(bad)} of {len(ids)} samples are faulty; fix them, or pass --skip-bad"
             raise DataError(msg, bad)
-        about = describe_set(stats, source.data_issues if source else ())
+        report: DataReport = {**describe_set(stats, source.data_issues if source else ()), "faulty": bad}
         if source is None:  # what was found in the data is known from the first call alone
-            about = cast("DataReport", {**store.report, "ceiling": about["ceiling"]})
+            report = cast("DataReport", {**store.report, "ceiling": report["ceiling"]})
         if preparation.targets is None:
-            weights = resolve_weights(weights, about)
+            weights = resolve_weights(weights, report)
             preparation = Preparation(config, weights, store, source)
             todo = [one.id for one in stats]
-            results = map_samples(partial(add_targets, preparation), todo, workers)
-            list(with_progress(results, "targets", len(todo), on_progress))
-        chosen = read_folds(fold_file, [one.id for one in stats]) if fold_file else None
-        folds = divide(stats, config.folds, chosen)
-        report: DataReport = {
-            **about,
-            "faulty": bad if source else about["faulty"],
-            "weights": plain(weights),
-            "folds": {"settings": plain(config.folds), "lines": describe_folds(folds)},
-        }
+            list(map_samples(partial(add_targets, preparation), todo, workers, "targets", on_progress))
+        folds = divide(stats, config.folds, read_folds(fold_file, [one.id for one in stats]) if fold_file else None)
+        lines = describe_folds(folds)
+        report |= {"weights": plain(weights), "folds": {"settings": plain(config.folds), "lines": lines}}
         assert preparation.targets is not None
         store.finish(preparation.targets, folds, report)
     return report
@@ -121,8 +118,8 @@ def export_targets(
     store = Store.open(store_folder)
     plane_names, targets = CODECS[config.codec.name].planes, open_targets(config, store)
     about = {"format": suffix, "planes": plane_names, "weight_of_1": PNG_WEIGHT if suffix == "png" else 1}
-    results = map_samples(partial(_export_sample, store, targets, plane_names, suffix, folder), store.ids, workers)
-    list(with_progress(results, "exported", len(store.ids), on_progress))
+    export = partial(_export_sample, store, targets, plane_names, suffix, folder)
+    list(map_samples(export, store.ids, workers, "exported", on_progress))
     atomic_write(folder / "export.json", json.dumps({**about, **targets.identity}, indent=1) + "\n")
 
 
@@ -163,11 +160,6 @@ def _open_source(config: Config, data: str | Source, folder: Path) -> Source | N
                 return None
         raise
     return get_competition(config.competition.name).read(data, config.competition, with_masks=True)
-
-
-def _create_store(config: Config, data: str | Source, folder: Path, source: Source) -> Store:
-    identity = {"competition": plain(config.competition), "data": source.fingerprint()}
-    return Store.create(folder, identity, {"environment": describe_environment(), "data": str(data)})
 
 
 def changed_keys(config: Config, store: Store) -> list[str]:
@@ -334,11 +326,8 @@ def divide(
     mosaics = join_mosaics({one.id: one.edges for one in stats}) if settings.group == "mosaic" else {}
     groups = [mosaics.get(id_, id_) for id_ in ids]
     strata = [{"kind": one.kind, "coverage": one.coverage}.get(settings.stratify, "") for one in stats]
-    folds = (
-        chosen
-        if chosen is not None
-        else assign_folds(ids, strata=strata, groups=groups, n=settings.n, seed=settings.seed)
-    )
+    if chosen is None:
+        chosen = assign_folds(ids, strata=strata, groups=groups, n=settings.n, seed=settings.seed)
     kinds = [one.kind for one in stats]
-    columns = {"id": ids, "fold": list(map(folds.get, ids)), "group": groups, "stratum": strata, "kind": kinds}
+    columns = {"id": ids, "fold": list(map(chosen.get, ids)), "group": groups, "stratum": strata, "kind": kinds}
     return DataFrame(columns).astype({"fold": "Int64"})

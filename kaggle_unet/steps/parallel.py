@@ -12,11 +12,22 @@ from typing import Any
 OnProgress = Callable[[str, int, int], None]
 
 
-def map_samples(work: Callable[[str], Any], ids: Sequence[str], workers: int) -> Iterator[Any]:
-    """Do per-sample work over several processes, in order."""
-    if workers <= 1 or len(ids) < 64:  # a spawned interpreter costs about as much as this many samples
-        yield from map(work, ids)
-        return
+def map_samples(
+    work: Callable[[str], Any],
+    ids: Sequence[str],
+    workers: int,
+    what: str = "samples",
+    on_progress: OnProgress = lambda *_: None,
+) -> Iterator[Any]:
+    """Do per-sample work over several processes, in order, and report progress while results are taken."""
+    is_alone = workers <= 1 or len(ids) < 64  # a spawned interpreter costs about as much as this many samples
+    results = map(work, ids) if is_alone else _map_over_processes(work, ids, workers)
+    for done, result in enumerate(results, 1):
+        on_progress(what, done, len(ids))
+        yield result
+
+
+def _map_over_processes(work: Callable[[str], Any], ids: Sequence[str], workers: int) -> Iterator[Any]:
     # `work` holds the listing of a whole zip, some MB: each process reads it once, from a file; through a pipe, the
     # next one would start only when this one has imported everything. Samples go out one by one, for a single one may
     # have a hundred times the pixels of another.
@@ -30,13 +41,6 @@ def map_samples(work: Callable[[str], Any], ids: Sequence[str], workers: int) ->
             is_done = True
         finally:  # when all is done, nothing waits for the processes to take themselves apart; else none may go on
             pool.shutdown(wait=not is_done, cancel_futures=True)
-
-
-def with_progress(results: Iterator[Any], what: str, total: int, on_progress: OnProgress) -> Iterator[Any]:
-    """Report progress while results are taken."""
-    for done, result in enumerate(results, 1):
-        on_progress(what, done, total)
-        yield result
 
 
 _adopted: list[Callable[[str], Any]] = []

@@ -27,7 +27,7 @@ from kaggle_unet.selection.second_level import (
     refuse_without_seeds,
     true_ious,
 )
-from kaggle_unet.steps.parallel import OnProgress, map_samples, with_progress
+from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.run import choose_decode_params, open_run, run_of
 from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
@@ -93,7 +93,7 @@ def learn_second_level(
     folders, groups = (dict(zip(table["id"], table[name], strict=True)) for name in ("planes", "group"))
     work = partial(_read_image, config, store, folders, groups)
     with lock(run / FOLDER):
-        known = list(with_progress(map_samples(work, list(folders), workers), "images", len(folders), on_progress))
+        known = list(map_samples(work, list(folders), workers, "images", on_progress))
         study = _Study(config, known, [part_of[image.group] for image in known])
         before = np.array([study.score(image, image.candidates.levels[0].astype(np.int32)) for image in known])
         held_out = np.zeros(len(known))

@@ -161,37 +161,37 @@ def test_an_interrupted_call_is_finished_by_the_next(trained, labelled):
 
 
 @pytest.fixture
-def with_progress(monkeypatch):
+def seen(monkeypatch):
     """Ids of the samples that are trained on, one for each time, and of those that are validated on."""
-    seen = {"training": [], "validation": set()}
+    ids = {"training": [], "validation": set()}
     get, init = TrainingSet.__getitem__, ValidationSet.__init__
 
     def watch_training(self, key):
         item = get(self, key)
-        seen["training"].append(item.id)
+        ids["training"].append(item.id)
         return item
 
     def watch_validation(self, samples, *rest, **options):
-        seen["validation"] |= {sample.id for sample in samples}
+        ids["validation"] |= {sample.id for sample in samples}
         init(self, samples, *rest, **options)
 
     monkeypatch.setattr(TrainingSet, "__getitem__", watch_training)
     monkeypatch.setattr(ValidationSet, "__init__", watch_validation)
-    return seen
+    return ids
 
 
-def test_added_samples_are_trained_on_in_every_fold_and_never_validated_on(trained, labelled, with_progress):
+def test_added_samples_are_trained_on_in_every_fold_and_never_validated_on(trained, labelled, seen):
     added = set(Store.open(labelled[0]).ids)
     folds = Store.open(trained.store).folds
     run = trained.home / "added run"
     for fold in (0, 1):
-        with_progress["training"], with_progress["validation"] = [], set()
+        seen["training"], seen["validation"] = [], set()
         answer = call("train", trained.config, "--fold", fold, "--store", trained.store, "--run", run,
                       "--add-store", labelled[0])  # fmt: skip
         assert answer.code == 0, answer.err
         training = {id_ for id_, own in folds.items() if own != fold} | added
-        assert sorted(with_progress["training"]) == sorted([*training] * 2), "each once in each of 2 epochs"
-        assert with_progress["validation"] == {id_ for id_, own in folds.items() if own == fold}
+        assert sorted(seen["training"]) == sorted([*training] * 2), "each once in each of 2 epochs"
+        assert seen["validation"] == {id_ for id_, own in folds.items() if own == fold}
         result = json.loads((run / f"fold{fold}" / "result.json").read_text())
         assert (result["training_samples"], result["added_samples"], result["samples"]) == (7, 3, 4)
         assert set(json.loads((run / f"fold{fold}" / "planes" / "planes.json").read_text())["ids"]).isdisjoint(added)
@@ -226,7 +226,7 @@ def test_ids_in_two_stores_are_refused_and_listed(trained, labelled):
     assert not (trained.home / "never").exists()
 
 
-def test_a_copy_of_a_held_out_image_is_left_out_of_that_fold_alone(trained, labelled, with_progress):
+def test_a_copy_of_a_held_out_image_is_left_out_of_that_fold_alone(trained, labelled, seen):
     main, copied = Store.open(trained.store), trained.home / "store with a copy"
     if not copied.exists():
         shutil.copytree(labelled[0], copied)
@@ -236,13 +236,13 @@ def test_a_copy_of_a_held_out_image_is_left_out_of_that_fold_alone(trained, labe
                                                   numbers=main.read(twin).numbers)  # fmt: skip
     store.write(replaced)
     for fold in (0, 1):
-        with_progress["training"] = []
+        seen["training"] = []
         answer = call("train", trained.config, "--fold", fold, "--store", trained.store,
                       "--run", trained.home / "run with a copy", "--add-store", copied)  # fmt: skip
         assert answer.code == 0, answer.err
         warning = f"1 added samples are left out, as their images are among those held out: {store.ids[0]}"
         assert (warning in answer.err.replace("\n", " ")) == (fold == 0)
-        assert (store.ids[0] in with_progress["training"]) == (fold == 1)
+        assert (store.ids[0] in seen["training"]) == (fold == 1)
 
 
 def test_targets_of_an_added_store_do_not_matter_but_how_its_samples_were_read_does(trained, labelled):
@@ -261,10 +261,10 @@ def test_targets_of_an_added_store_do_not_matter_but_how_its_samples_were_read_d
     assert (answer.code, "there is no store in" in answer.err) == (3, True)
 
 
-def test_the_first_batch_is_drawn_with_added_samples(trained, labelled, with_progress):
+def test_the_first_batch_is_drawn_with_added_samples(trained, labelled, seen):
     words = ["train", trained.config, "--store", trained.store, "--set", "training.batch=7", "--show-batch"]
     assert call(*words, trained.home / "batch.png", "--add-store", labelled[0]).code == 0
-    assert set(Store.open(labelled[0]).ids) < set(with_progress["training"])
+    assert set(Store.open(labelled[0]).ids) < set(seen["training"])
 
 
 def test_where_nothing_is_sure_no_store_is_left(trained, test_data):
