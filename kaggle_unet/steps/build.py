@@ -20,7 +20,7 @@ from kaggle_unet.inference.predict import CodecAdapter, margin_of, plan_batches,
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.masks.labels import areas_px
-from kaggle_unet.models.checkpoint import check_compatible, load_checkpoint
+from kaggle_unet.models.checkpoint import Checkpoint, check_compatible, load_checkpoint
 from kaggle_unet.models.create import create_model, input_multiple, output_margin
 from kaggle_unet.postprocess.object_size import object_diameter_px, scale_to
 from kaggle_unet.steps.make_targets import open_targets, resolve_weights
@@ -28,7 +28,6 @@ from kaggle_unet.steps.run import find_checkpoints
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import round_planes
 from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.targets.settings import CodecName
 from kaggle_unet.training.device import DeviceConfig, choose_operations, keep_freed_memory, select_device
 from kaggle_unet.training.distributed import Distributed, rank_shard
 from kaggle_unet.training.fold import FoldParts
@@ -142,16 +141,7 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
     checkpoints = {file: load_checkpoint(file) for file in files}
     trained_with = {file: checkpoint["config"] for file, checkpoint in checkpoints.items()}
     check_compatible({Path("the config"): plain(config), **trained_with})
-    models, multiples = [], []
-    for name, checkpoint in checkpoints.items():
-        trained = validate_config(checkpoint["config"], where=str(name))
-        model = build_model(trained, load_encoder=False)
-        model.load_state_dict(checkpoint["model"])
-        _set_gate(model, config)
-        if trained.codec.name != config.codec.name:
-            model = _adapt_codec(model, trained.codec.name, config.codec.name, name)
-        models.append(model.eval())
-        multiples.append(input_multiple(trained.model))
+    loaded = [_load_model(file, checkpoint, config) for file, checkpoint in checkpoints.items()]
     sources = [
         CheckpointSource(file, checkpoint["sha256"], checkpoint["score"], checkpoint["config"])
         for file, checkpoint in checkpoints.items()
@@ -159,22 +149,25 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
     keep_freed_memory()
     precision = "auto" if config.training.precision == "fp16" else config.training.precision  # it scales gradients
     device_config = select_device(precision, config.training.channels_last)
-    return Ensemble(models, config, max(multiples), sources, device_config)
+    multiple = max(multiple for _, multiple in loaded)
+    return Ensemble([model for model, _ in loaded], config, multiple, sources, device_config)
 
 
-def _set_gate(model: nn.Module, config: Config) -> None:
-    """Let the config say above which probability a network with an empty head clears an image; it is not learnt."""
+def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.Module, int]:
+    """Return a network that predicts the planes of the config's codec, and the multiple that its inputs need."""
+    trained = validate_config(checkpoint["config"], where=str(path))
+    model = build_model(trained, load_encoder=False)
+    model.load_state_dict(checkpoint["model"])
     head = getattr(config.model, "empty_head", None)
-    if head is not None and hasattr(model, "gate_above"):
+    if head is not None and hasattr(model, "gate_above"):  # it is not learnt: the config to predict with says it
         model.gate_above = head.gate_above
-
-
-def _adapt_codec(model: nn.Module, learnt: CodecName, wanted: CodecName, path: Path) -> nn.Module:
-    try:
-        return CodecAdapter(model, learnt, wanted)
-    except ConfigError as error:
-        msg = f"{path}: {error}; checkpoints can't be averaged, predict and submit them apart, or leave some out"
-        raise ConfigError(msg) from error
+    if trained.codec.name != config.codec.name:
+        try:
+            model = CodecAdapter(model, trained.codec.name, config.codec.name)
+        except ConfigError as error:
+            msg = f"{path}: {error}; checkpoints can't be averaged, predict and submit them apart, or leave some out"
+            raise ConfigError(msg) from error
+    return model.eval(), input_multiple(trained.model)
 
 
 def open_images(config: Config, data: str) -> Source:

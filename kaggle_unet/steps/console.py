@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
@@ -147,7 +147,7 @@ class Console:
             self.say(f"{kind}: " + ", ".join(f"{key} {count}" for key, count in report[kind].items()))
         if report["oddities"]:
             columns = ("what", "samples", "count", "done", "example")
-            self.table(columns, [[str(row[name]) for name in columns] for row in report["oddities"]])
+            self.table(columns, [[row[name] for name in columns] for row in report["oddities"]])
         self.say(
             f"round-trip score: {report['ceiling']:.4f}, what a perfect network would get with this codec and decoding"
         )
@@ -179,11 +179,13 @@ class Console:
         if result.decoding not in {None, OF_CONFIG}:
             self.say(f"decoding {result.decoding}; if it was searched on these images, the score is optimistic")
         for name, parts in result.parts.items():
-            rows = [[key, f"{part['score']:.4f}", _interval(part), str(part["images"])] for key, part in parts.items()]
+            rows = [
+                (key, part["score"], "{:.4f} to {:.4f}".format(*part["interval"]), part["images"])
+                for key, part in parts.items()
+            ]
             self.table((name, "score", "interval", "images"), rows)
         for table in (result.per_iou, result.per_area, result.oracle_fixes):
-            rows = [[_number(value) for value in row] for row in table.itertuples(index=False)]
-            self.table(table.columns.tolist(), rows)
+            self.table(table.columns, table.itertuples(index=False))
 
     def tuned(self, result: "TuneResult") -> None:
         """Print what a search has brought."""
@@ -221,13 +223,13 @@ class Console:
             else:
                 self.say(f"{name}: {value}")
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table."""
+    def table(self, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+        """Print a table, floats with four decimals."""
         table = Table(box=None, pad_edge=False, header_style="dim")
         for column in columns:
             table.add_column(column)
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
         self._out.print(table)
 
     def _gain(self, result: "TuneResult | SecondLevelResult", how: str) -> None:
@@ -257,12 +259,3 @@ def _epoch_line(row: Mapping[str, Any], *, is_best: bool) -> str:
     score = row.get("valid_score")
     shown = "" if score is None else f"  validation {score:.4f}{' best' if is_best else ''}"
     return f"epoch {row['epoch']}  loss {row['train_loss']:.4f}{shown}  {row['images_per_s']:.0f} images/s"
-
-
-def _interval(scored: Mapping[str, Any]) -> str:
-    low, high = scored["interval"]
-    return f"{low:.4f} to {high:.4f}"
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
