@@ -113,9 +113,9 @@ def bench_train(
 
 def _images_per_s(learner: Learner, batches: Iterable[Batch], epoch: int) -> float:
     start = time.perf_counter()
-    means = train_epoch(learner, batches, rate=lambda _: 0.0, epoch=epoch, on_step=lambda *_: None)
+    _, n_images = train_epoch(learner, batches, rate=lambda _: 0.0, epoch=epoch, on_step=lambda *_: None)
     _synchronize()
-    return means.images / (time.perf_counter() - start)
+    return n_images / (time.perf_counter() - start)
 
 
 def _epochs(loader: BatchLoader, number: int, steps: int) -> Iterator[Batch]:
