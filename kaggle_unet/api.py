@@ -138,18 +138,13 @@ def load(path: str | Path) -> Model:
         ...
     kaggle_unet.errors.DataError: runs/none: no such ...
     """
-    from kaggle_unet.models.checkpoint import load_checkpoint
     from kaggle_unet.steps.build import load_ensemble
-    from kaggle_unet.steps.run import choose_decode_params, find_checkpoints, look_at_decode_params, run_of
+    from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, run_of
     from kaggle_unet.steps.second_level import choose_second_level
 
-    files = find_checkpoints([Path(path)])
-    config = validate_config(load_checkpoint(files[0])["config"], where=str(files[0]))
-    if len(files) == 1:  # the weights are those of an ensemble
-        config = config.model_copy(update={"inference": config.inference.model_copy(update={"weights": None})})
-    ensemble = load_ensemble(files, config)
+    ensemble = load_ensemble([Path(path)])
     hashes = {source.path: source.sha256 for source in ensemble.sources}
-    config, decode_file = choose_decode_params(config, [run_of(file) for file in files], chosen=None)
+    config, decode_file = choose_decode_params(ensemble.config, list(map(run_of, hashes)), chosen=None)
     second_level, remarks = choose_second_level(config, hashes, chosen=None)
     for remark in (*look_at_decode_params(decode_file, hashes.values()), *remarks):
         warnings.warn(remark, stacklevel=2)

@@ -131,14 +131,17 @@ class Ensemble:
     device_config: DeviceConfig
 
 
-def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
-    """Load networks that may be averaged."""
-    files = find_checkpoints(paths)
+def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemble:
+    """Load networks that may be averaged, to predict with a config or as the first of them was trained."""
+    checkpoints = {file: load_checkpoint(file) for file in find_checkpoints(paths)}
+    if config is None:
+        first = next(iter(checkpoints))
+        config = validate_config(checkpoints[first]["config"], where=str(first))
+        config = config if len(checkpoints) > 1 else without_weights(config)
     weights = config.inference.weights
-    if weights is not None and len(weights) != len(files):
-        msg = f"inference.weights has {len(weights)} numbers, but there are {len(files)} different checkpoints; "
+    if weights is not None and len(weights) != len(checkpoints):
+        msg = f"inference.weights has {len(weights)} numbers, but there are {len(checkpoints)} different checkpoints; "
         raise ConfigError(f"{msg}give one for each, in order, or leave it out")
-    checkpoints = {file: load_checkpoint(file) for file in files}
     trained_with = {file: checkpoint["config"] for file, checkpoint in checkpoints.items()}
     check_compatible({Path("the config"): plain(config), **trained_with})
     loaded = [_load_model(file, checkpoint, config) for file, checkpoint in checkpoints.items()]
@@ -151,6 +154,11 @@ def load_ensemble(paths: Sequence[Path], config: Config) -> Ensemble:
     device_config = select_device(precision, config.training.channels_last)
     multiple = max(multiple for _, multiple in loaded)
     return Ensemble([model for model, _ in loaded], config, multiple, sources, device_config)
+
+
+def without_weights(config: Config) -> Config:
+    """Drop the weights of an ensemble, for one of its checkpoints alone."""
+    return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": None})})
 
 
 def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.Module, int]:

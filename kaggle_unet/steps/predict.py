@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.steps.build import Ensemble, load_ensemble, open_images, predict_samples
+from kaggle_unet.steps.build import Ensemble, load_ensemble, open_images, predict_samples, without_weights
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import find_checkpoints, validation_ids
 from kaggle_unet.store import Store
@@ -46,8 +46,7 @@ def predict_stored(
     config: Config, checkpoint: Path, store: Store, ids: Sequence[str], *, on_progress: OnProgress
 ) -> Path:
     """Predict planes of stored samples with one checkpoint."""
-    alone = config.inference.model_copy(update={"weights": None})  # those are for ensembles
-    ensemble = load_ensemble([checkpoint], config.model_copy(update={"inference": alone}))
+    ensemble = load_ensemble([checkpoint], without_weights(config))
     samples: dict[str, Sample] = {id_: store.read(id_) for id_ in ids}
     sizes = {id_: (sample.image.shape[0], sample.image.shape[1]) for id_, sample in samples.items()}
     folder = checkpoint.parent / "planes"
