@@ -15,11 +15,7 @@ COMPETITIONS: Mapping[str, Competition] = MappingProxyType(
 
 
 def get_competition(name: str) -> Competition:
-    """Look a competition up.
-
-    >>> get_competition("tgs").rle_column
-    'rle_mask'
-    """
+    """Look a competition up."""
     if name not in COMPETITIONS:
         raise ConfigError(f"unknown competition {name!r}; choose from {', '.join(COMPETITIONS)}")
     return COMPETITIONS[name]

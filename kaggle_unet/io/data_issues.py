@@ -18,11 +18,7 @@ class Note:
 
 
 def to_data_issues(sample_id: str, notes: Iterable[Note]) -> tuple[DataIssue, ...]:
-    """Add the sample's id, and sum up notes of one kind.
-
-    >>> [issue.count for issue in to_data_issues("a", [Note("hole", 1, "kept"), Note("hole", 2, "kept")])]
-    [3]
-    """
+    """Add the sample's id, and sum up notes of one kind."""
     counts: Counter[tuple[str, str]] = Counter()
     for note in notes:
         counts[note.kind, note.action] += note.count

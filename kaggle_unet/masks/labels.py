@@ -68,10 +68,6 @@ def count_pieces_and_holes(labels: Labels) -> tuple[NDArray[np.int32], NDArray[n
 
     Pieces are 8-connected. A hole is a 4-connected region of anything else that one instance encloses; what lies
     outside the image's edge is not enclosed.
-
-    >>> ring = np.array([[1, 1, 1, 0, 2], [1, 0, 1, 0, 0], [1, 1, 1, 0, 2]], dtype=np.int32)
-    >>> count_pieces_and_holes(ring)
-    (array([0, 1, 2], dtype=int32), array([0, 1, 0], dtype=int32))
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     n = int(labels.max(initial=0))

@@ -138,9 +138,6 @@ def find_faulty(rles: Sequence[str], sizes_px: Sequence[int]) -> dict[int, list[
     """Find the codes that break a rule, and the sentences of `find_faults` on each, by the indices of the codes.
 
     `sizes_px` are the pixels of each code's image. Fast where most codes are sound.
-
-    >>> find_faulty(["1 2", "2 9", ""], [9, 9, 9])
-    {1: ["run '2 9' ends past the last pixel, 9"]}
     """
     by_size: dict[int, list[int]] = {}
     for index, n_px in enumerate(sizes_px):

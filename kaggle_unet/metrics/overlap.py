@@ -122,9 +122,5 @@ def iou_twentieths(overlap: Overlap, *, strict: bool) -> NDArray[np.int64]:
 
     In integers, the largest k with ``20·I >= k·U`` (or ``>``): 0.6 is not a binary fraction, and a float quotient would
     decide by chance at 12/20.
-
-    >>> overlap = count_overlap(np.array([[1, 1, 1, 1, 1]]), np.array([[1, 1, 1, 0, 0]]))
-    >>> iou_twentieths(overlap, strict=False), iou_twentieths(overlap, strict=True)
-    (array([12]), array([11]))
     """
     return (20 * overlap.shared_px - int(strict)) // overlap.union_px

@@ -13,9 +13,6 @@ def object_diameter_px(areas_px: NDArray[np.int64]) -> float | None:
 
     It is that of a circle with the area of the median pixel's object: half of all pixels inside objects are in larger
     ones, so small fragments, however many, change it little.
-
-    >>> round(object_diameter_px(np.array([1, 2, 100, 100, 3])), 1)
-    11.3
     """
     areas = np.sort(areas_px[areas_px > 0])
     if len(areas) < _FEWEST:
@@ -28,9 +25,6 @@ def scale_to(known_px: float, found_px: float | None) -> float:
     """Compute the scale at which a network is shown an image, from the diameters it knows and those in the image.
 
     It is 1 where they differ by less than half or the image's is unknown; else their quotient, from 1/4 to 4.
-
-    >>> scale_to(20, 25), scale_to(20, 60), scale_to(20, 1000), scale_to(20, None)
-    (1.0, 0.3333333333333333, 0.25, 1.0)
     """
     if not found_px or max(known_px / found_px, found_px / known_px) < LEAST_FACTOR:
         return 1.0

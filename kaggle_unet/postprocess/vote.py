@@ -58,14 +58,6 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
     ----------
     .. [1] A. Kirillov, K. He, R. Girshick, C. Rother, P. Dollár, "Panoptic Segmentation", CVPR 2019, section 4.1.
        https://arxiv.org/abs/1801.00868
-
-    Examples
-    --------
-    Of three sets the second has no object on the right, and the third alone one in the middle:
-
-    >>> sets = [[1, 1, 1, 0, 0, 0, 2], [0, 1, 1, 1, 0, 0, 0], [3, 3, 3, 3, 0, 2, 5]]
-    >>> vote_labels([np.array([one], dtype=np.int32) for one in sets])
-    array([[1, 1, 1, 1, 0, 0, 2]], dtype=int32)
     """
     whole = np.array(whole_weights(weights, len(labels)), dtype=np.int64)
     _refuse_other_shapes(labels)
@@ -76,12 +68,7 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
 
 
 def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> Mask:
-    """Keep the pixels that masks of more than half of all weight have; a tie is background.
-
-    >>> masks = [np.array([[True, True, False]]), np.array([[True, False, False]])]
-    >>> vote_mask(masks), vote_mask(masks, [3, 1])
-    (array([[ True, False, False]]), array([[ True,  True, False]]))
-    """
+    """Keep the pixels that masks of more than half of all weight have; a tie is background."""
     whole = whole_weights(weights, len(masks))
     _refuse_other_shapes(masks)
     votes = np.zeros(masks[0].shape, dtype=np.int64)
@@ -91,11 +78,7 @@ def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> 
 
 
 def whole_weights(weights: Sequence[float] | None, n: int) -> tuple[int, ...]:
-    """Return whole numbers of the same proportions, without a common divisor, so that a tie is a tie.
-
-    >>> whole_weights([0.1, 0.2, 0.3], 3), 0.1 + 0.2 == 0.3
-    ((1, 2, 3), False)
-    """
+    """Return whole numbers of the same proportions, without a common divisor, so that a tie is a tie."""
     if weights is None:
         return (1,) * n
     if len(weights) != n or not all(math.isfinite(weight) and weight > 0 for weight in weights):

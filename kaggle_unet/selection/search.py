@@ -51,11 +51,7 @@ _SEEDED: Space = {
 
 
 def space_of(codec: CodecName, *, single_object: bool) -> Space:
-    """Return what is searched for a codec: intervals or choices by the config's dotted keys.
-
-    >>> sorted(space_of("mask", single_object=False))
-    ['decode.mask_threshold', 'postprocess.fill_holes_px', 'postprocess.min_area_px']
-    """
+    """Return what is searched for a codec: intervals or choices by the config's dotted keys."""
     if single_object:  # salt of a few hundred pixels is mostly wrong, a nucleus of forty mostly right
         wide: Space = {
             "postprocess.min_area_px": Interval(0, 400, 10),

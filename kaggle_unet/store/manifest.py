@@ -24,11 +24,7 @@ from kaggle_unet.types import DataIssue, Planes, Sample, Weights
 
 
 def find_differences(first: Any, second: Any, *, key: str = "") -> list[tuple[str, Any, Any]]:
-    """List where two trees of plain values differ.
-
-    >>> find_differences({"codec": {"name": "mask"}, "epochs": 3}, {"codec": {"name": "mask_border"}, "epochs": 3})
-    [('codec.name', 'mask', 'mask_border')]
-    """
+    """List where two trees of plain values differ."""
     if not isinstance(first, Mapping) or not isinstance(second, Mapping):
         return [] if first == second else [(key, first, second)]
     return [
