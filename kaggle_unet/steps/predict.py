@@ -124,8 +124,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     source = open_images(config, data)
     hashes = {source.path: source.sha256 for source in ensemble.sources}
     config, decode_file = choose_decode_params(config, list(map(run_of, hashes)), chosen=decode, overrides=overrides)
-    second, remark = choose_second_level(config, hashes, chosen=second_level)
-    remarks = [*look_at_decode_params(decode_file, hashes.values()), *remark]
+    second, remarks = choose_second_level(config, hashes, chosen=second_level)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     found: dict[str, Labels] = {}
     black = set()
@@ -139,7 +138,7 @@ def submit(  # noqa: PLR0913  the options of a verb
             atomic_write(sample_file(labels_folder, sample.id, ".tif"), encode_tiff(decoded.astype(dtype)))
     labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
     manifest = {
-        "warnings": remarks,
+        "warnings": [*look_at_decode_params(decode_file, hashes.values()), *remarks],
         "decoding": name_decode_params(decode_file),
         "second_level": "/".join(second.folder.parts[-2:]) if second else None,
         "data": describe_data(data, source),

@@ -115,11 +115,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     distributed = distributed or init_distributed(config.training)
     store = Store.open(store_folder)
     added = _open_added(config, store, add)
-    if resume and not (run / "run.json").exists():
-        msg = f"--resume: there is no run in {run}, so there is nothing to resume; leave out --resume to start anew"
-        raise ConfigError(msg)
-    device = {**distributed.device_config.record, "processes": distributed.size}
-    rows = distributed.on_rank_zero(lambda: begin_run(run, config, store, added, device))
+    rows = distributed.on_rank_zero(lambda: _begin(run, config, store, added, distributed, resume=resume))
     training, validation = _divide(rows, fold)
     store.keep(validation)  # for every validation, and for the planes and scores out-of-fold at the end
     more = _read_added(config, added, store, training, on_warning)
@@ -141,8 +137,8 @@ def train_fold(  # noqa: PLR0913  the options of a verb
             if distributed.is_rank_zero and fault.batch is not None:
                 _write_batch(config, fault.batch, folder / "failed_batch.png")
             raise
-        trained = {"training_samples": len(training) + len(more), "added_samples": len(more)}
-        return distributed.on_rank_zero(lambda: _finish(config, store, run, fold, fitted, trained))
+        n_samples = {"training_samples": len(training) + len(more), "added_samples": len(more)}
+        return distributed.on_rank_zero(lambda: _finish(config, store, run, fold, fitted, n_samples))
 
 
 def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add: Sequence[Path] = ()) -> Path:
@@ -162,6 +158,15 @@ def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
     picture = draw_batch(batch, CODECS[config.codec.name].planes, config.input.channels)
     atomic_write(path, to_png(picture))
     return path
+
+
+def _begin(
+    run: Path, config: Config, store: Store, added: Sequence[Store], distributed: Distributed, *, resume: bool
+) -> "DataFrame":
+    if resume and not (run / "run.json").exists():
+        msg = f"--resume: there is no run in {run}, so there is nothing to resume; leave out --resume to start anew"
+        raise ConfigError(msg)
+    return begin_run(run, config, store, added, {**distributed.device_config.record, "processes": distributed.size})
 
 
 def _has_begun(folder: Path) -> bool:
@@ -184,7 +189,7 @@ def _divide(folds: "DataFrame", fold: int) -> tuple[list[str], list[str]]:
 
 
 def _finish(
-    config: Config, store: Store, run: Path, fold: int, fitted: FitResult, trained: dict[str, int]
+    config: Config, store: Store, run: Path, fold: int, fitted: FitResult, n_samples: dict[str, int]
 ) -> FoldResult:
     """Predict and score the samples that the fold has not seen, and record how it went."""
     folder = fold_folder(run, fold)
@@ -201,7 +206,7 @@ def _finish(
         stopped_by=fitted.stopped_by,
         seconds=sum(row["seconds"] or 0.0 for row in fitted.history),
         device={**fitted.device_config.record, "batches": fitted.batches},
-        **trained,
+        **n_samples,
         samples=scored.images,
         oof_score=scored.score,
         oof_interval=scored.interval,

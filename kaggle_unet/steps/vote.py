@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,15 +53,7 @@ def vote(
         else:
             labels[id_] = vote_labels(sets, whole)
         on_progress("images", len(labels), len(shapes))
-    votes = [
-        {
-            "name": "/".join(voter.csv.parts[-2:]),
-            "sha256": voter.sha256,
-            "weight": weight,
-            "objects": sum(map(len, voter.rles.values())),
-        }
-        for voter, weight in zip(voters, weights or [1] * len(csvs), strict=True)
-    ]
+    votes = [_describe(*pair) for pair in zip(voters, weights or [1] * len(csvs), strict=True)]
     manifest = {
         "warnings": _look_at_votes(voters, whole),
         "data": describe_data(data, source),
@@ -106,3 +98,12 @@ def _look_at_votes(voters: Sequence[_Voter], weights: Sequence[int]) -> list[str
             found.append(f"{voter.csv.name} is the same file as {firsts[voter.sha256].name}: it votes twice")
         firsts.setdefault(voter.sha256, voter.csv)
     return found
+
+
+def _describe(voter: _Voter, weight: float) -> dict[str, Any]:
+    return {
+        "name": "/".join(voter.csv.parts[-2:]),
+        "sha256": voter.sha256,
+        "weight": weight,
+        "objects": sum(map(len, voter.rles.values())),
+    }
