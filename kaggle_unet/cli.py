@@ -29,7 +29,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 console = Console()
-_SIGTERM_CODE = 143
+_STOPPED_BY = {130: "Ctrl-C", 143: "SIGTERM"}
+_CONTINUING = dict.fromkeys(("make-targets", "predict", "tune"), "the same command") | {
+    "train": "the same command with --resume"
+}
 
 
 def _version(wanted: bool) -> None:
@@ -370,7 +373,7 @@ def _repeat(overrides: list[str] | None) -> list[str]:
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> Never:
-    sys.exit(_SIGTERM_CODE)
+    sys.exit(143)
 
 
 def main(arguments: list[str] | None = None) -> Never:
@@ -381,9 +384,11 @@ def main(arguments: list[str] | None = None) -> Never:
     except KitError as error:
         console.fail(error, error.exit_code)
     except SystemExit as end:
-        if end.code == _SIGTERM_CODE:
-            again = "the same command with --resume" if "train" in (arguments or sys.argv) else "the same command"
-            console.error(f"stopped by SIGTERM; what was finished is kept, and {again} continues")
+        if end.code in _STOPPED_BY:
+            words = sys.argv[1:] if arguments is None else arguments
+            again = _CONTINUING.get(next((word for word in words if not word.startswith("-")), ""))
+            after = f"what was finished is kept, and {again} continues" if again else "the same command begins anew"
+            console.error(f"stopped by {_STOPPED_BY[end.code]}; {after}")
         raise
     except MemoryError as error:
         console.fail(error, 4)

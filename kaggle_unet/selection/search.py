@@ -83,7 +83,7 @@ def params_of(space: Space, decoder: Decoder) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SearchBudget:
-    """How many trials a search has, their seed, and the journal from which an interrupted search goes on."""
+    """How many trials a search has at least, their seed, and the journal whose trials are not tried again."""
 
     n_trials: int
     seed: int = 0
@@ -194,7 +194,7 @@ def search(
         study.tell(trial, evaluate(_suggest(trial, space)))
         on_trial(name, done + 1)
     trials = [(dict(start), evaluate(start))]
-    for trial in study.get_trials(deepcopy=False, states=[state.COMPLETE])[: budget.n_trials]:
+    for trial in study.get_trials(deepcopy=False, states=[state.COMPLETE]):
         assert trial.value is not None
         trials.append((_tidy(trial.params), trial.value))
     params, score = max(trials, key=lambda pair: pair[1])  # the first of equals

@@ -95,7 +95,7 @@ SecondLevel = Annotated[
     ),
 ]
 Trials = Annotated[
-    int, typer.Option("--trials", min=1, help="Trials per search; a larger number continues an earlier one.")
+    int, typer.Option("--trials", min=1, help="Trials per search; those of earlier calls count.")
 ]
 Confidence = Annotated[
     float,

@@ -118,3 +118,9 @@ def test_what_is_not_searched_stays():
     decoder = apply_params({"decode.mask_threshold": 0.4}, config.decoder)
     assert (decoder.decode.mask_threshold, decoder.decode.keep_seedless) == (0.4, False)
     assert decoder.postprocess.min_area_px == 9
+
+
+def test_fewer_trials_than_before_find_what_was_found_before(tmp_path):
+    journal = tmp_path / "a.journal"
+    before = search(SPACE, hill, START, SearchBudget(30, 0, journal))
+    assert search(SPACE, hill, START, SearchBudget(3, 0, journal)) == before
