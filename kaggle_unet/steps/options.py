@@ -94,9 +94,7 @@ SecondLevel = Annotated[
         "--second-level", metavar="DIR", help="A folder that second-level wrote, or none. Default: the run's."
     ),
 ]
-Trials = Annotated[
-    int, typer.Option("--trials", min=1, help="Trials per search; those of earlier calls count.")
-]
+Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials per search; those of earlier calls count.")]
 Confidence = Annotated[
     float,
     typer.Option("--confidence", min=0, max=1, help="Keep images with at least this fraction of certain pixels."),
