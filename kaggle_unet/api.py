@@ -146,7 +146,7 @@ def load(path: str | Path) -> Model:
     hashes = {source.path: source.sha256 for source in ensemble.sources}
     config, decode_file = choose_decode_params(ensemble.config, list(map(run_of, hashes)), chosen=None)
     second_level, remarks = choose_second_level(config, hashes, chosen=None)
-    for remark in (*look_at_decode_params(decode_file, hashes.values()), *remarks):
+    for remark in (*look_at_decode_params(decode_file, hashes.values(), config.codec.name), *remarks):
         warnings.warn(remark, stacklevel=2)
     return Model(config, ensemble, second_level or config.decoder)
 

@@ -138,7 +138,7 @@ def submit(  # noqa: PLR0913  the options of a verb
             atomic_write(sample_file(labels_folder, sample.id, ".tif"), encode_tiff(decoded.astype(dtype)))
     labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
     manifest = {
-        "warnings": [*look_at_decode_params(decode_file, hashes.values()), *remarks],
+        "warnings": [*look_at_decode_params(decode_file, hashes.values(), config.codec.name), *remarks],
         "decoding": name_decode_params(decode_file),
         "second_level": "/".join(second.folder.parts[-2:]) if second else None,
         "data": describe_data(data, source),

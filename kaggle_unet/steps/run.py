@@ -156,7 +156,8 @@ class DecodeFile(Settings):
     decode: dict[str, Any] | None = None
     postprocess: dict[str, Any] | None = None
     ensemble: dict[str, Annotated[float, Field(ge=0)]] = Field({})  # the weight of each of several runs
-    checkpoints: list[str] | None = None  # hashes; None in a file of an earlier version
+    codec: str | None = None  # its name; None in a file of an earlier version, as the next one
+    checkpoints: list[str] | None = None  # hashes
 
 
 def choose_decode_params(
@@ -187,16 +188,20 @@ def choose_decode_params(
     return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": weights})}), file
 
 
-def look_at_decode_params(file: Path | None, checkpoints: Collection[str]) -> list[str]:
-    """Warn where decode parameters were searched on planes of other checkpoints than those with these hashes."""
+def look_at_decode_params(file: Path | None, checkpoints: Collection[str], codec: str) -> list[str]:
+    """Warn where decode parameters were searched for another codec, or without the checkpoints of these hashes."""
     if file is None:
         return []
-    searched = _load(file).checkpoints
-    again = "run kaggle-unet tune again"
-    if searched is None:
-        return [f"{file} does not record the checkpoints it was searched with; {again} to tie it to them"]
-    others = len(set(checkpoints) - set(searched))
-    return [f"{file} was searched without {others} of these checkpoints; {again}"] if others else []
+    found, again = _load(file), "run kaggle-unet tune again"
+    remarks = []
+    if found.codec not in {None, codec}:
+        remarks = [
+            f"{file} was searched for the codec {found.codec}, this one is {codec}; leave it out with --decode config"
+        ]
+    if found.checkpoints is None:
+        return [*remarks, f"{file} does not record the checkpoints it was searched with; {again} to tie it to them"]
+    others = len(set(checkpoints) - set(found.checkpoints))
+    return [*remarks, f"{file} was searched without {others} of these checkpoints; {again}"] if others else remarks
 
 
 def _left_by_tune(config: Config, runs: Sequence[Path]) -> Path | None:

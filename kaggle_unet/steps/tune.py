@@ -283,7 +283,8 @@ def _format_decode_file(config: Config, result: TuneResult, images: "DataFrame")
     rest, weights = _split(result.params)
     decoder = apply_params(rest, config.decoder)
     hashes = hashes_of_checkpoints(folder for folders in images["folders"] for folder in folders)
-    sections = {"decode": plain(decoder.decode), "postprocess": plain(decoder.postprocess), "checkpoints": hashes}
+    sections: dict[str, Any] = {"decode": plain(decoder.decode), "postprocess": plain(decoder.postprocess)}
+    sections |= {"codec": config.codec.name, "checkpoints": hashes}
     if weights:
         sections[ENSEMBLE] = {".": 1.0, **{name.removeprefix(_WEIGHT_OF): weights[name] for name in weights}}
     origin = "found by kaggle-unet tune" if result.is_used else "the config's: kaggle-unet tune found nothing better"

@@ -61,7 +61,7 @@ def read_file(path: Path) -> bytes:
 
 def to_json(value: Mapping[str, Any]) -> str:
     """Write plain values for people to read."""
-    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 
 def hash_plain(plain: object) -> str:

@@ -92,7 +92,7 @@ WIDER = ["codec.border.radius_px=3", "codec.name=mask_border", "weights.distance
 def test_another_codec_border_or_weight_is_added_without_the_data(drawn_config, tmp_path, change):
     path, data, _ = drawn_config("dsb2018")
     config, changed = load_config(path), load_config(path, [change])
-    make_targets(config, str(data), tmp_path / "both")
+    first = make_targets(config, str(data), tmp_path / "both")
     make_targets(changed, str(data), tmp_path / "alone")
     data.unlink()
 
@@ -100,6 +100,7 @@ def test_another_codec_border_or_weight_is_added_without_the_data(drawn_config, 
 
     store, alone = Store.open(tmp_path / "both"), Store.open(tmp_path / "alone")
     assert report == alone.report == store.report
+    assert list(report["area_px"]) == list(first["area_px"]) == ["min", "p5", "median", "p95", "max"]
     for id_ in store.ids:
         (planes, weights), (wanted, wanted_weights) = (open_targets(changed, one).read(id_) for one in (store, alone))
         np.testing.assert_array_equal(planes, wanted)

@@ -72,12 +72,30 @@ def test_what_is_neither_a_run_nor_a_config_is_named(tmp_path):
 def test_decode_parameters_of_other_checkpoints_are_warned_of(tmp_path):
     file = tmp_path / "decode.yaml"
     file.write_text("decode: {mask_threshold: 0.3}\ncheckpoints: [aa, bb]")
-    assert look_at_decode_params(None, ["cc"]) == look_at_decode_params(file, ["bb"]) == []
-    (remark,) = look_at_decode_params(file, ["bb", "cc"])
+    assert look_at_decode_params(None, ["cc"], "mask") == look_at_decode_params(file, ["bb"], "mask") == []
+    (remark,) = look_at_decode_params(file, ["bb", "cc"], "mask")
     assert "searched without 1 of these checkpoints; run kaggle-unet tune again" in remark
     file.write_text("decode: {mask_threshold: 0.3}")
-    (remark,) = look_at_decode_params(file, ["bb"])
+    (remark,) = look_at_decode_params(file, ["bb"], "mask")
     assert "does not record the checkpoints" in remark
+
+
+def test_decode_parameters_of_another_codec_are_warned_of(tmp_path):
+    file = tmp_path / "decode.yaml"
+    file.write_text("decode: {mask_threshold: 0.3}\ncodec: mask\ncheckpoints: [aa]")
+    assert look_at_decode_params(file, ["aa"], "mask") == []
+    (remark,) = look_at_decode_params(file, ["aa"], "mask_border")
+    assert "was searched for the codec mask, this one is mask_border; leave it out with --decode config" in remark
+
+
+def test_tune_records_its_codec_and_submit_warns_of_another(trained, moved, tmp_path):
+    found = yaml.safe_load((moved / "decode.yaml").read_text())
+    mine = yaml.safe_load((moved / "config.yaml").read_text())["codec"]["name"]
+    assert found["codec"] == mine
+    if mine != "mask":
+        other = ["--set", "codec.name=mask", "--set", "weights={}"]
+        answer = said("submit", moved, "--data", trained.test, "-o", tmp_path / "x.csv", *other)
+        assert f"was searched for the codec {mine}, this one is mask" in " ".join(answer.err.split())
 
 
 def said(*words):
