@@ -10,9 +10,10 @@ from kaggle_unet.competitions import submission
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import validate_config
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.errors import ConfigError, DataError, ResourceError
 from kaggle_unet.steps.provenance import describe_environment, name_place
 from kaggle_unet.store import atomic_write, sha256
+from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.types import Labels
 
 SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
@@ -87,10 +88,11 @@ def competition_settings(name: str, **options: str) -> CompetitionSettings:
 
 
 def refuse_output(output: Path) -> None:
-    """Refuse a path that cannot be a CSV with a manifest beside it."""
-    if output.suffix != ".csv" or output.is_dir():
+    """Refuse, before the long work, a path that cannot be a CSV with a manifest beside it."""
+    if output.suffix != ".csv" or output.is_dir() or output.with_suffix(".json").is_dir():
         msg = f"-o {output}: expected the path of a file that ends in .csv; its manifest will end in .json"
         raise ConfigError(msg)
+    try_to_write(output)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,6 @@ def write_checked(
     if errors:
         msg = f"{rejected}: breaks {len(errors)} rules of {competition.name}; this is a bug in kaggle-unet"
         raise DataError(msg, errors)
-    rejected.replace(output)
     warnings = [*manifest["warnings"], *warnings]
     counts = {
         "images": len(labels),
@@ -131,9 +132,14 @@ def write_checked(
         "blank": sum(not label.any() for label in labels.values()),
     }
     slug = SLUGS[competition.name]
-    about = {"csv": output.name, "sha256": sha256(output), "slug": slug, **counts, **manifest, "warnings": warnings}
+    about = {"csv": output.name, "sha256": sha256(rejected), "slug": slug, **counts, **manifest, "warnings": warnings}
     about["environment"] = describe_environment()
-    atomic_write(output.with_suffix(".json"), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    try:  # no CSV without its manifest
+        atomic_write(output.with_suffix(".json"), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    except ResourceError:
+        rejected.unlink()
+        raise
+    rejected.replace(output)
     return Submission(output, **counts, slug=slug, how=how, warnings=warnings)
 
 

@@ -28,7 +28,8 @@ _REMEDIES = {
     **dict.fromkeys(_FULL, "free some space, or write to another disk"),
     **dict.fromkeys((errno.EACCES, errno.EPERM), "change its permissions, or write elsewhere"),
     errno.EROFS: "the disk is read-only; write elsewhere",
-    errno.EISDIR: "a folder of that name is there; give a file's name",
+    errno.EISDIR: "a folder of that name is there; remove it, or choose another name",
+    errno.ENOENT: "its folder has gone, or takes no files; write elsewhere",
     errno.ENOTDIR: "one of its folders is a file; write elsewhere",
     errno.EEXIST: "one of its folders is a file; write elsewhere",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
@@ -55,7 +56,7 @@ def atomic_writer(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
     A killed process leaves the old file, and at worst a temporary one for `sweep_temporaries`.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(8)}.tmp")
+    temporary = _temporary_for(target)
     with resource_errors(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +74,22 @@ def atomic_write(path: str | Path, data: bytes | str, *, flush: bool = True) -> 
     """Write a whole file, or leave the old one."""
     with atomic_writer(path, flush=flush) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def try_to_write(path: Path) -> None:
+    """Raise a ResourceError if a file can't be written there, before the work that ends with it."""
+    trial = _temporary_for(_existing_folder(path) / path.name)
+    with resource_errors(path):
+        trial.touch()
+        trial.unlink()
+
+
+def _existing_folder(path: Path) -> Path:
+    return next(folder for folder in path.absolute().parents if folder.exists())
+
+
+def _temporary_for(path: Path) -> Path:
+    return path.with_name(f".{path.name[:80]}.{secrets.token_hex(8)}.tmp")
 
 
 def flush_files(paths: Iterable[Path]) -> None:
@@ -107,13 +124,18 @@ def resource_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _REMEDIES:
+        if error.errno not in _REMEDIES or (error.errno == errno.ENOENT and not _is_for(path, error.filename)):
             raise
         space = ""
         if error.errno in _FULL:
-            folder = next(folder for folder in path.absolute().parents if folder.exists())
-            space = f" ({shutil.disk_usage(folder).free // 2**20} MiB free)"
+            space = f" ({shutil.disk_usage(_existing_folder(path)).free // 2**20} MiB free)"
         raise ResourceError(f"cannot write {path}: {error.strerror}{space}; {_REMEDIES[error.errno]}") from error
+
+
+def _is_for(path: Path, missing: str | None) -> bool:
+    """Return True if what is missing is a folder or the temporary file of a path, not what the block reads."""
+    found = Path(missing or "").absolute()
+    return found in path.absolute().parents or bool(_TEMPORARY.fullmatch(found.name))
 
 
 @contextmanager

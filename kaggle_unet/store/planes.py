@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.store.atomic import atomic_write, lock, sample_file
+from kaggle_unet.store.atomic import atomic_write, lock, resource_errors, sample_file
 from kaggle_unet.types import HalfPlanes, Planes
 
 ABOUT = "planes.json"
@@ -65,9 +65,11 @@ def planes_folder(folder: Path, about: Mapping[str, Any], ids: Collection[str]) 
                 if is_same and id_ in ids and _is_sound(folder, id_):
                     done.add(id_)
                 else:
-                    file.unlink(missing_ok=True)
+                    with resource_errors(file):
+                        file.unlink(missing_ok=True)
         atomic_write(folder / _BEGUN, json.dumps(begun, indent=1))
-        (folder / ABOUT).unlink(missing_ok=True)
+        with resource_errors(folder / ABOUT):
+            (folder / ABOUT).unlink(missing_ok=True)
         yield done
         (folder / _BEGUN).replace(folder / ABOUT)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kaggle_unet.errors import ResourceError
+from kaggle_unet.steps import check
 from kaggle_unet.synthetic.files import write_dsb_zip, write_folder
 from tests.steps.conftest import COMMON, CONFIGS, call
 
@@ -141,6 +143,24 @@ def test_a_submission_must_be_a_csv(trained, tmp_path, name):
     answer = call("submit", trained.config, "--data", trained.test, *trained.checkpoints, "-o", tmp_path / name)
     assert (answer.code, ".csv" in answer.err) == (2, True)
     assert not (tmp_path / name).is_file()
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_networks_run(trained, tmp_path):
+    words = ["submit", trained.config, "--data", tmp_path / "nowhere", "--checkpoint", tmp_path / "none"]
+    answer = call(*words, "-o", "/proc/x.csv")
+    assert (answer.code, "cannot write /proc/x.csv" in answer.err) == (4, True)
+    (tmp_path / "x.json").mkdir()
+    answer = call(*words, "-o", tmp_path / "x.csv")
+    assert (answer.code, "its manifest will end in .json" in answer.err) == (2, True)
+
+
+def test_where_the_manifest_cannot_be_written_no_csv_is_left(trained, tmp_path, monkeypatch):
+    def fill(path, _):
+        raise ResourceError(f"cannot write {path}: no space")
+
+    monkeypatch.setattr(check, "atomic_write", fill)
+    answer = call("submit", trained.config, "--data", trained.test, *trained.checkpoints, "-o", tmp_path / "x.csv")
+    assert (answer.code, "x.json: no space" in answer.err, list(tmp_path.iterdir())) == (4, True, [])
 
 
 def test_the_commands_that_are_named_can_be_pasted(home):

@@ -15,7 +15,7 @@ import pytest
 
 from kaggle_unet.errors import ResourceError
 from kaggle_unet.store import atomic_write, atomic_writer, sha256, sweep_temporaries
-from kaggle_unet.store.atomic import flush_files
+from kaggle_unet.store.atomic import flush_files, try_to_write
 
 
 def names(folder):
@@ -168,3 +168,13 @@ def test_a_file_that_cannot_be_flushed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(ResourceError, match=r"cannot write .*x: Input/output error; the disk fails"):
         flush_files([tmp_path / "x"])
+
+
+def test_a_place_that_takes_no_files_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    for place in (Path("/proc/x.csv"), Path("/proc/new/x.csv"), tmp_path / "file" / "x.csv"):
+        for write in (try_to_write, lambda path: atomic_write(path, "x")):
+            with pytest.raises(ResourceError, match=rf"cannot write {place}: .*write elsewhere"):
+                write(place)
+    try_to_write(tmp_path / "new" / "x.csv")
+    assert names(tmp_path) == ["file"]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from kaggle_unet.errors import DataError, LockedError
+from kaggle_unet.errors import DataError, LockedError, ResourceError
 from kaggle_unet.store.planes import planes_folder, write_planes
 
 
@@ -96,3 +96,12 @@ def test_a_folder_that_is_a_link_is_not_followed(tmp_path):
     with pytest.raises(DataError, match="link is a symbolic link, which is not followed"):
         predict_zeros(tmp_path / "link", {}, "b")
     assert contents(tmp_path / "real") == before
+
+
+@pytest.mark.parametrize("name", ["a.npz", "planes.json"])
+def test_a_folder_in_the_way_of_planes_is_named(tmp_path, name):
+    predict_zeros(tmp_path, {}, "ab")
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    with pytest.raises(ResourceError, match=rf"{name}: .*; a folder of that name is there; remove it"):
+        predict_zeros(tmp_path, {"checkpoints": ["two"]}, "ab")
