@@ -93,6 +93,8 @@ def make_targets(
         if export:
             export_targets(settings, folder, *export, workers=workers, on_progress=on_progress)
     console.data_report(report)
+    if export:
+        console.say(f"export   {export[1]}")
     for path in write_target_figures(settings, folder, preview):
         console.say(f"preview  {path}")
     places = ("--store", store) if store else ()
@@ -134,7 +136,9 @@ def train(
             result = fit(number, on_event=on_event, on_warning=console.warn, distributed=distributed)
         console.fold_result(result)
     output = Path("submissions") / experiment_of(config).with_suffix(".csv")
-    console.next("kaggle-unet", "submit", run_path, "--data", "TEST.zip", "-o", output)
+    is_own = settings.competition.name == "folder"
+    test = ("--data", "FOLDER", "--labels", "labels") if is_own else ("--data", "TEST.zip")
+    console.next("kaggle-unet", "submit", run_path, *test, "-o", output)
 
 
 @app.command("bench-train")

@@ -181,6 +181,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"config {path}: {error}; give the path of a YAML file, such as those in configs/"
+        if Path(path).is_dir():
+            msg = f"config {path} is a folder; give the YAML file of an experiment; a run goes on with "
+            msg += f"kaggle-unet train CONFIG --resume --run {path}"
         raise ConfigError(msg) from error
     return parse_config(text, overrides, where=str(path))
 

@@ -1,7 +1,7 @@
 """`check`: a submission against every rule of its competition; one that is written keeps them, and has a manifest."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,13 @@ def refuse_faults(
     """Refuse a submission that breaks a rule."""
     errors, warnings = submission.check_submission(csv, competition, shapes, black=black)
     if errors:
-        msg = f"{csv}: Kaggle would reject this: {len(errors)} errors"
+        msg = f"{csv}: {_count_rules(errors, competition)}"
         raise DataError(msg, errors)
     return warnings
+
+
+def _count_rules(errors: Sequence[str], competition: Competition) -> str:
+    return f"breaks {len(errors)} rule{'s' * (len(errors) > 1)} of the competition {competition.name}"
 
 
 def find_black(competition: Competition, source: Source) -> set[str]:
@@ -123,7 +127,7 @@ def write_checked(
     submission.write_submission(rejected, labels, competition.name)
     errors, warnings = submission.check_submission(rejected, competition, shapes, black=black)
     if errors:
-        msg = f"{rejected}: breaks {len(errors)} rules of {competition.name}; this is a bug in kaggle-unet"
+        msg = f"{rejected}: {_count_rules(errors, competition)}; this is a bug in kaggle-unet"
         raise DataError(msg, errors)
     warnings = [*manifest["warnings"], *warnings]
     counts = {

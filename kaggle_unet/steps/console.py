@@ -154,7 +154,7 @@ class Console:
         for line in report["folds"]["lines"]:
             self.say(line)
         for fault in report["faulty"]:
-            self.error(f"left out: {fault}")
+            self.warn(f"left out: {fault}")
         if sure := report.get("confidence"):
             self.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in sure["quantiles"]))
             self.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in sure["kept_at"]))
@@ -199,7 +199,8 @@ class Console:
         rows = []
         for name, value in result.params.items():
             effect = result.effects.get(name) if result.is_used else None
-            rows.append((name, str(value), "{:+.4f} ({:+.4f} to {:+.4f})".format(*effect) if effect else "as before"))
+            shown = "{:+.4f} ({:+.4f} to {:+.4f})".format(*effect) if effect and any(effect) else "none"
+            rows.append((name, str(value), shown if effect else "as before"))
         self.table(("parameter", "value", "in-sample effect"), rows)
         self.say(f"decode   {folder / 'decode.yaml'}; submit uses it")
         self.say(f"picture  {folder / 'tune' / 'landscape.png'}")

@@ -153,13 +153,23 @@ def _open_source(config: Config, data: str | Source, folder: Path) -> Source | N
         return data
     try:
         split_location(data)
-    except DataError:
-        with suppress(DataError):
-            store = Store.open(folder)
-            if store.manifest["about"].get("data") == data and not changed_keys(config, store):
-                return None
-        raise
+    except DataError as error:
+        made_of = _find_origin(config, folder)
+        if made_of is None:
+            raise
+        if Path(made_of).absolute() != Path(data).absolute():
+            raise DataError(f"{error}; with --data {made_of}, {folder} needs no files") from None
+        return None
     return get_competition(config.competition.name).read(data, config.competition, with_masks=True)
+
+
+def _find_origin(config: Config, folder: Path) -> str | None:
+    """Return the data that a complete store was made of, unless a config asks for other samples."""
+    with suppress(DataError):
+        store = Store.open(folder)
+        if not changed_keys(config, store):
+            return str(store.manifest["about"].get("data"))
+    return None
 
 
 def changed_keys(config: Config, store: Store) -> list[str]:

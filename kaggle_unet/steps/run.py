@@ -81,7 +81,8 @@ def open_experiment(
         return Experiment(path, load_config(path, overrides), given, store or Path(describe_run(given)["store"]))
     for home in (given.parent, given.parent.parent):
         if (home / "run.json").is_file() and given.suffix not in {".yaml", ".yml"}:
-            msg = f"{given} is a part of the run {home}; name the run, and --checkpoint {given} to take this part alone"
+            msg = f"{given} is a part of the run {home}; name the run; predict, pseudo-label and submit take this part "
+            msg += f"alone with --checkpoint {given}"
             raise ConfigError(msg)
     if given.is_dir() or not (given.exists() or given.suffix):
         msg = f"{given}: no run here; give the folder that kaggle-unet train wrote, such as runs/dsb2018/quick, or the "

@@ -39,6 +39,9 @@ def vote(
     """Write the vote of several submissions."""
     refuse_output(output)
     _refuse_csvs(csvs, output)
+    if weights and len(weights) != len(csvs):
+        msg = f"--weight: {len(weights)} given for {len(csvs)} CSVs; repeat it, one for each --csv, in order"
+        raise ConfigError(msg)
     whole = whole_weights(weights or None, len(csvs))
     competition = get_competition(config.competition.name)
     source = competition.read(data, config.competition, with_masks=False)

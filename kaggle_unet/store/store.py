@@ -59,7 +59,12 @@ class Store:
             differing = find_differences(store.manifest["identity"], dict(identity))
             if differing and store.manifest["complete"]:
                 message = f"store {folder} was made for something else; pass another --store or delete it"
-                raise DataError(message, [f"{key}: was {old!r}, is {new!r}" for key, old, new in differing])
+                was, given = (one.get("data") for one in (store.manifest["about"], about))
+                places = f"data: was {was}, is {given}{' with other content' if was == given else ''}"
+                changes = [
+                    places if key == "data" else f"{key}: was {old!r}, is {new!r}" for key, old, new in differing
+                ]
+                raise DataError(message, changes)
             if not differing:
                 return store
             for kind in ("samples", "targets"):  # an interrupted store of other data: nobody has used it yet

@@ -64,6 +64,7 @@ def test_skip_bad_leaves_faulty_samples_out_and_says_so(config, tmp_path):
     assert answer.code == 0
     assert "3 samples" in answer.out
     assert ids[0] in answer.err
+    assert "\nwarning left out: " in answer.err
 
 
 def test_an_image_without_masks_is_named(config, tmp_path):
@@ -132,6 +133,22 @@ def test_a_broken_submission_is_refused_with_every_fault(trained, tmp_path):
     answer = call("check", path, "--data", trained.test, "--competition", trained.name)
     assert answer.code == 3
     assert all(id_ in answer.err for id_ in (*ids, "stranger"))
+    assert f"x.csv: breaks {answer.err.count('- ')} rules of the competition {trained.name}" in answer.err
+
+
+def test_a_folder_where_a_config_is_wanted_says_how_a_run_goes_on(trained):
+    answer = call("train", trained.run, "--fold", 0)
+    assert (answer.code, f"CONFIG --resume --run {trained.run}" in answer.err) == (2, True)
+
+
+def test_the_command_after_a_training_fits_the_data(drawn_config, tmp_path):
+    for name, words in (("folder", "--data FOLDER --labels labels -o"), ("dsb2018", "--data TEST.zip -o")):
+        config, data, _ = drawn_config(name)
+        places = ["--store", tmp_path / name]
+        answer = call("make-targets", config, "--data", data, *places, "--export", "tiff", tmp_path / "tiff")
+        assert f"export   {tmp_path / 'tiff'}" in answer.out
+        answer = call("train", config, "--fold", 0, *places, "--run", tmp_path / f"{name} run")
+        assert words in answer.out
 
 
 def test_a_locked_store_is_refused(config, tmp_path):

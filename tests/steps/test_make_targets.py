@@ -119,14 +119,28 @@ def test_data_that_are_gone_are_missed_where_the_store_was_made_of_others(drawn_
     ):
         with pytest.raises(DataError, match="no such file or folder"):
             make_targets(config, str(name), tmp_path / "store")
+    with pytest.raises(DataError, match=rf"with --data {data}, {tmp_path}/store needs no files"):
+        make_targets(load_config(path), str(data.with_name("other.zip")), tmp_path / "store")
+
+
+def test_data_that_are_gone_may_be_spelled_another_way(drawn_config, tmp_path, monkeypatch):
+    path, data, _ = drawn_config("dsb2018")
+    monkeypatch.chdir(data.parent)
+    first = make_targets(load_config(path), data.name, tmp_path)
+    data.unlink()
+    for spelled in (f"./{data.name}", str(data)):
+        assert make_targets(load_config(path), spelled, tmp_path) == first
 
 
 def test_data_that_have_changed_are_refused_by_a_store_of_the_old(drawn_config, tmp_path):
     path, data, _ = drawn_config("dsb2018")
     make_targets(load_config(path), str(data), tmp_path)
     write_dsb_zip(data, 5, 8, shape=(48, 56))
-    with pytest.raises(DataError, match="was made for something else"):
+    with pytest.raises(DataError, match=rf"something else.*\n.*data: was {data}, is {data} with other content"):
         make_targets(load_config(path, ["codec.name=mask_border"]), str(data), tmp_path)
+    other = data.rename(data.with_name("other.zip"))
+    with pytest.raises(DataError, match=rf"something else.*\n.*data: was {data}, is {other}$"):
+        make_targets(load_config(path), str(other), tmp_path)
 
 
 def test_targets_that_are_not_there_are_named_with_what_the_others_were_made_with(drawn_config, tmp_path):

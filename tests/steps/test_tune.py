@@ -12,7 +12,9 @@ import yaml
 
 from kaggle_unet.config import parse_config
 from kaggle_unet.errors import ConfigError
+from kaggle_unet.steps.console import Console
 from kaggle_unet.steps.run import choose_decode_params, ensemble_folder, run_of
+from kaggle_unet.steps.tune import TuneResult
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import describe_planes, read_planes, write_planes
 from kaggle_unet.targets.codecs import CODECS
@@ -204,6 +206,17 @@ def test_runs_that_cannot_be_averaged_are_refused(trained, doubtful, careless):
     answer = tune(trained, doubtful, "--with", careless)
     assert answer.code == 3
     assert "same image" in answer.err
+
+
+def test_a_changed_value_that_changes_no_score_is_shown_without_effect(capsys):
+    found = {"folder": "run", "images": 3, "alone": None, "trials": 2, "before": 0.5, "honest": 0.6, "after": 0.6}
+    found |= {"gain": 0.1, "interval": [0.1, 0.1], "is_used": True, "point": {"a": 1, "b": 2, "c": 3}}
+    found |= {"effects": {"a": [0.1, 0.0, 0.2], "b": [0.0, 0.0, 0.0]}, "points": {}, "per_image": {}}
+    Console().tuned(TuneResult.model_construct(held_out=0.6, params=found["point"], **found))
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["b", "2", "none"] in shown
+    assert ["c", "3", "as", "before"] in shown
+    assert ["a", "1", "+0.1000", "(+0.0000", "to", "+0.2000)"] in shown
 
 
 TORCHLESS = """

@@ -205,7 +205,8 @@ def test_votes_that_are_unusual_are_warned_of(nuclei):
 
 
 @pytest.mark.parametrize(
-    ("weights", "said"), [((1,), "expected 2 numbers"), ((1, 2, 3), "expected 2 numbers"), ((1, 0), "above 0")]
+    ("weights", "said"),
+    [((1,), "--weight: 1 given for 2 CSVs"), ((1, 2, 3), "--weight: 3 given for 2 CSVs"), ((1, 0), "above 0")],
 )
 def test_weights_that_do_not_fit_are_a_usage_error(nuclei, weights, said):
     answer, output = nuclei.vote(nuclei.write("a", same), nuclei.write("b", same), weights=weights)
