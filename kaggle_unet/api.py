@@ -1,6 +1,6 @@
-"""The functions of the public API that put several rooms together.
+"""Functions of the public API that combine several packages.
 
-The other names of `kaggle_unet.__all__` are functions and classes of the rooms themselves. What needs torch is imported
+The other names of `kaggle_unet.__all__` are functions and classes of single packages. Whatever needs torch is imported
 when it is called.
 """
 

@@ -1,8 +1,8 @@
 """Configuration of an experiment: YAML read into frozen settings, checked in full before any work.
 
-A section per room of the package; every key has a default but `competition`. What YAML does silently is refused here:
-a key given twice is an error, `1e-3` is a number, `yes` is a word, and an unknown key is an error that names the
-nearest one.
+Each section is defined in the `settings.py` of its package; every key but `competition` has a default. YAML's silent
+surprises are avoided: a duplicate key is an error, `1e-3` is a number, `yes` is a word, and an unknown key is an error
+that names the nearest known one.
 """
 
 import difflib

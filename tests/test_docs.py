@@ -1,4 +1,4 @@
-"""README and docs: every room is named, every link leads somewhere, and short tables agree with the long ones."""
+"""README and docs: every package is named, every link leads somewhere, and short tables agree with the long ones."""
 
 import re
 import tomllib
@@ -26,11 +26,11 @@ def layout():
     return inside, beside
 
 
-def test_the_layout_names_every_room_and_file_of_the_package():
+def test_the_layout_names_every_package_and_file():
     package = ROOT / "kaggle_unet"
-    rooms = {f"{folder.parent.name}/" for folder in package.glob("*/__init__.py")}
+    packages = {f"{folder.parent.name}/" for folder in package.glob("*/__init__.py")}
     files = {file.name for file in package.glob("*.py")} - {"__main__.py"}
-    assert layout()[0] == rooms | files
+    assert layout()[0] == packages | files
 
 
 def test_the_layout_names_only_folders_that_there_are():

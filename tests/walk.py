@@ -150,7 +150,7 @@ def _by_file(functions: Mapping[tuple[str, str], None]) -> dict[str, list[str]]:
     return files
 
 
-def _rooms(functions: Mapping[tuple[str, str], None]) -> list[str]:
+def _packages(functions: Mapping[tuple[str, str], None]) -> list[str]:
     return list(dict.fromkeys(Path(file).parts[0] for file, _ in functions))
 
 
@@ -159,7 +159,7 @@ def draw(walks: tuple[Walk, ...]) -> str:
     parts = []
     for walk in walks:
         nodes = [
-            f'    s{i}["{step}: {len(functions)}<br>{", ".join(_rooms(functions))}"]'
+            f'    s{i}["{step}: {len(functions)}<br>{", ".join(_packages(functions))}"]'
             for i, (step, functions) in enumerate(walk.steps.items())
         ]
         chain = "    " + " --> ".join(f"s{i}" for i in range(len(walk.steps)))

@@ -1,1 +1,1 @@
-"""From a competition's files to samples, and from labels to its CSV; the only room that knows the rules of Kaggle."""
+"""From a competition's files to samples, and from labels to its CSV; the only package that knows Kaggle's rules."""

@@ -20,7 +20,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.tables import Table, read_csv, read_table_beside
-from kaggle_unet.masks.rle import decode_and_count, decode_mask, encode, encode_mask, find_faulty
+from kaggle_unet.masks.rle import decode_and_count, decode_mask, encode, encode_mask, find_invalid_rles
 from kaggle_unet.store import atomic_write
 from kaggle_unet.types import Labels
 
@@ -64,8 +64,8 @@ def write_submission(path: str | Path, labels: Mapping[str, Labels], competition
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow([kind.id_column, kind.rle_column])
-    for sample_id, one in labels.items():
-        rles = [encode_mask(one > 0)] if kind.single_object else encode(one) or [""]
+    for sample_id, objects in labels.items():
+        rles = [encode_mask(objects > 0)] if kind.single_object else encode(objects) or [""]
         writer.writerows([sample_id, rle] for rle in rles)
     atomic_write(path, table.getvalue())
 
@@ -143,7 +143,7 @@ def check_submission(
         return str(error).split("\n  - "), []
     errors = [*_check_ids(rows, shapes), *_check_counts(rows, competition)]
     known = [row for row in rows if row.sample_id in shapes]
-    faulty = find_faulty([row.rle for row in known], [prod(shapes[row.sample_id]) for row in known])
+    faulty = find_invalid_rles([row.rle for row in known], [prod(shapes[row.sample_id]) for row in known])
     errors += [_sentence(known[index], fault) for index, faults in faulty.items() for fault in faults]
     sound = [row for index, row in enumerate(known) if row.rle.strip() and index not in faulty]
     errors += _check_overlaps(sound, shapes)

@@ -13,7 +13,7 @@ from kaggle_unet.competitions.competition import Competition, CompetitionSetting
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive, split_location
 from kaggle_unet.io.tables import Table, read_csv, read_table
-from kaggle_unet.masks.rle import decode, find_faulty
+from kaggle_unet.masks.rle import decode, find_invalid_rles
 from kaggle_unet.types import Labels
 
 _MOST_PROBLEMS = 50
@@ -132,7 +132,7 @@ def _complete(table: Table, competition: Competition) -> list[str]:
 def _refuse_faults(table: Table, objects: list[_Object]) -> None:
     shapes: dict[str, tuple[int, int]] = {}
     problems = []
-    faulty = find_faulty([row.rle for row in objects], [row.shape[0] * row.shape[1] for row in objects])
+    faulty = find_invalid_rles([row.rle for row in objects], [row.shape[0] * row.shape[1] for row in objects])
     for index, row in enumerate(objects):
         if shapes.setdefault(row.sample_id, row.shape) != row.shape:
             problems.append(f"line {row.line}, id {row.sample_id!r}: its size differs from that in earlier rows")

@@ -12,7 +12,8 @@ as what helped most. What each part is for:
 - no colours, channels in another order (0.25, 0.2), hue and saturation (0.5): form counts, not the stain.
 - inversion within the image's own range (0.2): fluorescence and brightfield become one task.
 - CLAHE, sharpening or embossing (0.35); mean, median or motion blur (0.4): microscopes differ in focus.
-- contrast and brightness (0.4), noise (0.5): cameras differ; in the image's own range (theirs drowned dark ones).
+- contrast and brightness (0.4), noise (0.5): cameras differ. Noise is relative to the image's own range (the original's
+  absolute noise overwhelmed dark images).
 - copied nuclei (0.25, one to five of them): more touching neighbours, which is what border planes are learnt from.
 
 `salt_first_place` is the geometry of the 1st place of TGS [3]_: left and right exchanged, never up and down; a zoom of

@@ -1,7 +1,7 @@
-"""Stratified, grouped folds, and stratified sampling of an epoch.
+"""Cross-validation folds: stratified, grouped; and stratified sampling of an epoch.
 
-Groups are dealt to folds one by one, the largest first, each to the fold that then comes nearest to its due part of
-every stratum and of all samples. The result depends on the set of ids, not on their order.
+Groups are assigned to folds one by one, the largest first, each to the fold that then comes closest to its target
+share of every stratum and of all samples. The result depends on the set of ids, not on their order.
 """
 
 import math

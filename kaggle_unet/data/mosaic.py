@@ -61,7 +61,7 @@ class Seams(NamedTuple):
     """All pairs of tiles along one direction; rows are the left or upper tile, columns the right or lower one."""
 
     fits: NDArray[np.bool_]
-    proposes: NDArray[np.bool_]
+    is_candidate: NDArray[np.bool_]
     likeness: Matrix
 
 
@@ -83,9 +83,9 @@ def _compare(ends: Matrix, starts: Matrix) -> Seams:
     jump[misfit < 1] = _jump(ends, starts, np.argwhere(misfit < 1)) / MAX_JUMP
     is_sure = (likeness > SURE_LIKENESS) & (misfit < 1)
     fits = is_sure | ((misfit < 1) & (jump < 1))
-    proposes = is_sure | (np.hypot(misfit, jump) < 0.9)
-    np.fill_diagonal(proposes, False)
-    return Seams(fits, proposes, likeness)
+    is_candidate = is_sure | (np.hypot(misfit, jump) < 0.9)
+    np.fill_diagonal(is_candidate, False)
+    return Seams(fits, is_candidate, likeness)
 
 
 def _misfit(ends: Matrix, starts: Matrix) -> Matrix:
@@ -134,7 +134,7 @@ def _autocorrelation(lines: Matrix) -> Matrix:
 
 
 def _fine_structure(lines: Matrix) -> Matrix:
-    """Logarithm of each line without its slow course, with mean 0 and standard deviation 1 (0 if it is constant)."""
+    """Logarithm of each line, its low-frequency trend removed; mean 0 and standard deviation 1 (0 if constant)."""
     logs = np.log1p(lines)
     fine = logs - cv2.GaussianBlur(logs, (25, 1), 3, borderType=cv2.BORDER_REFLECT)
     fine -= fine.mean(axis=1, keepdims=True)
@@ -180,7 +180,7 @@ def find_layouts(edges: Mapping[str, Edges]) -> list[dict[tuple[int, int], str]]
 
 def _assemble(seams: Mapping[tuple[int, int], Seams], n: int) -> list[Picture]:
     """Join tiles to pictures, the strongest joins first, until no join is left; return those of two tiles or more."""
-    proposals = [(direction, a, b) for direction, side in seams.items() for a, b in _best_of_both(side)]
+    proposals = [(direction, a, b) for direction, side in seams.items() for a, b in _mutual_best_pairs(side)]
     pictures: list[Picture] = [{(0, 0): tile} for tile in range(n)]
     while True:
         joins = sorted(_judge(proposals, pictures, seams), key=lambda join: -join[0])
@@ -193,9 +193,9 @@ def _assemble(seams: Mapping[tuple[int, int], Seams], n: int) -> list[Picture]:
             return [picture for picture in pictures if len(picture) > 1]
 
 
-def _best_of_both(seams: Seams) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of which each is the other's most similar partner among those that propose."""
-    likeness = np.where(seams.proposes, seams.likeness, 0)
+def _mutual_best_pairs(seams: Seams) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of which each is the other's most similar partner among the candidates."""
+    likeness = np.where(seams.is_candidate, seams.likeness, 0)
     best = (likeness == likeness.max(axis=1, keepdims=True)) & (likeness == likeness.max(axis=0, keepdims=True))
     for a, b in np.argwhere(best & (likeness > 0)):
         yield int(a), int(b)

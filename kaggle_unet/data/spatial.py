@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Knots = NDArray[np.float32]
 
-# Far enough apart that a nucleus is bent as a whole, near enough that its neighbour is bent otherwise.
+# Far enough apart that a nucleus is bent as a whole, near enough that its neighbour is bent differently.
 _KNOT_PX = 40
 _ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
@@ -55,7 +55,7 @@ class SpatialTransform:
 
 
 def draw_knots(rng: np.random.Generator, shape: tuple[int, int], sigma_px: float) -> Knots:
-    """Draw the displacements of an elastic deformation, smooth as its knots lie far apart."""
+    """Draw the displacements of an elastic deformation, smooth because its control points are far apart."""
     n_y, n_x = (max(round(side / _KNOT_PX), 1) + 1 for side in shape)
     knots: Knots = rng.standard_normal((n_y, n_x, 2), dtype=np.float32).clip(-2, 2) * np.float32(sigma_px)
     return knots

@@ -1,8 +1,8 @@
-"""Inference: the mean of probabilities over models, scales and flips (test-time augmentation).
+"""Inference: mean probabilities over models, scales and flips (test-time augmentation, TTA), in mixed precision.
 
-Sums run in float32 in a fixed order, so that the same batches give the same bits. Which images share a forward pass
-follows from sizes and ids alone. The size of a batch moves the last bits of a prediction, so an interrupted prediction
-that is continued must form the same batches: leave out whole batches that are done, never single images of one.
+Sums run in float32 in a fixed order, so the same batches give the same bits. Which images share a forward pass depends
+only on their sizes and ids. The batch size affects the last bits of a prediction, so a resumed prediction must form the
+same batches: skip whole batches that are done, never single images of a batch.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -165,12 +165,14 @@ class _Average:
         for model, weight in zip(self._models, self._weights, strict=True):
             if weight == 0:
                 continue
-            surplus = self.margin - margin_of(model)
+            extra_margin = self.margin - margin_of(model)
             for flip in FLIP_SETS[self._settings.flips]:
                 with torch.autocast(inputs.device.type, self._autocast_dtype, enabled=self._autocast_dtype is not None):
                     logits: Tensor = model(flip.apply(inputs))
                 values = flip.undo(self._to_averaged(logits.float()))
-                values = values[..., surplus : values.shape[-2] - surplus, surplus : values.shape[-1] - surplus]
+                values = values[
+                    ..., extra_margin : values.shape[-2] - extra_margin, extra_margin : values.shape[-1] - extra_margin
+                ]
                 values = values if weight == 1 else weight * values
                 total = values if total is None else total + values
         assert total is not None

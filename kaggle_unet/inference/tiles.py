@@ -65,8 +65,8 @@ def cut_tile(inputs: Inputs, tile: Tile) -> Inputs:
     for span, length in zip((tile.rows, tile.columns), inputs.shape[1:], strict=True):
         place = np.arange(span.start, span.start + span.side) % (2 * length)
         places.append(np.minimum(place, 2 * length - 1 - place))  # mirrored, the edge pixel included
-    shown: Inputs = inputs[:, places[0][:, np.newaxis], places[1]]
-    return shown
+    pixels: Inputs = inputs[:, places[0][:, np.newaxis], places[1]]
+    return pixels
 
 
 def merge_tiles(pieces: Iterable[tuple[Tile, Planes]], width: int) -> Iterator[tuple[slice, Planes]]:

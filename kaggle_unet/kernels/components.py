@@ -79,8 +79,8 @@ def find_components(
 ) -> tuple[int, int]:
     """Find runs and components of pixels that are not outside, and of seeds among them; return their numbers.
 
-    Where a run starts or ends can't be foretold. So every place is written down, and written over by the next one
-    unless it counts, which is faster than a branch that the processor guesses wrong.
+    Where a run starts or ends is unpredictable, so each position is stored unconditionally and overwritten unless it
+    counts (branchless).
     """
     n_y, n_words = words.shape
     runs, seed_runs = all_runs[0], all_runs[1]
@@ -171,31 +171,31 @@ def count_parts(
                 if corner > 0 and corner != own and corner != left and corner != above:  # noqa: PLR1714
                     quads[corner] += 1
             if own > 0:
-                here = one = y * n_x + x
+                here = root = y * n_x + x
                 right = int(labels[y - 1, x + 1]) if y > 0 and x + 1 < n_x else 0
                 if above == own:  # whatever else is near is a neighbour of the pixel above
-                    one = here - n_x
+                    root = here - n_x
                 elif left == own:
-                    one = here - 1
+                    root = here - 1
                 elif corner == own:
-                    one = here - n_x - 1
+                    root = here - n_x - 1
                 elif right == own:
-                    one = here - n_x + 1
+                    root = here - n_x + 1
                 else:
                     pieces[own] += 1
                 parents[here] = here
-                parents[here] = parents[one]
+                parents[here] = parents[root]
                 if right == own and above != own:  # two pieces may meet here
                     other = here - n_x + 1
-                    while parents[one] != one:
-                        parents[one] = parents[parents[one]]
-                        one = int(parents[one])
+                    while parents[root] != root:  # path halving
+                        parents[root] = parents[parents[root]]
+                        root = int(parents[root])
                     while parents[other] != other:
                         parents[other] = parents[parents[other]]
                         other = int(parents[other])
-                    if one < other:
-                        parents[other] = one
-                    elif other < one:
-                        parents[one] = other
-                    pieces[own] -= int(one != other)
+                    if root < other:
+                        parents[other] = root
+                    elif other < root:
+                        parents[root] = other
+                    pieces[own] -= int(root != other)
             corner, left = above, own

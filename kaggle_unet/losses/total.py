@@ -44,7 +44,7 @@ class SegmentationLoss(nn.Module):
     def forward(self, outputs: Tensor | Outputs, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its terms before their coefficients, detached.
 
-        `outputs` are logits (B, C, h, w), or in training all that further heads give; planes (B, C, H, W) and weights
+        `outputs` are logits (B, C, h, w), or in training all that auxiliary heads give; planes (B, C, H, W) and weights
         (B, H, W) are the targets. A term without the head that it needs raises `ConfigError`.
         """
         logits, empty, sides, _ = (outputs, None, (), None) if isinstance(outputs, Tensor) else outputs

@@ -1,4 +1,4 @@
-"""Run-length codes as Kaggle writes them: ``"start length start length …"``.
+"""Run-length encoding (RLE) as Kaggle writes it: ``"start length start length …"``.
 
 Pixels are numbered from 1, down the first column, then down the next (column-major, not the order of numpy or PNG).
 Runs are sorted and do not share pixels. An empty mask is the empty text.
@@ -18,7 +18,7 @@ from kaggle_unet.kernels.rle import MOST_DIGITS, UNREADABLE, read_rle_text, writ
 from kaggle_unet.masks.column_runs import Firsts, Runs, find_column_runs, paint_column_runs
 from kaggle_unet.types import Labels, Mask
 
-__all__ = ["decode", "decode_mask", "encode", "encode_mask", "find_faults"]
+__all__ = ["decode", "decode_mask", "describe_faults", "encode", "encode_mask"]
 _INTEGER = re.compile(rf"[+-]?[0-9]{{1,{MOST_DIGITS}}}", re.ASCII)
 
 
@@ -134,8 +134,8 @@ def decode_and_count(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Label
     return paint_column_runs(*_read(rles, shape), shape)
 
 
-def find_faulty(rles: Sequence[str], sizes_px: Sequence[int]) -> dict[int, list[str]]:
-    """Find the codes that break a rule, and the sentences of `find_faults` on each, by the indices of the codes.
+def find_invalid_rles(rles: Sequence[str], sizes_px: Sequence[int]) -> dict[int, list[str]]:
+    """Find the codes that break a rule, and the sentences of `describe_faults` on each, by the indices of the codes.
 
     `sizes_px` are the pixels of each code's image. Fast where most codes are sound.
     """
@@ -148,15 +148,15 @@ def find_faulty(rles: Sequence[str], sizes_px: Sequence[int]) -> dict[int, list[
         if _read_plain([rles[index] for index in group], n_px) is None
         for index in group
     ]
-    faults = {index: find_faults(rles[index], sizes_px[index]) for index in sorted(suspects)}
+    faults = {index: describe_faults(rles[index], sizes_px[index]) for index in sorted(suspects)}
     return {index: sentences for index, sentences in faults.items() if sentences}
 
 
-def find_faults(rle: str, n_px: int) -> list[str]:
+def describe_faults(rle: str, n_px: int) -> list[str]:
     """List the rules that a run-length code breaks, a sentence each; adjacent runs that could be one are no fault.
 
-    >>> find_faults("1 2 2 9", n_px=9)
-    ["run '2 9' ends past the last pixel, 9", "run '2 9' overlaps the run ahead of it"]
+    >>> describe_faults("1 2 2 9", n_px=9)
+    ["run '2 9' ends past the last pixel, 9", "run '2 9' overlaps the previous run"]
     """
     tokens = rle.split()
     unreadable = [token for token in tokens if not _INTEGER.fullmatch(token)]
@@ -175,8 +175,8 @@ def _find_run_faults(pairs: Runs, n_px: int) -> list[str]:
         (starts < 1, "starts before the first pixel, 1"),
         (lengths < 1, "has no length"),
         (starts + lengths - 1 > n_px, f"ends past the last pixel, {n_px}"),
-        (np.append(False, behind), "is not sorted: it starts before the run ahead of it"),
-        (np.append(False, ~behind & (starts[1:] < starts[:-1] + lengths[:-1])), "overlaps the run ahead of it"),
+        (np.append(False, behind), "is not sorted: it starts before the previous run"),
+        (np.append(False, ~behind & (starts[1:] < starts[:-1] + lengths[:-1])), "overlaps the previous run"),
     )
     return [f"run '{' '.join(map(str, pairs[broken][0]))}' {what}" for broken, what in rules if broken.any()]
 
@@ -187,7 +187,7 @@ def _read(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Runs, Firsts]:
     if (found := _read_plain(rles, n_y * n_x)) is not None:
         return found
     for rle in rles:
-        if faults := find_faults(rle, n_y * n_x):
+        if faults := describe_faults(rle, n_y * n_x):
             message = f"run-length code {_shorten(rle)!r} for an image of {n_y} × {n_x} pixels: {'; '.join(faults)}"
             raise DataError(message)
     found = _read_plain([" ".join(str(int(token)) for token in rle.split()) for rle in rles], n_y * n_x)

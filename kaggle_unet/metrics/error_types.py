@@ -80,9 +80,14 @@ def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_E
     overlaps = list(overlaps)
     found = [find_mistakes(overlap) for overlap in overlaps]
     true_px = _chain([overlap.areas_true_px for overlap in overlaps])
-    extra_px = _chain([one.areas_pred_px[mine.pred == _ALONE] for one, mine in zip(overlaps, found, strict=True)])
-    types = _chain([one.true for one in found])
-    best_iou, bias_px = _chain([one.best_iou for one in found]), _chain([one.bias_px for one in found])
+    extra_px = _chain(
+        [overlap.areas_pred_px[mistakes.pred == _ALONE] for overlap, mistakes in zip(overlaps, found, strict=True)]
+    )
+    types = _chain([mistakes.true for mistakes in found])
+    best_iou, bias_px = (
+        _chain([mistakes.best_iou for mistakes in found]),
+        _chain([mistakes.bias_px for mistakes in found]),
+    )
     names = [f"{low}–{high - 1}" for low, high in pairwise(edges_px)] + [f"{edges_px[-1]} and more", "all"]
     rows: list[dict[str, Any]] = []
     for name, low, high in zip(names, [*edges_px, 0], [*edges_px[1:], np.inf, np.inf], strict=True):

@@ -20,7 +20,7 @@ def create_model(
 ) -> nn.Module:
     """Build the network that a config describes, with random weights or `encoder_weights` in its encoder.
 
-    It returns logits (B, out_channels, H, W), or in training, if it has further heads, `Outputs`. With `load_encoder`
+    It returns logits (B, out_channels, H, W), or in training, if it has auxiliary heads, `Outputs`. With `load_encoder`
     False, as a checkpoint will replace all weights, neither the hub nor a file is accessed.
     """
     if isinstance(settings, PlainUNetSettings):

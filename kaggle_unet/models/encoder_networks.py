@@ -1,4 +1,4 @@
-"""Networks on pretrained encoders: those of segmentation-models-pytorch (smp), with further heads, and TernausNet."""
+"""Networks on pretrained encoders: those of segmentation-models-pytorch (smp), with auxiliary heads, and TernausNet."""
 
 import difflib
 import inspect

@@ -1,6 +1,6 @@
-"""Further heads of a U-Net (empty head, hypercolumn, deep supervision), its outputs, and scSE attention.
+"""Auxiliary heads of a U-Net (empty head, hypercolumn, deep supervision), its outputs, and scSE attention.
 
-In training, a network with further heads returns all its `Outputs`; in evaluation it returns logits alone, so that
+In training, a network with auxiliary heads returns all its `Outputs`; in evaluation it returns logits alone, so that
 prediction, tiling and export need not know about heads. Validation needs both and calls `forward_all`.
 """
 
@@ -28,7 +28,7 @@ class Outputs(NamedTuple):
 
 
 def select_outputs(outputs: Outputs, *, is_training: bool) -> Tensor | Outputs:
-    """Return all outputs in training if there are further heads, else the logits to predict with."""
+    """Return all outputs in training if there are auxiliary heads, else the logits to predict with."""
     has_heads = outputs.empty is not None or bool(outputs.sides)
     return outputs if is_training and has_heads else suppress_empty(outputs)
 

@@ -120,8 +120,8 @@ class PlainUNet(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor | Outputs:
         """Compute logits from inputs whose sides are multiples of `multiple`; `margin` pixels are lost at each edge.
 
-        In training, return all outputs if there are further heads; in evaluation the logits alone, suppressed in images
-        that the empty head takes to be empty. Other sizes raise `ConfigError`.
+        In training, return all outputs if there are auxiliary heads; in evaluation, only the logits, suppressed in
+        images that the empty head takes to be empty. Other sizes raise `ConfigError`.
         """
         return select_outputs(self.outputs(inputs), is_training=self.training)
 

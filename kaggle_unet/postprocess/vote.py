@@ -59,25 +59,25 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
     .. [1] A. Kirillov, K. He, R. Girshick, C. Rother, P. Dollár, "Panoptic Segmentation", CVPR 2019, section 4.1.
        https://arxiv.org/abs/1801.00868
     """
-    whole = np.array(whole_weights(weights, len(labels)), dtype=np.int64)
+    int_weights = np.array(to_integer_weights(weights, len(labels)), dtype=np.int64)
     _refuse_other_shapes(labels)
-    sets = [relabel(one) for one in labels]
+    sets = [relabel(voted) for voted in labels]
     objects = _pair_up(sets)
-    groups, group_weights = _take(sets, objects, whole)
-    return relabel_in_raster_order(_paint(sets, np.split(groups, objects.firsts[1:-1]), group_weights, whole))
+    groups, group_weights = _select_groups(sets, objects, int_weights)
+    return relabel_in_raster_order(_paint(sets, np.split(groups, objects.firsts[1:-1]), group_weights, int_weights))
 
 
 def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> Mask:
     """Keep the pixels that masks of more than half of all weight have; a tie is background."""
-    whole = whole_weights(weights, len(masks))
+    int_weights = to_integer_weights(weights, len(masks))
     _refuse_other_shapes(masks)
     votes = np.zeros(masks[0].shape, dtype=np.int64)
-    for mask, weight in zip(masks, whole, strict=True):
+    for mask, weight in zip(masks, int_weights, strict=True):
         votes += weight * mask
-    return 2 * votes > sum(whole)
+    return 2 * votes > sum(int_weights)
 
 
-def whole_weights(weights: Sequence[float] | None, n: int) -> tuple[int, ...]:
+def to_integer_weights(weights: Sequence[float] | None, n: int) -> tuple[int, ...]:
     """Return whole numbers of the same proportions, without a common divisor, so that a tie is a tie."""
     if weights is None:
         return (1,) * n
@@ -86,12 +86,12 @@ def whole_weights(weights: Sequence[float] | None, n: int) -> tuple[int, ...]:
         raise ConfigError(f"weights are {given}; expected {n} numbers above 0, one for each voter, in order")
     fractions = [Fraction(str(weight)) for weight in weights]
     scale = math.lcm(*(fraction.denominator for fraction in fractions))
-    whole = [int(fraction * scale) for fraction in fractions]
-    whole = [weight // math.gcd(*whole) for weight in whole]
-    if sum(whole) > _MOST_WEIGHT:
+    int_weights = [int(fraction * scale) for fraction in fractions]
+    int_weights = [weight // math.gcd(*int_weights) for weight in int_weights]
+    if sum(int_weights) > _MOST_WEIGHT:
         given = ", ".join(map(str, weights))
         raise ConfigError(f"weights are {given}; expected rounder ones: as whole numbers their sum is above 2³¹")
-    return tuple(whole)
+    return tuple(int_weights)
 
 
 def _refuse_other_shapes(arrays: Sequence[NDArray[np.generic]]) -> None:
@@ -105,7 +105,7 @@ def _refuse_other_shapes(arrays: Sequence[NDArray[np.generic]]) -> None:
 def _pair_up(sets: Sequence[Labels]) -> _Objects:
     """Find the partners of each object; ids are consecutive."""
     k = len(sets)
-    firsts = np.cumsum([0, *(int(one.max(initial=0)) for one in sets)]).tolist()
+    firsts = np.cumsum([0, *(int(voted.max(initial=0)) for voted in sets)]).tolist()
     n = firsts[-1]
     partners, ious = np.repeat(np.arange(n)[:, None], k, axis=1), np.zeros((n, k), dtype=np.int64)
     for index, (first, end) in enumerate(pairwise(firsts)):
@@ -119,12 +119,12 @@ def _pair_up(sets: Sequence[Labels]) -> _Objects:
     return _Objects(firsts, partners, ious)
 
 
-def _take(
+def _select_groups(
     sets: Sequence[Labels], objects: _Objects, weights: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Take groups in order; return the group of each object (0 for none), and the weight of each group."""
+    """Select groups in order; return the group of each object (0 for none), and the weight of each group."""
     supports, agreements = ((objects.ious > 0) @ weights).tolist(), (objects.ious @ weights).tolist()
-    rles = [code for one in sets for code in encode(one)]
+    rles = [code for voted in sets for code in encode(voted)]
     groups, group_weights = np.zeros(len(rles), dtype=np.int32), [0]
     for index in sorted(range(len(rles)), key=lambda index: (-supports[index], -agreements[index], rles[index])):
         members = objects.partners[index]
@@ -143,7 +143,7 @@ def _paint(
     weights: NDArray[np.int64],
 ) -> Labels:
     """Assign each pixel to the group with most votes there, among groups more than half of which claims it."""
-    claims = [np.append(np.int32(0), own)[one] for one, own in zip(sets, groups, strict=True)]
+    claims = [np.append(np.int32(0), own)[voted] for voted, own in zip(sets, groups, strict=True)]
     is_claimed = np.logical_or.reduce([claim > 0 for claim in claims])
     claims = [claim[is_claimed] for claim in claims]
     owners, most = np.zeros(int(is_claimed.sum()), dtype=np.int32), np.zeros(int(is_claimed.sum()), dtype=np.int64)

@@ -126,7 +126,7 @@ def nested_search(
         raise ConfigError(msg)
     known: dict[tuple[tuple[str, Any], ...], Scores] = {}
 
-    def recall(params: Params) -> Scores:
+    def evaluate_cached(params: Params) -> Scores:
         key = tuple(sorted(params.items()))
         if key not in known:
             known[key] = evaluate(params)
@@ -134,7 +134,7 @@ def nested_search(
 
     def search_on(is_in: NDArray[np.bool_], name: str) -> SearchResult:
         def score(params: Params) -> float:
-            return float(recall(params)[is_in].mean())
+            return float(evaluate_cached(params)[is_in].mean())
 
         return search(space, score, start, budget, name=name, on_trial=on_trial)
 
@@ -144,13 +144,13 @@ def nested_search(
     for name in names:
         is_in = part_of != name
         params_without[name] = search_on(is_in, f"without {name}").params
-        held_out[~is_in] = recall(params_without[name])[~is_in]
+        held_out[~is_in] = evaluate_cached(params_without[name])[~is_in]
     found = search_on(np.ones(len(parts), np.bool_), "all")
-    return NestedResult(found, recall(start), held_out, recall(found.params), params_without)
+    return NestedResult(found, evaluate_cached(start), held_out, evaluate_cached(found.params), params_without)
 
 
 def held_out_gain(before: Scores, held_out: Scores, groups: Sequence[str]) -> dict[str, Any]:
-    """Compute what a choice gains on images it was not made on; it is used if that is more than nothing."""
+    """Compute the held-out gain of a choice; the choice is used only if the mean held-out gain is positive."""
     gains = held_out - before
     return {
         "before": float(before.mean()),

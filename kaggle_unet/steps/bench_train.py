@@ -82,7 +82,9 @@ def bench_train(
     distributed = init_distributed(settings, devices=1, nodes=1)
     device_config = distributed.device_config
     plain = Distributed(replace(device_config, precision="32", channels_last=False, compiled=False))
-    learner, simple = (Learner(build_model(config), loss_of(config), settings, one) for one in (distributed, plain))
+    learner, simple = (
+        Learner(build_model(config), loss_of(config), settings, device) for device in (distributed, plain)
+    )
     n_samples = math.ceil(steps * settings.batch / config.augmentation.crops_per_image)
     with _samples(config, store_folder, n_samples) as (training_set, data):
         loader = open_loader(training_set, settings, distributed)
@@ -106,7 +108,7 @@ def bench_train(
             name: {"images_per_s": medians[name], "lowest": min(values), "highest": max(values)}
             for name, values in speeds.items()
         },
-        ratios={f"{one} / {other}": medians[one] / medians[other] for one, other in ((REAL, BARE), (BARE, PLAIN))},
+        ratios={f"{fast} / {slow}": medians[fast] / medians[slow] for fast, slow in ((REAL, BARE), (BARE, PLAIN))},
         roofline=_compare(learner, distributed, batch, medians[BARE] / len(batch.ids)),
     )
 

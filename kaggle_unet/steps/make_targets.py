@@ -84,8 +84,8 @@ def make_targets(
         preparation = Preparation(config, weights, store, source)
         ids = store.ids if source is None else source.ids
         found = list(map_samples(partial(prepare_sample, preparation), ids, workers, "samples", on_progress))
-        stats = [one for one in found if isinstance(one, SampleStats)]
-        bad = [one for one in found if isinstance(one, str)]
+        stats = [result for result in found if isinstance(result, SampleStats)]
+        bad = [result for result in found if isinstance(result, str)]
         if bad and not (skip_bad and stats):
             msg = f"{data}: {len(bad)} of {len(ids)} samples are faulty; fix them, or pass --skip-bad"
             raise DataError(msg, bad)
@@ -95,9 +95,11 @@ def make_targets(
         if preparation.targets is None:
             weights = resolve_weights(weights, report)
             preparation = Preparation(config, weights, store, source)
-            todo = [one.id for one in stats]
+            todo = [sample.id for sample in stats]
             list(map_samples(partial(add_targets, preparation), todo, workers, "targets", on_progress))
-        folds = divide(stats, config.folds, read_folds(fold_file, [one.id for one in stats]) if fold_file else None)
+        folds = divide(
+            stats, config.folds, read_folds(fold_file, [sample.id for sample in stats]) if fold_file else None
+        )
         lines = describe_folds(folds)
         report |= {"weights": plain(weights), "folds": {"settings": plain(config.folds), "lines": lines}}
         assert preparation.targets is not None
@@ -236,7 +238,7 @@ class Preparation:
 def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | str:
     """Read, encode, write and score one sample, or return what is wrong with it; what is stored is not done again."""
     config, store, source, targets = preparation.config, preparation.store, preparation.source, preparation.targets
-    sample = store.find(sample_id)
+    sample = store.read_or_none(sample_id)
     if sample is None:
         try:
             sample = store.read(sample_id) if source is None else source.load(sample_id)
@@ -246,7 +248,7 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
             return f"sample {sample_id!r} has no masks; training needs them"
         store.write(sample)
     assert sample.labels is not None
-    found = targets.find(sample_id) if targets else None
+    found = targets.read_or_none(sample_id) if targets else None
     planes = found[0] if found else write_targets(preparation, sample)
     score = get_competition(config.competition.name).metric(sample.labels, config.decoder(planes))
     return measure_sample(sample, score.mean)
@@ -255,7 +257,7 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
 def add_targets(preparation: Preparation, sample_id: str) -> None:
     """Encode a stored sample, unless its targets are there."""
     assert preparation.targets is not None
-    if preparation.targets.find(sample_id) is None:
+    if preparation.targets.read_or_none(sample_id) is None:
         write_targets(preparation, preparation.store.read(sample_id))
 
 
@@ -288,18 +290,18 @@ def measure_sample(sample: Sample, round_trip_score: float = float("nan")) -> Sa
 
 def describe_set(stats: Sequence[SampleStats], data_issues: Iterable[DataIssue]) -> DataReport:
     """Describe a set."""
-    counts = [len(one.areas_px) for one in stats]
+    counts = [len(sample.areas_px) for sample in stats]
     return {
         "samples": len(stats),
         "instances": int(sum(counts)),
         "instances_per_sample": _quantiles(counts),
-        "area_px": _quantiles(np.concatenate([*(one.areas_px for one in stats), np.zeros(0)])),
-        "object_px": _quantiles([px for one in stats if (px := object_diameter_px(one.areas_px))]),
-        "sizes": dict(Counter(f"{one.shape[1]}×{one.shape[0]}" for one in stats).most_common()),
-        "kinds": dict(Counter(one.kind for one in stats).most_common()),
+        "area_px": _quantiles(np.concatenate([*(sample.areas_px for sample in stats), np.zeros(0)])),
+        "object_px": _quantiles([px for sample in stats if (px := object_diameter_px(sample.areas_px))]),
+        "sizes": dict(Counter(f"{sample.shape[1]}×{sample.shape[0]}" for sample in stats).most_common()),
+        "kinds": dict(Counter(sample.kind for sample in stats).most_common()),
         "without_instances": counts.count(0),
-        "oddities": _summarise([*data_issues, *(issue for one in stats for issue in one.data_issues)]),
-        "ceiling": float(np.mean([one.round_trip_score for one in stats])) if stats else 1.0,
+        "oddities": _summarise([*data_issues, *(issue for sample in stats for issue in sample.data_issues)]),
+        "ceiling": float(np.mean([sample.round_trip_score for sample in stats])) if stats else 1.0,
     }
 
 
@@ -332,12 +334,12 @@ def divide(
     """Assign samples to folds, or take those that a folds file chose."""
     from pandas import DataFrame
 
-    ids = [one.id for one in stats]
-    mosaics = join_mosaics({one.id: one.edges for one in stats}) if settings.group == "mosaic" else {}
+    ids = [sample.id for sample in stats]
+    mosaics = join_mosaics({sample.id: sample.edges for sample in stats}) if settings.group == "mosaic" else {}
     groups = [mosaics.get(id_, id_) for id_ in ids]
-    strata = [{"kind": one.kind, "coverage": one.coverage}.get(settings.stratify, "") for one in stats]
+    strata = [{"kind": sample.kind, "coverage": sample.coverage}.get(settings.stratify, "") for sample in stats]
     if chosen is None:
         chosen = assign_folds(ids, strata=strata, groups=groups, n=settings.n, seed=settings.seed)
-    kinds = [one.kind for one in stats]
+    kinds = [sample.kind for sample in stats]
     columns = {"id": ids, "fold": list(map(chosen.get, ids)), "group": groups, "stratum": strata, "kind": kinds}
     return DataFrame(columns).astype({"fold": "Int64"})

@@ -107,7 +107,7 @@ def pseudo_label(
         kept: list[SampleStats] = []
         rows = []
         for sample, confidence in _label(ensemble, source, choice):
-            stored = store.find(sample.id)  # an interrupted call has kept it
+            stored = store.read_or_none(sample.id)  # an interrupted call has kept it
             if not (is_empty := is_constant(sample.image)) and (confidence >= choice.confidence or stored):
                 if stored is None:
                     store.write(sample)
@@ -126,7 +126,7 @@ def _identity(
         "competition": settings["competition"],
         "data": source.fingerprint(),
         "pseudo_labels": {
-            "checkpoints": [one.sha256 for one in ensemble.sources],
+            "checkpoints": [source.sha256 for source in ensemble.sources],
             **{name: settings[name] for name in ("codec", "inference", "decode", "postprocess")},
             "choice": choice._asdict(),
             "weights": plain(weights),
@@ -158,7 +158,7 @@ def _finish(preparation: Preparation, kept: Sequence[SampleStats], found: "DataF
         msg = f"none of the {len(found)} images has a confidence of {choice.confidence:g} (highest: {highest}; "
         msg += f"{found['constant'].sum()} are constant); lower --confidence, or --pixel-confidence"
         raise ConfigError(msg)
-    ids, kinds = [one.id for one in kept], [one.kind for one in kept]
+    ids, kinds = [sample.id for sample in kept], [sample.kind for sample in kept]
     able = found["confidence"][~found["constant"]]
     report: DataReport = {
         **describe_set(kept, preparation.source.data_issues),

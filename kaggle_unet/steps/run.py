@@ -284,7 +284,7 @@ def begin_run(
         "config": plain(config),
         "device": dict(device),
         "environment": describe_environment(),
-        **({"added_stores": [_describe_added(one) for one in added]} if added else {}),
+        **({"added_stores": [_describe_added(other) for other in added]} if added else {}),
     }
     atomic_write(run / "config.yaml", to_yaml(config))
     atomic_write(run / "folds.csv", to_csv(folds))
@@ -353,7 +353,7 @@ def _refuse_other_run(run: Path, config: Config, store: Store, added: Sequence[S
         msg = f"{run} was made with another config ({', '.join(changed)} differ); pass another --run"
         raise ConfigError(msg)
     before = about.get("added_stores", [])
-    if [one["hash"] for one in before] != [one.manifest["identity_sha256"] for one in added]:
-        names = ", ".join(one["store"] for one in before) or "none"
+    if [entry["hash"] for entry in before] != [other.manifest["identity_sha256"] for other in added]:
+        names = ", ".join(entry["store"] for entry in before) or "none"
         msg = f"{run} was trained with other added stores ({names}); pass those with --add-store, or another --run"
         raise ConfigError(msg)

@@ -162,7 +162,9 @@ def summarize_scores(scored: Sequence[Scored]) -> Scores:
     from pandas import DataFrame
 
     per_iou = summarize(entry.overlap for entry in scored)
-    images = DataFrame([{"id": one.id, "group": one.group, "score": one.score.mean, **one.parts} for one in scored])
+    images = DataFrame(
+        [{"id": entry.id, "group": entry.group, "score": entry.score.mean, **entry.parts} for entry in scored]
+    )
     names = sorted(set(images.columns) - {"id", "group", "score"})
     return Scores(
         **_mean(images),

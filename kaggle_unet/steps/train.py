@@ -46,16 +46,18 @@ if TYPE_CHECKING:
 def _open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[Store]:
     """Open added stores, in an order of their own, and refuse those that do not fit."""
     added = [Store.open(folder) for folder in folders]
-    for one in added:
-        if changed := changed_keys(config, one):
-            msg = f"--add-store {one.folder} was made with another config ({', '.join(changed)} differ); make it with "
+    for other in added:
+        if changed := changed_keys(config, other):
+            msg = (
+                f"--add-store {other.folder} was made with another config ({', '.join(changed)} differ); make it with "
+            )
             raise ConfigError(f"{msg}this one and another --store, or leave it out")
-    counts = Counter(id_ for one in (store, *added) for id_ in one.ids)
+    counts = Counter(id_ for other in (store, *added) for id_ in other.ids)
     if clashes := sorted(id_ for id_, count in counts.items() if count > 1):
-        where = ", ".join(str(one.folder) for one in (store, *added))
+        where = ", ".join(str(other.folder) for other in (store, *added))
         msg = f"--add-store: {len(clashes)} ids are in more than one of {where}; rename the added images, or leave "
         raise DataError(f"{msg}them out, and make their store again", clashes)
-    return sorted(added, key=lambda one: str(one.manifest["identity_sha256"]))
+    return sorted(added, key=lambda other: str(other.manifest["identity_sha256"]))
 
 
 def _read_added(
@@ -65,10 +67,12 @@ def _read_added(
     if not added:
         return []
     held_out = {_hash_image(store.read(id_).image) for id_ in sorted(set(store.ids) - set(training))}
-    samples = [one.read(id_) for one in added for id_ in one.ids]
+    samples = [other.read(id_) for other in added for id_ in other.ids]
     left_out = [sample.id for sample in samples if _hash_image(sample.image) in held_out]
     numbers = {sample.id: sample.numbers for sample in samples if sample.id not in left_out}
-    refuse_missing_depths(config.input, numbers, numbers, f"--add-store {', '.join(str(one.folder) for one in added)}")
+    refuse_missing_depths(
+        config.input, numbers, numbers, f"--add-store {', '.join(str(other.folder) for other in added)}"
+    )
     if left_out:
         shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
         on_warning(f"{len(left_out)} added samples are left out, as their images are among those held out: {shown}")
@@ -122,14 +126,14 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     folder = fold_folder(run, fold)
     with ExitStack() as held:
         distributed.on_rank_zero(lambda: held.enter_context(lock(folder)))
-        goes_on = distributed.on_rank_zero(lambda: resume and _has_begun(folder))
+        is_resuming = distributed.on_rank_zero(lambda: resume and _has_begun(folder))
         try:
             fitted = fit_fold(
                 gather_parts(config, store, training, validation, distributed, more),
                 config.training,
                 folder=folder,
                 config=plain(config),
-                resume=goes_on,
+                resume=is_resuming,
                 track=track,
                 on_event=on_event,
             )
@@ -173,8 +177,8 @@ def _has_begun(folder: Path) -> bool:
     """Return True if a fold has finished an epoch; of a first one that was cut short, remove what is left."""
     if (folder / LAST).exists():
         return True
-    for half in (*folder.glob(f"{BEST}*"), *folder.glob("snapshot*.safetensors*")):
-        half.unlink()
+    for leftover in (*folder.glob(f"{BEST}*"), *folder.glob("snapshot*.safetensors*")):
+        leftover.unlink()
     return False
 
 

@@ -130,7 +130,7 @@ def _identity(config: Config, store: Store, images: "DataFrame", names: Sequence
 def _refuse_other(config: Config, trained: Config, run: Path) -> None:
     for name in ("competition.name", "codec.name", "decode.single_object"):
         section, _, key = name.partition(".")
-        mine, theirs = (getattr(getattr(one, section), key) for one in (config, trained))
+        mine, theirs = (getattr(getattr(source, section), key) for source in (config, trained))
         if mine != theirs:
             msg = f"{run} was trained with {name} {theirs}, the config says {mine}; pass the run's own config"
             raise ConfigError(msg)

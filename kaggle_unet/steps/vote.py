@@ -12,7 +12,7 @@ from kaggle_unet.competitions.submission import order_ids, read_submission
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.rle import decode
-from kaggle_unet.postprocess.vote import vote_labels, vote_mask, whole_weights
+from kaggle_unet.postprocess.vote import to_integer_weights, vote_labels, vote_mask
 from kaggle_unet.steps.check import Submission, describe_data, find_black, refuse_faults, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.store import sha256
@@ -42,7 +42,7 @@ def vote(
     if weights and len(weights) != len(csvs):
         msg = f"--weight: {len(weights)} given for {len(csvs)} CSVs; repeat it, one for each --csv, in order"
         raise ConfigError(msg)
-    whole = whole_weights(weights or None, len(csvs))
+    int_weights = to_integer_weights(weights or None, len(csvs))
     competition = get_competition(config.competition.name)
     source = competition.read(data, config.competition, with_masks=False)
     shapes = {id_: source.shape(id_) for id_ in source.ids}
@@ -52,13 +52,13 @@ def vote(
     for id_ in order_ids(source.ids, competition, data):
         sets = [decode(voter.rles[id_], shapes[id_]) for voter in voters]
         if is_single:
-            labels[id_] = vote_mask([one > 0 for one in sets], whole).astype(np.int32)
+            labels[id_] = vote_mask([voted > 0 for voted in sets], int_weights).astype(np.int32)
         else:
-            labels[id_] = vote_labels(sets, whole)
+            labels[id_] = vote_labels(sets, int_weights)
         on_progress("images", len(labels), len(shapes))
     votes = [_describe(*pair) for pair in zip(voters, weights or [1] * len(csvs), strict=True)]
     manifest = {
-        "warnings": _look_at_votes(voters, whole),
+        "warnings": _look_at_votes(voters, int_weights),
         "data": describe_data(data, source),
         "votes": votes,
         "config": {"competition": plain(config)["competition"], "decode": {"single_object": is_single}},

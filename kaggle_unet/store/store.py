@@ -120,7 +120,7 @@ class Store:
         """Keep these samples in memory once they are read."""
         self._kept = dict.fromkeys(sample_ids)
 
-    def find(self, sample_id: str) -> Sample | None:
+    def read_or_none(self, sample_id: str) -> Sample | None:
         """Read a sample, or return None where it is missing or, after a power cut, damaged."""
         if not sample_file(self.folder / "samples", sample_id).exists():
             return None
@@ -168,7 +168,7 @@ class TargetSet:
         path = sample_file(self.folder, sample_id)
         return decode_targets(read_file(path), str(path))
 
-    def find(self, sample_id: str) -> tuple[Planes, Weights] | None:
+    def read_or_none(self, sample_id: str) -> tuple[Planes, Weights] | None:
         """Read a sample's targets, or return None where they are missing or damaged."""
         if not sample_file(self.folder, sample_id).exists():
             return None

@@ -107,7 +107,7 @@ def draw_nuclei(
     """
     nuclei = _place(rng, shape, n, radius_px * rng.uniform(0.85, 1.2), clustering)
     owner, depth = _divide(nuclei, shape)
-    light = _shine(rng, owner, depth, len(nuclei))
+    light = _render_intensity(rng, owner, depth, len(nuclei))
     haze = smooth_noise(rng, shape, max(shape) / 5)
     light = light * (1 + 0.18 * smooth_noise(rng, shape, max(shape) / 3)) + 0.15 * blur(light, 2.0 * radius_px)
     light += 0.08 + 0.03 * haze + _draw_debris(rng, shape, debris)
@@ -152,7 +152,7 @@ def _divide(nuclei: list[_Nucleus], shape: tuple[int, int]) -> tuple[Labels, Fie
     return owner, 1 - nearest
 
 
-def _shine(rng: np.random.Generator, owner: Labels, depth: Field, n: int) -> Field:
+def _render_intensity(rng: np.random.Generator, owner: Labels, depth: Field, n: int) -> Field:
     """Light of the nuclei: own brightness, a dome that falls to the rim, chromatin, each in or out of focus."""
     brightness = np.clip(rng.lognormal(-0.2, 0.22, n + 1), 0.5, 1.5)
     brightness[rng.random(n + 1) < 0.14] *= 0.55
@@ -265,10 +265,10 @@ def _sediment(rng: np.random.Generator) -> Field:
     trace = np.gradient(np.gradient(trace))
     bend = rng.normal(0, 0.25) * xx + rng.uniform(2, 6) * smooth_noise(rng, SALT_SHAPE, 16)
     fault = rng.normal(0, 4) * (xx + rng.normal(0, 0.3) * yy > rng.uniform(0, 2 * width))
-    tremble = rng.gamma(1.0, 0.5) * smooth_noise(rng, SALT_SHAPE, 3)
-    layers = np.interp(yy + bend + fault + tremble + 500, np.arange(trace.size), trace / trace.std())
-    loudness = np.clip(1 + 0.35 * smooth_noise(rng, SALT_SHAPE, 12), 0.3, None)
-    return np.asarray(layers * loudness + 0.35 * smooth_noise(rng, SALT_SHAPE, 1.0), dtype=np.float32)
+    jitter = rng.gamma(1.0, 0.5) * smooth_noise(rng, SALT_SHAPE, 3)
+    layers = np.interp(yy + bend + fault + jitter + 500, np.arange(trace.size), trace / trace.std())
+    amplitude = np.clip(1 + 0.35 * smooth_noise(rng, SALT_SHAPE, 12), 0.3, None)
+    return np.asarray(layers * amplitude + 0.35 * smooth_noise(rng, SALT_SHAPE, 1.0), dtype=np.float32)
 
 
 def _salt(rng: np.random.Generator) -> Field:

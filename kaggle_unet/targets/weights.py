@@ -77,7 +77,7 @@ def weight_map(
 
 
 def distance_weights(labels: Labels, *, w0: float = 10.0, sigma_px: float = 5.0) -> Weights:
-    """Weight the background between instances that are close: w0·exp(−(d1 + d2)² / (2σ²)).
+    """Compute distance weights for background between close instances: w0·exp(−(d1 + d2)² / (2σ²)).
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def distance_weights(labels: Labels, *, w0: float = 10.0, sigma_px: float = 5.0)
     Returns
     -------
     float32 array, shape (H, W)
-        0 inside instances, on background up to w0; 0 too where it would be below 2⁻²⁴ (of a w0 below 1: its 2⁻²⁴th),
+        0 inside instances, on background up to w0; 0 too where it would be below 2⁻²⁴ (2⁻²⁴·w0 if w0 < 1),
         which a float32 next to a weight of 1 can't hold.
 
     Notes

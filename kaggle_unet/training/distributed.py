@@ -103,6 +103,7 @@ def _count_nodes() -> int:
 
 
 def _precision_plugin(device_config: DeviceConfig) -> MixedPrecision | None:
+    """Return Fabric's plugin for mixed precision; None for fp32."""
     if device_config.precision == "32":
         return None
     return MixedPrecision(

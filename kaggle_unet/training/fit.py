@@ -10,7 +10,7 @@ from kaggle_unet.training.device import DeviceConfig, seed_everything
 from kaggle_unet.training.distributed import init_distributed
 from kaggle_unet.training.failures import TrainingFailure, save_batches
 from kaggle_unet.training.fold import EpochDone, Fold, FoldParts, OnEvent
-from kaggle_unet.training.history import Row, best_row, is_late, is_validated, tracking, validations_without_gain
+from kaggle_unet.training.history import Row, best_row, is_time_up, is_validated, tracking, validations_without_gain
 from kaggle_unet.training.resume import find_previous
 from kaggle_unet.training.settings import TrainingSettings
 
@@ -88,5 +88,5 @@ def _reason_to_stop(history: Sequence[Row], settings: TrainingSettings) -> Stopp
     patience = settings.early_stopping
     if patience is not None and validations_without_gain(history, settings.monitor) >= patience:
         return "early stopping"
-    is_over = bool(history) and is_validated(history[-1]) and is_late(history, settings.minutes)
+    is_over = bool(history) and is_validated(history[-1]) and is_time_up(history, settings.minutes)
     return "time" if is_over else None

@@ -25,7 +25,7 @@ from kaggle_unet.training.failures import (
     explain_validation,
     explain_weights,
 )
-from kaggle_unet.training.history import Row, blank_validations, is_late, monitored_values, write_metrics
+from kaggle_unet.training.history import Row, blank_validations, is_time_up, monitored_values, write_metrics
 from kaggle_unet.training.resume import restore, save_epoch, save_mean, snapshot_name
 from kaggle_unet.training.schedules import cycle_ends, rate_factor
 from kaggle_unet.training.settings import MEAN, TrainingSettings
@@ -72,10 +72,10 @@ def train_epoch(
     before: Batch | None = None
     for step, batch in enumerate(_explain_dead_workers(batches), 1):
         learner.set_rate(rate(step))
-        highest = diverged_above * usual_loss if usual_loss and usual_loss > 0 else math.inf
-        result = learner.learn(batch, highest=highest)
-        if not result.has_moved:
-            raise _explain_failure(learner, result, f"epoch {epoch}, step {step}", (batch, before), highest)
+        max_loss = diverged_above * usual_loss if usual_loss and usual_loss > 0 else math.inf
+        result = learner.learn(batch, max_loss=max_loss)
+        if not result.is_updated:
+            raise _explain_failure(learner, result, f"epoch {epoch}, step {step}", (batch, before), max_loss)
         n_images += result.images
         for name, part in {"loss": result.loss, **result.parts}.items():
             sums[name] = sums.get(name, 0.0) + part * result.images
@@ -86,15 +86,15 @@ def train_epoch(
 
 
 def _explain_failure(
-    learner: Learner, result: StepResult, place: str, batches: tuple[Batch, Batch | None], highest: float
+    learner: Learner, result: StepResult, place: str, batches: tuple[Batch, Batch | None], max_loss: float
 ) -> TrainingFailure:
     """Return the failure of a step: of its batch, or of the batch before, whose gradients broke the weights."""
     batch, before = batches
-    if math.isfinite(result.loss) and result.loss <= highest:
+    if math.isfinite(result.loss) and result.loss <= max_loss:
         return TrainingFailure(explain_weights(place, batch.ids), batch)
     if before is not None and not learner.is_finite():
         return TrainingFailure(explain_weights(f"{place}, of the step before", before.ids), before)
-    return TrainingFailure(explain_loss(place, result.loss, result.parts, batch.ids, highest), batch)
+    return TrainingFailure(explain_loss(place, result.loss, result.parts, batch.ids, max_loss), batch)
 
 
 def _explain_dead_workers(batches: Iterable[Batch]) -> Iterable[Batch]:
@@ -150,7 +150,9 @@ class Fold:
         )
         trained = time.perf_counter()
         self.learner.averages.after_epoch(self.learner.network, epoch)
-        is_last = self._distributed.on_rank_zero(lambda: is_late(self.history, self._settings.minutes, trained - start))
+        is_last = self._distributed.on_rank_zero(
+            lambda: is_time_up(self.history, self._settings.minutes, trained - start)
+        )
         valid = self._validate(self.learner.eval_model, epoch) if is_last or self._is_due(epoch) else None
         row: Row = {
             "epoch": epoch,
@@ -190,7 +192,7 @@ class Fold:
         mean = self.learner.averages.mean
         assert mean is not None
         epoch = len(self.history)
-        self.learner.measure_norms(mean, self._loader.epoch(epoch + 1))
+        self.learner.update_batch_norm(mean, self._loader.epoch(epoch + 1))
         score = self._validate(mean, epoch).score
         self._distributed.on_rank_zero(lambda: save_mean(folder, self.learner, config, self.history, score))
         return score

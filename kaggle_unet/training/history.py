@@ -66,9 +66,9 @@ def blank_validations(history: Sequence[Row]) -> int:
     return n
 
 
-def is_late(history: Sequence[Row], minutes: float | None, more_s: float = 0.0) -> bool:
-    """Return True if a training has used up its minutes."""
-    return minutes is not None and math.fsum(row["seconds"] or 0.0 for row in history) + more_s >= 60 * minutes
+def is_time_up(history: Sequence[Row], minutes: float | None, extra_s: float = 0.0) -> bool:
+    """Return True if a training has used up its `minutes`; `extra_s` are seconds not yet in the history."""
+    return minutes is not None and math.fsum(row["seconds"] or 0.0 for row in history) + extra_s >= 60 * minutes
 
 
 def write_metrics(path: Path, history: Sequence[Row]) -> None:

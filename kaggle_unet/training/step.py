@@ -22,12 +22,12 @@ Loss = Callable[[Any, Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
 
 class StepResult(NamedTuple):
-    """The loss of one step, before the weights moved, and whether they did."""
+    """The loss of one step, before the weights were updated, and whether they were."""
 
     loss: float
     parts: dict[str, float]
     images: int
-    has_moved: bool
+    is_updated: bool
 
 
 class Learner:
@@ -56,34 +56,34 @@ class Learner:
         if self._freezer.begin_epoch(epoch) and self._distributed.size > 1:
             self._set_up()  # DDP looks only once which parameters there are to reduce
 
-    def learn(self, batch: Batch, *, highest: float = float("inf")) -> StepResult:
-        """Take one step, unless the loss or a gradient is not finite or the loss is above `highest`."""
-        with _explained(batch.inputs, "training.batch or augmentation.crop_px, or raise training.accumulate"):
+    def learn(self, batch: Batch, *, max_loss: float = float("inf")) -> StepResult:
+        """Take one step, unless the loss or a gradient is not finite or the loss is above `max_loss`."""
+        with _translate_errors(batch.inputs, "training.batch or augmentation.crop_px, or raise training.accumulate"):
             self._fabric_optimizer.zero_grad()
             result = self._accumulate(batch)
-            if not math.isfinite(result.loss) or result.loss > highest or not self._clip():
+            if not math.isfinite(result.loss) or result.loss > max_loss or not self._clip():
                 return result
             self._fabric_optimizer.step()
             self.averages.after_step(self.network)
-            return result._replace(has_moved=True)
+            return result._replace(is_updated=True)
 
     def backward_only(self, batch: Batch) -> None:
         """Compute a batch's gradients without a step, to count operations."""
         with self._fabric.autocast():
             value, _ = self._model_with_loss(
-                self._inputs(batch.inputs), self._here(batch.planes), self._here(batch.weights)
+                self._inputs(batch.inputs), self._to_device(batch.planes), self._to_device(batch.weights)
             )
         value.backward()
         self._fabric_optimizer.zero_grad()
 
     def predict(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor | Outputs:
         """Compute the outputs of a network in evaluation mode."""
-        with torch.inference_mode(), _explained(inputs, "inference.batch"), self._fabric.autocast():
+        with torch.inference_mode(), _translate_errors(inputs, "inference.batch"), self._fabric.autocast():
             found = forward_all(network or self.network, self._inputs(inputs))
         return found.float() if isinstance(found, Tensor) else found._replace(logits=found.logits.float())
 
-    def measure_norms(self, network: nn.Module, batches: Iterable[Batch]) -> None:
-        """Measure the batch norm statistics of an average, as means over batches; dropout is on, as in training."""
+    def update_batch_norm(self, network: nn.Module, batches: Iterable[Batch]) -> None:
+        """Recompute the batch-norm statistics of averaged (EMA/SWA) weights, with dropout on, as in training."""
         with self._fabric.autocast():
             update_bn((self._inputs(batch.inputs) for batch in batches), network)
         self._distributed.sync_buffers(network, mean=True)
@@ -119,14 +119,16 @@ class Learner:
         sums = None
         for number, part in enumerate(parts, 1):
             with self._fabric.no_backward_sync(self._model, enabled=number < len(parts)):
-                value, terms = self._model(self._inputs(part.inputs), self._here(part.planes), self._here(part.weights))
+                value, terms = self._model(
+                    self._inputs(part.inputs), self._to_device(part.planes), self._to_device(part.weights)
+                )
                 fraction = count_samples(part) / total
                 self._fabric.backward(value * (fraction * self._distributed.size))  # DDP takes the mean over processes
             found = torch.stack([value.detach(), *(term.detach() for term in terms.values())]) * fraction
             sums = found if sums is None else sums + found
         assert sums is not None
         loss, *values = self._distributed.all_reduce_sum(sums).tolist()
-        return StepResult(loss, dict(zip(terms, values, strict=True)), int(total), has_moved=False)
+        return StepResult(loss, dict(zip(terms, values, strict=True)), int(total), is_updated=False)
 
     def _clip(self) -> bool:
         """Clip the gradients if that is set; return False if they are known not to be finite."""
@@ -139,9 +141,9 @@ class Learner:
         return self._distributed.device_config.precision == "fp16" or bool(torch.as_tensor(norm).isfinite())
 
     def _inputs(self, inputs: Tensor) -> Tensor:
-        return self._here(inputs).contiguous(memory_format=self._distributed.device_config.memory_format)
+        return self._to_device(inputs).contiguous(memory_format=self._distributed.device_config.memory_format)
 
-    def _here(self, tensor: Tensor) -> Tensor:
+    def _to_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._fabric.device, non_blocking=True)
 
 
@@ -170,7 +172,7 @@ def _split(batch: Batch, n: int) -> list[Batch]:
 
 
 @contextmanager
-def _explained(inputs: Tensor, setting: str) -> Iterator[None]:
+def _translate_errors(inputs: Tensor, setting: str) -> Iterator[None]:
     """Name the setting to change if the device can't do something."""
     try:
         yield

@@ -39,7 +39,7 @@ def test_a_sound_file_has_no_errors(check):
         ("12 2", "ends past the last pixel, 12"),
         ("13 1", "ends past the last pixel, 12"),
         ("5 1 1 1", "not sorted"),
-        ("1 3 2 3", "overlaps the run ahead of it"),
+        ("1 3 2 3", "overlaps the previous run"),
         ("1 2 3", "3 numbers don't make pairs"),
         ("1.0 2", "not an integer"),
         ("x", "not an integer"),

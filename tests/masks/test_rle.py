@@ -4,7 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.masks.rle import decode, decode_and_count, decode_mask, encode, encode_mask, find_faults, find_faulty
+from kaggle_unet.masks.rle import (
+    decode,
+    decode_and_count,
+    decode_mask,
+    describe_faults,
+    encode,
+    encode_mask,
+    find_invalid_rles,
+)
 from tests import naive, realdata, strategies
 
 
@@ -151,27 +159,27 @@ def test_blank_codes_have_no_id():
         ("3 0", "run '3 0' has no length"),
         ("3 -1", "run '3 -1' has no length"),
         ("5 3", "run '5 3' ends past the last pixel, 6"),
-        ("5 1 2 1", "run '2 1' is not sorted: it starts before the run ahead of it"),
-        ("1 3 3 1", "run '3 1' overlaps the run ahead of it"),
+        ("5 1 2 1", "run '2 1' is not sorted: it starts before the previous run"),
+        ("1 3 3 1", "run '3 1' overlaps the previous run"),
     ],
 )
 def test_every_fault_is_named_with_the_run(rle, fault):
-    assert find_faults(rle, 6) == [fault]
+    assert describe_faults(rle, 6) == [fault]
 
 
 def test_all_broken_rules_are_listed():
-    assert len(find_faults("0 9 2 0 1 1", 6)) == 5
+    assert len(describe_faults("0 9 2 0 1 1", 6)) == 5
 
 
 @pytest.mark.parametrize("rle", ["", "1 6", "1 2 3 1", "6 1"])
 def test_sound_codes_have_no_faults(rle):
-    assert find_faults(rle, 6) == []
+    assert describe_faults(rle, 6) == []
 
 
 @given(st.text(alphabet="0123456789 -+.", max_size=12))
 @settings(max_examples=100, deadline=None)
 def test_a_text_is_decoded_exactly_when_it_has_no_faults(text):
-    if find_faults(text, 12):
+    if describe_faults(text, 12):
         with pytest.raises(DataError, match="run-length code"):
             decode_mask(text, (3, 4))
     else:
@@ -183,10 +191,10 @@ def test_a_text_is_decoded_exactly_when_it_has_no_faults(text):
 def test_faults_of_many_codes_are_those_of_each(codes):
     rles, sizes_px = [rle for rle, _ in codes], [n_px for _, n_px in codes]
 
-    expected = {i: find_faults(rle, n_px) for i, (rle, n_px) in enumerate(codes) if find_faults(rle, n_px)}
+    expected = {i: describe_faults(rle, n_px) for i, (rle, n_px) in enumerate(codes) if describe_faults(rle, n_px)}
 
-    assert find_faulty(rles, sizes_px) == expected
-    assert list(find_faulty(rles, sizes_px)) == sorted(expected)
+    assert find_invalid_rles(rles, sizes_px) == expected
+    assert list(find_invalid_rles(rles, sizes_px)) == sorted(expected)
 
 
 def test_the_error_quotes_the_code_the_image_and_the_rule():

@@ -1,4 +1,4 @@
-"""What further heads are good for, on squares in noise of which half the images have none."""
+"""What auxiliary heads are good for, on squares in noise of which half the images have none."""
 
 import pytest
 import torch

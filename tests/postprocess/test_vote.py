@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.labels import relabel_in_raster_order
-from kaggle_unet.postprocess.vote import vote_labels, vote_mask, whole_weights
+from kaggle_unet.postprocess.vote import to_integer_weights, vote_labels, vote_mask
 from tests import naive, strategies
 
 
@@ -244,9 +244,9 @@ def test_a_pixel_of_masks_is_set_where_more_than_half_of_the_weight_says_so(weig
 
 
 def test_weights_are_read_as_they_are_printed():
-    assert whole_weights([0.1, 0.2, 0.3], 3) == (1, 2, 3)
-    assert whole_weights([4, 6.0], 2) == (2, 3)
-    assert whole_weights(None, 3) == (1, 1, 1)
+    assert to_integer_weights([0.1, 0.2, 0.3], 3) == (1, 2, 3)
+    assert to_integer_weights([4, 6.0], 2) == (2, 3)
+    assert to_integer_weights(None, 3) == (1, 1, 1)
     masks = [np.array([[True]]), np.array([[True]]), np.array([[False]])]
     assert not vote_mask(masks, [0.1, 0.2, 0.3]).any()  # a tie, though 0.1 + 0.2 is above 0.3 in floats
 
@@ -260,7 +260,7 @@ def test_weights_that_are_not_one_positive_number_each_are_refused(vote, weights
 
 def test_weights_that_no_integer_holds_are_refused():
     with pytest.raises(ConfigError, match="rounder"):
-        whole_weights([1, 1e-12], 2)
+        to_integer_weights([1, 1e-12], 2)
 
 
 @pytest.mark.parametrize("vote", [vote_labels, vote_mask])
