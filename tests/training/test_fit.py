@@ -107,10 +107,11 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_ends(parts, tmp_path
     names = sorted(path.name for path in whole.glob("*.safetensors"))
     assert names == sorted(path.name for path in broken.glob("*.safetensors"))
     for name in names:
-        one, other = load_checkpoint(whole / name), load_checkpoint(broken / name)
-        assert_same(
-            one | {"history": without_times(one["history"])}, other | {"history": without_times(other["history"])}
-        )
+        one, other = (load_checkpoint(folder / name) for folder in (whole, broken))
+        for checkpoint in (one, other):
+            checkpoint["history"] = without_times(checkpoint["history"])
+            del checkpoint["sha256"]  # of a file with times
+        assert_same(one, other)
 
 
 def test_a_fit_learns_and_leaves_its_files(parts, tmp_path):
