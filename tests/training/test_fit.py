@@ -320,7 +320,7 @@ def test_a_finished_run_that_is_resumed_returns_its_result(parts, tmp_path):
 def test_a_best_checkpoint_holds_nothing_but_what_prediction_needs(parts, tmp_path):
     fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG)
     best, last = (load_checkpoint(tmp_path / name) for name in ("best.safetensors", "last.safetensors"))
-    assert best.keys() == {"format", "config", "epoch", "score", "history", "model"}
+    assert best.keys() == {"format", "config", "epoch", "score", "history", "model", "sha256"}
     assert last.keys() - best.keys() == {"optimizer", "rng", "scaler", "averages"}
     assert_same(best["model"], last["model"])
 
