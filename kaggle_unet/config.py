@@ -5,12 +5,11 @@ surprises are avoided: a duplicate key is an error, `1e-3` is a number, `yes` is
 that names the nearest known one.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ValidationError, model_validator
@@ -26,7 +25,7 @@ from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, DecodeSettings, WeightSettings
 from kaggle_unet.training.settings import TrainingSettings
-from kaggle_unet.types import Settings
+from kaggle_unet.types import Settings, explain_faults
 
 # Of `kaggle_unet.data.augment.PRESETS`, which is not asked because it comes with albumentations.
 UPRIGHT_PRESETS = ("none", "salt", "salt_first_place")
@@ -210,7 +209,7 @@ def validate_config(tree: Mapping[str, Any], *, where: str = "config") -> Config
     try:
         return Config.model_validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:
-        raise ConfigError(_explain(error, where)) from None
+        raise ConfigError(explain_faults(error, Config, where)) from None
     except (TypeError, ValueError) as error:
         msg = f"{where}: {error}; a config may contain only text, numbers, lists and mappings"
         raise ConfigError(msg) from error
@@ -285,44 +284,3 @@ def _set(tree: dict[str, Any], override: str) -> None:
             msg = f"--set {override}: {parent} is a value, not a section"
             raise ConfigError(msg)
     section[last] = _parse_yaml(value, f"--set {override}")
-
-
-def _explain(error: ValidationError, where: str) -> str:
-    lines = []
-    for fault in error.errors():
-        location = [str(part) for part in fault["loc"] if part not in _MODEL_NAMES]
-        path = ".".join(location)
-        if fault["type"] == "extra_forbidden":
-            lines.append(f"{path} is not a setting; {_nearest(location)}")
-        elif fault["type"] == "missing":
-            lines.append(f"{path} is missing")
-        elif fault["type"] == "union_tag_not_found":
-            lines.append(f"{path}.name is missing; use {_LISTED_NAMES}")
-        elif fault["type"] == "union_tag_invalid":
-            lines.append(f"{path}.name is {fault['ctx']['tag']!r}; use {_LISTED_NAMES}")
-        elif fault["type"] == "value_error":
-            lines.append(str(fault["ctx"]["error"]))
-        else:
-            lines.append(f"{path} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
-    return f"{where}: " + f"\n{where}: ".join(dict.fromkeys(lines))
-
-
-def _nearest(location: Sequence[str]) -> str:
-    """Name the setting that was probably meant."""
-    models: list[type[BaseModel]] = [Config]
-    for part in location[:-1]:
-        fields = [model.model_fields[part] for model in models if part in model.model_fields]
-        models = [kind for field in fields for kind in _models_of(field.annotation)]
-    known = sorted({name for model in models for name in model.model_fields})
-    close = difflib.get_close_matches(location[-1], known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
-
-
-def _models_of(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models_of(part)]
-
-
-_MODEL_NAMES = [kind.model_fields["name"].default for kind in _models_of(ModelSettings)]
-_LISTED_NAMES = f"{', '.join(_MODEL_NAMES[:-1])} or {_MODEL_NAMES[-1]}"

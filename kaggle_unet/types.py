@@ -4,13 +4,17 @@ A `fold` is a part of the samples, a `run` the folder of a training. What a netw
 `logits`, a float32 tensor (B, C, H, W).
 """
 
-from collections.abc import Mapping
+import difflib
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kaggle_unet.errors import ConfigError
 
 Image = NDArray[np.uint8]  # (H, W) where gray, else (H, W, 3), RGB
 Labels = NDArray[np.int32]  # (H, W): 0 is background, 1…n are the instances
@@ -22,9 +26,70 @@ Inputs = NDArray[np.float32]  # (C, H, W): what a network is given for one image
 
 
 class Settings(BaseModel):
-    """Base of every settings record: frozen, no unknown keys, no infinite numbers, no silent casts from text."""
+    """Base of every settings record: frozen, no unknown keys, no infinite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(explain_faults(error, type(self))) from None
+
+    # Else pydantic would call it for a section of a config too, whose faults would not be named by their whole path.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def of(cls, values: Self | Mapping[str, Any] | None) -> Self:
+        """Return settings, made of a mapping or of nothing if need be; a ConfigError says what else came."""
+        if isinstance(values, cls):
+            return values
+        if values is not None and not isinstance(values, Mapping):
+            raise ConfigError(f"{cls.__name__}: got {type(values).__name__}; expected settings, or a mapping of them")
+        return cls(**(values or {}))
+
+
+_BRANCH = re.compile(r"constrained-|literal\[|tuple\[")  # how pydantic calls the members of a union
+
+
+def explain_faults(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
+    """Say what is wrong with values for a model, a line each; unknown keys name the nearest one."""
+    unions = [field.annotation for field in model.model_fields.values() if field.discriminator == "name"]
+    names = [kind.model_fields["name"].default for union in unions for kind in _models_of(union)]
+    where, listed, lines = where or model.__name__, f"{', '.join(names[:-1])} or {''.join(names[-1:])}", []
+    for fault in error.errors():
+        location = [str(part) for part in fault["loc"] if part not in names and not _BRANCH.match(str(part))]
+        path = ".".join(location)
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{path} is not a setting; {_nearest(location, model)}")
+        elif fault["type"] == "missing":
+            lines.append(f"{path} is missing")
+        elif fault["type"] == "union_tag_not_found":
+            lines.append(f"{path}.name is missing; use {listed}")
+        elif fault["type"] == "union_tag_invalid":
+            lines.append(f"{path}.name is {fault['ctx']['tag']!r}; use {listed}")
+        elif fault["type"] == "value_error":
+            lines.append(str(fault["ctx"]["error"]))
+        else:
+            lines.append(f"{path} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
+    return f"{where}: " + f"\n{where}: ".join(dict.fromkeys(lines))
+
+
+def _nearest(location: Sequence[str], root: type[BaseModel]) -> str:
+    """Name the setting that was probably meant."""
+    models = [root]
+    for part in location[:-1]:
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        models = [kind for field in fields for kind in _models_of(field.annotation)]
+    known = sorted({name for model in models for name in model.model_fields})
+    close = difflib.get_close_matches(location[-1], known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+
+
+def _models_of(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_of(part)]
 
 
 class Result(BaseModel):

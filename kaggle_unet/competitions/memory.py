@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.images import classify_kind, to_image
-from kaggle_unet.masks.labels import relabel
+from kaggle_unet.masks.labels import check_labels, check_mask, relabel
 from kaggle_unet.types import DataIssue, Image, Sample
 
 
@@ -21,7 +21,9 @@ def convert_array(pixels: NDArray[Any], *, unit_floats: bool) -> Image:
     Floats are stretched from their own minimum and maximum, or, with `unit_floats`, must lie between 0 and 1.
     """
     pixels = np.asarray(pixels)
-    if pixels.size == 0 or pixels.ndim < 2 or pixels.shape[2:] not in {(), (1,), (2,), (3,), (4,)}:
+    if pixels.size == 0:
+        raise DataError(f"the image has no pixels (its shape is {pixels.shape}); expected (H, W), or (H, W, C)")
+    if pixels.ndim < 2 or pixels.shape[2:] not in {(), (1,), (2,), (3,), (4,)}:
         raise DataError(f"the image has shape {pixels.shape}; expected (H, W), or (H, W, C) with 1 to 4 channels")
     if pixels.dtype.kind == "f":
         least, most = float(pixels.min()), float(pixels.max())
@@ -31,6 +33,8 @@ def convert_array(pixels: NDArray[Any], *, unit_floats: bool) -> Image:
         if least < low or most > high:
             raise DataError(f"the image runs from {least:g} to {most:g}; expected 0 to 1, as input.normalize is range")
         pixels = np.round(np.subtract(pixels, low, dtype=np.float64) * (255 / (high - low or 1))).astype(np.uint8)
+    elif pixels.dtype.kind not in "ub" or pixels.dtype.itemsize > 2:  # files of 16 bits may be read as int32
+        raise DataError(f"the image is {pixels.dtype}; convert it to uint8 or uint16, by what its brightest value is")
     image, notes = to_image(pixels, "the image")
     for note in notes:
         if note.kind.startswith("dark"):
@@ -51,14 +55,18 @@ class MemorySource:
         found: dict[str, Sample] = {}
         for sample in samples:
             where = f"sample {sample.id!r}"
+            if not isinstance(sample.id, str):
+                raise DataError(
+                    f"{where}: the id is {type(sample.id).__name__}; expected text, such as {str(sample.id)!r}"
+                )
             if sample.id in found:
                 raise DataError(f"{where} occurs twice; every sample needs its own id")
             image = convert_array(sample.image, unit_floats=unit_floats)
-            for name, part in (("labels", sample.labels), ("ignore", sample.ignore)):
-                if part is not None and part.shape != image.shape[:2]:
-                    raise DataError(f"{where}: {name} of shape {part.shape} for an image of shape {image.shape[:2]}")
-            labels = None if sample.labels is None else relabel(sample.labels)
-            found[sample.id] = replace(sample, image=image, labels=labels, kind=sample.kind or classify_kind(image))
+            shape, labels, ignore = (image.shape[0], image.shape[1]), sample.labels, sample.ignore
+            labels = None if labels is None else relabel(check_labels(labels, f"{where}: labels", shape)[0])
+            ignore = None if ignore is None else check_mask(ignore, f"{where}: ignore", shape)
+            kind = sample.kind or classify_kind(image)
+            found[sample.id] = replace(sample, image=image, labels=labels, ignore=ignore, kind=kind)
         return cls(found)
 
     def __str__(self) -> str:

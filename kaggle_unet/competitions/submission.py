@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kaggle_unet.competitions.competition import Competition
 from kaggle_unet.competitions.pairing import collect_rles
@@ -20,12 +21,12 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.tables import Table, read_csv, read_table_beside
+from kaggle_unet.masks.labels import check_labels
 from kaggle_unet.masks.rle import decode_and_count, decode_mask, encode, encode_mask, find_invalid_rles
 from kaggle_unet.store import atomic_write
-from kaggle_unet.types import Labels
 
 
-def write_submission(path: str | Path, labels: Mapping[str, Labels], competition: str = "dsb2018") -> None:
+def write_submission(path: str | Path, labels: Mapping[str, ArrayLike], competition: str = "dsb2018") -> None:
     """Write labels as a competition's CSV.
 
     Parameters
@@ -39,6 +40,8 @@ def write_submission(path: str | Path, labels: Mapping[str, Labels], competition
 
     Raises
     ------
+    DataError
+        If an array is not labels.
     ResourceError
         If the file cannot be written.
 
@@ -65,7 +68,8 @@ def write_submission(path: str | Path, labels: Mapping[str, Labels], competition
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow([kind.id_column, kind.rle_column])
     for sample_id, objects in labels.items():
-        rles = [encode_mask(objects > 0)] if kind.single_object else encode(objects) or [""]
+        checked, _ = check_labels(objects, f"labels of {sample_id!r}")
+        rles = [encode_mask(checked > 0)] if kind.single_object else encode(checked) or [""]
         writer.writerows([sample_id, rle] for rle in rles)
     atomic_write(path, table.getvalue())
 

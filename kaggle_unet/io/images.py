@@ -268,9 +268,8 @@ def _to_8_bits(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
         message = f"{where} holds {pixels.dtype} values from {pixels.min()} to {pixels.max()}"
         raise DataError(f"{message}; expected 8 or 16 bits: scale the image and save it again")
     image = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    levels = int(image.max(initial=0)) + 1
-    if levels <= 16:  # 12 bits of a camera in a 16-bit file
-        return image, (Note("dark 16-bit image", 1, "divided by 257, at most 16 gray levels left: stretch it before"),)
+    if pixels.max(initial=0) < 1 << 12:  # 12 bits of a camera in a 16-bit file
+        return image, (Note("dark 16-bit image", 1, "divided by 257, at most 17 gray levels left: stretch it before"),)
     return image, (Note("16-bit image", 1, "divided by 257"),)
 
 

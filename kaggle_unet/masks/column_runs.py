@@ -8,11 +8,10 @@ int64, (n + 1,), are the indices of each instance's first run and, at the end, t
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from kaggle_unet.errors import DataError
 from kaggle_unet.kernels.rle import ID, find_segments, join_segments, paint_runs
-from kaggle_unet.masks.labels import relabel
+from kaggle_unet.masks.labels import check_mask, relabel
 from kaggle_unet.types import Labels, Mask
 
 Runs = NDArray[np.int64]
@@ -53,10 +52,9 @@ def find_column_runs(
 
 def runs_of_mask(mask: Mask) -> Runs:
     """List the column runs of one mask; only the rectangle that holds them is searched."""
-    is_in = mask if mask.dtype == np.bool_ else mask > 0
-    rows = _span(np.any(is_in, axis=1))
-    columns = _span(np.any(is_in[rows], axis=0))
-    part = is_in[rows, columns].astype(np.int32, order="C")
+    rows = _span(np.any(mask, axis=1))
+    columns = _span(np.any(mask[rows], axis=0))
+    part = mask[rows, columns].astype(np.int32, order="C")
     return find_column_runs(part, top=rows.start, left=columns.start, n_y=mask.shape[0])[0]
 
 
@@ -66,7 +64,7 @@ def _span(is_in: NDArray[np.bool_]) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 
 
-def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, int, int]:
+def paint_masks(masks: Iterable[ArrayLike], shape: tuple[int, int]) -> tuple[Labels, int, int]:
     """Merge masks into labels; a pixel claimed by several goes to the smallest mask.
 
     Parameters
@@ -88,7 +86,7 @@ def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, 
     Raises
     ------
     DataError
-        If a mask has another shape.
+        If a mask has another shape, or is none, such as one of probabilities.
 
     Notes
     -----
@@ -104,9 +102,7 @@ def paint_masks(masks: Iterable[Mask], shape: tuple[int, int]) -> tuple[Labels, 
     """
     instances = []
     for index, mask in enumerate(masks, start=1):
-        if mask.shape != shape:
-            raise DataError(f"mask {index} has shape {mask.shape}, but its image has {shape}")
-        instances.append(runs_of_mask(mask))
+        instances.append(runs_of_mask(check_mask(mask, f"mask {index}", shape)))
     return paint_instances(instances, shape)
 
 

@@ -3,18 +3,19 @@
 Components are found among runs of pixels along the rows; masks, holes and decoding start from these.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.kernels.components import count_changes, count_parts, paint_runs
 from kaggle_unet.kernels.components import find_components as _find_components
 from kaggle_unet.kernels.labels import count_areas, renumber_in_raster_order, replace_ids
 from kaggle_unet.types import Labels, Mask
 
 Connectivity = Literal[4, 8]
+Shape = tuple[int, int]
 
 
 class Components(NamedTuple):
@@ -69,19 +70,39 @@ def count_pieces_and_holes(labels: Labels) -> tuple[NDArray[np.int32], NDArray[n
     Pieces are 8-connected. A hole is a 4-connected region of anything else that one instance encloses; what lies
     outside the image's edge is not enclosed.
     """
-    labels = np.ascontiguousarray(labels, dtype=np.int32)
-    n = int(labels.max(initial=0))
+    labels, n = check_labels(labels)
     pieces, quads = np.zeros(n + 1, dtype=np.int32), np.zeros(n + 1, dtype=np.int32)
     count_parts(labels, np.empty(labels.size, dtype=np.int32), pieces, quads)
     return pieces, pieces - quads // 4
 
 
-def check_labels(labels: NDArray[Any]) -> tuple[Labels, int]:
+def check_integers(
+    values: ArrayLike,
+    what: str = "labels",
+    shape: Shape | None = None,
+    wanted: str = "whole numbers: convert them with .astype(int)",
+) -> NDArray[Any]:
+    """Check that values are integers or booleans of an image's shape, or of any; messages call them `what`."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise DataError(f"{what} of uneven rows ({error}); expected shape (H, W)") from error
+    if array.ndim != 2 or shape not in {None, array.shape}:
+        raise DataError(f"{what} of shape {array.shape}; expected {shape or '(H, W)'}")
+    if array.dtype.kind not in "iub":
+        raise DataError(f"{what} of dtype {array.dtype}; expected {wanted}")
+    return array
+
+
+def check_mask(mask: ArrayLike, what: str = "mask", shape: Shape | None = None) -> Mask:
+    """Check that an array can be read as a mask; what is not 0 is inside."""
+    checked = check_integers(mask, what, shape, "bool: compare with a threshold, such as probabilities > 0.5")
+    return checked if checked.dtype == np.bool_ else np.asarray(checked != 0)
+
+
+def check_labels(labels: ArrayLike, what: str = "labels", shape: Shape | None = None) -> tuple[Labels, int]:
     """Check that an array can be read as labels; return it as int32 in C order, and the highest id."""
-    if labels.ndim != 2:
-        raise DataError(f"labels have shape {labels.shape}; expected (H, W)")
-    if labels.dtype.kind not in "iub":
-        raise DataError(f"labels are {labels.dtype}; expected whole numbers: convert them with .astype(int)")
+    labels = check_integers(labels, what, shape)
     if labels.dtype.kind == "b":
         return np.ascontiguousarray(labels, dtype=np.int32), 1
     if labels.dtype == np.int32:  # one pass: read without their sign, negative ids are above all others
@@ -90,12 +111,21 @@ def check_labels(labels: NDArray[Any]) -> tuple[Labels, int]:
         lowest, highest = int(labels.min(initial=0)), int(labels.max(initial=0))
     if lowest < 0 or highest > np.iinfo(np.int32).max:
         raise DataError(
-            f"labels run from {int(labels.min())} to {int(labels.max())}; expected 0 (background) to 2³¹ − 1"
+            f"{what} with ids from {int(labels.min())} to {int(labels.max())}; expected 0 (background) to 2³¹ − 1"
         )
     return np.ascontiguousarray(labels, dtype=np.int32), highest
 
 
-def relabel(labels: NDArray[Any]) -> Labels:
+def check_dense_labels(labels: ArrayLike, what: str = "labels") -> tuple[Labels, int]:
+    """Check labels as `check_labels` does; renumber them if a table of all ids would be larger than the image."""
+    checked, highest = check_labels(labels, what)
+    if highest <= checked.size:
+        return checked, highest
+    ids = np.unique(checked[checked > 0])
+    return np.where(checked > 0, np.searchsorted(ids, checked) + 1, 0).astype(np.int32), ids.size
+
+
+def relabel(labels: ArrayLike) -> Labels:
     """Renumber the instances 1…n without gaps, in the order of their ids.
 
     Parameters
@@ -119,10 +149,7 @@ def relabel(labels: NDArray[Any]) -> Labels:
     >>> relabel(np.array([[0, 7, 3]]))
     array([[0, 2, 1]], dtype=int32)
     """
-    checked, highest = check_labels(labels)
-    if highest > checked.size:  # a table of all ids would be larger than the image
-        ids = np.unique(checked[checked > 0])
-        return np.where(checked > 0, np.searchsorted(ids, checked) + 1, 0).astype(np.int32)
+    checked, highest = check_dense_labels(labels)
     areas = np.zeros(highest + 1, dtype=np.int64)
     count_areas(checked.ravel(), areas)
     relabelled = np.empty_like(checked)
@@ -146,7 +173,7 @@ def areas_px(labels: NDArray[Any]) -> NDArray[np.int64]:
     return areas
 
 
-def components(mask: Mask, *, connectivity: Connectivity = 8) -> Labels:
+def components(mask: ArrayLike, *, connectivity: Connectivity = 8) -> Labels:
     """Label the connected components of a mask.
 
     Parameters
@@ -168,6 +195,9 @@ def components(mask: Mask, *, connectivity: Connectivity = 8) -> Labels:
     >>> int(components(corner).max()), int(components(corner, connectivity=4).max())
     (1, 2)
     """
+    mask = check_mask(mask)
+    if connectivity not in get_args(Connectivity):
+        raise ConfigError(f"connectivity is {connectivity!r}; expected 4 or 8")
     found = find_components_of_mask(mask, connectivity=connectivity)
     labels = np.zeros(mask.shape, dtype=np.int32)
     paint_runs(found.runs, found.ids, labels)

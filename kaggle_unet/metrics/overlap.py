@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kaggle_unet.errors import DataError
 from kaggle_unet.kernels.labels import ID_WITHOUT_PLACE, PAIR_WITHOUT_PLACE
 from kaggle_unet.kernels.labels import count_overlap as _count_overlap
-from kaggle_unet.masks.labels import check_labels, relabel
+from kaggle_unet.masks.labels import check_integers, check_labels, relabel
 from kaggle_unet.types import Overlap
 
 # What the kernel fills, in its order: areas, pairs, slots, counts, ends of runs as bytes and as words.
@@ -44,11 +44,9 @@ def count_overlap(true: NDArray[Any], pred: NDArray[Any]) -> Overlap:
     >>> overlap.true, overlap.pred, overlap.shared_px
     (array([1]), array([0]), array([2]))
     """
+    true, pred = check_integers(true), check_integers(pred)
     if true.shape != pred.shape:
         raise DataError(f"true labels are {true.shape} but predicted ones {pred.shape}: both must be of the same image")
-    for labels in (true, pred):
-        if labels.ndim != 2 or labels.dtype.kind not in "iub":
-            check_labels(labels)  # says what is wrong
     if true.flags.f_contiguous and pred.flags.f_contiguous:
         true, pred = true.T, pred.T
     n_ids = n_places = max(_PLACES, true.size // _PX_PER_PLACE)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.masks.labels import check_mask
 from kaggle_unet.metrics.overlap import count_overlap, iou_twentieths, pair_of_masks
 from kaggle_unet.types import Overlap
 
@@ -129,6 +130,12 @@ def interval_of_mean(
     (0.5, 0.5)
     """
     values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or not values.size or not np.isfinite(values).all():
+        raise DataError("a mean requires a list of at least one score, all of them finite numbers")
+    if groups is not None and len(groups) != len(values):
+        raise DataError(f"{len(groups)} groups for {len(values)} values; expected one for each")
+    if not 0 < level < 1:
+        raise ConfigError(f"level is {level}; expected a fraction between 0 and 1, such as 0.95")
     _, group_of = np.unique(range(len(values)) if groups is None else groups, return_inverse=True)
     sums, counts = np.bincount(group_of, weights=values), np.bincount(group_of)
     draws = np.random.default_rng(0).integers(len(sums), size=(N_RESAMPLES, len(sums)))
@@ -153,7 +160,7 @@ def iou(true: NDArray[Any], pred: NDArray[Any]) -> float:
     Raises
     ------
     DataError
-        If the shapes differ.
+        If the shapes differ or an array is no mask, such as one of probabilities.
 
     Examples
     --------
@@ -181,7 +188,7 @@ def dice(true: NDArray[Any], pred: NDArray[Any]) -> float:
     Raises
     ------
     DataError
-        If the shapes differ.
+        If the shapes differ or an array is no mask, such as one of probabilities.
 
     Examples
     --------
@@ -195,7 +202,7 @@ def dice(true: NDArray[Any], pred: NDArray[Any]) -> float:
 
 def count_pixels(true: NDArray[Any], pred: NDArray[Any]) -> tuple[int, int, int]:
     """Count the pixels in both masks, in the true one and in the predicted one."""
+    true, pred = check_mask(true), check_mask(pred)
     if true.shape != pred.shape:
         raise DataError(f"true mask is {true.shape} but predicted one {pred.shape}: both must be of the same image")
-    true, pred = true != 0, pred != 0
     return int(np.count_nonzero(true & pred)), int(np.count_nonzero(true)), int(np.count_nonzero(pred))

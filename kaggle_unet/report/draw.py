@@ -13,11 +13,13 @@ import cv2
 import matplotlib as mpl
 import numpy as np
 from matplotlib import get_data_path
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from kaggle_unet.data.batch import Batch
+from kaggle_unet.errors import DataError
+from kaggle_unet.masks.labels import check_dense_labels, check_labels
 from kaggle_unet.types import Image, Labels, Mask, Planes, Sample, Weights
 
 TRUE_COLOUR = (0, 205, 255)
@@ -68,7 +70,7 @@ def outline(labels: Labels) -> Mask:
     return edge & (labels > 0)
 
 
-def draw_outlines(image: Image, true: Labels, pred: Labels | None = None) -> Image:
+def draw_outlines(image: Image, true: ArrayLike, pred: ArrayLike | None = None) -> Image:
     """Draw the outlines of true and of predicted instances onto an image.
 
     Parameters
@@ -91,17 +93,21 @@ def draw_outlines(image: Image, true: Labels, pred: Labels | None = None) -> Ima
     >>> draw_outlines(image, labels)[0].tolist()
     [[0, 0, 0], [0, 205, 255], [0, 0, 0]]
     """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim not in {2, 3} or image.shape[2:] not in {(), (3,)}:
+        raise DataError(f"the image is {image.dtype} of shape {image.shape}; expected uint8, (H, W) or (H, W, 3)")
+    shape = image.shape[0], image.shape[1]
     drawn = image.copy() if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-    true_edge = outline(true)
+    true_edge = outline(check_labels(true, "true labels", shape)[0])
     drawn[true_edge] = TRUE_COLOUR
     if pred is not None:
-        pred_edge = outline(pred)
+        pred_edge = outline(check_labels(pred, "predicted labels", shape)[0])
         drawn[pred_edge] = PRED_COLOUR
         drawn[pred_edge & true_edge] = BOTH_COLOUR
     return drawn
 
 
-def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -> Image:
+def colour_labels(labels: ArrayLike, *, white: NDArray[np.integer] | None = None) -> Image:
     """Paint every instance in its own colour, on black.
 
     Parameters
@@ -121,14 +127,17 @@ def colour_labels(labels: Labels, *, white: NDArray[np.integer] | None = None) -
     >>> colour_labels(np.array([[0, 1, 2]], np.int32), white=np.array([2]))[0].tolist()
     [[0, 0, 0], [64, 120, 255], [255, 255, 255]]
     """
-    ids = np.arange(int(labels.max(initial=0)) + 1)
+    labels, highest = check_labels(labels)
+    ids = np.arange(highest + 1)
+    if highest > labels.size:  # a table of all ids would be larger than the image
+        ids, labels = np.union1d(labels, [0]), check_dense_labels(labels)[0]
     hue, light, depth = ids * _GOLDEN % 1, np.where(ids % 2, 255, 190), np.where(ids % 3, 0.75, 0.5)
     sixth = (hue[:, None] * 6 + (5, 3, 1)) % 6
     away = np.clip(np.minimum(sixth, 4 - sixth), 0, 1)  # how much of a channel the hue takes away
     colours = np.round(light[:, None] * (1 - depth[:, None] * away)).astype(np.uint8)
     colours[0] = 0
     if white is not None:
-        colours[white[white < len(colours)]] = ALONE_COLOUR
+        colours[np.isin(ids, white)] = ALONE_COLOUR
     return np.asarray(colours[labels], dtype=np.uint8)
 
 

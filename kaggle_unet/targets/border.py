@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 import scipy.ndimage
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.kernels.border import NO_ID, SEEN, mark_near, survey_marks
-from kaggle_unet.masks.labels import areas_px
-from kaggle_unet.targets.settings import BorderRule
+from kaggle_unet.masks.labels import areas_px, check_dense_labels
+from kaggle_unet.targets.settings import BorderRule, BorderSettings
 from kaggle_unet.types import Labels, Mask
 
 # The 1st place's table (`create_masks.py` of selimsef/dsb2018_topcoders): radius by an instance's area, and on
@@ -22,12 +22,12 @@ _RADII_PX = (1, 2, 3)
 _LARGE_AREA_PX, _NEAR_LARGE_PX, _ELSEWHERE_PX = 4000, 6, 3
 
 
-def border(labels: Labels, *, rule: BorderRule = "touching", radius_px: int | Literal["by_size"] = 1) -> Mask:
+def border(labels: ArrayLike, *, rule: BorderRule = "touching", radius_px: int | Literal["by_size"] = 1) -> Mask:
     """Mark the border pixels of instances.
 
     Parameters
     ----------
-    labels : int32 array, shape (H, W)
+    labels : integer array, shape (H, W)
         Instances 1…n, 0 is background.
     rule : {"touching", "contour"}
         ``"touching"``: the pixel's window holds two different instances; the pixel itself may be background.
@@ -55,8 +55,13 @@ def border(labels: Labels, *, rule: BorderRule = "touching", radius_px: int | Li
     >>> border(labels, rule="contour").astype(int)
     array([[0, 1, 1, 1, 1, 0, 0]])
     """
-    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    return mark_border(check_dense_labels(labels)[0], BorderSettings(rule=rule, radius_px=radius_px))
+
+
+def mark_border(labels: Labels, settings: BorderSettings) -> Mask:
+    """Mark the border pixels of instances whose labels were checked, see `border`."""
     n_y, n_x = labels.shape
+    rule, radius_px = settings.rule, settings.radius_px
     radii = _radii_by_size(labels) if radius_px == "by_size" else np.array([radius_px], dtype=np.uint8)
     least_px = np.zeros((n_y, n_x), dtype=np.uint8)  # the least radius that makes a pixel border, 0 if none does
     for radius in sorted(set(radii.tolist()), reverse=True):
@@ -82,7 +87,6 @@ def keep_one_seed_pixel(labels: Labels, marked: Mask) -> Mask:
     The innermost pixel is the one farthest from anything that is not the instance, the first in raster order of
     several. What lies beyond the image's edge counts as the instance's own.
     """
-    labels = np.ascontiguousarray(labels, dtype=np.int32)
     freed: Mask = np.array(marked, dtype=np.bool_, order="C")
     found = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.uint8)
     survey_marks(labels, freed.view(np.uint8), found)

@@ -5,17 +5,16 @@ holds it to the contract. `interior` and `border` never overlap; beside a `mask`
 between instances.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import ValidationError
+from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.masks.labels import check_labels
-from kaggle_unet.targets.border import border as mark_border
-from kaggle_unet.targets.border import keep_one_seed_pixel
+from kaggle_unet.masks.labels import check_dense_labels
+from kaggle_unet.targets.border import keep_one_seed_pixel, mark_border
 from kaggle_unet.targets.settings import BorderRule, BorderSettings, CodecName, DecodeSettings
 from kaggle_unet.targets.watershed import decode_instances
 from kaggle_unet.types import Labels, Mask, Planes
@@ -30,12 +29,13 @@ class Codec:
     classes: tuple[str, ...]  # class weights go by these names
     activation: Literal["sigmoid", "softmax"] = "sigmoid"  # what turns a network's logits into planes
 
-    def encode(self, labels: Labels, border: BorderSettings) -> Planes:
+    def encode(self, labels: ArrayLike, border: BorderSettings) -> Planes:
         """Turn labels into planes of 0 and 1."""
+        labels, _ = check_dense_labels(labels)
         inside = labels > 0
         drawn = {"mask": inside, "background": ~inside}
         if "border" in self.planes:
-            edge = keep_one_seed_pixel(labels, mark_border(labels, rule=border.rule, radius_px=border.radius_px))
+            edge = keep_one_seed_pixel(labels, mark_border(labels, border))
             if "mask" not in self.planes:
                 edge &= inside
             drawn |= {"interior": inside & ~edge, "border": edge}
@@ -43,8 +43,9 @@ class Codec:
 
     def decode(self, planes: Planes, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
         """Turn planes into labels."""
-        if len(planes) != len(self.planes):
-            raise DataError(f"codec {self.name} has the planes {', '.join(self.planes)}, but {len(planes)} were given")
+        if planes.ndim != 3 or len(planes) != len(self.planes):
+            wanted = f"{', '.join(self.planes)} of codec {self.name}: ({len(self.planes)}, H, W)"
+            raise DataError(f"planes of shape {planes.shape}; expected {wanted}")
         inside = planes[0] if self.planes[0] == "mask" else None  # interior and border are its parts
         border = planes[1] if "border" in self.planes else None
         return decode_instances(inside, planes[0], border, settings, min_area_px=min_area_px)
@@ -109,7 +110,7 @@ def get_codec(name: str) -> Codec:
 
 
 def encode_targets(
-    labels: NDArray[np.integer],
+    labels: ArrayLike,
     codec: CodecName = "interior_border_background",
     *,
     rule: BorderRule = "touching",
@@ -148,20 +149,13 @@ def encode_targets(
     array([[[1., 0., 0., 1., 0.]],
            [[0., 1., 1., 0., 0.]]], dtype=float32)
     """
-    try:
-        settings = BorderSettings(rule=rule, radius_px=radius_px)
-    except ValidationError as error:
-        message = (
-            f"border rule {rule!r} with radius {radius_px!r}: expected touching or contour, and 1 to 32 or by_size"
-        )
-        raise ConfigError(message) from error
-    return get_codec(codec).encode(check_labels(labels)[0], settings)
+    return get_codec(codec).encode(labels, BorderSettings(rule=rule, radius_px=radius_px))
 
 
 def decode_planes(
-    planes: NDArray[np.floating],
+    planes: ArrayLike,
     codec: CodecName = "interior_border_background",
-    settings: DecodeSettings | None = None,
+    settings: DecodeSettings | Mapping[str, Any] | None = None,
     *,
     min_area_px: int = 0,
 ) -> Labels:
@@ -173,7 +167,7 @@ def decode_planes(
         Predictions of a network, 0 to 1, in the order of the codec's planes.
     codec : str, default: "interior_border_background"
         The codec that the network was trained with.
-    settings : DecodeSettings, optional
+    settings : DecodeSettings or mapping, optional
         Thresholds; all are 1/2 by default.
     min_area_px : int, default: 0
         Instances with fewer pixels are left out.
@@ -186,9 +180,9 @@ def decode_planes(
     Raises
     ------
     ConfigError
-        If the codec is unknown.
+        If the codec or a setting is unknown.
     DataError
-        If the number of planes is not the codec's.
+        If the planes are not floating, or their number is not the codec's.
 
     Examples
     --------
@@ -197,5 +191,8 @@ def decode_planes(
     >>> decode_planes(encode_targets(labels, "mask_border"), "mask_border")
     array([[1, 1, 2, 2, 0]], dtype=int32)
     """
-    float_planes = np.asarray(planes, dtype=np.float32)
-    return get_codec(codec).decode(float_planes, settings or DecodeSettings(), min_area_px=min_area_px)
+    given = np.asarray(planes)
+    if given.dtype.kind not in "fb":
+        raise DataError(f"planes of dtype {given.dtype}; expected probabilities, 0 to 1, in floating point")
+    float_planes = given.astype(np.float32, copy=False)
+    return get_codec(codec).decode(float_planes, DecodeSettings.of(settings), min_area_px=min_area_px)

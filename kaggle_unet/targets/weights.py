@@ -1,15 +1,17 @@
 """Weight maps: what the cross-entropy of every pixel is multiplied with."""
 
+from collections.abc import Mapping
 from math import log, sqrt
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest
-from kaggle_unet.masks.labels import areas_px
+from kaggle_unet.masks.labels import areas_px, check_dense_labels, check_labels, check_mask
 from kaggle_unet.targets.codecs import encode_targets, get_codec
-from kaggle_unet.targets.settings import CodecName, WeightSettings
+from kaggle_unet.targets.settings import CodecName, DistanceWeight, SizeWeight, WeightSettings
 from kaggle_unet.types import Labels, Mask, Planes, Weights
 
 # Weights that a float32 near 1 cannot hold are 0; also those below this fraction of a w0 below 1.
@@ -17,8 +19,8 @@ _RESOLUTION = 2**-24
 
 
 def weight_map(
-    labels: Labels,
-    settings: WeightSettings,
+    labels: ArrayLike,
+    settings: WeightSettings | Mapping[str, Any],
     *,
     codec: CodecName = "interior_border_background",
     planes: Planes | None = None,
@@ -28,9 +30,9 @@ def weight_map(
 
     Parameters
     ----------
-    labels : int32 array, shape (H, W)
+    labels : integer array, shape (H, W)
         Instances 1…n, 0 is background.
-    settings : WeightSettings
+    settings : WeightSettings or mapping
         The weights, and their cap.
     codec : str, default: "interior_border_background"
         The codec whose classes `settings.classes` names.
@@ -46,6 +48,8 @@ def weight_map(
 
     Raises
     ------
+    DataError
+        If the array is not labels, or `ignore` no mask of their shape.
     ConfigError
         If a class is named that the codec does not have, or sizes are weighted without a reference area.
 
@@ -57,6 +61,7 @@ def weight_map(
     >>> weight_map(np.array([[1, 0, 2]], dtype=np.int32), settings).round(3)
     array([[3.   , 1.607, 3.   ]], dtype=float32)
     """
+    labels, settings = check_dense_labels(labels)[0], WeightSettings.of(settings)
     weights: Weights = np.ones(labels.shape, dtype=np.float32)
     if settings.classes:
         names = get_codec(codec).classes
@@ -72,16 +77,16 @@ def weight_map(
         weights = weights + distance_weights(labels, **dict(settings.distance))
     weights = np.minimum(weights, np.float32(settings.cap))
     if ignore is not None:
-        weights[ignore] = 0
+        weights[check_mask(ignore, "ignore", (labels.shape[0], labels.shape[1]))] = 0
     return weights
 
 
-def distance_weights(labels: Labels, *, w0: float = 10.0, sigma_px: float = 5.0) -> Weights:
+def distance_weights(labels: ArrayLike, *, w0: float = 10.0, sigma_px: float = 5.0) -> Weights:
     """Compute distance weights for background between close instances: w0·exp(−(d1 + d2)² / (2σ²)).
 
     Parameters
     ----------
-    labels : int32 array, shape (H, W)
+    labels : integer array, shape (H, W)
         Instances 1…n, 0 is background.
     w0 : float, default: 10
         The weight where d1 + d2 would be 0.
@@ -114,6 +119,8 @@ def distance_weights(labels: Labels, *, w0: float = 10.0, sigma_px: float = 5.0)
     >>> distance_weights(np.array([[1, 0, 2]], dtype=np.int32), w0=1, sigma_px=2).round(3)
     array([[0.   , 0.607, 0.   ]], dtype=float32)
     """
+    labels, _ = check_labels(labels)
+    DistanceWeight(w0=w0, sigma_px=sigma_px)  # refuses what is not above 0
     exponent_least = log(min(w0, 1) * _RESOLUTION / w0)
     reach_px = sigma_px * sqrt(-2 * exponent_least)
     weights = np.empty(labels.shape, dtype=np.float32)
@@ -139,13 +146,13 @@ def two_nearest_squares(labels: Labels, *, reach_px: float) -> NDArray[np.signed
 
 
 def size_weights(
-    labels: Labels, *, reference_area_px: float | None, gamma: float = 0.5, lo: float = 0.5, hi: float = 4.0
+    labels: ArrayLike, *, reference_area_px: float | None, gamma: float = 0.5, lo: float = 0.5, hi: float = 4.0
 ) -> Weights:
     """Weight small instances more: clip((A0 / area)^gamma, lo, hi) inside, 1 on background.
 
     Parameters
     ----------
-    labels : int32 array, shape (H, W)
+    labels : integer array, shape (H, W)
         Instances 1…n, 0 is background.
     reference_area_px : float
         A0, the area that weighs 1; the median of the training set is a good choice.
@@ -159,8 +166,10 @@ def size_weights(
 
     Raises
     ------
+    DataError
+        If the array is not labels.
     ConfigError
-        If the reference area is None: one image does not tell the median of a training set.
+        If a number is not above 0, or the reference area None: one image does not tell the median of a training set.
 
     Notes
     -----
@@ -177,6 +186,8 @@ def size_weights(
             "weights.size.reference_area_px is not set, and one image does not determine the training set's median "
             "area: set it, or make the targets with make-targets, which measures it"
         )
+    SizeWeight(reference_area_px=reference_area_px, gamma=gamma, lo=lo, hi=hi)  # refuses what is not above 0
+    labels, _ = check_dense_labels(labels)
     areas = np.maximum(areas_px(labels), 1)  # ids that are missing have no area and no pixel
     weights = np.clip((reference_area_px / areas) ** gamma, lo, hi)
     weights[0] = 1

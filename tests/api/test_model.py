@@ -130,10 +130,12 @@ def test_the_second_level_that_lies_in_the_run_is_used(tuned, samples, tmp_path)
     ("image", "message"),
     [
         (np.full((8, 8), np.nan), "not finite"),
-        (np.zeros((8, 8), np.int32) - 1, "expected 8 or 16 bits"),
+        (np.zeros((8, 8), np.int32) - 1, "the image is int32; convert it to uint8 or uint16"),
+        (np.full((8, 8), 200), "the image is int64; convert it to uint8 or uint16"),
+        (np.zeros((0, 0)), "the image has no pixels"),
         (np.zeros((8, 8, 7), np.uint8), r"shape \(8, 8, 7\)"),
         (np.zeros(8, np.uint8), r"shape \(8,\)"),
-        (np.zeros((0, 8), np.uint8), r"shape \(0, 8\)"),
+        (np.zeros((0, 8), np.uint8), r"the image has no pixels .its shape is \(0, 8\)"),
     ],
 )
 def test_what_is_no_image_is_refused(tuned, image, message):

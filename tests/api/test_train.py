@@ -87,6 +87,15 @@ def test_other_samples_into_the_same_folder_are_refused(samples, run):
             lambda samples: [replace(samples[0], labels=samples[0].labels[1:]), *samples[1:]],
             r"labels of shape \(47, 56\)",
         ),
+        (
+            lambda samples: [replace(samples[0], labels=samples[0].labels / 2), *samples[1:]],
+            "sample 'nuclei_000': labels of dtype float64",
+        ),
+        (
+            lambda samples: [replace(samples[0], ignore=samples[0].labels / 2), *samples[1:]],
+            "sample 'nuclei_000': ignore of dtype float64",
+        ),
+        (lambda samples: [replace(samples[0], id=7), *samples[1:]], "sample 7: the id is int; expected text"),
         (lambda samples: [replace(samples[0], id="../x"), *samples[1:]], "'../x' cannot name a file"),
     ],
 )

@@ -2,7 +2,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.masks.column_runs import find_column_runs, paint_column_runs, paint_instances, runs_of_mask
+from kaggle_unet.masks.column_runs import (
+    find_column_runs,
+    paint_column_runs,
+    paint_instances,
+    paint_masks,
+    runs_of_mask,
+)
 from tests import strategies
 
 
@@ -29,7 +35,7 @@ def test_more_runs_than_were_expected_are_found():
 
 
 def test_a_mask_of_other_values_than_one_is_one_instance():
-    assert runs_of_mask(np.array([[1, 255], [3, 0]], dtype=np.uint8)).tolist() == [[0, 3]]
+    assert paint_masks([np.array([[1, 255], [3, 0]], dtype=np.uint8)], (2, 2))[0].tolist() == [[1, 1], [1, 0]]
 
 
 @given(strategies.masks(), st.tuples(*[st.integers(0, 3)] * 4))

@@ -66,9 +66,9 @@ def test_a_mask_and_an_image_without_pixels_are_labels():
     ("labels", "what"),
     [
         (np.zeros((2, 2, 3), dtype=int), r"shape \(2, 2, 3\); expected \(H, W\)"),
-        (np.zeros((2, 2)), "labels are float64; expected whole numbers"),
-        (np.array([[-1, 3]]), "run from -1 to 3"),
-        (np.array([[0, 2**31]]), "run from 0 to 2147483648"),
+        (np.zeros((2, 2)), "labels of dtype float64; expected whole numbers"),
+        (np.array([[-1, 3]]), "with ids from -1 to 3"),
+        (np.array([[0, 2**31]]), "with ids from 0 to 2147483648"),
     ],
 )
 def test_what_cannot_be_labels_is_refused_with_the_reason(labels, what):
@@ -127,7 +127,7 @@ def test_no_masks_make_an_empty_image():
 
 
 def test_a_mask_of_another_shape_is_named_by_its_place():
-    with pytest.raises(DataError, match=r"mask 2 has shape \(1, 3\), but its image has \(1, 2\)"):
+    with pytest.raises(DataError, match=r"mask 2 of shape \(1, 3\); expected \(1, 2\)"):
         paint_masks([row(0, 1), row(0, 0, 1)], (1, 2))
 
 

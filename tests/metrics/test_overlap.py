@@ -87,13 +87,13 @@ def test_labels_of_different_shapes_are_refused():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (np.array([[-1, 2]]), "labels run from -1 to 2"),
-        (np.array([[-1, 2]], dtype=np.int32), "labels run from -1 to 2"),
-        (np.array([[-1, 2]], dtype=np.int8), "labels run from -1 to 2"),
-        (np.array([[0, 2**32]]), "labels run from 0 to 4294967296"),
-        (np.array([[0, 2**31]], dtype=np.uint32), "labels run from 0 to 2147483648"),
-        (np.array([[0.0, 1.0]]), "labels are float64"),
-        (np.array([0, 1]), r"labels have shape \(2,\)"),
+        (np.array([[-1, 2]]), "labels with ids from -1 to 2"),
+        (np.array([[-1, 2]], dtype=np.int32), "labels with ids from -1 to 2"),
+        (np.array([[-1, 2]], dtype=np.int8), "labels with ids from -1 to 2"),
+        (np.array([[0, 2**32]]), "labels with ids from 0 to 4294967296"),
+        (np.array([[0, 2**31]], dtype=np.uint32), "labels with ids from 0 to 2147483648"),
+        (np.array([[0.0, 1.0]]), "labels of dtype float64"),
+        (np.array([0, 1]), r"labels of shape \(2,\)"),
     ],
 )
 def test_what_is_no_labels_is_refused_on_either_side(labels, message):

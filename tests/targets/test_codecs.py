@@ -232,8 +232,8 @@ def test_the_functions_of_a_codecs_name_do_what_the_codec_does(name):
     ("options", "what"),
     [
         ({"codec": "stars"}, "unknown codec 'stars'; choose from mask, mask_border"),
-        ({"rule": "near"}, "border rule 'near'"),
-        ({"radius_px": 0}, "radius 0"),
+        ({"rule": "near"}, "rule is 'near': input should be 'touching' or 'contour'"),
+        ({"radius_px": 0}, "radius_px is 0: input should be greater than or equal to 1\\n.*by_size"),
     ],
 )
 def test_options_that_do_not_exist_are_refused_with_those_that_do(options, what):
@@ -242,5 +242,7 @@ def test_options_that_do_not_exist_are_refused_with_those_that_do(options, what)
 
 
 def test_planes_of_another_codec_are_refused():
-    with pytest.raises(DataError, match="codec mask_border has the planes mask, border, but 1 were given"):
+    with pytest.raises(
+        DataError, match=r"shape \(1, 10, 16\); expected mask, border of codec mask_border: \(2, H, W\)"
+    ):
         decode_planes(encode_targets(draw_pair(), "mask"), "mask_border")

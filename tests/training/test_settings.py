@@ -1,6 +1,6 @@
 import pytest
-from pydantic import ValidationError
 
+from kaggle_unet.errors import ConfigError
 from kaggle_unet.training.settings import ScheduleSettings, SwaSettings, TrainingSettings
 
 
@@ -13,7 +13,7 @@ from kaggle_unet.training.settings import ScheduleSettings, SwaSettings, Trainin
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes, says):
-    with pytest.raises(ValidationError, match=says):
+    with pytest.raises(ConfigError, match=says):
         TrainingSettings(**changes)
 
 
