@@ -136,9 +136,8 @@ def train(
             result = fit(number, on_event=on_event, on_warning=console.warn, distributed=distributed)
         console.fold_result(result)
     output = Path("submissions") / experiment_of(config).with_suffix(".csv")
-    is_own = settings.competition.name == "folder"
-    test = ("--data", "FOLDER", "--labels", "labels") if is_own else ("--data", "TEST.zip")
-    console.next("kaggle-unet", "submit", run_path, *test, "-o", output)
+    test = ("FOLDER", "--labels", "labels") if settings.competition.name == "folder" else ("TEST.zip",)
+    console.next("kaggle-unet", "submit", run_path, "--data", *test, "-o", output)
 
 
 @app.command("bench-train")

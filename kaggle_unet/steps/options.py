@@ -38,8 +38,7 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out faulty samp
 
 # Stores, runs and checkpoints.
 Store = Annotated[
-    Path | None,
-    typer.Option("--store", metavar="DIR", help="The store's folder. Default: the run's, or store/<experiment>."),
+    Path | None, typer.Option("--store", metavar="DIR", help="The store. Default: the run's, or store/<experiment>.")
 ]
 MovedStore = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="The run's store, if it has moved.")]
 PseudoStore = Annotated[
@@ -51,9 +50,7 @@ AddedStores = Annotated[
         "--add-store", metavar="DIR", help="More samples to train on in every fold; never validated. Repeatable."
     ),
 ]
-Run = Annotated[
-    Path | None, typer.Option("--run", metavar="DIR", help="The run's folder. Default: RUN, or runs/<experiment>.")
-]
+Run = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run. Default: RUN, or runs/<experiment>.")]
 ScoredRun = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run's folder; older spelling.")]
 OtherRuns = Annotated[
     list[Path] | None,

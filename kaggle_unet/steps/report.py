@@ -22,6 +22,7 @@ from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder, open_run
 from kaggle_unet.steps.score import folds_with_planes, out_of_fold, summarize_scores
 from kaggle_unet.store import Store, atomic_write, sample_file
+from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import WeightSettings
 from kaggle_unet.targets.weights import distance_weights, size_weights
@@ -93,6 +94,7 @@ def _enlarge(values: np.ndarray) -> np.ndarray:
 
 def write_report(run: Path, output: Path, store_folder: Path | None = None, *, decode: str | None = None) -> Path:
     """Write a run's report."""
+    try_to_write(output)
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
     names = CODECS[config.codec.name].planes

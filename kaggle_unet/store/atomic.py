@@ -56,7 +56,7 @@ def atomic_writer(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
     A killed process leaves the old file, and at worst a temporary one for `sweep_temporaries`.
     """
     target = Path(path)
-    temporary = _temporary_for(target)
+    temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(8)}.tmp")
     with resource_errors(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def atomic_write(path: str | Path, data: bytes | str, *, flush: bool = True) -> 
 
 def try_to_write(path: Path) -> None:
     """Raise a ResourceError if a file can't be written there, before the work that ends with it."""
-    trial = _temporary_for(_existing_folder(path) / path.name)
+    trial = _existing_folder(path) / f".{path.name[:80]}.{os.getpid():016x}.tmp"
     with resource_errors(path):
         trial.touch()
         trial.unlink()
@@ -86,10 +86,6 @@ def try_to_write(path: Path) -> None:
 
 def _existing_folder(path: Path) -> Path:
     return next(folder for folder in path.absolute().parents if folder.exists())
-
-
-def _temporary_for(path: Path) -> Path:
-    return path.with_name(f".{path.name[:80]}.{secrets.token_hex(8)}.tmp")
 
 
 def flush_files(paths: Iterable[Path]) -> None:

@@ -61,10 +61,8 @@ class Store:
                 message = f"store {folder} was made for something else; pass another --store or delete it"
                 was, given = (one.get("data") for one in (store.manifest["about"], about))
                 places = f"data: was {was}, is {given}{' with other content' if was == given else ''}"
-                changes = [
-                    places if key == "data" else f"{key}: was {old!r}, is {new!r}" for key, old, new in differing
-                ]
-                raise DataError(message, changes)
+                others = [f"{key}: was {old!r}, is {new!r}" for key, old, new in differing if key != "data"]
+                raise DataError(message, [places, *others] if len(others) < len(differing) else others)
             if not differing:
                 return store
             for kind in ("samples", "targets"):  # an interrupted store of other data: nobody has used it yet

@@ -152,6 +152,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_networks_run(tra
     (tmp_path / "x.json").mkdir()
     answer = call(*words, "-o", tmp_path / "x.csv")
     assert (answer.code, "its manifest will end in .json" in answer.err) == (2, True)
+    (trained.home / "moved").mkdir(exist_ok=True)
+    answer = call("report", trained.run, "--store", trained.home / "moved", "-o", "/proc/x.html")
+    assert (answer.code, "cannot write /proc/x.html" in answer.err) == (4, True)
 
 
 def test_where_the_manifest_cannot_be_written_no_csv_is_left(trained, tmp_path, monkeypatch):
