@@ -2,15 +2,15 @@
 
 ::
 
-    KitError               1   our own bug or a state that should not be: a dead worker
-    ├── ConfigError        2   the command or the config asks for what cannot be
+    KitError               1   a bug, or a failure outside our control: a dead worker
+    ├── ConfigError        2   the command or the config asks for something impossible
     ├── DataError          3   a file is missing, damaged, or not what its name says
     ├── ResourceError      4   no disk, no memory, no permission
-    ├── LockedError        5   another process works in this folder
+    ├── LockedError        5   another process is working in this folder
     └── TrainingFailure    1   a loss that is not finite or grows without bounds (training.failures)
 
-Every message says what came, what was wanted and what to do, and names the file. Interrupted commands end with 130
-(SIGINT) or 143 (SIGTERM), which is nobody's error.
+Every message says what came, what was wanted and what to do, and names the file. Interrupted commands exit with 130
+(SIGINT) or 143 (SIGTERM).
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Competitions: what each of them offers, and the source of samples that it makes of files."""
+"""Competitions: what each of them defines, and the source of samples read from its files."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
 """Pairing: the folder or inner zip that holds a set of images, and the files of each sample.
 
 Kaggle serves one zip that holds `stage1_train.zip` and `stage1_test.zip`, notebooks see a folder of these zips, and
-people unpack them into folders, with or without a folder on top. All of these are entered by name.
+people unpack them into folders, with or without a top folder. In all of these, sets are found by name.
 """
 
 import re

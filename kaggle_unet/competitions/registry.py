@@ -1,4 +1,4 @@
-"""All competitions by name; a new one is a file of its own and a line here."""
+"""All competitions by name; a new one needs a file of its own and a line here."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,7 +1,7 @@
-"""Augmentation: from one sample many crops, drawn as a preset says.
+"""Augmentation: many crops of one sample, drawn according to a preset.
 
 Geometry comes first, copied nuclei second, intensity last, all drawn from one seed per crop. Planes and weights are
-made from the changed labels, so that a border stays as wide as the codec says at any zoom, and follows copied nuclei.
+made from the augmented labels, so that a border keeps the codec's width at any zoom, and copied nuclei have borders.
 
 `first_place` is the recipe of the 1st place of DSB2018 [1]_ [2]_, whose authors name channel shuffle and copied nuclei
 as what helped most. What each part is for:

@@ -1,4 +1,4 @@
-"""Items and batches, padded to the sizes that a network takes by mirroring, and cropped back.
+"""Items and batches, padded by mirroring to sizes that a network accepts, and cropped back.
 
 The mirror includes the edge pixel (numpy's `symmetric`), which works for every size: an image smaller than its padding
 is mirrored again and again, and a single pixel becomes a constant.

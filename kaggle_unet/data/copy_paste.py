@@ -1,9 +1,9 @@
 """Copy-paste augmentation: nuclei copied onto free background, in the image and in its labels.
 
-Copies come from another crop of the same image, so that light, stain, size and sharpness fit. Half of them slide up to
-a nucleus that is there already, as a network sees too few borders between neighbours. A copy brings its own soft edge
-along, and is made brighter or darker by as much as the new background is. So only nuclei that touch no other are
-copied: the straight edge between two would show.
+Copies come from another crop of the same image, so that light, stain, size and sharpness match. Half of them are moved
+next to an existing nucleus, because networks see too few borders between neighbours. A copy keeps its soft edge and is
+brightened or darkened to match the new background. Only nuclei that touch no other are copied: the straight edge
+between two would show.
 """
 
 import itertools

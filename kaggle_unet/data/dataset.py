@@ -1,7 +1,7 @@
 """Datasets: random crops for training, whole images for validation.
 
 A training item is addressed by (epoch, index), and everything random about it follows from the seed, the epoch and the
-index. So any number of workers gives the same epoch, no epoch repeats another, and a resumed run is the same run.
+index. So an epoch is the same for any number of workers, no epoch repeats another, and resuming changes nothing.
 """
 
 import copy

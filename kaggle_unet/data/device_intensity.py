@@ -1,8 +1,8 @@
 """Network inputs made on the training device: levels, noise and normalisation of a batch of 8-bit crops.
 
-Workers warp, filter and encode as ever, and draw what `kaggle_unet.data.intensity.apply_levels` and
-`kaggle_unet.data.inputs.prepare` would do next; a GPU does that to the whole batch, and a quarter of the bytes travel.
-The noise comes from the device's own generator: other numbers than the CPU's, of the same distribution.
+Workers warp, filter and encode as usual, and only draw the parameters of what `kaggle_unet.data.intensity.apply_levels`
+and `kaggle_unet.data.inputs.prepare` would do next; the GPU applies it to the whole batch, and a quarter of the bytes
+are transferred. The noise is drawn by the device's own generator, with the same distribution as on the CPU.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Network inputs: the chosen channels of an image, normalised to about 0…1.
 
-The intensity range is measured on the luma and applied to every colour alike, so that hues survive, and nothing is
-clipped: the brightest 0.2 % of an image lie above 1. A crop has the range of the image it was cut from. With its own,
-it would look unlike the same pixels in the whole image, and a change of brightness would be normalised away.
+The intensity range is measured on the luma and applied to every colour alike, so that hues are preserved, and nothing
+is clipped: the brightest 0.2 % of an image lie above 1. A crop is normalised with the range of the image it was cut
+from: with its own, it would differ from the same pixels in the image, and brightness augmentation would be undone.
 """
 
 from collections.abc import Iterable, Mapping

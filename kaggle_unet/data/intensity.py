@@ -1,8 +1,8 @@
 """Intensity augmentation: random changes of an image's gray levels and colours.
 
-Brightness, contrast, gamma and noise are measured in the image's own intensity range: a fifth of full scale would drown
-a dark image whose nuclei are 27 levels bright. Colours, blur and local contrast are albumentations', imported on first
-use, as that takes seconds. Every call is reseeded: left to itself, it repeats one worker's draws in all workers [1]_.
+Brightness, contrast, gamma and noise are measured in the image's own intensity range: a fifth of full scale would
+overwhelm a dark image whose nuclei are 27 levels bright. Colours, blur and local contrast are albumentations', imported
+on first use because that takes seconds. Every call is reseeded: otherwise all workers would draw the same numbers [1]_.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""The order of an epoch, and batches in that order, prepared by worker processes or by none."""
+"""The order of an epoch, and batches in that order, prepared in worker processes or in the main one."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -6,8 +6,8 @@ its cells, light and noise, so folds must not separate them.
 Strategy. Two tiles are neighbours where one's last row or column continues in the other's first. Each possible seam
 gets three numbers: its *misfit* and its *jump* are small for true neighbours but also between any two dark backgrounds;
 its *likeness* is large only where structure crosses the seam. Seams that fit propose to join the pictures their tiles
-belong to; a join is accepted, the strongest first, if everything that then lies side by side fits, and if enough
-structure crosses.
+belong to; joins are accepted, the strongest first, if all tiles that become neighbours fit and enough structure crosses
+their seams.
 """
 
 from collections import defaultdict

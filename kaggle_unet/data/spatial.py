@@ -1,7 +1,7 @@
 """Spatial augmentation: where a crop lies, how it is zoomed, rotated, bent (elastic deformation), turned and mirrored.
 
-Zoom, rotation and bending are one map from the crop's pixels to the image's: the cost follows the crop's size, not the
-image's. Without them a crop is a copy, exact to the pixel.
+Zoom, rotation and bending are one map from the crop's pixels to the image's: the cost depends on the crop's size, not
+the image's. Without them a crop is a copy, exact to the pixel.
 """
 
 import math

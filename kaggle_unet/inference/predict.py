@@ -170,9 +170,8 @@ class _Average:
                 with torch.autocast(inputs.device.type, self._autocast_dtype, enabled=self._autocast_dtype is not None):
                     logits: Tensor = model(flip.apply(inputs))
                 values = flip.undo(self._to_averaged(logits.float()))
-                values = values[
-                    ..., extra_margin : values.shape[-2] - extra_margin, extra_margin : values.shape[-1] - extra_margin
-                ]
+                inside = [slice(extra_margin, side - extra_margin) for side in values.shape[-2:]]
+                values = values[..., inside[0], inside[1]]
                 values = values if weight == 1 else weight * values
                 total = values if total is None else total + values
         assert total is not None

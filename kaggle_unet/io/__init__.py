@@ -1,1 +1,1 @@
-"""Files of other people in and out: archives, images, masks, tables."""
+"""Reading and writing of data files: archives, images, masks, tables."""

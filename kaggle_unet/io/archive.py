@@ -1,8 +1,8 @@
-"""Files by name, out of a folder, a zip, or a zip inside a zip; nothing is unpacked to disk.
+"""Files by name, from a folder, a zip, or a zip inside a zip; nothing is unpacked to disk.
 
 An archive carries paths, not open files: it is picklable, and each process opens the zip when it first reads from it.
-Names that would leave the folder, links, names that come twice and sizes that no data set has are refused when a zip is
-opened. An inner zip is held in memory whole.
+Names that would leave the folder, links, duplicate names and implausible sizes are refused when a zip is opened. An
+inner zip is held in memory as a whole.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Data issues: what a person should know about a file, noted before it is known which sample it belongs to."""
+"""Data issues: irregularities of a file, recorded before it is known which sample it belongs to."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -1,10 +1,10 @@
 """Image files to arrays and back: 8-bit images, binary masks and label images, in every pixel format that files have.
 
-Pillow reads; what it would cut down to 8 bits (16-bit colour) or does not know (64-bit and floating-point TIFFs) goes
-to OpenCV or tifffile. Not all TIFFs go to tifffile, which needs a further package for LZW and JPEG compression.
-Orientation tags are not followed, so that an image and its mask never turn differently: where Pillow turns a TIFF, it
-is turned back. The header is read before any pixel is decoded, so a file that declares a monstrous size costs
-nothing: beyond twice Pillow's limit, some 13,000 × 13,000 pixels.
+Pillow reads; what it would reduce to 8 bits (16-bit colour) or does not support (64-bit and floating-point TIFFs) goes
+to OpenCV or tifffile. Other TIFFs do not go to tifffile, which needs another package for LZW and JPEG compression.
+Orientation tags are not followed, so that an image and its mask are never rotated differently: where Pillow rotates a
+TIFF, it is rotated back. The header is read before any pixel is decoded, so a file that declares an enormous size is
+refused at no cost: beyond twice Pillow's limit, some 13,000 × 13,000 pixels.
 """
 
 import io

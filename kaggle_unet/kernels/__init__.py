@@ -1,5 +1,5 @@
 """Every numba loop: arrays in, arrays filled; nothing is checked and nothing allocated here.
 
-The checked function with the same noun sits in `masks/`, `metrics/`, `targets/` or `postprocess/`, an obvious twin of
-each loop in `tests/naive.py`.
+The function that checks a kernel's arguments is in `masks/`, `metrics/`, `targets/` or `postprocess/`; a simple
+reference version of each loop is in `tests/naive.py`.
 """

@@ -1,13 +1,13 @@
-"""The one place where numba is told how to compile.
+"""Numba's compiler options, in one place.
 
 Compiled code is cached on disk, so that only the first call on a machine waits for the compiler, and runs without the
 GIL. With the environment variable ``NUMBA_DISABLE_JIT=1`` every kernel runs as plain Python: slow, but coverage sees
 it.
 
-Kernels are given all their memory, so the compiler may leave out what counts references to it, which saves a quarter of
-its time; a kernel that allocates does not compile. No kernel is called through a pointer, so none needs a wrapper in C.
-While numba compiles, Python's garbage collector pauses: it would look through the compiler's many small objects again
-and again, a tenth of the time, and find nothing.
+Kernels are given all their memory, so reference counting is turned off, which saves a quarter of the compile time; a
+kernel that allocates does not compile. No kernel is called through a pointer, so none needs a wrapper in C. Python's
+garbage collector is paused during compilation: scanning the compiler's many small objects would take a tenth of the
+time and free nothing.
 """
 
 import gc

@@ -7,8 +7,8 @@ nearest other one, and needs no third value per column: if the column's nearest 
 counts.
 
 Rows are worked on in blocks of pixels that all look at the same distance left and right, without branches, so that the
-compiler turns the loops into vector instructions; a block stops when nothing nearer can come. Small integers make those
-instructions fast, so distances beyond `reach_px` are all the same number, ``int(reach_px) + 1``.
+compiler turns the loops into vector instructions; a block stops when nothing nearer can follow. Small integers make
+those instructions fast, so distances beyond `reach_px` are all stored as the same number, ``int(reach_px) + 1``.
 """
 
 from math import sqrt

@@ -3,8 +3,8 @@
 Strategy. Reading an image column by column would touch a new line of the cache at every pixel. Here it is read once, in
 its own order: where a row differs from the one above, a *segment* of a run, one that stays in its column, ends or
 begins. Two counting sorts, by column and then by id, put the segments into the order in which codes name them; segments
-that meet at the foot and the head of two columns are joined. Beyond the one pass over the pixels all work goes with the
-runs. The text of run-length codes is written and read byte by byte.
+that meet at the foot and the head of two columns are joined. Apart from this one pass over the pixels, all work is
+proportional to the number of runs. The text of run-length codes is written and read byte by byte.
 """
 
 import numpy as np

@@ -6,8 +6,8 @@ are flooded breadth-first, so basins that meet there share them evenly. Pixels h
 they are visited makes no difference. Of the seeds, only the edge is queued: pixels beside others of the mask.
 
 A component of the mask with one seed is one instance, and one without any may be: neither needs a flood. Those with
-several are contested. They never meet, so each is flooded by itself: what that needs fits the processor's cache, where
-one flood of a whole image would run through all its memory once per level. A run is ``(row, start, end)``; `end` is the
+several are contested. They never meet, so each is flooded by itself: its data fits the processor's cache, whereas one
+flood of the whole image would go through all its memory once per level. A run is ``(row, start, end)``; `end` is the
 first column after it.
 """
 

@@ -1,1 +1,1 @@
-"""What training minimises: cross-entropy, focal loss, soft Dice, Lovász, and their sum over all heads of a network."""
+"""Losses: cross-entropy, focal loss, soft Dice, Lovász, and their sum over all heads of a network."""

@@ -2,7 +2,7 @@
 
 In a Lovász loss a pixel's error is multiplied by what the IoU loses when this pixel becomes wrong after all those with
 larger errors. These factors are constants to the gradient: they are computed outside autograd, and the backward pass is
-a product, the same bits on any device.
+one product, with the same bits on any device.
 """
 
 from typing import Literal

@@ -1,1 +1,1 @@
-"""Run-length codes, labels and overlapping masks: the vocabulary everything above speaks."""
+"""Run-length codes, labels and overlapping masks: the data that all other packages work on."""

@@ -1,8 +1,8 @@
 """Runs counted down the columns: where an instance starts and how long it goes on.
 
 ``runs`` are int64, (n_runs, 2): 0-based start and length, in order of the starts. They are what run-length codes write
-down and what overlapping masks are painted from. The runs of several instances lie one behind the other; ``firsts``,
-int64, (n + 1,), are the indices of each instance's first run and, at the end, the number of runs.
+down and what overlapping masks are painted from. The runs of several instances follow one another; ``firsts``, int64,
+(n + 1,), are the indices of each instance's first run and, at the end, the number of runs.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,8 @@
 """Error types of objects (found, merged, split, missed, extra), and what fixing each type alone would gain.
 
-A score says how much is wrong, error types say what. They follow from areas alone, so no threshold beside one half is
-needed; the table of docs/scores.md has the rules. Oracle fixes (as in TIDE) tell which work pays: the score as it would
-be without the errors of one type. Their gains do not add up to what is missing, since a score is a ratio.
+A score says how much is wrong; error types say what. They follow from areas alone, so no threshold other than one half
+is needed; the table of docs/scores.md has the rules. Oracle fixes (as in TIDE) show what is worth improving: the score
+as it would be without the errors of one type. Their gains do not add up to the total loss, because a score is a ratio.
 """
 
 from collections.abc import Iterable, Sequence
@@ -83,11 +83,8 @@ def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_E
     extra_px = _chain(
         [overlap.areas_pred_px[mistakes.pred == _ALONE] for overlap, mistakes in zip(overlaps, found, strict=True)]
     )
-    types = _chain([mistakes.true for mistakes in found])
-    best_iou, bias_px = (
-        _chain([mistakes.best_iou for mistakes in found]),
-        _chain([mistakes.bias_px for mistakes in found]),
-    )
+    types = _chain([image.true for image in found])
+    best_iou, bias_px = _chain([image.best_iou for image in found]), _chain([image.bias_px for image in found])
     names = [f"{low}–{high - 1}" for low, high in pairwise(edges_px)] + [f"{edges_px[-1]} and more", "all"]
     rows: list[dict[str, Any]] = []
     for name, low, high in zip(names, [*edges_px, 0], [*edges_px[1:], np.inf, np.inf], strict=True):

@@ -1,9 +1,9 @@
 """Competition scores: mean precision over ten IoU thresholds, mean over images.
 
 Thresholds are kept as twentieths and compared in integers (20·I > k·U), because 0.6 is not a binary fraction. The
-comparison is strict, as the competitions' text has it: a pair at exactly the threshold is no hit. At 1/2 and above an
-instance then has at most one partner, and no assignment has to be solved. Scores of pixels (IoU, Dice) are
-for logs and semantic tasks. All edge cases, and how other libraries differ, are in the tables of docs/scores.md.
+comparison is strict, as in the competitions' rules: a pair at exactly the threshold is not a hit. At 1/2 and above an
+instance then has at most one partner, and no assignment has to be solved. Scores of pixels (IoU, Dice) are for logs and
+semantic tasks. All edge cases, and how other libraries differ, are in the tables of docs/scores.md.
 """
 
 from collections.abc import Sequence

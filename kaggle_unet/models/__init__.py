@@ -1,1 +1,1 @@
-"""Networks: the plain U-Net of the articles, anything of segmentation-models-pytorch, and their checkpoints."""
+"""Networks: the plain U-Net of the articles, any network of segmentation-models-pytorch, and their checkpoints."""

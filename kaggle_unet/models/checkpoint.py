@@ -1,7 +1,7 @@
-"""Checkpoints: tensors and plain values in one `.safetensors` file, hashed, replaced as a whole.
+"""Checkpoints: tensors and plain values in one `.safetensors` file, hashed, replaced atomically.
 
-The header's metadata hold the checkpoint as JSON, in which each tensor is named by its dotted path. No unpickler reads
-a file of the kit's own. Beside `best.safetensors` lies `best.safetensors.sha256`, in the format of `sha256sum`, because
+The header's metadata hold the checkpoint as JSON, in which each tensor is named by its dotted path. The kit's own files
+are never unpickled. Beside `best.safetensors` lies `best.safetensors.sha256`, in the format of `sha256sum`, because
 safetensors does not notice a flipped bit. While a checkpoint is being replaced, that file lists the old and the new
 hash, so that a process killed at any moment leaves a checkpoint that loads.
 """

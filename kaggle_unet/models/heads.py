@@ -1,6 +1,6 @@
 """Auxiliary heads of a U-Net (empty head, hypercolumn, deep supervision), its outputs, and scSE attention.
 
-In training, a network with auxiliary heads returns all its `Outputs`; in evaluation it returns logits alone, so that
+In training, a network with auxiliary heads returns all its `Outputs`; in evaluation it returns only logits, so that
 prediction, tiling and export need not know about heads. Validation needs both and calls `forward_all`.
 """
 

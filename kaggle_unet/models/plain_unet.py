@@ -1,6 +1,6 @@
-"""The U-Net of the articles: two convolutions a level, poolings down, skip connections up.
+"""The U-Net of the articles: two convolutions per level, pooling on the way down, skip connections on the way up.
 
-Every convolution has a bias, also where a norm follows: with 16 filters, batch norm and 3 × 3 transposed convolutions
+Every convolution has a bias, even where a norm follows: with 16 filters, batch norm and 3 × 3 transposed convolutions
 that is the Keras network of "Understanding Semantic Segmentation with UNET", 2,161,361 trainable parameters, once its
 blocks really have two convolutions. The names of a block's parameters do not depend on the dropout.
 """

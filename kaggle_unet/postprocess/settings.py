@@ -1,4 +1,4 @@
-"""Settings of what is done to labels after decoding."""
+"""Settings of the post-processing of decoded labels."""
 
 from typing import Annotated
 

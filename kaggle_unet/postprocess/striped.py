@@ -1,9 +1,9 @@
 """Decoding of planes larger than memory, a stripe of rows at a time, with the same result as in one piece.
 
-Components of the mask have no influence on each other when they are decoded. So components inside a stripe are decoded
-with it; those that reach its edge are joined with what lies beyond, and each is then decoded in its own box. Holes are
-filled alike: a hole that an instance surrounds lies inside the instance's box. Last, ids become those of one piece, in
-raster order of the instances' first pixels.
+Components of the mask are decoded independently of each other. Those inside a stripe are decoded with it; those that
+reach its edge are joined with their continuations, and each is then decoded in its own bounding box. Holes are filled
+in the same way, because a hole lies inside its instance's box. Finally, ids are renumbered in raster order of the
+instances' first pixels, as in one piece.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""Votes: several label images or masks of one image to the one that most of them support.
+"""Voting: combine label images or masks of one image into the one that most of them support.
 
-They combine submissions, and networks whose planes can't be averaged. Everything is decided in integers, by what
-objects cover and never by their ids or by the order of the sets: the same sets give the same labels in any order, and a
+They combine submissions, and networks whose planes can't be averaged. Everything is decided in integers, by the pixels
+that objects cover, never by their ids or the order of the sets: the same sets give the same labels in any order, and a
 weight of 2 is the same as the set given twice.
 """
 

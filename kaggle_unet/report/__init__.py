@@ -1,1 +1,1 @@
-"""Pictures and pages for people: targets, training curves, the gallery of predictions."""
+"""Pictures and HTML pages: targets, training curves, the gallery of predictions."""

@@ -1,8 +1,8 @@
 """Search of decode parameters: the space of each codec, a search that can be resumed, and nested cross-validation.
 
-The score of the images that a search has looked at is in-sample, and too high. `nested_search` therefore searches once
-per part of the images on all the others, and scores each part with what was found without it (held-out); a last search
-on all images gives what is used.
+The score on the images that were searched is in-sample, and too high. `nested_search` therefore searches once per part
+of the images on all the others, and scores each part with what was found without it (held-out); a final search on all
+images gives the parameters that are used.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""The second level: boosted trees that choose among candidate decodings by what their objects look like.
+"""The second level: boosted trees that choose among candidate decodings by the appearance of their objects.
 
 One seed threshold for a whole set splits some nuclei too often and others too rarely. Here every image is decoded at
 several; each object of each decoding is described by its shape, its probabilities and its neighbours, and a regressor

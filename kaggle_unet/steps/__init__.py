@@ -1,1 +1,1 @@
-"""One verb per file; the only place where the stages meet."""
+"""One verb per file; the only package in which all stages meet."""

@@ -1,9 +1,9 @@
 """`bench-train`: how fast the training loop is, how fast it could be, and how fast plain code would be.
 
-Three loops take turns in one run, so that other load on the machine hits all of them: the training loop, the same steps
-on one batch that is always there, and those steps in fp32 with contiguous tensors and nothing compiled. The bare step
-is compared with the two sides of a roofline [1]_, what the device does at best, both measured and not read from a data
-sheet.
+Three loops take turns in one run, so that other load on the machine affects all of them alike: the training loop, the
+same steps on one batch that is always there, and those steps in fp32 with contiguous tensors and nothing compiled. The
+bare step is compared with the two sides of a roofline [1]_, the device's peak rates, both measured and not read from a
+data sheet.
 
 References
 ----------
@@ -82,9 +82,7 @@ def bench_train(
     distributed = init_distributed(settings, devices=1, nodes=1)
     device_config = distributed.device_config
     plain = Distributed(replace(device_config, precision="32", channels_last=False, compiled=False))
-    learner, simple = (
-        Learner(build_model(config), loss_of(config), settings, device) for device in (distributed, plain)
-    )
+    learner, simple = (Learner(build_model(config), loss_of(config), settings, env) for env in (distributed, plain))
     n_samples = math.ceil(steps * settings.batch / config.augmentation.crops_per_image)
     with _samples(config, store_folder, n_samples) as (training_set, data):
         loader = open_loader(training_set, settings, distributed)

@@ -1,4 +1,4 @@
-"""`check`: a submission against every rule of its competition; one that is written keeps them, and has a manifest."""
+"""`check`: check a submission against every rule of its competition; write one that passes, with its manifest."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence

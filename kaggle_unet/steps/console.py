@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: bars where there is a terminal, plain lines where there is none."""
+"""Console output: progress bars in a terminal, plain lines elsewhere."""
 
 import json
 import shlex

@@ -1,8 +1,8 @@
-"""`demo`: the whole way on images it draws itself, nuclei first, salt after.
+"""`demo`: the whole pipeline on drawn images, first nuclei, then salt.
 
-Nothing in it is special: it writes zips and configs to a folder and takes the same steps as the verbs. The nuclei it is
-scored on come from another seed than those it trains on, and the score stands beside that of a method without learning:
-background subtraction, Otsu's threshold [1]_, watershed of the distance transform.
+It has no special code: it writes zips and configs to a folder and runs the same steps as the verbs. The nuclei it is
+scored on are drawn from a different seed than those it trains on, and the score is shown beside that of a method
+without learning: background subtraction, Otsu's threshold [1]_, watershed of the distance transform.
 
 References
 ----------

@@ -1,8 +1,8 @@
-"""`make-targets`: a zip or folder becomes a store of samples and folds, with planes and weights beneath them.
+"""`make-targets`: turn a zip or folder into a store of samples and folds, with planes and weights.
 
-One process reads, checks, encodes, writes and scores a sample, all cores at once; what the store has already is not
-done again. A size weight without reference area needs the median area of the whole set: in a new store, the targets
-are then made of the stored samples in a second pass.
+Samples are read, checked, encoded, written and scored in parallel on all cores; what the store already has is skipped.
+A size weight without a reference area needs the median area of the whole set: in a new store, the targets are then made
+from the stored samples in a second pass.
 """
 
 import json
@@ -85,6 +85,7 @@ def make_targets(
         ids = store.ids if source is None else source.ids
         found = list(map_samples(partial(prepare_sample, preparation), ids, workers, "samples", on_progress))
         stats = [result for result in found if isinstance(result, SampleStats)]
+        good = [sample.id for sample in stats]
         bad = [result for result in found if isinstance(result, str)]
         if bad and not (skip_bad and stats):
             msg = f"{data}: {len(bad)} of {len(ids)} samples are faulty; fix them, or pass --skip-bad"
@@ -95,11 +96,8 @@ def make_targets(
         if preparation.targets is None:
             weights = resolve_weights(weights, report)
             preparation = Preparation(config, weights, store, source)
-            todo = [sample.id for sample in stats]
-            list(map_samples(partial(add_targets, preparation), todo, workers, "targets", on_progress))
-        folds = divide(
-            stats, config.folds, read_folds(fold_file, [sample.id for sample in stats]) if fold_file else None
-        )
+            list(map_samples(partial(add_targets, preparation), good, workers, "targets", on_progress))
+        folds = divide(stats, config.folds, read_folds(fold_file, good) if fold_file else None)
         lines = describe_folds(folds)
         report |= {"weights": plain(weights), "folds": {"settings": plain(config.folds), "lines": lines}}
         assert preparation.targets is not None

@@ -1,4 +1,4 @@
-"""Options of the command line, each spelled and explained once."""
+"""Options of the command line, each defined once."""
 
 from pathlib import Path
 from typing import Annotated

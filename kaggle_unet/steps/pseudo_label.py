@@ -1,7 +1,7 @@
-"""`pseudo-label`: what networks are sure of in images without masks becomes a store that a next training can add.
+"""`pseudo-label`: confident predictions for images without masks become a store that a later training can add.
 
-The store is an ordinary one, made sample by sample as `make-targets` makes it; its samples have no fold. How sure the
-networks were of each image, kept or not, lies in `confidence.csv` beside them.
+The store is an ordinary one, made sample by sample as `make-targets` makes it; its samples have no fold. The networks'
+confidence in each image, kept or not, is in `confidence.csv` beside them.
 """
 
 from collections.abc import Iterator, Sequence

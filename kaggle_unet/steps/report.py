@@ -1,4 +1,4 @@
-"""`report`: one page with every out-of-fold prediction beside its truth, worst first.
+"""`report`: write one page with every out-of-fold prediction beside its truth, worst first.
 
 Also pictures of a store's targets, and of what networks predict for an image they have not seen.
 """

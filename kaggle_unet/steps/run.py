@@ -8,8 +8,9 @@
     RUN/fold<N>/          best.safetensors last.safetensors metrics.csv curves.png result.json planes/
     RUN/decode.yaml       decode parameters that `tune` found, tied to the checkpoints it searched on
 
-What `tune --with` finds for an ensemble of runs lies in the first one's folder, `RUN/ensemble/<others>/decode.yaml`,
-with a section that gives each run's weight: `ensemble: {.: 1.0, ../other: 0.6}`, as seen from the first.
+What `tune --with` finds for an ensemble of runs is stored in the first one's folder,
+`RUN/ensemble/<others>/decode.yaml`, with a section that gives each run's weight: `ensemble: {.: 1.0, ../other: 0.6}`,
+as seen from the first.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""`score`: a submission against the truth, or a run on its out-of-fold planes."""
+"""`score`: score a submission against the truth, or a run on its out-of-fold planes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -162,9 +162,7 @@ def summarize_scores(scored: Sequence[Scored]) -> Scores:
     from pandas import DataFrame
 
     per_iou = summarize(entry.overlap for entry in scored)
-    images = DataFrame(
-        [{"id": entry.id, "group": entry.group, "score": entry.score.mean, **entry.parts} for entry in scored]
-    )
+    images = DataFrame([{"id": row.id, "group": row.group, "score": row.score.mean, **row.parts} for row in scored])
     names = sorted(set(images.columns) - {"id", "group", "score"})
     return Scores(
         **_mean(images),

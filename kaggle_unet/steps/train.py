@@ -48,10 +48,8 @@ def _open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[S
     added = [Store.open(folder) for folder in folders]
     for other in added:
         if changed := changed_keys(config, other):
-            msg = (
-                f"--add-store {other.folder} was made with another config ({', '.join(changed)} differ); make it with "
-            )
-            raise ConfigError(f"{msg}this one and another --store, or leave it out")
+            msg = f"--add-store {other.folder} was made with another config ({', '.join(changed)} differ); make it "
+            raise ConfigError(f"{msg}with this one and another --store, or leave it out")
     counts = Counter(id_ for other in (store, *added) for id_ in other.ids)
     if clashes := sorted(id_ for id_, count in counts.items() if count > 1):
         where = ", ".join(str(other.folder) for other in (store, *added))
@@ -70,9 +68,8 @@ def _read_added(
     samples = [other.read(id_) for other in added for id_ in other.ids]
     left_out = [sample.id for sample in samples if _hash_image(sample.image) in held_out]
     numbers = {sample.id: sample.numbers for sample in samples if sample.id not in left_out}
-    refuse_missing_depths(
-        config.input, numbers, numbers, f"--add-store {', '.join(str(other.folder) for other in added)}"
-    )
+    folders = ", ".join(str(other.folder) for other in added)
+    refuse_missing_depths(config.input, numbers, numbers, f"--add-store {folders}")
     if left_out:
         shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
         on_warning(f"{len(left_out)} added samples are left out, as their images are among those held out: {shown}")

@@ -1,4 +1,4 @@
-"""`tune`: decode parameters, and the weights of an ensemble, searched on out-of-fold planes."""
+"""`tune`: search decode parameters, and the weights of an ensemble, on out-of-fold planes."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,8 +1,8 @@
-"""Files that are whole or absent, names that ids may have, and locks on folders.
+"""Atomic files, valid names for ids, and locks on folders.
 
-A file is written under a temporary name, flushed to disk and renamed. A flush takes milliseconds, so many files that
-are worth nothing before the last one is there are renamed unflushed and flushed together at the end: a killed process
-harms none of them, and what a power cut spoils must be found by whoever continues.
+A file is written under a temporary name, flushed to disk and renamed. A flush takes milliseconds, so files that are
+useless until the last of them is written are renamed unflushed and flushed together at the end: a killed process
+damages none of them, but whoever continues must look for files that a power cut has damaged.
 """
 
 import errno

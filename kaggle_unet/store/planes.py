@@ -1,4 +1,4 @@
-"""Predicted planes on disk: one `.npz` per sample, in half precision, and ``planes.json`` once all are there.
+"""Predicted planes on disk: one `.npz` per sample, in half precision, and ``planes.json`` once all are written.
 
 Planes are rounded before every decoding, stored or not, so that decoding from disk and in memory give equal labels.
 """

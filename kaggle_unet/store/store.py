@@ -11,7 +11,7 @@
     report.json              what was found while reading
 
 Samples depend on the data and the competition's settings alone, so another border or weight adds a target set and reads
-no data. Each file is written whole, so an interrupted call leaves a store that the next one continues.
+no data. Each file is written atomically, so the next call can continue an interrupted one.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Drawn images in the files that Kaggle serves: the zips of DSB2018 and TGS, and a plain folder.
 
-The demo and the tests run on these, so nobody needs a competition's files to try the kit. Every writer returns the
-truth, also for a set written without masks. The same arguments write the same bytes.
+The demo and the tests run on these, so trying the kit needs no competition's files. Every writer returns the truth,
+even for a set written without masks. The same arguments produce the same bytes.
 """
 
 import csv

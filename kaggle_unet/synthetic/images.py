@@ -1,8 +1,8 @@
 """Drawn images: nuclei in a microscope and salt in seismic tiles, with their labels, from a random generator.
 
-Nuclei are hard in the ways the real ones are: they touch, differ in size and brightness, lie out of focus and among
-debris, under uneven light and shot noise. Sediment is layered; salt is quiet and without direction, so that texture
-tells them apart and brightness does not.
+Nuclei are hard in the same ways as real ones: they touch, vary in size and brightness, lie out of focus and among
+debris, under uneven light and shot noise. Sediment is layered; salt is quiet and has no direction, so texture tells
+them apart, and brightness does not.
 """
 
 import math

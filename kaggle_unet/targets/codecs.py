@@ -1,8 +1,8 @@
 """Codecs: labels to the planes that a network learns (`encode`), and planes back to labels (`decode`).
 
-What sets codecs apart is which planes they have, so a new one is a line in `CODECS`; tests/targets/test_codecs.py then
-holds it to the contract. `interior` and `border` never overlap; beside a `mask`, `border` also lies on background
-between instances.
+Codecs differ only in their planes, so a new one is a line in `CODECS`; tests/targets/test_codecs.py then checks it
+against the contract. `interior` and `border` never overlap; next to a `mask`, `border` also covers background between
+instances.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Weight maps: what the cross-entropy of every pixel is multiplied with."""
+"""Weight maps: factors of each pixel's cross-entropy."""
 
 from collections.abc import Mapping
 from math import log, sqrt

@@ -1,7 +1,7 @@
-"""Distributed training: the processes (ranks) that train one network together with DDP; usually there is one.
+"""Distributed training: the processes (ranks) that train one network together with DDP; usually there is only one.
 
-All ranks go through the same steps, each with its shard of every batch. Rank 0 alone writes files; what fails in one
-rank fails in all, so that none is left waiting.
+All ranks take the same steps, each on its shard of every batch. Only rank 0 writes files; a failure in one rank fails
+all of them, so that none is left waiting.
 """
 
 import os
@@ -103,8 +103,7 @@ def _count_nodes() -> int:
 
 
 def _precision_plugin(device_config: DeviceConfig) -> MixedPrecision | None:
-    """Return Fabric's plugin for mixed precision; None for fp32."""
-    if device_config.precision == "32":
+    if device_config.precision == "32":  # no mixed precision
         return None
     return MixedPrecision(
         "bf16-mixed" if device_config.precision == "bf16" else "16-mixed", device=device_config.device

@@ -1,4 +1,4 @@
-"""Failures that end a training: their messages, and the batches they happened with."""
+"""Failures that end a training: their messages, and the batches they occurred on."""
 
 import io
 import math

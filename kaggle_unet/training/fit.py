@@ -1,4 +1,4 @@
-"""Fit one fold: epochs until all are done, early stopping, or the time is up."""
+"""Fit one fold until all epochs are done, early stopping ends it, or the time is up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -150,9 +150,8 @@ class Fold:
         )
         trained = time.perf_counter()
         self.learner.averages.after_epoch(self.learner.network, epoch)
-        is_last = self._distributed.on_rank_zero(
-            lambda: is_time_up(self.history, self._settings.minutes, trained - start)
-        )
+        minutes = self._settings.minutes
+        is_last = self._distributed.on_rank_zero(lambda: is_time_up(self.history, minutes, trained - start))
         valid = self._validate(self.learner.eval_model, epoch) if is_last or self._is_due(epoch) else None
         row: Row = {
             "epoch": epoch,

@@ -1,6 +1,6 @@
 """The history of a training: a row of numbers per epoch, written to `metrics.csv` and TensorBoard.
 
-The best epoch, early stopping and the time left are computed from it and kept nowhere else, so a resumed run cannot
+The best epoch, early stopping and the time left are computed from it and stored nowhere else, so a resumed run cannot
 disagree with its history.
 """
 

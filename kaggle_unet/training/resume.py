@@ -1,8 +1,8 @@
-"""Resuming a training: what is saved after each epoch, and how the next process goes on from it.
+"""Resuming a training: what is saved after each epoch, and how the next process continues from it.
 
-A checkpoint holds the network, its averages, the optimiser, torch's random state and the history. Everything else
-follows: the order and augmentation of an epoch from its number, the learning rate, the best epoch and the patience left
-from the history.
+A checkpoint holds the network, its averages, the optimiser, torch's random state and the history. Everything else is
+derived: the order and augmentation of an epoch from its number; the learning rate, the best epoch and the remaining
+patience from the history.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,8 +2,8 @@
 
 The learning rate is a function of the progress and of the validations so far: there is no state to save or restore.
 Both averages are `torch.optim.swa_utils.AveragedModel`. The exponential one averages batch norm's running statistics
-along with the weights; for the mean over epochs they are measured again at the end, as the mean of running statistics
-fits no network.
+along with the weights; for the mean over epochs they are recomputed at the end, because averaged running statistics fit
+no network.
 """
 
 import math

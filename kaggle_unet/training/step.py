@@ -119,9 +119,8 @@ class Learner:
         sums = None
         for number, part in enumerate(parts, 1):
             with self._fabric.no_backward_sync(self._model, enabled=number < len(parts)):
-                value, terms = self._model(
-                    self._inputs(part.inputs), self._to_device(part.planes), self._to_device(part.weights)
-                )
+                targets = self._to_device(part.planes), self._to_device(part.weights)
+                value, terms = self._model(self._inputs(part.inputs), *targets)
                 fraction = count_samples(part) / total
                 self._fabric.backward(value * (fraction * self._distributed.size))  # DDP takes the mean over processes
             found = torch.stack([value.detach(), *(term.detach() for term in terms.values())]) * fraction

@@ -1,7 +1,7 @@
-"""Validation: the loss, and the competition's score of the labels that a network's planes decode to.
+"""Validation: the loss, and the competition's score of the labels decoded from a network's planes.
 
-The loss is that of training without deep supervision, of the logits before the empty head suppresses any; the score is
-of what would be predicted, after it has.
+The loss is the training loss without deep supervision, computed from the logits before the empty head suppresses any;
+the score is that of the predictions after it.
 """
 
 import math
