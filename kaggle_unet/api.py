@@ -157,6 +157,7 @@ def train(
     fold: int = 0,
     *,
     folder: str | Path | None = None,
+    resume: bool = False,
 ) -> Path:
     """Train one fold on samples with labels.
 
@@ -172,6 +173,8 @@ def train(
     folder : str or Path, optional
         Receives the prepared samples (``store/``) and the run (``run/``); use the same folder for every fold.
         Without it, a temporary folder is created and kept.
+    resume : bool, default: False
+        Whether a fold in `folder` that was interrupted continues after its last complete epoch.
 
     Returns
     -------
@@ -181,7 +184,7 @@ def train(
     Raises
     ------
     ConfigError
-        If the config is faulty, or a fold has no samples.
+        If the config is faulty, a fold has no samples, or it was begun before and `resume` is False.
     DataError
         If a sample has no labels, or an id occurs twice.
     TrainingFailure
@@ -204,7 +207,7 @@ def train(
     home = Path(tempfile.mkdtemp(prefix="kaggle-unet-") if folder is None else folder)
     source = MemorySource.of(samples, unit_floats=config.input.normalize == "range")
     make_targets(config, source, home / "store")
-    train_fold(config, home / "store", home / "run", fold)
+    train_fold(config, home / "store", home / "run", fold, resume=resume)
     return home / "run"
 
 
@@ -259,7 +262,7 @@ def read_folder(path: str | Path, *, images: str = "images", masks: str = "masks
         Its subfolder of images (PNG, TIFF, JPEG or BMP); ``"."`` is the folder itself.
     masks : str, default: "masks"
         Its subfolder of label images, or of binary masks whose connected components become the instances. Image and
-        mask have the same name, except for the suffix.
+        mask have the same name, except for the suffix. Without a folder of the default name, labels are None.
 
     Returns
     -------
@@ -321,7 +324,8 @@ def read_competition(name: str, data: str | Path, **places: str) -> list[Sample]
     (3, (101, 101), ['depth'])
     """
     settings = competition_settings(name, **places)
-    source = get_competition(name).read(str(data), settings)
+    with_masks = True if settings.masks != "masks" else None  # a place that was named must be there
+    source = get_competition(name).read(str(data), settings, with_masks=with_masks)
     samples, problems = [], []
     for id_ in source.ids:
         try:

@@ -103,8 +103,6 @@ def check_mask(mask: ArrayLike, what: str = "mask", shape: Shape | None = None) 
 def check_labels(labels: ArrayLike, what: str = "labels", shape: Shape | None = None) -> tuple[Labels, int]:
     """Check that an array can be read as labels; return it as int32 in C order, and the highest id."""
     labels = check_integers(labels, what, shape)
-    if labels.dtype.kind == "b":
-        return np.ascontiguousarray(labels, dtype=np.int32), 1
     if labels.dtype == np.int32:  # one pass: read without their sign, negative ids are above all others
         lowest, highest = 0, int(labels.view(np.uint32).max(initial=0))
     else:

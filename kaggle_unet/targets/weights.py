@@ -135,7 +135,6 @@ def two_nearest_squares(labels: Labels, *, reach_px: float) -> NDArray[np.signed
     n_y, n_x = labels.shape
     far, margin = int(reach_px) + 1, min(int(reach_px), n_x)
     dtype = np.int16 if 2 * far**2 <= np.iinfo(np.int16).max else np.int64
-    labels = np.ascontiguousarray(labels, dtype=np.int32)
     ids, rows = np.zeros((n_y, n_x), dtype=np.int32), np.full((2, n_y, n_x), far, dtype=dtype)
     seen_ids, seen = np.empty(n_x, dtype=np.int32), np.empty((2, n_x), dtype=dtype)
     row_ids = np.zeros(n_x + 2 * margin, dtype=np.int32)

@@ -80,7 +80,8 @@ def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> C
     if not resume:
         found = [name for name in (LAST, BEST) if (folder / name).exists()]
         if found:
-            msg = f"{folder} already holds {found[0]}; pass --resume to continue it, or another --run to start anew"
+            msg = f"{folder} already holds {found[0]}; pass --resume (resume=True in Python) to continue it, or "
+            msg += "another --run (folder) to start anew"
             raise ConfigError(msg)
         return None
     if not last.exists():

@@ -42,6 +42,11 @@ def test_subfolders_may_have_other_names(cells):
     assert_same(ku.read_folder(folder, images="raw", masks="labels"), truth)
 
 
+def test_masks_that_are_not_where_they_were_said_to_be_are_an_error(cells):
+    with pytest.raises(ku.DataError, match=r"mask/<id>\.png"):
+        ku.read_folder(cells[0], masks="mask")
+
+
 def test_images_without_masks_have_no_labels(cells):
     folder, truth = cells
     shutil.rmtree(folder / "masks")

@@ -1,5 +1,6 @@
 """Training on samples in memory."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def test_the_run_is_that_of_the_command_line_on_the_same_files(run, cells, tmp_p
     mine, theirs = ku.load(run / "fold0"), ku.load(tmp_path / "run" / "fold0")
     image = ku.read_folder(cells)[0].image
     np.testing.assert_array_equal(mine.predict(image), theirs.predict(image))
+
+
+def test_a_fold_that_was_cut_short_before_its_scores_goes_on_if_told_to(samples, tmp_path):
+    run = ku.train(CONFIG, samples, folder=tmp_path)
+    result = run / "fold0" / "result.json"
+    before = result.read_text()
+    result.unlink()
+    with pytest.raises(ku.ConfigError, match="resume=True in Python"):
+        ku.train(CONFIG, samples, folder=tmp_path)
+    assert ku.train(CONFIG, samples, folder=tmp_path, resume=True) == run
+    assert json.loads(result.read_text())["oof_score"] == json.loads(before)["oof_score"]
 
 
 def test_the_run_can_be_tuned(run):

@@ -278,7 +278,8 @@ def test_a_run_is_not_begun_over_another(parts, tmp_path):
     fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG)
     before = (tmp_path / "last.safetensors").read_bytes()
     with pytest.raises(
-        ConfigError, match=r"already holds last\.safetensors; pass --resume to continue it, or another --run"
+        ConfigError,
+        match=r"already holds last\.safetensors; pass --resume .resume=True in Python. to continue it",
     ):
         fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG)
     assert (tmp_path / "last.safetensors").read_bytes() == before
