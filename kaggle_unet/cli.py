@@ -232,7 +232,7 @@ def submit(
     overrides: options.Overrides = None,
 ) -> None:
     """Predict with the average of a run's checkpoints, decode, and write a CSV with its manifest."""
-    from kaggle_unet.steps.predict import submit as write
+    from kaggle_unet.steps.submit import submit as write
 
     opened = _open(experiment, overrides)
     with console.progress() as on_progress:

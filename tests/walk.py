@@ -62,7 +62,7 @@ def measure(home: Path) -> tuple[Walk, Walk]:
     """Draw nuclei, train on them for an epoch, and count both ways."""
     from kaggle_unet.config import load_config
     from kaggle_unet.steps.make_targets import make_targets
-    from kaggle_unet.steps.predict import submit
+    from kaggle_unet.steps.submit import submit
     from kaggle_unet.steps.train import train_fold
     from kaggle_unet.synthetic.files import write_dsb_zip
 

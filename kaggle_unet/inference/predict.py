@@ -230,3 +230,13 @@ class CodecAdapter(nn.Module):
 def can_adapt(trained: CodecName, wanted: CodecName) -> bool:
     """Return True if the wanted codec's planes can be computed from the trained one's."""
     return "border" not in CODECS[wanted].planes or "border" in CODECS[trained].planes
+
+
+def scale_to(known_px: float, found_px: float | None) -> float:
+    """Compute the scale at which a network is shown an image, from the diameters it knows and those in the image.
+
+    It is 1 where they differ by less than half or the image's is unknown; else their quotient, from 1/4 to 4.
+    """
+    if not found_px or max(known_px / found_px, found_px / known_px) < 1.5:
+        return 1.0
+    return min(max(known_px / found_px, 0.25), 4.0)

@@ -14,6 +14,8 @@ from kaggle_unet.kernels.components import find_components as _find_components
 from kaggle_unet.kernels.labels import count_areas, renumber_in_raster_order, replace_ids
 from kaggle_unet.types import Labels, Mask
 
+_FEWEST_OBJECTS = 3  # fewer give no reliable diameter
+
 Connectivity = Literal[4, 8]
 Shape = tuple[int, int]
 
@@ -200,3 +202,16 @@ def components(mask: ArrayLike, *, connectivity: Connectivity = 8) -> Labels:
     labels = np.zeros(mask.shape, dtype=np.int32)
     paint_runs(found.runs, found.ids, labels)
     return labels
+
+
+def object_diameter_px(areas_px: NDArray[np.int64]) -> float | None:
+    """Estimate the diameter of an image's objects from their areas; None for fewer than three.
+
+    It is that of a circle with the area of the median pixel's object: half of all pixels inside objects are in larger
+    ones, so small fragments, however many, change it little.
+    """
+    areas = np.sort(areas_px[areas_px > 0])
+    if len(areas) < _FEWEST_OBJECTS:
+        return None
+    median = areas[np.searchsorted(np.cumsum(areas), areas.sum() / 2)]
+    return float(np.sqrt(4 * median / np.pi))

@@ -16,13 +16,12 @@ from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare, refuse_missing_depths
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.inference.predict import CodecAdapter, margin_of, plan_batches, predict_planes
+from kaggle_unet.inference.predict import CodecAdapter, margin_of, plan_batches, predict_planes, scale_to
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.total import SegmentationLoss
-from kaggle_unet.masks.labels import areas_px
+from kaggle_unet.masks.labels import areas_px, object_diameter_px
 from kaggle_unet.models.checkpoint import Checkpoint, check_compatible, load_checkpoint
 from kaggle_unet.models.create import create_model, input_multiple, output_margin
-from kaggle_unet.postprocess.object_size import object_diameter_px, scale_to
 from kaggle_unet.steps.make_targets import open_targets, resolve_weights
 from kaggle_unet.steps.run import find_checkpoints
 from kaggle_unet.store import Store

@@ -31,9 +31,9 @@ from kaggle_unet.steps.build import open_images
 from kaggle_unet.steps.check import check_submission
 from kaggle_unet.steps.console import Console
 from kaggle_unet.steps.make_targets import make_targets
-from kaggle_unet.steps.predict import submit
 from kaggle_unet.steps.report import write_overview, write_report, write_target_figures
 from kaggle_unet.steps.score import score_submission
+from kaggle_unet.steps.submit import submit
 from kaggle_unet.steps.train import train_fold
 from kaggle_unet.store import atomic_write
 from kaggle_unet.synthetic.files import write_dsb_zip, write_tgs_zip

@@ -27,8 +27,7 @@ from kaggle_unet.data.settings import FoldSettings
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import split_location
 from kaggle_unet.io.images import encode_png, encode_tiff
-from kaggle_unet.masks.labels import areas_px
-from kaggle_unet.postprocess.object_size import object_diameter_px
+from kaggle_unet.masks.labels import areas_px, object_diameter_px
 from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, TargetSet, atomic_write, find_differences, lock, sample_file

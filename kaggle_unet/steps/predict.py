@@ -1,44 +1,25 @@
-"""`predict` and `submit`: images and checkpoints in; planes of probabilities, or a CSV with its manifest, out."""
+"""`predict`: images and checkpoints in, planes of probabilities out."""
 
-import math
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.submission import order_ids
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.io.images import encode_tiff
 from kaggle_unet.steps.build import (
-    CheckpointSource,
     Ensemble,
     load_ensemble,
     open_images,
     predict_samples,
     without_weights,
 )
-from kaggle_unet.steps.check import Submission, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import (
-    choose_decode_params,
     find_checkpoints,
-    look_at_decode_params,
-    name_decode_params,
-    run_of,
     validation_ids,
 )
-from kaggle_unet.steps.second_level import choose_second_level
-from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain, sample_file
+from kaggle_unet.store import Store
 from kaggle_unet.store.planes import planes_folder, write_planes
-from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
-
-# Planes that may wait for their decoding, in pixels: one large image, or hundreds of small ones.
-_MOST_PENDING_PX = 1 << 24
+from kaggle_unet.types import Sample
 
 
 def predict_data(
@@ -103,95 +84,3 @@ def _predict(
         for n, (sample, planes) in enumerate(predicted, 1):
             write_planes(folder, sample.id, planes)
             on_progress("images", min(n + len(done), len(sizes)), len(sizes))
-
-
-def submit(  # noqa: PLR0913  the options of a verb
-    config: Config,
-    data: str,
-    checkpoints: Sequence[Path],
-    output: Path,
-    *,
-    labels_folder: Path | None = None,
-    decode: str | None = None,
-    second_level: str | None = None,
-    overrides: Sequence[str] = (),
-    on_progress: OnProgress = lambda *_: None,
-) -> Submission:
-    """Write a submission."""
-    refuse_output(output)
-    competition = get_competition(config.competition.name)
-    ensemble = load_ensemble(checkpoints, config)
-    source = open_images(config, data)
-    hashes = {source.path: source.sha256 for source in ensemble.sources}
-    config, decode_file = choose_decode_params(config, list(map(run_of, hashes)), chosen=decode, overrides=overrides)
-    second, remarks = choose_second_level(config, hashes, chosen=second_level)
-    sizes = {id_: source.shape(id_) for id_ in source.ids}
-    found: dict[str, Labels] = {}
-    black = set()
-    predicted = predict_samples(ensemble, sizes, source.load, config.inference)
-    for sample, decoded in decode_concurrently(predicted, second or config.decoder):
-        found[sample.id] = decoded
-        black |= {sample.id} if sample.kind == "black" else set()
-        on_progress("images", len(found), len(sizes))
-        if labels_folder is not None:
-            dtype = np.uint16 if decoded.max(initial=0) < 2**16 else np.uint32
-            atomic_write(sample_file(labels_folder, sample.id, ".tif"), encode_tiff(decoded.astype(dtype)))
-    labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
-    manifest = {
-        "warnings": [*look_at_decode_params(decode_file, hashes.values(), config.codec.name), *remarks],
-        "decoding": name_decode_params(decode_file),
-        "second_level": "/".join(second.folder.parts[-2:]) if second else None,
-        "data": describe_data(data, source),
-        **_describe(config, ensemble.sources),
-    }
-    how = f"decoding {manifest['decoding']}, second level {manifest['second_level'] or 'none'}"
-    return write_checked(output, competition, labels, sizes, black=black, how=how, manifest=manifest)
-
-
-def decode_concurrently(
-    predicted: Iterator[tuple[Sample, Planes | HalfPlanes]],
-    decoder: Callable[[Planes | HalfPlanes, Image], Labels],
-    *,
-    most_pending_px: int = _MOST_PENDING_PX,
-) -> Iterator[tuple[Sample, Labels]]:
-    """Decode in a thread while the networks work on the next images; kernels run without Python's lock."""
-    pending: deque[tuple[Sample, Future[Labels]]] = deque()
-    thread = ThreadPoolExecutor(1)
-    try:
-        for sample, planes in predicted:
-            pending.append((sample, thread.submit(decoder, planes, sample.image)))
-            n_px = sum(math.prod(waiting.image.shape[:2]) for waiting, _ in pending)
-            while pending and (pending[0][1].done() or n_px > most_pending_px):
-                first, decoded = pending.popleft()
-                n_px -= math.prod(first.image.shape[:2])
-                yield first, decoded.result()
-        for sample, decoded in pending:
-            yield sample, decoded.result()
-    finally:  # after a fault nothing is decoded that nobody wants
-        thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _without_places(tree: Any) -> Any:
-    """Keep of absolute paths in a config, such as local encoder weights, only their names."""
-    if isinstance(tree, dict):
-        return {key: _without_places(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_without_places(item) for item in tree]
-    return Path(tree).name if isinstance(tree, str) and Path(tree).is_absolute() else tree
-
-
-def _describe(config: Config, sources: Sequence[CheckpointSource]) -> dict[str, Any]:
-    """Describe how the checkpoints were trained, which need not be what the config says, and how they predict."""
-    trained, used = sources[0].config, plain(config)
-    checkpoints = []
-    for source in sources:
-        others = {key: its for key, _, its in find_differences(trained, source.config)}
-        about = {"name": "/".join(source.path.parts[-3:]), "sha256": source.sha256, "validation_score": source.score}
-        checkpoints.append({**about, **({"config_differences": others} if others else {})})
-    described = {
-        "checkpoints": checkpoints,
-        "config": trained,
-        "config_hash": hash_plain(trained),
-        "prediction": {name: used[name] for name in ("codec", "inference", "decode", "postprocess")},
-    }
-    return {name: _without_places(value) for name, value in described.items()}

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaggle_unet.postprocess.object_size import object_diameter_px, scale_to
+from kaggle_unet.inference.predict import scale_to
+from kaggle_unet.masks.labels import object_diameter_px
 
 
 def test_crumbs_do_not_make_objects_small():
