@@ -2,7 +2,7 @@
 
 import pytest
 
-from kaggle_unet.steps import demo, make_targets, predict, provenance, train, tune
+from kaggle_unet.steps import demo, make_targets, predict, provenance, submit, train, tune
 from tests.steps.conftest import call
 
 AT_ONCE = {
@@ -12,7 +12,7 @@ AT_ONCE = {
     "train": (train, "train_fold", ["CONFIG", "--fold", "0"]),
     "predict": (predict, "predict_out_of_fold", ["CONFIG", "--oof"]),
     "tune": (tune, "tune", ["CONFIG"]),
-    "submit": (predict, "submit", ["CONFIG", "--data", "train", "-o", "x.csv"]),
+    "submit": (submit, "submit", ["CONFIG", "--data", "train", "-o", "x.csv"]),
 }
 KEPT = "what was finished is kept, and the same command continues"
 AFTER = {

@@ -296,5 +296,5 @@ def test_a_hypercolumn_shows_the_head_lower_levels_even_where_the_last_is_blank(
     ids=["scse", "hypercolumn", "empty head", "unshuffle", "no lower level"],
 )
 def test_parts_that_the_network_can_t_have_are_refused(options):
-    with pytest.raises(ValueError, match=r"padding same|depth of at least 2"):
+    with pytest.raises(ConfigError, match=r"padding same|depth of at least 2"):
         PlainUNetSettings(**options)
