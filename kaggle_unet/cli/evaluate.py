@@ -1,0 +1,80 @@
+"""Verbs that use out-of-fold planes: score, tune, second-level, report."""
+
+import os
+
+from kaggle_unet.cli import options
+from kaggle_unet.cli.base import console, open_run
+from kaggle_unet.errors import ConfigError
+
+
+def score(
+    csv_or_run: options.CsvOrRun = None,
+    truth: options.Truth = None,
+    competition: options.Metric = None,
+    run: options.ScoredRun = None,
+    store: options.MovedStore = None,
+    images: options.Images = "images",
+    masks: options.Masks = "masks",
+    decode: options.Decode = None,
+    as_json: options.Json = False,
+) -> None:
+    """Score a submission against the truth, or a run on its out-of-fold planes."""
+    from kaggle_unet.steps.score import score_csv, score_run
+
+    given = csv_or_run or run
+    if given is not None and truth is not None and competition is not None:
+        result = score_csv(given, truth, competition, images=images, masks=masks)
+    elif given is not None and given.suffix != ".csv" and truth is None and competition is None:
+        result = score_run(open_run(given, run=run).run, store, decode=decode)
+    else:
+        msg = "score: give either RUN, or CSV --truth DATA --competition NAME"
+        raise ConfigError(msg)
+    console.result(result, console.scores, as_json=as_json)
+
+
+def tune(
+    experiment: options.RunOrConfig,
+    run: options.Run = None,
+    store: options.MovedStore = None,
+    others: options.OtherRuns = None,
+    trials: options.Trials = 200,
+    overrides: options.Overrides = None,
+    as_json: options.Json = False,
+) -> None:
+    """Search decode parameters on out-of-fold planes; submit uses the result."""
+    from kaggle_unet.steps.tune import tune as search
+
+    opened = open_run(experiment, overrides, run=run)
+    with console.progress() as on_progress:
+        how = {"n_trials": trials, "workers": os.cpu_count() or 1}
+        result = search(opened.config, opened.run, store, others=others or (), **how, on_progress=on_progress)
+    console.result(result, console.tuned, as_json=as_json)
+
+
+def second_level(
+    experiment: options.RunOrConfig,
+    store: options.MovedStore = None,
+    decode: options.Decode = None,
+    workers: options.Workers = 0,
+    as_json: options.Json = False,
+) -> None:
+    """Learn from out-of-fold planes which splits to trust; submit uses the result."""
+    from kaggle_unet.steps.second_level import learn_second_level
+
+    run, workers = open_run(experiment).run, workers or os.cpu_count() or 1
+    with console.progress() as on_progress:
+        result = learn_second_level(run, store, decode=decode, workers=workers, on_progress=on_progress)
+    console.result(result, lambda found: console.second_level(run, found), as_json=as_json)
+
+
+def report(
+    experiment: options.RunOrConfig,
+    output: options.OutputPage = None,
+    store: options.MovedStore = None,
+    decode: options.Decode = None,
+) -> None:
+    """Write an HTML page with every out-of-fold prediction beside its truth, worst first."""
+    from kaggle_unet.steps.report import write_report
+
+    run = open_run(experiment).run
+    console.say(f"report   {write_report(run, output or run / 'report.html', store, decode=decode)}")

@@ -1,0 +1,124 @@
+"""Verbs that apply trained networks: predict, pseudo-label, submit, vote, check."""
+
+from pathlib import Path
+
+from kaggle_unet.cli import options
+from kaggle_unet.cli.base import console, open_run, repeat
+from kaggle_unet.errors import ConfigError
+
+
+def predict(
+    experiment: options.RunOrConfig,
+    checkpoint: options.Checkpoints = None,
+    data: options.DataToPredict = None,
+    oof: options.OutOfFold = False,
+    planes: options.PlanesFolder = None,
+    store: options.Store = None,
+    overrides: options.Overrides = None,
+) -> None:
+    """Write planes of probabilities, out-of-fold or for any images."""
+    from kaggle_unet.steps.predict import predict_data, predict_out_of_fold
+
+    opened = open_run(experiment, overrides, store=store)
+    checkpoints = checkpoint or [opened.run]
+    with console.progress() as on_progress:
+        if oof and data is None:
+            folders = predict_out_of_fold(opened.config, checkpoints, opened.store, on_progress=on_progress)
+        elif data is not None and planes is not None and not oof:
+            folders = [predict_data(opened.config, checkpoints, data, planes, on_progress=on_progress)]
+        else:
+            msg = "predict: give either --oof, or --data DATA and --planes DIR, the folder for its planes"
+            raise ConfigError(msg)
+    for folder in folders:
+        console.say(f"planes   {folder}")
+
+
+def pseudo_label(
+    experiment: options.RunOrConfig,
+    data: options.Data,
+    run: options.Run = None,
+    checkpoint: options.Checkpoints = None,
+    confidence: options.Confidence = 0.9,
+    pixel_confidence: options.PixelConfidence = 0.8,
+    ignore_unsure: options.IgnoreUnsure = False,
+    store: options.PseudoStore = None,
+    preview: options.Preview = 0,
+    overrides: options.Overrides = None,
+) -> None:
+    """Label images with a run's networks, and store the confident ones for train --add-store."""
+    from kaggle_unet.steps.pseudo_label import Choice
+    from kaggle_unet.steps.pseudo_label import pseudo_label as label
+    from kaggle_unet.steps.report import write_target_figures
+    from kaggle_unet.steps.run import describe_run, store_folder
+
+    opened = open_run(experiment, overrides, run=run)
+    usual = store_folder(experiment, None)
+    folder = store or usual.with_name(f"{usual.name}_pseudo")
+    choice = Choice(confidence, pixel_confidence, ignore_unsure)
+    with console.progress() as on_progress:
+        report = label(opened.config, data, checkpoint or (), opened.run, folder, choice, on_progress=on_progress)
+    console.data_report(report)
+    for path in write_target_figures(opened.config, folder, preview):
+        console.say(f"preview  {path}")
+    has_run = (opened.run / "run.json").exists()
+    main = Path(describe_run(opened.run)["store"]) if has_run else opened.store
+    stores = [*(() if main == store_folder(opened.config_path, None) else ("--store", main)), "--add-store", folder]
+    words = ("--fold", 0, *stores, "--run", f"{opened.run}_pseudo", *repeat(overrides))
+    console.next("kaggle-unet", "train", opened.config_path, *words)
+
+
+def submit(
+    experiment: options.RunOrConfig,
+    data: options.Data,
+    output: options.OutputCsv,
+    checkpoint: options.Checkpoints = None,
+    labels: options.LabelsFolder = None,
+    decode: options.Decode = None,
+    second_level: options.SecondLevel = None,
+    overrides: options.Overrides = None,
+) -> None:
+    """Predict with the average of a run's checkpoints, decode, and write a CSV with its manifest."""
+    from kaggle_unet.steps.submit import submit as write
+
+    opened = open_run(experiment, overrides)
+    with console.progress() as on_progress:
+        written = write(
+            opened.config,
+            data,
+            checkpoint or [opened.run],
+            output,
+            labels_folder=labels,
+            decode=decode,
+            second_level=second_level,
+            overrides=overrides or (),
+            on_progress=on_progress,
+        )
+    console.submission(written)
+
+
+def vote(
+    experiment: options.RunOrConfig,
+    csv: options.Csvs,
+    data: options.Data,
+    output: options.OutputCsv,
+    weight: options.Weights = None,
+    overrides: options.Overrides = None,
+) -> None:
+    """Combine several CSVs into the one that most of them support, object by object and pixel by pixel."""
+    from kaggle_unet.steps.vote import vote as combine
+
+    config = open_run(experiment, overrides).config
+    with console.progress() as on_progress:
+        written = combine(config, csv, data, output, weights=weight, on_progress=on_progress)
+    console.submission(written)
+
+
+def check(
+    csv: options.CsvPath, data: options.Data, competition: options.Competition, images: options.Images = "images"
+) -> None:
+    """Check a submission against every rule of its competition; the exit code is 0 or 3."""
+    from kaggle_unet.steps.check import check_submission
+
+    for warning in check_submission(csv, data, competition, images=images):
+        console.warn(warning)
+    console.say(f"ok       {csv} follows every rule")

@@ -1,0 +1,61 @@
+"""Verbs before the training: demo, doctor, make-targets."""
+
+import os
+from pathlib import Path
+
+from kaggle_unet.cli import options
+from kaggle_unet.cli.base import console, repeat
+from kaggle_unet.errors import ConfigError
+
+
+def demo(folder: options.DemoFolder = Path("demo")) -> None:
+    """Run the whole pipeline on drawn images: about two minutes on two CPU cores."""
+    from kaggle_unet.steps.demo import demo as run_demo
+
+    run_demo(folder, console)
+
+
+def doctor(as_json: options.Json = False) -> None:
+    """Check this machine and the installed packages."""
+    from kaggle_unet.steps.provenance import examine
+
+    console.result(examine(), console.stats, as_json=as_json)
+
+
+def make_targets(
+    config: options.ConfigPath,
+    data: options.Data,
+    store: options.Store = None,
+    preview: options.Preview = 0,
+    skip_bad: options.SkipBad = False,
+    export: options.Export = None,
+    workers: options.Workers = 0,
+    overrides: options.Overrides = None,
+) -> None:
+    """Prepare samples, target planes, weight maps and folds from a zip or a folder."""
+    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.make_targets import export_targets
+    from kaggle_unet.steps.make_targets import make_targets as prepare
+    from kaggle_unet.steps.report import write_target_figures
+    from kaggle_unet.steps.run import store_folder
+
+    settings = load_config(config, overrides or ())
+    folder = store_folder(config, store)
+    fold_file = config.parent / settings.competition.folds if settings.competition.folds else None
+    workers = workers or os.cpu_count() or 1
+    if export and export[0] not in {"png", "tiff"}:
+        msg = f"--export {export[0]}: expected png or tiff, and then a folder: --export png {export[1]}"
+        raise ConfigError(msg)
+    with console.progress() as on_progress:
+        report = prepare(
+            settings, data, folder, fold_file=fold_file, skip_bad=skip_bad, workers=workers, on_progress=on_progress
+        )
+        if export:
+            export_targets(settings, folder, *export, workers=workers, on_progress=on_progress)
+    console.data_report(report)
+    if export:
+        console.say(f"export   {export[1]}")
+    for path in write_target_figures(settings, folder, preview):
+        console.say(f"preview  {path}")
+    places = ("--store", store) if store else ()
+    console.next("kaggle-unet", "train", config, "--fold", 0, *places, *repeat(overrides))

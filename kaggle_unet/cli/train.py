@@ -1,0 +1,62 @@
+"""Verbs that train and time a network: train, bench-train."""
+
+from functools import partial
+from pathlib import Path
+
+from kaggle_unet.cli import options
+from kaggle_unet.cli.base import console, open_run
+
+
+def train(
+    config: options.ConfigPath,
+    fold: options.Folds = "",
+    store: options.Store = None,
+    add_store: options.AddedStores = None,
+    run: options.Run = None,
+    resume: options.Resume = False,
+    track: options.Track = False,
+    devices: options.Devices = None,
+    nodes: options.Nodes = None,
+    show: options.ShowBatch = None,
+    overrides: options.Overrides = None,
+) -> None:
+    """Train one or more folds: checkpoints, metrics, curves, out-of-fold planes and score."""
+    from kaggle_unet.config import load_config
+    from kaggle_unet.steps.run import count_folds, experiment_of, parse_folds, run_folder, store_folder
+    from kaggle_unet.steps.train import show_batch, train_fold
+    from kaggle_unet.training.distributed import init_distributed
+
+    settings = load_config(config, overrides or ())
+    run_path, store_path = run_folder(config, run), store_folder(config, store)
+    folds = parse_folds(fold or ("0" if show else ""), count_folds(settings, store_path))
+    if show is not None:
+        console.say(f"batch    {show_batch(settings, store_path, folds[0], show, add=add_store or ())}")
+        return
+    distributed = init_distributed(settings.training, devices, nodes)
+    if not distributed.is_rank_zero:
+        console.silence()
+    fit = partial(train_fold, settings, store_path, run_path, add=add_store or (), resume=resume, track=track)
+    for number in folds:
+        with console.training(number, settings.training.epochs) as on_event:
+            result = fit(number, on_event=on_event, on_warning=console.warn, distributed=distributed)
+        console.fold_result(result)
+    output = Path("submissions") / experiment_of(config).with_suffix(".csv")
+    test = ("FOLDER", "--labels", "labels") if settings.competition.name == "folder" else ("TEST.zip",)
+    console.next("kaggle-unet", "submit", run_path, "--data", *test, "-o", output)
+
+
+def bench_train(
+    experiment: options.RunOrConfig,
+    store: options.Store = None,
+    steps: options.Steps = 12,
+    repeat: options.Rounds = 5,
+    as_json: options.Json = False,
+    overrides: options.Overrides = None,
+) -> None:
+    """Measure images/s of the training loop, of the bare step on one batch, and of a plain fp32 loop."""
+    from kaggle_unet.steps.bench_train import bench_train as measure
+
+    opened = open_run(experiment, overrides, store=store)
+    with console.progress() as on_progress:
+        result = measure(opened.config, opened.store, steps=steps, repeat=repeat, on_progress=on_progress)
+    console.result(result, console.training_speed, as_json=as_json)
