@@ -6,11 +6,9 @@ from: with its own, it would differ from the same pixels in the image, and brigh
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from kaggle_unet.data.settings import InputSettings
 from kaggle_unet.errors import ConfigError, DataError
@@ -43,22 +41,17 @@ def find_intensity_range(image: Image, settings: InputSettings) -> IntensityRang
     if settings.normalize == "range" and not settings.invert_bright:
         return low, high
     luma = np.sort(image if image.ndim == 2 else image @ LUMA, axis=None)
-    last = luma.size - 1
+    ranks = np.array([*PERCENTILES, 50.0]) / 100 * (luma.size - 1)  # interpolated as `numpy.percentile` does
+    below = ranks.astype(int)
+    lower, upper = (luma[np.minimum(index, luma.size - 1)].astype(float) for index in (below, below + 1))
+    lowest, highest, median = (lower * (1 - ranks % 1) + upper * (ranks % 1)).tolist()
     if settings.normalize == "percentile":
-        low, high = (_at_rank(luma, percent / 100 * last) for percent in PERCENTILES)
+        low, high = lowest, highest
         if high - low < 1:
             low, high = float(luma[0]), float(luma[-1])
         high = max(high, low + 1)
-    is_bright = settings.invert_bright and _at_rank(luma, last / 2) - low > (high - low) / 2
+    is_bright = settings.invert_bright and median - low > (high - low) / 2
     return (high, low) if is_bright else (low, high)
-
-
-def _at_rank(values: NDArray[Any], rank: float) -> float:
-    """Interpolate between two ranks of sorted values, as `numpy.percentile` does."""
-    below = int(rank)
-    fraction = rank - below
-    lower = float(values[below])
-    return lower * (1 - fraction) + float(values[below + 1]) * fraction if fraction else lower
 
 
 def prepare(

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO
 
 from kaggle_unet.errors import DataError
 
@@ -27,6 +27,7 @@ MAX_FILE_BYTES = 4 * 2**30
 MAX_RATIO = 200
 RATIO_COUNTS_FROM_BYTES = 2**30
 
+_Opened = tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]
 _READ_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
 
 
@@ -42,13 +43,13 @@ class Archive(ABC):
 
     @property
     @abstractmethod
+    def entries(self) -> Iterable[str]:
+        """Names of all files and of folders, those with a slash at the end; a zip need not list any folder."""
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of all files, with forward slashes, sorted; no junk of operating systems."""
-
-    @property
-    @abstractmethod
-    def folders(self) -> frozenset[str]:
-        """Folders that are listed themselves, with a slash at the end; a zip need not list any."""
+        return tuple(sorted(name for name in self.entries if not name.endswith("/")))
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -140,14 +141,6 @@ class Archive(ABC):
         yield FolderArchive(self.path.absolute().parent, depth=0)
 
 
-class _OpenedZip(NamedTuple):
-    """An opened zip, its files by name, and the folders that it lists."""
-
-    handle: zipfile.ZipFile
-    files: dict[str, zipfile.ZipInfo]
-    folders: frozenset[str]
-
-
 @dataclass(frozen=True)
 class ZipArchive(Archive):
     """Files of a zip on disk, or of a zip inside it: `inner` names the zips on the way."""
@@ -159,31 +152,25 @@ class ZipArchive(Archive):
         """The zip that it lies in; None for one on disk."""
         return ZipArchive(self.path, inner=self.inner[:-1]) if self.inner else None
 
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Names of all files, sorted."""
-        start = len(self.prefix)
-        return tuple(sorted(name[start:] for name in self.opened().files if name.startswith(self.prefix)))
-
     @property
-    def folders(self) -> frozenset[str]:
-        """Folders that the zip lists."""
+    def entries(self) -> Iterable[str]:
+        """Names of files, and of the folders that the zip lists."""
         start = len(self.prefix)
-        return frozenset(name[start:] for name in self.opened().folders if name.startswith(self.prefix))
+        return (name[start:] for name in self.opened()[1] if name.startswith(self.prefix))
 
     def read(self, name: str) -> bytes:
         """Read one file."""
-        zipped = self.opened()
+        handle, entries = self.opened()
         try:
-            return zipped.handle.read(zipped.files[self.prefix + name])
+            return handle.read(entries[self.prefix + name])
         except (KeyError, *_READ_ERRORS) as error:
             raise self._unreadable(name, error) from error
 
     def open(self, name: str) -> IO[bytes]:
         """Open one file."""
-        zipped = self.opened()
+        handle, entries = self.opened()
         try:
-            return zipped.handle.open(zipped.files[self.prefix + name])
+            return handle.open(entries[self.prefix + name])
         except (KeyError, *_READ_ERRORS) as error:
             raise self._unreadable(name, error) from error
 
@@ -194,7 +181,7 @@ class ZipArchive(Archive):
 
     def checksum(self, name: str) -> tuple[int, int]:
         """Look up size and CRC-32."""
-        info = self.opened().files[self.prefix + name]
+        info = self.opened()[1][self.prefix + name]
         return info.file_size, info.CRC
 
     def where(self, name: str = "") -> str:
@@ -208,8 +195,8 @@ class ZipArchive(Archive):
         inner.opened()
         return inner
 
-    def opened(self) -> _OpenedZip:
-        """Open the zip, or take it as this process has opened it before."""
+    def opened(self) -> _Opened:
+        """Open the zip, or take it as this process has opened it before; its entries go by their names."""
         whole = ZipArchive(self.path, inner=self.inner)
         try:
             stat = self.path.stat()
@@ -224,15 +211,14 @@ class ZipArchive(Archive):
 # forked child opens its own, since two processes that share a handle move each other's reading position; a zip that
 # changes on disk is opened anew.
 @lru_cache(maxsize=4)  # an inner zip is held in memory whole
-def _open_zip(archive: ZipArchive, process: int, stamp: tuple[int, int]) -> _OpenedZip:  # noqa: ARG001 (cache keys)
+def _open_zip(archive: ZipArchive, process: int, stamp: tuple[int, int]) -> _Opened:  # noqa: ARG001 (cache keys)
     outer = archive.outer
     handle = zipfile.ZipFile(io.BytesIO(outer.read(archive.inner[-1])) if outer else archive.path)
     named = [(info.filename.replace("\\", "/").removeprefix("./"), info) for info in handle.infolist()]
     files = [(name, info) for name, info in named if not info.is_dir()]
     if dangers := list(_find_dangers(files)):
         raise DataError(f"{archive.where()}: refused, the zip is not safe to read", dangers[:20])
-    sound = {name: info for name, info in files if not is_junk(name)}
-    return _OpenedZip(handle, sound, frozenset(name for name, info in named if info.is_dir()))
+    return handle, {name: info for name, info in named if name and not is_junk(name)}  # "./" has no name
 
 
 def _find_dangers(files: Sequence[tuple[str, zipfile.ZipInfo]]) -> Iterator[str]:
@@ -266,17 +252,8 @@ class FolderArchive(Archive):
     depth: int | None = None
 
     @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Names of all files, sorted."""
-        return tuple(name for name in self._entries if not name.endswith("/"))
-
-    @property
-    def folders(self) -> frozenset[str]:
-        """All folders below."""
-        return frozenset(name for name in self._entries if name.endswith("/"))
-
-    @cached_property
-    def _entries(self) -> list[str]:
+    def entries(self) -> list[str]:
+        """Names of all files and folders below."""
         top, seen, entries = self.path / self.prefix, set(), []
         for folder, subfolders, files in os.walk(top, followlinks=True):
             here = Path(folder)
@@ -286,7 +263,7 @@ class FolderArchive(Archive):
             subfolders[:] = [sub for sub in subfolders if (here / sub).resolve() not in seen]
             start = "" if here == top else here.relative_to(top).as_posix() + "/"
             entries += [start + name for name in files] + [f"{start}{name}/" for name in subfolders]
-        return sorted(name for name in entries if not is_junk(name))
+        return [name for name in entries if not is_junk(name)]
 
     def read(self, name: str) -> bytes:
         """Read one file."""

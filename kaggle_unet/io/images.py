@@ -22,7 +22,6 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.data_issues import Note
@@ -61,14 +60,6 @@ class Window(NamedTuple):
     y: int
     x: int
     shape: tuple[int, int]
-
-
-class _Picture(NamedTuple):
-    """An opened file; how a TIFF's header says it is turned and inverted, before Pillow acts on that."""
-
-    pillow: Pillow.Image
-    tiff_orientation: int
-    min_is_white: bool
 
 
 def decode_image(data: bytes, where: str) -> tuple[Image, tuple[Note, ...]]:
@@ -120,9 +111,8 @@ def decode_mask(data: bytes, where: str) -> Mask:
 
 def decode_mask_window(data: bytes, where: str) -> Window:
     """Decode a binary mask of one object; of a gray PNG only the rectangle with values above 0 becomes an array."""
-    with _opened(io.BytesIO(data), where) as picture:
-        if picture is not None and picture.pillow.format == "PNG" and picture.pillow.mode in {"1", "L"}:
-            pillow = picture.pillow
+    with _opened(io.BytesIO(data), where) as pillow:
+        if pillow is not None and pillow.format == "PNG" and pillow.mode in {"1", "L"}:
             pillow.load()
             box = pillow.getbbox() or (0, 0, 0, 0)
             return Window(np.asarray(pillow.crop(box)) > 0, box[1], box[0], (pillow.height, pillow.width))
@@ -146,14 +136,15 @@ def decode_label_image(data: bytes, where: str) -> NDArray[np.int32]:
 
 def read_shape(file: IO[bytes], where: str) -> tuple[int, int]:
     """Read an image's height and width from its header, without reading its pixels."""
-    with _opened(file, where) as picture:
-        if picture is None:
+    with _opened(file, where) as pillow:
+        if pillow is None:
             file.seek(0)
             with tifffile.TiffFile(file) as tiff:
                 page = tiff.pages.first
                 return int(page.imagelength), int(page.imagewidth)
-        width, height = picture.pillow.size
-        return (width, height) if picture.tiff_orientation >= 5 else (height, width)
+        width, height = pillow.size
+        is_turned = getattr(pillow, "tag_v2", {}).get(_ORIENTATION, 1) >= 5
+        return (width, height) if is_turned else (height, width)
 
 
 def classify_kind(image: Image) -> str:
@@ -165,56 +156,53 @@ def classify_kind(image: Image) -> str:
 
 def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tuple[Note, ...]]:
     """Decode a PNG, TIFF, JPEG or BMP to its pixels as they are stored."""
-    with _opened(io.BytesIO(data), where) as picture:
-        pixels, notes = (_read_tiff(data, where), ()) if picture is None else _load(data, where, picture, purpose)
+    notes = []
+    with _opened(io.BytesIO(data), where) as pillow:
+        tags = getattr(pillow, "tag_v2", {})  # of a TIFF, before Pillow acts on them
+        orientation, min_is_white = tags.get(_ORIENTATION, 1), tags.get(_TIFF_PHOTOMETRIC) == 0
+        if pillow is not None:
+            if tags:
+                _refuse_several(getattr(pillow, "n_frames", 1), where)
+            if pillow.mode not in _MODES:
+                raise DataError(f"{where} has {pillow.mode} colours; expected gray, RGB or a palette: convert it")
+            pillow.load()
+            if max(orientation, pillow.getexif().get(_ORIENTATION, 1)) > 1:
+                notes.append(Note("orientation tag", 1, "ignored, pixels as stored"))
+            turn_back = _UNDO_ORIENTATION.get(orientation)  # Pillow turns TIFFs, and no other format
+            turned = pillow if turn_back is None else pillow.transpose(turn_back)
+        is_colour = pillow is not None and pillow.mode in {"LA", "RGB", "RGBA"}  # of 16 bits, Pillow would keep 8
+        if pillow is None or (is_colour and max(tags.get(_TIFF_BITS, (8,))) > 8):
+            pixels = _read_tiff(data, where)
+        elif is_colour and pillow.format == "PNG" and data[24] == 16:  # bit depth, 9th byte of the header chunk
+            pixels = _read_deep_png(data)
+        elif pillow.mode == "P":
+            pixels = _look_up_palette(turned, purpose)
+            notes.append(Note("palette", 1, "looked up"))
+        else:
+            is_inverted = min_is_white and pillow.mode in {"1", "L"}  # Pillow inverts these by itself
+            pixels = np.asarray(turned)
+            pixels = pixels if is_inverted == (min_is_white and purpose == "image") else ~pixels
     is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and 2 <= pixels.shape[2] <= 4)
     if not (is_picture and pixels.size and pixels.dtype.kind in "biuf"):
         found = f"{pixels.dtype} of shape {pixels.shape}"
         raise DataError(f"{where} holds {found}; expected one image, gray or RGB: convert it")
-    return pixels, notes
-
-
-def _load(data: bytes, where: str, picture: _Picture, purpose: Purpose) -> tuple[Pixels, tuple[Note, ...]]:
-    pillow, notes = picture.pillow, []
-    if isinstance(pillow, TiffImageFile):
-        _refuse_several(pillow.n_frames, where)
-    if pillow.mode not in _MODES:
-        raise DataError(f"{where} has {pillow.mode} colours; expected gray, RGB or a palette: convert it")
-    pillow.load()
-    if max(picture.tiff_orientation, pillow.getexif().get(_ORIENTATION, 1)) > 1:
-        notes.append(Note("orientation tag", 1, "ignored, pixels as stored"))
-    turn_back = _UNDO_ORIENTATION.get(picture.tiff_orientation)  # Pillow turns TIFFs, and no other format
-    turned = pillow if turn_back is None else pillow.transpose(turn_back)
-    if pillow.mode == "P":
-        return _look_up_palette(turned, purpose), (*notes, Note("palette", 1, "looked up"))
-    if pillow.mode in {"LA", "RGB", "RGBA"}:  # Pillow would cut 16-bit colour down to 8 bits
-        if pillow.format == "PNG" and data[24] == 16:  # bit depth, the 9th byte of the header chunk
-            return _read_deep_png(data), tuple(notes)
-        if isinstance(pillow, TiffImageFile) and max(pillow.tag_v2.get(_TIFF_BITS, (8,))) > 8:
-            return _read_tiff(data, where), tuple(notes)
-    pixels = np.asarray(turned)
-    is_inverted = picture.min_is_white and pillow.mode in {"1", "L"}  # Pillow inverts these by itself
-    is_wanted = picture.min_is_white and purpose == "image"
-    return pixels if is_inverted == is_wanted else ~pixels, tuple(notes)
+    return pixels, tuple(notes)
 
 
 @contextmanager
-def _opened(file: IO[bytes], where: str) -> Iterator[_Picture | None]:
+def _opened(file: IO[bytes], where: str) -> Iterator[Pillow.Image | None]:
     """Read the header, or yield None for a TIFF that Pillow does not know; errors name the file and a remedy."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = None
+            pillow = None
             try:
                 pillow = Pillow.open(file, formats=_FORMATS)
             except UnidentifiedImageError:
                 file.seek(0)
                 if file.read(4) not in _TIFF_STARTS:
                     raise
-            else:
-                tags = pillow.tag_v2 if isinstance(pillow, TiffImageFile) else {}
-                picture = _Picture(pillow, tags.get(_ORIENTATION, 1), tags.get(_TIFF_PHOTOMETRIC) == 0)
-            yield picture
+            yield pillow
     except Pillow.DecompressionBombError as error:
         raise DataError(f"{where} is too large ({error}); cut it into tiles") from error
     except UnidentifiedImageError as error:

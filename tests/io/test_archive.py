@@ -116,7 +116,7 @@ def test_junk_of_operating_systems_is_not_listed(tmp_path):
 
 
 def test_names_with_backslashes_or_a_leading_dot_are_read(tmp_path):
-    archive = open_archive(write_zip(tmp_path / "a.zip", {"images\\a.png": b"a", "./masks/a.png": b"m"}))
+    archive = open_archive(write_zip(tmp_path / "a.zip", {"./": b"", "images\\a.png": b"a", "./masks/a.png": b"m"}))
     assert archive.names == ("images/a.png", "masks/a.png")
     assert archive.read("images/a.png") == b"a"
 
