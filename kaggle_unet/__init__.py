@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for type checkers and editors; Python takes the names from 
     from kaggle_unet.masks import rle
     from kaggle_unet.masks.column_runs import paint_masks
     from kaggle_unet.masks.labels import components, relabel
+    from kaggle_unet.masks.measure import measure
     from kaggle_unet.metrics.matching import match
     from kaggle_unet.metrics.score import dice, interval_of_mean, iou, score
     from kaggle_unet.postprocess.clean import drop_small, fill_holes
@@ -50,8 +51,8 @@ __all__ = [
     "PostprocessSettings", "ResourceError", "Sample", "WeightSettings", "__version__", "border", "check_submission",
     "colour_labels", "components", "decode_planes", "dice", "distance_weights", "draw_nuclei", "draw_outlines",
     "draw_salt", "drop_small", "encode_targets", "fill_holes", "get_codec", "interval_of_mean", "iou", "load",
-    "load_config", "match", "paint_masks", "read_competition", "read_folder", "read_submission", "relabel", "rle",
-    "score", "size_weights", "train", "tune", "weight_map", "write_submission",
+    "load_config", "match", "measure", "paint_masks", "read_competition", "read_folder", "read_submission",
+    "relabel", "rle", "score", "size_weights", "train", "tune", "weight_map", "write_submission",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
@@ -62,6 +63,7 @@ _NAMES = {
     "errors": "ConfigError DataError KitError LockedError ResourceError",
     "masks.column_runs": "paint_masks",
     "masks.labels": "components relabel",
+    "masks.measure": "measure",
     "metrics.matching": "match",
     "metrics.score": "dice interval_of_mean iou score",
     "postprocess.clean": "drop_small fill_holes",
