@@ -235,7 +235,10 @@ class Preparation:
 def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | str:
     """Read, encode, write and score one sample, or return what is wrong with it; what is stored is not done again."""
     config, store, source, targets = preparation.config, preparation.store, preparation.source, preparation.targets
-    sample = store.read_or_none(sample_id)
+    sample, planes = None, None
+    with suppress(DataError):  # what is missing or, after a power cut, damaged is made
+        sample = store.read(sample_id)
+        planes = targets.read(sample_id)[0] if targets else None
     if sample is None:
         try:
             sample = store.read(sample_id) if source is None else source.load(sample_id)
@@ -245,8 +248,7 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
             return f"sample {sample_id!r} has no masks; training needs them"
         store.write(sample)
     assert sample.labels is not None
-    found = targets.read_or_none(sample_id) if targets else None
-    planes = found[0] if found else write_targets(preparation, sample)
+    planes = write_targets(preparation, sample) if planes is None else planes
     score = get_competition(config.competition.name).metric(sample.labels, config.decoder(planes))
     return measure_sample(sample, score.mean)
 
@@ -254,7 +256,9 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
 def add_targets(preparation: Preparation, sample_id: str) -> None:
     """Encode a stored sample, unless its targets are there."""
     assert preparation.targets is not None
-    if preparation.targets.read_or_none(sample_id) is None:
+    try:
+        preparation.targets.read(sample_id)
+    except DataError:
         write_targets(preparation, preparation.store.read(sample_id))
 
 

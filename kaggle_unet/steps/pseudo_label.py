@@ -5,6 +5,7 @@ confidence in each image, kept or not, is in `confidence.csv` beside them.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.competitions.competition import Source
 from kaggle_unet.config import Config, plain
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.data_issues import is_constant
 from kaggle_unet.io.tables import to_csv
 from kaggle_unet.steps.build import Ensemble, load_ensemble, open_images, predict_samples
@@ -107,7 +108,9 @@ def pseudo_label(
         kept: list[SampleStats] = []
         rows = []
         for sample, confidence in _label(ensemble, source, choice):
-            stored = store.read_or_none(sample.id)  # an interrupted call has kept it
+            stored = None
+            with suppress(DataError):
+                stored = store.read(sample.id)  # an interrupted call has kept it
             if not (is_empty := is_constant(sample.image)) and (confidence >= choice.confidence or stored):
                 if stored is None:
                     store.write(sample)

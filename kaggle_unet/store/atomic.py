@@ -49,9 +49,8 @@ def sample_file(folder: Path, sample_id: str, suffix: str = ".npz") -> Path:
     return folder / f"{sample_id}{suffix}"
 
 
-@contextmanager
-def atomic_writer(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
-    """Yield a temporary path, and rename the file written there when the block ends without an error.
+def atomic_write(path: str | Path, data: bytes | str, *, flush: bool = True) -> None:
+    """Write a whole file, or leave the old one: under a temporary name first, and renamed when all is written.
 
     A killed process leaves the old file, and at worst a temporary one for `sweep_temporaries`.
     """
@@ -60,20 +59,15 @@ def atomic_writer(path: str | Path, *, flush: bool = True) -> Iterator[Path]:
     with resource_errors(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            if flush:
-                with temporary.open("rb+") as file:
+            with temporary.open("xb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                if flush:
+                    file.flush()
                     os.fsync(file.fileno())
             temporary.replace(target)
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-
-
-def atomic_write(path: str | Path, data: bytes | str, *, flush: bool = True) -> None:
-    """Write a whole file, or leave the old one."""
-    with atomic_writer(path, flush=flush) as temporary:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def try_to_write(path: Path) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.types import DataIssue, Planes, Sample, Weights
+from kaggle_unet.store.atomic import atomic_write
 
 
 def find_differences(first: Any, second: Any, *, key: str = "") -> list[tuple[str, Any, Any]]:
@@ -72,77 +72,26 @@ def hash_plain(plain: object) -> str:
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-def encode_sample(sample: Sample) -> bytes:
-    """Write a sample to bytes."""
-    about = {
-        "id": sample.id,
-        "kind": sample.kind,
-        "numbers": dict(sample.numbers),
-        "oddities": [[issue.sample, issue.kind, issue.count, issue.action] for issue in sample.data_issues],
-    }
-    arrays: dict[str, NDArray[Any]] = {
-        "image": sample.image,
-        "about": np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8),
-    }
-    if sample.labels is not None:
-        arrays["labels"] = sample.labels.astype(np.min_scalar_type(sample.labels.max(initial=0)))
-    if sample.ignore is not None:
-        arrays["ignore"] = sample.ignore
-    return _pack(arrays)
-
-
-def decode_sample(data: bytes, where: str) -> Sample:
-    """Read a sample back."""
-    arrays = _unpack(data, where, {"image", "about"})
-    about = json.loads(arrays["about"].tobytes())
-    labels = arrays.get("labels")
-    return Sample(
-        id=about["id"],
-        image=arrays["image"],
-        labels=None if labels is None else labels.astype(np.int32),
-        kind=about["kind"],
-        ignore=arrays.get("ignore"),
-        numbers=about["numbers"],
-        data_issues=tuple(DataIssue(*issue) for issue in about["oddities"]),
-    )
-
-
-def encode_targets(planes: Planes, weights: Weights | None) -> bytes:
-    """Write planes and weights to bytes."""
-    bits = planes.astype(bool)
-    assert (bits == planes).all(), "target planes hold zeros and ones"
-    arrays: dict[str, NDArray[Any]] = {"planes": np.packbits(bits), "shape": np.array(planes.shape, np.int64)}
-    if weights is not None and (weights != 1).any():
-        assert weights.shape == planes.shape[1:], "weights cover the planes"
-        arrays["weights"] = weights.astype(np.float32, copy=False)
-    return _pack(arrays)
-
-
-def decode_targets(data: bytes, where: str) -> tuple[Planes, Weights]:
-    """Read planes and weights back."""
-    arrays = _unpack(data, where, {"planes", "shape"})
-    shape = tuple(arrays["shape"].tolist())
-    bits = np.unpackbits(arrays["planes"], count=int(np.prod(shape))).reshape(shape)
-    weights = arrays.get("weights")
-    return bits.astype(np.float32), np.ones(shape[1:], np.float32) if weights is None else weights
-
-
-def _pack(arrays: dict[str, NDArray[Any]]) -> bytes:
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays to a file, unflushed; those of equal values are equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, array in arrays.items():
             archive.compression = zipfile.ZIP_STORED if name == "image" else zipfile.ZIP_DEFLATED
-            with archive.open(f"{name}.npy", "w") as file:  # dated 1980, so that equal arrays are equal bytes
+            with archive.open(f"{name}.npy", "w") as file:  # dated 1980
                 np.lib.format.write_array(file, array, allow_pickle=False)
-    return buffer.getvalue()
+    atomic_write(path, buffer.getvalue(), flush=False)
 
 
-def _unpack(data: bytes, where: str, wanted: set[str]) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, *wanted: str) -> dict[str, NDArray[Any]]:
+    """Read all arrays of a file, of which some must be there."""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = dict(file.items())
+    except FileNotFoundError as error:
+        raise DataError(f"cannot read {path} ({error.strerror}); run make-targets again") from error
     except _DAMAGE as error:
-        raise DataError(f"{where} is damaged ({error}); delete it and run make-targets again") from error
-    if missing := wanted - arrays.keys():
-        raise DataError(f"{where} lacks {', '.join(sorted(missing))}; delete it and run make-targets again")
+        raise DataError(f"{path} is damaged ({error}); delete it and run make-targets again") from error
+    if missing := set(wanted) - arrays.keys():
+        raise DataError(f"{path} lacks {', '.join(sorted(missing))}; delete it and run make-targets again")
     return arrays

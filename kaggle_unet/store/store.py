@@ -17,26 +17,26 @@ no data. Each file is written atomically, so the next call can continue an inter
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.tables import read_folds, to_csv
 from kaggle_unet.store.atomic import atomic_write, flush_files, sample_file
 from kaggle_unet.store.manifest import (
     FORMAT,
-    decode_sample,
-    decode_targets,
-    encode_sample,
-    encode_targets,
     find_differences,
     hash_plain,
+    read_arrays,
     read_file,
     read_manifest,
     to_json,
+    write_arrays,
 )
-from kaggle_unet.types import Planes, Sample, Weights
+from kaggle_unet.types import DataIssue, Planes, Sample, Weights
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -108,8 +108,17 @@ class Store:
         """Read a sample, or return it from memory if it is kept there."""
         if kept := self._kept.get(sample_id):
             return kept
-        path = sample_file(self.folder / "samples", sample_id)
-        sample = decode_sample(read_file(path), str(path))
+        arrays = read_arrays(sample_file(self.folder / "samples", sample_id), "image", "about")
+        about, labels = json.loads(arrays["about"].tobytes()), arrays.get("labels")
+        sample = Sample(
+            id=about["id"],
+            image=arrays["image"],
+            labels=None if labels is None else labels.astype(np.int32),
+            kind=about["kind"],
+            ignore=arrays.get("ignore"),
+            numbers=about["numbers"],
+            data_issues=tuple(DataIssue(*issue) for issue in about["oddities"]),
+        )
         if sample_id in self._kept:
             self._kept[sample_id] = sample
         return sample
@@ -118,17 +127,21 @@ class Store:
         """Keep these samples in memory once they are read."""
         self._kept = dict.fromkeys(sample_ids)
 
-    def read_or_none(self, sample_id: str) -> Sample | None:
-        """Read a sample, or return None where it is missing or, after a power cut, damaged."""
-        if not sample_file(self.folder / "samples", sample_id).exists():
-            return None
-        with suppress(DataError):
-            return self.read(sample_id)
-        return None
-
     def write(self, sample: Sample) -> None:
         """Add or replace a sample."""
-        atomic_write(sample_file(self.folder / "samples", sample.id), encode_sample(sample), flush=False)
+        about = {
+            "id": sample.id,
+            "kind": sample.kind,
+            "numbers": dict(sample.numbers),
+            "oddities": [[issue.sample, issue.kind, issue.count, issue.action] for issue in sample.data_issues],
+        }
+        text = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
+        arrays: dict[str, NDArray[Any]] = {"image": sample.image, "about": text}
+        if sample.labels is not None:
+            arrays["labels"] = sample.labels.astype(np.min_scalar_type(sample.labels.max(initial=0)))
+        if sample.ignore is not None:
+            arrays["ignore"] = sample.ignore
+        write_arrays(sample_file(self.folder / "samples", sample.id), arrays)
 
     def target_identities(self) -> list[dict[str, Any]]:
         """List what the target sets that are complete were made with."""
@@ -163,20 +176,21 @@ class TargetSet:
 
     def read(self, sample_id: str) -> tuple[Planes, Weights]:
         """Read a sample's targets."""
-        path = sample_file(self.folder, sample_id)
-        return decode_targets(read_file(path), str(path))
-
-    def read_or_none(self, sample_id: str) -> tuple[Planes, Weights] | None:
-        """Read a sample's targets, or return None where they are missing or damaged."""
-        if not sample_file(self.folder, sample_id).exists():
-            return None
-        with suppress(DataError):
-            return self.read(sample_id)
-        return None
+        arrays = read_arrays(sample_file(self.folder, sample_id), "planes", "shape")
+        shape = tuple(arrays["shape"].tolist())
+        bits = np.unpackbits(arrays["planes"], count=int(np.prod(shape))).reshape(shape)
+        weights = arrays.get("weights")
+        return bits.astype(np.float32), np.ones(shape[1:], np.float32) if weights is None else weights
 
     def write(self, sample_id: str, planes: Planes, weights: Weights | None = None) -> None:
         """Add or replace a sample's targets; without weights, every pixel weighs 1."""
-        atomic_write(sample_file(self.folder, sample_id), encode_targets(planes, weights), flush=False)
+        bits = planes.astype(bool)
+        assert (bits == planes).all(), "target planes hold zeros and ones"
+        arrays: dict[str, NDArray[Any]] = {"planes": np.packbits(bits), "shape": np.array(planes.shape, np.int64)}
+        if weights is not None and (weights != 1).any():
+            assert weights.shape == planes.shape[1:], "weights cover the planes"
+            arrays["weights"] = weights.astype(np.float32, copy=False)
+        write_arrays(sample_file(self.folder, sample_id), arrays)
 
     def write_manifest(self) -> None:
         """Declare the set complete."""

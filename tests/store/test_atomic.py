@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from kaggle_unet.errors import ResourceError
-from kaggle_unet.store import atomic_write, atomic_writer, sha256, sweep_temporaries
-from kaggle_unet.store.atomic import flush_files, try_to_write
+from kaggle_unet.store import atomic_write, sha256, sweep_temporaries
+from kaggle_unet.store.atomic import flush_files, resource_errors, try_to_write
 
 
 def names(folder):
@@ -29,27 +29,19 @@ def test_bytes_and_text_are_written_as_they_are(tmp_path, data, wanted):
     assert names(tmp_path / "new") == ["x"]
 
 
-def test_a_fault_in_the_block_leaves_the_old_file_and_no_temporary_one(tmp_path):
+def test_a_fault_while_writing_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
     atomic_write(tmp_path / "x", b"old")
 
-    def write_half():
-        with atomic_writer(tmp_path / "x") as temporary:
-            temporary.write_bytes(b"half")
-            raise KeyError
+    def fail(_):
+        assert (tmp_path / "x").read_bytes() == b"old"
+        assert len(names(tmp_path)) == 2
+        raise KeyError
 
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(KeyError):
-        write_half()
+        atomic_write(tmp_path / "x", b"new")
     assert (tmp_path / "x").read_bytes() == b"old"
     assert names(tmp_path) == ["x"]
-
-
-def test_the_old_file_is_there_until_the_block_ends(tmp_path):
-    atomic_write(tmp_path / "x", b"old")
-    with atomic_writer(tmp_path / "x") as temporary:
-        assert temporary.parent == tmp_path
-        temporary.write_bytes(b"new")
-        assert (tmp_path / "x").read_bytes() == b"old"
-    assert (tmp_path / "x").read_bytes() == b"new"
 
 
 def test_who_reads_the_old_file_goes_on_reading_it(tmp_path):
@@ -88,13 +80,17 @@ def test_a_full_disk_leaves_the_old_file_and_says_how_much_is_free(tmp_path):
         (errno.EROFS, "the disk is read-only; write elsewhere"),
     ],
 )
-def test_what_the_system_refuses_is_a_resource_error_with_a_remedy(tmp_path, code, remedy):
-    with pytest.raises(ResourceError, match=rf"cannot write {tmp_path}/x: .*; {remedy}"), atomic_writer(tmp_path / "x"):
+def test_what_the_system_refuses_is_a_resource_error_with_a_remedy(tmp_path, monkeypatch, code, remedy):
+    def refuse(_):
         raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(ResourceError, match=rf"cannot write {tmp_path}/x: .*; {remedy}"):
+        atomic_write(tmp_path / "x", b"new")
 
 
 def test_errors_that_have_nothing_to_do_with_writing_pass(tmp_path):
-    with pytest.raises(FileNotFoundError), atomic_writer(tmp_path / "x"):
+    with pytest.raises(FileNotFoundError), resource_errors(tmp_path / "x"):
         (tmp_path / "nothing").read_bytes()
 
 
@@ -107,12 +103,10 @@ def test_a_folder_in_the_way_is_named(tmp_path):
 def test_a_killed_writer_leaves_the_old_file_and_a_temporary_one_that_is_swept(tmp_path, repository):
     atomic_write(tmp_path / "sub" / "x", b"old")
     script = f"""
-        import time
-        from kaggle_unet.store import atomic_writer
-        with atomic_writer({str(tmp_path / "sub" / "x")!r}) as temporary:
-            temporary.write_bytes(b"half")
-            print("written", flush=True)
-            time.sleep(60)
+        import os, time
+        from kaggle_unet.store import atomic_write
+        os.fsync = lambda _: (print("written", flush=True), time.sleep(60))
+        atomic_write({str(tmp_path / "sub" / "x")!r}, b"half")
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=repository) as process:
@@ -126,11 +120,11 @@ def test_a_killed_writer_leaves_the_old_file_and_a_temporary_one_that_is_swept(t
     assert (tmp_path / ".mine.tmp").exists()
 
 
-def test_writers_at_the_same_time_do_not_meet(tmp_path):
-    with atomic_writer(tmp_path / "x") as one, atomic_writer(tmp_path / "x") as two:
-        assert one != two
-        one.write_bytes(b"1")
-        two.write_bytes(b"2")
+def test_writers_at_the_same_time_do_not_meet(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: atomic_write(tmp_path / "x", b"between", flush=False))
+        atomic_write(tmp_path / "x", b"last")
+    assert (tmp_path / "x").read_bytes() == b"last"
     assert names(tmp_path) == ["x"]
 
 

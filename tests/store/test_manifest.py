@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.store import find_differences, hash_plain
-from kaggle_unet.store.manifest import decode_sample, decode_targets, encode_sample, encode_targets
+from kaggle_unet.store import Store, TargetSet, find_differences, hash_plain
 from kaggle_unet.types import DataIssue, Sample
 from tests.strategies import shapes
 
@@ -20,7 +19,7 @@ def samples(draw):
     shape = draw(shapes())
     dims = draw(st.sampled_from([shape, (*shape, 3)]))
     return Sample(
-        id=draw(st.text(max_size=5)),
+        id="a",
         image=draw(hnp.arrays(np.uint8, dims)),
         labels=draw(st.none() | hnp.arrays(np.int32, shape, elements=st.sampled_from([0, 1, 255, 256, 65536]))),
         kind=draw(st.text(max_size=5)),
@@ -32,9 +31,29 @@ def samples(draw):
     )
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+def store_of(folder, sample):
+    """Write a sample; return the store and the bytes of the file."""
+    store = Store(folder, {})
+    store.write(sample)
+    return store, (folder / "samples" / f"{sample.id}.npz").read_bytes()
+
+
+def written(folder, planes, weights=None):
+    """Write targets; return the set and the bytes of the file."""
+    targets = TargetSet(folder, {})
+    targets.write("a", planes, weights)
+    return targets, (targets.folder / "a.npz").read_bytes()
+
+
 @given(sample=samples())
-def test_a_sample_comes_back_as_it_was(sample):
-    back = decode_sample(encode_sample(sample), "x.npz")
+def test_a_sample_comes_back_as_it_was(folder, sample):
+    store, data = store_of(folder, sample)
+    back = store.read(sample.id)
     for name in ("image", "labels", "ignore"):
         wanted, found = getattr(sample, name), getattr(back, name)
         assert (wanted is None) == (found is None)
@@ -47,59 +66,67 @@ def test_a_sample_comes_back_as_it_was(sample):
         sample.numbers,
         sample.data_issues,
     )
-    assert encode_sample(back) == encode_sample(sample)
+    assert store_of(folder, back)[1] == data
 
 
 @given(planes=hnp.array_shapes(min_dims=3, max_dims=3, max_side=9).flatmap(lambda shape: hnp.arrays(bool, shape)))
-def test_planes_come_back_as_they_were(planes):
-    back, weights = decode_targets(encode_targets(planes.astype(np.float32), None), "x.npz")
+def test_planes_come_back_as_they_were(folder, planes):
+    back, weights = written(folder, planes.astype(np.float32))[0].read("a")
     np.testing.assert_array_equal(back, planes)
     assert (back.dtype, weights.dtype, weights.shape) == (np.float32, np.float32, planes.shape[1:])
     assert (weights == 1).all()
 
 
-def test_weights_come_back_as_they_were():
+def test_weights_come_back_as_they_were(folder):
     weights = np.array([[0, 1, 20, 0.3, 1e-5, 1e6, 1 / 3]], np.float32)
-    _, back = decode_targets(encode_targets(np.zeros((1, 1, 7), np.float32), weights), "x.npz")
+    _, back = written(folder, np.zeros((1, 1, 7), np.float32), weights)[0].read("a")
     np.testing.assert_array_equal(back, weights)
     assert back.dtype == np.float32
 
 
-def test_weights_of_1_take_no_room():
+def test_weights_of_1_take_no_room(folder):
     planes = np.zeros((1, 64, 64), np.float32)
-    ones = encode_targets(planes, np.ones((64, 64), np.float32))
-    assert ones == encode_targets(planes, None)
+    _, ones = written(folder, planes, np.ones((64, 64), np.float32))
+    assert ones == written(folder, planes)[1]
     with np.load(io.BytesIO(ones)) as file:
         assert sorted(file) == ["planes", "shape"]
         assert file["planes"].nbytes == 64 * 64 // 8
 
 
-def test_labels_take_the_smallest_type_that_holds_them():
+def test_labels_take_the_smallest_type_that_holds_them(folder):
     for highest, dtype in ((255, np.uint8), (256, np.uint16), (65_535, np.uint16), (65_536, np.uint32)):
         sample = Sample("a", np.zeros((1, 2), np.uint8), np.array([[0, highest]], np.int32))
-        with np.load(io.BytesIO(encode_sample(sample))) as file:
+        with np.load(io.BytesIO(store_of(folder, sample)[1])) as file:
             assert file["labels"].dtype == dtype
 
 
-@pytest.mark.parametrize("decode", [decode_sample, decode_targets])
-def test_damage_is_named_with_the_remedy(decode):
+def test_damage_is_named_with_the_remedy(tmp_path):
     sample = Sample("a", np.arange(400, dtype=np.uint8).reshape(20, 20))
-    whole = encode_sample(sample) if decode is decode_sample else encode_targets(np.ones((1, 40, 40), np.float32), None)
-    flipped = bytearray(whole)
-    flipped[70] ^= 255
-    for data in (b"", b"<html>", whole[:-40], whole[:90], bytes(flipped)):
-        with pytest.raises(DataError, match=r"^x\.npz is damaged .* delete it and run make-targets again"):
-            decode(data, "x.npz")
+    store, sample_data = store_of(tmp_path, sample)
+    targets, target_data = written(tmp_path, np.ones((1, 40, 40), np.float32))
+    for read, folder, whole in (
+        (store.read, tmp_path / "samples", sample_data),
+        (targets.read, targets.folder, target_data),
+    ):
+        path = folder / "a.npz"
+        flipped = bytearray(whole)
+        flipped[70] ^= 255
+        for data in (b"", b"<html>", whole[:-40], whole[:90], bytes(flipped)):
+            path.write_bytes(data)
+            with pytest.raises(DataError, match=rf"^{path} is damaged .* delete it and run make-targets again"):
+                read("a")
 
 
-def test_a_file_of_another_kind_is_named():
-    with pytest.raises(DataError, match=r"x\.npz lacks about, image"):
-        decode_sample(encode_targets(np.zeros((1, 1, 1), np.float32), None), "x.npz")
+def test_a_file_of_another_kind_is_named(tmp_path):
+    store, _ = store_of(tmp_path, Sample("a", np.zeros((1, 1), np.uint8)))
+    (tmp_path / "samples" / "a.npz").write_bytes(written(tmp_path, np.zeros((1, 1, 1), np.float32))[1])
+    with pytest.raises(DataError, match=r"a\.npz lacks about, image"):
+        store.read("a")
 
 
-def test_planes_that_are_no_targets_are_our_own_mistake():
+def test_planes_that_are_no_targets_are_our_own_mistake(tmp_path):
     with pytest.raises(AssertionError):
-        encode_targets(np.full((1, 1, 1), 0.5, np.float32), None)
+        written(tmp_path, np.full((1, 1, 1), 0.5, np.float32))
 
 
 def test_differences_are_listed_key_by_key():

@@ -55,8 +55,7 @@ def test_samples_and_targets_are_read_back(store):
 def test_an_interrupted_store_is_continued(store, tmp_path):
     store.write(sample("a"))
     again = Store.create(tmp_path / "store", json.loads(json.dumps(IDENTITY)), {"version": "2"})
-    assert again.read_or_none("a").id == "a"
-    assert again.read_or_none("b") is None
+    assert again.read("a").id == "a"
     assert again.manifest["about"]["version"] == "1"
 
 
@@ -99,8 +98,9 @@ def test_an_incomplete_store_of_another_identity_is_begun_anew(store, tmp_path):
     store.write(sample("a"))
     TargetSet(store.folder, TARGETS).write("a", PLANES)
     begun = Store.create(tmp_path / "store", OTHER, {})
-    assert begun.read_or_none("a") is None
-    assert TargetSet(begun.folder, TARGETS).read_or_none("a") is None
+    for read in (begun.read, TargetSet(begun.folder, TARGETS).read):
+        with pytest.raises(DataError, match="No such file"):
+            read("a")
     assert begun.manifest["identity"] == OTHER
 
 
@@ -198,7 +198,7 @@ def test_odd_ids_are_kept(store, key):
     assert store.read(key).id == key
 
 
-def test_a_damaged_or_missing_sample_is_named_and_not_found(store):
+def test_a_damaged_or_missing_sample_is_named(store):
     store.write(sample("a"))
     (store.folder / "samples" / "a.npz").write_bytes(b"")
     targets = TargetSet(store.folder, TARGETS)
@@ -206,7 +206,6 @@ def test_a_damaged_or_missing_sample_is_named_and_not_found(store):
         store.read("a")
     with pytest.raises(DataError, match=r"cannot read .*/b\.npz .*run make-targets again"):
         targets.read("b")
-    assert (store.read_or_none("a"), targets.read_or_none("b")) == (None, None)
 
 
 def test_a_store_survives_pickling(store):
