@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors; Python takes the names from `_NAMES`
     from kaggle_unet.api import Model, load, read_competition, read_folder, train, tune
+    from kaggle_unet.competitions.label_files import write_labels
     from kaggle_unet.competitions.submission import read_submission, write_submission
     from kaggle_unet.config import Config, load_config
     from kaggle_unet.errors import ConfigError, DataError, KitError, LockedError, ResourceError
@@ -52,12 +53,13 @@ __all__ = [
     "colour_labels", "components", "decode_planes", "dice", "distance_weights", "draw_nuclei", "draw_outlines",
     "draw_salt", "drop_small", "encode_targets", "fill_holes", "get_codec", "interval_of_mean", "iou", "load",
     "load_config", "match", "measure", "paint_masks", "read_competition", "read_folder", "read_submission",
-    "relabel", "rle", "score", "size_weights", "train", "tune", "weight_map", "write_submission",
+    "relabel", "rle", "score", "size_weights", "train", "tune", "weight_map", "write_labels", "write_submission",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
 _NAMES = {
     "api": "Model load read_competition read_folder train tune",
+    "competitions.label_files": "write_labels",
     "competitions.submission": "read_submission write_submission",
     "config": "Config load_config",
     "errors": "ConfigError DataError KitError LockedError ResourceError",

@@ -262,3 +262,26 @@ def vote_labels(sets, weights):
     for new, old in enumerate(dict.fromkeys(owners[owners > 0].tolist()), start=1):
         labels[owners == old] = new
     return labels
+
+
+def trace_rings(pieces, piece):
+    """Chain the sides of a piece's pixels, clockwise; where two ways lead on from a corner, the left one is taken."""
+    sides = {}
+    for y, x in np.argwhere(pieces == piece).tolist():
+        around = {(-1, 0): ((x, y), (x + 1, y)), (0, 1): ((x + 1, y), (x + 1, y + 1))}
+        around |= {(1, 0): ((x + 1, y + 1), (x, y + 1)), (0, -1): ((x, y + 1), (x, y))}
+        for (dy, dx), (start, end) in around.items():
+            is_inside = 0 <= y + dy < pieces.shape[0] and 0 <= x + dx < pieces.shape[1]
+            if not is_inside or pieces[y + dy, x + dx] != piece:
+                sides.setdefault(start, []).append(end)
+    rings = []
+    while sides:
+        ring = [min(sides), sides[min(sides)].pop()]
+        while ring[-1] != ring[0]:
+            (x, y), (before_x, before_y) = ring[-1], ring[-2]
+            ends = sides[ring[-1]]
+            turns = [(x - before_x) * (end_y - y) - (y - before_y) * (end_x - x) for end_x, end_y in ends]
+            ring.append(ends.pop(int(np.argmin(turns))))
+        sides = {start: ends for start, ends in sides.items() if ends}
+        rings.append(ring[:-1])
+    return rings

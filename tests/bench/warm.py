@@ -14,6 +14,7 @@ import numpy as np
 import kaggle_unet.kernels
 from kaggle_unet.masks.column_runs import paint_masks
 from kaggle_unet.masks.labels import components, count_pieces_and_holes, relabel, relabel_in_raster_order
+from kaggle_unet.masks.polygons import trace_polygons
 from kaggle_unet.masks.rle import decode_and_count, decode_mask, encode, encode_mask
 from kaggle_unet.metrics.score import score_image, score_mask
 from kaggle_unet.postprocess.decoder import Decoder
@@ -33,7 +34,7 @@ def warm() -> None:
     decode_and_count([*encode(labels), encode_mask(masks[2])], labels.shape)
     decode_mask(encode_mask(masks[0]), labels.shape)
     relabel_in_raster_order(relabel(labels)), count_pieces_and_holes(labels)
-    components(masks[0], connectivity=4)
+    components(masks[0], connectivity=4), trace_polygons(labels)
     score_image(labels, np.roll(labels, 1, axis=0)), score_mask(masks[0], masks[1])
     for settings in (BorderSettings(), BorderSettings(rule="contour"), BorderSettings(radius_px="by_size")):
         border(labels, **dict(settings))
