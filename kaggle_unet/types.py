@@ -54,7 +54,7 @@ _BRANCH = re.compile(r"constrained-|literal\[|tuple\[")  # how pydantic calls th
 
 def explain_faults(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
     """Say what is wrong with values for a model, a line each; unknown keys name the nearest one."""
-    unions = [field.annotation for field in model.model_fields.values() if field.discriminator == "name"]
+    unions = [field.annotation for field in model.model_fields.values() if field.discriminator]
     names = [kind.model_fields["name"].default for union in unions for kind in _models_of(union)]
     where, listed, lines = where or model.__name__, f"{', '.join(names[:-1])} or {''.join(names[-1:])}", []
     for fault in error.errors():

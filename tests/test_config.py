@@ -147,7 +147,7 @@ def test_a_fault_of_any_network_is_named_as_it_is_written(name):
     ("model", "says"), [("{filters: 3}", r"model\.name is missing"), ("{name: unet}", r"model\.name is 'unet'")]
 )
 def test_a_network_must_be_named(model, says):
-    with pytest.raises(ConfigError, match=says + "; use plain_unet, smp or ternausnet$"):
+    with pytest.raises(ConfigError, match=says + "; use plain_unet, smp, ternausnet or python:module:factory$"):
         parse_config(DSB + f"model: {model}")
 
 

@@ -230,7 +230,10 @@ def draw_transform(rng: np.random.Generator, settings: AugmentationSettings, cac
         centre = centre[0] + float(dy) * crop_shape[0], centre[1] + float(dx) * crop_shape[1]
     turns = int(rng.integers(4)) if preset.turns else 0
     mirrored = preset.mirror and bool(rng.random() < 0.5)
-    if preset.p_bend and rng.random() < preset.p_bend:
+    if (elastic := settings.elastic) is not None:
+        if rng.random() < elastic.p:
+            knots = draw_knots(rng, crop_shape, elastic.sigma_px, elastic.grid)
+    elif preset.p_bend and rng.random() < preset.p_bend:
         knots = draw_knots(rng, crop_shape, rng.uniform(*preset.bend_px))
     return SpatialTransform(crop_shape, centre, zoom=zoom, angle=angle, turns=turns, mirrored=mirrored, knots=knots)
 

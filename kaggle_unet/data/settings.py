@@ -25,6 +25,17 @@ class InputSettings(Settings):
     """What every channel is divided by, after that."""
 
 
+class ElasticSettings(Settings):
+    """Elastic deformation: random displacements of a coarse grid, interpolated to all pixels."""
+
+    p: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Which part of the crops is deformed."""
+    sigma_px: Annotated[float, Field(gt=0)] = 5.0
+    """Standard deviation of the displacements, which are cut at twice of it. The U-Net paper has 10."""
+    grid: Annotated[int, Field(ge=2)] | None = None
+    """Points of the grid per side; None puts one every 40 px. The U-Net paper has 3."""
+
+
 class AugmentationSettings(Settings):
     """Sampling and augmentation of the training samples."""
 
@@ -34,6 +45,8 @@ class AugmentationSettings(Settings):
     """Side of the square crops; smaller images are mirrored up to it. None uses whole images, padded."""
     scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.7, 1.4)
     """Range of the random zoom; `nuclei` and `first_place` only."""
+    elastic: ElasticSettings | None = None
+    """Elastic deformation in place of the preset's own."""
     crops_per_image: Annotated[int, Field(ge=1)] = 1
     """Crops drawn per image and epoch, on average over all images."""
     crops_per_epoch: Annotated[int, Field(ge=1)] | None = None

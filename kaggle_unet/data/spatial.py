@@ -54,9 +54,9 @@ class SpatialTransform:
         return rows[0, 0] * x + rows[0, 1] * y + rows[0, 2], rows[1, 0] * x + rows[1, 1] * y + rows[1, 2]
 
 
-def draw_knots(rng: np.random.Generator, shape: tuple[int, int], sigma_px: float) -> Knots:
+def draw_knots(rng: np.random.Generator, shape: tuple[int, int], sigma_px: float, grid: int | None = None) -> Knots:
     """Draw the displacements of an elastic deformation, smooth because its control points are far apart."""
-    n_y, n_x = (max(round(side / _KNOT_PX), 1) + 1 for side in shape)
+    n_y, n_x = (grid or max(round(side / _KNOT_PX), 1) + 1 for side in shape)
     knots: Knots = rng.standard_normal((n_y, n_x, 2), dtype=np.float32).clip(-2, 2) * np.float32(sigma_px)
     return knots
 

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import read_tensors
+from kaggle_unet.models.custom import build_custom
 from kaggle_unet.models.encoder_networks import SmpNetwork, TernausNet, build_smp, check_smp, refuse_unknown
 from kaggle_unet.models.plain_unet import PlainUNet
-from kaggle_unet.models.settings import ModelSettings, PlainUNetSettings, SmpSettings, TernausNetSettings
+from kaggle_unet.models.settings import CustomSettings, ModelSettings, PlainUNetSettings, SmpSettings, TernausNetSettings
 
 _Build = Callable[[str | bool | None], nn.Module]
 
@@ -25,6 +26,8 @@ def create_model(
     """
     if isinstance(settings, PlainUNetSettings):
         return PlainUNet(in_channels, out_channels, settings)
+    if isinstance(settings, CustomSettings):
+        return build_custom(settings, in_channels, out_channels)
     weights = settings.encoder_weights if load_encoder else None
     if isinstance(settings, TernausNetSettings):
         return _with_weights(
@@ -49,6 +52,8 @@ def input_multiple(settings: ModelSettings) -> int:
     """
     if isinstance(settings, SmpSettings):
         return int(2 ** settings.options.get("encoder_depth", 5))
+    if isinstance(settings, CustomSettings):
+        return settings.input_multiple
     return settings.unshuffle * 2**settings.depth if isinstance(settings, PlainUNetSettings) else 32
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from kaggle_unet.types import Settings
 
@@ -116,4 +116,27 @@ class TernausNetSettings(Settings):
     """Filters of the decoder's last block; the others have 2, 4, 8 and 8 times as many. The paper has 32."""
 
 
-ModelSettings = Annotated[PlainUNetSettings | SmpSettings | TernausNetSettings, Field(discriminator="name")]
+class CustomSettings(Settings):
+    """A network of one's own; it runs only with `--trust-code`."""
+
+    name: Annotated[str, Field(pattern=r"^python:[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = "python:module:factory"
+    """`python:package.module:factory`: the function is called as `factory(in_channels, out_channels, **options)` and
+    returns a `torch.nn.Module` from (B, in_channels, H, W) to logits (B, out_channels, H, W)."""
+    options: dict[str, Any] = {}
+    """Other keyword arguments of the function."""
+    input_multiple: Annotated[int, Field(ge=1)] = 32
+    """What the sides of inputs must be multiples of."""
+
+
+def _kind(value: Any) -> str | None:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return "python:module:factory" if str(name).startswith("python:") else name
+
+
+ModelSettings = Annotated[
+    Annotated[PlainUNetSettings, Tag("plain_unet")]
+    | Annotated[SmpSettings, Tag("smp")]
+    | Annotated[TernausNetSettings, Tag("ternausnet")]
+    | Annotated[CustomSettings, Tag("python:module:factory")],
+    Field(discriminator=Discriminator(_kind)),
+]

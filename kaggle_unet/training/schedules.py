@@ -153,14 +153,14 @@ _AFTER_WARMUP: dict[str, Callable[[ScheduleSettings, float, int], float]] = {
 
 
 def _plateau(settings: ScheduleSettings, monitored_values: Sequence[float | None]) -> float:
-    """Multiply by the factor whenever more than `patience` epochs in a row brought no improvement."""
+    """Multiply by the factor whenever `patience` epochs in a row brought no improvement."""
     best, bad, factor = -math.inf, 0, 1.0
     for value in monitored_values:
         if value is not None and value > best:
             best, bad = value, 0
             continue
         bad += 1
-        if value is not None and bad > settings.patience:
+        if value is not None and bad >= settings.patience:
             factor, bad = factor * settings.factor, 0
     return factor
 

@@ -47,15 +47,15 @@ def test_exponential_counts_from_the_end_of_the_warm_up():
     ("scores", "share"),
     [
         ([], 1),
-        ([0.5, 0.4, 0.4], 1),
-        ([0.5, 0.4, 0.4, 0.5], 0.1),
-        ([0.5, 0.4, 0.4, 0.6, 0.6], 1),
-        ([0.5, 0.4, 0.4, 0.4, 0.6, 0.5, 0.5, 0.5], 0.01),
+        ([0.5, 0.4], 1),
+        ([0.5, 0.4, 0.5], 0.1),
+        ([0.5, 0.4, 0.6, 0.6], 1),
+        ([0.5, 0.4, 0.4, 0.6, 0.5, 0.5], 0.01),
         ([0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4], 0.01),
     ],
     ids=["none", "patient", "no longer", "better in time", "twice", "floor"],
 )
-def test_plateau_multiplies_after_more_than_patience_epochs_without_gain(scores, share):
+def test_plateau_multiplies_after_patience_epochs_without_gain(scores, share):
     settings = ScheduleSettings(name="plateau", factor=0.1, patience=2, floor=0.01)
     assert shares(settings, [7.5], monitored_values=scores) == pytest.approx([share])
 
@@ -114,3 +114,22 @@ def test_cycles_fill_the_training_and_differ_by_an_epoch_at_most(epochs, cycles)
 
 def test_other_schedules_have_no_cycles():
     assert cycle_ends(ScheduleSettings(name="cosine"), 10) == []
+
+
+@pytest.mark.parametrize("patience", [1, 2, 5])
+def test_plateau_is_patient_for_as_many_epochs_as_torch_s_with_one_less_and_as_early_stopping(patience):
+    # torch lowers the rate after more than its patience, Keras and early stopping after it
+    settings = ScheduleSettings(name="plateau", factor=0.1, patience=patience, floor=0)
+    scores = [0.5, 0.6, *[0.5] * 12]
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, "max", factor=0.1, patience=patience - 1, threshold=0, eps=0
+    )
+    rates = []
+    for score in scores:
+        theirs.step(score)
+        rates.append(optimizer.param_groups[0]["lr"])
+    ours = [shares(settings, [n], monitored_values=scores[:n])[0] for n in range(1, len(scores) + 1)]
+    assert ours == pytest.approx(rates)
+    assert ours.index(0.1) == 1 + patience

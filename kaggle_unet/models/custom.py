@@ -1,0 +1,69 @@
+"""A network of one's own: `model.name: python:package.module:factory`.
+
+This is the only place where a config can run code that is not the kit's, and it does so only inside `trust_code`.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor, nn
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.models.settings import CustomSettings
+
+_is_trusted: ContextVar[bool] = ContextVar("is_trusted", default=False)
+
+
+@contextmanager
+def trust_code(trusted: bool = True) -> Iterator[None]:
+    """Allow modules that configs name to be imported in this block."""
+    token = _is_trusted.set(trusted)
+    try:
+        yield
+    finally:
+        _is_trusted.reset(token)
+
+
+def build_custom(settings: CustomSettings, in_channels: int, out_channels: int) -> nn.Module:
+    """Call the factory that a config names, and check the network on a small input."""
+    _, module, factory = settings.name.split(":")
+    if not _is_trusted.get():
+        msg = f"model.name {settings.name}: this network is code of the module {module}, which was not imported; if you "
+        msg += "trust it, repeat with --trust-code (in Python: trust_code=True)"
+        raise ConfigError(msg)
+    if "" not in sys.path:  # a console script looks beside itself only, not in the current folder
+        sys.path.insert(0, "")
+    try:
+        network = getattr(importlib.import_module(module), factory)(in_channels, out_channels, **settings.options)
+    except Exception as error:  # any code, so any error
+        msg = f"model.name {settings.name}: {type(error).__name__}: {error}; expected a module in the current folder or "
+        msg += f"an installed one, with a function {factory}(in_channels, out_channels, **model.options)"
+        raise ConfigError(msg) from error
+    _check_output(network, settings, in_channels, out_channels)
+    assert isinstance(network, nn.Module)
+    return network
+
+
+def _check_output(network: object, settings: CustomSettings, in_channels: int, out_channels: int) -> None:
+    """Raise `ConfigError` unless a network returns one plane of logits per output channel, as large as its input."""
+    if not isinstance(network, nn.Module):
+        msg = f"model.name {settings.name}: returned a {type(network).__name__}, expected a torch.nn.Module"
+        raise ConfigError(msg)
+    side = max(32, settings.input_multiple)
+    shape, wanted = (1, in_channels, side, side), (1, out_channels, side, side)
+    is_training = network.training
+    try:
+        with torch.inference_mode():
+            logits = network.eval()(torch.zeros(shape))
+    except Exception as error:  # any code, so any error
+        msg = f"model.name {settings.name}: on an input of shape {shape}: {type(error).__name__}: {error}; fix forward, "
+        raise ConfigError(msg + "or set model.input_multiple to what its sides must be multiples of") from error
+    network.train(is_training)
+    if not isinstance(logits, Tensor) or logits.shape != wanted or not logits.is_floating_point():
+        came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        msg = f"model.name {settings.name}: returns {came} for an input of shape {shape}, expected float logits of shape "
+        raise ConfigError(f"{msg}{wanted}: one plane per plane of the codec")
