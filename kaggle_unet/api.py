@@ -18,6 +18,7 @@ from kaggle_unet.competitions.memory import MemorySource, convert_array
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, load_config, validate_config
 from kaggle_unet.errors import DataError
+from kaggle_unet.models.custom import trust_code as trusting
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
 
@@ -108,7 +109,7 @@ class Model:
         return predicted
 
 
-def load(path: str | Path) -> Model:
+def load(path: str | Path, *, trust_code: bool = False) -> Model:
     """Load trained networks.
 
     Parameters
@@ -116,6 +117,8 @@ def load(path: str | Path) -> Model:
     path : str or Path
         A run, such as ``runs/dsb2018/final``, for the best checkpoints of all its folds; a fold of a run; or a
         checkpoint.
+    trust_code : bool, default: False
+        Whether a network of one's own, ``model.name: python:module:factory``, may run the code of its module.
 
     Returns
     -------
@@ -128,7 +131,7 @@ def load(path: str | Path) -> Model:
     DataError
         If there is no checkpoint, or it is damaged.
     ConfigError
-        If the folds of a run can't be averaged.
+        If the folds of a run can't be averaged, or a network needs `trust_code`.
 
     Examples
     --------
@@ -142,7 +145,8 @@ def load(path: str | Path) -> Model:
     from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, run_of
     from kaggle_unet.steps.second_level import choose_second_level
 
-    ensemble = load_ensemble([Path(path)])
+    with trusting(trust_code):
+        ensemble = load_ensemble([Path(path)])
     hashes = {source.path: source.sha256 for source in ensemble.sources}
     config, decode_file = choose_decode_params(ensemble.config, list(map(run_of, hashes)), chosen=None)
     second_level, remarks = choose_second_level(config, hashes, chosen=None)
@@ -158,6 +162,7 @@ def train(
     *,
     folder: str | Path | None = None,
     resume: bool = False,
+    trust_code: bool = False,
 ) -> Path:
     """Train one fold on samples with labels.
 
@@ -175,6 +180,8 @@ def train(
         Without it, a temporary folder is created and kept.
     resume : bool, default: False
         Whether a fold in `folder` that was interrupted continues after its last complete epoch.
+    trust_code : bool, default: False
+        Whether a network of one's own, ``model.name: python:module:factory``, may run the code of its module.
 
     Returns
     -------
@@ -207,7 +214,8 @@ def train(
     home = Path(tempfile.mkdtemp(prefix="kaggle-unet-") if folder is None else folder)
     source = MemorySource.of(samples, unit_floats=config.input.normalize == "range")
     make_targets(config, source, home / "store")
-    train_fold(config, home / "store", home / "run", fold, resume=resume)
+    with trusting(trust_code):
+        train_fold(config, home / "store", home / "run", fold, resume=resume)
     return home / "run"
 
 

@@ -1,11 +1,15 @@
 """The articles' experiments: every one is the network that it says it is."""
 
+import numpy as np
 import pytest
 import torch
 
 from kaggle_unet.config import load_config, plain
+from kaggle_unet.data.augment import CachedSample, draw_transform
 from kaggle_unet.models.create import create_model, input_multiple
+from kaggle_unet.synthetic.images import draw_nuclei
 from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.types import Sample
 
 
 def conv(n_in, n_out, side=3):
@@ -120,3 +124,31 @@ def test_crops_are_of_a_size_that_the_network_takes(repository, name):
     config = load(repository, name)
     side = config.augmentation.crop_px
     assert side is None or side % input_multiple(config.model) == 0
+
+
+def test_the_keras_u_net_has_the_dropout_of_the_article_s_function(repository):
+    modules = build(load(repository, "keras_salt_unet")).modules()
+    rates = [module.p for module in modules if isinstance(module, torch.nn.Dropout) and module.p]
+    assert rates == [0.1] * 8  # before every block but the first of nine
+
+
+def test_the_u_net_on_vgg16_upsamples_bilinearly(repository, monkeypatch):
+    modes = []
+    interpolate = torch.nn.functional.interpolate
+
+    def listen(*arguments, **options):
+        modes.append(options["mode"])
+        return interpolate(*arguments, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "interpolate", listen)
+    build(load(repository, "vgg16"))(torch.empty(1, 3, 64, 64, device="meta"))
+    assert modes == ["bilinear"] * 5
+
+
+def test_the_original_u_net_deforms_every_crop_elastically_on_a_grid_of_three_by_three(repository):
+    config = load(repository, "original_unet")
+    sample = Sample("a", *draw_nuclei(np.random.default_rng(0), (64, 64)))
+    cached = CachedSample.of(sample, config.input)
+    knots = [draw_transform(np.random.default_rng(seed), config.augmentation, cached).knots for seed in range(200)]
+    assert {grid.shape for grid in knots} == {(3, 3, 2)}
+    assert np.std(knots) == pytest.approx(10 * 0.96, rel=0.05)  # a normal distribution cut at two of its deviations

@@ -64,6 +64,9 @@ Checkpoints = Annotated[
         help="A file, or a fold's folder (its best). Repeatable. Default: the best of each of the run's folds.",
     ),
 ]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Let model.name python:module:factory run that module's code.")
+]
 
 # Training.
 Folds = Annotated[

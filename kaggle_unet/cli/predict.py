@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from kaggle_unet.cli import options
-from kaggle_unet.cli.base import console, open_run, repeat
+from kaggle_unet.cli.base import console, open_run, repeat, runs_networks
 from kaggle_unet.errors import ConfigError
 
 
+@runs_networks
 def predict(
     experiment: options.RunOrConfig,
     checkpoint: options.Checkpoints = None,
@@ -33,6 +34,7 @@ def predict(
         console.say(f"planes   {folder}")
 
 
+@runs_networks
 def pseudo_label(
     experiment: options.RunOrConfig,
     data: options.Data,
@@ -67,6 +69,7 @@ def pseudo_label(
     console.next("kaggle-unet", "train", opened.config_path, *words)
 
 
+@runs_networks
 def submit(
     experiment: options.RunOrConfig,
     data: options.Data,

@@ -4,9 +4,10 @@ from functools import partial
 from pathlib import Path
 
 from kaggle_unet.cli import options
-from kaggle_unet.cli.base import console, open_run
+from kaggle_unet.cli.base import console, open_run, runs_networks
 
 
+@runs_networks
 def train(
     config: options.ConfigPath,
     fold: options.Folds = "",
@@ -45,6 +46,7 @@ def train(
     console.next("kaggle-unet", "submit", run_path, "--data", *test, "-o", output)
 
 
+@runs_networks
 def bench_train(
     experiment: options.RunOrConfig,
     store: options.Store = None,

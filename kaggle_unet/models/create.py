@@ -11,7 +11,13 @@ from kaggle_unet.models.checkpoint import read_tensors
 from kaggle_unet.models.custom import build_custom
 from kaggle_unet.models.encoder_networks import SmpNetwork, TernausNet, build_smp, check_smp, refuse_unknown
 from kaggle_unet.models.plain_unet import PlainUNet
-from kaggle_unet.models.settings import CustomSettings, ModelSettings, PlainUNetSettings, SmpSettings, TernausNetSettings
+from kaggle_unet.models.settings import (
+    CustomSettings,
+    ModelSettings,
+    PlainUNetSettings,
+    SmpSettings,
+    TernausNetSettings,
+)
 
 _Build = Callable[[str | bool | None], nn.Module]
 

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.settings import CustomSettings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _is_trusted: ContextVar[bool] = ContextVar("is_trusted", default=False)
 
@@ -28,11 +29,13 @@ def trust_code(trusted: bool = True) -> Iterator[None]:
         _is_trusted.reset(token)
 
 
-def build_custom(settings: CustomSettings, in_channels: int, out_channels: int) -> nn.Module:
+def build_custom(settings: CustomSettings, in_channels: int, out_channels: int) -> "nn.Module":
     """Call the factory that a config names, and check the network on a small input."""
     _, module, factory = settings.name.split(":")
     if not _is_trusted.get():
-        msg = f"model.name {settings.name}: this network is code of the module {module}, which was not imported; if you "
+        msg = (
+            f"model.name {settings.name}: this network is code of the module {module}, which was not imported; if you "
+        )
         msg += "trust it, repeat with --trust-code (in Python: trust_code=True)"
         raise ConfigError(msg)
     if "" not in sys.path:  # a console script looks beside itself only, not in the current folder
@@ -40,16 +43,19 @@ def build_custom(settings: CustomSettings, in_channels: int, out_channels: int) 
     try:
         network = getattr(importlib.import_module(module), factory)(in_channels, out_channels, **settings.options)
     except Exception as error:  # any code, so any error
-        msg = f"model.name {settings.name}: {type(error).__name__}: {error}; expected a module in the current folder or "
+        msg = (
+            f"model.name {settings.name}: {type(error).__name__}: {error}; expected a module in the current folder or "
+        )
         msg += f"an installed one, with a function {factory}(in_channels, out_channels, **model.options)"
         raise ConfigError(msg) from error
-    _check_output(network, settings, in_channels, out_channels)
-    assert isinstance(network, nn.Module)
-    return network
+    return _check_output(network, settings, in_channels, out_channels)
 
 
-def _check_output(network: object, settings: CustomSettings, in_channels: int, out_channels: int) -> None:
-    """Raise `ConfigError` unless a network returns one plane of logits per output channel, as large as its input."""
+def _check_output(network: object, settings: CustomSettings, in_channels: int, out_channels: int) -> "nn.Module":
+    """Return a network that gives one plane of logits per output channel, as large as its input, or raise."""
+    import torch
+    from torch import Tensor, nn
+
     if not isinstance(network, nn.Module):
         msg = f"model.name {settings.name}: returned a {type(network).__name__}, expected a torch.nn.Module"
         raise ConfigError(msg)
@@ -60,10 +66,15 @@ def _check_output(network: object, settings: CustomSettings, in_channels: int, o
         with torch.inference_mode():
             logits = network.eval()(torch.zeros(shape))
     except Exception as error:  # any code, so any error
-        msg = f"model.name {settings.name}: on an input of shape {shape}: {type(error).__name__}: {error}; fix forward, "
+        msg = (
+            f"model.name {settings.name}: on an input of shape {shape}: {type(error).__name__}: {error}; fix forward, "
+        )
         raise ConfigError(msg + "or set model.input_multiple to what its sides must be multiples of") from error
     network.train(is_training)
     if not isinstance(logits, Tensor) or logits.shape != wanted or not logits.is_floating_point():
         came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        msg = f"model.name {settings.name}: returns {came} for an input of shape {shape}, expected float logits of shape "
+        msg = (
+            f"model.name {settings.name}: returns {came} for an input of shape {shape}, expected float logits of shape "
+        )
         raise ConfigError(f"{msg}{wanted}: one plane per plane of the codec")
+    return network

@@ -177,7 +177,10 @@ def test_a_mask_of_numbers_is_what_is_not_0(function):
         (lambda: ku.interval_of_mean([1.0], level=95), "level is 95; expected a fraction"),
         (lambda: ku.DecodeSettings(mask_treshold=0.4), "mask_treshold is not a setting; did you mean mask_threshold"),
         (lambda: ku.WeightSettings(size={"gama": 1}), r"size\.gama is not a setting; did you mean gamma"),
-        (lambda: ku.Config(competition={"name": "tgs"}, model={"name": "x"}), "use plain_unet, smp or ternausnet"),
+        (
+            lambda: ku.Config(competition={"name": "tgs"}, model={"name": "x"}),
+            "use plain_unet, smp, ternausnet or python:mod",
+        ),
         (lambda: ku.decode_planes(np.zeros((1, 2, 3)), "mask", {"mask_treshold": 1}), "did you mean mask_threshold"),
         (lambda: ku.decode_planes(np.zeros((1, 2, 3)), "mask", [1]), "got list; expected settings, or a mapping"),
         (lambda: ku.weight_map([[1]], "distance"), "got str; expected settings, or a mapping"),
