@@ -6,7 +6,7 @@ import torch
 
 from kaggle_unet.config import load_config, plain
 from kaggle_unet.data.augment import CachedSample, draw_transform
-from kaggle_unet.models.create import create_model, input_multiple
+from kaggle_unet.models.create import create_model, input_sizes
 from kaggle_unet.synthetic.images import draw_nuclei
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import Sample
@@ -123,7 +123,7 @@ def test_the_four_upsamplings_differ_in_nothing_else(repository):
 def test_crops_are_of_a_size_that_the_network_takes(repository, name):
     config = load(repository, name)
     side = config.augmentation.crop_px
-    assert side is None or side % input_multiple(config.model) == 0
+    assert side is None or side % input_sizes(config.model)[0] == 0
 
 
 def test_the_keras_u_net_has_the_dropout_of_the_article_s_function(repository):

@@ -75,11 +75,6 @@ def predict_planes(
             yield name, planes[:, rows, columns].copy()
 
 
-def margin_of(model: nn.Module) -> int:
-    """Return the pixels that a network loses at each edge."""
-    return int(getattr(model, "margin", 0))
-
-
 def _gather_batches(
     items: Iterable[tuple[str, Inputs]], settings: InferenceSettings, pad_spec: PadSpec
 ) -> Iterator[tuple[tuple[int, int], list[str], list[Inputs]]]:
@@ -114,7 +109,8 @@ class _Average:
     ) -> None:
         models = [model.to(device).eval() for model in models]
         self._models = [model.to(memory_format=torch.channels_last) for model in models] if channels_last else models
-        self.margin = max(margin_of(model) for model in models)
+        self._margins = [int(getattr(model, "margin", 0)) for model in models]
+        self.margin = max(self._margins)
         self._weights = settings.weights or (1.0,) * len(models)
         if self.margin and settings.scales != (1.0,):
             msg = f"inference.scales {settings.scales}: a network without padding takes images as they are; leave it "
@@ -162,10 +158,10 @@ class _Average:
     def _sum_over_flips(self, inputs: Tensor) -> Tensor:
         """Sum models and flips in their order, models times their weights."""
         total: Tensor | None = None
-        for model, weight in zip(self._models, self._weights, strict=True):
+        for model, weight, margin in zip(self._models, self._weights, self._margins, strict=True):
             if weight == 0:
                 continue
-            extra_margin = self.margin - margin_of(model)
+            extra_margin = self.margin - margin
             for flip in FLIP_SETS[self._settings.flips]:
                 with torch.autocast(inputs.device.type, self._autocast_dtype, enabled=self._autocast_dtype is not None):
                     logits: Tensor = model(flip.apply(inputs))
@@ -206,7 +202,7 @@ class CodecAdapter(nn.Module):
             msg = f"planes of codec {trained} have no border, which {wanted} needs"
             raise ConfigError(msg)
         self.model = model
-        self.margin = margin_of(model)
+        self.margin = int(getattr(model, "margin", 0))
         self._trained, self._wanted = CODECS[trained], CODECS[wanted]
 
     def forward(self, inputs: Tensor) -> Tensor:

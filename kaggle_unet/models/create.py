@@ -50,29 +50,23 @@ def create_model(
     return network
 
 
-def input_multiple(settings: ModelSettings) -> int:
-    """Return the number that the sides of inputs must be multiples of.
+def input_sizes(settings: ModelSettings) -> tuple[int, int]:
+    """Return the number that the sides of inputs must be multiples of, and the pixels lost at each edge.
 
-    >>> input_multiple(PlainUNetSettings(depth=4)), input_multiple(SmpSettings())
-    (16, 32)
+    >>> input_sizes(PlainUNetSettings(depth=4)), input_sizes(SmpSettings())
+    ((16, 0), (32, 0))
+    >>> input_sizes(PlainUNetSettings(padding="valid", filters=64, depth=4))
+    (16, 94)
     """
-    if isinstance(settings, SmpSettings):
-        return int(2 ** settings.options.get("encoder_depth", 5))
+    if isinstance(settings, PlainUNetSettings):
+        margin = 0
+        if settings.padding == "valid":
+            with torch.device("meta"):  # sizes without memory
+                margin = PlainUNet(1, 1, settings).margin
+        return settings.unshuffle * 2**settings.depth, margin
     if isinstance(settings, CustomSettings):
-        return settings.input_multiple
-    return settings.unshuffle * 2**settings.depth if isinstance(settings, PlainUNetSettings) else 32
-
-
-def output_margin(settings: ModelSettings) -> int:
-    """Return the number of pixels by which the output is smaller than the input at each edge.
-
-    >>> output_margin(PlainUNetSettings(padding="valid", filters=64, depth=4))
-    94
-    """
-    if not isinstance(settings, PlainUNetSettings) or settings.padding == "same":
-        return 0
-    with torch.device("meta"):  # sizes without memory
-        return PlainUNet(1, 1, settings).margin
+        return settings.input_multiple, 0
+    return int(2 ** settings.options.get("encoder_depth", 5)) if isinstance(settings, SmpSettings) else 32, 0
 
 
 def _with_weights(build: _Build, encoder: str, weights: str | None) -> nn.Module:

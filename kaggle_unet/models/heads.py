@@ -28,9 +28,21 @@ class Outputs(NamedTuple):
 
 
 def select_outputs(outputs: Outputs, *, is_training: bool) -> Tensor | Outputs:
-    """Return all outputs in training if there are auxiliary heads, else the logits to predict with."""
-    has_heads = outputs.empty is not None or bool(outputs.sides)
-    return outputs if is_training and has_heads else suppress_empty(outputs)
+    """Return all outputs in training if there are auxiliary heads, else the logits to predict with.
+
+    These are so low in images taken to be empty that nothing is found there:
+
+    >>> logits = torch.tensor([[[[3.0, -20.0]]], [[[3.0, 1.0]]]])
+    >>> select_outputs(Outputs(logits, torch.tensor([2.0, 0.0]), gate_above=0.5), is_training=False).flatten()
+    tensor([-10., -20.,   3.,   1.])
+    """
+    logits, empty, sides, gate_above = outputs
+    if is_training and (empty is not None or sides):
+        return outputs
+    if empty is None or gate_above is None:
+        return logits
+    is_empty = (empty.float().sigmoid() > gate_above)[:, None, None, None]
+    return torch.where(is_empty, logits.clamp(max=_EMPTY_LOGIT), logits)
 
 
 def forward_all(network: nn.Module, inputs: Tensor) -> Tensor | Outputs:
@@ -38,19 +50,6 @@ def forward_all(network: nn.Module, inputs: Tensor) -> Tensor | Outputs:
     compute: Callable[[Tensor], Tensor | Outputs] = getattr(network, "outputs", network)
     outputs = compute(inputs)
     return outputs.logits if isinstance(outputs, Outputs) and outputs.empty is None else outputs
-
-
-def suppress_empty(outputs: Outputs) -> Tensor:
-    """Return the logits to predict with: so low in images taken to be empty that nothing is found there.
-
-    >>> logits = torch.tensor([[[[3.0, -20.0]]], [[[3.0, 1.0]]]])
-    >>> suppress_empty(Outputs(logits, torch.tensor([2.0, 0.0]), gate_above=0.5)).flatten()
-    tensor([-10., -20.,   3.,   1.])
-    """
-    if outputs.empty is None or outputs.gate_above is None:
-        return outputs.logits
-    is_empty = (outputs.empty.float().sigmoid() > outputs.gate_above)[:, None, None, None]
-    return torch.where(is_empty, outputs.logits.clamp(max=_EMPTY_LOGIT), outputs.logits)
 
 
 class ScSE(nn.Module):

@@ -41,7 +41,7 @@ from kaggle_unet.steps.make_targets import make_targets
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.store import Store
 from kaggle_unet.synthetic.files import write_dsb_zip, write_folder, write_tgs_zip
-from kaggle_unet.training.device import count_workers, seed_everything
+from kaggle_unet.training.device import AUTOCAST_DTYPES, count_workers, seed_everything
 from kaggle_unet.training.distributed import Distributed, init_distributed
 from kaggle_unet.training.fold import open_loader, train_epoch
 from kaggle_unet.training.step import Learner
@@ -139,7 +139,7 @@ def _take_turns(
 def _compare(learner: Learner, distributed: Distributed, batch: Batch, steps_per_s: float) -> dict[str, dict[str, Any]]:
     """Compare the bare step with what the device does at best."""
     n_flops, n_bytes = count_step(learner, batch)
-    flops, copied = measure_roofline(distributed.fabric.device, distributed.device_config.autocast_dtype)
+    flops, copied = measure_roofline(distributed.fabric.device, AUTOCAST_DTYPES[distributed.device_config.precision])
     return {
         "matrix product": {"measured": flops / 1e12, "unit": "TFLOP/s", "share": n_flops * steps_per_s / flops},
         "memory copy": {"measured": copied / 1e9, "unit": "GB/s", "share": n_bytes * steps_per_s / copied},

@@ -16,18 +16,24 @@ from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare, refuse_missing_depths
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.inference.predict import CodecAdapter, margin_of, plan_batches, predict_planes, scale_to
+from kaggle_unet.inference.predict import CodecAdapter, plan_batches, predict_planes, scale_to
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
 from kaggle_unet.models.checkpoint import Checkpoint, check_compatible, load_checkpoint
-from kaggle_unet.models.create import create_model, input_multiple, output_margin
+from kaggle_unet.models.create import create_model, input_sizes
 from kaggle_unet.steps.make_targets import open_targets, resolve_weights
 from kaggle_unet.steps.run import find_checkpoints
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import round_planes
 from kaggle_unet.targets.codecs import CODECS
-from kaggle_unet.training.device import DeviceConfig, choose_operations, keep_freed_memory, select_device
+from kaggle_unet.training.device import (
+    AUTOCAST_DTYPES,
+    DeviceConfig,
+    choose_operations,
+    keep_freed_memory,
+    select_device,
+)
 from kaggle_unet.training.distributed import Distributed, rank_shard
 from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.validate import ValidationResult, validate
@@ -99,8 +105,8 @@ def _validate(config: Config, store: Store, ids: Sequence[str], loss: Segmentati
 
 
 def _pad_spec(config: Config) -> PadSpec:
-    multiple = math.lcm(input_multiple(config.model), config.inference.pad_to_multiple)
-    return PadSpec(multiple, output_margin(config.model))
+    multiple, margin = input_sizes(config.model)
+    return PadSpec(math.lcm(multiple, config.inference.pad_to_multiple), margin)
 
 
 def build_model(config: Config, *, load_encoder: bool = True) -> nn.Module:
@@ -125,7 +131,7 @@ class Ensemble:
 
     models: list[nn.Module]
     config: Config
-    multiple: int
+    pad_spec: PadSpec
     sources: list[CheckpointSource]
     device_config: DeviceConfig
 
@@ -151,8 +157,10 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
     keep_freed_memory()
     precision = "auto" if config.training.precision == "fp16" else config.training.precision  # it scales gradients
     device_config = select_device(precision, config.training.channels_last)
-    multiple = max(multiple for _, multiple in loaded)
-    return Ensemble([model for model, _ in loaded], config, multiple, sources, device_config)
+    choose_operations(deterministic=config.training.deterministic)
+    margin = max(int(getattr(model, "margin", 0)) for model, _ in loaded)
+    pad_spec = PadSpec(max(multiple for _, multiple in loaded), margin)
+    return Ensemble([model for model, _ in loaded], config, pad_spec, sources, device_config)
 
 
 def without_weights(config: Config) -> Config:
@@ -174,7 +182,7 @@ def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.
         except ConfigError as error:
             msg = f"{path}: {error}; checkpoints can't be averaged, predict and submit them apart, or leave some out"
             raise ConfigError(msg) from error
-    return model.eval(), input_multiple(trained.model)
+    return model.eval(), input_sizes(trained.model)[0]
 
 
 def open_images(config: Config, data: str) -> Source:
@@ -194,9 +202,7 @@ def predict_samples(
 ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
     """Predict planes for samples of any sizes."""
     config, device_config = ensemble.config, ensemble.device_config
-    choose_operations(deterministic=config.training.deterministic)
-    margin = max(margin_of(model) for model in ensemble.models)
-    multiple = math.lcm(ensemble.multiple, settings.pad_to_multiple)
+    multiple = math.lcm(ensemble.pad_spec.multiple, settings.pad_to_multiple)
     settings = settings.model_copy(update={"pad_to_multiple": multiple})
     samples: dict[str, Sample] = {}
 
@@ -209,10 +215,10 @@ def predict_samples(
         ensemble.models,
         activation=CODECS[config.codec.name].activation,
         device=device_config.device,
-        autocast_dtype=device_config.autocast_dtype,
+        autocast_dtype=AUTOCAST_DTYPES[device_config.precision],
         channels_last=device_config.channels_last,
     )
-    batches = plan_batches(sizes, settings, margin=margin)
+    batches = plan_batches(sizes, settings, margin=ensemble.pad_spec.margin)
     wanted = (id_ for batch in batches if not all(id_ in done for id_ in batch) for id_ in batch)
     for id_, planes in predict(map(show, map(load, wanted)), settings=settings):
         sample, rounded, scale = samples[id_], round_planes(planes), 1.0

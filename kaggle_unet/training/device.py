@@ -59,6 +59,7 @@ def choose_operations(*, deterministic: bool) -> None:
 
 Precision = Literal["32", "bf16", "fp16"]
 Device = Literal["cuda", "mps", "cpu"]
+AUTOCAST_DTYPES: dict[Precision, torch.dtype | None] = {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,6 @@ class DeviceConfig:
     deterministic: bool
     threads: int
     reason: str
-
-    @property
-    def autocast_dtype(self) -> torch.dtype | None:
-        """The dtype of mixed precision; None for fp32."""
-        return {"32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
 
     @property
     def memory_format(self) -> torch.memory_format:

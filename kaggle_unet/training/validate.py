@@ -15,7 +15,7 @@ from kaggle_unet.data.augment import labels_of
 from kaggle_unet.data.batch import Batch, crop
 from kaggle_unet.data.dataset import ValidationSet
 from kaggle_unet.metrics.score import ImageScore
-from kaggle_unet.models.heads import Outputs, suppress_empty
+from kaggle_unet.models.heads import Outputs, select_outputs
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.training.failures import TrainingFailure, name_samples
 from kaggle_unet.training.step import Loss
@@ -57,7 +57,8 @@ def validate(
     with torch.inference_mode():
         for batch, slices, samples in validation_set.batches():
             outputs = predict(batch.inputs)
-            logits = outputs if isinstance(outputs, Tensor) else suppress_empty(outputs)
+            logits = outputs if isinstance(outputs, Tensor) else select_outputs(outputs, is_training=False)
+            assert isinstance(logits, Tensor)
             value = float(loss(outputs, batch.planes.to(logits.device), batch.weights.to(logits.device))[0])
             if not math.isfinite(value):
                 msg = f"the validation loss is {value} on the samples {name_samples(batch.ids)}"

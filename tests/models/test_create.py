@@ -7,7 +7,7 @@ from segmentation_models_pytorch import encoders as smp_encoders
 from timm.models import _builder as timm_builder
 
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.models.create import create_model, input_multiple
+from kaggle_unet.models.create import create_model, input_sizes
 from kaggle_unet.models.heads import Outputs
 from kaggle_unet.models.settings import EmptyHeadSettings, PlainUNetSettings, SmpSettings, TernausNetSettings
 
@@ -54,13 +54,13 @@ def first_conv(model):
 class TestEveryModel:
     def test_logits_have_the_size_of_the_inputs_and_a_plane_each(self, model_settings):
         model = create_model(model_settings, in_channels=2, out_channels=3).eval()
-        multiple = input_multiple(model_settings)
+        multiple, _ = input_sizes(model_settings)
         with torch.no_grad():
             assert model(torch.zeros(1, 2, 2 * multiple, multiple)).shape == (1, 3, 2 * multiple, multiple)
 
     def test_while_it_trains_it_answers_with_every_head_it_has_and_else_with_logits(self, model_settings):
         model = create_model(model_settings, in_channels=2, out_channels=3)
-        multiple = input_multiple(model_settings)
+        multiple, _ = input_sizes(model_settings)
         output = model(torch.zeros(2, 2, 2 * multiple, multiple))
         has_empty = bool(getattr(model_settings, "empty_head", None))
         has_sides = getattr(model_settings, "deep_supervision", False)
@@ -75,7 +75,7 @@ class TestEveryModel:
     def test_every_parameter_learns(self, model_settings):
         torch.manual_seed(0)
         model = create_model(model_settings, in_channels=1, out_channels=1)
-        side = 2 * input_multiple(model_settings)
+        side = 2 * input_sizes(model_settings)[0]
         output = model(torch.randn(2, 1, side, side))
         outputs = output if isinstance(output, Outputs) else Outputs(output)
         total = sum(grid.square().mean() for grid in (outputs.logits, *outputs.sides))
@@ -121,10 +121,10 @@ def test_an_encoder_in_a_wrapped_network_is_filled_from_a_file(tmp_path):
 
 
 def test_input_multiples_follow_the_depth():
-    assert input_multiple(PlainUNetSettings(depth=3)) == 8
-    assert input_multiple(SmpSettings()) == 32
-    assert input_multiple(TernausNetSettings()) == 32
-    assert input_multiple(SmpSettings(options={"encoder_depth": 4})) == 16
+    assert input_sizes(PlainUNetSettings(depth=3)) == (8, 0)
+    assert input_sizes(SmpSettings()) == (32, 0)
+    assert input_sizes(TernausNetSettings()) == (32, 0)
+    assert input_sizes(SmpSettings(options={"encoder_depth": 4})) == (16, 0)
 
 
 def save_weights(encoder, path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from kaggle_unet.models.heads import Outputs, forward_all, select_outputs, suppress_empty
+from kaggle_unet.models.heads import Outputs, forward_all, select_outputs
 
 LOGITS = torch.tensor([[[[3.0, -20.0]]], [[[3.0, 1.0]]]])
 EMPTY = torch.tensor([2.0, -2.0])  # probabilities 0.88 and 0.12
@@ -50,14 +50,15 @@ def test_forward_all_returns_the_outputs_before_suppression():
 
 @pytest.mark.parametrize(("above", "is_cleared"), [(0.1, [True, True]), (0.5, [True, False]), (0.9, [False, False])])
 def test_the_gate_clears_images_that_are_held_to_be_empty_and_no_others(above, is_cleared):
-    gated = suppress_empty(Outputs(LOGITS, EMPTY, gate_above=above))
+    gated = select_outputs(Outputs(LOGITS, EMPTY, gate_above=above), is_training=False)
     for image, before, cleared in zip(gated, LOGITS, is_cleared, strict=True):
         assert (image.sigmoid() < 1e-4).all() if cleared else torch.equal(image, before)
 
 
 def test_cleared_logits_are_never_raised():
-    assert suppress_empty(Outputs(LOGITS, EMPTY, gate_above=0.5))[0, 0, 0].tolist() == [-10, -20]
+    assert select_outputs(Outputs(LOGITS, EMPTY, gate_above=0.5), is_training=False)[0, 0, 0].tolist() == [-10, -20]
 
 
 def test_half_precision_keeps_its_type():
-    assert suppress_empty(Outputs(LOGITS.bfloat16(), EMPTY.bfloat16(), gate_above=0.5)).dtype == torch.bfloat16
+    outputs = Outputs(LOGITS.bfloat16(), EMPTY.bfloat16(), gate_above=0.5)
+    assert select_outputs(outputs, is_training=False).dtype == torch.bfloat16

@@ -57,7 +57,7 @@ def test_explicit_settings_win(machine):
     assert select_device("32", True).channels_last is True
     assert select_device("bf16", False).channels_last is False
     machine(cuda=(7, 0))
-    assert select_device("fp16", "auto").autocast_dtype is torch.float16
+    assert select_device("fp16", "auto").precision == "fp16"
 
 
 def test_fp16_on_a_cpu_is_refused_with_a_better_idea(machine):
@@ -71,11 +71,8 @@ def test_the_record_is_plain_and_the_text_names_the_reason(machine):
     device_config = select_device("auto", "auto")
     assert device_config.record["reason"] == "the CPU has AVX512-BF16"
     assert device_config.text.startswith("cpu, precision bf16, channels_last, ")
-    assert (device_config.autocast_dtype, device_config.memory_format) == (torch.bfloat16, torch.channels_last)
-    assert (select_device("32", "auto").autocast_dtype, select_device("32", "auto").memory_format) == (
-        None,
-        torch.contiguous_format,
-    )
+    assert (device_config.precision, device_config.memory_format) == ("bf16", torch.channels_last)
+    assert select_device("32", "auto").memory_format == torch.contiguous_format
 
 
 def test_explicit_settings_are_recorded(machine):

@@ -8,7 +8,7 @@ from kaggle_unet.losses.settings import LossSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.metrics.score import score_image
 from kaggle_unet.models.checkpoint import load_checkpoint
-from kaggle_unet.models.heads import Outputs, suppress_empty
+from kaggle_unet.models.heads import Outputs, select_outputs
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.models.settings import EmptyHeadSettings, PlainUNetSettings
 from kaggle_unet.postprocess.decoder import Decoder
@@ -135,7 +135,7 @@ class TestFurtherHeads:
         torch.testing.assert_close(outputs.empty.float(), wanted.empty, atol=0.05, rtol=0.05)
         assert outputs.logits.dtype == torch.float32
         assert (outputs.logits > -10).all()
-        assert (suppress_empty(outputs) <= -10).all()
+        assert (select_outputs(outputs, is_training=False) <= -10).all()
 
     def test_a_fit_reports_the_loss_that_its_checkpoint_has(self, training_set, validation_set, scoring, tmp_path):
         options = {"filters": 2, "depth": 2, "deep_supervision": True}
