@@ -57,7 +57,7 @@ class BatchLoader:
     """The batches of each epoch, each of `batch` items over all ranks; `shard` is a rank and the number of ranks.
 
     The batches do not depend on `workers`, and making them draws nothing from torch's global generator. With `device`,
-    the inputs are computed there: see `render_inputs`.
+    the inputs are computed there: see `render_inputs`. With `ahead`, batches are moved there before they are asked for.
     """
 
     def __init__(
@@ -66,11 +66,12 @@ class BatchLoader:
         *,
         batch: int,
         workers: int = 0,
-        pin: bool = False,
         shard: tuple[int, int] = (0, 1),
         device: torch.device | None = None,
+        ahead: torch.device | None = None,
     ) -> None:
         self.device = device
+        self._ahead = ahead
         self._inputs = items.encoding.inputs
         self._order = EpochOrder(len(items), batch=batch, seed=items.seed, shard=shard)
         self._loader: DataLoader[Item] = DataLoader(
@@ -81,7 +82,7 @@ class BatchLoader:
             persistent_workers=workers > 0,
             multiprocessing_context="spawn" if workers else None,
             worker_init_fn=_start_worker,
-            pin_memory=pin,
+            pin_memory=ahead is not None and ahead.type == "cuda",
             generator=torch.Generator(),
         )
 
@@ -92,8 +93,34 @@ class BatchLoader:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Go through one epoch."""
         self._order.epoch = number
-        batches = iter(self._loader)
-        return (render_inputs(batch, self._inputs, self.device) for batch in batches) if self.device else batches
+        batches: Iterator[Batch] = iter(self._loader)
+        if self.device:
+            batches = (render_inputs(batch, self._inputs, self.device) for batch in batches)
+        return move_ahead(batches, self._ahead) if self._ahead else batches
+
+
+def move_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """Move each batch to a device while the step on the one before it runs; on a GPU by a stream of its own."""
+    stream: torch.cuda.Stream | None = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+    def move() -> Batch | None:
+        with torch.cuda.stream(stream):
+            batch = next(batches, None)
+            if batch is None:
+                return None
+            inputs, planes, weights = (tensor.to(device, non_blocking=True) for tensor in batch[:3])
+        return Batch(inputs, planes, weights, batch.ids)
+
+    batch = move()
+    while batch:
+        if stream:  # the step waits for this batch, not for the next; its memory is free once the step is over
+            step = torch.cuda.current_stream(device)
+            step.wait_stream(stream)
+            for tensor in batch[:3]:
+                tensor.record_stream(step)
+        following = move()
+        yield batch
+        batch = following
 
 
 def _start_worker(_: int) -> None:

@@ -1,10 +1,12 @@
 """Inference: mean probabilities over models, scales and flips (test-time augmentation, TTA), in mixed precision.
 
 Sums run in float32 in a fixed order, so the same batches give the same bits. Which images share a forward pass depends
-only on their sizes and ids. The batch size affects the last bits of a prediction, so a resumed prediction must form the
-same batches: skip whole batches that are done, never single images of a batch.
+only on their sizes and ids, unless the device's memory is too small for a batch: it is halved then, with a warning. The
+batch size affects the last bits of a prediction, so a resumed prediction must form the same batches: skip whole batches
+that are done, never single images of a batch.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal
@@ -116,6 +118,7 @@ class _Average:
             msg = f"inference.scales {settings.scales}: a network without padding takes images as they are; leave it "
             raise ConfigError(msg + "out")
         self._settings = settings
+        self._batch = settings.batch
         self._device = torch.device(device)
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         self._autocast_dtype = autocast_dtype
@@ -126,13 +129,45 @@ class _Average:
         if settings.mean == "geometric":
             self._to_averaged = partial(torch.log_softmax, dim=1) if softmax else nn.Identity()
 
-    @torch.inference_mode()
     def predict(self, images: Sequence[Inputs], names: Sequence[str]) -> Planes:
-        """Predict a batch; no generator, which would leak the inference mode to its reader."""
-        inputs = torch.from_numpy(np.stack(images)).to(self._device).contiguous(memory_format=self._layout)
-        height, width = inputs.shape[-2:]
+        """Predict a batch, or parts of it one after the other if the device's memory is too small for more."""
+        parts: list[Planes] = []
+        start = 0
+        while start < len(images):
+            some = slice(start, start + self._batch)
+            planes = self._mean_over_scales(images[some])
+            if planes is None:
+                self._halve_batch(images[some], names[start])
+                continue
+            for name, found in zip(names[some], planes, strict=True):
+                if not np.isfinite(found).all():
+                    msg = f"prediction of {name!r} is not finite; predict in precision 32, or use an earlier checkpoint"
+                    raise KitError(msg)
+            parts.append(planes)
+            start += len(planes)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _halve_batch(self, images: Sequence[Inputs], name: str) -> None:
+        """Predict half as many images at once from here on; called when nothing of the failed pass is left."""
+        shape = " × ".join(map(str, (len(images), *images[0].shape)))
+        what = f"a batch of {shape} (from {name!r}) does not fit into the memory of {self._device}"
+        if len(images) == 1:
+            raise ResourceError(f"{what}; lower inference.tile_px, or leave out inference.scales above 1")
+        self._batch = len(images) // 2
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        what += (
+            f"; from here on {self._batch} at once, which may change last bits. Set inference.batch to that next time"
+        )
+        warnings.warn(what, stacklevel=2)
+
+    @torch.inference_mode()
+    def _mean_over_scales(self, images: Sequence[Inputs]) -> Planes | None:
+        """Predict images at all scales; None if memory runs out. No generator, which would leak the inference mode."""
         scales, multiple, total = self._settings.scales, self._settings.pad_to_multiple, None
         try:
+            inputs = torch.from_numpy(np.stack(images)).to(self._device).contiguous(memory_format=self._layout)
+            height, width = inputs.shape[-2:]
             for scale in scales:
                 sides = [max(1, round(side * scale / multiple)) * multiple for side in (height, width)]
                 if scale == 1 or sides == [height, width]:
@@ -143,16 +178,9 @@ class _Average:
                 total = values if total is None else total + values
             assert total is not None
             planes = total / (len(scales) * sum(self._weights) * len(FLIP_SETS[self._settings.flips]))
-            planes = self._to_probs(planes) if self._settings.mean == "geometric" else planes
-        except torch.OutOfMemoryError as error:
-            shape = " × ".join(str(side) for side in inputs.shape)
-            msg = f"a batch of {shape} (from {names[0]!r}) does not fit into {inputs.device}; lower inference.batch"
-            raise ResourceError(msg) from error
-        for name, is_finite in zip(names, planes.isfinite().flatten(1).all(dim=1).tolist(), strict=True):
-            if not is_finite:
-                msg = f"prediction of {name!r} is not finite; predict in precision 32, or use an earlier checkpoint"
-                raise KitError(msg)
-        probs: Planes = planes.cpu().numpy()
+            probs: Planes = (self._to_probs(planes) if self._settings.mean == "geometric" else planes).cpu().numpy()
+        except torch.OutOfMemoryError:
+            return None
         return probs
 
     def _sum_over_flips(self, inputs: Tensor) -> Tensor:

@@ -174,7 +174,10 @@ class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
 
 def measure_roofline(device: torch.device, dtype: torch.dtype | None) -> tuple[float, float]:
     """Measure the operations a second of a matrix product, and the bytes a second of a copy."""
-    side, n_bytes = (8192, 1 << 30) if device.type == "cuda" else (1024, 1 << 27)
+    side, n_bytes = (1024, 1 << 27)
+    if device.type == "cuda":
+        side, n_bytes = (8192, 1 << 30)
+        torch.set_float32_matmul_precision("high")  # TF32, as cuDNN's convolutions are without being told
     left, right = (torch.rand(side, side, device=device).to(dtype or torch.float32) for _ in range(2))
     source = torch.zeros(n_bytes // 4, device=device)
     target = torch.empty_like(source)

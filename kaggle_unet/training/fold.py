@@ -65,13 +65,16 @@ def train_epoch(
     diverged_above: float = math.inf,
     usual_loss: float | None = None,
 ) -> tuple[dict[str, float], int]:
-    """Train for one epoch, and return the means of loss and terms and the number of samples."""
+    """Train for one epoch, and return the means of loss and terms and the number of samples.
+
+    A step that the fp16 scaler skips is none for the schedule: the next step has its rate.
+    """
     learner.begin_epoch(epoch)
     sums: dict[str, float] = {}
     n_images = 0
     before: Batch | None = None
     for step, batch in enumerate(_explain_dead_workers(batches), 1):
-        learner.set_rate(rate(step))
+        learner.set_rate(rate(step - learner.skipped_steps))
         max_loss = diverged_above * usual_loss if usual_loss and usual_loss > 0 else math.inf
         result = learner.learn(batch, max_loss=max_loss)
         if not result.is_updated:
@@ -163,6 +166,8 @@ class Fold:
             "seconds": time.perf_counter() - start,
             "images_per_s": n_images / (trained - start),
         }
+        if self.learner.scaler_state():
+            row["skipped_steps"] = float(self.learner.skipped_steps)
         self.history.append(row)
         return row, self._look_for_blanks(valid)
 
@@ -256,7 +261,7 @@ def open_loader(items: TrainingSet, settings: TrainingSettings, distributed: Dis
         items,
         batch=settings.batch * distributed.size,
         workers=count_workers(settings.workers, kind),
-        pin=kind == "cuda",
         shard=(distributed.rank, distributed.size),
         device=device if on_device else None,
+        ahead=device if kind == "cuda" else None,
     )

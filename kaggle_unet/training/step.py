@@ -22,7 +22,7 @@ Loss = Callable[[Any, Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
 
 class StepResult(NamedTuple):
-    """The loss of one step, before the weights were updated, and whether they were."""
+    """The loss of one step, before the weights were updated, and whether they were or training can go on."""
 
     loss: float
     parts: dict[str, float]
@@ -42,6 +42,7 @@ class Learner:
         self._distributed = distributed
         self._fabric = distributed.fabric
         self._model_with_loss = _ModelWithLoss(self.network, loss, distributed.device_config.device)
+        self.skipped_steps = 0
         self.load_scaler_state(distributed.unused_scaler)
         self._set_up()
 
@@ -52,18 +53,26 @@ class Learner:
 
     def begin_epoch(self, epoch: int) -> None:
         """Set training mode, and freeze or unfreeze the encoder."""
+        self.skipped_steps = 0
         self.network.train()
         if self._freezer.begin_epoch(epoch) and self._distributed.size > 1:
             self._set_up()  # DDP looks only once which parameters there are to reduce
 
     def learn(self, batch: Batch, *, max_loss: float = float("inf")) -> StepResult:
-        """Take one step, unless the loss or a gradient is not finite or the loss is above `max_loss`."""
+        """Take one step, unless the loss or a gradient is not finite or the loss is above `max_loss`.
+
+        The fp16 scaler skips steps until its factor is low enough; below 1, it is the gradients that are at fault.
+        """
         with _translate_errors(batch.inputs, "training.batch or augmentation.crop_px, or raise training.accumulate"):
             self._fabric_optimizer.zero_grad()
             result = self._accumulate(batch)
             if not math.isfinite(result.loss) or result.loss > max_loss or not self._clip():
                 return result
+            factor = self._scaler_factor()
             self._fabric_optimizer.step()
+            if (lowered := self._scaler_factor()) < factor:
+                self.skipped_steps += 1
+                return result._replace(is_updated=lowered >= 1)
             self.averages.after_step(self.network)
             return result._replace(is_updated=True)
 
@@ -105,6 +114,10 @@ class Learner:
         """Restore the state of the fp16 gradient scaler."""
         if self._distributed.precision and state:
             self._distributed.precision.load_state_dict(state)
+
+    def _scaler_factor(self) -> float:
+        scaler = self._distributed.precision.scaler if self._distributed.precision else None
+        return scaler.get_scale() if scaler else 1.0
 
     def _set_up(self) -> None:
         model_with_loss: Any = (

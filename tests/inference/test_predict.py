@@ -219,15 +219,36 @@ def test_a_prediction_that_is_not_finite_names_the_image():
         predict([Lopsided(11)], images)
 
 
-def test_a_full_device_names_the_batch_and_the_remedy():
-    class Hungry(nn.Module):
-        def forward(self, inputs):
-            raise torch.OutOfMemoryError
+class Hungry(Lopsided):
+    """Has memory for so many images at once."""
 
-    with pytest.raises(
-        ResourceError, match=r"batch of 1 × 1 × 2 × 2 \(from 'a'\) does not fit into cpu; lower inference"
-    ):
-        predict([Hungry()], {"a": np.zeros((1, 2, 2), np.float32)})
+    def __init__(self, at_most):
+        super().__init__(5)
+        self.at_most, self.sizes = at_most, []
+
+    def forward(self, inputs):
+        self.sizes.append(len(inputs))
+        if len(inputs) > self.at_most:
+            raise torch.OutOfMemoryError
+        return super().forward(inputs)
+
+
+def test_a_batch_too_large_for_the_device_is_halved_until_it_fits_and_that_is_said():
+    rng = np.random.default_rng(12)
+    images = {f"{number:02}": draw(rng, 4, 5) for number in range(14)}
+    hungry = Hungry(at_most=2)
+    with pytest.warns(UserWarning, match="does not fit into the memory of cpu; from here on") as said:
+        planes = predict([hungry], images)
+    assert hungry.sizes == [8, 4, 2, 2, 2, 2, 2, 2, 2], "the second batch has learnt from the first"
+    assert [str(warning.message).partition("on ")[2][:9] for warning in said] == ["4 at once", "2 at once"]
+    assert list(planes) == list(images)
+    for name, image in images.items():
+        np.testing.assert_allclose(planes[name], forward(Lopsided(5), image), atol=1e-6)
+
+
+def test_an_image_too_large_for_the_device_names_the_remedy():
+    with pytest.raises(ResourceError, match=r"batch of 1 × 1 × 2 × 2 \(from 'a'\) does not .* lower inference.tile_px"):
+        predict([Hungry(0)], {"a": np.zeros((1, 2, 2), np.float32)})
 
 
 class Sides(nn.Module):

@@ -2,12 +2,15 @@
 
 import cv2
 import numpy as np
+import pytest
 from torch import nn
 
 from kaggle_unet.data.dataset import Encoding, ValidationSet
 from kaggle_unet.data.settings import InputSettings
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
+from kaggle_unet.training.device import DeviceConfig
+from kaggle_unet.training.distributed import Distributed
 from kaggle_unet.types import Sample
 
 CODEC = CODECS["interior_border_background"]
@@ -40,3 +43,12 @@ def make_validation_set(samples, pad_spec, batch=2):
         pad_spec=pad_spec,
         batch=batch,
     )
+
+
+# What is tested on a CPU in the ordinary suite, and on a GPU by `scripts/gpu-check`.
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def distributed_on(device, precision="32", *, channels_last=False, deterministic=False):
+    """Train on a device, whatever this machine would choose."""
+    return Distributed(DeviceConfig(device, precision, channels_last, False, deterministic, 1, "test"))
