@@ -31,8 +31,8 @@ class InferenceSettings(Settings):
     1/4 to 4, that gives them this size; only those planes count. Not for single objects, nor for a network without
     padding."""
     batch: Annotated[int, Field(ge=1)] = 8
-    """Images of one size per forward pass; affects the last bits of a prediction. Halved, with a warning, if the device's
-    memory is too small."""
+    """Images of one size per forward pass; affects the last bits of a prediction. Halved, with a warning, if the
+    device's memory is too small."""
     pad_to_multiple: Annotated[int, Field(ge=1)] = 1
     """Sides are mirrored up to a multiple of this and of what the network requires, in validation, too. 128 pads a tile
     of 101 pixels to the size of training crops of 128."""
