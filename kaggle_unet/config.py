@@ -195,7 +195,7 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "conf
         ...
     kaggle_unet.errors.ConfigError: config: training.epoch is not a setting; did you mean epochs?
     """
-    tree = _parse_yaml(text, where)
+    tree = parse_yaml(text, where)
     if not isinstance(tree, dict):
         msg = f"{where}: a config must be a mapping of sections, not a {type(tree).__name__}"
         raise ConfigError(msg)
@@ -229,6 +229,15 @@ def to_yaml(config: Config) -> str:
 class _Loader(yaml.SafeLoader):
     """YAML without its surprises; see the module's docstring."""
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Refuse aliases: nine of them, nested, can stand for a billion values."""
+        if self.check_event(yaml.AliasEvent):
+            event: yaml.AliasEvent = self.get_event()  # type: ignore[no-untyped-call]
+            assert event.start_mark is not None
+            msg = f"*{event.anchor} is an alias (line {event.start_mark.line + 1}); write its value out"
+            raise ConfigError(msg)
+        return super().compose_node(parent, index)
+
 
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: dict[Any, Any] = {}
@@ -260,14 +269,15 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str) -> Any:
+    """Parse YAML of plain values, without aliases and keys given twice."""
     try:
         return yaml.load(text, Loader=_Loader)
     except ConfigError as error:
         msg = f"{where}: {error}; fix it"
         raise ConfigError(msg) from None
-    except yaml.YAMLError as error:
-        msg = f"{where}: not YAML: {' '.join(str(error).split())}"
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        msg = f"{where}: not YAML: {' '.join(str(error).split())[:300]}"
         raise ConfigError(msg) from error
 
 
@@ -283,4 +293,4 @@ def _set(tree: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             msg = f"--set {override}: {parent} is a value, not a section"
             raise ConfigError(msg)
-    section[last] = _parse_yaml(value, f"--set {override}")
+    section[last] = parse_yaml(value, f"--set {override}")

@@ -217,3 +217,22 @@ def test_what_an_image_cannot_be_shown_at_is_refused_when_the_config_is_read(ove
     with pytest.raises(ConfigError) as caught:
         parse_config(DSB, ["model.name=plain_unet", *overrides])
     assert words in str(caught.value) or any(words in problem for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("training: &a {epochs: 3}\ninference: *a", r"\*a is an alias \(line 3\); write its value out"),
+        ("a: &a [x, x]\nb: &b [*a, *a]", r"\*a is an alias"),
+        (f"training: {{seed: {'9' * 5000}}}", "not YAML"),
+        ("training: {seed: 0b_}", "not YAML|seed"),
+        ("training: {seed: 2001-01-01}", "seed|date"),
+        ("training: {seed: 2001-99-99}", "not YAML|seed"),
+        (f"training: {'[' * 3000}", "not YAML"),
+        (f"training: {'[' * 3000}{']' * 3000}", "not YAML"),
+    ],
+    ids=["alias", "nested alias", "5,000 digits", "0b_", "date", "no date", "open brackets", "brackets"],
+)
+def test_yaml_that_nobody_means_is_refused_at_once(text, says):
+    with pytest.raises(ConfigError, match=says):
+        parse_config(f"competition: {{name: folder}}\n{text}")

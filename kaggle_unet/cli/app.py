@@ -6,6 +6,7 @@
 import signal
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated, Never
 
@@ -14,7 +15,7 @@ import typer
 from kaggle_unet import __version__
 from kaggle_unet.cli import evaluate, options, predict, prepare, train
 from kaggle_unet.cli.base import console
-from kaggle_unet.errors import KitError
+from kaggle_unet.errors import KitError, ResourceError
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": prepare.demo,
@@ -72,6 +73,9 @@ def _terminate(_signal: int, _frame: FrameType | None) -> Never:
 def main(arguments: list[str] | None = None) -> Never:
     """Run the command line and end the process with the code that fits."""
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal has no letter for
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(arguments)
     except KitError as error:
@@ -84,7 +88,12 @@ def main(arguments: list[str] | None = None) -> Never:
             console.error(f"stopped by {_STOPPED_BY[end.code]}; {after}")
         raise
     except MemoryError as error:
-        console.fail(error, 4)
+        reason = f"out of memory {error}".strip()
+        console.fail(ResourceError(f"{reason}; end other programs, or work on smaller pieces"), 4)
+    except OSError as error:
+        from kaggle_unet.store.atomic import explain_os_error
+
+        console.fail(ResourceError(explain_os_error(error)), 4)
     except Exception as error:  # noqa: BLE001 the last place where a fault can become a message
         console.fail(error, 1)
     sys.exit(0)

@@ -5,6 +5,7 @@ of the images on all the others, and scores each part with what was found withou
 images gives the parameters that are used.
 """
 
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.postprocess.settings import PostprocessSettings
+from kaggle_unet.store import atomic_write
 from kaggle_unet.targets.settings import CodecName, DecodeSettings
 
 Params = Mapping[str, float | int | bool]
@@ -233,6 +235,32 @@ def _open_journal(optuna: Any, path: Path | None) -> Any:
     if path is None:
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
+    _repair_journal(path)
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+
+
+def _repair_journal(path: Path) -> None:
+    """Remove what a killed search or a full disk left: Optuna's lock, and what follows the last whole line.
+
+    Only one process searches here, as the caller has locked the folder.
+    """
+    Path(f"{path}.lock").unlink(missing_ok=True)
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    n_whole = 0
+    for line in data.splitlines(keepends=True):
+        if not line.endswith(b"\n") or not _is_json(line):
+            break
+        n_whole += len(line)
+    if n_whole < len(data):
+        atomic_write(path, data[:n_whole])
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

@@ -1,6 +1,7 @@
 """Console output: progress bars in a terminal, plain lines elsewhere."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 from rich.console import Console as RichConsole
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -25,7 +26,17 @@ if TYPE_CHECKING:
     from kaggle_unet.steps.train import FoldResult
     from kaggle_unet.steps.tune import TuneResult
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 OF_CONFIG = "config"  # as decode parameters are called that no file has
+
+
+def escape(text: str) -> str:
+    r"""Return text without markup, and without what a file's name could do to a terminal.
+
+    >>> escape("a\x1b[31m.png")
+    'a\\x1b[31m.png'
+    """
+    return escape_markup(_CONTROL.sub(lambda match: repr(match.group())[1:-1], text))
 
 
 class Console:

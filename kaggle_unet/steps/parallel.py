@@ -1,13 +1,19 @@
 """Per-sample work over several processes."""
 
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any
+
+from kaggle_unet.errors import ResourceError
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -39,6 +45,9 @@ def _map_over_processes(work: Callable[[str], Any], ids: Sequence[str], workers:
         try:
             yield from pool.map(_work_on, ids)
             is_done = True
+        except BrokenProcessPool as error:
+            msg = "a worker process was killed, most often because memory ran out; use fewer: --workers 1"
+            raise ResourceError(msg) from error
         finally:  # when all is done, nothing waits for the processes to take themselves apart; else none may go on
             pool.shutdown(wait=not is_done, cancel_futures=True)
 
@@ -48,8 +57,17 @@ _adopted: list[Callable[[str], Any]] = []
 
 def _adopt(shared: Path) -> None:
     """Read a process's work, when it starts."""
+    Thread(target=_end_with_parent, args=(shared.parent,), daemon=True).start()
     with suppress(FileNotFoundError):  # the others have done everything by now
         _adopted[:] = [pickle.loads(shared.read_bytes())]
+
+
+def _end_with_parent(folder: Path) -> None:
+    """End this process if the one that started it is killed: nothing else would, as it waits for work."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        rmtree(folder, ignore_errors=True)
+        os._exit(1)
 
 
 def _work_on(id_: str) -> Any:

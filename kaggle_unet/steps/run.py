@@ -20,10 +20,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import yaml
 from pydantic import Field, ValidationError
 
-from kaggle_unet.config import Config, load_config, plain, to_yaml, validate_config
+from kaggle_unet.config import Config, load_config, parse_yaml, plain, to_yaml, validate_config
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.tables import read_folds, to_csv
 from kaggle_unet.steps.make_targets import changed_keys, divide, measure_sample, open_targets
@@ -249,8 +248,8 @@ def _resolve_runs(file: Path, counted: Mapping[str, float]) -> dict[Path, float]
 
 def _load(file: Path) -> DecodeFile:
     try:
-        found = DecodeFile.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")), strict=True)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        found = DecodeFile.model_validate(parse_yaml(file.read_text(encoding="utf-8"), str(file)), strict=True)
+    except (OSError, UnicodeDecodeError) as error:
         msg = f"{file}: can't be read ({error}); give --decode a file that tune wrote, or the word {OF_CONFIG}"
         raise ConfigError(msg) from error
     except ValidationError as error:

@@ -36,6 +36,9 @@ _REMEDIES = {
     errno.EIO: "the disk fails; write to another one",
     errno.ELOOP: "it is a symbolic link, which is not followed; remove it",
     errno.ENOLCK: "use a folder on a local disk",
+    errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
+    errno.ENFILE: "too many files are open on this machine; end other programs",
+    errno.ENOMEM: "end other programs, or work on smaller pieces",
 }
 _LONGEST_ID_BYTES = 200  # file systems allow 255, and a suffix and the temporary's name need some
 
@@ -120,6 +123,13 @@ def resource_errors(path: Path) -> Iterator[None]:
         if error.errno in _FULL:
             space = f" ({shutil.disk_usage(_existing_folder(path)).free // 2**20} MiB free)"
         raise ResourceError(f"cannot write {path}: {error.strerror}{space}; {_REMEDIES[error.errno]}") from error
+
+
+def explain_os_error(error: OSError) -> str:
+    """Name the file that the system refused, why, and the remedy."""
+    where = f"{error.filename}: " if error.filename is not None else ""
+    remedy = _REMEDIES.get(error.errno or 0, "this is the system's refusal; the kit can't go on")
+    return f"{where}{error.strerror or error}; {remedy}"
 
 
 def _is_for(path: Path, missing: str | None) -> bool:

@@ -5,6 +5,7 @@ all of them, so that none is left waiting.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -28,13 +29,15 @@ class Distributed:
         self.device_config = device_config
         self.precision = _precision_plugin(device_config)
         self.unused_scaler = self.precision.state_dict() if self.precision else {}
-        self.fabric = Fabric(
-            accelerator=device_config.device,
-            devices=devices,
-            num_nodes=nodes,
-            strategy="ddp" if devices * nodes > 1 else "auto",
-            plugins=[self.precision] if self.precision else None,
-        )
+        with warnings.catch_warnings():  # on a cluster's machine people train without srun, too
+            warnings.filterwarnings("ignore", message="The `srun` command is available")
+            self.fabric = Fabric(
+                accelerator=device_config.device,
+                devices=devices,
+                num_nodes=nodes,
+                strategy="ddp" if devices * nodes > 1 else "auto",
+                plugins=[self.precision] if self.precision else None,
+            )
         self.fabric.launch()
         self.size, self.rank = self.fabric.world_size, self.fabric.global_rank
         self.is_rank_zero = self.rank == 0

@@ -124,3 +124,19 @@ def test_fewer_trials_than_before_find_what_was_found_before(tmp_path):
     journal = tmp_path / "a.journal"
     before = search(SPACE, hill, START, SearchBudget(30, 0, journal))
     assert search(SPACE, hill, START, SearchBudget(3, 0, journal)) == before
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 10, 300])
+def test_a_journal_that_a_full_disk_cut_short_goes_on(tmp_path, cut_bytes):
+    whole, broken = tmp_path / "whole.journal", tmp_path / "broken.journal"
+    result = search(SPACE, hill, START, SearchBudget(24, 7, whole))
+    search(SPACE, hill, START, SearchBudget(22, 7, broken))
+    broken.write_bytes(broken.read_bytes()[:-cut_bytes])
+    assert search(SPACE, hill, START, SearchBudget(24, 7, broken)) == result
+
+
+def test_the_lock_of_a_killed_search_is_not_waited_for(tmp_path):
+    journal = tmp_path / "a.journal"
+    before = search(SPACE, hill, START, SearchBudget(2, 7, journal))
+    (tmp_path / "a.journal.lock").write_text("")
+    assert search(SPACE, hill, START, SearchBudget(2, 7, journal)) == before
