@@ -21,18 +21,26 @@ def mark_near(
     radius: int,
     with_background: bool,
     value: int,
-    pair: NDArray[np.int32],
-    tails: NDArray[np.int32],
-    spread: NDArray[np.int32],
+    rows: NDArray[np.int32],
     marked: NDArray[np.uint8],
-) -> None:
-    """Mark the pixels whose window holds two different ids with a value."""
+) -> int:
+    """Mark the pixels whose window holds two different ids with a value; return all ids, or-ed: below 0 if one is.
+
+    Must hold: the scratch `rows` are ``2 · radius + 6`` of ``2 · (W + 2 · radius)`` places.
+    """
     n_y, n_x = labels.shape
     side, width = 2 * radius + 1, n_x + 2 * radius
     nothing = np.int32(0 if with_background else -NO_ID)
-    least = 1 if with_background else 0
+    least, all_ids = 1 if with_background else 0, np.int32(0)
+    tails, spread, pair = rows[: side + 1], rows[side + 1 : side + 4], rows[side + 4]
+    for x in range(width):
+        pair[x], pair[width + x] = 0, -NO_ID
+        tails[side, x], tails[side, width + x] = 0, -NO_ID
     # Slices, as an index with an offset might be negative, and such loops do not become vector instructions.
     positive, negative = pair[radius:], pair[width + radius :]
+    for y in range(n_y - radius if n_y > radius else 0, n_y):  # rows that may be in no tail
+        for x in range(n_x):
+            all_ids = np.int32(all_ids | labels[y, x])
     for top in range(0, n_y, side):
         for i in range(side - 1, -1, -1):
             # Rows beyond the edge are the one at the edge, which lies in all windows that reach so far.
@@ -41,18 +49,20 @@ def mark_near(
             for x in range(n_x):
                 positive[x] = own[x]
                 negative[x] = -own[x] if own[x] > 0 else nothing
+                all_ids = np.int32(all_ids | own[x])
             tail, after = tails[i], tails[i + 1]
             for x in range(pair.shape[0]):
                 tail[x] = after[x] if after[x] > pair[x] else pair[x]
         head = tails[side - 1]  # the block's last row is the first of all heads, and lies in all windows of the block
         for i in range(side if top + side < n_y else n_y - top):
-            own = labels[top + radius + i if top + radius + i < n_y else n_y - 1]
-            for x in range(n_x):
-                positive[x] = own[x]
-                negative[x] = -own[x] if own[x] > 0 else nothing
+            if i > 0:
+                own = labels[top + radius + i if top + radius + i < n_y else n_y - 1]
+                for x in range(n_x):
+                    positive[x] = own[x]
+                    negative[x] = -own[x] if own[x] > 0 else nothing
+                for x in range(pair.shape[0]):
+                    head[x] = head[x] if head[x] > pair[x] else pair[x]
             tail, joined = tails[i], spread[0]
-            for x in range(pair.shape[0]):
-                head[x] = head[x] if head[x] > pair[x] else pair[x]
             for x in range(pair.shape[0]):
                 joined[x] = tail[x] if tail[x] > head[x] else head[x]
             span, turn, n = 1, 0, 2 * width
@@ -69,6 +79,16 @@ def mark_near(
                 highest = high[x] if high[x] > high_after[x] else high_after[x]
                 lowest = -(low[x] if low[x] > low_after[x] else low_after[x])
                 out[x] = value if (lowest < highest) & (own[x] >= least) else out[x]
+    return int(all_ids)
+
+
+@jit
+def keep_within_radius(labels: NDArray[np.int32], radii: NDArray[np.uint8], marked: NDArray[np.uint8]) -> None:
+    """Turn the radius that a pixel was marked with into 1 if its id's radius is as large, else into 0."""
+    n_y, n_x = labels.shape
+    for y in range(n_y):
+        for x in range(n_x):
+            marked[y, x] = 0 < marked[y, x] <= radii[labels[y, x]]
 
 
 # What `survey_marks` finds of an instance, added up.

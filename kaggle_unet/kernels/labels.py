@@ -11,18 +11,25 @@ from numpy.typing import NDArray
 
 from kaggle_unet.kernels._jit import jit
 
+# What kernels return where an array is too small.
+ID_WITHOUT_PLACE, PAIR_WITHOUT_PLACE = -1, -2
+
 
 @jit
-def count_areas(ids: NDArray[np.int32], areas: NDArray[np.int64]) -> None:
-    """Count the pixels of every id. Must hold: no id is negative or above `n`."""
+def count_areas(ids: NDArray[np.uint32], areas: NDArray[np.int64]) -> int:
+    """Add the pixels of every id to its area; return the highest id."""
     n_px = ids.shape[0]
-    px = 0
+    px, highest = 0, np.int64(0)
     while px < n_px:  # run by run: adding to the same number pixel by pixel would wait for memory each time
         here = ids[px]
         start = px
         while px < n_px and ids[px] == here:
             px += 1
+        if here >= areas.shape[0]:
+            return ID_WITHOUT_PLACE
         areas[here] += px - start
+        highest = max(highest, np.int64(here))
+    return int(highest)
 
 
 @jit
@@ -91,11 +98,20 @@ def classify(
             levels[y, x] = np.uint8(np.rint(height * np.float32(HIGHEST)))
 
 
-# What `count_overlap` returns where an array is too small.
-ID_WITHOUT_PLACE, PAIR_WITHOUT_PLACE = -1, -2
-
 _ONE = np.uint64(1)
 _LOW_BITS = np.uint64(0x0101010101010101)
+
+
+@jit
+def count_zero_bytes(bits: np.uint64) -> np.int64:
+    """Count the zero bytes below the lowest one, 0 to 7, of a word whose bytes are 0 or 1."""
+    # The zeros, a one per byte; then their number. A multiplication would add the bytes in one step, but overflow, of
+    # which numpy warns where kernels run uncompiled.
+    ones = (bits - _ONE) & ~bits & _LOW_BITS
+    ones += ones >> np.uint64(32)
+    ones += ones >> np.uint64(16)
+    ones += ones >> np.uint64(8)
+    return np.int64(ones & np.uint64(15))
 
 
 @jit
@@ -129,13 +145,7 @@ def count_overlap(
         for word in range(words.shape[0]):
             bits = words[word]
             while bits != 0:
-                # The zeros below the lowest one, a one per byte; then their number, 0 to 7. A multiplication would add
-                # the bytes in one step, but overflow, of which numpy warns where kernels run uncompiled.
-                ones = (bits - _ONE) & ~bits & _LOW_BITS
-                ones += ones >> np.uint64(32)
-                ones += ones >> np.uint64(16)
-                ones += ones >> np.uint64(8)
-                run_end = start + 8 * word + np.int64(ones & np.uint64(15)) + 1
+                run_end = start + 8 * word + count_zero_bytes(bits) + 1
                 bits &= bits - _ONE
                 n = run_end - run_start
                 run_start = run_end

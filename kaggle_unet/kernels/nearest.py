@@ -34,9 +34,10 @@ def scan_columns(
     seen: Integers,
     ids: NDArray[np.int32],
     rows: Integers,
-) -> None:
-    """Scan all columns up or down for the nearest instance, and the nearest other one, of every pixel."""
+) -> int:
+    """Scan all columns up or down for the nearest instance, and the nearest other one; return all ids, or-ed."""
     n_y, n_x = labels.shape
+    all_ids = np.int32(0)
     to_integer = rows.dtype.type
     far, one_row = to_integer(int(reach_px) + 1), to_integer(1)
     for x in range(n_x):
@@ -44,6 +45,7 @@ def scan_columns(
     for y in range(first, first + n_y * step, step):
         for x in range(n_x):
             label, behind = labels[y, x], seen_ids[x]
+            all_ids = np.int32(all_ids | label)
             to_near, to_other = to_integer(seen[0, x] + one_row), to_integer(seen[1, x] + one_row)
             to_other = to_near if (label != 0) & (label != behind) else to_other
             to_other = to_other if to_other < far else far
@@ -63,6 +65,7 @@ def scan_columns(
             ids[y, x] = behind if is_nearer else known
             rows[0, y, x] = to_near if is_nearer else to_known
             rows[1, y, x] = across if across < second else second
+    return int(all_ids)
 
 
 @jit
@@ -76,13 +79,15 @@ def find_two_nearest(
     row_ids: NDArray[np.int32],
     row: Integers,
     block_ids: NDArray[np.int32],
-) -> None:
+) -> int:
     """Find the squared distances from each background pixel to its nearest and second nearest instance.
+
+    Returns all ids, or-ed: a number below 0 if one of them is.
 
     Must hold: the integers of `rows` and `row` can hold ``2 · (int(reach_px) + 1)²``.
     """
     n_y, n_x = ids.shape
-    scan_columns(labels, 0, 1, reach_px, seen_ids, seen, ids, rows)  # down, then up
+    all_ids = scan_columns(labels, 0, 1, reach_px, seen_ids, seen, ids, rows)  # down, then up
     scan_columns(labels, n_y - 1, -1, reach_px, seen_ids, seen, ids, rows)
     margin = (row_ids.shape[0] - n_x) // 2
     row_near, row_other = row[0], row[1]
@@ -161,6 +166,7 @@ def find_two_nearest(
                     highest = square if square > highest else highest
             for px in range(n):
                 second[px] = second[px] if second[px] != 0 else far
+    return all_ids
 
 
 @jit

@@ -11,61 +11,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.kernels._jit import jit
+from kaggle_unet.kernels.labels import count_zero_bytes
 
 # The columns of segments.
 X, Y, LENGTH, ID = range(4)
+
+_ONE = np.uint64(1)
 
 
 @jit
 def find_segments(
     ids: NDArray[np.int32],
-    y: int,
-    n: int,
-    background: NDArray[np.int32],
-    since: NDArray[np.int32],
-    changed: NDArray[np.uint8],
-    words: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    rows: NDArray[np.int32],
+    words: NDArray[np.uint64],
     segments: NDArray[np.int32],
-) -> tuple[int, int]:
-    """Write down the segments of runs, in the order of the rows in which they end.
+) -> None:
+    """Write down the segments of runs, in the order of the rows in which they end, until there is no room.
 
-    Must hold: H is at least 1.
+    Must hold: H is at least 1. `counts` are the next row, the segments so far and their highest id, negative ones read
+    without their sign.
     """
     n_y, n_x = ids.shape
+    y, n, highest = counts[0], counts[1], counts[2]
+    background, since, changed = rows[0], rows[1], words.view(np.uint8)
     while y <= n_y and n + n_x <= segments.shape[0]:
         above = ids[y - 1]
         row = ids[y] if y < n_y else background
         for x in range(n_x):  # no branch: this loop is the one over all pixels
             changed[x] = above[x] != row[x]
-        for word in range(words.shape[0]):
-            if words[word] == 0:
+        for four in range(0, words.shape[0], 4):  # most hold no change
+            if words[four] | words[four + 1] | words[four + 2] | words[four + 3] == 0:
                 continue
-            for x in range(8 * word, 8 * word + 8):
-                if changed[x] != 0:
+            for word in range(four, four + 4):
+                bits = words[word]
+                while bits != 0:
+                    x = 8 * word + int(count_zero_bytes(bits))
+                    bits &= bits - _ONE
                     segments[n, X] = x
                     segments[n, Y] = since[x]
                     segments[n, LENGTH] = y - since[x]
                     segments[n, ID] = above[x]
                     n += above[x] != 0  # what was background is written over: a branch here would be guessed wrong
+                    highest = max(highest, np.int64(np.uint32(above[x])))
                     since[x] = y
         y += 1
-    return y, n
+    counts[0], counts[1], counts[2] = y, n, highest
 
 
 @jit
 def sort_segments(segments: NDArray[np.int32], key: int, places: NDArray[np.int64], ordered: NDArray[np.int32]) -> None:
     """Sort segments by one of their columns; equals keep their order.
 
-    Must hold: no key is negative, and there are two places more than the highest key.
+    Must hold: no key is negative, and `places` are zeros, two more than the highest key.
     """
-    highest = 0
-    for segment in range(segments.shape[0]):
-        highest = max(highest, segments[segment, key])
-    for value in range(highest + 2):
-        places[value] = 0
     for segment in range(segments.shape[0]):
         places[segments[segment, key] + 1] += 1
-    for value in range(1, highest + 2):
+    for value in range(1, places.shape[0]):
         places[value] += places[value - 1]
     for segment in range(segments.shape[0]):
         place = places[segments[segment, key]]
@@ -79,14 +81,18 @@ def join_segments(
     segments: NDArray[np.int32],
     ordered: NDArray[np.int32],
     places: NDArray[np.int64],
-    n_y: int,
+    shape: tuple[int, int],
     runs: NDArray[np.int64],
     ids: NDArray[np.int32],
     firsts: NDArray[np.int64],
 ) -> int:
-    """Sort segments by id and column, and join those that go on in the next column; return the number of ids."""
-    sort_segments(segments, X, places, ordered)
-    sort_segments(ordered, ID, places, segments)
+    """Sort segments by id and column, and join those that go on in the next column; return the number of ids.
+
+    Must hold: `places` are zeros, W + 1 and two more than the highest id.
+    """
+    n_y, n_x = shape
+    sort_segments(segments, X, places[: n_x + 1], ordered)
+    sort_segments(ordered, ID, places[n_x + 1 :], segments)
     run, n_ids, end = -1, 0, np.int64(-1)
     for segment in range(segments.shape[0]):
         start = np.int64(segments[segment, X]) * n_y + segments[segment, Y]

@@ -28,25 +28,25 @@ def find_column_runs(
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     height, width = labels.shape
     n_y = height if n_y is None else n_y
-    words = np.zeros(-(-width // 8), dtype=np.int64)
-    rows = np.zeros(width, dtype=np.int32), np.zeros(width, dtype=np.int32), words.view(np.uint8), words
-    segments, y, n = np.empty((2 * width + labels.size // 32, 4), dtype=np.int32), 1, 0
+    words, rows = np.zeros(-(-width // 32) * 4, dtype=np.uint64), np.zeros((2, width), dtype=np.int32)
+    segments, counts = np.empty((2 * width + labels.size // 32, 4), dtype=np.int32), np.array([1, 0, 0])
     while labels.size:
-        y, n = find_segments(labels, y, n, *rows, segments)
-        if y > height:
+        find_segments(labels, counts, rows, words, segments)
+        if counts[0] > height:
             break
         segments = np.concatenate([segments, np.empty_like(segments)])
-    segments = segments[:n]
-    present, highest = None, int(segments[:, ID].view(np.uint32).max(initial=0))  # negative ids are above all others
+    _, n, highest = counts.tolist()
+    segments, present = segments[:n], None
     if highest > labels.size:  # a table of all ids would be too large
         present, segments[:, ID] = np.unique(segments[:, ID], return_inverse=True)
         highest = present.size - 1
-    places, ids = np.empty(max(width, highest) + 2, dtype=np.int64), np.empty(n, dtype=np.int32)
+    places, ids = np.zeros(width + highest + 3, dtype=np.int64), np.empty(n, dtype=np.int32)
     runs, firsts = np.empty((n, 2), dtype=np.int64), np.empty(n + 1, dtype=np.int64)
-    n_ids = join_segments(segments, np.empty_like(segments), places, n_y, runs, ids, firsts)
+    n_ids = join_segments(segments, np.empty_like(segments), places, (n_y, width), runs, ids, firsts)
     firsts = firsts[: n_ids + 1]
     runs = runs[: firsts[-1]]
-    runs[:, 0] += left * n_y + top
+    if left or top:
+        runs[:, 0] += left * n_y + top
     return runs, firsts, ids[:n_ids] if present is None else present
 
 

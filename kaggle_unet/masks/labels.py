@@ -3,7 +3,7 @@
 Components are found among runs of pixels along the rows; masks, holes and decoding start from these.
 """
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, NoReturn, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,10 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.kernels.components import count_changes, count_parts, paint_runs
 from kaggle_unet.kernels.components import find_components as _find_components
-from kaggle_unet.kernels.labels import count_areas, renumber_in_raster_order, replace_ids
+from kaggle_unet.kernels.labels import ID_WITHOUT_PLACE, count_areas, renumber_in_raster_order, replace_ids
 from kaggle_unet.types import Labels, Mask
 
 _FEWEST_OBJECTS = 3  # fewer give no reliable diameter
+_HIGHEST_ID = np.iinfo(np.int32).max
+# Places for the areas of ids at the first try, which is the last one for nearly all images.
+_PLACES, _PX_PER_PLACE = 2048, 64
 
 Connectivity = Literal[4, 8]
 Shape = tuple[int, int]
@@ -72,7 +75,7 @@ def count_pieces_and_holes(labels: Labels) -> tuple[NDArray[np.int32], NDArray[n
     Pieces are 8-connected. A hole is a 4-connected region of anything else that one instance encloses; what lies
     outside the image's edge is not enclosed.
     """
-    labels, n = check_labels(labels)
+    labels, n = check_dense_labels(labels)
     pieces, quads = np.zeros(n + 1, dtype=np.int32), np.zeros(n + 1, dtype=np.int32)
     count_parts(labels, np.empty(labels.size, dtype=np.int32), pieces, quads)
     return pieces, pieces - quads // 4
@@ -102,18 +105,32 @@ def check_mask(mask: ArrayLike, what: str = "mask", shape: Shape | None = None) 
     return checked if checked.dtype == np.bool_ else np.asarray(checked != 0)
 
 
+def to_labels(labels: ArrayLike, what: str = "labels", shape: Shape | None = None) -> Labels:
+    """Check that an array can be read as labels; return it as int32 in C order, writable, with negative ids left in.
+
+    Kernels that do not use ids as indices find those on their way, so that no pass is spent on them alone.
+    """
+    array = check_integers(labels, what, shape)
+    if array.dtype == np.int32 and array.flags.carray:  # kernels are compiled for such arrays alone
+        return array
+    if array.dtype.itemsize >= 4 and array.size and (array.min() < 0 or array.max() > _HIGHEST_ID):
+        refuse_ids(array, what)
+    return np.array(array, dtype=np.int32, order="C")
+
+
+def refuse_ids(labels: NDArray[Any], what: str = "labels") -> NoReturn:
+    """Raise a `DataError` that names the range of ids."""
+    lowest, highest = int(labels.min()), int(labels.max())
+    raise DataError(f"{what} with ids from {lowest} to {highest}; expected 0 (background) to 2³¹ − 1")
+
+
 def check_labels(labels: ArrayLike, what: str = "labels", shape: Shape | None = None) -> tuple[Labels, int]:
-    """Check that an array can be read as labels; return it as int32 in C order, and the highest id."""
-    labels = check_integers(labels, what, shape)
-    if labels.dtype == np.int32:  # one pass: read without their sign, negative ids are above all others
-        lowest, highest = 0, int(labels.view(np.uint32).max(initial=0))
-    else:
-        lowest, highest = int(labels.min(initial=0)), int(labels.max(initial=0))
-    if lowest < 0 or highest > np.iinfo(np.int32).max:
-        raise DataError(
-            f"{what} with ids from {int(labels.min())} to {int(labels.max())}; expected 0 (background) to 2³¹ − 1"
-        )
-    return np.ascontiguousarray(labels, dtype=np.int32), highest
+    """Check labels as `to_labels` does, negative ids too; return them and the highest id."""
+    checked = to_labels(labels, what, shape)
+    highest = int(checked.view(np.uint32).max(initial=0))  # read without their sign, negative ids are above all others
+    if highest > _HIGHEST_ID:
+        refuse_ids(checked, what)
+    return checked, highest
 
 
 def check_dense_labels(labels: ArrayLike, what: str = "labels") -> tuple[Labels, int]:
@@ -123,6 +140,18 @@ def check_dense_labels(labels: ArrayLike, what: str = "labels") -> tuple[Labels,
         return checked, highest
     ids = np.unique(checked[checked > 0])
     return np.where(checked > 0, np.searchsorted(ids, checked) + 1, 0).astype(np.int32), ids.size
+
+
+def measure_labels(labels: ArrayLike) -> tuple[Labels, NDArray[np.int64]]:
+    """Check labels as `check_dense_labels` does, and count the pixels of every id, in one pass for most images."""
+    checked = to_labels(labels)
+    areas = np.zeros(max(_PLACES, checked.size // _PX_PER_PLACE), dtype=np.int64)
+    highest = count_areas(checked.view(np.uint32).reshape(-1), areas)
+    if highest == ID_WITHOUT_PLACE:
+        checked, highest = check_dense_labels(checked)
+        areas = np.zeros(highest + 1, dtype=np.int64)
+        count_areas(checked.view(np.uint32).reshape(-1), areas)
+    return checked, areas[: highest + 1]
 
 
 def relabel(labels: ArrayLike) -> Labels:
@@ -149,28 +178,28 @@ def relabel(labels: ArrayLike) -> Labels:
     >>> relabel(np.array([[0, 7, 3]]))
     array([[0, 2, 1]], dtype=int32)
     """
-    checked, highest = check_dense_labels(labels)
-    areas = np.zeros(highest + 1, dtype=np.int64)
-    count_areas(checked.ravel(), areas)
-    relabelled = np.empty_like(checked)
-    replace_ids(checked.ravel(), np.append([0], np.cumsum(areas[1:] > 0)).astype(np.int32), relabelled.ravel())
+    checked, areas = measure_labels(labels)
+    relabelled = np.array(checked)
+    if not areas[1:].all():
+        new_ids = np.append([0], np.cumsum(areas[1:] > 0)).astype(np.int32)
+        replace_ids(checked.reshape(-1), new_ids, relabelled.reshape(-1))
     return relabelled
 
 
 def relabel_in_raster_order(labels: Labels) -> Labels:
-    """Renumber the instances 1…n without gaps, in raster order of their first pixels; few ids may be missing."""
-    ordered: Labels = np.array(labels, dtype=np.int32, order="C")
-    new_ids = np.zeros(int(ordered.max(initial=0)) + 1, dtype=np.int32)
-    renumber_in_raster_order(whole_rows(ordered.shape), ordered, new_ids, 0)
+    """Renumber the instances 1…n without gaps, in raster order of their first pixels."""
+    checked, highest = check_dense_labels(labels)
+    ordered = np.array(checked)
+    renumber_in_raster_order(whole_rows(ordered.shape), ordered, np.zeros(highest + 1, dtype=np.int32), 0)
     return ordered
 
 
-def areas_px(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Count the pixels of every instance, int64 (n + 1,) by id; entry 0 is the background, missing ids have 0."""
-    checked, highest = check_labels(labels)
-    areas = np.zeros(highest + 1, dtype=np.int64)
-    count_areas(checked.ravel(), areas)
-    return areas
+def areas_px(labels: ArrayLike) -> NDArray[np.int64]:
+    """Count the pixels of every instance, int64 (n + 1,) by id; entry 0 is the background, missing ids have 0.
+
+    Ids above the number of pixels are renumbered first.
+    """
+    return measure_labels(labels)[1]
 
 
 def components(mask: ArrayLike, *, connectivity: Connectivity = 8) -> Labels:

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kaggle_unet.kernels.components import NOT_ONE, UNKNOWN, find_owners, paint_runs
-from kaggle_unet.kernels.labels import count_areas, replace_ids
-from kaggle_unet.masks.labels import check_dense_labels, check_labels, find_components_of_mask
+from kaggle_unet.kernels.labels import replace_ids
+from kaggle_unet.masks.labels import check_labels, find_components_of_mask, measure_labels
 from kaggle_unet.types import Labels
 
 
@@ -75,9 +75,7 @@ def drop_small(labels: ArrayLike, min_px: int, *, in_place: bool = False) -> Lab
     >>> drop_small(np.array([[1, 0, 2, 2]], dtype=np.int32), 2)
     array([[0, 0, 1, 1]], dtype=int32)
     """
-    checked, highest = check_dense_labels(labels)
-    areas_px = np.zeros(highest + 1, dtype=np.int64)
-    count_areas(checked.ravel(), areas_px)
+    checked, areas_px = measure_labels(labels)
     is_kept = areas_px >= max(min_px, 1)
     if is_kept[1:].all():
         return checked

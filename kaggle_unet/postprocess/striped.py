@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.masks.labels import areas_px, components
+from kaggle_unet.kernels.labels import count_areas
+from kaggle_unet.masks.labels import components
 from kaggle_unet.postprocess.clean import fill_holes
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import Codec
@@ -200,8 +201,7 @@ def _renumber(out: Sliced, found: _Found, min_area_px: int, stripe_px: int) -> i
     areas = np.zeros(found.n + 1, dtype=np.int64)
     if min_area_px > 1:
         for rows in _stripes(out.shape[0], stripe_px):
-            of_stripe = areas_px(np.ascontiguousarray(out[rows, :], dtype=np.int32))
-            areas[: len(of_stripe)] += of_stripe
+            count_areas(np.ascontiguousarray(out[rows, :], dtype=np.uint32).reshape(-1), areas)
     is_kept = areas[1:] >= min_area_px if min_area_px > 1 else np.ones(found.n, dtype=np.bool_)
     order = np.argsort(np.concatenate([*found.firsts, np.zeros(0, dtype=np.int64)]), kind="stable")
     new_ids = np.zeros(found.n + 1, dtype=np.int32)

@@ -10,8 +10,8 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import ArrayLike, NDArray
 
-from kaggle_unet.kernels.border import NO_ID, SEEN, mark_near, survey_marks
-from kaggle_unet.masks.labels import areas_px, check_dense_labels
+from kaggle_unet.kernels.border import SEEN, keep_within_radius, mark_near, survey_marks
+from kaggle_unet.masks.labels import measure_labels, refuse_ids, to_labels
 from kaggle_unet.targets.settings import BorderRule, BorderSettings
 from kaggle_unet.types import Labels, Mask
 
@@ -55,40 +55,45 @@ def border(labels: ArrayLike, *, rule: BorderRule = "touching", radius_px: int |
     >>> border(labels, rule="contour").astype(int)
     array([[0, 1, 1, 1, 1, 0, 0]])
     """
-    return mark_border(check_dense_labels(labels)[0], BorderSettings(rule=rule, radius_px=radius_px))
+    return mark_border(to_labels(labels), BorderSettings(rule=rule, radius_px=radius_px))
 
 
 def mark_border(labels: Labels, settings: BorderSettings) -> Mask:
-    """Mark the border pixels of instances whose labels were checked, see `border`."""
-    n_y, n_x = labels.shape
-    rule, radius_px = settings.rule, settings.radius_px
-    radii = _radii_by_size(labels) if radius_px == "by_size" else np.array([radius_px], dtype=np.uint8)
-    least_px = np.zeros((n_y, n_x), dtype=np.uint8)  # the least radius that makes a pixel border, 0 if none does
-    for radius in sorted(set(radii.tolist()), reverse=True):
-        pair = np.repeat(np.array((0, -NO_ID), dtype=np.int32), n_x + 2 * radius)
-        tails = np.empty((2 * radius + 2, pair.size), dtype=np.int32)
-        tails[-1] = pair
-        spread, value = np.empty((3, pair.size), dtype=np.int32), radius if radius_px == "by_size" else 1
-        mark_near(labels, radius, rule == "contour", value, pair, tails, spread, least_px)
-    return (least_px > 0) & (least_px <= radii[labels]) if radius_px == "by_size" else least_px.view(np.bool_)
+    """Mark the border pixels of instances, see `border`; `labels` are as `to_labels` makes them."""
+    marked, is_contour = np.zeros(labels.shape, dtype=np.uint8), settings.rule == "contour"
+    if settings.radius_px != "by_size":
+        _mark(labels, settings.radius_px, is_contour, 1, marked)
+        return marked.view(np.bool_)
+    labels, areas = measure_labels(labels)
+    radii = _radii_by_size(areas)
+    for radius in np.unique(radii)[::-1].tolist():  # the least radius that makes a pixel border is left
+        _mark(labels, radius, is_contour, radius, marked)
+    keep_within_radius(labels, radii, marked)
+    return marked.view(np.bool_)
 
 
-def _radii_by_size(labels: Labels) -> NDArray[np.uint8]:
+def _mark(labels: Labels, radius_px: int, is_contour: bool, value: int, marked: NDArray[np.uint8]) -> None:
+    """Mark the border of one radius with a value."""
+    rows = np.empty((2 * radius_px + 6, 2 * (labels.shape[1] + 2 * radius_px)), dtype=np.int32)
+    if mark_near(labels, radius_px, is_contour, value, rows, marked) < 0:
+        refuse_ids(labels)
+
+
+def _radii_by_size(areas: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Look up every id's radius in the 1st place's table."""
-    areas = areas_px(labels)
     radii = np.array(_RADII_PX, dtype=np.uint8)[np.searchsorted(_AREAS_PX, areas, side="right")]
     radii[0] = _NEAR_LARGE_PX if areas[1:].max(initial=0) > _LARGE_AREA_PX else _ELSEWHERE_PX
     return radii
 
 
-def keep_one_seed_pixel(labels: Labels, marked: Mask) -> Mask:
-    """Free the innermost pixel of every instance that a border covers whole.
+def keep_one_seed_pixel(labels: Labels, marked: Mask, highest: int) -> Mask:
+    """Free the innermost pixel of every instance that a border covers whole; ids go up to `highest`.
 
     The innermost pixel is the one farthest from anything that is not the instance, the first in raster order of
     several. What lies beyond the image's edge counts as the instance's own.
     """
     freed: Mask = np.array(marked, dtype=np.bool_, order="C")
-    found = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.uint8)
+    found = np.zeros(highest + 1, dtype=np.uint8)
     survey_marks(labels, freed.view(np.uint8), found)
     covered = np.flatnonzero(found[1:] == SEEN)
     boxes = scipy.ndimage.find_objects(labels) if covered.size else []

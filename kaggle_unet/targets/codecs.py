@@ -31,11 +31,11 @@ class Codec:
 
     def encode(self, labels: ArrayLike, border: BorderSettings) -> Planes:
         """Turn labels into planes of 0 and 1."""
-        labels, _ = check_dense_labels(labels)
+        labels, highest = check_dense_labels(labels)
         inside = labels > 0
         drawn = {"mask": inside, "background": ~inside}
         if "border" in self.planes:
-            edge = keep_one_seed_pixel(labels, mark_border(labels, border))
+            edge = keep_one_seed_pixel(labels, mark_border(labels, border), highest)
             if "mask" not in self.planes:
                 edge &= inside
             drawn |= {"interior": inside & ~edge, "border": edge}

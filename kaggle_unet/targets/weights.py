@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest
-from kaggle_unet.masks.labels import areas_px, check_dense_labels, check_labels, check_mask
+from kaggle_unet.masks.labels import check_dense_labels, check_mask, measure_labels, refuse_ids, to_labels
 from kaggle_unet.targets.codecs import encode_targets, get_codec
 from kaggle_unet.targets.settings import CodecName, DistanceWeight, SizeWeight, WeightSettings
 from kaggle_unet.types import Labels, Mask, Planes, Weights
@@ -119,7 +119,7 @@ def distance_weights(labels: ArrayLike, *, w0: float = 10.0, sigma_px: float = 5
     >>> distance_weights(np.array([[1, 0, 2]], dtype=np.int32), w0=1, sigma_px=2).round(3)
     array([[0.   , 0.607, 0.   ]], dtype=float32)
     """
-    labels, _ = check_labels(labels)
+    labels = to_labels(labels)
     DistanceWeight(w0=w0, sigma_px=sigma_px)  # refuses what is not above 0
     exponent_least = log(min(w0, 1) * _RESOLUTION / w0)
     reach_px = sigma_px * sqrt(-2 * exponent_least)
@@ -140,7 +140,8 @@ def two_nearest_squares(labels: Labels, *, reach_px: float) -> NDArray[np.signed
     row_ids = np.zeros(n_x + 2 * margin, dtype=np.int32)
     row = np.full((2, n_x + 2 * margin), far**2, dtype=dtype)
     block_ids = np.empty(BLOCK_PX, dtype=np.int32)
-    find_two_nearest(labels, reach_px, seen_ids, seen, ids, rows, row_ids, row, block_ids)
+    if find_two_nearest(labels, reach_px, seen_ids, seen, ids, rows, row_ids, row, block_ids) < 0:
+        refuse_ids(labels)
     return rows
 
 
@@ -186,8 +187,8 @@ def size_weights(
             "area: set it, or make the targets with make-targets, which measures it"
         )
     SizeWeight(reference_area_px=reference_area_px, gamma=gamma, lo=lo, hi=hi)  # refuses what is not above 0
-    labels, _ = check_dense_labels(labels)
-    areas = np.maximum(areas_px(labels), 1)  # ids that are missing have no area and no pixel
+    labels, areas = measure_labels(labels)
+    areas = np.maximum(areas, 1)  # ids that are missing have no area and no pixel
     weights = np.clip((reference_area_px / areas) ** gamma, lo, hi)
     weights[0] = 1
     return np.asarray(weights[labels], dtype=np.float32)

@@ -2,15 +2,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.kernels.border import FREE, NO_ID, SEEN, mark_near, survey_marks
+from kaggle_unet.kernels.border import FREE, SEEN, keep_within_radius, mark_near, survey_marks
 from tests import naive, strategies
 
 
 def mark(labels, radius, rule, value, marked):
-    pair = np.repeat(np.array((0, -NO_ID), dtype=np.int32), labels.shape[1] + 2 * radius)
-    tails = np.empty((2 * radius + 2, pair.size), dtype=np.int32)
-    tails[-1] = pair
-    mark_near(labels, radius, rule == "contour", value, pair, tails, np.empty((3, pair.size), np.int32), marked)
+    rows = np.full((2 * radius + 6, 2 * (labels.shape[1] + 2 * radius)), 77, dtype=np.int32)
+    assert mark_near(labels, radius, rule == "contour", value, rows, marked) == np.bitwise_or.reduce(labels, axis=None)
     return marked
 
 
@@ -34,6 +32,14 @@ def test_a_window_wider_than_the_image_holds_all_of_it():
     labels = np.array([[1, 0, 0], [0, 0, 0], [0, 0, 2]], dtype=np.int32)
 
     assert mark(labels, 32, "touching", 1, np.zeros(labels.shape, dtype=np.uint8)).all()
+
+
+def test_marks_of_larger_radii_than_the_ids_own_are_cleared():
+    labels, marked = np.array([[0, 0, 1, 1]], dtype=np.int32), np.array([[0, 6, 2, 3]], dtype=np.uint8)
+
+    keep_within_radius(labels, np.array([6, 2], dtype=np.uint8), marked)
+
+    assert marked.tolist() == [[0, 1, 1, 0]]
 
 
 def test_marks_are_surveyed_by_id():

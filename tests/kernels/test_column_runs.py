@@ -8,26 +8,27 @@ from tests import naive, strategies
 
 def find(ids, capacity):
     """Find all segments, in an array that is as small as it may be each time."""
-    words = np.zeros(-(-ids.shape[1] // 8), dtype=np.int64)
-    rows = np.zeros_like(ids[0]), np.zeros(ids.shape[1], dtype=np.int32), words.view(np.uint8), words
-    segments, y, n = np.empty((capacity, 4), dtype=np.int32), 1, 0
+    words, rows = np.zeros(-(-ids.shape[1] // 32) * 4, dtype=np.uint64), np.zeros((2, ids.shape[1]), dtype=np.int32)
+    segments, counts = np.empty((capacity, 4), dtype=np.int32), np.array([1, 0, 0])
     while True:
-        y, n = find_segments(ids, y, n, *rows, segments)
+        find_segments(ids, counts, rows, words, segments)
+        y, n, highest = counts.tolist()
         if y > ids.shape[0]:
+            assert highest == ids.max()
             return segments[:n]
         segments = np.concatenate([segments[:n], np.empty((ids.shape[1], 4), dtype=np.int32)])
 
 
 def sort(segments, key):
-    places, ordered = np.full(int(segments[:, key].max(initial=0)) + 2, 77), np.empty_like(segments)
+    places, ordered = np.zeros(int(segments[:, key].max(initial=0)) + 2, dtype=np.int64), np.empty_like(segments)
     sort_segments(segments, key, places, ordered)
     return ordered
 
 
-def join(segments, n_y):
+def join(segments, shape):
     runs, firsts = np.empty((len(segments), 2), dtype=np.int64), np.empty(len(segments) + 1, dtype=np.int64)
-    ids, places = np.empty(len(segments), dtype=np.int32), np.empty(int(segments.max(initial=0)) + 2, dtype=np.int64)
-    n = join_segments(segments, np.empty_like(segments), places, n_y, runs, ids, firsts)
+    ids, places = np.empty(len(segments), dtype=np.int32), np.zeros(shape[1] + 99, dtype=np.int64)
+    n = join_segments(segments, np.empty_like(segments), places, shape, runs, ids, firsts)
     return runs[: firsts[n]], ids[:n], firsts[: n + 1]
 
 
@@ -54,7 +55,7 @@ def test_sorting_keeps_the_order_of_equals():
 def test_segments_that_meet_are_joined_if_they_have_one_id():
     segments = np.array([[2, 1, 1, 7], [1, 0, 3, 4], [0, 1, 2, 4], [2, 0, 1, 4]], dtype=np.int32)
 
-    runs, ids, firsts = join(segments, n_y=3)
+    runs, ids, firsts = join(segments, (3, 3))
 
     assert runs.tolist() == [[1, 6], [7, 1]]
     assert ids.tolist() == [4, 7]
@@ -62,11 +63,11 @@ def test_segments_that_meet_are_joined_if_they_have_one_id():
 
 
 def test_segments_that_leave_a_gap_are_not_joined():
-    assert join(np.array([[0, 0, 1, 4], [1, 0, 1, 4]], dtype=np.int32), n_y=2)[0].tolist() == [[0, 1], [2, 1]]
+    assert join(np.array([[0, 0, 1, 4], [1, 0, 1, 4]], dtype=np.int32), (2, 2))[0].tolist() == [[0, 1], [2, 1]]
 
 
 def test_large_images_have_starts_beyond_32_bits():
-    assert join(np.array([[70_000, 5, 1, 1]], dtype=np.int32), n_y=70_000)[0].tolist() == [[4_900_000_005, 1]]
+    assert join(np.array([[70_000, 5, 1, 1]], dtype=np.int32), (70_000, 70_001))[0].tolist() == [[4_900_000_005, 1]]
 
 
 def test_the_first_painted_keeps_its_pixels_and_what_others_claim_is_marked():
@@ -82,7 +83,7 @@ def test_the_first_painted_keeps_its_pixels_and_what_others_claim_is_marked():
 @given(strategies.labels())
 @settings(max_examples=50, deadline=None)
 def test_painting_every_run_found_gives_the_labels_back(labels):
-    runs, ids, firsts = join(find(labels, 400), labels.shape[0])
+    runs, ids, firsts = join(find(labels, 400), labels.shape)
     painted = np.zeros_like(labels)
 
     assert paint_runs(runs, firsts, np.arange(len(ids)), painted) == 0

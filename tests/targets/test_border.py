@@ -97,7 +97,7 @@ def test_beyond_the_edge_of_the_image_is_nothing_foreign():
 def test_the_innermost_pixel_is_freed_on_a_border_that_reaches_into_background():
     labels = row(0, 1, 0)
 
-    assert keep_one_seed_pixel(labels, np.ones((1, 3), dtype=bool)).tolist() == [[True, False, True]]
+    assert keep_one_seed_pixel(labels, np.ones((1, 3), dtype=bool), 1).tolist() == [[True, False, True]]
 
 
 @given(strategies.labels(), st.sampled_from(ALL_SETTINGS))
@@ -130,4 +130,4 @@ def test_of_a_tall_instance_the_innermost_pixel_is_not_the_one_farthest_inside_i
     labels = np.ones((9, 3), dtype=np.int32)
     labels[:, 0] = 0
 
-    assert np.argwhere(~keep_one_seed_pixel(labels, labels > 0) & (labels > 0)).tolist() == [[0, 2]]
+    assert np.argwhere(~keep_one_seed_pixel(labels, labels > 0, 1) & (labels > 0)).tolist() == [[0, 2]]
