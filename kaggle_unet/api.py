@@ -147,7 +147,7 @@ def load(path: str | Path, *, trust_code: bool = False) -> Model:
 
     with trusting(trust_code):
         ensemble = load_ensemble([Path(path)])
-    hashes = {source.path: source.sha256 for source in ensemble.sources}
+    hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
     config, decode_file = choose_decode_params(ensemble.config, list(map(run_of, hashes)), chosen=None)
     second_level, remarks = choose_second_level(config, hashes, chosen=None)
     for remark in (*look_at_decode_params(decode_file, hashes.values(), config.codec.name), *remarks):

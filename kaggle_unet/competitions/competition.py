@@ -35,14 +35,13 @@ class CompetitionSettings(Settings):
     """Ids of samples to leave out."""
 
 
-@dataclass(frozen=True)
 class Competition(ABC):
     """Files to samples, labels to CSV, and the score."""
 
-    name: str
-    id_column: str = "ImageId"
-    rle_column: str = "EncodedPixels"
-    single_object: bool = False  # an image's mask is one object, and one row of the CSV
+    name: CompetitionName
+    id_column = "ImageId"
+    rle_column = "EncodedPixels"
+    single_object = False  # an image's mask is one object, and one row of the CSV
     fixed_shape: tuple[int, int] | None = None  # height and width where all images have the same
     sample_submissions: tuple[str, ...] = ()  # names of the files that list the ids of a test set
 

@@ -2,11 +2,10 @@
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
-from kaggle_unet.competitions.pairing import Layout, find_rle_masks, list_images, locate_set, match_names
+from kaggle_unet.competitions.pairing import find_rle_masks, list_images, locate_set, match_names
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
 from kaggle_unet.io.masks import FileMasks, MaskReader, merge_object_masks
@@ -16,24 +15,19 @@ _WANTED_MASKS = f"<id>/masks/*.png, or {_LABELS_CSV} beside the images"
 _IMAGE = re.compile(rf"(?P<root>(?:.*/)?)(?P<id>[^/]+)/images/(?P=id){SUFFIX_PATTERN}")
 _STRAY = re.compile(rf"(?P<id>[^/]+)/images/[^/]+{SUFFIX_PATTERN}")
 _MASK = re.compile(rf"(?P<id>[^/]+)/masks/[^/]+{SUFFIX_PATTERN}")
-_LAYOUT = Layout(
-    example="<id>/images/<id>.png",
-    image=_IMAGE,
-    train=("stage1_train",),
-    test=("stage1_test", "stage2_test_final", "stage2_test"),
-)
+_TRAIN, _TEST = ("stage1_train",), ("stage1_test", "stage2_test_final", "stage2_test")
 
 
-@dataclass(frozen=True)
 class Dsb2018(Competition):
     """Nuclei: ``<id>/images/<id>.png`` and ``<id>/masks/*.png``, or codes from stage1_train_labels.csv beside them."""
 
-    name: str = "dsb2018"
-    sample_submissions: tuple[str, ...] = ("stage1_sample_submission.csv", "stage2_sample_submission_final.csv")
+    name = "dsb2018"
+    sample_submissions = ("stage1_sample_submission.csv", "stage2_sample_submission_final.csv")
 
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
         """Open the zip that Kaggle serves, its outer zip, or an unpacked folder."""
-        archive = locate_set(open_archive(data), _LAYOUT, with_masks=with_masks)
+        example = "<id>/images/<id>.png"
+        archive = locate_set(open_archive(data), _IMAGE, example, train=_TRAIN, test=_TEST, with_masks=with_masks)
         pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
         pairing.problems.extend(
             f"{archive.where(name)} is named unlike its folder; expected {sample_id}"

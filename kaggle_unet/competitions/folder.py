@@ -3,11 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
-from kaggle_unet.competitions.pairing import Layout, list_images, list_masks, locate_set, match_names
+from kaggle_unet.competitions.pairing import list_images, list_masks, locate_set, match_names
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
@@ -15,17 +14,15 @@ from kaggle_unet.io.masks import FileMasks, take_label_image
 from kaggle_unet.io.tables import read_table
 
 
-@dataclass(frozen=True)
 class Folder(Competition):
     """One's own images: the file's name without suffix is the id, image and mask have the same; CSV as DSB2018's."""
 
-    name: str = "folder"
+    name = "folder"
 
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
         """Open a folder, a zip, or a place in a zip, that holds the two subfolders of the config."""
         images, wanted = _pattern(settings.images), f"{settings.masks}/<id>.png (or .tif, …)"
-        layout = Layout(example=f"{settings.images}/<id>.png", image=images)
-        archive = locate_set(open_archive(data), layout, with_masks=with_masks)
+        archive = locate_set(open_archive(data), images, f"{settings.images}/<id>.png", with_masks=with_masks)
         pairing = list_images(archive, match_names(images, archive), () if with_masks is False else settings.skip)
         found = () if with_masks is False else match_names(_pattern(settings.masks), archive)
         names = list_masks(pairing, found)

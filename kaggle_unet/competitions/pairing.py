@@ -18,38 +18,39 @@ from kaggle_unet.types import DataIssue
 _MOST_SETS = 8  # with more of them, the pattern fits by accident: another competition's files
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a set of images is recognised: by the names of its files, or of the zips that hold it."""
+def locate_set(
+    archive: Archive,
+    image: re.Pattern[str],
+    example: str,
+    *,
+    train: Collection[str] = (),
+    test: Collection[str] = (),
+    with_masks: bool | None,
+) -> Archive:
+    """Enter the folder or the inner zip that holds the wanted set of images.
 
-    example: str
-    image: re.Pattern[str]
-    train: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
-
-
-def locate_set(archive: Archive, layout: Layout, *, with_masks: bool | None) -> Archive:
-    """Enter the folder or the inner zip that holds the wanted set of images."""
-    roots = {found["root"] for name in archive.names if (found := layout.image.fullmatch(name))}
+    A set is recognised by the names of its files, of which `image` is the pattern, or of the zips that hold it.
+    """
+    roots = {found["root"] for name in archive.names if (found := image.fullmatch(name))}
     if "" in roots:
         return archive
     if len(roots) > _MOST_SETS:
         roots = set()
-    zips = [f"{stem}.zip" for stem in (*layout.train, *layout.test)]
+    zips = [f"{stem}.zip" for stem in (*train, *test)]
     zips = [name for name in archive.names if PurePosixPath(name).name in zips]
     candidates = [*sorted(roots), *zips]
     if not candidates:
-        raise DataError(f"{archive.where()} has no images named like {layout.example}; {archive.describe()}")
-    wanted = layout.test if with_masks is False else layout.train
+        raise DataError(f"{archive.where()} has no images named like {example}; {archive.describe()}")
+    wanted = test if with_masks is False else train
     named = [name for name in candidates if PurePosixPath(name).stem in wanted]
     same = {PurePosixPath(name).stem for name in named}
     if len(candidates) > 1 and len(same) != 1:
         message = f"{archive.where()} contains several sets of images; choose one with --data"
         raise DataError(message, [archive.where(name.rstrip("/")) for name in candidates])
     chosen = named[0] if named else candidates[0]  # an unpacked folder comes before its zip
-    return (
-        archive.within(chosen) if chosen in roots else locate_set(archive.find(chosen), layout, with_masks=with_masks)
-    )
+    if chosen in roots:
+        return archive.within(chosen)
+    return locate_set(archive.find(chosen), image, example, train=train, test=test, with_masks=with_masks)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
 from kaggle_unet.competitions.pairing import (
-    Layout,
     Pairing,
     find_rle_masks,
     list_images,
@@ -26,23 +24,22 @@ _DEPTHS_CSV, _LABELS_CSV = "depths.csv", "train.csv"
 _WANTED_MASKS = f"masks/<id>.png, or its row in {_LABELS_CSV} beside the images"
 _IMAGE = re.compile(r"(?P<root>(?:.*/)?)images/(?P<id>[^/]+)\.(?i:png)")
 _MASK = re.compile(r"masks/(?P<id>[^/]+)\.(?i:png)")
-_LAYOUT = Layout(example="images/<id>.png", image=_IMAGE, train=("train",), test=("test",))
 
 
-@dataclass(frozen=True)
 class Tgs(Competition):
     """Salt: ``images/<id>.png`` and ``masks/<id>.png``, or codes from train.csv; depths.csv in or beside them."""
 
-    name: str = "tgs"
-    id_column: str = "id"
-    rle_column: str = "rle_mask"
-    single_object: bool = True
-    fixed_shape: tuple[int, int] | None = (101, 101)
-    sample_submissions: tuple[str, ...] = ("sample_submission.csv",)
+    name = "tgs"
+    id_column = "id"
+    rle_column = "rle_mask"
+    single_object = True
+    fixed_shape = (101, 101)
+    sample_submissions = ("sample_submission.csv",)
 
     def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
         """Open the zip that Kaggle serves, its outer zip, or an unpacked folder."""
-        archive = locate_set(open_archive(data), _LAYOUT, with_masks=with_masks)
+        sets = {"train": ("train",), "test": ("test",)}
+        archive = locate_set(open_archive(data), _IMAGE, "images/<id>.png", **sets, with_masks=with_masks)
         pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
         masks = None if with_masks is False else _find_masks(pairing)
         pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS)

@@ -31,12 +31,7 @@ class TileSpan:
     weight: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A tile: its rows and its columns."""
-
-    rows: TileSpan
-    columns: TileSpan
+Tile = tuple[TileSpan, TileSpan]  # its rows and its columns
 
 
 def plan_tiles(shape: tuple[int, int], *, tile_px: int, overlap_px: int, pad_spec: PadSpec) -> list[Tile]:
@@ -44,13 +39,13 @@ def plan_tiles(shape: tuple[int, int], *, tile_px: int, overlap_px: int, pad_spe
 
     Neighbours overlap by `overlap_px` at least; with a margin by twice the margin instead, so that outputs abut.
 
-    >>> [tile.columns.start for tile in plan_tiles((8, 40), tile_px=16, overlap_px=4, pad_spec=PadSpec(4))]
+    >>> [columns.start for _, columns in plan_tiles((8, 40), tile_px=16, overlap_px=4, pad_spec=PadSpec(4))]
     [0, 12, 24]
-    >>> [tile.columns.out for tile in plan_tiles((8, 20), tile_px=16, overlap_px=0, pad_spec=PadSpec(1, 3))]
+    >>> [columns.out for _, columns in plan_tiles((8, 20), tile_px=16, overlap_px=0, pad_spec=PadSpec(1, 3))]
     [slice(0, 10, None), slice(10, 20, None)]
     """
     rows, columns = (_plan_axis(length, tile_px, overlap_px, pad_spec) for length in shape)
-    return [Tile(row, column) for row in rows for column in columns]
+    return [(row, column) for row in rows for column in columns]
 
 
 def cut_tile(inputs: Inputs, tile: Tile) -> Inputs:
@@ -62,7 +57,7 @@ def cut_tile(inputs: Inputs, tile: Tile) -> Inputs:
     array([0., 0., 1., 2., 3., 4., 5., 5.], dtype=float32)
     """
     places = []
-    for span, length in zip((tile.rows, tile.columns), inputs.shape[1:], strict=True):
+    for span, length in zip(tile, inputs.shape[1:], strict=True):
         place = np.arange(span.start, span.start + span.side) % (2 * length)
         places.append(np.minimum(place, 2 * length - 1 - place))  # mirrored, the edge pixel included
     pixels: Inputs = inputs[:, places[0][:, np.newaxis], places[1]]
@@ -73,15 +68,15 @@ def merge_tiles(pieces: Iterable[tuple[Tile, Planes]], width: int) -> Iterator[t
     """Merge tiles, and yield rows as soon as no further tile can change them."""
     begun: Planes | None = None  # the rows that the next tiles may change
     top = 0
-    for start, row in groupby(pieces, key=lambda piece: piece[0].rows.out.start):
+    for start, row in groupby(pieces, key=lambda piece: piece[0][0].out.start):
         if begun is not None and start > top:
             yield slice(top, start), begun[:, : start - top]
             begun = begun[:, start - top :]
         top = start
-        for tile, planes in row:
-            begun = _grow(begun, (planes.shape[0], tile.rows.out.stop - top, width))
-            weight = tile.rows.weight[:, np.newaxis] * tile.columns.weight
-            begun[:, :, tile.columns.out] += planes[:, tile.rows.seen, tile.columns.seen] * weight
+        for (rows, columns), planes in row:
+            begun = _grow(begun, (planes.shape[0], rows.out.stop - top, width))
+            weight = rows.weight[:, np.newaxis] * columns.weight
+            begun[:, :, columns.out] += planes[:, rows.seen, columns.seen] * weight
     if begun is not None:
         yield slice(top, top + begun.shape[1]), begun
 

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations, pairwise
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +23,6 @@ from kaggle_unet.types import Labels, Mask
 # holds every sum.
 _IOU_BITS = 31
 _MOST_WEIGHT = 2**31 - 1
-
-
-class _Objects(NamedTuple):
-    """Objects of all sets, one set after the other: n of them, in k sets."""
-
-    firsts: list[int]
-    """The first object of each set, and n."""
-    partners: NDArray[np.int64]
-    """Shape (n, k): the same nucleus in each set; the object itself where that has none."""
-    ious: NDArray[np.int64]
-    """Shape (n, k): IoU with the partner, 0 where there is none; 1 in the object's own set."""
 
 
 def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None) -> Labels:
@@ -62,9 +50,9 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
     int_weights = np.array(to_integer_weights(weights, len(labels)), dtype=np.int64)
     _refuse_other_shapes(labels)
     sets = [relabel(voted) for voted in labels]
-    objects = _pair_up(sets)
-    groups, group_weights = _select_groups(sets, objects, int_weights)
-    return relabel_in_raster_order(_paint(sets, np.split(groups, objects.firsts[1:-1]), group_weights, int_weights))
+    firsts, partners, ious = _pair_up(sets)
+    groups, group_weights = _select_groups(sets, partners, ious, int_weights)
+    return relabel_in_raster_order(_paint(sets, np.split(groups, firsts[1:-1]), group_weights, int_weights))
 
 
 def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> Mask:
@@ -102,8 +90,12 @@ def _refuse_other_shapes(arrays: Sequence[NDArray[np.generic]]) -> None:
         raise DataError(f"the votes have the shapes {' and '.join(map(str, shapes))}: all must be of the same image")
 
 
-def _pair_up(sets: Sequence[Labels]) -> _Objects:
-    """Find the partners of each object; ids are consecutive."""
+def _pair_up(sets: Sequence[Labels]) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:
+    """Find the partners of all n objects of k sets, one set after the other; ids are consecutive.
+
+    Return the first object of each set, and n; partners (n, k), the same nucleus in each set, the object itself where
+    that has none; and their IoUs (n, k), 0 where there is no partner, and 1 in the object's own set.
+    """
     k = len(sets)
     firsts = np.cumsum([0, *(int(voted.max(initial=0)) for voted in sets)]).tolist()
     n = firsts[-1]
@@ -116,19 +108,19 @@ def _pair_up(sets: Sequence[Labels]) -> _Objects:
         ours, theirs = firsts[i] + overlap.true[is_same], firsts[j] + overlap.pred[is_same]
         partners[ours, j], partners[theirs, i] = theirs, ours
         ious[ours, j] = ious[theirs, i] = (overlap.shared_px[is_same] << _IOU_BITS) // overlap.union_px[is_same]
-    return _Objects(firsts, partners, ious)
+    return firsts, partners, ious
 
 
 def _select_groups(
-    sets: Sequence[Labels], objects: _Objects, weights: NDArray[np.int64]
+    sets: Sequence[Labels], partners: NDArray[np.int64], ious: NDArray[np.int64], weights: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Select groups in order; return the group of each object (0 for none), and the weight of each group."""
-    supports, agreements = ((objects.ious > 0) @ weights).tolist(), (objects.ious @ weights).tolist()
+    supports, agreements = ((ious > 0) @ weights).tolist(), (ious @ weights).tolist()
     rles = [code for voted in sets for code in encode(voted)]
     groups, group_weights = np.zeros(len(rles), dtype=np.int32), [0]
     for index in sorted(range(len(rles)), key=lambda index: (-supports[index], -agreements[index], rles[index])):
-        members = objects.partners[index]
-        is_left = (objects.ious[index] > 0) & (groups[members] == 0)
+        members = partners[index]
+        is_left = (ious[index] > 0) & (groups[members] == 0)
         support = weights[is_left].sum()
         if groups[index] == 0 and 2 * support > weights.sum():
             groups[members[is_left]] = len(group_weights)

@@ -1,11 +1,10 @@
 """Builders: datasets, loss and network of a training from a config and a store, ensembles from checkpoints."""
 
 import math
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -116,23 +115,13 @@ def build_model(config: Config, *, load_encoder: bool = True) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class CheckpointSource:
-    """Where a network came from."""
-
-    path: Path
-    sha256: str
-    score: float | None
-    config: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Ensemble:
     """Networks whose planes are averaged."""
 
     models: list[nn.Module]
     config: Config
     pad_spec: PadSpec
-    sources: list[CheckpointSource]
+    checkpoints: Mapping[Path, Checkpoint]  # each with its sha256, score and config, without its weights
     device_config: DeviceConfig
 
 
@@ -150,17 +139,17 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
     trained_with = {file: checkpoint["config"] for file, checkpoint in checkpoints.items()}
     check_compatible({Path("the config"): plain(config), **trained_with})
     loaded = [_load_model(file, checkpoint, config) for file, checkpoint in checkpoints.items()]
-    sources = [
-        CheckpointSource(file, checkpoint["sha256"], checkpoint["score"], checkpoint["config"])
+    about = {
+        file: {key: checkpoint[key] for key in ("sha256", "score", "config")}
         for file, checkpoint in checkpoints.items()
-    ]
+    }
     keep_freed_memory()
     precision = "auto" if config.training.precision == "fp16" else config.training.precision  # it scales gradients
     device_config = select_device(precision, config.training.channels_last)
     choose_operations(deterministic=config.training.deterministic)
     margin = max(int(getattr(model, "margin", 0)) for model, _ in loaded)
     pad_spec = PadSpec(max(multiple for _, multiple in loaded), margin)
-    return Ensemble([model for model, _ in loaded], config, pad_spec, sources, device_config)
+    return Ensemble([model for model, _ in loaded], config, pad_spec, about, device_config)
 
 
 def without_weights(config: Config) -> Config:

@@ -129,7 +129,7 @@ def _identity(
         "competition": settings["competition"],
         "data": source.fingerprint(),
         "pseudo_labels": {
-            "checkpoints": [source.sha256 for source in ensemble.sources],
+            "checkpoints": [checkpoint["sha256"] for checkpoint in ensemble.checkpoints.values()],
             **{name: settings[name] for name in ("codec", "inference", "decode", "postprocess")},
             "choice": choice._asdict(),
             "weights": plain(weights),

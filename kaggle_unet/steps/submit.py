@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids
 from kaggle_unet.config import Config, plain
 from kaggle_unet.io.images import encode_tiff
+from kaggle_unet.models.checkpoint import Checkpoint
 from kaggle_unet.steps.build import (
-    CheckpointSource,
     load_ensemble,
     open_images,
     predict_samples,
@@ -52,7 +52,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)
     source = open_images(config, data)
-    hashes = {source.path: source.sha256 for source in ensemble.sources}
+    hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
     config, decode_file = choose_decode_params(config, list(map(run_of, hashes)), chosen=decode, overrides=overrides)
     second, remarks = choose_second_level(config, hashes, chosen=second_level)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
@@ -72,7 +72,7 @@ def submit(  # noqa: PLR0913  the options of a verb
         "decoding": name_decode_params(decode_file),
         "second_level": "/".join(second.folder.parts[-2:]) if second else None,
         "data": describe_data(data, source),
-        **_describe(config, ensemble.sources),
+        **_describe(config, ensemble.checkpoints),
     }
     how = f"decoding {manifest['decoding']}, second level {manifest['second_level'] or 'none'}"
     return write_checked(output, competition, labels, sizes, black=black, how=how, manifest=manifest)
@@ -110,16 +110,15 @@ def _without_places(tree: Any) -> Any:
     return Path(tree).name if isinstance(tree, str) and Path(tree).is_absolute() else tree
 
 
-def _describe(config: Config, sources: Sequence[CheckpointSource]) -> dict[str, Any]:
+def _describe(config: Config, checkpoints: Mapping[Path, Checkpoint]) -> dict[str, Any]:
     """Describe how the checkpoints were trained, which need not be what the config says, and how they predict."""
-    trained, used = sources[0].config, plain(config)
-    checkpoints = []
-    for source in sources:
-        others = {key: its for key, _, its in find_differences(trained, source.config)}
-        about = {"name": "/".join(source.path.parts[-3:]), "sha256": source.sha256, "validation_score": source.score}
-        checkpoints.append({**about, **({"config_differences": others} if others else {})})
+    trained, used, listed = next(iter(checkpoints.values()))["config"], plain(config), []
+    for file, one in checkpoints.items():
+        others = {key: its for key, _, its in find_differences(trained, one["config"])}
+        about = {"name": "/".join(file.parts[-3:]), "sha256": one["sha256"], "validation_score": one["score"]}
+        listed.append({**about, **({"config_differences": others} if others else {})})
     described = {
-        "checkpoints": checkpoints,
+        "checkpoints": listed,
         "config": trained,
         "config_hash": hash_plain(trained),
         "prediction": {name: used[name] for name in ("codec", "inference", "decode", "postprocess")},

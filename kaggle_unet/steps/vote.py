@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +17,6 @@ from kaggle_unet.steps.check import Submission, describe_data, find_black, refus
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.store import sha256
 from kaggle_unet.types import Labels
-
-
-class _Voter(NamedTuple):
-    """A submission that votes."""
-
-    csv: Path
-    sha256: str
-    rles: Mapping[str, Sequence[str]]
 
 
 def vote(
@@ -46,19 +38,27 @@ def vote(
     competition = get_competition(config.competition.name)
     source = competition.read(data, config.competition, with_masks=False)
     shapes = {id_: source.shape(id_) for id_ in source.ids}
-    voters = [_read(csv, competition, shapes, data) for csv in csvs]
+    rles = [_read(csv, competition, shapes, data) for csv in csvs]
     is_single = competition.single_object or config.decode.single_object
     labels: dict[str, Labels] = {}
     for id_ in order_ids(source.ids, competition, data):
-        sets = [decode(voter.rles[id_], shapes[id_]) for voter in voters]
+        sets = [decode(voted[id_], shapes[id_]) for voted in rles]
         if is_single:
             labels[id_] = vote_mask([voted > 0 for voted in sets], int_weights).astype(np.int32)
         else:
             labels[id_] = vote_labels(sets, int_weights)
         on_progress("images", len(labels), len(shapes))
-    votes = [_describe(*pair) for pair in zip(voters, weights or [1] * len(csvs), strict=True)]
+    votes: list[dict[str, Any]] = [
+        {
+            "name": "/".join(csv.parts[-2:]),
+            "sha256": sha256(csv.expanduser()),
+            "weight": weight,
+            "objects": sum(map(len, voted.values())),
+        }
+        for csv, voted, weight in zip(csvs, rles, weights or [1] * len(csvs), strict=True)
+    ]
     manifest = {
-        "warnings": _look_at_votes(voters, int_weights),
+        "warnings": _look_at_votes(csvs, [vote["sha256"] for vote in votes], int_weights),
         "data": describe_data(data, source),
         "votes": votes,
         "config": {"competition": plain(config)["competition"], "decode": {"single_object": is_single}},
@@ -78,7 +78,9 @@ def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:
         raise ConfigError(msg)
 
 
-def _read(csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], data: str) -> _Voter:
+def _read(
+    csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], data: str
+) -> Mapping[str, Sequence[str]]:
     """Read a submission for exactly these images that keeps the rules."""
     rles = read_submission(csv, competition.name)
     missing, unknown = sorted(set(shapes) - set(rles)), sorted(set(rles) - set(shapes))
@@ -87,26 +89,17 @@ def _read(csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, i
         msg += "there; expected a row for each image and no others: name CSVs for the images of --data"
         raise DataError(msg, [*(f"no row: {id_}" for id_ in missing), *(f"not in the data: {id_}" for id_ in unknown)])
     refuse_faults(csv, competition, shapes)
-    return _Voter(csv, sha256(csv.expanduser()), rles)
+    return rles
 
 
-def _look_at_votes(voters: Sequence[_Voter], weights: Sequence[int]) -> list[str]:
+def _look_at_votes(csvs: Sequence[Path], hashes: Sequence[str], weights: Sequence[int]) -> list[str]:
     """Return warnings about votes that are allowed but unusual."""
     found = []
     firsts: dict[str, Path] = {}
-    for voter, weight in zip(voters, weights, strict=True):
+    for csv, digest, weight in zip(csvs, hashes, weights, strict=True):
         if 2 * weight > sum(weights):
-            found.append(f"{voter.csv.name} weighs more than all others together: it alone decides")
-        if voter.sha256 in firsts:
-            found.append(f"{voter.csv.name} is the same file as {firsts[voter.sha256].name}: it votes twice")
-        firsts.setdefault(voter.sha256, voter.csv)
+            found.append(f"{csv.name} weighs more than all others together: it alone decides")
+        if digest in firsts:
+            found.append(f"{csv.name} is the same file as {firsts[digest].name}: it votes twice")
+        firsts.setdefault(digest, csv)
     return found
-
-
-def _describe(voter: _Voter, weight: float) -> dict[str, Any]:
-    return {
-        "name": "/".join(voter.csv.parts[-2:]),
-        "sha256": voter.sha256,
-        "weight": weight,
-        "objects": sum(map(len, voter.rles.values())),
-    }

@@ -52,8 +52,8 @@ def test_tiles_are_alike_and_lie_on_the_grid_of_the_poolings(layout):
     shape, options = layout
     tiles = plan_tiles(shape, **options)
     multiple, margin = options["pad_spec"]
-    for axis, length in (("rows", shape[0]), ("columns", shape[1])):
-        found = {id(span): span for span in (getattr(tile, axis) for tile in tiles)}.values()
+    for axis, length in enumerate(shape):
+        found = {id(span): span for span in (tile[axis] for tile in tiles)}.values()
         first, last = min(one.start for one in found), max(one.start + one.side for one in found)
         assert len({one.side for one in found}) == 1
         assert all((one.start - first) % multiple == 0 and one.side % multiple == 0 for one in found)
@@ -62,7 +62,7 @@ def test_tiles_are_alike_and_lie_on_the_grid_of_the_poolings(layout):
 
 
 def test_planes_near_a_tile_s_edge_have_no_weight_but_at_the_image_s_own_edge():
-    left, right = (tile.columns for tile in plan_tiles((16, 48), tile_px=32, overlap_px=16, pad_spec=PadSpec()))
+    left, right = (columns for _, columns in plan_tiles((16, 48), tile_px=32, overlap_px=16, pad_spec=PadSpec()))
     silent = int(ZERO_WEIGHT * 16)
     assert (left.out, right.out) == (slice(0, 32), slice(16, 48))
     assert (left.weight[:16] == 1).all()
@@ -80,7 +80,7 @@ def test_the_image_is_mirrored_beyond_its_edges():
 
 def test_outputs_of_a_network_without_padding_abut_as_nearly_as_the_grid_allows():
     tiles = plan_tiles((10, 1540), tile_px=576, overlap_px=256, pad_spec=PadSpec(16, 94))
-    outs = [(tile.columns.out.start, tile.columns.out.stop) for tile in tiles]
+    outs = [(columns.out.start, columns.out.stop) for _, columns in tiles]
     assert outs == [(0, 388), (384, 772), (768, 1156), (1152, 1540)]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from kaggle_unet.config import parse_config
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.models.create import create_model, input_multiple
+from kaggle_unet.models.create import create_model, input_sizes
 from kaggle_unet.models.custom import trust_code
 
 MODULE = """
@@ -99,9 +99,9 @@ def test_a_module_that_is_not_there_is_named(module):
 
 
 def test_the_sides_of_inputs_are_multiples_of_what_the_config_says(module):
-    assert input_multiple(settings(module)) == 32
+    assert input_sizes(settings(module)) == (32, 0)
     deep = settings(module, "pooled", ", input_multiple: 64")
-    assert input_multiple(deep) == 64
+    assert input_sizes(deep) == (64, 0)
     with trust_code():
         create_model(deep, in_channels=1, out_channels=1)
 

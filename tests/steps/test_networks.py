@@ -38,7 +38,7 @@ def test_images_are_padded_to_a_multiple_of_what_the_network_takes_and_of_what_t
     for wanted in (1, 24, 128):
         network = Seen()
         settings = InferenceSettings(pad_to_multiple=wanted)
-        ensemble = Ensemble([network], CONFIG, PadSpec(16), [], DEVICE)
+        ensemble = Ensemble([network], CONFIG, PadSpec(16), {}, DEVICE)
         ((_, planes),) = predict_samples(ensemble, {"a": image.shape}, lambda _: sample, settings)
         assert planes.shape == (1, 101, 90)
         found[wanted] = network.sizes
@@ -67,7 +67,7 @@ class Bright(Seen):
 def test_images_with_objects_of_another_size_are_shown_again_so_that_they_have_the_known_one():
     samples = {sample.id: sample for sample in map(discs, (4, 10, 24))}
     network = Bright()
-    ensemble = Ensemble([network], NUCLEI, PadSpec(8), [], DEVICE)
+    ensemble = Ensemble([network], NUCLEI, PadSpec(8), {}, DEVICE)
     sizes = {id_: sample.image.shape for id_, sample in samples.items()}
     found = dict(
         (sample.id, planes)
@@ -87,7 +87,7 @@ def test_images_with_objects_of_another_size_are_shown_again_so_that_they_have_t
 def test_images_are_shown_once_where_no_size_is_known():
     network = Bright()
     sample = discs(24)
-    ensemble = Ensemble([network], NUCLEI, PadSpec(8), [], DEVICE)
+    ensemble = Ensemble([network], NUCLEI, PadSpec(8), {}, DEVICE)
     list(predict_samples(ensemble, {"24": sample.image.shape}, lambda _: sample, InferenceSettings()))
     assert len(network.sizes) == 1
 
@@ -96,7 +96,7 @@ def test_images_that_are_shown_larger_are_cut_into_tiles_as_small_as_others():
     network, sample = Bright(), discs(4)
     settings = InferenceSettings(object_px=40, tile_px=128, overlap_px=8)
     ((_, planes),) = predict_samples(
-        Ensemble([network], NUCLEI, PadSpec(8), [], DEVICE), {"4": sample.image.shape}, lambda _: sample, settings
+        Ensemble([network], NUCLEI, PadSpec(8), {}, DEVICE), {"4": sample.image.shape}, lambda _: sample, settings
     )
     assert network.sizes[0] == (40, 40)
     assert len(network.sizes) > 2

@@ -163,7 +163,7 @@ def test_what_is_padded_is_cut_back_exactly(tiles):
     for flips in ("none", "horizontal"):
         settings = InferenceSettings(pad_to_multiple=128, flips=flips)
         found = list(
-            predict_samples(Ensemble([Slanted()], config, PadSpec(4), [], DEVICE), sizes, samples.__getitem__, settings)
+            predict_samples(Ensemble([Slanted()], config, PadSpec(4), {}, DEVICE), sizes, samples.__getitem__, settings)
         )
         assert [sample.id for sample, _ in found] == ids
         for sample, planes in found:
