@@ -18,6 +18,7 @@ from kaggle_unet.metrics.score import ImageScore, score_overlap
 from kaggle_unet.types import DataIssue, Image, Labels, Sample, Settings
 
 CompetitionName = Literal["dsb2018", "tgs", "folder"]
+MaskKind = Literal["labels", "binary", "colours", "classes", "files", "coco", "geojson", "rois", "rle"]
 
 
 class CompetitionSettings(Settings):
@@ -28,7 +29,16 @@ class CompetitionSettings(Settings):
     images: str = "images"
     """`folder` only: subfolder of the images."""
     masks: str = "masks"
-    """`folder` only: subfolder of the label images, or of binary masks, whose connected components become instances."""
+    """`folder` only: subfolder of the masks, or the file of a COCO data set or a CSV of run-length codes."""
+    masks_are: MaskKind | None = None
+    """`folder` only: what the masks are; otherwise it is guessed, and `make-targets` says it with the reason. Label
+    images (`labels`), `binary` masks, whose connected components become instances, a colour (`colours`) or a file
+    (`files`) per object, class ids (`classes`), COCO JSON (`coco`), `geojson`, ImageJ selections (`rois`) or run-length
+    codes (`rle`)."""
+    foreground: int | None = None
+    """`folder` only: the value of objects in binary masks; otherwise all but 0."""
+    ignore: int | None = None
+    """`folder` only: the value of pixels that do not count, -1 for none; otherwise 255 in palette images."""
     folds: str | None = None
     """`folder` only: a CSV with columns `id,fold`, relative to the config; an id with an empty fold is left out."""
     skip: tuple[str, ...] = ()
@@ -78,15 +88,16 @@ class FileSource:
         """Read one sample; a DataError names every faulty file of it."""
         name = self.images[sample_id]
         image, notes = decode_image(self.archive.read(name), self.archive.where(name))
-        labels = None
+        labels = ignore = None
         if self.masks is not None:
-            labels, mask_notes = self.masks.read(self.archive, sample_id, image)
+            labels, ignore, mask_notes = self.masks.read(self.archive, sample_id, image)
             notes = (*notes, *mask_notes)
         return Sample(
             id=sample_id,
             image=image,
             labels=labels,
             kind=self.classify(image),
+            ignore=ignore,
             numbers=self.numbers.get(sample_id, {}),
             data_issues=to_data_issues(sample_id, notes),
         )

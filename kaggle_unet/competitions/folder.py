@@ -6,11 +6,11 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
-from kaggle_unet.competitions.pairing import list_images, list_masks, locate_set, match_names
+from kaggle_unet.competitions.mask_files import find_masks
+from kaggle_unet.competitions.pairing import list_images, locate_set, match_names
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
-from kaggle_unet.io.masks import FileMasks, take_label_image
 from kaggle_unet.io.tables import read_table
 
 
@@ -24,12 +24,10 @@ class Folder(Competition):
         images, wanted = _pattern(settings.images), f"{settings.masks}/<id>.png (or .tif, …)"
         archive = locate_set(open_archive(data), images, f"{settings.images}/<id>.png", with_masks=with_masks)
         pairing = list_images(archive, match_names(images, archive), () if with_masks is False else settings.skip)
-        found = () if with_masks is False else match_names(_pattern(settings.masks), archive)
-        names = list_masks(pairing, found)
-        masks = FileMasks(names, take_label_image) if names else None
+        masks, issues = (None, ()) if with_masks is False else find_masks(pairing, settings)
         hint = "" if masks else ": set competition.masks to their folder"
         pairing.check(masks, is_wanted=with_masks, wanted=wanted + hint)
-        return FileSource(archive, pairing.images, masks, classify_kind, data_issues=pairing.data_issues)
+        return FileSource(archive, pairing.images, masks, classify_kind, data_issues=(*pairing.data_issues, *issues))
 
 
 def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:

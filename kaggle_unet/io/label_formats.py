@@ -19,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.io.extras import import_extra
 from kaggle_unet.io.images import encode_png
 from kaggle_unet.masks.column_runs import find_column_runs
 from kaggle_unet.masks.polygons import Polygon, trace_polygons
@@ -166,18 +167,17 @@ def _encode_imagej(labels: Mapping[str, Labels], _: PixelSize) -> bytes:
 
 def _to_roi(name: str, polygons: Sequence[Polygon]) -> bytes:
     """Make a traced selection, or a composite one of an instance with holes or in pieces."""
-    from roifile import ROI_TYPE, ImagejRoi
-
-    roi = ImagejRoi.frompoints(np.concatenate([rings[0] for rings in polygons]), name=name)
+    roifile = import_extra("roifile")
+    roi = roifile.ImagejRoi.frompoints(np.concatenate([rings[0] for rings in polygons]), name=name)
     roi.right, roi.bottom = roi.right - 1, roi.bottom - 1  # its corners are the edges of pixels
-    roi.roitype = ROI_TYPE.TRACED
+    roi.roitype = roifile.ROI_TYPE.TRACED
     rings = [ring for rings in polygons for ring in rings]
     if len(rings) > 1:
         steps = [np.column_stack([np.arange(len(ring)) > 0, ring]).ravel() for ring in rings]
-        roi.roitype, roi.integer_coordinates, roi.n_coordinates = ROI_TYPE.RECT, None, 0
+        roi.roitype, roi.integer_coordinates, roi.n_coordinates = roifile.ROI_TYPE.RECT, None, 0
         roi.multi_coordinates = np.concatenate([np.append(step, 4) for step in steps]).astype(np.float32)
         roi.shape_roi_size = len(roi.multi_coordinates)
-    return roi.tobytes()
+    return bytes(roi.tobytes())
 
 
 def _encode_rle(labels: Mapping[str, Labels], _: PixelSize) -> bytes:

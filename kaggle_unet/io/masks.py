@@ -1,23 +1,33 @@
-"""Masks of samples: one file per object, one per image, a label image, or run-length codes of a CSV."""
+"""Masks of samples: files of images or annotations, a COCO data set, or the run-length codes of a CSV.
+
+Labels are read with the image they belong to, whose size they must have, or without one (None) where a format says the
+size by itself.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from kaggle_unet.errors import DataError
+from kaggle_unet.io.annotation_formats import CocoImage, Objects, decode_coco, read_geojson, read_rois
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note, describe_objects, describe_whole_mask
-from kaggle_unet.io.images import decode_label_image, decode_mask, decode_mask_window
+from kaggle_unet.io.images import decode_mask, decode_mask_window
+from kaggle_unet.io.label_images import find_void, is_jpeg, number_colours, read_values, renumber
+from kaggle_unet.io.rle_formats import count_from_1
 from kaggle_unet.masks.column_runs import find_column_runs, paint_instances
-from kaggle_unet.masks.labels import components, relabel
+from kaggle_unet.masks.labels import components
 from kaggle_unet.masks.rle import decode_and_count
-from kaggle_unet.types import Image, Labels
+from kaggle_unet.types import Image, Labels, Mask
 
 File = tuple[bytes, str]  # content, and where it lies for messages
+Masks = tuple[Labels, Mask | None, tuple[Note, ...]]  # labels, pixels that do not count, and what was found
 
 _BINARY_VALUES = (1, 255, 65535)
+_MOST_CLASSES = 255
 
 
 @dataclass(frozen=True)
@@ -25,24 +35,29 @@ class FileMasks:
     """The mask files of each sample, and how they become labels."""
 
     files: Mapping[str, tuple[str, ...]]
-    merge: Callable[[Iterable[File], Image], tuple[Labels, tuple[Note, ...]]]
+    merge: Callable[[Iterable[File], Image | None], Masks]
 
     def stamp(self) -> str:
-        """Hash what is not in the files: the rule's name."""
+        """Hash what is not in the files: the rule's name and settings."""
+        if isinstance(self.merge, partial):
+            return f"{self.merge.func.__name__} {sorted(self.merge.keywords.items())}"
         return self.merge.__name__
 
-    def read(self, archive: Archive, sample_id: str, image: Image) -> tuple[Labels, tuple[Note, ...]]:
-        """Read a sample's labels and notes on them; a DataError lists all faulty files."""
+    def read(self, archive: Archive, sample_id: str, image: Image | None) -> Masks:
+        """Read a sample's labels; a DataError lists all faulty files."""
         return self.merge(((archive.read(name), archive.where(name)) for name in self.files[sample_id]), image)
 
 
 @dataclass(frozen=True)
 class RleMasks:
-    """The run-length codes of each sample."""
+    """The run-length codes of each sample, down the columns from pixel 1 unless they are of another kind."""
 
     rles: Mapping[str, tuple[str, ...]]
     where: str
-    single_object: bool
+    single_object: bool = False
+    by_rows: bool = False
+    from_zero: bool = False
+    shapes: Mapping[str, tuple[int, int]] | None = None
 
     @property
     def files(self) -> Mapping[str, tuple[str, ...]]:
@@ -54,32 +69,63 @@ class RleMasks:
         digest = hashlib.sha256()
         for sample_id in sorted(self.rles):
             digest.update("\n".join([sample_id, *self.rles[sample_id], ""]).encode())
-        return digest.hexdigest()
+        return digest.hexdigest() + (f" {self.by_rows} {self.from_zero}" if self.by_rows or self.from_zero else "")
 
-    def read(self, archive: Archive, sample_id: str, image: Image) -> tuple[Labels, tuple[Note, ...]]:  # noqa: ARG002
+    def read(self, archive: Archive, sample_id: str, image: Image | None) -> Masks:  # noqa: ARG002
         """Read a sample's labels."""
-        rles = self.rles[sample_id]
+        shape = (self.shapes or {}).get(sample_id) if image is None else (image.shape[0], image.shape[1])
+        if shape is None:
+            raise DataError(f"{self.where} does not say the size of {sample_id!r}; give the images as well")
+        rles = count_from_1(self.rles[sample_id]) if self.from_zero else self.rles[sample_id]
         try:
-            labels, n_contested = decode_and_count(rles, image.shape[:2])
+            labels, n_contested = decode_and_count(rles, shape[::-1] if self.by_rows else shape)
         except DataError as error:
             raise DataError(f"{self.where}: id {sample_id!r}: {error}") from error
+        labels = np.ascontiguousarray(labels.T) if self.by_rows else labels
         if self.single_object:
             mask = labels > 0
-            return mask.astype(np.int32), describe_whole_mask(mask, image)
-        return labels, describe_objects(labels, n_contested, len(rles) - int(labels.max(initial=0)))
+            return mask.astype(np.int32), None, () if image is None else describe_whole_mask(mask, image)
+        return labels, None, describe_objects(labels, n_contested, len(rles) - int(labels.max(initial=0)))
 
 
-MaskReader = FileMasks | RleMasks
+@dataclass(frozen=True)
+class CocoMasks:
+    """The annotations of each sample in a COCO data set."""
+
+    images: Mapping[str, CocoImage]
+    where: str
+    digest: str
+
+    @property
+    def files(self) -> Mapping[str, tuple[str, ...]]:
+        """No files for any sample."""
+        return dict.fromkeys(self.images, ())
+
+    def stamp(self) -> str:
+        """Hash the data set's file."""
+        return self.digest
+
+    def read(self, archive: Archive, sample_id: str, image: Image | None) -> Masks:  # noqa: ARG002
+        """Read a sample's labels."""
+        found = self.images[sample_id]
+        where = f"{self.where}: image {sample_id!r}"
+        _check_size(found.shape, image, where)
+        return _paint(decode_coco(found, where))
 
 
-def merge_object_masks(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:
+MaskReader = FileMasks | RleMasks | CocoMasks
+
+
+def merge_object_masks(files: Iterable[File], image: Image | None) -> Masks:
     """Merge one binary file per object; a pixel in several of them goes to the smallest."""
     instances, problems = [], []
+    shape = None if image is None else image.shape[:2]
     for data, where in files:
         try:
             window = decode_mask_window(data, where)
-            if window.shape != image.shape[:2]:
-                raise _wrong_size(window.shape, image, where)
+            shape = shape or window.shape
+            if window.shape != shape:
+                raise _wrong_size(window.shape, shape, where)
         except DataError as error:
             problems.append(str(error))
         else:
@@ -87,41 +133,115 @@ def merge_object_masks(files: Iterable[File], image: Image) -> tuple[Labels, tup
             instances.append(find_column_runs(part, top=window.y, left=window.x, n_y=window.shape[0])[0])
     if problems:
         raise DataError(f"{len(problems)} masks cannot be used", problems)
-    labels, n_contested, n_empty = paint_instances(instances, image.shape[:2])
-    return labels, describe_objects(labels, n_contested, n_empty)
+    if shape is None:
+        raise DataError("a folder without masks does not say its image's size; give the images as well")
+    return _paint(Objects((shape[0], shape[1]), tuple(instances)))
 
 
-def take_whole_mask(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:
+def take_whole_mask(files: Iterable[File], image: Image | None) -> Masks:
     """Take one binary file per image: a single object, however many pieces it has."""
     ((data, where),) = files
     mask = decode_mask(data, where)
-    if mask.shape != image.shape[:2]:
-        raise _wrong_size(mask.shape, image, where)
-    return mask.astype(np.int32), describe_whole_mask(mask, image)
+    _check_size(mask.shape, image, where)
+    return mask.astype(np.int32), None, () if image is None else describe_whole_mask(mask, image)
 
 
-def take_label_image(files: Iterable[File], image: Image) -> tuple[Labels, tuple[Note, ...]]:
-    """Take one file per image, whose values are the objects' numbers; components are the objects of a binary one.
+def take_label_image(
+    files: Iterable[File], image: Image | None, *, ignore: int | None = None, cut_binary: bool = False
+) -> Masks:
+    """Take one file per image, whose numbers or colours tell the objects apart; black is background.
 
-    A file is binary if its only value above 0 is 1, 255 or 65535. A label image with a single object, numbered 1 and
-    in several pieces, is cut apart by this rule; the note on components shows it.
+    With `cut_binary`, a file whose only number is 1, 255 or 65535 is read as a binary mask. A label image with a single
+    object, numbered 1 and in several pieces, is cut apart by this rule; the note on components shows it.
     """
     ((data, where),) = files
-    numbers = decode_label_image(data, where)
-    if numbers.shape != image.shape[:2]:
-        raise _wrong_size(numbers.shape, image, where)
+    if is_jpeg(data):
+        raise DataError(f"{where} is a JPEG, which does not keep numbers; save labels as PNG or TIFF")
+    values, notes = read_values(data, where)
+    _check_size(values.shape[:2], image, where)
+    void = find_void(values, notes, ignore, where)
+    numbers = number_colours(values) if void is None else np.where(void, 0, number_colours(values))
     highest = int(numbers.max(initial=0))
-    if highest in _BINARY_VALUES and ((numbers == 0) | (numbers == highest)).all():
+    if cut_binary and highest in _BINARY_VALUES and ((numbers == 0) | (numbers == highest)).all():
         labels = components(numbers > 0)
-        n = int(labels.max())
-        is_plain = highest == 1 and n == 1  # both readings agree
-        note = Note("components of binary masks", 0 if is_plain else n, "each one an instance")
+        return labels, void, (*notes, _note_components(labels, highest), *describe_objects(labels))
+    labels = renumber(numbers)
+    n_unused = highest - int(labels.max(initial=0))
+    note = Note("unused numbers in label images", n_unused, "renumbered without gaps")
+    return labels, void, (*notes, note, *_describe_void(void), *describe_objects(labels))
+
+
+def take_binary_mask(
+    files: Iterable[File],
+    image: Image | None,
+    *,
+    foreground: int | None = None,
+    ignore: int | None = None,
+    is_guessed: bool = False,
+) -> Masks:
+    """Take one binary file per image, whose connected components are the objects."""
+    ((data, where),) = files
+    values, notes = read_values(data, where)
+    _check_size(values.shape[:2], image, where)
+    void = find_void(values, (), ignore, where) if ignore is not None else None
+    grays = values if values.ndim == 2 else values.max(axis=2)
+    if is_jpeg(data):
+        mask = abs(grays.astype(np.int64) - foreground) < 64 if foreground is not None else grays > 127
+        notes = (*notes, Note("binary masks saved as JPEG", 1, "inside where nearer to white"))
     else:
-        labels = relabel(numbers)
-        note = Note("unused numbers in label images", highest - int(labels.max(initial=0)), "renumbered without gaps")
-    return labels, (note, *describe_objects(labels))
+        mask = grays > 0 if foreground is None else grays == foreground
+        if is_guessed and foreground is None and (grays[mask] != grays.max()).any():
+            message = f"{where} has more values than one beside 0, unlike other masks, which are binary"
+            raise DataError(f"{message}; set competition.masks_are to binary, or to labels")
+    labels = components(mask if void is None else mask & ~void)
+    note = _note_components(labels, int(grays.max(initial=0)))
+    return labels, void, (*notes, note, *_describe_void(void), *describe_objects(labels))
 
 
-def _wrong_size(shape: tuple[int, ...], image: Image, where: str) -> DataError:
-    sizes = f"{shape[0]} x {shape[1]} pixels (height x width), its image {image.shape[0]} x {image.shape[1]}"
+def take_class_image(files: Iterable[File], image: Image | None, *, ignore: int | None = None) -> Masks:
+    """Take one file per image, whose numbers are classes; they are kept."""
+    ((data, where),) = files
+    values, notes = read_values(data, where)
+    _check_size(values.shape[:2], image, where)
+    if values.ndim == 3 or values.max(initial=0) > _MOST_CLASSES:
+        raise DataError(f"{where} has colours, or numbers over {_MOST_CLASSES}; expected the numbers of classes")
+    void = find_void(values, notes, ignore, where)
+    return values.astype(np.int32) if void is None else np.where(void, 0, values).astype(np.int32), void, notes
+
+
+def take_geojson(files: Iterable[File], image: Image | None) -> Masks:
+    """Take one GeoJSON per image."""
+    ((data, where),) = files
+    return _paint(read_geojson(data, where, None if image is None else (image.shape[0], image.shape[1])))
+
+
+def take_rois(files: Iterable[File], image: Image | None) -> Masks:
+    """Take one zip of ImageJ's selections per image."""
+    ((data, where),) = files
+    return _paint(read_rois(data, where, None if image is None else (image.shape[0], image.shape[1])))
+
+
+def _paint(objects: Objects) -> Masks:
+    labels, n_contested, n_empty = paint_instances(objects.runs, objects.shape)
+    void = (paint_instances(objects.ignored, objects.shape)[0] > 0) & (labels == 0) if objects.ignored else None
+    return labels, void, (*objects.notes, *_describe_void(void), *describe_objects(labels, n_contested, n_empty))
+
+
+def _note_components(labels: Labels, number: int) -> Note:
+    n = int(labels.max(initial=0))
+    is_plain = number == 1 and n == 1  # both readings agree
+    return Note("components of binary masks", 0 if is_plain else n, "each one an instance")
+
+
+def _describe_void(void: Mask | None) -> tuple[Note, ...]:
+    return (Note("pixels of masks that do not count", 0 if void is None else int(void.sum()), "left out of the loss"),)
+
+
+def _check_size(shape: tuple[int, ...], image: Image | None, where: str) -> None:
+    if image is not None and shape != image.shape[:2]:
+        raise _wrong_size(shape, image.shape, where)
+
+
+def _wrong_size(shape: tuple[int, ...], expected: tuple[int, ...], where: str) -> DataError:
+    sizes = f"{shape[0]} x {shape[1]} pixels (height x width), its image {expected[0]} x {expected[1]}"
     return DataError(f"{where} has {sizes}; export it at the image's size")

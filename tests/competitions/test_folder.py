@@ -39,10 +39,13 @@ def test_label_images_are_renumbered_and_pieces_stay_together(tmp_path):
     assert data_issues(sample) == {"unused numbers in label images": 298, "instances in several pieces": 1}
 
 
-def test_a_label_image_with_one_object_is_no_binary_mask_unless_its_number_says_so(tmp_path):
-    sample = load(tmp_path, png(BINARY * 7))
-    np.testing.assert_array_equal(sample.labels, BINARY)
-    assert data_issues(sample)["instances in several pieces"] == 1
+def test_a_label_image_with_one_object_is_no_binary_mask_unless_its_number_or_all_others_say_so(tmp_path):
+    files = {"images/a.png": png(IMAGE), "masks/a.png": png(BINARY * 7)}
+    more = {"images/b.png": png(IMAGE), "masks/b.png": png(GAPS)}
+    source = Folder().read(write_folder(tmp_path / "two", files | more), SETTINGS)
+    np.testing.assert_array_equal(source.load("a").labels, BINARY)
+    assert data_issues(source.load("a"))["instances in several pieces"] == 1
+    np.testing.assert_array_equal(load(tmp_path, png(BINARY * 7)).labels, COMPONENTS)
 
 
 def test_an_object_of_number_1_in_one_piece_is_no_issue(tmp_path):

@@ -1,0 +1,139 @@
+"""Which files are the masks of which images, and of what kind they are where the config does not say it.
+
+A mask is named like its image, but for a word at its end (``a_mask.png``) and ``.ome``. Several files for an image,
+``a_1.png``, ``a_2.png`` or ``a/1.png``, are an object each.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import PurePosixPath
+
+from kaggle_unet.competitions.annotation_files import plain_name, read_coco_masks, read_rle_masks
+from kaggle_unet.competitions.competition import CompetitionSettings
+from kaggle_unet.competitions.mask_kinds import guess_kind
+from kaggle_unet.competitions.pairing import Pairing
+from kaggle_unet.errors import DataError
+from kaggle_unet.io.annotation_formats import is_coco, parse_json
+from kaggle_unet.io.archive import Archive
+from kaggle_unet.io.images import SUFFIX_PATTERN
+from kaggle_unet.io.masks import (
+    File,
+    FileMasks,
+    MaskReader,
+    Masks,
+    merge_object_masks,
+    take_binary_mask,
+    take_class_image,
+    take_geojson,
+    take_label_image,
+    take_rois,
+)
+from kaggle_unet.types import DataIssue, Image
+
+_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "rois", "ground_truth", "gt")
+_MASK_WORD = r"[_\-. ](?i:(?:cp_)?masks?|labels?|seg|segmentation|gt|instances?|rois?|roiset|annotations?)$"
+_IMAGE_WORD = r"[_\-. ](?i:images?|img|raw)$"
+_FAMILIES = {"images": SUFFIX_PATTERN, "json": r"\.(?i:json|geojson)", "rle": r"\.(?i:csv)", "rois": r"\.(?i:zip|roi)"}
+
+
+def find_masks(
+    pairing: Pairing, settings: CompetitionSettings, *, named_by_masks: bool = False
+) -> tuple[MaskReader | None, tuple[DataIssue, ...]]:
+    """Find the masks of images, or with `named_by_masks` any masks; the issue says of what kind they are, and why."""
+    archive = pairing.archive
+    ids = None if named_by_masks else {*pairing.images, *(issue.sample for issue in pairing.data_issues)}
+    start, names = _locate(archive, settings)
+    family = _find_family(archive, names, settings)
+    names = [name for name in names if re.search(_FAMILIES.get(family, "") + "$", name)]
+    if not names:
+        return None, ()
+    if family == "rle":
+        return read_rle_masks(pairing, names, ids)
+    trees = {name: parse_json(archive.read(name), archive.where(name)) for name in names[:2] if family == "json"}
+    if settings.masks_are == "coco" or any(map(is_coco, trees.values())):
+        return read_coco_masks(pairing, names, ids)
+    files = match_files(pairing, names, start, ids)
+    kind = {"json": "geojson", "rois": "rois"}.get(family, settings.masks_are or "")
+    reason = "by the files' names"
+    if family == "images":
+        empty = {name.removeprefix(start).rstrip("/") for name in archive.entries if name.endswith("/")}
+        files |= {sample_id: () for sample_id in pairing.images.keys() & empty - files.keys()}  # without an object
+        kind, reason = (kind, "as competition.masks_are says") if kind else guess_kind(archive, files)
+    return FileMasks(files, _readers(settings)[kind]), (DataIssue("", f"masks read as {kind}", len(names), reason),)
+
+
+def _readers(settings: CompetitionSettings) -> dict[str, Callable[[Iterable[File], Image | None], Masks]]:
+    is_guessed, ignore = settings.masks_are is None, settings.ignore
+    return {
+        "labels": partial(take_label_image, ignore=ignore, cut_binary=is_guessed),
+        "colours": partial(take_label_image, ignore=ignore),
+        "classes": partial(take_class_image, ignore=ignore),
+        "binary": partial(take_binary_mask, foreground=settings.foreground, ignore=ignore, is_guessed=is_guessed),
+        "files": merge_object_masks,
+        "geojson": take_geojson,
+        "rois": take_rois,
+    }
+
+
+def _locate(archive: Archive, settings: CompetitionSettings) -> tuple[str, list[str]]:
+    """Find the masks' folder or file; where the default is not there, another by its usual name."""
+    given = settings.masks.strip("/")
+    if given in archive.names:
+        return "", [given]
+    is_default = given == "masks"
+    for folder in dict.fromkeys([given, *(_FOLDERS if is_default else ())]):
+        start = "" if PurePosixPath(folder) == PurePosixPath(".") else f"{folder}/"
+        if names := [name for name in archive.names if name.startswith(start)]:
+            return start, names
+    return "", [name for name in archive.names if re.fullmatch(r"[^/]+\.(?:json|geojson|csv)", name) and is_default]
+
+
+def _find_family(archive: Archive, names: Sequence[str], settings: CompetitionSettings) -> str:
+    """Tell by suffixes what the files are: images, JSON, a table, or selections; what cannot be read is an error."""
+    if pickles := [archive.where(name) for name in names if name.endswith("_seg.npy")]:
+        message = f"{archive.where()} holds pickles of Cellpose, which are not opened; save _cp_masks.png in Cellpose"
+        raise DataError(message, pickles)
+    if kind := settings.masks_are:
+        return {"coco": "json", "geojson": "json", "rois": "rois", "rle": "rle"}.get(kind, "images")
+    found = [family for family, suffix in _FAMILIES.items() if any(re.search(suffix + "$", name) for name in names)]
+    if len(found) > 1:
+        kinds = ", ".join(found)
+        raise DataError(
+            f"{archive.where(settings.masks)} holds masks of several kinds ({kinds}); name one's folder or "
+            "file with competition.masks, or its kind with competition.masks_are"
+        )
+    return "".join(found)
+
+
+def match_files(
+    pairing: Pairing, names: Sequence[str], start: str, ids: Collection[str] | None
+) -> dict[str, tuple[str, ...]]:
+    """Give files to the images whose names they bear; what fits none stays under a name of its own."""
+    owners = {key: id_ for id_ in ids or () for key in (re.sub(_IMAGE_WORD, "", plain_name(id_)), plain_name(id_))}
+    found: dict[str, tuple[str, ...]] = {}
+    whole: dict[str, str] = {}  # images with a file that bears their whole name
+    for name in names:
+        folder, _, file = name.removeprefix(start).rpartition("/")
+        stem = re.sub(rf"(?:{'|'.join(_FAMILIES.values())})$", "", file)
+        owner, is_whole = _find_owner(folder, stem, owners)
+        if ids is None:
+            owner = folder.split("/")[0] or re.sub(_MASK_WORD, "", stem.removesuffix(".ome"))
+        if is_whole and (first := whole.setdefault(owner, name)) != name:
+            where = pairing.archive.where
+            pairing.problems.append(f"id {owner!r} occurs twice: {where(first)} and {where(name)}")
+        else:
+            found[owner] = (*found.get(owner, ()), name)
+    skipped = {issue.sample for issue in pairing.data_issues}
+    return {owner: files for owner, files in found.items() if owner not in skipped}
+
+
+def _find_owner(folder: str, stem: str, owners: Mapping[str, str]) -> tuple[str, bool]:
+    if folder:
+        return owners.get(plain_name(folder.split("/", maxsplit=1)[0]), f"{folder}/{stem}"), False
+    name = plain_name(stem)
+    for key in (name, plain_name(re.sub(_MASK_WORD, "", name))):
+        if key in owners:
+            return owners[key], True
+    ends = [match.start() for match in re.finditer(r"[_\-. ]", name)]
+    return next((owners[name[:end]] for end in reversed(ends) if name[:end] in owners), stem), False

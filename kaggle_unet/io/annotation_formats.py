@@ -1,0 +1,202 @@
+"""Other programs' annotations to objects: COCO's JSON, GeoJSON as QuPath exports it, ImageJ's selections.
+
+Objects are column runs, as `masks.column_runs` describes them; they may overlap. Polygons of COCO are filled by
+pycocotools, whose rule defines them, all others by the centres of pixels.
+"""
+
+import io
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.errors import DataError
+from kaggle_unet.io.data_issues import Note
+from kaggle_unet.io.extras import import_extra
+from kaggle_unet.masks.column_runs import Runs, find_column_runs
+from kaggle_unet.masks.polygons import fill_polygons
+
+if TYPE_CHECKING:
+    from roifile import ImagejRoi
+
+Shape = tuple[int, int]
+
+
+class Objects(NamedTuple):
+    """The objects of one image, and what in it does not count."""
+
+    shape: Shape
+    runs: tuple[Runs, ...]
+    ignored: tuple[Runs, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+class CocoImage(NamedTuple):
+    """An image of a COCO data set, with its annotations as they are written."""
+
+    shape: Shape
+    annotations: tuple[Mapping[str, Any], ...]
+
+
+def parse_json(data: bytes, where: str) -> Any:
+    """Read JSON, or raise a DataError."""
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise DataError(f"{where} is no JSON ({error}); export it again") from error
+
+
+def is_coco(tree: Any) -> bool:
+    """Return True for a COCO data set with annotations."""
+    return isinstance(tree, dict) and all(isinstance(tree.get(key), list) for key in ("images", "annotations"))
+
+
+def read_coco(tree: Any, where: str) -> dict[str, CocoImage]:
+    """Read a COCO data set: its images by their files' names."""
+    try:
+        names = {image["id"]: str(image["file_name"]) for image in tree["images"]}
+        shapes = {image["id"]: (int(image["height"]), int(image["width"])) for image in tree["images"]}
+        of_image: dict[Any, list[Mapping[str, Any]]] = {key: [] for key in names}
+        for annotation in tree["annotations"]:
+            of_image[annotation["image_id"]].append(annotation)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{where} is no COCO data set ({error!r} is missing or wrong); export it again") from error
+    if doubled := [name for name, n in Counter(map(str.casefold, names.values())).items() if n > 1]:
+        raise DataError(f"{where} has several images of one file name; expected one each", doubled)
+    return {names[key]: CocoImage(shapes[key], tuple(found)) for key, found in of_image.items()}
+
+
+def decode_coco(image: CocoImage, where: str) -> Objects:
+    """Decode the annotations of one image; a DataError names all faulty ones."""
+    runs: dict[bool, list[Runs]] = {False: [], True: []}
+    problems = []
+    for annotation in image.annotations:
+        try:
+            decoded = _decode_segmentation(annotation.get("segmentation"), image.shape)
+        except (DataError, ValueError, TypeError, KeyError, IndexError) as error:
+            problems.append(f"annotation {annotation.get('id')}: {error}")
+        else:
+            runs[bool(annotation.get("iscrowd"))].append(decoded)
+    if problems:
+        raise DataError(f"{where}: {len(problems)} annotations can't be read", problems)
+    n_classes = len({annotation.get("category_id") for annotation in image.annotations})
+    notes = (Note("categories of objects", n_classes if n_classes > 1 else 0, "not told apart"),)
+    return Objects(image.shape, tuple(runs[False]), tuple(runs[True]), notes)
+
+
+def _decode_segmentation(segmentation: Any, shape: Shape) -> Runs:
+    if isinstance(segmentation, Mapping):
+        if list(segmentation["size"]) != list(shape):
+            raise DataError(f"its size is {segmentation['size']}, its image's {list(shape)} (height, width)")
+        counts = segmentation["counts"]
+        return _take_counts(_decompress(counts) if isinstance(counts, str | bytes) else np.array(counts), shape)
+    if not segmentation:
+        raise DataError("it has no segmentation (a box alone is no mask); export polygons or run-length codes")
+    polygons = [list(map(float, polygon)) for polygon in segmentation]
+    if any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
+        raise DataError("a polygon has fewer than three points, or half a point; remove it")
+    pycocotools = import_extra("pycocotools.mask")
+    merged = pycocotools.merge(pycocotools.frPyObjects(polygons, *shape))
+    return _take_counts(_decompress(merged["counts"]), shape)
+
+
+def _take_counts(counts: NDArray[np.int64], shape: Shape) -> Runs:
+    """Turn COCO's counts, of pixels outside and inside by turns, into runs."""
+    ends = np.cumsum(counts, dtype=np.int64)
+    if (counts < 0).any() or (ends.size and ends[-1] > shape[0] * shape[1]):
+        raise DataError(f"its counts do not fit an image of {shape[0]} x {shape[1]} pixels")
+    starts, lengths = ends[: counts.size // 2 * 2 : 2], counts[1::2]
+    return np.column_stack([starts, lengths])[lengths > 0].astype(np.int64)
+
+
+def _decompress(text: str | bytes) -> NDArray[np.int64]:
+    """Read COCO's text of counts: five bits a letter; from the fourth count on, what the last but one lacks."""
+    letters = np.frombuffer(text.encode() if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
+    is_last = (letters & 32) == 0
+    if letters.size and (letters.min() < 0 or letters.max() > 63 or not is_last[-1]):
+        raise DataError("its counts are no compressed text of COCO")
+    number = np.cumsum(is_last) - is_last
+    place = np.arange(letters.size) - np.append(0, np.flatnonzero(is_last) + 1)[number]
+    counts = np.zeros(int(is_last.sum()), np.int64)
+    np.add.at(counts, number, (letters & 31) << 5 * place)
+    counts -= np.where(letters[is_last] & 16, 1 << 5 * (place[is_last] + 1), 0)
+    counts[1::2], counts[2::2] = np.cumsum(counts[1::2]), np.cumsum(counts[2::2])
+    return counts
+
+
+def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
+    """Read the polygons of one image, in pixels; QuPath's annotations around detections or cells are no objects."""
+    tree = parse_json(data, where)
+    about = tree.get("image", {}) if isinstance(tree, dict) else {}
+    shape = shape or ((about["height"], about["width"]) if {"height", "width"} <= set(about) else None)
+    if shape is None:
+        raise DataError(f"{where} does not say its image's size; give the images as well")
+    features = tree.get("features", [tree]) if isinstance(tree, dict) else tree
+    kinds = [(feature.get("properties") or {}).get("objectType", "") for feature in features]
+    has_cells = any(kind in {"detection", "cell", "tile"} for kind in kinds)
+    runs: dict[bool, list[Runs]] = {False: [], True: []}
+    left_out: Counter[str] = Counter()
+    for feature, kind in zip(features, kinds, strict=True):
+        geometry, properties = feature.get("geometry") or {}, feature.get("properties") or {}
+        rings = {"Polygon": lambda x: [x], "MultiPolygon": list}.get(geometry.get("type", ""))
+        if rings is None or (has_cells and kind == "annotation"):
+            left_out["regions around cells" if rings else f"shapes without an area ({geometry.get('type')})"] += 1
+            continue
+        is_ignored = str((properties.get("classification") or {}).get("name", "")).startswith("Ignore")
+        try:
+            runs[is_ignored].append(fill_polygons(rings(geometry["coordinates"]), shape))
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"{where}: object {len(runs[False]) + 1} is no polygon ({error}); export it again"
+            ) from error
+    notes = tuple(Note(kind, n, "left out") for kind, n in left_out.items())
+    return Objects(shape, tuple(runs[False]), tuple(runs[True]), notes)
+
+
+def read_rois(data: bytes, where: str, shape: Shape | None) -> Objects:
+    """Read ImageJ's selections of one image: a zip of the ROI manager, or a single .roi."""
+    if shape is None:
+        raise DataError(f"{where} does not say its image's size; give the images as well")
+    rois = list(_open_rois(data, where))
+    if len(planes := {max(roi.position, roi.z_position, roi.t_position) for roi in rois} - {0}) > 1:
+        raise DataError(f"{where} has selections on {len(planes)} planes, 3-D; expected those of one image")
+    filled = [_fill_roi(roi, shape) for roi in rois]
+    n_flat = sum(runs is None for runs in filled)
+    notes = (Note("selections without an area (points, lines)", n_flat, "left out"),)
+    return Objects(shape, tuple(runs for runs in filled if runs is not None), (), notes)
+
+
+def _open_rois(data: bytes, where: str) -> "Iterator[ImagejRoi]":
+    read = import_extra("roifile").ImagejRoi.frombytes
+    try:
+        if data[:4] == b"Iout":
+            yield read(data)
+            return
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for name in archive.namelist():
+                if PurePosixPath(name).suffix.lower() == ".roi":
+                    yield read(archive.read(name))
+    except (ValueError, zipfile.BadZipFile, RuntimeError, NotImplementedError, IndexError, TypeError) as error:
+        raise DataError(f"{where} can't be read as ImageJ's selections ({error}); save them again") from error
+
+
+def _fill_roi(roi: "ImagejRoi", shape: Shape) -> Runs | None:
+    """Fill a selection; None for points and lines."""
+    if roi.roitype.name == "OVAL":
+        return _fill_oval(roi, shape)
+    if roi.roitype.name not in {"POLYGON", "RECT", "FREEHAND", "TRACED"}:
+        return None
+    return fill_polygons([list(roi.coordinates(multi=True))], shape)
+
+
+def _fill_oval(roi: "ImagejRoi", shape: Shape) -> Runs:
+    top, left = max(roi.top, 0), max(roi.left, 0)
+    y, x = np.mgrid[top : max(min(roi.bottom, shape[0]), top), left : max(min(roi.right, shape[1]), left)] + 0.5
+    radius_y, radius_x = (roi.bottom - roi.top) / 2, (roi.right - roi.left) / 2
+    mask = ((y - roi.top) / radius_y - 1) ** 2 + ((x - roi.left) / radius_x - 1) ** 2 <= 1
+    return find_column_runs(mask.astype(np.int32), top=top, left=left, n_y=shape[0])[0]
