@@ -11,5 +11,6 @@ def import_extra(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        msg = f"this format needs {name.split('.', maxsplit=1)[0]} ({error}); install it with: .venv/bin/pip install -e '.[formats]'"
+        library = name.partition(".")[0]
+        msg = f"this format needs {library} ({error}); install it with: .venv/bin/pip install -e '.[formats]'"
         raise ConfigError(msg) from error
