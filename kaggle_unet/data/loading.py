@@ -1,7 +1,10 @@
 """The order of an epoch, and batches in that order, prepared in worker processes or in the main one."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
+from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from typing import TypeVar
 
 import cv2
@@ -80,7 +83,7 @@ class BatchLoader:
             collate_fn=collate,
             num_workers=workers,
             persistent_workers=workers > 0,
-            multiprocessing_context="spawn" if workers else None,
+            multiprocessing_context=_worker_context() if workers else None,
             worker_init_fn=_start_worker,
             pin_memory=ahead is not None and ahead.type == "cuda",
             generator=torch.Generator(),
@@ -121,6 +124,13 @@ def move_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch
         following = move()
         yield batch
         batch = following
+
+
+def _worker_context() -> BaseContext:
+    """Fork workers from a process that has imported torch and done nothing else, or start each anew but on Linux."""
+    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _start_worker(_: int) -> None:

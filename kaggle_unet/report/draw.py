@@ -128,9 +128,10 @@ def colour_labels(labels: ArrayLike, *, white: NDArray[np.integer] | None = None
     [[0, 0, 0], [64, 120, 255], [255, 255, 255]]
     """
     labels, highest = check_labels(labels)
-    ids = np.arange(highest + 1)
     if highest > labels.size:  # a table of all ids would be larger than the image
         ids, labels = np.union1d(labels, [0]), check_dense_labels(labels)[0]
+    else:
+        ids = np.arange(highest + 1)
     hue, light, depth = ids * _GOLDEN % 1, np.where(ids % 2, 255, 190), np.where(ids % 3, 0.75, 0.5)
     sixth = (hue[:, None] * 6 + (5, 3, 1)) % 6
     away = np.clip(np.minimum(sixth, 4 - sixth), 0, 1)  # how much of a channel the hue takes away

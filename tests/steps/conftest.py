@@ -2,11 +2,14 @@
 
 import contextlib
 import io
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from kaggle_unet.cli import main
 from kaggle_unet.synthetic.files import write_dsb_zip, write_folder, write_tgs_zip
@@ -105,18 +108,37 @@ def drawn_config(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tu
     return make
 
 
+@pytest.fixture(scope="session")
+def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A drawn competition after `make-targets` and `train --fold all`, by name: made once for all processes of pytest."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make(name: str) -> Path:
+        home = base / f"made {name}"
+        with FileLock(base / f"{name}.lock"):
+            if not (home / "done").exists():
+                train, _, _ = draw(name, home)
+                config = home / "configs" / name / "tiny.yaml"
+                config.parent.mkdir(parents=True)
+                config.write_text(CONFIGS[name] + COMMON)
+                for words in (
+                    ("make-targets", config, "--data", train, "--store", home / "store", "--preview", 2),
+                    ("train", config, "--fold", "all", "--store", home / "store", "--run", home / "run"),
+                ):
+                    answer = call(*words)
+                    assert answer.code == 0, answer.err
+                (home / "done").touch()
+        return home
+
+    return make
+
+
 @pytest.fixture(scope="session", params=list(CONFIGS))
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Each competition, drawn, prepared and trained once."""
+def trained(request: pytest.FixtureRequest, trained_home, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Each competition, drawn, prepared and trained; a copy, which tests may change."""
     name = request.param
     home = tmp_path_factory.mktemp(f"trained {name} ü")
-    train, test, truth = draw(name, home)
-    config = home / "configs" / name / "tiny.yaml"
-    config.parent.mkdir(parents=True)
-    config.write_text(CONFIGS[name] + COMMON)
-    store, run = home / "store", home / "run"
-    answer = call("make-targets", config, "--data", train, "--store", store, "--preview", 2)
-    assert answer.code == 0, answer.err
-    answer = call("train", config, "--fold", "all", "--store", store, "--run", run)
-    assert answer.code == 0, answer.err
-    return Trained(name, home, config, train, test, store, run, truth)
+    shutil.copytree(trained_home(name), home, dirs_exist_ok=True)
+    train, test, truth = draw(name, home)  # the same bytes
+    return Trained(name, home, home / "configs" / name / "tiny.yaml", train, test, home / "store", home / "run", truth)

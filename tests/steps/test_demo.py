@@ -1,5 +1,7 @@
 """The demo, small here and whole under the marker `slow`."""
 
+import contextlib
+import io
 from dataclasses import replace
 
 import pytest
@@ -9,9 +11,8 @@ from kaggle_unet.steps import demo
 from kaggle_unet.steps.console import Console
 
 
-@pytest.fixture
-def short(monkeypatch):
-    """Fewer images and one epoch of each of the demo's competitions."""
+def shorten(monkeypatch, must_gain):
+    """Take fewer images and one epoch of each of the demo's competitions."""
     parts = [
         replace(
             part,
@@ -25,31 +26,37 @@ def short(monkeypatch):
     ]
     assert all("epochs: 1\n" in part.config for part in parts)
     monkeypatch.setattr(demo, "PARTS", tuple(parts))
+    monkeypatch.setattr(demo, "MUST_GAIN", must_gain)
     console = Console()
     console.quiet = True
     return console
 
 
-def test_the_demo_leaves_a_csv_a_picture_and_a_report(short, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(demo, "MUST_GAIN", -1)
-    scores = demo.demo(tmp_path, short)
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """A demo's folder, its scores and what it printed."""
+    folder, out = tmp_path_factory.mktemp("demo"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        return folder, demo.demo(folder, shorten(patch, -1)), out.getvalue()
+
+
+def test_the_demo_leaves_a_csv_a_picture_and_a_report(shown):
+    folder, scores, printed = shown
     assert set(scores) == {"network", "classical", "salt", "salt_blank"}
     assert all(0 <= score <= 1 for score in scores.values())
-    printed = capsys.readouterr().out
     for name in ("nuclei/submission.csv", "nuclei/picture.png", "nuclei/run/report.html"):
-        assert (tmp_path / name).is_file()
-        assert str(tmp_path / name) in printed
+        assert (folder / name).is_file()
+        assert str(folder / name) in printed
 
 
-def test_a_second_demo_in_the_same_folder_begins_anew(short, monkeypatch, tmp_path):
-    monkeypatch.setattr(demo, "MUST_GAIN", -1)
-    assert demo.demo(tmp_path, short) == demo.demo(tmp_path, short)
+def test_a_second_demo_in_the_same_folder_begins_anew(shown, monkeypatch):
+    folder, scores, _ = shown
+    assert demo.demo(folder, shorten(monkeypatch, -1)) == scores
 
 
-def test_a_demo_whose_network_gains_nothing_fails(short, monkeypatch, tmp_path):
-    monkeypatch.setattr(demo, "MUST_GAIN", 2)
+def test_a_demo_whose_network_gains_nothing_fails(monkeypatch, tmp_path):
     with pytest.raises(KitError, match="gained less"):
-        demo.demo(tmp_path, short)
+        demo.demo(tmp_path, shorten(monkeypatch, 2))
 
 
 @pytest.mark.slow
