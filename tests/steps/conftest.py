@@ -110,7 +110,7 @@ def drawn_config(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tu
 
 @pytest.fixture(scope="session")
 def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A drawn competition after `make-targets` and `train --fold all`, by name: made once for all processes of pytest."""
+    """A drawn competition, prepared and trained, by its name: made once for all processes of pytest."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 

@@ -242,7 +242,10 @@ def test_tune_vote_check_and_score_need_no_torch(trained, doubtful, careless, tm
         ["score", "--run", doubtful, "--store", trained.store],
     ]
     done = subprocess.run(
-        [sys.executable, "-c", TORCHLESS, json.dumps(commands, default=str)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", TORCHLESS, json.dumps(commands, default=str)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
