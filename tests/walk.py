@@ -80,7 +80,7 @@ def measure(home: Path) -> tuple[Walk, Walk]:
 def _walk_to_loss(config, train: Path, home: Path) -> Walk:
     from kaggle_unet.competitions.registry import get_competition
     from kaggle_unet.data.batch import collate
-    from kaggle_unet.data.dataset import Encoding, TrainingSet
+    from kaggle_unet.data.dataset import TrainingSet
     from kaggle_unet.steps.build import _pad_spec, build_model, loss_of
     from kaggle_unet.steps.make_targets import Preparation, prepare_sample, resolve_weights
     from kaggle_unet.store import Store
@@ -99,9 +99,14 @@ def _walk_to_loss(config, train: Path, home: Path) -> Walk:
         sample = store.read(source.ids[0])
         targets.read(source.ids[0])
     with walk.step("augment and encode a crop"):
-        encoding = Encoding(config.input, config.codec, weights)
         crops = TrainingSet(
-            [sample], encoding=encoding, augmentation=config.augmentation, pad_spec=_pad_spec(config), seed=0
+            [sample],
+            inputs=config.input,
+            codec=config.codec,
+            weights=weights,
+            augmentation=config.augmentation,
+            pad_spec=_pad_spec(config),
+            seed=0,
         )
         item = crops[(1, 0)]
     with walk.step("collate a batch"):

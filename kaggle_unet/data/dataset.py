@@ -7,7 +7,6 @@ index. So an epoch is the same for any number of workers, no epoch repeats anoth
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,10 +21,9 @@ from kaggle_unet.data.inputs import prepare
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.labels import relabel
-from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
-from kaggle_unet.targets.weights import weight_map
-from kaggle_unet.types import Labels, Mask, Planes, Sample, Weights
+from kaggle_unet.targets.weights import encode_with_weights
+from kaggle_unet.types import Planes, Sample, Weights
 
 
 class ItemKey(NamedTuple):
@@ -36,20 +34,6 @@ class ItemKey(NamedTuple):
     counts: bool = True
 
 
-@dataclass(frozen=True)
-class Encoding:
-    """The settings that turn a sample into inputs, planes and weights."""
-
-    inputs: InputSettings
-    codec: CodecSettings
-    weights: WeightSettings
-
-    def targets(self, labels: Labels, ignore: Mask | None) -> tuple[Planes, Weights]:
-        """Make planes and weights from labels."""
-        planes = CODECS[self.codec.name].encode(labels, self.codec.border)
-        return planes, weight_map(labels, self.weights, codec=self.codec.name, planes=planes, ignore=ignore)
-
-
 class TrainingSet(Dataset[Item]):
     """Augmented crops of samples."""
 
@@ -57,15 +41,18 @@ class TrainingSet(Dataset[Item]):
         self,
         samples: Sequence[Sample],
         *,
-        encoding: Encoding,
+        inputs: InputSettings,
+        codec: CodecSettings,
+        weights: WeightSettings,
         augmentation: AugmentationSettings,
         pad_spec: PadSpec,
         seed: int,
     ) -> None:
-        self.encoding = encoding
+        self.inputs = inputs
+        self._codec, self._weights = codec, weights
         self.pad_spec = pad_spec
         self.seed = seed
-        self.cached_samples = [CachedSample.of(sample, encoding.inputs) for sample in samples]
+        self.cached_samples = [CachedSample.of(sample, inputs) for sample in samples]
         self.augmentation = augmentation
         if augmentation.crop_px is not None:
             side, _ = padded_shape((augmentation.crop_px, augmentation.crop_px), pad_spec)
@@ -91,7 +78,7 @@ class TrainingSet(Dataset[Item]):
     def __getitem__(self, key: tuple[int, int] | ItemKey) -> Item:
         """Draw one crop."""
         epoch, index, counts = ItemKey(*key)
-        seed, settings = stable_seed(self.seed, epoch, index), self.encoding.inputs
+        seed, settings = stable_seed(self.seed, epoch, index), self.inputs
         number = index % len(self.cached_samples)
         if self._strata is not None or self.augmentation.crops_per_epoch is not None:
             if self._drawn is None or self._drawn[0] != epoch:
@@ -99,7 +86,7 @@ class TrainingSet(Dataset[Item]):
             number = int(self._drawn[1][index])
         cached = self.cached_samples[number]
         crop = augment(cached, self.augmentation, seed=seed, leave_levels=self._for_device)
-        planes, weights = self.encoding.targets(relabel(crop.labels), crop.ignore)
+        planes, weights = encode_with_weights(relabel(crop.labels), self._codec, self._weights, crop.ignore)
         inputs, recipe = (
             describe(crop, settings, depth=cached.depth, seed=seed)
             if self._for_device

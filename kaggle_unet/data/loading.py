@@ -75,7 +75,7 @@ class BatchLoader:
     ) -> None:
         self.device = device
         self._ahead = ahead
-        self._inputs = items.encoding.inputs
+        self._inputs = items.inputs
         self._order = EpochOrder(len(items), batch=batch, seed=items.seed, shard=shard)
         self._loader: DataLoader[Item] = DataLoader(
             items.for_device() if device else items,

@@ -12,7 +12,7 @@ from kaggle_unet.competitions.competition import Source
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain, validate_config
 from kaggle_unet.data.batch import PadSpec
-from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
+from kaggle_unet.data.dataset import TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare, refuse_missing_depths
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.predict import CodecAdapter, plan_batches, predict_planes, scale_to
@@ -48,7 +48,9 @@ def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Seq
         raise ConfigError(msg)
     return TrainingSet(
         samples,
-        encoding=Encoding(config.input, config.codec, resolve_weights(config.weights, store.report)),
+        inputs=config.input,
+        codec=config.codec,
+        weights=resolve_weights(config.weights, store.report),
         augmentation=config.augmentation,
         pad_spec=_pad_spec(config),
         seed=config.training.seed,

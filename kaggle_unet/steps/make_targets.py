@@ -33,8 +33,8 @@ from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, TargetSet, atomic_write, find_differences, lock, sample_file
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
-from kaggle_unet.targets.weights import weight_map
-from kaggle_unet.types import DataIssue, Planes, Sample
+from kaggle_unet.targets.weights import encode_with_weights
+from kaggle_unet.types import DataIssue, Sample
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -248,30 +248,26 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
             return f"sample {sample_id!r} has no masks; training needs them"
         store.write(sample)
     assert sample.labels is not None
-    planes = write_targets(preparation, sample) if planes is None else planes
+    if planes is None:  # without a reference area, planes are only scored for now
+        planes, weights = encode_with_weights(
+            sample.labels, config.codec, preparation.weights if targets else WeightSettings(), sample.ignore
+        )
+        if targets:
+            targets.write(sample.id, planes, weights)
     score = get_competition(config.competition.name).metric(sample.labels, config.decoder(planes))
     return measure_sample(sample, score.mean)
 
 
 def add_targets(preparation: Preparation, sample_id: str) -> None:
     """Encode a stored sample, unless its targets are there."""
-    assert preparation.targets is not None
+    targets, codec, weights = preparation.targets, preparation.config.codec, preparation.weights
+    assert targets is not None
     try:
-        preparation.targets.read(sample_id)
+        targets.read(sample_id)
     except DataError:
-        write_targets(preparation, preparation.store.read(sample_id))
-
-
-def write_targets(preparation: Preparation, sample: Sample) -> Planes:
-    """Encode a sample, and store its planes and weights if the weights are known."""
-    config, targets = preparation.config, preparation.targets
-    assert sample.labels is not None
-    codec = config.codec.name
-    planes = CODECS[codec].encode(sample.labels, config.codec.border)
-    if targets is not None:
-        weights = weight_map(sample.labels, preparation.weights, codec=codec, planes=planes, ignore=sample.ignore)
-        targets.write(sample.id, planes, weights)
-    return planes
+        sample = preparation.store.read(sample_id)
+        assert sample.labels is not None
+        targets.write(sample_id, *encode_with_weights(sample.labels, codec, weights, sample.ignore))
 
 
 def measure_sample(sample: Sample, round_trip_score: float = float("nan")) -> SampleStats:

@@ -11,7 +11,7 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest
 from kaggle_unet.masks.labels import check_dense_labels, check_mask, measure_labels, refuse_ids, to_labels
 from kaggle_unet.targets.codecs import encode_targets, get_codec
-from kaggle_unet.targets.settings import CodecName, DistanceWeight, SizeWeight, WeightSettings
+from kaggle_unet.targets.settings import CodecName, CodecSettings, DistanceWeight, SizeWeight, WeightSettings
 from kaggle_unet.types import Labels, Mask, Planes, Weights
 
 # Weights that a float32 near 1 cannot hold are 0; also those below this fraction of a w0 below 1.
@@ -79,6 +79,14 @@ def weight_map(
     if ignore is not None:
         weights[check_mask(ignore, "ignore", (labels.shape[0], labels.shape[1]))] = 0
     return weights
+
+
+def encode_with_weights(
+    labels: Labels, codec: CodecSettings, weights: WeightSettings, ignore: Mask | None = None
+) -> tuple[Planes, Weights]:
+    """Encode labels, and make the weight map that belongs to their planes."""
+    planes = get_codec(codec.name).encode(labels, codec.border)
+    return planes, weight_map(labels, weights, codec=codec.name, planes=planes, ignore=ignore)
 
 
 def distance_weights(labels: ArrayLike, *, w0: float = 10.0, sigma_px: float = 5.0) -> Weights:

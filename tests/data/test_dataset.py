@@ -3,17 +3,22 @@ import pytest
 
 from kaggle_unet.data.augment import PRESETS, CachedSample, augment, stable_seed
 from kaggle_unet.data.batch import PadSpec, crop
-from kaggle_unet.data.dataset import Encoding, TrainingSet, ValidationSet
+from kaggle_unet.data.dataset import TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.labels import relabel
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, SizeWeight, WeightSettings
+from kaggle_unet.targets.weights import encode_with_weights
 from kaggle_unet.types import Sample
 
 CODEC = CODECS["interior_border_background"]
-ENCODING = Encoding(InputSettings(), CodecSettings(), WeightSettings(classes={"border": 2.0}))
+ENCODING = {
+    "inputs": InputSettings(),
+    "codec": CodecSettings(),
+    "weights": WeightSettings(classes={"border": 2.0}),
+}
 
 
 def sample(shape=(40, 48), id_="a", **more):
@@ -26,12 +31,12 @@ def sample(shape=(40, 48), id_="a", **more):
 
 def training_set(samples, preset="none", pad_spec=PadSpec(), encoding=ENCODING, seed=0, **augmentation):  # noqa: B008
     settings = AugmentationSettings(preset=preset, **augmentation)
-    return TrainingSet(samples, encoding=encoding, augmentation=settings, pad_spec=pad_spec, seed=seed)
+    return TrainingSet(samples, **encoding, augmentation=settings, pad_spec=pad_spec, seed=seed)
 
 
 def validation_set(samples, pad_spec=PadSpec(16), batch=2):  # noqa: B008
-    targets = {s.id: ENCODING.targets(s.labels, s.ignore) for s in samples}
-    return ValidationSet(samples, targets.__getitem__, inputs=ENCODING.inputs, pad_spec=pad_spec, batch=batch)
+    targets = {s.id: encode_with_weights(s.labels, ENCODING["codec"], ENCODING["weights"], s.ignore) for s in samples}
+    return ValidationSet(samples, targets.__getitem__, inputs=ENCODING["inputs"], pad_spec=pad_spec, batch=batch)
 
 
 def test_a_whole_image_is_padded_with_pixels_that_do_not_count():
@@ -39,8 +44,8 @@ def test_a_whole_image_is_padded_with_pixels_that_do_not_count():
     item = training_set([one], pad_spec=PadSpec(32))[1, 0]
     assert item.inputs.shape == (1, 64, 64)
     inside = (slice(12, 52), slice(8, 56))
-    np.testing.assert_allclose(crop(item.inputs, inside), prepare(one.image, ENCODING.inputs), atol=1e-5)
-    assert (crop(item.planes, inside) == CODEC.encode(one.labels, ENCODING.codec.border)).all()
+    np.testing.assert_allclose(crop(item.inputs, inside), prepare(one.image, ENCODING["inputs"]), atol=1e-5)
+    assert (crop(item.planes, inside) == CODEC.encode(one.labels, ENCODING["codec"].border)).all()
     assert (item.weights[inside] > 0).all()
     assert item.weights.sum() == item.weights[inside].sum()
 
@@ -50,20 +55,19 @@ def test_planes_are_encoded_from_the_labels_of_the_crop():
     items = training_set([one], "nuclei", crop_px=24, seed=7)
     for epoch in range(1, 12):
         settings = AugmentationSettings(preset="nuclei", crop_px=24)
-        crop = augment(CachedSample.of(one, ENCODING.inputs), settings, seed=stable_seed(7, epoch, 0))
-        expected = CODEC.encode(relabel(crop.labels), ENCODING.codec.border)
+        crop = augment(CachedSample.of(one, ENCODING["inputs"]), settings, seed=stable_seed(7, epoch, 0))
+        expected = CODEC.encode(relabel(crop.labels), ENCODING["codec"].border)
         assert (items[epoch, 0].planes == expected).all()
 
 
 def test_a_codec_is_given_consecutive_ids_whatever_the_crop_has_left(monkeypatch):
     seen = []
-    targets = Encoding.targets
 
-    def spy(encoding, labels, ignore):
+    def spy(labels, *settings):
         seen.append(np.unique(labels).tolist())
-        return targets(encoding, labels, ignore)
+        return encode_with_weights(labels, *settings)
 
-    monkeypatch.setattr(Encoding, "targets", spy)
+    monkeypatch.setattr("kaggle_unet.data.dataset.encode_with_weights", spy)
     items = training_set([sample()], crop_px=16, seed=1)
     for epoch in range(20):
         items[epoch, 0]
@@ -94,9 +98,7 @@ def test_a_crop_without_objects_stays_dark(preset):
 
 
 def test_weights_are_those_of_the_crop():
-    encoding = Encoding(
-        ENCODING.inputs, ENCODING.codec, WeightSettings(size=SizeWeight(reference_area_px=256, gamma=0.5))
-    )
+    encoding = ENCODING | {"weights": WeightSettings(size=SizeWeight(reference_area_px=256, gamma=0.5))}
     item = training_set([sample()], encoding=encoding)[1, 0]
     # each square has 64 pixels, a quarter of the reference, and background weighs 1
     assert item.weights[26, 10] == 2
@@ -112,7 +114,7 @@ def test_ignored_pixels_do_not_count():
 
 
 def test_the_depth_of_a_sample_is_a_channel():
-    encoding = Encoding(InputSettings(channels=("gray", "depth")), ENCODING.codec, ENCODING.weights)
+    encoding = ENCODING | {"inputs": InputSettings(channels=("gray", "depth"))}
     item = training_set([sample(numbers={"depth": 500.0})], encoding=encoding)[1, 0]
     assert item.inputs.shape[0] == 2
     assert np.unique(item.inputs[1]) == [0.5]
@@ -242,7 +244,7 @@ def test_validation_batches_hold_images_of_one_padded_size_each_image_once():
 def test_validation_gives_back_the_stored_targets_and_the_truth():
     one = sample((33, 41))
     ((batch, (slices,), samples),) = validation_set([one], pad_spec=PadSpec(16, 4)).batches()
-    planes, weights = ENCODING.targets(one.labels, None)
+    planes, weights = encode_with_weights(one.labels, ENCODING["codec"], ENCODING["weights"])
     assert (crop(batch.planes[0].numpy(), slices) == planes).all()
     assert (batch.weights[0].numpy()[slices] == weights).all()
     assert batch.weights.sum() == weights.sum()

@@ -9,7 +9,7 @@ import torch
 
 from kaggle_unet.data.augment import PRESETS, Preset
 from kaggle_unet.data.batch import Batch, PadSpec
-from kaggle_unet.data.dataset import Encoding, TrainingSet
+from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.intensity import IntensityPreset
 from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
@@ -50,8 +50,8 @@ SAMPLES = [
 
 def items_of(preset, inputs=GRAY, *, samples=SAMPLES, **augmentation):
     settings = AugmentationSettings(preset=preset, **{"crops_per_image": 6, **augmentation})
-    encoding = Encoding(inputs, CodecSettings(), WeightSettings(distance=DistanceWeight()))
-    return TrainingSet(samples, encoding=encoding, augmentation=settings, pad_spec=PadSpec(16), seed=1)
+    encoding = {"inputs": inputs, "codec": CodecSettings(), "weights": WeightSettings(distance=DistanceWeight())}
+    return TrainingSet(samples, **encoding, augmentation=settings, pad_spec=PadSpec(16), seed=1)
 
 
 def render(items, device, epoch=1, batch=7):
@@ -147,7 +147,9 @@ def test_planes_and_weights_of_every_codec_reach_the_device_as_they_are(codec, d
     )
     items = TrainingSet(
         [touching, *SAMPLES],
-        encoding=Encoding(GRAY, CodecSettings(name=codec), weights),
+        inputs=GRAY,
+        codec=CodecSettings(name=codec),
+        weights=weights,
         augmentation=AugmentationSettings(preset="none"),
         pad_spec=PadSpec(),
         seed=0,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaggle_unet.data.batch import PadSpec
-from kaggle_unet.data.dataset import Encoding, TrainingSet
+from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader, EpochOrder
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
@@ -18,9 +18,9 @@ def items():
     labels = np.zeros((24, 24), np.int32)
     labels[4:12, 4:12] = 1
     samples = [Sample(str(n), rng.integers(0, 256, (24, 24), dtype=np.uint8), labels) for n in range(5)]
-    encoding = Encoding(InputSettings(), CodecSettings(), WeightSettings())
+    encoding = {"inputs": InputSettings(), "codec": CodecSettings(), "weights": WeightSettings()}
     augmentation = AugmentationSettings(preset="light", crop_px=16)
-    return TrainingSet(samples, encoding=encoding, augmentation=augmentation, pad_spec=PadSpec(), seed=3)
+    return TrainingSet(samples, **encoding, augmentation=augmentation, pad_spec=PadSpec(), seed=3)
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(-5, 5), st.integers(1, 4))
@@ -62,11 +62,12 @@ def rich_items():
         Sample(str(n), image + rng.integers(0, 100, image.shape, dtype=np.uint8), labels, kind=str(n > 0))
         for n in range(5)
     ]
-    encoding = Encoding(InputSettings(channels=("red", "green", "blue")), CodecSettings(), WeightSettings())
+    inputs = InputSettings(channels=("red", "green", "blue"))
+    encoding = {"inputs": inputs, "codec": CodecSettings(), "weights": WeightSettings()}
     augmentation = AugmentationSettings(
         preset="first_place", crop_px=48, crops_per_image=3, sampling="kind", crop_finds_objects=0.5
     )
-    return TrainingSet(samples, encoding=encoding, augmentation=augmentation, pad_spec=PadSpec(), seed=3)
+    return TrainingSet(samples, **encoding, augmentation=augmentation, pad_spec=PadSpec(), seed=3)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -17,7 +17,7 @@ from tests.training.tiny import CODEC, ENCODING, draw_sample
 def items():
     samples = [draw_sample(f"t{n}", n) for n in range(5)]
     augmentation = AugmentationSettings(preset="nuclei", crop_px=16)
-    return TrainingSet(samples, encoding=ENCODING, augmentation=augmentation, pad_spec=PadSpec(), seed=0)
+    return TrainingSet(samples, **ENCODING, augmentation=augmentation, pad_spec=PadSpec(), seed=0)
 
 
 def epochs(items, batch, size, **how):

@@ -41,7 +41,7 @@ def scoring():
 def training_set():
     samples = [draw_sample(f"t{n}", n) for n in range(5)]
     augmentation = AugmentationSettings(preset="nuclei", crop_px=16)
-    return TrainingSet(samples, encoding=ENCODING, augmentation=augmentation, pad_spec=PadSpec(), seed=0)
+    return TrainingSet(samples, **ENCODING, augmentation=augmentation, pad_spec=PadSpec(), seed=0)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def tiny_parts(preset):
     samples = [tiny.draw_sample(f"t{n}", n) for n in range(5)]
     items = TrainingSet(
         samples,
-        encoding=tiny.ENCODING,
+        **tiny.ENCODING,
         augmentation=AugmentationSettings(preset=preset, crop_px=16),
         pad_spec=PadSpec(),
         seed=0,

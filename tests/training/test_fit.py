@@ -340,7 +340,7 @@ def test_the_last_small_batch_is_learnt_from_too(parts, tmp_path):
 def test_whole_images_of_several_sizes_share_a_batch(parts, tmp_path):
     samples = [draw_sample("a", 0), draw_sample("b", 1, shape=(26, 40))]
     whole = TrainingSet(
-        samples, encoding=ENCODING, augmentation=AugmentationSettings(preset="light"), pad_spec=PadSpec(8), seed=0
+        samples, **ENCODING, augmentation=AugmentationSettings(preset="light"), pad_spec=PadSpec(8), seed=0
     )
     parts = dataclasses.replace(parts, training_set=whole)
     assert fit_fold(parts, make_settings(epochs=1), folder=tmp_path, config=CONFIG).epochs == 1

@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 from torch import nn
 
-from kaggle_unet.data.dataset import Encoding, ValidationSet
+from kaggle_unet.data.dataset import ValidationSet
 from kaggle_unet.data.settings import InputSettings
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
+from kaggle_unet.targets.weights import encode_with_weights
 from kaggle_unet.training.device import DeviceConfig
 from kaggle_unet.training.distributed import Distributed
 from kaggle_unet.types import Sample
 
 CODEC = CODECS["interior_border_background"]
-ENCODING = Encoding(InputSettings(normalize="range"), CodecSettings(), WeightSettings())
+ENCODING = {"inputs": InputSettings(normalize="range"), "codec": CodecSettings(), "weights": WeightSettings()}
 
 
 def draw_sample(id_, seed, shape=(32, 36)):
@@ -38,8 +39,8 @@ def make_validation_set(samples, pad_spec, batch=2):
     """Validate on samples by id, targets made as the store's are."""
     return ValidationSet(
         list(samples.values()),
-        lambda id_: ENCODING.targets(samples[id_].labels, None),
-        inputs=ENCODING.inputs,
+        lambda id_: encode_with_weights(samples[id_].labels, ENCODING["codec"], ENCODING["weights"]),
+        inputs=ENCODING["inputs"],
         pad_spec=pad_spec,
         batch=batch,
     )
