@@ -34,6 +34,22 @@ Metric = Annotated[
 ]
 Images = Annotated[str, typer.Option("--images", help="Subfolder of the images (folder only).")]
 Masks = Annotated[str, typer.Option("--masks", help="Subfolder of the masks (folder only).")]
+LabelsIn = Annotated[
+    str,
+    typer.Argument(metavar="IN", help="Labels: a folder or zip of masks, with images or without, or one file of them."),
+]
+LabelsOut = Annotated[Path, typer.Argument(metavar="OUT", help="The folder; for coco and rle the file.")]
+ToFormat = Annotated[
+    str, typer.Option("--to", metavar="FORMAT", help="tiff, png, ome-tiff, geojson, coco, imagej or rle.")
+]
+MasksAre = Annotated[
+    str | None,
+    typer.Option(
+        "--masks-are",
+        metavar="KIND",
+        help="labels, binary, colours, classes, files, coco, geojson, rois or rle. Default: guessed.",
+    ),
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out faulty samples.")]
 
 # Stores, runs and checkpoints.
@@ -126,6 +142,10 @@ Export = Annotated[
     typer.Option("--export", metavar="png|tiff DIR", help="Also write planes and weight maps as image files."),
 ]
 Preview = Annotated[int, typer.Option("--preview", min=0, help="Draw the first N samples with their targets.")]
+PixelSize = Annotated[
+    float | None,
+    typer.Option("--pixel-size", metavar="µm", help="Side of a pixel in micrometres. Default: what each file says."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Number of processes; 0 means one per core.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]

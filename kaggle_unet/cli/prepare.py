@@ -1,4 +1,4 @@
-"""Verbs before the training: demo, doctor, make-targets."""
+"""Verbs before the training: demo, doctor, make-targets, convert."""
 
 import os
 from pathlib import Path
@@ -59,3 +59,24 @@ def make_targets(
         console.say(f"preview  {path}")
     places = ("--store", store) if store else ()
     console.next("kaggle-unet", "train", config, "--fold", 0, *places, *repeat(overrides))
+
+
+def convert(
+    data: options.LabelsIn,
+    output: options.LabelsOut,
+    to: options.ToFormat,
+    images: options.Images = "images",
+    masks: options.Masks = "masks",
+    masks_are: options.MasksAre = None,
+    pixel_size: options.PixelSize = None,
+    as_json: options.Json = False,
+) -> None:
+    """Convert labels between formats; what is lost on the way is counted."""
+    from kaggle_unet.steps.check import competition_settings
+    from kaggle_unet.steps.convert import convert as write
+
+    places = {"images": images, "masks": masks, **({"masks_are": masks_are} if masks_are else {})}
+    with console.progress() as on_progress:
+        settings = competition_settings("folder", **places)
+        result = write(data, output, to, settings, pixel_size=pixel_size, on_progress=on_progress)
+    console.result(result, console.converted, as_json=as_json)

@@ -45,7 +45,7 @@ def find_masks(
     ids = None if named_by_masks else {*pairing.images, *(issue.sample for issue in pairing.data_issues)}
     start, names = _locate(archive, settings)
     family = _find_family(archive, names, settings)
-    names = [name for name in names if re.search(_FAMILIES.get(family, "") + "$", name)]
+    names = [name for name in names if family and re.search(_FAMILIES[family] + "$", name)]
     if not names:
         return None, ()
     if family == "rle":
@@ -118,7 +118,7 @@ def match_files(
         stem = re.sub(rf"(?:{'|'.join(_FAMILIES.values())})$", "", file)
         owner, is_whole = _find_owner(folder, stem, owners)
         if ids is None:
-            owner = folder.split("/")[0] or re.sub(_MASK_WORD, "", stem.removesuffix(".ome"))
+            owner, is_whole = folder.split("/")[0] or re.sub(_MASK_WORD, "", stem.removesuffix(".ome")), not folder
         if is_whole and (first := whole.setdefault(owner, name)) != name:
             where = pairing.archive.where
             pairing.problems.append(f"id {owner!r} occurs twice: {where(first)} and {where(name)}")

@@ -1,78 +1,117 @@
-"""Truth that predictions are scored against: a source with masks, or a CSV that holds them.
+"""Labels by id, such as the truth of a score: of a source with masks, of files without images, or of a CSV.
 
 Of DSB2018's second stage only a part was scored: rows whose Usage is Ignored are dropped, and an image that has no
 others is not in the truth.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from pathlib import Path
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
+from kaggle_unet.competitions.mask_files import find_masks
+from kaggle_unet.competitions.pairing import Pairing
 from kaggle_unet.errors import DataError
-from kaggle_unet.io.archive import open_archive, split_location
+from kaggle_unet.io.archive import Archive, FolderArchive, open_archive, split_location
+from kaggle_unet.io.data_issues import to_data_issues
+from kaggle_unet.io.images import SUFFIX_PATTERN
+from kaggle_unet.io.masks import MaskReader, RleMasks
 from kaggle_unet.io.tables import Table, read_csv, read_table
-from kaggle_unet.masks.rle import decode, find_invalid_rles
-from kaggle_unet.types import Labels
+from kaggle_unet.masks.rle import find_invalid_rles
+from kaggle_unet.types import DataIssue, Labels
 
 _MOST_PROBLEMS = 50
 
 
-def read_truth(data: str, competition: Competition, settings: CompetitionSettings) -> Mapping[str, Labels]:
+class Truth(Mapping[str, Labels]):
+    """Labels by id, read one image at a time."""
+
+    ids: Collection[str]
+
+    @abstractmethod
+    def read(self, sample_id: str) -> tuple[Labels, str | None, tuple[DataIssue, ...]]:
+        """Read an image's labels, its type if it is known, and what was found in them."""
+
+    def __getitem__(self, sample_id: str) -> Labels:
+        if sample_id not in self.ids:
+            raise KeyError(sample_id)
+        return self.read(sample_id)[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_truth(data: str, competition: Competition, settings: CompetitionSettings) -> Truth:
     """Read the true labels by id; where objects overlap, the smaller one wins, as in `paint_masks`."""
     table = _find_table(data)
     if table is None:
-        return TruthOfImages(competition.read(data, settings, with_masks=True))
+        files = find_label_files(data, settings) if competition.name == "folder" else None
+        return files or _TruthOfImages(competition.read(data, settings, with_masks=True))
     objects = [row for row in _read_objects(table, competition) if row.sample_id not in settings.skip]
     _refuse_faults(table, objects)
-    rles: dict[str, list[str]] = {row.sample_id: [] for row in sorted(objects, key=lambda row: row.sample_id)}
+    rles: dict[str, tuple[str, ...]] = {row.sample_id: () for row in sorted(objects, key=lambda row: row.sample_id)}
     for row in objects:
-        rles[row.sample_id] += [row.rle] if row.rle.strip() else []
+        rles[row.sample_id] += (row.rle,) if row.rle.strip() else ()
     shapes = {row.sample_id: row.shape for row in objects}
-    return _CodedTruth(rles, shapes, competition.single_object)
+    return _TruthOfFiles(FolderArchive(Path()), RleMasks(rles, table.where, competition.single_object, shapes=shapes))
 
 
-@dataclass(frozen=True, eq=False)
-class TruthOfImages(Mapping[str, Labels]):
+class _TruthOfImages(Truth):
     """Labels that come with their images."""
 
-    source: Source
+    def __init__(self, source: Source) -> None:
+        self.source, self.ids, self.data_issues = source, source.ids, source.data_issues
 
-    def __getitem__(self, sample_id: str) -> Labels:
-        """Read an image's labels."""
-        return self.read(sample_id)[0]
-
-    def read(self, sample_id: str) -> tuple[Labels, str]:
-        """Read an image's labels and its type."""
-        if sample_id not in self.source.ids:
-            raise KeyError(sample_id)
+    def read(self, sample_id: str) -> tuple[Labels, str | None, tuple[DataIssue, ...]]:
         sample = self.source.load(sample_id)
         assert sample.labels is not None, "the source was opened with masks"
-        return sample.labels, sample.kind
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.source.ids)
-
-    def __len__(self) -> int:
-        return len(self.source.ids)
+        return sample.labels, sample.kind, sample.data_issues
 
 
-@dataclass(frozen=True, eq=False)
-class _CodedTruth(Mapping[str, Labels]):
-    rles: Mapping[str, list[str]]
-    shapes: Mapping[str, tuple[int, int]]
-    single_object: bool
+class _TruthOfFiles(Truth):
+    """Labels without images, which their files' names tell apart."""
 
-    def __getitem__(self, sample_id: str) -> Labels:
-        labels = decode(self.rles[sample_id], self.shapes[sample_id])
-        return (labels > 0).astype(np.int32) if self.single_object else labels
+    def __init__(self, archive: Archive, masks: MaskReader) -> None:
+        self.archive, self.masks, self.ids = archive, masks, sorted(masks.files)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.rles)
+    def read(self, sample_id: str) -> tuple[Labels, str | None, tuple[DataIssue, ...]]:
+        labels, _, notes = self.masks.read(self.archive, sample_id, None)
+        return labels, None, to_data_issues(sample_id, notes)
 
-    def __len__(self) -> int:
-        return len(self.rles)
+
+def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
+    """Open a file or a folder of labels that lie there without images; None where there are images."""
+    path, place = split_location(data)
+    archive: Archive
+    if path.is_file() and not place and not _holds_sets(path):
+        archive, places = FolderArchive(path.absolute().parent, depth=0), [path.name]
+    else:
+        archive, places = open_archive(data), [settings.masks, "."]
+        if any(
+            re.search(rf"(?:^|/){re.escape(settings.images)}/[^/]+{SUFFIX_PATTERN}$", name) for name in archive.names
+        ):
+            return None
+    pairing = Pairing(archive, {})
+    for masks in places:
+        chosen = settings.model_copy(update={"masks": masks})
+        reader, _ = find_masks(pairing, chosen, named_by_masks=True)
+        if reader is not None:
+            if pairing.problems:
+                raise DataError(f"{archive.where()} has two files for an image; remove one", pairing.problems)
+            return _TruthOfFiles(archive, reader)
+    raise DataError(f"{archive.where()} has neither images nor labels; {archive.describe()}")
+
+
+def _holds_sets(path: Path) -> bool:
+    """Return True for a zip, unless it is one of ImageJ's ROI manager."""
+    if path.suffix.lower() != ".zip":
+        return False
+    return not all(name.lower().endswith(".roi") for name in open_archive(path).names)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from kaggle_unet.errors import KitError
 if TYPE_CHECKING:
     from kaggle_unet.steps.bench_train import TrainingSpeed
     from kaggle_unet.steps.check import Submission
+    from kaggle_unet.steps.convert import Converted
     from kaggle_unet.steps.make_targets import DataReport
     from kaggle_unet.steps.parallel import OnProgress
     from kaggle_unet.steps.score import Scores
@@ -170,6 +171,14 @@ class Console:
             self.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in sure["quantiles"]))
             self.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in sure["kept_at"]))
             self.say("kept     {kept} of {images} images; {constant} constant images are left out".format(**sure))
+
+    def converted(self, result: "Converted") -> None:
+        """Print what was converted, and what was found and lost."""
+        self.say(f"labels   {result.output}: {result.images} images, {result.objects} objects")
+        if result.leaves_out:
+            self.say(f"         this format does not hold {result.leaves_out}")
+        if result.found:
+            self.table(("what", "count", "done"), result.found)
 
     def submission(self, written: "Submission") -> None:
         """Print where a submission is and how to hand it in."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission
-from kaggle_unet.competitions.truth import TruthOfImages, read_truth
+from kaggle_unet.competitions.truth import Truth, read_truth
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.rle import decode
@@ -84,7 +84,7 @@ def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> Score
         raise DataError(msg, missing[:20])
     scored = []
     for id_ in truth:
-        labels, kind = truth.read(id_) if isinstance(truth, TruthOfImages) else (truth[id_], None)
+        labels, kind, _ = truth.read(id_) if isinstance(truth, Truth) else (truth[id_], None, ())
         predicted = decode([rle for rle in rles[id_] if rle], labels.shape)
         scored.append(score_pair(id_, labels, predicted, name, {} if kind is None else {"kind": kind}))
     return summarize_scores(scored)

@@ -7,7 +7,7 @@ from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.truth import read_truth
 from kaggle_unet.errors import DataError
-from tests.files import png, write_zip, zipped
+from tests.files import png, tiff, write_folder, write_zip, zipped
 
 STAGE2 = """ImageId,EncodedPixels,Height,Width,Usage
 b,1 2,2,3,Private
@@ -112,3 +112,26 @@ def test_an_unknown_id_is_a_key_error(tmp_path):
     assert len(truth) == 1
     with pytest.raises(KeyError):
         truth["b"]
+
+
+def test_files_of_labels_are_truth_without_images(tmp_path):
+    write_folder(
+        tmp_path / "x", {"a.png": png(np.array([[0, 5, 9]], np.uint8)), "b_mask.png": png(np.ones((1, 3), bool))}
+    )
+    truth = read(tmp_path / "x", "folder")
+    assert list(truth) == ["a", "b"]
+    np.testing.assert_array_equal(truth["a"], [[0, 1, 2]])
+
+
+def test_the_labels_in_a_results_folder_are_found(tmp_path):
+    files = {"labels/a.png": png(np.array([[0, 5, 9]], np.uint8)), "measurements.csv": b"id,n\na,2\n"}
+    assert list(read(write_folder(tmp_path / "x", files), "folder")) == ["a"]
+
+
+def test_a_place_without_labels_and_two_files_for_an_image_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"has neither images nor labels; it holds: x\.txt"):
+        read(write_folder(tmp_path / "x", {"x.txt": b""}), "folder")
+    with pytest.raises(DataError, match="has two files for an image"):
+        read(
+            write_folder(tmp_path / "y", {"a.png": png(np.eye(3, dtype=np.uint8)), "a.tif": tiff(np.eye(3))}), "folder"
+        )
