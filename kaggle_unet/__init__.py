@@ -25,7 +25,8 @@ if TYPE_CHECKING:  # for type checkers and editors; Python takes the names from 
     from kaggle_unet.masks.labels import components, relabel
     from kaggle_unet.masks.measure import measure
     from kaggle_unet.metrics.matching import match
-    from kaggle_unet.metrics.score import dice, interval_of_mean, iou, score
+    from kaggle_unet.metrics.pixels import dice, iou, pixel_accuracy
+    from kaggle_unet.metrics.score import interval_of_mean, score
     from kaggle_unet.postprocess.clean import drop_small, fill_holes
     from kaggle_unet.postprocess.decoder import Decoder
     from kaggle_unet.postprocess.settings import PostprocessSettings
@@ -52,8 +53,9 @@ __all__ = [
     "PostprocessSettings", "ResourceError", "Sample", "WeightSettings", "__version__", "border", "check_submission",
     "colour_labels", "components", "decode_planes", "dice", "distance_weights", "draw_nuclei", "draw_outlines",
     "draw_salt", "drop_small", "encode_targets", "fill_holes", "get_codec", "interval_of_mean", "iou", "load",
-    "load_config", "match", "measure", "paint_masks", "read_competition", "read_folder", "read_submission",
-    "relabel", "rle", "score", "size_weights", "train", "tune", "weight_map", "write_labels", "write_submission",
+    "load_config", "match", "measure", "paint_masks", "pixel_accuracy", "read_competition", "read_folder",
+    "read_submission", "relabel", "rle", "score", "size_weights", "train", "tune", "weight_map", "write_labels",
+    "write_submission",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
@@ -67,7 +69,8 @@ _NAMES = {
     "masks.labels": "components relabel",
     "masks.measure": "measure",
     "metrics.matching": "match",
-    "metrics.score": "dice interval_of_mean iou score",
+    "metrics.pixels": "dice iou pixel_accuracy",
+    "metrics.score": "interval_of_mean score",
     "postprocess.clean": "drop_small fill_holes",
     "postprocess.decoder": "Decoder",
     "postprocess.settings": "PostprocessSettings",

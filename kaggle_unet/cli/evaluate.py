@@ -16,18 +16,21 @@ def score(
     images: options.Images = "images",
     masks: options.Masks = "masks",
     decode: options.Decode = None,
+    train: options.TrainingImages = False,
     as_json: options.Json = False,
 ) -> None:
     """Score a submission against the truth, or a run on its out-of-fold planes."""
     from kaggle_unet.steps.score import score_csv, score_run
 
     given = csv_or_run or run
-    if given is not None and truth is not None and competition is not None:
+    if given is not None and truth is not None and competition is not None and not train:
         result = score_csv(given, truth, competition, images=images, masks=masks)
     elif given is not None and given.suffix != ".csv" and truth is None and competition is None:
-        result = score_run(open_run(given, run=run).run, store, decode=decode)
+        opened = open_run(given, run=run)
+        with console.progress() as on_progress:
+            result = score_run(opened.run, store, decode=decode, train=train, on_progress=on_progress)
     else:
-        msg = "score: give either RUN, or CSV --truth DATA --competition NAME"
+        msg = "score: give either RUN, with --train if you like, or CSV --truth DATA --competition NAME"
         raise ConfigError(msg)
     console.result(result, console.scores, as_json=as_json)
 
@@ -72,9 +75,14 @@ def report(
     output: options.OutputPage = None,
     store: options.MovedStore = None,
     decode: options.Decode = None,
+    train: options.TrainingImages = False,
 ) -> None:
     """Write an HTML page with every out-of-fold prediction beside its truth, worst first."""
     from kaggle_unet.steps.report import write_report
 
     run = open_run(experiment).run
-    console.say(f"report   {write_report(run, output or run / 'report.html', store, decode=decode)}")
+    with console.progress() as on_progress:
+        page = write_report(
+            run, output or run / "report.html", store, decode=decode, train=train, on_progress=on_progress
+        )
+    console.say(f"report   {page}")

@@ -113,6 +113,9 @@ SecondLevel = Annotated[
         "--second-level", metavar="DIR", help="A folder that second-level wrote, or none. Default: the run's."
     ),
 ]
+TrainingImages = Annotated[
+    bool, typer.Option("--train", help="Also predict and score the images that each fold was trained on.")
+]
 Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials per search; those of earlier calls count.")]
 Confidence = Annotated[
     float,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.metrics.overlap import count_overlap, iou_twentieths
+from kaggle_unet.metrics.pixels import OF_MASKS, count_mask_confusion, tabulate_pixels
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS
 from kaggle_unet.types import Labels, Overlap
 
@@ -40,7 +41,9 @@ def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> "D
         - tp, fp, fn: matched pairs, predicted and true instances without a partner;
         - ap_pooled: tp / (tp + fp + fn); ap_per_image, its mean over images, is the same for a single one;
         - precision, recall, f1, and pq (panoptic quality): f1 · mean_matched_iou;
-        - mean_matched_iou: the mean IoU of the matched pairs.
+        - mean_matched_iou: the mean IoU of the matched pairs;
+        - pixel_accuracy, pixel_iou, pixel_dice, and pixel_iou_smooth, pixel_dice_smooth, with 1 px added to both sides:
+          of the masks of all instances, the same in every row.
 
     Raises
     ------
@@ -58,7 +61,9 @@ def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> "D
     2           0.60   1   0   1        0.5  0.444444
     3           0.65   1   0   1        0.5  0.444444
     """
-    return summarize([(true, pred)], strict=strict)
+    table = summarize([(true, pred)], strict=strict)
+    scores, _ = tabulate_pixels([count_mask_confusion(true, pred)], OF_MASKS)
+    return table.assign(**{f"pixel_{name}": value for name, value in scores.items()})
 
 
 def summarize(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, strict: bool = False) -> "DataFrame":

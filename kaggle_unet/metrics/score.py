@@ -2,8 +2,8 @@
 
 Thresholds are kept as twentieths and compared in integers (20·I > k·U), because 0.6 is not a binary fraction. The
 comparison is strict, as in the competitions' rules: a pair at exactly the threshold is not a hit. At 1/2 and above an
-instance then has at most one partner, and no assignment has to be solved. Scores of pixels (IoU, Dice) are for logs and
-semantic tasks. All edge cases, and how other libraries differ, are in the tables of docs/scores.md.
+instance then has at most one partner, and no assignment has to be solved. All edge cases, and how other libraries
+differ, are in the tables of docs/scores.md.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.masks.labels import check_mask
 from kaggle_unet.metrics.overlap import count_overlap, iou_twentieths, pair_of_masks
+from kaggle_unet.metrics.pixels import count_pixels
 from kaggle_unet.types import Overlap
 
 # 0.50, 0.55, …, 0.95
@@ -142,67 +142,3 @@ def interval_of_mean(
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     low, high = np.percentile(means, (50 - 50 * level, 50 + 50 * level))
     return float(low), float(high)
-
-
-def iou(true: NDArray[Any], pred: NDArray[Any]) -> float:
-    """Compute the intersection over union of two masks.
-
-    Parameters
-    ----------
-    true, pred : bool or integer array, shape (H, W)
-        Masks, or labels, of which every instance counts.
-
-    Returns
-    -------
-    float
-        0 to 1; 1 when both are empty.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ or an array is no mask, such as one of probabilities.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> iou(np.array([[0, 1, 2]]), np.array([[True, True, True]]))
-    0.6666666666666666
-    """
-    shared, n_true, n_pred = count_pixels(true, pred)
-    return shared / (n_true + n_pred - shared) if n_true + n_pred else 1.0
-
-
-def dice(true: NDArray[Any], pred: NDArray[Any]) -> float:
-    """Compute the Dice coefficient of two masks.
-
-    Parameters
-    ----------
-    true, pred : bool or integer array, shape (H, W)
-        Masks, or labels, of which every instance counts.
-
-    Returns
-    -------
-    float
-        0 to 1; 1 when both are empty.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ or an array is no mask, such as one of probabilities.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> dice(np.array([[0, 1, 2]]), np.array([[True, True, True]]))
-    0.8
-    """
-    shared, n_true, n_pred = count_pixels(true, pred)
-    return 2 * shared / (n_true + n_pred) if n_true + n_pred else 1.0
-
-
-def count_pixels(true: NDArray[Any], pred: NDArray[Any]) -> tuple[int, int, int]:
-    """Count the pixels in both masks, in the true one and in the predicted one."""
-    true, pred = check_mask(true), check_mask(pred)
-    if true.shape != pred.shape:
-        raise DataError(f"true mask is {true.shape} but predicted one {pred.shape}: both must be of the same image")
-    return int(np.count_nonzero(true & pred)), int(np.count_nonzero(true)), int(np.count_nonzero(pred))

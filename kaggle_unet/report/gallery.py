@@ -7,6 +7,7 @@ dark mode and can be printed.
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image as Pillow
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, ImageScore
 from kaggle_unet.report.draw import colour_labels, draw_outlines, heatmap, resize, stretch
-from kaggle_unet.report.plots import plot_curves
+from kaggle_unet.report.plots import plot_curves, plot_thresholds
 from kaggle_unet.types import Image, Labels, Planes, Sample
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ def render_report(
     stats: Mapping[str, object],
     folds: Sequence[Mapping[str, Any]],
     cards: Iterable[Mapping[str, Any]],
-    areas: "DataFrame | None" = None,
-    fixed: "DataFrame | None" = None,
+    tables: Mapping[str, "DataFrame"] = MappingProxyType({}),
+    by_threshold: tuple[Mapping[float, float], float] | None = None,
 ) -> str:
-    """Render a run as one HTML page.
+    """Render a run as one HTML page, with its tables `classes`, `areas` and `fixed`, and the score by mask threshold.
 
     All text is escaped. Without cards the page says so. Cards of equal score are sorted by id.
     """
@@ -52,8 +53,11 @@ def render_report(
         cards=cards,
         totals=_totals(cards),
         kinds=_by_kind(cards),
-        areas=_rows(areas),
-        fixed=_rows(fixed),
+        **{name: _rows(tables.get(name)) for name in ("classes", "areas", "fixed")},
+        by_threshold=[{"threshold": f"{value:.2f}", "score": score} for value, score in by_threshold[0].items()]
+        if by_threshold
+        else [],
+        threshold_png=base64.b64encode(plot_thresholds(*by_threshold)).decode() if by_threshold else "",
         thresholds=[f"{k / 20:.2f}" for k in THRESHOLDS_TWENTIETHS],
     )
 

@@ -1,4 +1,4 @@
-"""Plots of a training (loss and score by epoch) and of a search (every trial's score by parameter)."""
+"""Plots of a training (by epoch), of a search (every trial by parameter), and of the score by mask threshold."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ def plot_curves(history: Sequence[Row]) -> bytes:
     losses, scores = figure.subplots(1, 2)
     _draw_line(losses, history, "train_loss", "training", "#888888")
     _draw_line(losses, history, "valid_loss", "validation", "#1f77b4")
+    _draw_line(scores, history, "valid_iou", "IoU of pixels", "#bbbbbb")
     _draw_line(scores, history, "valid_score", "validation", "#d95f02")
     _mark_best(scores, history)
     for axes, label in ((losses, "loss"), (scores, "score")):
@@ -51,6 +52,22 @@ def _mark_best(axes: Axes, history: Sequence[Row]) -> None:
         epoch, score = max(points, key=lambda point: point[1])
         name = f"best: {score:.4f} in epoch {epoch:g}"
         axes.plot([epoch], [score], "o", color="#d95f02", markersize=8, fillstyle="none", label=name)
+
+
+def plot_thresholds(scores: Mapping[float, float], chosen: float) -> bytes:
+    """Plot the score by mask threshold, with the threshold that is used, as a PNG."""
+    figure = Figure(figsize=(4.5, 3.2), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.plot(list(scores), list(scores.values()), color="#d95f02", marker="o", markersize=3, linewidth=1.4)
+    axes.axvline(chosen, color="#888888", linestyle="--", linewidth=1, label=f"decode.mask_threshold {chosen:g}")
+    axes.set_xlabel("mask threshold")
+    axes.set_ylabel("in-sample score")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 Params = Mapping[str, Any]

@@ -25,6 +25,8 @@ from kaggle_unet.targets.settings import CodecName, DecodeSettings
 
 Params = Mapping[str, float | int | bool]
 Scores = NDArray[np.float64]
+MASK_THRESHOLD = "decode.mask_threshold"
+THRESHOLDS = tuple(k / 20 for k in range(1, 20))  # at which the score is shown, whatever was searched
 Evaluate = Callable[[Params], Scores]
 
 N_AT_RANDOM = 20  # trials before the search uses what it has found
@@ -41,7 +43,7 @@ class Interval:
 
 _THRESHOLD = Interval(0.2, 0.8, 0.02)
 Space = dict[str, Interval | tuple[bool, ...]]
-_MASK: Space = {"decode.mask_threshold": _THRESHOLD, "postprocess.min_area_px": Interval(0, 60, 2)}
+_MASK: Space = {MASK_THRESHOLD: _THRESHOLD, "postprocess.min_area_px": Interval(0, 60, 2)}
 _SEEDED: Space = {
     **_MASK,
     "decode.seed_threshold": Interval(0.3, 0.95, 0.025),

@@ -204,8 +204,13 @@ class Console:
                 for key, part in parts.items()
             ]
             self.table((name, "score", "interval", "images"), rows)
-        for table in (result.per_iou, result.per_area, result.oracle_fixes):
+        self.say("pixels   " + ", ".join(f"{name} {value:.4f}" for name, value in result.pixels.items()))
+        for table in (result.per_class, result.per_iou, result.per_area, result.oracle_fixes):
             self.table(table.columns, table.itertuples(index=False))
+        if trained_on := result.trained_on:
+            sets = {"trained on": trained_on, "out-of-fold": result}
+            compared = [(name, one.score, one.images, *one.pixels.values()) for name, one in sets.items()]
+            self.table(("samples", "score", "images", *result.pixels), compared)
 
     def tuned(self, result: "TuneResult") -> None:
         """Print what a search has brought."""
@@ -222,8 +227,10 @@ class Console:
             shown = "{:+.4f} ({:+.4f} to {:+.4f})".format(*effect) if effect and any(effect) else "none"
             rows.append((name, str(value), shown if effect else "as before"))
         self.table(("parameter", "value", "in-sample effect"), rows)
+        curve = dict(list(result.by_threshold.items())[1::2])
+        self.table(("mask_threshold", *curve), [("in-sample score", *curve.values())])
         self.say(f"decode   {folder / 'decode.yaml'}; submit uses it")
-        self.say(f"picture  {folder / 'tune' / 'landscape.png'}")
+        self.say(f"pictures {folder / 'tune' / 'landscape.png'}, {folder / 'tune' / 'thresholds.png'}")
 
     def second_level(self, run: Path, result: "SecondLevelResult") -> None:
         """Print what a second level has brought."""

@@ -12,15 +12,18 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
+from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.tables import read_frame
 from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatmap, preview, resize, stretch
 from kaggle_unet.report.gallery import make_card, render_report
+from kaggle_unet.selection.search import MASK_THRESHOLD, THRESHOLDS, apply_params
 from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.make_targets import target_set
+from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder, open_run
-from kaggle_unet.steps.score import folds_with_planes, out_of_fold, summarize_scores
+from kaggle_unet.steps.score import Scores, folds_with_planes, out_of_fold, score_training_samples, summarize_scores
 from kaggle_unet.store import Store, atomic_write, sample_file
 from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.targets.codecs import CODECS
@@ -92,38 +95,66 @@ def _enlarge(values: np.ndarray) -> np.ndarray:
     return resize(values, FIGURE_SIDE_PX, smooth=False)
 
 
-def write_report(run: Path, output: Path, store_folder: Path | None = None, *, decode: str | None = None) -> Path:
+def write_report(
+    run: Path,
+    output: Path,
+    store_folder: Path | None = None,
+    *,
+    decode: str | None = None,
+    train: bool = False,
+    on_progress: OnProgress = lambda *_: None,
+) -> Path:
     """Write a run's report."""
     try_to_write(output)
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
     names = CODECS[config.codec.name].planes
-    scores, cards = [], []
+    decoders = [apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS]
+    metric = get_competition(config.competition.name).metric
+    scores, cards, by_threshold = [], [], []
     for scored, sample, planes, labels in out_of_fold(run, config, store):
         scores.append(scored)
         cards.append(make_card(sample, labels, planes, names, scored.score, scored.parts["fold"]))
+        assert sample.labels is not None
+        by_threshold.append([metric(sample.labels, decoder(planes, sample.image)).mean for decoder in decoders])
     result = summarize_scores(scores)
-    low, high = result.interval
-    first = result.per_iou.iloc[0]
-    environment = describe_run(run)["environment"]
-    stats = {
-        "out-of-fold score": f"{result.score:.4f} ({low:.4f} to {high:.4f} on resampled images)",
+    sets = {"out-of-fold score": result}
+    if train:
+        sets["score on training images"] = score_training_samples(run, config, store, on_progress)
+    curve = dict(zip(THRESHOLDS, np.mean(by_threshold, axis=0).tolist(), strict=True))
+    page = render_report(
+        f"{run.parent.name}/{run.name}",
+        _stats(run, config, file, sets),
+        [_fold(run, fold, sets) for fold in folds_with_planes(run)],
+        cards,
+        {"areas": result.per_area, "fixed": result.oracle_fixes, "classes": result.per_class},
+        (curve, config.decode.mask_threshold),
+    )
+    atomic_write(output, page)
+    return output
+
+
+def _stats(run: Path, config: Config, decode_file: Path | None, sets: Mapping[str, Scores]) -> dict[str, str]:
+    """Collect what stands at the head of a report."""
+    environment, stats = describe_run(run)["environment"], {}
+    for name, scores in sets.items():
+        stats[name] = "{:.4f} ({:.4f} to {:.4f} on resampled images)".format(scores.score, *scores.interval)
+        stats[f"{name}: pixels"] = ", ".join(f"{key} {value:.4f}" for key, value in scores.pixels.items())
+    first = sets["out-of-fold score"].per_iou.iloc[0]
+    in_sample = f"{decode_file}; if it was searched on these images, scores are in-sample"
+    return stats | {
         "AP at IoU 0.5": f"{first.ap_pooled:.4f} pooled, {first.ap_per_image:.4f} per image",
         "competition": config.competition.name,
-        "decoding": f"{file}; if it was searched on these images, scores are in-sample" if file else "the config's",
+        "decoding": in_sample if decode_file else "the config's",
         "codec": f"{config.codec.name}, border {config.codec.border.rule}, radius {config.codec.border.radius_px}",
         "model": ", ".join(str(value) for value in config.model.model_dump().values()),
         "commit": environment["commit"],
         "command": " ".join(environment["command"]),
         "torch": environment["packages"].get("torch", ""),
     }
-    folds = [_fold(run, fold, result.parts["fold"][str(fold)]["score"]) for fold in folds_with_planes(run)]
-    tables = {"areas": result.per_area, "fixed": result.oracle_fixes}
-    atomic_write(output, render_report(f"{run.parent.name}/{run.name}", stats, folds, cards, **tables))
-    return output
 
 
-def _fold(run: Path, fold: int, score: float) -> dict[str, Any]:
+def _fold(run: Path, fold: int, sets: Mapping[str, Scores]) -> dict[str, Any]:
     """Read what training wrote about a fold, for the table and the curves."""
     folder = fold_folder(run, fold)
     try:
@@ -136,7 +167,7 @@ def _fold(run: Path, fold: int, score: float) -> dict[str, Any]:
     return {
         "fold": fold,
         "samples": result["samples"],
-        "out-of-fold score": score,
+        **{name: scores.parts["fold"][str(fold)]["score"] for name, scores in sets.items()},
         "validation score": result["best_score"],
         "best epoch": result["best_epoch"],
         "epochs": result["epochs"],

@@ -6,6 +6,9 @@ from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission
 from kaggle_unet.competitions.truth import Truth, read_truth
@@ -15,8 +18,10 @@ from kaggle_unet.masks.rle import decode
 from kaggle_unet.metrics.error_types import tabulate_areas, tabulate_oracle_fixes
 from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
+from kaggle_unet.metrics.pixels import OF_MASKS, count_mask_confusion, tabulate_pixels
 from kaggle_unet.metrics.score import ImageScore, interval_of_mean, score_overlap
 from kaggle_unet.steps.check import competition_settings
+from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import OF_CONFIG, choose_decode_params, fold_folder, open_run, run_folds
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import describe_planes, read_planes
@@ -34,6 +39,7 @@ class Scored:
     score: ImageScore
     overlap: Overlap
     scored_overlap: Overlap
+    confusion: NDArray[np.int64]
     parts: Mapping[str, str]
     group: str
 
@@ -51,20 +57,26 @@ class Scores:
     per_iou: "DataFrame"
     per_area: "DataFrame"
     oracle_fixes: "DataFrame"
+    pixels: Mapping[str, float]
+    per_class: "DataFrame"
     per_image: Mapping[str, float]
     decoding: str | None = None
+    trained_on: "Scores | None" = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, tables as lists of rows."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         decoding, fixes, per_image = (values.pop(name) for name in ("decoding", "oracle_fixes", "per_image"))
+        trained_on = values.pop("trained_on")
         return {
             **({"decoding": decoding} if decoding else {}),
             **values,
             "per_iou": self.per_iou.to_dict("records"),
             "per_area": self.per_area.to_dict("records"),
             "mended": fixes.rename(columns={"error_type": "mended"}).to_dict("records"),
+            "per_class": self.per_class.to_dict("records"),
             "per_image": per_image,
+            **({"trained_on": trained_on.to_json()} if trained_on else {}),
         }
 
 
@@ -90,12 +102,40 @@ def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> Score
     return summarize_scores(scored)
 
 
-def score_run(run: Path, store_folder: Path | None = None, *, decode: str | None = None) -> Scores:
-    """Score a run on the samples that each fold was not trained on."""
+def score_run(
+    run: Path,
+    store_folder: Path | None = None,
+    *,
+    decode: str | None = None,
+    train: bool = False,
+    on_progress: OnProgress = lambda *_: None,
+) -> Scores:
+    """Score a run on the samples that each fold was not trained on, and with `train` on those that it was."""
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
-    scored = [scored for scored, *_ in out_of_fold(run, config, store)]
-    return replace(summarize_scores(scored), decoding=str(file or OF_CONFIG))
+    scores = summarize_scores([scored for scored, *_ in out_of_fold(run, config, store)])
+    trained_on = score_training_samples(run, config, store, on_progress) if train else None
+    return replace(scores, decoding=str(file or OF_CONFIG), trained_on=trained_on)
+
+
+def score_training_samples(run: Path, config: Config, store: Store, on_progress: OnProgress) -> Scores:
+    """Predict the samples that each fold was trained on with its best checkpoint, and score them."""
+    from kaggle_unet.steps.build import load_ensemble, predict_samples, without_weights
+
+    config, table, scored = without_weights(config), run_folds(run).dropna(subset="fold"), list[Scored]()
+    groups = dict(zip(table["id"], table["group"], strict=True))
+    for fold in folds_with_planes(run):
+        samples = {id_: store.read(id_) for id_ in table["id"][table["fold"] != fold]}
+        sizes = {id_: (sample.image.shape[0], sample.image.shape[1]) for id_, sample in samples.items()}
+        ensemble = load_ensemble([fold_folder(run, fold)], config)
+        predicted = predict_samples(ensemble, sizes, samples.__getitem__, config.inference)
+        for n, (sample, planes) in enumerate(predicted, 1):
+            assert sample.labels is not None
+            labels, parts = config.decoder(planes, sample.image), {"fold": str(fold), "kind": sample.kind}
+            name, group = config.competition.name, groups[sample.id]
+            scored.append(score_pair(sample.id, sample.labels, labels, name, parts, group=group))
+            on_progress(f"training images of fold {fold}", n, len(samples))
+    return summarize_scores(scored)
 
 
 def out_of_fold(
@@ -154,7 +194,8 @@ def score_pair(
     """Score one image."""
     overlap = count_overlap(true, predicted)
     scored_overlap = merge_instances(overlap) if get_competition(competition).single_object else overlap
-    return Scored(id_, score_overlap(scored_overlap), overlap, scored_overlap, parts or {}, group or id_)
+    confusion = count_mask_confusion(true, predicted)
+    return Scored(id_, score_overlap(scored_overlap), overlap, scored_overlap, confusion, parts or {}, group or id_)
 
 
 def summarize_scores(scored: Sequence[Scored]) -> Scores:
@@ -164,6 +205,7 @@ def summarize_scores(scored: Sequence[Scored]) -> Scores:
     per_iou = summarize(entry.overlap for entry in scored)
     images = DataFrame([{"id": row.id, "group": row.group, "score": row.score.mean, **row.parts} for row in scored])
     names = sorted(set(images.columns) - {"id", "group", "score"})
+    pixels, per_class = tabulate_pixels([entry.confusion for entry in scored], OF_MASKS)
     return Scores(
         **_mean(images),
         true_objects=sum(entry.overlap.n_true for entry in scored),
@@ -172,6 +214,8 @@ def summarize_scores(scored: Sequence[Scored]) -> Scores:
         per_iou=per_iou,
         per_area=tabulate_areas(entry.scored_overlap for entry in scored),
         oracle_fixes=tabulate_oracle_fixes(entry.scored_overlap for entry in scored),
+        pixels=pixels,
+        per_class=per_class,
         per_image=dict(zip(images["id"].tolist(), images["score"].tolist(), strict=True)),
     )
 

@@ -17,9 +17,11 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, load_config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.metrics.score import interval_of_mean
-from kaggle_unet.report.plots import plot_search
+from kaggle_unet.report.plots import plot_search, plot_thresholds
 from kaggle_unet.selection.ensemble import average_probabilities
 from kaggle_unet.selection.search import (
+    MASK_THRESHOLD,
+    THRESHOLDS,
     Evaluate,
     Interval,
     NestedResult,
@@ -63,6 +65,7 @@ class TuneResult(Result):
     is_used: bool
     params: Annotated[dict[str, Any], Field(serialization_alias="point")]
     effects: dict[str, list[float]]
+    by_threshold: dict[str, float]
     params_without: Annotated[dict[str, dict[str, Any]], Field(serialization_alias="points")]
     per_image: dict[str, list[float]]
 
@@ -109,8 +112,11 @@ def tune(
             for key, value in start.items()
             if nested.found.params[key] != value
         }
+        is_used = held_out_gain(nested.before, nested.held_out, images["group"].tolist())["is_used"]
+        params = nested.found.params if is_used else start
+        curve = {value: float(evaluate({**params, MASK_THRESHOLD: value}).mean()) for value in THRESHOLDS}
         alone = evaluate({**start, **dict.fromkeys(names, 0.0)}) if names else None
-        return _write(config, folder, images, nested, effects, alone)
+        return _write(config, folder, images, nested, effects, curve, alone)
 
 
 def _identity(config: Config, store: Store, images: "DataFrame", names: Sequence[str]) -> str:
@@ -253,6 +259,7 @@ def _write(
     images: "DataFrame",
     nested: NestedResult,
     effects: Mapping[str, Scores],
+    curve: Mapping[float, float],
     alone: Scores | None,
 ) -> TuneResult:
     """Write the result, its picture and the parameters that `submit` takes."""
@@ -267,6 +274,7 @@ def _write(
         after=float(nested.after.mean()),
         params=params,
         effects={key: [float(gains.mean()), *interval_of_mean(gains, groups)] for key, gains in effects.items()},
+        by_threshold={f"{value:.2f}": score for value, score in curve.items()},
         params_without=nested.params_without,
         per_image=dict(zip(images["id"], np.column_stack([nested.before, nested.held_out]).tolist(), strict=True)),
         **gain,
@@ -275,6 +283,7 @@ def _write(
     title = f"{len(images)} images, out-of-fold: {result.before:.4f} before, {result.held_out:.4f} held-out after"
     plot = plot_search(nested.found.trials, nested.found.params, title=title)
     atomic_write(folder / "tune" / "landscape.png", plot)
+    atomic_write(folder / "tune" / "thresholds.png", plot_thresholds(curve, params[MASK_THRESHOLD]))
     atomic_write(folder / DECODE_FILE, _format_decode_file(config, result, images))
     return result
 

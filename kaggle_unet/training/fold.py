@@ -15,6 +15,7 @@ from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.errors import KitError
+from kaggle_unet.metrics.pixels import SCORES
 from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint
 from kaggle_unet.training.device import DeviceConfig, count_workers
 from kaggle_unet.training.distributed import Distributed
@@ -156,6 +157,7 @@ class Fold:
         minutes = self._settings.minutes
         is_last = self._distributed.on_rank_zero(lambda: is_time_up(self.history, minutes, trained - start))
         valid = self._validate(self.learner.eval_model, epoch) if is_last or self._is_due(epoch) else None
+        pixels = valid.pixels if valid else {}
         row: Row = {
             "epoch": epoch,
             "lr": self._rate(epoch),
@@ -163,6 +165,7 @@ class Fold:
             "valid_loss": valid.loss if valid else None,
             "valid_score": valid.score if valid else None,
             "valid_objects": valid.predicted_objects if valid else None,
+            **{f"valid_{name}": pixels.get(name) for name in SCORES},
             "seconds": time.perf_counter() - start,
             "images_per_s": n_images / (trained - start),
         }

@@ -6,14 +6,17 @@ the score is that of the predictions after it.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kaggle_unet.data.augment import labels_of
 from kaggle_unet.data.batch import Batch, crop
 from kaggle_unet.data.dataset import ValidationSet
+from kaggle_unet.metrics.pixels import OF_MASKS, count_mask_confusion, tabulate_pixels
 from kaggle_unet.metrics.score import ImageScore
 from kaggle_unet.models.heads import Outputs, select_outputs
 from kaggle_unet.postprocess.decoder import Decoder
@@ -34,6 +37,12 @@ class ValidationResult:
     true_objects: int = 0
     predicted_objects: int = 0
     batch: Batch | None = None
+    confusions: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)  # of pixels, by image
+
+    @property
+    def pixels(self) -> dict[str, float]:
+        """Accuracy, IoU and Dice of the pixels."""
+        return tabulate_pixels(list(self.confusions.values()), OF_MASKS)[0] if self.confusions else {}
 
     @property
     def is_blank(self) -> bool:
@@ -52,6 +61,7 @@ def validate(
     """Compute the loss and the score of a network on whole images."""
     losses: list[float] = []
     scores: dict[str, float] = {}
+    confusions: dict[str, NDArray[np.int64]] = {}
     n_true = n_predicted = 0
     first: Batch | None = None
     with torch.inference_mode():
@@ -70,10 +80,11 @@ def validate(
                 inside = slice(y.start - margin_y, y.stop - margin_y), slice(x.start - margin_x, x.stop - margin_x)
                 true, pred = labels_of(sample), decoder(crop(planes, inside), sample.image)
                 scores[sample.id] = metric(true, pred).mean
+                confusions[sample.id] = count_mask_confusion(true, pred)
                 n_true += int(true.max(initial=0))
                 n_predicted += int(pred.max(initial=0))
     means = math.fsum(losses) / len(scores), math.fsum(scores.values()) / len(scores)
-    result = ValidationResult(*means, scores, n_true, n_predicted)
+    result = ValidationResult(*means, scores, n_true, n_predicted, confusions=confusions)
     return replace(result, batch=first) if result.is_blank else result
 
 
@@ -94,6 +105,7 @@ def merge(results: Sequence[ValidationResult]) -> ValidationResult:
         sum(result.true_objects for result in results),
         sum(result.predicted_objects for result in results),
         next((result.batch for result in results if result.batch), None),  # looked at only if none has found anything
+        {id_: confusion for result in results for id_, confusion in result.confusions.items()},
     )
 
 

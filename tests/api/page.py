@@ -21,7 +21,7 @@ GROUPS = {
     "Targets and weights": "encode_targets get_codec border weight_map distance_weights size_weights",
     "From planes to labels": "decode_planes Decoder fill_holes drop_small",
     "Masks and labels": "rle components paint_masks relabel measure write_labels",
-    "Scores": "score match iou dice interval_of_mean",
+    "Scores": "score match iou dice pixel_accuracy interval_of_mean",
     "Submissions": "write_submission read_submission check_submission",
     "Pictures": "draw_outlines colour_labels",
     "Settings": "load_config Config DecodeSettings PostprocessSettings WeightSettings",

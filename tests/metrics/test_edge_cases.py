@@ -5,7 +5,8 @@ import pytest
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.metrics.matching import summarize
-from kaggle_unet.metrics.score import count_pixels, dice, iou, score_image, score_mask
+from kaggle_unet.metrics.pixels import count_pixels, dice, iou
+from kaggle_unet.metrics.score import score_image, score_mask
 
 
 def row(*numbers):

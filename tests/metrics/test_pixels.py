@@ -1,10 +1,23 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 import scipy.spatial.distance
 from hypothesis import given, settings
 
-from kaggle_unet.errors import DataError
-from kaggle_unet.metrics.score import count_pixels, dice, iou
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.metrics.matching import match
+from kaggle_unet.metrics.pixels import (
+    OF_MASKS,
+    SCORES,
+    count_confusion,
+    count_mask_confusion,
+    count_pixels,
+    dice,
+    iou,
+    pixel_accuracy,
+    tabulate_pixels,
+)
 from tests import strategies
 
 EMPTY, LEFT, BOTH = (np.array([pixels], dtype=bool) for pixels in ([0, 0], [1, 0], [1, 1]))
@@ -56,3 +69,64 @@ def test_memory_order_and_type_do_not_matter(pair):
 
     assert count_pixels(np.asfortranarray(true), pred) == expected
     assert count_pixels(true[::-1, ::-1], pair[1][::-1, ::-1].astype(np.uint16)) == expected
+
+
+def test_smooth_forms_add_pixels_to_both_sides():
+    assert (iou(LEFT, BOTH, smooth=1), dice(LEFT, BOTH, smooth=1)) == (2 / 3, 3 / 4)
+    assert iou(EMPTY, LEFT, smooth=1) == 1 / 2
+    with pytest.raises(ConfigError, match=r"smooth is -1; expected pixels to add"):
+        dice(LEFT, BOTH, smooth=-1)
+
+
+@given(strategies.pairs())
+def test_accuracy_is_the_fraction_of_pixels_on_which_both_agree(pair):
+    true, pred = (labels > 0 for labels in pair)
+    assert pixel_accuracy(*pair) == (true == pred).mean()
+
+
+@given(strategies.pairs())
+def test_a_confusion_counts_every_pair_of_classes(pair):
+    counts = Counter(zip(*(labels.ravel().tolist() for labels in pair), strict=True))
+    assert count_confusion(*pair, 6).tolist() == [[counts[true, pred] for pred in range(6)] for true in range(6)]
+    true, pred = (labels > 0 for labels in pair)
+    assert count_mask_confusion(*pair).tolist() == count_confusion(true, pred, 2).tolist()
+
+
+def test_ignored_pixels_are_in_no_confusion():
+    true, pred, ignore = np.array([[0, 1, 255]]), np.array([[0, 0, 1]]), np.array([[False, False, True]])
+    assert count_confusion(true, pred, 2, ignore=ignore).tolist() == [[1, 0], [1, 0]]
+    with pytest.raises(DataError, match="true classes run from 0 to 255; expected 0 to 1"):
+        count_confusion(true, pred, 2)
+    with pytest.raises(DataError, match="both must be of the same image"):
+        count_confusion(true, pred.T, 2)
+
+
+def test_scores_of_classes_worked_by_hand():
+    # three classes; the third is nowhere. Image 1: truth 0 0 1 1, predicted 0 1 1 1. Image 2: truth 0 0, predicted 0 0
+    first = count_confusion(np.array([[0, 0, 1, 1]]), np.array([[0, 1, 1, 1]]), 3)
+    second = count_confusion(np.array([[0, 0]]), np.array([[0, 0]]), 3)
+    scores, table = tabulate_pixels([first, second], ("soil", "water", "ice"))
+    assert table["class"].tolist() == ["soil", "water", "ice", "mean"]
+    assert (table["true_px"].tolist(), table["predicted_px"].tolist()) == ([4, 2, 0, 6], [3, 3, 0, 6])
+    expected = {
+        "accuracy": (3 / 4, 1, 1),
+        "iou": (3 / 4, 2 / 3, 1),
+        "dice": (6 / 7, 4 / 5, 1),
+        "iou_smooth": ((2 / 3 + 1) / 2, (3 / 4 + 1) / 2, 1),
+        "dice_smooth": ((3 / 4 + 1) / 2, (5 / 6 + 1) / 2, 1),
+    }
+    for name, (soil, water, ice) in expected.items():
+        assert table[name].tolist() == pytest.approx([soil, water, ice, (soil + water) / 2])
+        assert scores[name] == pytest.approx(5 / 6 if name == "accuracy" else (soil + water) / 2)
+
+
+@given(strategies.pairs())
+def test_scores_of_a_mask_are_those_of_its_objects_and_match_has_them_in_every_row(pair):
+    scores, table = tabulate_pixels([count_mask_confusion(*pair)], OF_MASKS)
+    smooth = {"iou_smooth": iou(*pair, smooth=1), "dice_smooth": dice(*pair, smooth=1)}
+    exact = {"accuracy": pixel_accuracy(*pair), "iou": iou(*pair), "dice": dice(*pair)}
+    assert scores == pytest.approx({**exact, **smooth})
+    assert match(*pair)[[f"pixel_{name}" for name in SCORES]].drop_duplicates().to_numpy().tolist() == [
+        pytest.approx([scores[name] for name in SCORES])
+    ]
+    assert np.isfinite(table[list(SCORES)].to_numpy()).all()

@@ -83,7 +83,8 @@ def test_the_numbers_of_a_row_are_those_of_its_score():
 def test_error_types_and_oracle_fixes_are_shown_if_they_are_known():
     areas = DataFrame([{"area_px": "50–99", "objects": 7, "bias_px": 0.125}])
     fixed = DataFrame([{"error_type": "outlines", "score": 0.75, "gain": 0.25}])
-    texts = Outline(render_report("t", {}, [], [card_of("a", TRUE)], areas, fixed)).texts
+    tables = {"areas": areas, "fixed": fixed}
+    texts = Outline(render_report("t", {}, [], [card_of("a", TRUE)], tables)).texts
     for said in ("Error types by area", "area px", "50–99", "Oracle fixes", "error type", "outlines", "0.7500"):
         assert said in texts
     assert "Oracle fixes" not in Outline(render_report("t", {}, [], [card_of("a", TRUE)])).texts

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kaggle_unet.report.plots import plot_curves
+from kaggle_unet.report.plots import plot_curves, plot_thresholds
 
 HISTORY = [
     {"epoch": 1.0, "train_loss": 1.0, "valid_loss": None, "valid_score": None},
@@ -48,3 +48,10 @@ def test_matplotlib_settings_are_left_alone():
     before = mpl.get_backend(auto_select=False), mpl.rcParams.copy()
     plot_curves(HISTORY)
     assert (mpl.get_backend(auto_select=False), mpl.rcParams.copy()) == before
+
+
+def test_a_curve_over_thresholds_follows_the_scores_and_marks_the_one_in_use():
+    one = plot_thresholds({0.25: 0.1, 0.5: 0.4, 0.75: 0.2}, 0.5)
+    assert (one == plot_thresholds({0.25: 0.1, 0.5: 0.4, 0.75: 0.2}, 0.5)) is True
+    for other in (plot_thresholds({0.25: 0.1, 0.5: 0.4, 0.75: 0.3}, 0.5), plot_thresholds({0.25: 0.1, 0.5: 0.4}, 0.3)):
+        assert one != other

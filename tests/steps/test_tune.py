@@ -55,7 +55,12 @@ def test_a_threshold_that_finds_nothing_is_replaced_and_submit_takes_what_was_fo
     assert f"{result['honest']:.4f}" in answer.out
     found = yaml.safe_load((doubtful / "decode.yaml").read_text())
     assert found["decode"]["mask_threshold"] == result["point"]["decode.mask_threshold"] < 0.75
-    assert (doubtful / "tune" / "landscape.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("landscape.png", "thresholds.png"):
+        assert (doubtful / "tune" / picture).read_bytes().startswith(b"\x89PNG")
+    by_threshold = {float(key): score for key, score in result["by_threshold"].items()}
+    assert sorted(by_threshold) == pytest.approx(np.arange(1, 20) / 20)
+    assert max(by_threshold.values()) == pytest.approx(by_threshold[0.55])
+    assert by_threshold[0.75] == by_threshold[0.95] <= 0.5 < by_threshold[0.55]  # no sum of planes is above 0.7
 
     output = tmp_path / "x.csv"
     words = ["--data", trained.test, "--checkpoint", doubtful / "fold0", "-o", output]
@@ -212,10 +217,12 @@ def test_a_changed_value_that_changes_no_score_is_shown_without_effect(capsys):
     found = {"folder": "run", "images": 3, "alone": None, "trials": 2, "before": 0.5, "honest": 0.6, "after": 0.6}
     found |= {"gain": 0.1, "interval": [0.1, 0.1], "is_used": True, "point": {"a": 1, "b": 2, "c": 3}}
     found |= {"effects": {"a": [0.1, 0.0, 0.2], "b": [0.0, 0.0, 0.0]}, "points": {}, "per_image": {}}
+    found |= {"by_threshold": {"0.05": 0.1, "0.10": 0.25, "0.15": 0.5, "0.20": 0.75}}
     Console().tuned(TuneResult.model_construct(held_out=0.6, params=found["point"], **found))
     shown = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["b", "2", "none"] in shown
     assert ["c", "3", "as", "before"] in shown
+    assert shown[-4:-2] == [["mask_threshold", "0.10", "0.20"], ["in-sample", "score", "0.2500", "0.7500"]]
     assert ["a", "1", "+0.1000", "(+0.0000", "to", "+0.2000)"] in shown
 
 

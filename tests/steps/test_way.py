@@ -97,13 +97,33 @@ def test_a_run_is_scored_on_all_its_samples_and_on_each_fold(trained):
         assert folds[str(fold)]["score"] == pytest.approx(written["oof_score"])
         assert folds[str(fold)]["interval"] == pytest.approx(written["oof_interval"])
     assert result["decoding"] == "config"
+    background, objects, mean = result["per_class"]
+    assert result["pixels"]["iou"] == objects["iou"] == pytest.approx(2 * mean["iou"] - background["iou"])
+    store = Store.open(trained.store)
+    assert objects["true_px"] == sum((store.read(id_).labels > 0).sum() for id_ in store.ids)
     all_ = result["per_area"][-1]
     assert all_["found"] + all_["merged"] + all_["split"] + all_["missed"] == all_["objects"]
     assert [row["mended"] for row in result["mended"]] == ["outlines", "merged", "split", "missed", "extra"]
     assert all(0 <= row["gain"] == pytest.approx(row["score"] - result["score"]) for row in result["mended"])
     if trained.name == "tgs":  # all salt of a tile is one object
-        store = Store.open(trained.store)
         assert all_["objects"] == sum(store.read(id_).labels.any() for id_ in store.ids)
+
+
+def test_images_that_a_fold_was_trained_on_are_predicted_by_it_and_shown_beside_the_others(trained):
+    answer = call("score", trained.run, "--train", "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)["trained_on"]
+    assert {name: part["images"] for name, part in found["parts"]["fold"].items()} == {"0": 4, "1": 4}
+    fold = trained.home / "one fold"
+    shutil.copytree(trained.run, fold)
+    shutil.rmtree(fold / "fold1")
+    ids = [row["id"] for row in csv.DictReader((fold / "folds.csv").read_text().splitlines()) if row["fold"] != "0"]
+    alone = json.loads(call("score", fold, "--train", "--json").out)["trained_on"]
+    assert sorted(alone["per_image"]) == sorted(ids)
+    assert alone["score"] == pytest.approx(found["parts"]["fold"]["0"]["score"])
+    assert call("report", fold, "--train").code == 0
+    assert f"<dd>{alone['score']:.4f} (" in (fold / "report.html").read_text()
+    assert call("score", "x.csv", "--truth", trained.train, "--competition", trained.name, "--train").code == 2
 
 
 def test_predicting_out_of_fold_again_gives_the_same_planes(trained):
@@ -135,6 +155,7 @@ def test_the_report_shows_every_validation_sample(trained):
     assert len(ids) == 8
     assert all(id_ in page for id_ in ids)
     assert "http://" not in page
+    assert all(f"<td>{value / 20:.2f}</td>" in page for value in range(1, 20))  # the mask thresholds
 
 
 def test_a_submission_is_scored_against_a_folder_or_zip_with_masks(trained):

@@ -120,9 +120,13 @@ def test_a_fit_learns_and_leaves_its_files(parts, tmp_path):
     assert (result.epochs, result.stopped_by) == (6, "epochs")
     lines = (tmp_path / "run" / "fold0" / "metrics.csv").read_text().splitlines()
     assert lines[0] == (
-        "epoch,lr,train_loss,train_cross_entropy,train_dice,valid_loss,valid_score,valid_objects,seconds,images_per_s"
+        "epoch,lr,train_loss,train_cross_entropy,train_dice,valid_loss,valid_score,valid_objects,"
+        "valid_accuracy,valid_iou,valid_dice,valid_iou_smooth,valid_dice_smooth,seconds,images_per_s"
     )
     assert [line.split(",")[0] for line in lines[1:]] == list("123456")
+    accuracy, iou, dice = map(float, lines[-1].split(",")[8:11])
+    assert accuracy <= 1
+    assert dice == pytest.approx(2 * iou / (1 + iou))
     best = load_checkpoint(tmp_path / "run" / "fold0" / "best.safetensors")
     assert (best["epoch"], best["score"], best["config"]) == (result.best_epoch, result.best_score, CONFIG)
 
