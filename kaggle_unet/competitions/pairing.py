@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
@@ -121,6 +122,15 @@ def find_rle_masks(
         return None
     rles = {key: rles for key, rles in collect_rles(table, *columns).items() if key in pairing.images}
     return RleMasks(rles, table.where, single_object) if rles else None
+
+
+class RleRow(NamedTuple):
+    """A row of a CSV of masks, and the size of its image, (0, 0) where that is unknown."""
+
+    line: int
+    sample_id: str
+    rle: str
+    shape: tuple[int, int]
 
 
 def collect_rles(table: Table, id_column: str, rle_column: str) -> dict[str, tuple[str, ...]]:

@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import prod, sqrt
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kaggle_unet.competitions.competition import Competition
-from kaggle_unet.competitions.pairing import collect_rles
+from kaggle_unet.competitions.pairing import RleRow, collect_rles
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
@@ -126,12 +125,6 @@ _BLANK_SHARE = (0.38, 0.43)
 _MOST_NAMED = 5  # ids in one sentence
 
 
-class _Row(NamedTuple):
-    line: int
-    sample_id: str
-    rle: str
-
-
 def check_submission(
     path: str | Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], *, black: Collection[str] = ()
 ) -> tuple[list[str], list[str]]:
@@ -142,27 +135,30 @@ def check_submission(
     runs could be one are sound.
     """
     try:
-        rows = _take_rows(read_csv(path), competition)
+        rows = _take_rows(read_csv(path), competition, shapes)
     except DataError as error:
         return str(error).split("\n  - "), []
     errors = [*_check_ids(rows, shapes), *_check_counts(rows, competition)]
     known = [row for row in rows if row.sample_id in shapes]
-    faulty = find_invalid_rles([row.rle for row in known], [prod(shapes[row.sample_id]) for row in known])
+    faulty = find_invalid_rles([row.rle for row in known], [prod(row.shape) for row in known])
     errors += [_sentence(known[index], fault) for index, faults in faulty.items() for fault in faults]
     sound = [row for index, row in enumerate(known) if row.rle.strip() and index not in faulty]
-    errors += _check_overlaps(sound, shapes)
-    return errors, [*_look_at_blanks(rows, competition), *_look_at_masks(sound, competition, shapes, black)]
+    errors += _check_overlaps(sound)
+    return errors, [*_look_at_blanks(rows, competition), *_look_at_masks(sound, competition, black)]
 
 
-def _take_rows(table: Table, competition: Competition) -> list[_Row]:
+def _take_rows(table: Table, competition: Competition, shapes: Mapping[str, tuple[int, int]]) -> list[RleRow]:
     wanted = (competition.id_column, competition.rle_column)
     if table.columns != wanted:
         found = ",".join(table.columns)
         raise DataError(f"line 1 is {found!r}, expected {','.join(wanted)!r}")
-    return [_Row(line, *row) for line, row in zip(table.lines, table.rows, strict=True)]
+    return [
+        RleRow(line, id_, rle, shapes.get(id_, (0, 0)))
+        for line, (id_, rle) in zip(table.lines, table.rows, strict=True)
+    ]
 
 
-def _check_ids(rows: Sequence[_Row], shapes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+def _check_ids(rows: Sequence[RleRow], shapes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
     found = {row.sample_id: row.line for row in reversed(rows)}
     if missing := sorted(shapes.keys() - found.keys()):
         yield f"{_count(missing, 'image')} without a row: {_name(missing)}; leave the field empty where nothing is"
@@ -171,7 +167,7 @@ def _check_ids(rows: Sequence[_Row], shapes: Mapping[str, tuple[int, int]]) -> I
         yield f"{_count(unknown, 'id')} not in the test set: {_name(unknown)} (first in line {lines})"
 
 
-def _check_counts(rows: Sequence[_Row], competition: Competition) -> Iterator[str]:
+def _check_counts(rows: Sequence[RleRow], competition: Competition) -> Iterator[str]:
     """One row per image for single objects; else an empty field must be an image's only row."""
     n_rows = Counter(row.sample_id for row in rows)
     blank = Counter(row.sample_id for row in rows if not row.rle.strip())
@@ -182,28 +178,28 @@ def _check_counts(rows: Sequence[_Row], competition: Competition) -> Iterator[st
             yield f"id {sample_id!r} has {n} rows, {blank[sample_id]} of them empty: remove these"
 
 
-def _sentence(row: _Row, fault: str) -> str:
+def _sentence(row: RleRow, fault: str) -> str:
     hint = "; an empty field stands for no object" if row.rle.strip().lower() in {"nan", "none", "null"} else ""
     return f"line {row.line}, id {row.sample_id!r}: {fault}{hint}"
 
 
-def _check_overlaps(rows: Sequence[_Row], shapes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+def _check_overlaps(rows: Sequence[RleRow]) -> Iterator[str]:
     """Paint the rows of each image in which anything overlaps, the line's number into each pixel."""
-    by_id: dict[str, list[_Row]] = {}
+    by_id: dict[str, list[RleRow]] = {}
     for row in rows:
         by_id.setdefault(row.sample_id, []).append(row)
     for sample_id, group in by_id.items():
-        if len(group) < 2 or decode_and_count([row.rle for row in group], shapes[sample_id])[1] == 0:
+        if len(group) < 2 or decode_and_count([row.rle for row in group], group[0].shape)[1] == 0:
             continue
-        lines = np.zeros(shapes[sample_id], np.int64)
+        lines = np.zeros(group[0].shape, np.int64)
         for row in group:
-            mask = decode_mask(row.rle, shapes[sample_id])
+            mask = decode_mask(row.rle, row.shape)
             for line, n_px in Counter(lines[mask & (lines > 0)].tolist()).items():
                 yield f"line {row.line}, id {sample_id!r}: shares {n_px} px with line {line}; objects must not overlap"
             lines[mask] = row.line
 
 
-def _look_at_blanks(rows: Sequence[_Row], competition: Competition) -> Iterator[str]:
+def _look_at_blanks(rows: Sequence[RleRow], competition: Competition) -> Iterator[str]:
     ids = {row.sample_id for row in rows}
     blank = sorted(ids - {row.sample_id for row in rows if row.rle.strip()})
     if not competition.single_object:
@@ -216,13 +212,11 @@ def _look_at_blanks(rows: Sequence[_Row], competition: Competition) -> Iterator[
             yield f"{len(blank)} of {len(ids)} masks are empty ({fraction:.0%}); good submissions have {usual}"
 
 
-def _look_at_masks(
-    rows: Sequence[_Row], competition: Competition, shapes: Mapping[str, tuple[int, int]], black: Collection[str]
-) -> Iterator[str]:
+def _look_at_masks(rows: Sequence[RleRow], competition: Competition, black: Collection[str]) -> Iterator[str]:
     if filled := sorted({row.sample_id for row in rows if row.sample_id in black}):
         yield f"{_count(filled, 'image')} without content, but with an object: {_name(filled)}"
     if competition.single_object:
-        full = sorted(row.sample_id for row in rows if decode_mask(row.rle, shapes[row.sample_id]).all())
+        full = sorted(row.sample_id for row in rows if decode_mask(row.rle, row.shape).all())
         if full:
             yield f"{_count(full, 'mask')} over the whole tile, which the truth never has: {_name(full)}"
 

@@ -7,12 +7,11 @@ others is not in the truth.
 import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
 from kaggle_unet.competitions.mask_files import find_masks
-from kaggle_unet.competitions.pairing import Pairing
+from kaggle_unet.competitions.pairing import Pairing, RleRow
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive, FolderArchive, open_archive, split_location
 from kaggle_unet.io.data_issues import to_data_issues
@@ -114,14 +113,6 @@ def _holds_sets(path: Path) -> bool:
     return not all(name.lower().endswith(".roi") for name in open_archive(path).names)
 
 
-@dataclass(frozen=True)
-class _Object:
-    line: int
-    sample_id: str
-    rle: str
-    shape: tuple[int, int]
-
-
 def _find_table(data: str) -> Table | None:
     """Read what is named if it is a CSV, bare, zipped or inside a zip."""
     path, place = split_location(data)
@@ -140,7 +131,7 @@ def _find_table(data: str) -> Table | None:
     return read_table(archive.read(place), archive.where(place))
 
 
-def _read_objects(table: Table, competition: Competition) -> Iterator[_Object]:
+def _read_objects(table: Table, competition: Competition) -> Iterator[RleRow]:
     """Yield the rows that are scored."""
     columns = _complete(table, competition)
     wanted = (competition.id_column, competition.rle_column, *columns)
@@ -155,7 +146,7 @@ def _read_objects(table: Table, competition: Competition) -> Iterator[_Object]:
             shape = competition.fixed_shape
         else:
             raise DataError(f"{table.where}, line {line}: size {sizes[0]!r} x {sizes[1]!r}; expected whole numbers")
-        yield _Object(line, sample_id, rle, shape)
+        yield RleRow(line, sample_id, rle, shape)
 
 
 def _complete(table: Table, competition: Competition) -> list[str]:
@@ -168,7 +159,7 @@ def _complete(table: Table, competition: Competition) -> list[str]:
     return [name for name in ("Height", "Width", "Usage") if name in table.columns]
 
 
-def _refuse_faults(table: Table, objects: list[_Object]) -> None:
+def _refuse_faults(table: Table, objects: list[RleRow]) -> None:
     shapes: dict[str, tuple[int, int]] = {}
     problems = []
     faulty = find_invalid_rles([row.rle for row in objects], [row.shape[0] * row.shape[1] for row in objects])

@@ -9,7 +9,6 @@ between two would show.
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,6 +27,7 @@ _TRIES = 8
 _MAX_GAP_PX = 3
 _LEAST_BACKGROUND_PX = 8
 Box = tuple[slice, slice]
+Nucleus = tuple[Image, Mask, NDArray[np.float32], Mask]  # its pixels, which are its own, their opacity, background
 
 
 def copy_paste(
@@ -50,22 +50,23 @@ def copy_paste(
     is_taken = labels > 0 if ignore is None else (labels > 0) | ignore
     last = int(labels.max(initial=0)) + n
     for nucleus in itertools.islice(_draw_nuclei(*donor, rng, most=_LOOKS * n), n):
-        corner = _slide(nucleus.mask, is_taken, rng) if rng.random() < 0.5 else _drop(nucleus.mask, is_taken, rng)
+        _, mask, _, _ = nucleus
+        corner = _slide(mask, is_taken, rng) if rng.random() < 0.5 else _drop(mask, is_taken, rng)
         if corner is not None:
-            inside = tuple(slice(start, start + side) for start, side in zip(corner, nucleus.mask.shape, strict=True))
+            inside = tuple(slice(start, start + side) for start, side in zip(corner, mask.shape, strict=True))
             _blend(image[inside], is_taken[inside], nucleus)
-            labels[inside][nucleus.mask], last = last, last - 1
-            is_taken[inside] |= nucleus.mask
+            labels[inside][mask], last = last, last - 1
+            is_taken[inside] |= mask
     return image, labels
 
 
-def _draw_nuclei(image: Image, labels: NDArray[Any], rng: np.random.Generator, *, most: int) -> Iterator["_Nucleus"]:
+def _draw_nuclei(image: Image, labels: NDArray[Any], rng: np.random.Generator, *, most: int) -> Iterator[Nucleus]:
     """Draw some instances, and yield those that can be copied."""
     whole = _find_whole(labels)
     for _ in range(most if whole else 0):
         id_, box = whole[rng.integers(len(whole))]
         symmetry = int(rng.integers(8))
-        nucleus = _Nucleus.of(_turn(image[box], symmetry), _turn(labels[box], symmetry), id_)
+        nucleus = _cut_out(_turn(image[box], symmetry), _turn(labels[box], symmetry), id_)
         if nucleus is not None:
             yield nucleus
 
@@ -83,27 +84,17 @@ def _find_whole(labels: NDArray[Any]) -> list[tuple[int, Box]]:
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class _Nucleus:
-    """A nucleus to copy; `fade` is the opacity of its pixels."""
-
-    image: Image
-    mask: Mask
-    fade: NDArray[np.float32]
-    is_background: Mask
-
-    @classmethod
-    def of(cls, image: Image, labels: NDArray[Any], id_: int) -> "_Nucleus | None":
-        """Cut an instance out, if it is large enough and touches no other."""
-        mask, is_background = labels == id_, labels == 0
-        grown = cv2.dilate(mask.view(np.uint8), np.ones((3, 3), np.uint8))
-        touches = (grown.view(np.bool_) & ~mask & ~is_background).any()
-        if touches or np.count_nonzero(mask) < _LEAST_AREA_PX:
-            return None
-        fade = np.asarray(cv2.blur(grown.astype(np.float32), (3, 3), borderType=cv2.BORDER_CONSTANT), np.float32)
-        fade[mask] = 1
-        fade[~mask & ~is_background] = 0
-        return cls(image, mask, fade, is_background)
+def _cut_out(image: Image, labels: NDArray[Any], id_: int) -> Nucleus | None:
+    """Cut an instance out, if it is large enough and touches no other."""
+    mask, is_background = labels == id_, labels == 0
+    grown = cv2.dilate(mask.view(np.uint8), np.ones((3, 3), np.uint8))
+    touches = (grown.view(np.bool_) & ~mask & ~is_background).any()
+    if touches or np.count_nonzero(mask) < _LEAST_AREA_PX:
+        return None
+    fade = np.asarray(cv2.blur(grown.astype(np.float32), (3, 3), borderType=cv2.BORDER_CONSTANT), np.float32)
+    fade[mask] = 1
+    fade[~mask & ~is_background] = 0
+    return image, mask, fade, is_background
 
 
 def _turn(array: NDArray[Any], symmetry: int) -> NDArray[Any]:
@@ -143,13 +134,14 @@ def _is_free(mask: Mask, is_taken: Mask, corner: tuple[int, int]) -> bool:
     return not (is_taken[y : y + height, x : x + width] & mask).any()
 
 
-def _blend(image: Image, is_taken: Mask, nucleus: _Nucleus) -> None:
+def _blend(image: Image, is_taken: Mask, nucleus: Nucleus) -> None:
     """Blend a nucleus into a part of an image, in place."""
-    here, there = ~is_taken & ~nucleus.mask, nucleus.is_background
+    pixels, mask, fade, there = nucleus
+    here = ~is_taken & ~mask
     shift: Any = 0.0
     if min(np.count_nonzero(here), np.count_nonzero(there)) >= _LEAST_BACKGROUND_PX:
-        shift = np.median(image[here], axis=0) - np.median(nucleus.image[there], axis=0)
-    fade = np.where(is_taken, np.float32(0), nucleus.fade)
+        shift = np.median(image[here], axis=0) - np.median(pixels[there], axis=0)
+    fade = np.where(is_taken, np.float32(0), fade)
     fade = fade if image.ndim == 2 else fade[..., np.newaxis]
-    blended = image + fade * (nucleus.image + np.float32(shift) - image)
+    blended = image + fade * (pixels + np.float32(shift) - image)
     image[:] = np.clip(np.rint(blended), 0, 255)
