@@ -217,7 +217,7 @@ def _samples(config: Config, store_folder: Path, n: int) -> Iterator[tuple[Train
     drawn = config.model_copy(update={"competition": CompetitionSettings(name=name)})
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / ("data" if name == "folder" else "train.zip")
-        draw[name](data, 0, min(n, _DRAWN))
+        draw[name](data, 0, min(max(n, config.folds.n), _DRAWN))
         make_targets(drawn, str(data), Path(folder) / "store")
         store = Store.open(Path(folder) / "store")
         yield training_set_of(drawn, store, store.ids), f"{len(store.ids)} drawn samples, as there is no {store_folder}"

@@ -1,0 +1,126 @@
+"""``python -m tests.gpu.page [--write]``: docs/gpu.md, made of docs/gpu.json.
+
+`scripts/gpu-check --keep` and `python -m tests.gpu.feed --keep` write both.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, PLACE = DOCS / "gpu.md", DOCS / "gpu.json"
+INTRO = """\
+# On a GPU
+
+{status}
+
+`scripts/gpu-check` tests the GPU trainer and measures it in at most eight minutes. It runs the tests marked `gpu`:
+
+- steps in fp32, bf16 and fp16 against the CPU's, with clipping, accumulation and moving averages;
+- steps that the fp16 scaler skips, which count neither for the average nor for the learning rate;
+- `deterministic: true` twice and resumed, to the bit; DDP of one process;
+- inputs made on the device against the workers' (mean, variance, histogram), planes and weights of every codec;
+- predicted planes against the CPU's, within 2e-3, with flips and tiles; a batch that fills the memory.
+
+Then it measures `submit` and training (`bench-train`). It prints one JSON; `--keep` writes it to `docs/gpu.json`, of
+which this page is made.
+
+    scripts/gpu-check --data stage1_test.zip --keep    # drawn images without --data
+    scripts/gpu-check --device cpu                     # what a CPU can do, small; part of .ci/run
+
+A machine with CUDA and torch, but without a package index, needs the other packages as wheels for its Python:
+
+    python3.12 -m pip download -d wheels '.[test]' 'setuptools>=77'    # elsewhere, in the checkout
+    rm wheels/torch-* wheels/nvidia_* wheels/triton-*                  # the machine has its own
+    python3.12 -m venv --system-site-packages .venv                    # there, in the checkout
+    .venv/bin/pip install --no-index --find-links wheels -e '.[test]'
+    PYTHON=.venv/bin/python scripts/gpu-check --keep
+
+With CUDA, worker processes cut, warp and encode crops. Batches come from pinned memory, and while a step runs, the next
+one is moved to the device and its inputs are made there, on a stream of its own
+([decision 0010](decisions/0010-the-device-changes-intensity-workers-the-rest.md)). The target is a real loop at 0.9 of
+the bare step with every preset.
+"""
+NOT_YET = """\
+**Not yet run on CUDA.** No GPU was at hand when this was written. What follows was measured on a CPU; of CUDA it shows
+only that the tests and measurements are ready to run there."""
+BENCH = ("network", "real loop, images/s", "bare step", "real / bare", "bare / plain fp32", "of matmul", "of copy")
+RATES = ("1 worker, images/s", "2 workers", "4, extrapolated")
+FED = """\
+## What CPU cores feed
+
+A GPU of a Kaggle kernel has two to four cores beside it. This is how many crops a second workers hand over when inputs
+are made on the device, on drawn images of {shape} pixels (salt: 101²). Measured with `python -m tests.gpu.feed --keep`
+on {date}, commit {commit}, on {machine}.
+
+Other work ran on the same cores (load {load:.0f}). So rates are images per second of a worker's processor time, times
+the number of workers: what cores give that do nothing else. Four workers were not measured: their rate is twice that of
+two, an extrapolation. The process that drives the GPU needs part of a core, too.
+"""
+
+
+def head(*names):
+    """Begin a table."""
+    return f"| {' | '.join(names)} |\n{'|---' * len(names)}|"
+
+
+def render(kept):
+    """Write the page."""
+    parts = [INTRO.format(status=f"Last run on CUDA: {_where(kept['cuda'])}." if "cuda" in kept else NOT_YET)]
+    for title, name in (("CUDA", "cuda"), ("a CPU, small", "cpu")):
+        if name in kept:
+            parts.append(_checked(title, kept[name]))
+    return "\n".join([*parts, _fed(kept["feed"])])
+
+
+def keep(name, found):
+    """Keep what was found, and write the page anew."""
+    kept = json.loads(PLACE.read_text())
+    kept[name] = found
+    PLACE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    PAGE.write_text(render(kept))
+
+
+def _where(found):
+    machine = found["machine"]
+    about = ", ".join(f"{name} {machine[name]}" for name in ("python", "torch", "smp", "commit"))
+    return f"{machine['date']}, {machine['name']}, {machine['cores']} cores, {about}, {found['seconds']:.0f} s"
+
+
+def _checked(title, found):
+    tests, submit = found["tests"], found["submit"]
+    took = submit.get("error") or f"{submit['seconds']:.1f} s, {submit['csv_rows']} rows ({submit['data']})"
+    lines = [f"## `scripts/gpu-check` on {title}\n", f"{_where(found)}.\n", head(*BENCH)]
+    lines += [_bench(name, row) for name, row in found["bench"].items()]
+    lines.append(f"\nTests: {tests.get('error') or str(tests['passed']) + ' passed'}.")
+    return "\n".join([*lines, f"`submit` with all eight flips: {took}.\n"])
+
+
+def _bench(name, row):
+    if "error" in row:
+        return f"| {name} | {row['error']} |" + " |" * 5
+    real, bare = (row["loops"][loop]["images_per_s"] for loop in ("real loop", "bare step"))
+    ratios = (row["ratios"][name] for name in ("real loop / bare step", "bare step / plain fp32 loop"))
+    shares = (row["ceilings"][side]["share"] for side in ("matrix product", "memory copy"))
+    numbers = [f"{real:.1f}", f"{bare:.1f}", *(f"{x:.2f}" for x in ratios), *(f"{x:.1%}" for x in shares)]
+    return f"| {name} | {' | '.join(numbers)} |"
+
+
+def _fed(found):
+    lines = [FED.format(**found), head("config", "preset, crop", *RATES)]
+    for name, row in found["configs"].items():
+        lines.append(f"| `{name}` | {row['preset']}, {row['crop']} | {_rates(row)} |")
+    lines += ["\nThe same for each augmentation preset, with crops of 256², `mask_border` and no weights:\n"]
+    lines.append(head("preset", *RATES))
+    lines += [f"| `{name}` | {_rates(row)} |" for name, row in found["presets"].items()]
+    return "\n".join([*lines, ""])
+
+
+def _rates(row):
+    one, two = row["1 worker"], row["2 workers"]
+    return f"{one:.0f} | {two:.0f} | {2 * two:.0f}"
+
+
+if __name__ == "__main__":
+    page = render(json.loads(PLACE.read_text()))
+    print(page) if "--write" not in sys.argv else PAGE.write_text(page)
