@@ -102,7 +102,7 @@ def is_importable(name):
 @pytest.mark.parametrize("page", LIVING, ids=lambda page: page.name)
 def test_files_and_modules_that_a_page_names_exist(page):
     text = page.read_text(encoding="utf-8")
-    paths = re.findall(r"\b(?:kaggle_unet|configs|tests|scripts)/[\w./]*\w", text)
+    paths = re.findall(r"\b(?:kaggle_unet|configs|tests|scripts)/[\w./-]*\w", text)
     files = [path for path in paths if not (ROOT / path).exists()]
     names = [name for name in re.findall(r"`(kaggle_unet(?:\.\w+)+)`", text) if not is_importable(name)]
     assert (files, names) == ([], [])

@@ -70,7 +70,9 @@ def render(kept):
     for title, name in (("CUDA", "cuda"), ("a CPU, small", "cpu")):
         if name in kept:
             parts.append(_checked(title, kept[name]))
-    return "\n".join([*parts, _fed(kept["feed"])])
+    if "feed" in kept:
+        parts.append(_fed(kept["feed"]))
+    return "\n".join(parts)
 
 
 def keep(name, found):
