@@ -142,17 +142,15 @@ def load(path: str | Path, *, trust_code: bool = False) -> Model:
     kaggle_unet.errors.DataError: runs/none: no such ...
     """
     from kaggle_unet.steps.build import load_ensemble
-    from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, run_of
-    from kaggle_unet.steps.second_level import choose_second_level
+    from kaggle_unet.steps.second_level import choose_decoder
 
     with trusting(trust_code):
         ensemble = load_ensemble([Path(path)])
     hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
-    config, decode_file = choose_decode_params(ensemble.config, list(map(run_of, hashes)), chosen=None)
-    second_level, remarks = choose_second_level(config, hashes, chosen=None)
-    for remark in (*look_at_decode_params(decode_file, hashes.values(), config.codec.name), *remarks):
+    chosen = choose_decoder(ensemble.config, hashes)
+    for remark in chosen.remarks:
         warnings.warn(remark, stacklevel=2)
-    return Model(config, ensemble, second_level or config.decoder)
+    return Model(chosen.config, ensemble, chosen.decode)
 
 
 def train(

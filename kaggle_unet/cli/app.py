@@ -26,6 +26,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "predict": predict.predict,
     "pseudo-label": predict.pseudo_label,
     "submit": predict.submit,
+    "segment": predict.segment,
     "vote": predict.vote,
     "tune": evaluate.tune,
     "second-level": evaluate.second_level,
@@ -35,7 +36,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "doctor": prepare.doctor,
 }
 _STOPPED_BY = {130: "Ctrl-C", 143: "SIGTERM"}
-_CONTINUING = dict.fromkeys(("make-targets", "predict", "tune"), "the same command") | {
+_CONTINUING = dict.fromkeys(("make-targets", "predict", "segment", "tune"), "the same command") | {
     "train": "the same command with --resume"
 }
 

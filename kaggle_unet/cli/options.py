@@ -52,6 +52,10 @@ MasksAre = Annotated[
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out faulty samples.")]
 
+ImagePlaces = Annotated[
+    list[str], typer.Argument(metavar="IMAGES...", help="Files, folders, globs or zips of images, without any masks.")
+]
+
 # Stores, runs and checkpoints.
 Store = Annotated[
     Path | None, typer.Option("--store", metavar="DIR", help="The store. Default: the run's, or store/<experiment>.")
@@ -139,16 +143,25 @@ OutputPage = Annotated[Path | None, typer.Option("--output", "-o", help="The pag
 LabelsFolder = Annotated[
     Path | None, typer.Option("--labels", metavar="DIR", help="Also write one label TIFF per image.")
 ]
+OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the results.")]
+LabelFormats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Also write geojson, coco, imagej, ome-tiff, png or rle, into DIR/NAME. Repeatable.",
+    ),
+]
+PixelSize = Annotated[
+    float | None,
+    typer.Option("--pixel-size", metavar="µm", help="Side of a pixel in micrometres. Default: what each file says."),
+]
 DemoFolder = Annotated[Path, typer.Option("--folder", metavar="DIR", help="Output folder.")]
 Export = Annotated[
     tuple[str, Path] | None,
     typer.Option("--export", metavar="png|tiff DIR", help="Also write planes and weight maps as image files."),
 ]
 Preview = Annotated[int, typer.Option("--preview", min=0, help="Draw the first N samples with their targets.")]
-PixelSize = Annotated[
-    float | None,
-    typer.Option("--pixel-size", metavar="µm", help="Side of a pixel in micrometres. Default: what each file says."),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Number of processes; 0 means one per core.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]

@@ -1,4 +1,4 @@
-"""Verbs that apply trained networks: predict, pseudo-label, submit, vote, check."""
+"""Verbs that apply trained networks: predict, pseudo-label, submit, segment, vote, check."""
 
 from pathlib import Path
 
@@ -97,6 +97,36 @@ def submit(
             on_progress=on_progress,
         )
     console.submission(written)
+
+
+@runs_networks
+def segment(
+    experiment: options.RunOrConfig,
+    images: options.ImagePlaces,
+    output: options.OutputFolder,
+    formats: options.LabelFormats = None,
+    pixel_size: options.PixelSize = None,
+    checkpoint: options.Checkpoints = None,
+    decode: options.Decode = None,
+    overrides: options.Overrides = None,
+) -> None:
+    """Find the objects in any images: label images, overlays and measurements."""
+    from kaggle_unet.steps.segment import segment as write
+
+    opened = open_run(experiment, overrides)
+    with console.progress() as on_progress:
+        written = write(
+            opened.config,
+            checkpoint or [opened.run],
+            images,
+            output,
+            formats=formats or (),
+            pixel_size=pixel_size,
+            decode=decode,
+            overrides=overrides or (),
+            on_progress=on_progress,
+        )
+    console.segmented(written)
 
 
 def vote(

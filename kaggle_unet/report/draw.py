@@ -107,6 +107,13 @@ def draw_outlines(image: Image, true: ArrayLike, pred: ArrayLike | None = None) 
     return drawn
 
 
+def draw_overlay(image: Image, labels: Labels) -> Image:
+    """Draw the outlines of predicted instances onto an image; channels that are no RGB are averaged."""
+    if image.ndim == 3 and image.shape[2] != 3:
+        image = np.mean([stretch(channel)[..., 0] for channel in np.moveaxis(image, 2, 0)], axis=0).astype(np.uint8)
+    return draw_outlines(stretch(image), np.zeros_like(labels), labels)
+
+
 def colour_labels(labels: ArrayLike, *, white: NDArray[np.integer] | None = None) -> Image:
     """Paint every instance in its own colour, on black.
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kaggle_unet.steps.parallel import OnProgress
     from kaggle_unet.steps.score import Scores
     from kaggle_unet.steps.second_level import SecondLevelResult
+    from kaggle_unet.steps.segment import Segmented
     from kaggle_unet.steps.train import FoldResult
     from kaggle_unet.steps.tune import TuneResult
 
@@ -190,6 +191,15 @@ class Console:
             self.warn(warning)
         if written.slug:
             self.next("kaggle", "competitions", "submit", written.slug, "-f", written.path, "-m", "kaggle-unet")
+
+    def segmented(self, found: "Segmented") -> None:
+        """Print where the results of `segment` are."""
+        done = f", {found.done_before} of them done before" if found.done_before else ""
+        self.say(f"images   {found.images}{done}; {found.objects} objects")
+        for place in ("labels", "overlays", *found.formats, "measurements.csv"):
+            self.say(f"wrote    {found.folder / place}")
+        for warning in found.warnings:
+            self.warn(warning)
 
     def scores(self, result: "Scores") -> None:
         """Print scores."""

@@ -1,7 +1,7 @@
 """`second-level`: learn on out-of-fold planes which candidate decoding to keep, and use it in `submit`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,9 +28,9 @@ from kaggle_unet.selection.second_level import (
     true_ious,
 )
 from kaggle_unet.steps.parallel import OnProgress, map_samples
-from kaggle_unet.steps.run import choose_decode_params, open_run, run_of
+from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, name_decode_params, open_run, run_of
 from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples
-from kaggle_unet.store import Store, atomic_write, hash_plain, lock
+from kaggle_unet.store import Store, atomic_write, hash_plain, lock, sha256
 from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Result
@@ -195,6 +195,36 @@ def choose_second_level(
     else:
         return read_second_level(config, folder), []
     return None, [f"{folder} was trained for {other} and is not used; run kaggle-unet second-level again"]
+
+
+class ChosenDecoder(NamedTuple):
+    """What an ensemble's planes are decoded with, what it is called, and what should be known about it."""
+
+    config: Config
+    decode: Callable[[Planes | HalfPlanes, Image], Labels]
+    names: dict[str, str | None]
+    second_level_hash: str | None
+    remarks: list[str]
+
+
+def choose_decoder(
+    config: Config,
+    hashes: Mapping[Path, str],
+    *,
+    decode: str | None = None,
+    second_level: str | None = None,
+    overrides: Sequence[str] = (),
+) -> ChosenDecoder:
+    """Choose decode parameters and a second level for checkpoints of these hashes: those named, else the run's."""
+    config, file = choose_decode_params(config, list(map(run_of, hashes)), chosen=decode, overrides=overrides)
+    second, remarks = choose_second_level(config, hashes, chosen=second_level)
+    names = {
+        "decoding": name_decode_params(file),
+        "second_level": "/".join(second.folder.parts[-2:]) if second else None,
+    }
+    remarks = [*look_at_decode_params(file, hashes.values(), config.codec.name), *remarks]
+    second_level_hash = sha256(second.folder / "model.txt") if second else None
+    return ChosenDecoder(config, second or config.decoder, names, second_level_hash, remarks)
 
 
 def read_second_level(config: Config, folder: Path) -> SecondLevel:

@@ -21,13 +21,7 @@ from kaggle_unet.steps.build import (
 )
 from kaggle_unet.steps.check import Submission, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
-from kaggle_unet.steps.run import (
-    choose_decode_params,
-    look_at_decode_params,
-    name_decode_params,
-    run_of,
-)
-from kaggle_unet.steps.second_level import choose_second_level
+from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.store import atomic_write, find_differences, hash_plain, sample_file
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
 
@@ -53,13 +47,12 @@ def submit(  # noqa: PLR0913  the options of a verb
     ensemble = load_ensemble(checkpoints, config)
     source = open_images(config, data)
     hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
-    config, decode_file = choose_decode_params(config, list(map(run_of, hashes)), chosen=decode, overrides=overrides)
-    second, remarks = choose_second_level(config, hashes, chosen=second_level)
+    chosen = choose_decoder(config, hashes, decode=decode, second_level=second_level, overrides=overrides)
     sizes = {id_: source.shape(id_) for id_ in source.ids}
     found: dict[str, Labels] = {}
     black = set()
-    predicted = predict_samples(ensemble, sizes, source.load, config.inference)
-    for sample, decoded in decode_concurrently(predicted, second or config.decoder):
+    predicted = predict_samples(ensemble, sizes, source.load, chosen.config.inference)
+    for sample, decoded in decode_concurrently(predicted, chosen.decode):
         found[sample.id] = decoded
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
@@ -68,13 +61,12 @@ def submit(  # noqa: PLR0913  the options of a verb
             atomic_write(sample_file(labels_folder, sample.id, ".tif"), encode_tiff(decoded.astype(dtype)))
     labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
     manifest = {
-        "warnings": [*look_at_decode_params(decode_file, hashes.values(), config.codec.name), *remarks],
-        "decoding": name_decode_params(decode_file),
-        "second_level": "/".join(second.folder.parts[-2:]) if second else None,
+        "warnings": chosen.remarks,
+        **chosen.names,
         "data": describe_data(data, source),
-        **_describe(config, ensemble.checkpoints),
+        **describe_ensemble(chosen.config, ensemble.checkpoints),
     }
-    how = f"decoding {manifest['decoding']}, second level {manifest['second_level'] or 'none'}"
+    how = f"decoding {chosen.names['decoding']}, second level {chosen.names['second_level'] or 'none'}"
     return write_checked(output, competition, labels, sizes, black=black, how=how, manifest=manifest)
 
 
@@ -110,7 +102,7 @@ def _without_places(tree: Any) -> Any:
     return Path(tree).name if isinstance(tree, str) and Path(tree).is_absolute() else tree
 
 
-def _describe(config: Config, checkpoints: Mapping[Path, Checkpoint]) -> dict[str, Any]:
+def describe_ensemble(config: Config, checkpoints: Mapping[Path, Checkpoint]) -> dict[str, Any]:
     """Describe how the checkpoints were trained, which need not be what the config says, and how they predict."""
     trained, used, listed = next(iter(checkpoints.values()))["config"], plain(config), []
     for file, one in checkpoints.items():

@@ -52,7 +52,7 @@ def sample_file(folder: Path, sample_id: str, suffix: str = ".npz") -> Path:
     return folder / f"{sample_id}{suffix}"
 
 
-def atomic_write(path: str | Path, data: bytes | str, *, flush: bool = True) -> None:
+def atomic_write(path: str | Path, data: bytes | str | Iterable[str], *, flush: bool = True) -> None:
     """Write a whole file, or leave the old one: under a temporary name first, and renamed when all is written.
 
     A killed process leaves the old file, and at worst a temporary one for `sweep_temporaries`.
@@ -63,7 +63,8 @@ def atomic_write(path: str | Path, data: bytes | str, *, flush: bool = True) -> 
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
-                file.write(data.encode() if isinstance(data, str) else data)
+                for piece in (data,) if isinstance(data, bytes | str) else data:
+                    file.write(piece.encode() if isinstance(piece, str) else piece)
                 if flush:
                     file.flush()
                     os.fsync(file.fileno())

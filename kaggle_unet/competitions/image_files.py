@@ -1,0 +1,104 @@
+"""Images named one by one: files, globs, folders and zips, of one's own or laid out like a competition's."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from kaggle_unet.competitions.competition import CompetitionSettings, FileSource
+from kaggle_unet.competitions.pairing import list_images
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.errors import DataError
+from kaggle_unet.io.archive import FolderArchive, open_archive
+from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
+from kaggle_unet.io.pixel_size import read_pixel_size
+from kaggle_unet.types import Sample
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images by id, each with the source that it is read from."""
+
+    sources: Mapping[str, FileSource]
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all images, sorted."""
+        return tuple(sorted(self.sources))
+
+    @property
+    def numbers(self) -> Mapping[str, Mapping[str, float]]:
+        """What else is known of the images, by id."""
+        return {id_: source.numbers.get(id_, {}) for id_, source in self.sources.items()}
+
+    def load(self, sample_id: str) -> Sample:
+        """Read one image."""
+        return self.sources[sample_id].load(sample_id)
+
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Read heights and widths of all images; a DataError names every file without a sound header."""
+        shapes, faults = {}, []
+        for id_ in self.ids:
+            try:
+                shapes[id_] = self.sources[id_].shape(id_)
+            except DataError as error:
+                faults.append(str(error))
+        if faults:
+            raise DataError(
+                f"{len(faults)} of {len(self.ids)} images can't be read; leave them out, or fix them", faults
+            )
+        return shapes
+
+    def fingerprint(self, sample_id: str) -> str:
+        """Hash one image's file."""
+        source = self.sources[sample_id]
+        return source.archive.fingerprint([source.images[sample_id]])
+
+    def pixel_size(self, sample_id: str) -> tuple[float, float] | None:
+        """Read a pixel's height and width in micrometres, if the file has them."""
+        source = self.sources[sample_id]
+        with source.archive.open(source.images[sample_id]) as file:
+            return read_pixel_size(file)
+
+
+def find_images(places: Sequence[str], settings: CompetitionSettings) -> ImageFiles:
+    """Find the images that files, globs, folders and zips stand for; a DataError names ids that come twice."""
+    sources: dict[str, FileSource] = {}
+    twice = []
+    for source in _open_places(places, settings):
+        for id_, name in source.images.items():
+            if (first := sources.setdefault(id_, source)) is not source:
+                twice.append(f"{id_}: {first.archive.where(first.images[id_])} and {source.archive.where(name)}")
+    if twice:
+        raise DataError("images of the same name would overwrite each other's results; segment them apart", twice)
+    return ImageFiles(sources)
+
+
+def _open_places(places: Sequence[str], settings: CompetitionSettings) -> Iterator[FileSource]:
+    """Yield a source for each folder and zip, and one for all files of a folder that are named alone."""
+    named: dict[Path, list[str]] = {}
+    for place in places:
+        pattern = Path(place).expanduser()
+        found = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))) if "*" in place else []
+        for path in found or [pattern]:
+            if path.is_file() and path.suffix.lower() != ".zip":
+                if path.name not in (names := named.setdefault(path.parent, [])):
+                    names.append(path.name)
+            else:
+                yield _open_place(str(path), settings)
+    for folder, names in named.items():
+        found_ids = ((PurePosixPath(name).stem, name) for name in names)
+        pairing = list_images(FolderArchive(folder, depth=0), found_ids, ())
+        pairing.check(None, is_wanted=False, wanted="")
+        yield FileSource(pairing.archive, pairing.images, None, classify_kind)
+
+
+def _open_place(place: str, settings: CompetitionSettings) -> FileSource:
+    """Read a folder or zip of images alone, or one that is laid out as the competition's data are."""
+    names = open_archive(place).names
+    folders = {PurePosixPath(name).parent for name in names if re.fullmatch(f".*{SUFFIX_PATTERN}", name)}
+    is_flat = len(folders) == 1 and folders.copy().pop().name != settings.images
+    if is_flat or PurePosixPath() in folders:
+        settings = settings.model_copy(update={"name": "folder", "images": "."})
+    return get_competition(settings.name).read(place, settings, with_masks=False)

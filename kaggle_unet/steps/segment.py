@@ -1,0 +1,180 @@
+"""`segment`: networks and images in; label images, overlays and measurements out.
+
+::
+
+    DIR/labels/<id>.tif          16 bits, or 32 for more than 65535 objects
+    DIR/overlays/<id>.png        outlines on the image
+    DIR/<format>/<id>.<suffix>   other programs' formats
+    DIR/measurements.csv         one row per object of every image in DIR
+    DIR/segment.json             checkpoints and settings
+
+Images come and go one at a time. The measurements of each lie in `DIR/.measurements/` below the hash of its file: an
+image that has them is done. All results in a folder are of the same networks and settings; others are refused.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kaggle_unet.competitions.image_files import ImageFiles, find_images
+from kaggle_unet.competitions.label_files import write_labels
+from kaggle_unet.config import Config, plain
+from kaggle_unet.data.inputs import refuse_missing_depths
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.io.images import encode_png
+from kaggle_unet.io.label_formats import get_format
+from kaggle_unet.io.tables import Table, read_table, to_csv
+from kaggle_unet.masks.measure import measure
+from kaggle_unet.report.draw import draw_overlay
+from kaggle_unet.steps.build import load_ensemble, predict_samples
+from kaggle_unet.steps.parallel import OnProgress
+from kaggle_unet.steps.provenance import describe_environment
+from kaggle_unet.steps.second_level import choose_decoder
+from kaggle_unet.steps.submit import decode_concurrently, describe_ensemble
+from kaggle_unet.store import atomic_write, find_differences, lock, sample_file
+from kaggle_unet.store.atomic import try_to_write
+from kaggle_unet.types import Labels, Sample
+
+ABOUT, PARTS, TABLE = "segment.json", ".measurements", "measurements.csv"
+
+
+class Segmented(NamedTuple):
+    """What a call has brought: images segmented and images found done, and all objects in the folder."""
+
+    folder: Path
+    images: int
+    done_before: int
+    objects: int
+    formats: Sequence[str]
+    warnings: list[str]
+
+
+def segment(  # noqa: PLR0913  the options of a verb
+    config: Config,
+    checkpoints: Sequence[Path],
+    places: Sequence[str],
+    folder: Path,
+    *,
+    formats: Sequence[str] = (),
+    pixel_size: float | None = None,
+    decode: str | None = None,
+    overrides: Sequence[str] = (),
+    on_progress: OnProgress = lambda *_: None,
+) -> Segmented:
+    """Segment images that no truth is known of."""
+    for name in formats:
+        get_format(name)
+    results = _Results(folder, find_images(places, config.competition), tuple(dict.fromkeys(formats)), pixel_size)
+    images, ids = results.images, results.images.ids
+    refuse_missing_depths(config.input, ids, images.numbers, ", ".join(places))
+    shapes = images.shapes()
+    try_to_write(folder / ABOUT)
+    ensemble = load_ensemble(checkpoints, config)
+    hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
+    chosen = choose_decoder(config, hashes, decode=decode, overrides=overrides)
+    about = chosen.names | describe_ensemble(chosen.config, ensemble.checkpoints)
+    settings = plain(chosen.config)
+    used = {name: settings[name] for name in ("input", "codec", "inference", "decode", "postprocess")}
+    used |= {"checkpoints": sorted(hashes.values()), "second_level": chosen.second_level_hash, "pixel_size": pixel_size}
+    with lock(folder):
+        results.begin(used, about)
+        done = {id_ for id_ in ids if results.has(id_)}
+        predicted = predict_samples(ensemble, shapes, images.load, chosen.config.inference, done=done)
+        n_done = len(done)
+        for sample, labels in decode_concurrently(predicted, chosen.decode):
+            if sample.id not in done:  # predicted once more in a batch with others
+                results.write(sample, labels)
+                n_done += 1
+                on_progress("images", n_done, len(ids))
+        n_objects = results.join()
+    return Segmented(folder, len(ids), len(done), n_objects, results.formats, chosen.remarks)
+
+
+@dataclass(frozen=True)
+class _Results:
+    """The files of a folder."""
+
+    folder: Path
+    images: ImageFiles
+    formats: tuple[str, ...]
+    pixel_size: float | None
+
+    def begin(self, used: dict[str, Any], about: dict[str, Any]) -> None:
+        """Refuse a folder with results of other networks or settings, or with files that are not ours."""
+        path = self.folder / ABOUT
+        used = json.loads(json.dumps(used))
+        if path.is_file():
+            try:
+                before = dict(json.loads(path.read_text())["used"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path} can't be read ({error}); delete {self.folder}, or give another -o") from error
+            if changed := ", ".join(key for key, _, _ in find_differences(before, used)):
+                msg = f"{self.folder} holds results that were made otherwise ({changed} differ); give another -o, or "
+                raise ConfigError(f"{msg}delete it to segment all images anew")
+        else:
+            for name in ("labels", "overlays", TABLE, *self.formats):
+                if (self.folder / name).exists():
+                    msg = f"{self.folder / name} is there but no {ABOUT}: kaggle-unet segment did not write it; give "
+                    raise ConfigError(f"{msg}another -o")
+        atomic_write(path, json.dumps({"used": used, **about, "environment": describe_environment()}, indent=1) + "\n")
+
+    def has(self, id_: str) -> bool:
+        """Return True if an image's results are there, made of the file as it is."""
+        files = [path for path, _ in self._label_files(id_)]
+        files += [sample_file(self.folder / "overlays", id_, ".png"), self._part(id_)]
+        return all(file.is_file() for file in files) and _hash_line(self._part(id_)) == self.images.fingerprint(id_)
+
+    def write(self, sample: Sample, labels: Labels) -> None:
+        """Write the results of an image, those last that tell that it is done."""
+        size = self.images.pixel_size(sample.id) if self.pixel_size is None else (self.pixel_size, self.pixel_size)
+        square = size[0] if size is not None and size[0] == size[1] else None
+        for path, format_name in self._label_files(sample.id):
+            write_labels(labels, path, format_name, pixel_size=square)
+        overlay = draw_overlay(sample.image, labels)
+        atomic_write(sample_file(self.folder / "overlays", sample.id, ".png"), encode_png(overlay))
+        table = measure(labels, sample.image, pixel_size=size)
+        table.insert(0, "image", sample.id)
+        atomic_write(self._part(sample.id), f"{self.images.fingerprint(sample.id)}\n{to_csv(table)}")
+
+    def join(self) -> int:
+        """Write the measurements of all images in the folder as one table, and return its number of rows."""
+        parts, columns, n_rows = sorted((self.folder / PARTS).glob("*.csv")), dict[str, None](), 0
+        for part in parts:
+            table = _read_part(part)
+            columns |= dict.fromkeys(table.columns)
+            n_rows += len(table.rows)
+        atomic_write(self.folder / TABLE, _join(parts, list(columns)))
+        return n_rows
+
+    def _label_files(self, id_: str) -> list[tuple[Path, str]]:
+        places = [("labels", "tiff"), *((name, name) for name in self.formats)]
+        return [(sample_file(self.folder / place, id_, get_format(name).suffix), name) for place, name in places]
+
+    def _part(self, id_: str) -> Path:
+        return sample_file(self.folder / PARTS, id_, ".csv")
+
+
+def _hash_line(part: Path) -> str:
+    with part.open(encoding="utf-8") as file:
+        return file.readline().rstrip("\n")
+
+
+def _read_part(part: Path) -> Table:
+    return read_table(part.read_bytes().partition(b"\n")[2], str(part))
+
+
+def _join(parts: Sequence[Path], columns: Sequence[str]) -> Iterator[str]:
+    """Yield the text of one table; images with fewer channels, or without a pixel size, have empty fields."""
+    for part in (None, *parts):
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        if part is None:
+            writer.writeheader()
+        else:
+            table = _read_part(part)
+            writer.writerows(dict(zip(table.columns, row, strict=True)) for row in table.rows)
+        yield text.getvalue()
