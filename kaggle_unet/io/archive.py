@@ -60,8 +60,8 @@ class Archive(ABC):
         """Open one file, to read no more than its header."""
 
     @abstractmethod
-    def checksum(self, name: str) -> tuple[int, int]:
-        """Return a file's size in bytes and its CRC-32."""
+    def checksums(self, names: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Yield the sizes of files in bytes and their CRC-32."""
 
     @abstractmethod
     def where(self, name: str = "") -> str:
@@ -77,8 +77,8 @@ class Archive(ABC):
         A zip lists its checksums, files on disk are read once: a zip and its unpacked folder have one fingerprint.
         """
         digest = hashlib.sha256()
-        for name in sorted(self.names if names is None else names):
-            size, crc = self.checksum(name)
+        ordered = sorted(self.names if names is None else names)
+        for name, (size, crc) in zip(ordered, self.checksums(ordered), strict=True):
             digest.update(f"{name}\0{size}\0{crc:08x}\n".encode())
         return digest.hexdigest()
 
@@ -179,10 +179,10 @@ class ZipArchive(Archive):
             return DataError(f"{self.where(name)} does not exist")
         return DataError(f"{self.where(name)} cannot be read ({error}); download the zip again")
 
-    def checksum(self, name: str) -> tuple[int, int]:
-        """Look up size and CRC-32."""
-        info = self.opened()[1][self.prefix + name]
-        return info.file_size, info.CRC
+    def checksums(self, names: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Look up sizes and CRC-32s."""
+        infos = map(self.opened()[1].__getitem__, (self.prefix + name for name in names))
+        return ((info.file_size, info.CRC) for info in infos)
 
     def where(self, name: str = "") -> str:
         """Return ``some.zip:inner.zip:name``."""
@@ -280,10 +280,9 @@ class FolderArchive(Archive):
         except OSError as error:
             raise DataError(f"cannot read {self.where(name)}: {error.strerror}") from error
 
-    def checksum(self, name: str) -> tuple[int, int]:
-        """Compute size and CRC-32."""
-        data = self.read(name)
-        return len(data), zlib.crc32(data)
+    def checksums(self, names: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Compute sizes and CRC-32s."""
+        return ((len(data), zlib.crc32(data)) for data in map(self.read, names))
 
     def where(self, name: str = "") -> str:
         """Return the path on disk."""
