@@ -65,13 +65,12 @@ def count_overlap(true: NDArray[Any], pred: NDArray[Any]) -> Overlap:
                 true, pred, n_ids = relabel(true), relabel(pred), true.size
         else:
             break
-    n_pairs, *highest = counts[:3].tolist()
+    n_pairs, highest_true, highest_pred, n_true, n_pred = counts.tolist()
     pairs = pairs[:n_pairs]
     true_ids, pred_ids, shared_px = np.ascontiguousarray(pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].T)
-    present = [1 + np.flatnonzero(areas[1 : n + 1]) for areas, n in zip(areas_px, highest, strict=True)]  # ids
-    areas_true_px, areas_pred_px = (areas[ids] for areas, ids in zip(areas_px, present, strict=True))
-    true, pred = np.searchsorted(present[0], true_ids), np.searchsorted(present[1], pred_ids)
-    return Overlap(areas_true_px, areas_pred_px, true, pred, shared_px)
+    areas_true_px, true_indices = _leave_out_gaps(areas_px[0, 1 : highest_true + 1], n_true, true_ids - 1)
+    areas_pred_px, pred_indices = _leave_out_gaps(areas_px[1, 1 : highest_pred + 1], n_pred, pred_ids - 1)
+    return Overlap(areas_true_px, areas_pred_px, true_indices, pred_indices, shared_px)
 
 
 def _count_by_parts(true: NDArray[Any], pred: NDArray[Any], tables: Tables) -> int:
@@ -89,6 +88,16 @@ def _count_by_parts(true: NDArray[Any], pred: NDArray[Any], tables: Tables) -> i
         if code := _count_overlap(parts[0], parts[1], *tables):
             return code
     return 0
+
+
+def _leave_out_gaps(
+    areas_px: NDArray[np.int64], n: int, indices: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Drop areas of 0; return the n others, and the new indices of some of them."""
+    if n == areas_px.size:
+        return areas_px.copy(), indices
+    present = np.flatnonzero(areas_px)
+    return areas_px[present], np.searchsorted(present, indices)
 
 
 def merge_instances(overlap: Overlap) -> Overlap:
