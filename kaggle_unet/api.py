@@ -211,7 +211,7 @@ def train(
     config = _to_config(config)
     home = Path(tempfile.mkdtemp(prefix="kaggle-unet-") if folder is None else folder)
     source = MemorySource.of(samples, unit_floats=config.input.normalize == "range")
-    make_targets(config, source, home / "store")
+    make_targets(config, source, home / "store", allow=["doubtful masks"])
     with trusting(trust_code):
         train_fold(config, home / "store", home / "run", fold, resume=resume)
     return home / "run"

@@ -50,6 +50,9 @@ MasksAre = Annotated[
         help="labels, binary, colours, classes, files, coco, geojson, rois or rle. Default: guessed.",
     ),
 ]
+AcceptMasks = Annotated[
+    bool, typer.Option("--accept-masks", help="Go on although the masks look wrong, such as with specks for objects.")
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out faulty samples.")]
 
 ImagePlaces = Annotated[

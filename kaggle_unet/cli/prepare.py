@@ -28,6 +28,7 @@ def make_targets(
     store: options.Store = None,
     preview: options.Preview = 0,
     skip_bad: options.SkipBad = False,
+    accept_masks: options.AcceptMasks = False,
     export: options.Export = None,
     workers: options.Workers = 0,
     overrides: options.Overrides = None,
@@ -47,8 +48,9 @@ def make_targets(
         msg = f"--export {export[0]}: expected png or tiff, and then a folder: --export png {export[1]}"
         raise ConfigError(msg)
     with console.progress() as on_progress:
+        allow = [*(["faulty samples"] if skip_bad else []), *(["doubtful masks"] if accept_masks else [])]
         report = prepare(
-            settings, data, folder, fold_file=fold_file, skip_bad=skip_bad, workers=workers, on_progress=on_progress
+            settings, data, folder, fold_file=fold_file, allow=allow, workers=workers, on_progress=on_progress
         )
         if export:
             export_targets(settings, folder, *export, workers=workers, on_progress=on_progress)

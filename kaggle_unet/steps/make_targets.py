@@ -7,7 +7,7 @@ from the stored samples in a second pass.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -28,6 +28,7 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import split_location
 from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
+from kaggle_unet.steps.doubts import find_doubt
 from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, TargetSet, atomic_write, find_differences, lock, sample_file
@@ -67,11 +68,14 @@ def make_targets(
     folder: Path,
     *,
     fold_file: Path | None = None,
-    skip_bad: bool = False,
+    allow: Collection[str] = (),
     workers: int = 1,
     on_progress: OnProgress = lambda *_: None,
 ) -> DataReport:
-    """Prepare a store for training, or add the targets of another codec or other weights to it."""
+    """Prepare a store for training, or add the targets of another codec or other weights to it.
+
+    `allow` may name faulty samples, which are then left out, and doubtful masks, which then are no error.
+    """
     source = _open_source(config, data, folder)
     with lock(folder):
         if source is None:
@@ -86,12 +90,14 @@ def make_targets(
         stats = [result for result in found if isinstance(result, SampleStats)]
         good = [sample.id for sample in stats]
         bad = [result for result in found if isinstance(result, str)]
-        if bad and not (skip_bad and stats):
+        if bad and not ("faulty samples" in allow and stats):
             msg = f"{data}: {len(bad)} of {len(ids)} samples are faulty; fix them, or pass --skip-bad"
             raise DataError(msg, bad)
         report: DataReport = {**describe_set(stats, source.data_issues if source else ()), "faulty": bad}
         if source is None:  # what was found in the data is known from the first call alone
             report = cast("DataReport", {**store.report, "ceiling": report["ceiling"]})
+        if "doubtful masks" not in allow and (doubt := find_doubt(report, config.codec.name)):
+            raise DataError(f"{data}: {doubt}; look at some masks, and pass --accept-masks if they are right")
         if preparation.targets is None:
             weights = resolve_weights(weights, report)
             preparation = Preparation(config, weights, store, source)

@@ -166,7 +166,7 @@ def test_the_round_trip_score_is_the_mean_score_of_the_decoded_targets(drawn, tm
     blind = config.model_copy(update={"decode": config.decode.model_copy(update={"min_seed_px": 10**6})})
 
     assert make_targets(config, data, tmp_path / "seeing")["ceiling"] > 0.9
-    assert make_targets(blind, data, tmp_path / "blind")["ceiling"] < 0.9
+    assert make_targets(blind, data, tmp_path / "blind", allow=["doubtful masks"])["ceiling"] < 0.9
 
 
 def test_stored_samples_are_divided_as_they_were_when_they_were_made(drawn, tmp_path):
