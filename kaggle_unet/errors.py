@@ -13,7 +13,8 @@ Every message says what came, what was wanted and what to do, and names the file
 (SIGINT) or 143 (SIGTERM).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class KitError(Exception):
@@ -102,3 +103,24 @@ class LockedError(KitError):
     """
 
     exit_code = 5
+
+
+@contextmanager
+def reading(what: object, cure: str) -> Iterator[None]:
+    """Turn whatever a reader raises on a damaged file into a `DataError`: which exception it is, bytes decide.
+
+    >>> with reading("run.json", "train again"):
+    ...     {}["store"]
+    Traceback (most recent call last):
+        ...
+    kaggle_unet.errors.DataError: run.json is damaged (KeyError: 'store'); train again
+    """
+    try:
+        yield
+    except (KitError, MemoryError):
+        raise
+    except OSError as error:
+        raise DataError(f"{what} can't be read ({error.strerror or error}); {cure}") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise DataError(f"{what} is damaged ({reason}); {cure}") from error

@@ -5,13 +5,14 @@ exactly, with faults named by their line (`read_csv`); our own tables are DataFr
 """
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import DataError, reading
 from kaggle_unet.io.archive import Archive
 
 if TYPE_CHECKING:
@@ -72,19 +73,18 @@ def read_frame(path: Path) -> "DataFrame":
     """Read a table that the kit wrote; every column is text, and an empty field is empty text."""
     import pandas as pd
 
-    try:
+    with reading(path, "make its folder again"):
         return pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # of which pandas' own are kinds
-        raise DataError(f"{path} can't be read ({error}); make its folder again") from error
 
 
-def read_folds(path: Path) -> "DataFrame":
+def read_folds(path: Path, sha256: str | None = None) -> "DataFrame":
     """Read a folds.csv: id, fold (missing for samples without one), group, stratum and kind."""
     table = read_frame(path)
-    try:
+    if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        msg = f"{path} is not what was written; copy it again, or make its folder again. To set folds by hand, name a "
+        raise DataError(f"{msg}file in competition.folds")
+    with reading(path, "make its folder again"):
         return table.assign(fold=table["fold"].mask(table["fold"] == "").astype("Int64"))
-    except (KeyError, ValueError) as error:
-        raise DataError(f"{path} can't be read ({error!r}); make its folder again") from error
 
 
 def to_csv(table: "DataFrame") -> str:

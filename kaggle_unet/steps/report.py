@@ -4,7 +4,6 @@ Also pictures of a store's targets, and of what networks predict for an image th
 """
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from PIL import Image as Pillow
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import reading
 from kaggle_unet.io.tables import read_frame
 from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatmap, preview, resize, stretch
 from kaggle_unet.report.gallery import make_card, render_report
@@ -24,7 +23,7 @@ from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder, open_run
 from kaggle_unet.steps.score import Scores, folds_with_planes, out_of_fold, score_training_samples, summarize_scores
-from kaggle_unet.store import Store, atomic_write, sample_file
+from kaggle_unet.store import Store, atomic_write, read_record, sample_file
 from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import WeightSettings
@@ -157,13 +156,11 @@ def _stats(run: Path, config: Config, decode_file: Path | None, sets: Mapping[st
 def _fold(run: Path, fold: int, sets: Mapping[str, Scores]) -> dict[str, Any]:
     """Read what training wrote about a fold, for the table and the curves."""
     folder = fold_folder(run, fold)
-    try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    cure = f"there are planes, but training did not finish; run train --fold {fold} --resume"
+    result = read_record(folder / "result.json", cure)
+    with reading(folder / "metrics.csv", cure):
         rows = read_frame(folder / "metrics.csv").to_dict("records")
-    except (OSError, ValueError, DataError) as error:
-        msg = f"{folder} has planes but its training did not finish ({error}); run train --fold {fold} --resume"
-        raise DataError(msg) from error
-    history = [{name: float(text) if text else None for name, text in row.items()} for row in rows]
+        history = [{name: float(text) if text else None for name, text in row.items()} for row in rows]
     return {
         "fold": fold,
         "samples": result["samples"],

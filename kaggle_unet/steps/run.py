@@ -13,7 +13,6 @@ What `tune --with` finds for an ensemble of runs is stored in the first one's fo
 as seen from the first.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,7 +26,7 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.tables import read_folds, to_csv
 from kaggle_unet.steps.make_targets import changed_keys, divide, measure_sample, open_targets
 from kaggle_unet.steps.provenance import describe_environment
-from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain
+from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain, read_record, sha256, write_record
 from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE
 from kaggle_unet.types import Settings
 
@@ -288,7 +287,7 @@ def begin_run(
     }
     atomic_write(run / "config.yaml", to_yaml(config))
     atomic_write(run / "folds.csv", to_csv(folds))
-    atomic_write(run / "run.json", json.dumps(about, indent=1))
+    write_record(run / "run.json", {**about, "folds_sha256": sha256(run / "folds.csv")})
     return folds
 
 
@@ -302,7 +301,7 @@ def count_folds(config: Config, store_folder: Path) -> int:
 def folds_for(store: Store, config: Config) -> "DataFrame":
     """Return which fold each sample is in."""
     if config.competition.folds or store.report["folds"]["settings"] == plain(config.folds):
-        return read_folds(store.folder / "folds.csv")
+        return store.read_folds()
     return divide([measure_sample(store.read(id_)) for id_ in store.ids], config.folds)
 
 
@@ -318,8 +317,7 @@ def open_run(run: Path, store_folder: Path | None = None) -> tuple[Config, Store
 
 def run_folds(run: Path) -> "DataFrame":
     """Read which fold of a run each sample is in."""
-    describe_run(run)
-    return read_folds(run / "folds.csv")
+    return read_folds(run / "folds.csv", describe_run(run).get("folds_sha256"))
 
 
 def validation_ids(run: Path, fold: int) -> list[str]:
@@ -330,11 +328,10 @@ def validation_ids(run: Path, fold: int) -> list[str]:
 
 def describe_run(run: Path) -> dict[str, Any]:
     """Read what a run was made of."""
-    try:
-        return dict(json.loads((run / "run.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        msg = f"{run}: no run here ({error}); give the folder that kaggle-unet train wrote, such as runs/dsb2018/quick"
-        raise DataError(msg) from error
+    if not (run / "run.json").exists():
+        msg = f"{run}: no run here; give the folder that kaggle-unet train wrote, such as runs/dsb2018/quick"
+        raise DataError(msg)
+    return read_record(run / "run.json", "copy the run again, or train another one")
 
 
 def _describe_added(store: Store) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """`second-level`: learn on out-of-fold planes which candidate decoding to keep, and use it in `submit`."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from pydantic import Field
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.errors import ConfigError, DataError, reading
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.selection.search import held_out_gain
 from kaggle_unet.selection.second_level import (
@@ -30,7 +29,7 @@ from kaggle_unet.selection.second_level import (
 from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, name_decode_params, open_run, run_of
 from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples
-from kaggle_unet.store import Store, atomic_write, hash_plain, lock, sha256
+from kaggle_unet.store import Store, atomic_write, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Result
@@ -114,7 +113,7 @@ def learn_second_level(
             **held_out_gain(before, held_out, [image.group for image in known]),
         )
         atomic_write(run / FOLDER / "model.txt", study.fit().text)
-        atomic_write(run / FOLDER / "result.json", json.dumps(result.to_json(), indent=1))
+        write_record(run / FOLDER / "result.json", result.to_json())
     return result
 
 
@@ -242,12 +241,10 @@ def read_second_level(config: Config, folder: Path) -> SecondLevel:
 
 
 def _read_result(folder: Path) -> dict[str, Any]:
-    try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    path, cure = folder / "result.json", "run kaggle-unet second-level"
+    result = read_record(path, cure)
+    with reading(path, cure):
         return {key: result[key] for key in ("identity", "least_iou", "is_used", "checkpoints")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{folder}: has no second level that can be read ({error}); run kaggle-unet second-level"
-        raise ConfigError(msg) from error
 
 
 def _identity(config: Config) -> str:

@@ -5,7 +5,6 @@ never validated on; their order on the command line does not matter.
 """
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -30,7 +29,7 @@ from kaggle_unet.steps.run import (
     validation_ids,
 )
 from kaggle_unet.steps.score import out_of_fold, summarize_scores
-from kaggle_unet.store import Store, atomic_write, lock
+from kaggle_unet.store import Store, atomic_write, lock, write_record
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.training.distributed import Distributed, init_distributed
 from kaggle_unet.training.failures import TrainingFailure
@@ -212,5 +211,5 @@ def _finish(
         oof_score=scored.score,
         oof_interval=scored.interval,
     )
-    atomic_write(folder / "result.json", json.dumps(result.to_json(), indent=1) + "\n")
+    write_record(folder / "result.json", result.to_json())
     return result

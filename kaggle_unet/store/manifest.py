@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import DataError, reading
 from kaggle_unet.store.atomic import atomic_write
 
 
@@ -40,10 +39,7 @@ FORMAT = 2  # 1 had the targets of a single codec, and weights in half precision
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read ``manifest.json``."""
     path = folder / "manifest.json"
-    try:
-        manifest: dict[str, Any] = dict(json.loads(read_file(path)))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}); delete the store and run make-targets again") from error
+    manifest = read_record(path, "delete the store and run make-targets again")
     if (found := manifest.get("format")) != FORMAT:
         data = manifest.get("about", {}).get("data", "DATA")
         msg = f"{path} is of {'an older' if found == 1 else 'another'} version (format {found}, expected {FORMAT}); "
@@ -51,25 +47,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_file(path: Path) -> bytes:
-    """Read a file of a store."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror}); run make-targets again") from error
+def write_record(path: Path, value: Mapping[str, Any]) -> None:
+    """Write plain values as JSON, with their hash."""
+    plain = json.loads(json.dumps(value, allow_nan=False))
+    plain.pop("sha256", None)
+    atomic_write(path, json.dumps({**plain, "sha256": hash_plain(plain)}, indent=1) + "\n")
 
 
-def to_json(value: Mapping[str, Any]) -> str:
-    """Write plain values for people to read."""
-    return json.dumps(value, indent=1, allow_nan=False) + "\n"
+def read_record(path: Path, cure: str) -> dict[str, Any]:
+    """Read what `write_record` wrote; a record without a hash, of an earlier version, is believed."""
+    with reading(path, cure):
+        record: dict[str, Any] = dict(json.loads(path.read_bytes()))
+        if (digest := record.pop("sha256", None)) is not None and digest != hash_plain(record):
+            raise ValueError("not what was written, by its sha256")
+    return record
 
 
 def hash_plain(plain: object) -> str:
     """Hash plain values."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -85,13 +81,9 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def read_arrays(path: Path, *wanted: str) -> dict[str, NDArray[Any]]:
     """Read all arrays of a file, of which some must be there."""
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = dict(file.items())
-    except FileNotFoundError as error:
-        raise DataError(f"cannot read {path} ({error.strerror}); run make-targets again") from error
-    except _DAMAGE as error:
-        raise DataError(f"{path} is damaged ({error}); delete it and run make-targets again") from error
+    damaged = reading(path, "delete it and run make-targets again")
+    with damaged, np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        arrays = dict(file.items())
     if missing := set(wanted) - arrays.keys():
         raise DataError(f"{path} lacks {', '.join(sorted(missing))}; delete it and run make-targets again")
     return arrays

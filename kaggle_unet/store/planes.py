@@ -5,17 +5,16 @@ Planes are rounded before every decoding, stored or not, so that decoding from d
 
 import io
 import json
-import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import DataError, reading
 from kaggle_unet.store.atomic import atomic_write, lock, resource_errors, sample_file
+from kaggle_unet.store.manifest import read_record, write_record
 from kaggle_unet.types import HalfPlanes, Planes
 
 ABOUT = "planes.json"
@@ -37,12 +36,8 @@ def write_planes(folder: Path, id_: str, planes: Planes | HalfPlanes) -> None:
 def read_planes(folder: Path, id_: str) -> Planes:
     """Read one sample's planes."""
     path = sample_file(folder, id_)
-    try:
-        with np.load(io.BytesIO(path.read_bytes())) as file:
-            return np.asarray(file["planes"], np.float32)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        msg = f"{path}: planes of sample {id_!r} can't be read ({error}); run kaggle-unet predict --oof again"
-        raise DataError(msg) from error
+    with reading(path, "run kaggle-unet predict --oof again"), np.load(io.BytesIO(path.read_bytes())) as file:
+        return np.asarray(file["planes"], np.float32)
 
 
 @contextmanager
@@ -67,7 +62,7 @@ def planes_folder(folder: Path, about: Mapping[str, Any], ids: Collection[str]) 
                 else:
                     with resource_errors(file):
                         file.unlink(missing_ok=True)
-        atomic_write(folder / _BEGUN, json.dumps(begun, indent=1))
+        write_record(folder / _BEGUN, begun)
         with resource_errors(folder / ABOUT):
             (folder / ABOUT).unlink(missing_ok=True)
         yield done
@@ -77,10 +72,10 @@ def planes_folder(folder: Path, about: Mapping[str, Any], ids: Collection[str]) 
 def _read_about(path: Path) -> dict[str, Any]:
     """Read what a folder's planes were predicted with; a missing or damaged file tells of none."""
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        about = read_record(path, "")
+    except DataError:
         return {"ids": []}
-    ids = about.get("ids", []) if isinstance(about, dict) else []
+    ids = about.get("ids", [])
     return {**about, "ids": [str(id_) for id_ in ids]} if isinstance(ids, list) and ids else {"ids": []}
 
 
@@ -94,9 +89,4 @@ def _is_sound(folder: Path, id_: str) -> bool:
 
 def describe_planes(folder: Path) -> dict[str, Any]:
     """Read what a folder of planes holds."""
-    try:
-        about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
-    except (OSError, ValueError) as error:
-        msg = f"{folder}: no finished planes here ({error}); run kaggle-unet predict --oof"
-        raise DataError(msg) from error
-    return about
+    return read_record(folder / ABOUT, "there are no finished planes here; run kaggle-unet predict --oof")

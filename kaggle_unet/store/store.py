@@ -15,6 +15,7 @@ no data. Each file is written atomically, so the next call can continue an inter
 """
 
 import json
+import math
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,18 +24,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import DataError, reading
 from kaggle_unet.io.tables import read_folds, to_csv
-from kaggle_unet.store.atomic import atomic_write, flush_files, sample_file
+from kaggle_unet.store.atomic import atomic_write, flush_files, sample_file, sha256
 from kaggle_unet.store.manifest import (
     FORMAT,
     find_differences,
     hash_plain,
     read_arrays,
-    read_file,
     read_manifest,
-    to_json,
+    read_record,
     write_arrays,
+    write_record,
 )
 from kaggle_unet.types import DataIssue, Planes, Sample, Weights
 
@@ -95,30 +96,35 @@ class Store:
     @property
     def folds(self) -> dict[str, int]:
         """Fold of each sample; samples without a fold are not in it."""
-        table = read_folds(self.folder / "folds.csv").dropna(subset="fold")
+        table = self.read_folds().dropna(subset="fold")
         return dict(zip(table["id"], table["fold"].tolist(), strict=True))
+
+    def read_folds(self) -> "DataFrame":
+        """Read which fold each sample is in, with what the folds were made from."""
+        return read_folds(self.folder / "folds.csv", self.manifest.get("folds_sha256"))
 
     @property
     def report(self) -> dict[str, Any]:
         """What was found while the samples were read, as it was given to `finish`."""
-        report: dict[str, Any] = json.loads(read_file(self.folder / "report.json"))
-        return report
+        return read_record(self.folder / "report.json", "run make-targets again")
 
     def read(self, sample_id: str) -> Sample:
         """Read a sample, or return it from memory if it is kept there."""
         if kept := self._kept.get(sample_id):
             return kept
-        arrays = read_arrays(sample_file(self.folder / "samples", sample_id), "image", "about")
-        about, labels = json.loads(arrays["about"].tobytes()), arrays.get("labels")
-        sample = Sample(
-            id=about["id"],
-            image=arrays["image"],
-            labels=None if labels is None else labels.astype(np.int32),
-            kind=about["kind"],
-            ignore=arrays.get("ignore"),
-            numbers=about["numbers"],
-            data_issues=tuple(DataIssue(*issue) for issue in about["oddities"]),
-        )
+        path = sample_file(self.folder / "samples", sample_id)
+        arrays = read_arrays(path, "image", "about")
+        with reading(path, "delete it and run make-targets again"):
+            about, labels = json.loads(arrays["about"].tobytes()), arrays.get("labels")
+            sample = Sample(
+                id=about["id"],
+                image=arrays["image"],
+                labels=None if labels is None else labels.astype(np.int32),
+                kind=about["kind"],
+                ignore=arrays.get("ignore"),
+                numbers=about["numbers"],
+                data_issues=tuple(DataIssue(*issue) for issue in about["oddities"]),
+            )
         if sample_id in self._kept:
             self._kept[sample_id] = sample
         return sample
@@ -154,12 +160,12 @@ class Store:
         flush_files(sample_file(folder, id_) for id_ in ids for folder in (self.folder / "samples", targets.folder))
         targets.write_manifest()
         atomic_write(self.folder / "folds.csv", to_csv(folds))
-        atomic_write(self.folder / "report.json", to_json(report))
-        self.manifest |= {"ids": ids, "complete": True}
+        write_record(self.folder / "report.json", report)
+        self.manifest |= {"ids": ids, "complete": True, "folds_sha256": sha256(self.folder / "folds.csv")}
         self._write_manifest()
 
     def _write_manifest(self) -> None:
-        atomic_write(self.folder / "manifest.json", to_json(self.manifest))
+        write_record(self.folder / "manifest.json", self.manifest)
 
 
 class TargetSet:
@@ -176,10 +182,12 @@ class TargetSet:
 
     def read(self, sample_id: str) -> tuple[Planes, Weights]:
         """Read a sample's targets."""
-        arrays = read_arrays(sample_file(self.folder, sample_id), "planes", "shape")
-        shape = tuple(arrays["shape"].tolist())
-        bits = np.unpackbits(arrays["planes"], count=int(np.prod(shape))).reshape(shape)
-        weights = arrays.get("weights")
+        path = sample_file(self.folder, sample_id)
+        arrays = read_arrays(path, "planes", "shape")
+        with reading(path, "delete it and run make-targets again"):
+            shape = tuple(arrays["shape"].tolist())
+            bits = np.unpackbits(arrays["planes"], count=math.prod(shape)).reshape(shape)
+            weights = arrays.get("weights")
         return bits.astype(np.float32), np.ones(shape[1:], np.float32) if weights is None else weights
 
     def write(self, sample_id: str, planes: Planes, weights: Weights | None = None) -> None:
@@ -194,4 +202,4 @@ class TargetSet:
 
     def write_manifest(self) -> None:
         """Declare the set complete."""
-        atomic_write(self.folder / "manifest.json", to_json({"format": FORMAT, "identity": self.identity}))
+        write_record(self.folder / "manifest.json", {"format": FORMAT, "identity": self.identity})

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import kaggle_unet as ku
+from kaggle_unet.store import write_record
 from kaggle_unet.store.planes import read_planes
 from tests.api.conftest import Tuned
 from tests.steps.conftest import call
@@ -121,7 +122,7 @@ def test_the_second_level_that_lies_in_the_run_is_used(tuned, samples, tmp_path)
     answer = call("second-level", run, "--store", tuned.home / "store", "--workers", 1)
     assert answer.code == 0, answer.err
     result = json.loads((run / "second_level" / "result.json").read_text())
-    (run / "second_level" / "result.json").write_text(json.dumps({**result, "is_used": True, "least_iou": 2.0}))
+    write_record(run / "second_level" / "result.json", {**result, "is_used": True, "least_iou": 2.0})
     assert not ku.load(run).segment(samples[0].image).any()
     assert ku.load(tuned.run).segment(samples[0].image).any()
 

@@ -12,7 +12,7 @@ from kaggle_unet.config import load_config
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.steps.make_targets import divide, make_targets, measure_sample, open_targets
 from kaggle_unet.steps.parallel import map_samples
-from kaggle_unet.store import Store
+from kaggle_unet.store import Store, write_record
 from kaggle_unet.synthetic.files import write_dsb_zip
 from tests.steps.conftest import CONFIGS, call
 
@@ -78,7 +78,7 @@ def test_what_a_power_cut_has_left_of_an_interrupted_run_is_made_anew(drawn, tmp
     damaged = sorted(tmp_path.glob(f"{half}/*.npz"))[2]
     damaged.write_bytes(damaged.read_bytes()[:-40])
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "complete": False}))
+    write_record(tmp_path / "manifest.json", {**manifest, "complete": False})
 
     make_targets(*drawn, tmp_path)
 

@@ -13,7 +13,7 @@ from PIL import Image
 from kaggle_unet.config import load_config
 from kaggle_unet.data.dataset import TrainingSet, ValidationSet
 from kaggle_unet.steps.pseudo_label import image_confidence, pixel_confidence
-from kaggle_unet.store import Store, TargetSet
+from kaggle_unet.store import Store, TargetSet, write_record
 from kaggle_unet.synthetic.files import write_tgs_zip
 from kaggle_unet.targets.codecs import CODECS
 from tests.steps.conftest import call
@@ -152,7 +152,7 @@ def test_an_interrupted_call_is_finished_by_the_next(trained, labelled):
     half = trained.home / "half"
     shutil.copytree(folder, half)
     manifest = json.loads((half / "manifest.json").read_text())
-    (half / "manifest.json").write_text(json.dumps({**manifest, "complete": False}))
+    write_record(half / "manifest.json", {**manifest, "complete": False})
     sorted(half.glob("targets/*/*.npz"))[0].unlink()
     answer = call("pseudo-label", trained.config, *words, "--store", half)
     assert answer.code == 0, answer.err

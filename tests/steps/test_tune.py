@@ -15,7 +15,7 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.steps.console import Console
 from kaggle_unet.steps.run import choose_decode_params, ensemble_folder, run_of
 from kaggle_unet.steps.tune import TuneResult
-from kaggle_unet.store import Store
+from kaggle_unet.store import Store, write_record
 from kaggle_unet.store.planes import describe_planes, read_planes, write_planes
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings
@@ -200,7 +200,7 @@ def test_runs_that_cannot_be_averaged_are_refused(trained, doubtful, careless):
     tree = yaml.safe_load(config)
     tree["input"]["normalize"] = "percentile" if tree["input"]["normalize"] == "range" else "range"
     (careless / "config.yaml").write_text(yaml.safe_dump(tree))
-    (careless / "run.json").write_text(json.dumps({**json.loads(about), "data": "others"}))
+    write_record(careless / "run.json", {**json.loads(about), "data": "others"})
     answer = tune(trained, doubtful, "--with", careless)
     assert answer.code == 2
     assert "input and data" in answer.err

@@ -10,7 +10,7 @@ import pytest
 from pandas import DataFrame
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.store import Store, TargetSet, lock
+from kaggle_unet.store import Store, TargetSet, lock, write_record
 from kaggle_unet.types import Sample
 
 IDENTITY = {"competition": {"name": "tgs", "skip": ["a", "b"]}, "source": "abc"}
@@ -131,7 +131,7 @@ def test_a_finished_store_is_opened_with_its_folds(store, tmp_path):
     assert again.ids == ("007", "b,c", "d")
     assert again.folds == {"007": 0, "b,c": 1}
     assert (tmp_path / "store" / "folds.csv").read_bytes() == b'id,fold,kind\n007,0,seismic\n"b,c",1,seismic\nd,,\n'
-    assert json.loads((tmp_path / "store" / "report.json").read_text()) == {"oddities": [], "n": 3}
+    assert again.report == {"oddities": [], "n": 3}
     assert again.manifest["identity_sha256"] == store.manifest["identity_sha256"]
 
 
@@ -175,7 +175,7 @@ def test_a_manifest_that_cannot_be_read_is_named(store, text):
 @pytest.mark.parametrize(("version", "said"), [(1, "an older"), (99, "another"), (None, "another")])
 def test_a_store_of_another_version_is_named_with_the_command_that_makes_it_anew(store, version, said):
     path = store.folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": version}))
+    write_record(path, {**json.loads(path.read_text()), "format": version})
     command = f"kaggle-unet make-targets CONFIG --data train.zip --store {store.folder}"
     for use in (Store.open, lambda folder: Store.create(folder, IDENTITY, {})):
         with pytest.raises(DataError, match=rf"is of {said} version .*; delete the store and run {command}"):
@@ -204,7 +204,7 @@ def test_a_damaged_or_missing_sample_is_named(store):
     targets = TargetSet(store.folder, TARGETS)
     with pytest.raises(DataError, match=r"samples/a\.npz is damaged"):
         store.read("a")
-    with pytest.raises(DataError, match=r"cannot read .*/b\.npz .*run make-targets again"):
+    with pytest.raises(DataError, match=r"/b\.npz can't be read .*run make-targets again"):
         targets.read("b")
 
 
@@ -228,3 +228,17 @@ def test_all_files_are_flushed_before_a_store_is_declared_complete(store, monkey
     arrays = {path for folder in (store.folder / "samples", targets.folder) for path in folder.glob("*.npz")}
     assert len(arrays) == 4
     assert arrays <= {path for path, is_complete in flushed if not is_complete}
+
+
+def test_folds_and_reports_that_were_changed_or_cut_short_are_not_believed(store):
+    store.write(sample("a"))
+    targets = TargetSet(store.folder, TARGETS)
+    targets.write("a", PLANES)
+    store.finish(targets, DataFrame({"id": ["a"], "fold": [0]}), {"n": 1})
+    folds, report = store.folder / "folds.csv", store.folder / "report.json"
+    folds.write_text("id,fold\n")
+    with pytest.raises(DataError, match=r"folds\.csv is not what was written; .*competition\.folds"):
+        Store.open(store.folder).read_folds()
+    report.write_text(report.read_text().replace("1", "2", 1))
+    with pytest.raises(DataError, match=r"report\.json is damaged \(.*sha256\); run make-targets again"):
+        _ = Store.open(store.folder).report
