@@ -69,11 +69,11 @@ def read_csv(path: str | Path) -> Table:
     return read_table(data, str(path))
 
 
-def read_frame(path: Path) -> "DataFrame":
+def read_frame(path: Path, cure: str = "make its folder again") -> "DataFrame":
     """Read a table that the kit wrote; every column is text, and an empty field is empty text."""
     import pandas as pd
 
-    with reading(path, "make its folder again"):
+    with reading(path, cure):
         return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 

@@ -159,7 +159,7 @@ def _fold(run: Path, fold: int, sets: Mapping[str, Scores]) -> dict[str, Any]:
     cure = f"there are planes, but training did not finish; run train --fold {fold} --resume"
     result = read_record(folder / "result.json", cure)
     with reading(folder / "metrics.csv", cure):
-        rows = read_frame(folder / "metrics.csv").to_dict("records")
+        rows = read_frame(folder / "metrics.csv", cure).to_dict("records")
         history = [{name: float(text) if text else None for name, text in row.items()} for row in rows]
     return {
         "fold": fold,

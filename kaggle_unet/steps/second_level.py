@@ -242,6 +242,8 @@ def read_second_level(config: Config, folder: Path) -> SecondLevel:
 
 def _read_result(folder: Path) -> dict[str, Any]:
     path, cure = folder / "result.json", "run kaggle-unet second-level"
+    if not path.is_file():
+        raise ConfigError(f"{folder}: has no second level; {cure}")
     result = read_record(path, cure)
     with reading(path, cure):
         return {key: result[key] for key in ("identity", "least_iou", "is_used", "checkpoints")}

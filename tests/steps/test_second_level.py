@@ -8,6 +8,7 @@ import pytest
 from kaggle_unet.config import parse_config
 from kaggle_unet.selection.second_level import find_candidates
 from kaggle_unet.steps import second_level
+from kaggle_unet.store import read_record
 from tests.selection.test_second_level import draw
 from tests.steps.conftest import call
 from tests.steps.test_tune import doubtful  # noqa: F401  the fixture
@@ -25,7 +26,7 @@ def test_what_was_learnt_is_measured_written_and_taken_by_submit(trained, doubtf
         return
     assert answer.code == 0, answer.err
     file = doubtful / "second_level" / "result.json"
-    result = json.loads(file.read_text())
+    result = read_record(file, "")
     assert result["gain"] == pytest.approx(result["honest"] - result["before"])
     assert f"{result['honest']:.4f}" in answer.out
     assert np.mean([before for before, _ in result["per_image"].values()]) == pytest.approx(result["before"])
