@@ -329,8 +329,8 @@ def validation_ids(run: Path, fold: int) -> list[str]:
 def describe_run(run: Path) -> dict[str, Any]:
     """Read what a run was made of."""
     if not (run / "run.json").exists():
-        msg = f"{run}: no run here (it has no run.json); give the folder that kaggle-unet train wrote, such as runs/dsb2018/quick"
-        raise DataError(msg)
+        msg = f"{run}: no run here (it has no run.json); give the folder that kaggle-unet train wrote"
+        raise DataError(f"{msg}, such as runs/dsb2018/quick")
     return read_record(run / "run.json", "copy the run again, or train another one")
 
 
