@@ -14,7 +14,7 @@ from kaggle_unet.data.augment import stable_seed
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader
-from kaggle_unet.errors import KitError
+from kaggle_unet.errors import KitError, ResourceError
 from kaggle_unet.metrics.pixels import SCORES
 from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint
 from kaggle_unet.training.device import DeviceConfig, count_workers
@@ -74,7 +74,7 @@ def train_epoch(
     sums: dict[str, float] = {}
     n_images = 0
     before: Batch | None = None
-    for step, batch in enumerate(_explain_dead_workers(batches), 1):
+    for step, batch in enumerate(_explain_loader(batches), 1):
         learner.set_rate(rate(step - learner.skipped_steps))
         max_loss = diverged_above * usual_loss if usual_loss and usual_loss > 0 else math.inf
         result = learner.learn(batch, max_loss=max_loss)
@@ -101,10 +101,13 @@ def _explain_failure(
     return TrainingFailure(explain_loss(place, result.loss, result.parts, batch.ids, max_loss), batch)
 
 
-def _explain_dead_workers(batches: Iterable[Batch]) -> Iterable[Batch]:
-    """Yield batches, and explain torch's error for a worker that has died."""
+def _explain_loader(batches: Iterable[Batch]) -> Iterable[Batch]:
+    """Yield batches, and explain torch's errors for a worker that has died and for a device without memory."""
     try:
         yield from batches
+    except torch.OutOfMemoryError as error:
+        msg = "the next batch does not fit into the device's memory; lower training.batch or augmentation.crop_px"
+        raise ResourceError(msg) from error
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -235,6 +238,9 @@ class Fold:
             found = merge([result for result in self._distributed.gather(work) if result is not None])
         except TrainingFailure as failure:
             raise TrainingFailure(explain_validation(epoch, str(failure)), failure.batch) from failure
+        except torch.OutOfMemoryError as error:
+            msg = f"epoch {epoch}: the validation does not fit into the device's memory; lower inference.batch, and begin "
+            raise ResourceError(msg + "another --run") from error
         if not math.isfinite(found.loss):
             raise TrainingFailure(explain_validation(epoch, f"the validation loss is {found.loss}"))
         return found

@@ -126,7 +126,7 @@ def machine(device: str) -> dict[str, Any]:
     """Say where this ran."""
     import segmentation_models_pytorch as smp
 
-    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name() if device == "cuda" else cpu_name()
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "device": device,
@@ -138,6 +138,12 @@ def machine(device: str) -> dict[str, Any]:
         "commit": git.stdout.strip() or "unknown",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
     }
+
+
+def cpu_name() -> str:
+    """Name the processor, as Linux does."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def attempt(what: str, work: Callable[[float], dict[str, Any]], until: float) -> dict[str, Any]:

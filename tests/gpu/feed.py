@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from kaggle_unet.steps.build import training_set_of
 from kaggle_unet.steps.make_targets import make_targets
 from kaggle_unet.store import Store
 from kaggle_unet.synthetic.files import write_dsb_zip, write_tgs_zip
-from tests.gpu.check import UNET, config
+from tests.gpu.check import UNET, config, cpu_name
 from tests.gpu.page import keep
 
 CONFIGS = [f"{data}/{name}" for data in ("dsb2018", "tgs") for name in ("quick", "final", "pretrained")]
@@ -113,7 +112,7 @@ def main():
     found = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": git.stdout.strip(),
-        "machine": f"two {platform.processor() or platform.machine()} cores",
+        "machine": f"{len(os.sched_getaffinity(0))} cores of {cpu_name()}",
         "load": os.getloadavg()[1],
         "shape": f"{SHAPE[0]} × {SHAPE[1]}",
     }

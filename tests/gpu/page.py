@@ -70,9 +70,7 @@ def render(kept):
     for title, name in (("CUDA", "cuda"), ("a CPU, small", "cpu")):
         if name in kept:
             parts.append(_checked(title, kept[name]))
-    if "feed" in kept:
-        parts.append(_fed(kept["feed"]))
-    return "\n".join(parts)
+    return "\n".join([*parts, _fed(kept["feed"])])
 
 
 def keep(name, found):
@@ -113,8 +111,9 @@ def _fed(found):
     for name, row in found["configs"].items():
         lines.append(f"| `{name}` | {row['preset']}, {row['crop']} | {_rates(row)} |")
     lines += ["\nThe same for each augmentation preset, with crops of 256², `mask_border` and no weights:\n"]
-    lines.append(head("preset", *RATES))
-    lines += [f"| `{name}` | {_rates(row)} |" for name, row in found["presets"].items()]
+    lines.append(head("preset", "ms a crop", *RATES))
+    for name, row in found["presets"].items():
+        lines.append(f"| `{name}` | {1000 / row['1 worker']:.1f} | {_rates(row)} |")
     return "\n".join([*lines, ""])
 
 

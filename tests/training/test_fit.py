@@ -8,7 +8,7 @@ from torch import nn
 from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.settings import AugmentationSettings
-from kaggle_unet.errors import ConfigError, KitError
+from kaggle_unet.errors import ConfigError, KitError, ResourceError
 from kaggle_unet.models.checkpoint import load_checkpoint
 from kaggle_unet.training.device import DeviceConfig
 from kaggle_unet.training.fit import fit_fold
@@ -357,3 +357,11 @@ def test_tracking_writes_each_epoch_once(parts, tmp_path):
     log = EventAccumulator(str(tmp_path / "tensorboard"))
     log.Reload()
     assert [event.step for event in log.Scalars("valid_score")] == [1, 2]
+
+
+def test_a_validation_without_memory_names_the_remedy(parts, tmp_path):
+    def fill(_):
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(ResourceError, match=r"epoch 1: the validation does not fit .* lower inference\.batch"):
+        fit_fold(dataclasses.replace(parts, validate=fill), make_settings(), folder=tmp_path, config=CONFIG)
