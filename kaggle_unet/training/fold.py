@@ -239,8 +239,8 @@ class Fold:
         except TrainingFailure as failure:
             raise TrainingFailure(explain_validation(epoch, str(failure)), failure.batch) from failure
         except torch.OutOfMemoryError as error:
-            msg = f"epoch {epoch}: the validation does not fit into the device's memory; lower inference.batch, and begin "
-            raise ResourceError(msg + "another --run") from error
+            msg = f"epoch {epoch}: the validation does not fit into the device's memory; lower inference.batch, "
+            raise ResourceError(msg + "and begin another --run") from error
         if not math.isfinite(found.loss):
             raise TrainingFailure(explain_validation(epoch, f"the validation loss is {found.loss}"))
         return found
