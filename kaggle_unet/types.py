@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kaggle_unet.errors import ConfigError
 
-Image = NDArray[np.uint8]  # (H, W) where gray, else (H, W, 3), RGB
+Image = NDArray[Any]  # uint8, uint16 or float32, (H, W) where gray, else (H, W, C); three channels are RGB
 Labels = NDArray[np.int32]  # (H, W): 0 is background, 1…n are the instances
 Mask = NDArray[np.bool_]  # (H, W)
 Planes = NDArray[np.float32]  # (C, H, W): targets of 0 and 1, or probabilities, in the codec's order
@@ -146,8 +146,8 @@ class Sample:
     ----------
     id : str
         The competition's id, or the file's name without its suffix.
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Gray where all channels are equal, RGB otherwise.
+    image : uint8, uint16 or float32 array, shape (H, W) or (H, W, C)
+        Gray where all channels are equal; three channels are RGB.
     labels : int32 array, shape (H, W), optional
         Instances 1…n, 0 is background; None where no masks are known (test images).
     kind : str

@@ -70,19 +70,20 @@ PADDING_ID = ""
 
 
 # The changes that the device makes to one crop: its rows of `Recipe`.
-ItemRecipe = tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, float]]
+ItemRecipe = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], tuple[int, float]]
 
 
 class Recipe(NamedTuple):
     """The changes that the device makes to a batch of crops."""
 
-    numbers: Tensor  # (B, 6): both ends of the intensity range, contrast, brightness, gamma, depth
+    ranges: Tensor  # (B, 2, 1 or channels): both ends of the intensity range
+    numbers: Tensor  # (B, 5): contrast, brightness, gamma, depth, highest gray level (infinite for floats)
     ramp: Tensor  # (B, H): from 0 to 1 over the unpadded rows
-    noise: list[tuple[int, float]]  # a seed, and a standard deviation in gray levels
+    noise: list[tuple[int, float]]  # a seed, and a standard deviation as a part of the range
 
 
 class Item(NamedTuple):
-    """One sample, or one crop of it; with a recipe, `inputs` is an 8-bit crop (1 or 3, H, W)."""
+    """One sample, or one crop of it; with a recipe, `inputs` is a crop's gray levels (C, H, W)."""
 
     inputs: NDArray[Any]
     planes: Planes
@@ -111,8 +112,8 @@ def pad_item(item: Item, shape: tuple[int, int]) -> tuple[Item, Slices]:
     weights[slices] = item.weights
     recipe = item.recipe
     if recipe is not None:
-        numbers, ramp, noise = recipe
-        recipe = numbers, pad_to(ramp[:, np.newaxis], (shape[0], 1))[0][:, 0], noise
+        *numbers, ramp, noise = recipe
+        recipe = (*numbers, pad_to(ramp[:, np.newaxis], (shape[0], 1))[0][:, 0], noise)
     return Item(inputs, planes, weights, item.id, recipe), slices
 
 
@@ -124,8 +125,8 @@ def collate(items: Sequence[Item]) -> Batch:
     n_channels = max(len(item.inputs) for item in padded)  # a gray crop beside colour crops gets three equal colours
     recipe, recipes = None, [item.recipe for item in padded if item.recipe is not None]
     if recipes:
-        numbers, ramps, noise = zip(*recipes, strict=True)
-        recipe = Recipe(torch.from_numpy(np.stack(numbers)), torch.from_numpy(np.stack(ramps)), list(noise))
+        *arrays, noise = zip(*recipes, strict=True)
+        recipe = Recipe(*(torch.from_numpy(np.stack(rows)) for rows in arrays), list(noise))
     return Batch(
         torch.from_numpy(np.stack([np.broadcast_to(item.inputs, (n_channels, *shape)) for item in padded])),
         torch.from_numpy(np.stack([item.planes for item in padded])),

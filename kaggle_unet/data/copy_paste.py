@@ -17,6 +17,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from kaggle_unet.data.intensity import to_levels
 from kaggle_unet.types import Image, Labels, Mask
 
 _RIM_PX = 2
@@ -144,4 +145,4 @@ def _blend(image: Image, is_taken: Mask, nucleus: Nucleus) -> None:
     fade = np.where(is_taken, np.float32(0), fade)
     fade = fade if image.ndim == 2 else fade[..., np.newaxis]
     blended = image + fade * (pixels + np.float32(shift) - image)
-    image[:] = np.clip(np.rint(blended), 0, 255)
+    image[:] = to_levels(blended, image.dtype)

@@ -1,11 +1,12 @@
-"""Network inputs made on the training device: levels, noise and normalisation of a batch of 8-bit crops.
+"""Network inputs made on the training device: levels, noise and normalisation of a batch of crops.
 
 Workers warp, filter and encode as usual, and only draw the parameters of what `kaggle_unet.data.intensity.apply_levels`
-and `kaggle_unet.data.inputs.prepare` would do next; the GPU applies it to the whole batch, and a quarter of the bytes
-are transferred. The noise is drawn by the device's own generator, with the same distribution as on the CPU.
+and `kaggle_unet.data.inputs.prepare` would do next; the GPU applies it to the whole batch, and of 8-bit images a
+quarter of the bytes are transferred. The noise is drawn by the device's own generator, with the same distribution as on the CPU.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,62 +14,65 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kaggle_unet.data.augment import Crop
-from kaggle_unet.data.batch import Batch, ItemRecipe, Recipe
+from kaggle_unet.data.batch import Batch, ItemRecipe
 from kaggle_unet.data.inputs import DEPTH_SCALE, LUMA, known_depth
-from kaggle_unet.data.settings import Channel, InputSettings
+from kaggle_unet.data.settings import InputSettings
 
 
 def describe(
     crop: Crop, settings: InputSettings, *, depth: float | None, seed: int
-) -> tuple[NDArray[np.uint8], ItemRecipe]:
-    """Return a crop's pixels, shape (1 or 3, H, W), and what `render_inputs` has to do to them."""
-    pixels = crop.image[np.newaxis] if crop.image.ndim == 2 else crop.image.transpose(2, 0, 1)
+) -> tuple[NDArray[Any], ItemRecipe]:
+    """Return a crop's pixels (C, H, W) and what `render_inputs` has to do to them; of numbered channels the chosen."""
+    pixels, ranges = np.moveaxis(np.atleast_3d(crop.image), 2, 0), np.array(crop.intensity_range, np.float32)
+    ranges = ranges.reshape(2, -1)
+    if settings.numbers:
+        pixels, ranges = pixels[settings.numbers], ranges[:, settings.numbers]
     contrast, brightness, gamma, noise = crop.levels
     depth = known_depth(depth) if "depth" in settings.channels else 0.0
-    numbers = np.array([*crop.intensity_range, contrast, brightness, gamma, depth], np.float32)
-    return pixels, (numbers, np.linspace(0, 1, pixels.shape[1], dtype=np.float32), (seed, noise))
+    highest = np.inf if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+    numbers = np.array([contrast, brightness, gamma, depth, highest], np.float32)
+    return pixels, (ranges, numbers, np.linspace(0, 1, pixels.shape[1], dtype=np.float32), (seed, noise))
 
 
 def render_inputs(batch: Batch, settings: InputSettings, device: torch.device) -> Batch:
-    """Turn a batch of 8-bit crops (B, 1 or 3, H, W) with a recipe into a batch of inputs (B, C, H, W) on a device.
+    """Turn a batch of crops (B, C, H, W) with a recipe into a batch of inputs on a device.
 
     An item does not depend on the others of its batch, except for noise where crops of several sizes are padded.
     Nothing is drawn from torch's global generator.
     """
     assert batch.recipe is not None
     recipe = batch.recipe
-    inputs, planes, weights, numbers, ramps = (
-        tensor.to(device, non_blocking=True) for tensor in (*batch[:3], recipe.numbers, recipe.ramp)
+    inputs, planes, weights, ranges, numbers, ramps = (
+        tensor.to(device, non_blocking=True) for tensor in (*batch[:3], *recipe[:3])
     )
-    low, high, contrast, brightness, gamma, depth = numbers[..., None, None].unbind(1)  # each (B, 1, 1)
-    x = _scale(inputs.float(), low, high)
-    changed = contrast[:, None] * x.sign() * x.abs().pow(gamma[:, None]) + brightness[:, None]
-    crops = _to_levels(low[:, None] + (high - low)[:, None] * changed)
-    crops = _scale(_add_noise(crops, recipe), low, high)
-    shown = crops, ramps[:, :, None], depth / DEPTH_SCALE
-    channels = torch.stack([_CHANNELS[name](*shown).expand_as(crops[:, 0]) for name in settings.channels], 1)
+    low, high = ranges[..., None, None].unbind(1)  # each (B, 1 or C, 1, 1)
+    contrast, brightness, gamma, depth, highest = numbers[..., None, None, None].unbind(1)  # each (B, 1, 1, 1)
+    x = (inputs.float() - low) / (high - low)
+    changed = contrast * x.sign() * x.abs().pow(gamma) + brightness
+    crops = _to_levels(low + (high - low) * changed, highest)
+    crops = (_add_noise(crops, high - low, highest, recipe.noise) - low) / (high - low)
+    numbered = iter(crops.unbind(1))
+    shown = crops, ramps[:, :, None], depth[:, 0] / DEPTH_SCALE
+    planes_of = (_CHANNELS[name](*shown) if name in _CHANNELS else next(numbered) for name in settings.channels)
+    channels = torch.stack([plane.expand_as(crops[:, 0]) for plane in planes_of], 1)
     if (settings.mean, settings.std) != (0.0, 1.0):
         channels = (channels - settings.mean) / settings.std
     return Batch(channels, planes, weights, batch.ids)
 
 
-def _scale(levels: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    return (levels - low[:, None]) / (high - low)[:, None]
+def _to_levels(values: Tensor, highest: Tensor) -> Tensor:
+    """Round and clip to gray levels, but for floats."""
+    return values.where(highest.isinf(), values.round().clamp(min=0).minimum(highest))
 
 
-def _to_levels(values: Tensor) -> Tensor:
-    return values.round_().clamp_(0, 255)
-
-
-def _add_noise(crops: Tensor, recipe: Recipe) -> Tensor:
-    """Add noise, the same to all colours, in place: each crop's from a seed of its own."""
+def _add_noise(crops: Tensor, spans: Tensor, highest: Tensor, noise: Sequence[tuple[int, float]]) -> Tensor:
+    """Add noise, the same to all channels: each crop's from a seed of its own."""
     generator = torch.Generator(crops.device)
-    for crop, (seed, sigma) in zip(crops, recipe.noise, strict=True):
+    for crop, span, (seed, sigma) in zip(crops, spans, noise, strict=True):
         if sigma:
             generator.manual_seed(seed)
-            noise = torch.randn(crop.shape[1:], generator=generator, device=crop.device)
-            _to_levels(crop.add_(noise, alpha=sigma))
-    return crops
+            crop += torch.randn(crop.shape[1:], generator=generator, device=crop.device) * span.abs() * sigma
+    return _to_levels(crops, highest)
 
 
 def _gray(crops: Tensor) -> Tensor:
@@ -79,7 +83,7 @@ def _gray(crops: Tensor) -> Tensor:
 
 
 # From crops (B, 1 or 3, H, W), ramps (B, H, 1) and depths (B, 1, 1) to a channel that expands to (B, H, W).
-_CHANNELS: dict[Channel, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+_CHANNELS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "gray": lambda crops, _, __: _gray(crops),
     "red": lambda crops, _, __: crops[:, 0],
     "green": lambda crops, _, __: crops[:, crops.shape[1] // 2],

@@ -3,6 +3,8 @@
 Brightness, contrast, gamma and noise are measured in the image's own intensity range: a fifth of full scale would
 overwhelm a dark image whose nuclei are 27 levels bright. Colours, blur and local contrast are albumentations', imported
 on first use because that takes seconds. Every call is reseeded: otherwise all workers would draw the same numbers [1]_.
+Images beyond 8 bits, and those whose channels have ranges of their own, do without the filters that albumentations
+computes in 8 bits or for colours alone: CLAHE, median, hue.
 
 References
 ----------
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from kaggle_unet.data.inputs import IntensityRange
 from kaggle_unet.types import Image
@@ -80,7 +83,7 @@ class Levels(NamedTuple):
     contrast: float = 1.0
     brightness: float = 0.0
     gamma: float = 1.0
-    noise: float = 0.0  # standard deviation in gray levels
+    noise: float = 0.0  # standard deviation, as a part of the range
 
 
 SAME_LEVELS = Levels()
@@ -90,13 +93,19 @@ def filter_image(
     image: Image, preset: IntensityPreset, rng: np.random.Generator, intensity_range: IntensityRange
 ) -> tuple[Image, IntensityRange, Levels]:
     """Stretch, recolour and filter an image, and draw the change of levels that comes last."""
-    if preset.stretches and image.ndim == 2:
+    is_8_bit, has_own_ranges = image.dtype == np.uint8, np.ndim(intensity_range[0]) > 0
+    if preset.stretches and image.ndim == 2 and is_8_bit and not has_own_ranges:
         image, intensity_range = stretch_levels(image, intensity_range)
     span = abs(intensity_range[1] - intensity_range[0])
-    filters = _pipeline(preset, has_colour=image.ndim == 3, has_local=span >= _LEAST_RANGE)
+    filters = _pipeline(
+        preset,
+        has_colour=image.ndim == 3 and not has_own_ranges,
+        has_local=not is_8_bit or bool(np.min(span) >= _LEAST_RANGE),
+        is_plain=is_8_bit and not has_own_ranges,
+    )
     if filters is not None:
         filters.set_random_seed(int(rng.integers(2**32)))
-        image = np.asarray(filters(image=image)["image"], dtype=np.uint8)
+        image = _apply_filters(filters, image, has_own_ranges=has_own_ranges)
     contrast, brightness, gamma, noise = SAME_LEVELS
     if rng.random() < preset.p_levels:
         contrast, brightness = rng.uniform(*preset.contrast), rng.uniform(*preset.brightness)
@@ -105,34 +114,57 @@ def filter_image(
     if preset.p_invert and rng.random() < preset.p_invert:
         contrast, brightness = -contrast, 1 - brightness  # 1 − x instead of x
     if rng.random() < preset.p_noise:
-        noise = rng.uniform(*preset.noise) * span
+        noise = rng.uniform(*preset.noise)
     return image, intensity_range, Levels(contrast, brightness, gamma, noise)
 
 
+def _apply_filters(filters: Any, image: Image, *, has_own_ranges: bool) -> Image:
+    """Filter 8 bits as they are, other values on a scale from 0 to 1, where albumentations clips."""
+    if image.dtype == np.uint8:
+        return np.asarray(filters(image=image)["image"], dtype=np.uint8)
+    axes = (0, 1) if has_own_ranges else None
+    low = image.min(axis=axes).astype(np.float32)
+    span = np.maximum(image.max(axis=axes) - low, np.finfo(np.float32).tiny)
+    return to_levels(filters(image=(image - low) / span)["image"] * span + low, image.dtype)
+
+
+def to_levels(values: NDArray[Any], dtype: np.dtype[Any]) -> Image:
+    """Round and clip to the gray levels of an integer type; floats are kept.
+
+    >>> to_levels(np.array([-3.2, 0.6, 700.0]), np.dtype(np.uint8)).tolist()
+    [0, 1, 255]
+    """
+    if dtype.kind != "f":
+        values = np.clip(np.rint(values), 0, np.iinfo(dtype).max)
+    return values.astype(dtype)
+
+
 def apply_levels(image: Image, levels: Levels, rng: np.random.Generator, intensity_range: IntensityRange) -> Image:
-    """Change the gray levels of an image and add noise, the same to all colours.
+    """Change the gray levels of an image and add noise, the same to all channels.
 
     >>> image, rng = np.array([[10, 35, 60, 110]], np.uint8), np.random.default_rng(0)
     >>> apply_levels(image, Levels(brightness=0.5, gamma=2.0), rng, (10, 110))
     array([[ 60,  66,  85, 160]], dtype=uint8)
     """
+    low, high = intensity_range
     if levels[:3] != SAME_LEVELS[:3]:
-        low, high = intensity_range
-        x = (np.arange(256) - low) / (high - low)
+        is_table = image.dtype == np.uint8 and not np.ndim(low)
+        x = ((np.arange(256) if is_table else image) - low) / (high - low)
         changed = levels.contrast * np.sign(x) * np.abs(x) ** levels.gamma + levels.brightness
-        table = np.clip(np.rint(low + (high - low) * changed), 0, 255).astype(np.uint8)
-        image = np.asarray(cv2.LUT(image, table), dtype=np.uint8)
+        changed = to_levels(low + (high - low) * changed, image.dtype)
+        image = np.asarray(cv2.LUT(image, changed)) if is_table else changed
     if not levels.noise:
         return image
-    noise = rng.standard_normal(image.shape[:2], dtype=np.float32) * np.float32(levels.noise)
+    noise = rng.standard_normal(image.shape[:2], dtype=np.float32)
+    sigmas = np.broadcast_to(np.float32(levels.noise * np.abs(high - low)), image.shape[2:] or 1)
     # Merged, not broadcast: a loop over three colours is what takes numpy longest.
-    noisy = image + (noise if image.ndim == 2 else cv2.merge([noise] * 3))
-    return np.clip(np.rint(noisy, out=noisy), 0, 255, out=noisy).astype(np.uint8)
+    noise = cv2.merge([noise * sigma for sigma in sigmas])
+    return to_levels(image + noise, image.dtype)
 
 
 @cache
-def _pipeline(preset: IntensityPreset, *, has_colour: bool, has_local: bool) -> Any:
-    """Build albumentations' filters, None if there are none."""
+def _pipeline(preset: IntensityPreset, *, has_colour: bool, has_local: bool, is_plain: bool) -> Any:
+    """Build albumentations' filters, None if there are none; only those that keep all values unless it `is_plain`."""
     has_colour = has_colour and max(preset.p_hue, preset.p_shuffle, preset.p_gray) > 0
     has_local = has_local and preset.p_local > 0
     if not (preset.p_blur or preset.p_soften or has_local or has_colour):
@@ -141,14 +173,12 @@ def _pipeline(preset: IntensityPreset, *, has_colour: bool, has_local: bool) -> 
     import albumentations as A
 
     # Brightness (the value) changes with the levels, measured in the image's own range.
-    colours = [
-        A.HueSaturationValue(hue_shift_limit=20, sat_shift_limit=30, val_shift_limit=0, p=preset.p_hue),
-        A.ChannelShuffle(p=preset.p_shuffle),
-        A.ToGray(p=preset.p_gray),
-    ]
-    local = A.OneOf([A.CLAHE(clip_limit=2, p=0.5), A.Sharpen(p=0.25), A.Emboss(p=0.25)], p=preset.p_local)
+    hue = A.HueSaturationValue(hue_shift_limit=20, sat_shift_limit=30, val_shift_limit=0, p=preset.p_hue)
+    colours = [*([hue] if is_plain else []), A.ChannelShuffle(p=preset.p_shuffle), A.ToGray(p=preset.p_gray)]
+    clahe, median = ([A.CLAHE(clip_limit=2, p=0.5)], [A.MedianBlur(3, p=0.3)]) if is_plain else ([], [])
+    local = A.OneOf([*clahe, A.Sharpen(p=0.25), A.Emboss(p=0.25)], p=preset.p_local)
     blur = A.GaussianBlur(blur_limit=0, sigma_limit=(0.4, 1.5), p=preset.p_blur)
-    soften = A.OneOf([A.MotionBlur(p=0.2), A.MedianBlur(3, p=0.3), A.Blur(3, p=0.5)], p=preset.p_soften)
+    soften = A.OneOf([A.MotionBlur(p=0.2), *median, A.Blur(3, p=0.5)], p=preset.p_soften)
     return A.Compose(
         [
             *([local] if has_local else []),

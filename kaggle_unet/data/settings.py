@@ -1,28 +1,43 @@
 """Settings of inputs, augmentation and folds; free of torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kaggle_unet.types import Settings
 
 Channel = Literal["gray", "red", "green", "blue", "depth", "ramp", "gray_ramp"]
+NumberedChannel = Annotated[str, Field(pattern=r"^channel\d{1,3}$")]
 
 
 class InputSettings(Settings):
     """The inputs of a network."""
 
-    channels: tuple[Channel, ...] = ("gray",)
+    channels: tuple[Channel | NumberedChannel, ...] = ("gray",)
     """The channels in order: `gray` (luma), `red`, `green`, `blue`, `depth` (the sample's depth scaled to 0…1), `ramp`
-    (from 0 at the top row to 1 at the bottom), `gray_ramp` (the product of luma and ramp)."""
+    (from 0 at the top row to 1 at the bottom), `gray_ramp` (the product of luma and ramp). For images of any number of
+    channels: `channel0`, `channel1`, …, each normalised by itself, and not beside gray or colours."""
     normalize: Literal["percentile", "range"] = "percentile"
-    """`percentile` maps the 1st and 99.8th percentiles of each image to 0 and 1; `range` divides by 255."""
+    """`percentile` maps the 1st and 99.8th percentiles of each image to 0 and 1; `range` divides by 255, images of 16
+    bits by 65535, and expects floats from 0 to 1."""
     invert_bright: bool = False
     """Whether images with a bright background are inverted, so that objects are always brighter than it."""
     mean: float = 0.0
     """Subtracted from every channel, last."""
     std: Annotated[float, Field(gt=0)] = 1.0
     """What every channel is divided by, after that."""
+
+    @model_validator(mode="after")
+    def _refuse_a_mixture(self) -> Self:
+        if self.numbers and set(self.channels) & {"gray", "red", "green", "blue", "gray_ramp"}:
+            msg = f"channels is {', '.join(self.channels)}; take gray and colours, or channel0, channel1, …, not both"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the image's channels that were chosen by number."""
+        return [int(name.removeprefix("channel")) for name in self.channels if name.startswith("channel")]
 
 
 class ElasticSettings(Settings):

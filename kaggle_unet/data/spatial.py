@@ -101,6 +101,9 @@ def cut(array: NDArray[Any], transform: SpatialTransform, *, nearest: bool = Fal
     >>> cut(np.array([[1, 2, 3]], np.uint8), SpatialTransform((1, 5), (0.5, 1.5)))
     array([[2, 1, 2, 3, 2]], dtype=uint8)
     """
+    if array.shape[2:] > (4,):  # OpenCV's limit
+        parts = np.split(array, range(4, array.shape[2], 4), axis=2)
+        return np.dstack([cut(part, transform, nearest=nearest) for part in parts])
     flags, (height, width) = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR, transform.shape
     if transform.knots is not None:
         crop = cv2.remap(array, *transform.maps, flags, borderMode=cv2.BORDER_REFLECT_101)

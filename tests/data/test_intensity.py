@@ -52,7 +52,7 @@ def test_levels_below_black_survive_a_gamma():
 
 def test_noise_is_as_strong_as_asked_and_the_same_in_all_colours():
     image = np.full((200, 200, 3), 128, np.uint8)
-    difference = change_levels(image, (0, 255), noise=8.0).astype(float) - 128
+    difference = change_levels(image, (0, 255), noise=8 / 255).astype(float) - 128
     assert difference.std() == pytest.approx(8, rel=0.02)
     assert difference.mean() == pytest.approx(0, abs=0.1)
     assert (difference == difference[..., :1]).all()
