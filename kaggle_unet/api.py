@@ -62,9 +62,8 @@ class Model:
         Parameters
         ----------
         image : uint8, uint16 or floating array, shape (H, W) or (H, W, C)
-            Gray or RGB, of any size; alpha is dropped. It is converted to 8 bits: uint16 by a division by 257, as in
-            files, which leaves few gray levels of a camera's 12 bits (a warning says so); floats from their own minimum
-            and maximum or, where the config has ``input.normalize: range``, from 0 and 1.
+            Gray or RGB, of any size and range; alpha is dropped. Where the config has ``input.normalize: range``,
+            floats must lie between 0 and 1. Networks that take ``channel0``, ``channel1``, … need all channels.
         depth : float, optional
             The tile's depth, for networks that were trained with the channel `depth` (TGS).
 
@@ -76,7 +75,7 @@ class Model:
         Raises
         ------
         DataError
-            If the image can't be read as gray or RGB.
+            If the image has other channels than the networks take, or values that are not finite.
         ConfigError
             If the networks need a depth and none is given.
         """
@@ -102,7 +101,7 @@ class Model:
     def _predict(self, pixels: NDArray[Any], depth: float | None) -> tuple[Sample, Planes | HalfPlanes]:
         from kaggle_unet.steps.build import predict_samples
 
-        image = convert_array(pixels, unit_floats=self.config.input.normalize == "range")
+        image = convert_array(pixels, keep_channels=bool(self.config.input.numbers))
         sample = Sample("image", image, numbers={} if depth is None else {"depth": depth})
         sizes = {sample.id: (image.shape[0], image.shape[1])}
         (predicted,) = predict_samples(self._ensemble, sizes, {sample.id: sample}.__getitem__, self.config.inference)
@@ -210,7 +209,7 @@ def train(
 
     config = _to_config(config)
     home = Path(tempfile.mkdtemp(prefix="kaggle-unet-") if folder is None else folder)
-    source = MemorySource.of(samples, unit_floats=config.input.normalize == "range")
+    source = MemorySource.of(samples, keep_channels=bool(config.input.numbers))
     make_targets(config, source, home / "store", allow=["doubtful masks"])
     with trusting(trust_code):
         train_fold(config, home / "store", home / "run", fold, resume=resume)
@@ -265,7 +264,7 @@ def read_folder(path: str | Path, *, images: str = "images", masks: str = "masks
     path : str or Path
         A folder, a zip, or a place in a zip (``ZIP:place``), as ``kaggle-unet make-targets --data`` takes it.
     images : str, default: "images"
-        Its subfolder of images (PNG, TIFF, JPEG or BMP); ``"."`` is the folder itself.
+        Its subfolder of images (PNG, TIFF, JPEG, BMP, GIF or WebP); ``"."`` is the folder itself.
     masks : str, default: "masks"
         Its subfolder of label images, or of binary masks whose connected components become the instances. Image and
         mask have the same name, except for the suffix. Without a folder of the default name, labels are None.

@@ -1,7 +1,6 @@
 """Arrays in memory instead of files: any array as an image, any samples as a source."""
 
 import hashlib
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,36 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.io.images import classify_kind, to_image
+from kaggle_unet.io.images import classify_kind, drop_alpha, to_image
 from kaggle_unet.masks.labels import check_labels, check_mask, relabel
 from kaggle_unet.types import DataIssue, Image, Sample
 
 
-def convert_array(pixels: NDArray[Any], *, unit_floats: bool) -> Image:
-    """Convert an array to 8 bits, as `to_image` does the pixels of a file.
-
-    Floats are stretched from their own minimum and maximum, or, with `unit_floats`, must lie between 0 and 1.
-    """
+def convert_array(pixels: NDArray[Any], *, keep_channels: bool = False) -> Image:
+    """Convert an array as `to_image` does the pixels of a file; the last of two or four channels is alpha, or kept."""
     pixels = np.asarray(pixels)
     if pixels.size == 0:
         raise DataError(f"the image has no pixels (its shape is {pixels.shape}); expected (H, W), or (H, W, C)")
-    if pixels.ndim < 2 or pixels.shape[2:] not in {(), (1,), (2,), (3,), (4,)}:
-        raise DataError(f"the image has shape {pixels.shape}; expected (H, W), or (H, W, C) with 1 to 4 channels")
-    if pixels.dtype.kind == "f":
-        least, most = float(pixels.min()), float(pixels.max())
-        if not np.isfinite([least, most]).all():
-            raise DataError("the image has values that are not finite; replace them, such as with numpy.nan_to_num")
-        low, high = (0.0, 1.0) if unit_floats else (least, most)
-        if least < low or most > high:
-            raise DataError(f"the image runs from {least:g} to {most:g}; expected 0 to 1, as input.normalize is range")
-        pixels = np.round(np.subtract(pixels, low, dtype=np.float64) * (255 / (high - low or 1))).astype(np.uint8)
-    elif pixels.dtype.kind not in "ub" or pixels.dtype.itemsize > 2:  # files of 16 bits may be read as int32
-        raise DataError(f"the image is {pixels.dtype}; convert it to uint8 or uint16, by what its brightest value is")
-    image, notes = to_image(pixels, "the image")
-    for note in notes:
-        if note.kind.startswith("dark"):
-            warnings.warn(f"{note.kind}: {note.action}, such as by .astype(numpy.float32)", stacklevel=2)
-    return image
+    if pixels.ndim not in {2, 3} or pixels.dtype.kind not in "biuf":
+        msg = f"the image is {pixels.dtype} of shape {pixels.shape}; expected numbers of shape (H, W) or (H, W, C)"
+        raise DataError(msg)
+    return to_image(pixels if keep_channels else drop_alpha(pixels)[0], "the image")[0]
 
 
 @dataclass(frozen=True)
@@ -50,7 +33,7 @@ class MemorySource:
     data_issues: tuple[DataIssue, ...] = ()
 
     @classmethod
-    def of(cls, samples: Iterable[Sample], *, unit_floats: bool) -> "MemorySource":
+    def of(cls, samples: Iterable[Sample], *, keep_channels: bool = False) -> "MemorySource":
         """Check samples and convert their images and labels to what a store keeps."""
         found: dict[str, Sample] = {}
         for sample in samples:
@@ -61,7 +44,7 @@ class MemorySource:
                 )
             if sample.id in found:
                 raise DataError(f"{where} occurs twice; every sample needs its own id")
-            image = convert_array(sample.image, unit_floats=unit_floats)
+            image = convert_array(sample.image, keep_channels=keep_channels)
             shape, labels, ignore = (image.shape[0], image.shape[1]), sample.labels, sample.ignore
             labels = None if labels is None else relabel(check_labels(labels, f"{where}: labels", shape)[0])
             ignore = None if ignore is None else check_mask(ignore, f"{where}: ignore", shape)

@@ -112,8 +112,8 @@ def pad_item(item: Item, shape: tuple[int, int]) -> tuple[Item, Slices]:
     weights[slices] = item.weights
     recipe = item.recipe
     if recipe is not None:
-        *numbers, ramp, noise = recipe
-        recipe = (*numbers, pad_to(ramp[:, np.newaxis], (shape[0], 1))[0][:, 0], noise)
+        ranges, numbers, ramp, noise = recipe
+        recipe = ranges, numbers, pad_to(ramp[:, np.newaxis], (shape[0], 1))[0][:, 0], noise
     return Item(inputs, planes, weights, item.id, recipe), slices
 
 
@@ -126,7 +126,8 @@ def collate(items: Sequence[Item]) -> Batch:
     recipe, recipes = None, [item.recipe for item in padded if item.recipe is not None]
     if recipes:
         *arrays, noise = zip(*recipes, strict=True)
-        recipe = Recipe(*(torch.from_numpy(np.stack(rows)) for rows in arrays), list(noise))
+        ranges, numbers, ramps = (torch.from_numpy(np.stack(rows)) for rows in arrays)
+        recipe = Recipe(ranges, numbers, ramps, list(noise))
     return Batch(
         torch.from_numpy(np.stack([np.broadcast_to(item.inputs, (n_channels, *shape)) for item in padded])),
         torch.from_numpy(np.stack([item.planes for item in padded])),

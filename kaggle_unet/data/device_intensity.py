@@ -2,7 +2,8 @@
 
 Workers warp, filter and encode as usual, and only draw the parameters of what `kaggle_unet.data.intensity.apply_levels`
 and `kaggle_unet.data.inputs.prepare` would do next; the GPU applies it to the whole batch, and of 8-bit images a
-quarter of the bytes are transferred. The noise is drawn by the device's own generator, with the same distribution as on the CPU.
+quarter of the bytes are transferred. The noise is drawn by the device's own generator, with the same distribution as on
+the CPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,9 +20,7 @@ from kaggle_unet.data.inputs import DEPTH_SCALE, LUMA, known_depth
 from kaggle_unet.data.settings import InputSettings
 
 
-def describe(
-    crop: Crop, settings: InputSettings, *, depth: float | None, seed: int
-) -> tuple[NDArray[Any], ItemRecipe]:
+def describe(crop: Crop, settings: InputSettings, *, depth: float | None, seed: int) -> tuple[NDArray[Any], ItemRecipe]:
     """Return a crop's pixels (C, H, W) and what `render_inputs` has to do to them; of numbered channels the chosen."""
     pixels, ranges = np.moveaxis(np.atleast_3d(crop.image), 2, 0), np.array(crop.intensity_range, np.float32)
     ranges = ranges.reshape(2, -1)
@@ -71,7 +70,8 @@ def _add_noise(crops: Tensor, spans: Tensor, highest: Tensor, noise: Sequence[tu
     for crop, span, (seed, sigma) in zip(crops, spans, noise, strict=True):
         if sigma:
             generator.manual_seed(seed)
-            crop += torch.randn(crop.shape[1:], generator=generator, device=crop.device) * span.abs() * sigma
+            drawn = torch.randn(crop.shape[1:], generator=generator, device=crop.device)
+            crop.add_(drawn * span.abs() * sigma)
     return _to_levels(crops, highest)
 
 

@@ -1,8 +1,9 @@
 """Network inputs: the chosen channels of an image, normalised to about 0…1.
 
 The intensity range is measured on the luma and applied to every colour alike, so that hues are preserved; channels
-chosen by number have a range each. Nothing is clipped: the brightest 0.2 % of an image lie above 1. A crop is normalised with the range of the image it was cut
-from: with its own, it would differ from the same pixels in the image, and brightness augmentation would be undone.
+chosen by number have a range each. Nothing is clipped: the brightest 0.2 % of an image lie above 1. A crop is
+normalised with the range of the image it was cut from: with its own, it would differ from the same pixels in the image,
+and brightness augmentation would be undone.
 """
 
 from collections.abc import Iterable, Mapping

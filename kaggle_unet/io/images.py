@@ -1,13 +1,13 @@
-"""Image files to arrays and back: 8-bit images, binary masks and label images, in every pixel format that files have.
+"""Image files to arrays and back: images, binary masks and label images, in every pixel format that files have.
 
-Pillow reads; what it would reduce to 8 bits (16-bit colour) or does not support (64-bit and floating-point TIFFs) goes
-to OpenCV or tifffile. Other TIFFs do not go to tifffile, which needs another package for LZW and JPEG compression.
-Orientation tags are not followed, so that an image and its mask are never rotated differently: where Pillow rotates a
-TIFF, it is rotated back. The header is read before any pixel is decoded, so a file that declares an enormous size is
-refused at no cost: beyond twice Pillow's limit, some 13,000 × 13,000 pixels.
+Pillow reads, but for what it would reduce to 8 bits or does not support, which goes to OpenCV or tifffile. All gray
+levels are kept. Orientation tags are followed, in images and masks, so both are as every viewer shows them. The header
+is read before any pixel is decoded, so a file that declares an enormous size is refused at no cost: beyond twice
+Pillow's limit, some 13,000 × 13,000 pixels.
 """
 
 import io
+import logging
 import struct
 import warnings
 import zipfile
@@ -21,32 +21,22 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
+from PIL import ImageMode, UnidentifiedImageError
 
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.data_issues import Note
+from kaggle_unet.io.tiff import ORIENTATION, STARTS, TURNS, find_plane, name_channels, read_plane, refuse_several, turn
 from kaggle_unet.types import Image, Mask
 
 Pixels = NDArray[Any]
 Purpose = Literal["image", "mask", "labels"]
 
 # For patterns of file names: a dot and a suffix that may be written in capitals.
-SUFFIX_PATTERN = r"\.(?i:png|tif|tiff|jpg|jpeg|bmp)"
+SUFFIX_PATTERN = r"\.(?i:png|tif|tiff|jpg|jpeg|bmp|gif|webp)"
 
-_FORMATS = ("PNG", "TIFF", "JPEG", "BMP")  # never those for which Pillow starts other programs
+_FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "WEBP")  # never those for which Pillow starts other programs
 _MODES = ("1", "L", "LA", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F", "RGB", "RGBA")
-_ORIENTATION = 274  # number of the tag, in EXIF and TIFF alike
-_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_UNDO_ORIENTATION = {
-    2: Pillow.Transpose.FLIP_LEFT_RIGHT,
-    3: Pillow.Transpose.ROTATE_180,
-    4: Pillow.Transpose.FLIP_TOP_BOTTOM,
-    5: Pillow.Transpose.TRANSPOSE,
-    6: Pillow.Transpose.ROTATE_90,
-    7: Pillow.Transpose.TRANSVERSE,
-    8: Pillow.Transpose.ROTATE_270,
-}
+_PILLOW_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)  # none, fax, LZW, JPEG, deflate, PackBits
 _DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, ArithmeticError, NotImplementedError,
     struct.error, zlib.error, zipfile.BadZipFile, cv2.error, tifffile.TiffFileError,
@@ -62,34 +52,55 @@ class Window(NamedTuple):
     shape: tuple[int, int]
 
 
-def decode_image(data: bytes, where: str) -> tuple[Image, tuple[Note, ...]]:
-    """Decode an image to 8 bits, gray where all channels are equal."""
+def decode_image(data: bytes, where: str, channel: int | str | None = None) -> tuple[Image, tuple[Note, ...]]:
+    """Decode an image, or one channel of it by its number (from 0) or name; gray where all colours are equal."""
     pixels, notes = read_pixels(data, where, "image")
+    if channel is not None:
+        names = list(map(str, range(pixels.shape[2] if pixels.ndim == 3 else 1)))
+        named = name_channels(data, len(names)) if isinstance(channel, str) else names
+        if str(channel) not in named:
+            msg = f"{where} has the channels {', '.join(dict.fromkeys([*names, *named]))}, not competition.channel"
+            raise DataError(f"{msg} {channel}; choose one of them")
+        pixels = np.atleast_3d(pixels)[..., named.index(str(channel))]
     image, more_notes = to_image(pixels, where)
     return image, (*notes, *more_notes)
 
 
 def to_image(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
-    """Convert pixels to 8 bits, gray where all channels are equal.
+    """Convert pixels to uint8, uint16 or float32, all values kept; gray where all colours are equal.
 
-    16-bit values are divided by 257 and rounded, so that 0 and 65535 become 0 and 255; a note says where few levels
-    are left. Alpha is dropped, the colours under it stay as stored. The two values of 1-bit images become 0 and 255.
+    The two values of 1-bit images become 0 and 255.
     """
-    image, found = (pixels, ()) if pixels.dtype == np.uint8 else _to_8_bits(pixels, where)
-    notes = list(found)
-    if image.ndim == 3 and image.shape[2] in {2, 4}:
-        is_opaque = bool((image[..., -1] == 255).all())
-        notes.append(Note("opaque alpha channel" if is_opaque else "transparent pixels", 1, "alpha dropped"))
-        image = image[..., :-1]
-    if image.ndim == 3 and all((image[..., 0] == image[..., i]).all() for i in range(1, image.shape[2])):
-        if image.shape[2] == 3:
-            notes.append(Note("equal colour channels", 1, "stored gray"))
+    image, notes = _to_exact_type(pixels, where)
+    if image.shape[2:] == (3,) and (image == image[..., :1]).all():
+        notes.append(Note("equal colour channels", 1, "stored gray"))
         image = image[..., 0]
-    return np.ascontiguousarray(image), tuple(notes)
+    return np.ascontiguousarray(image.squeeze(2) if image.shape[2:] == (1,) else image), tuple(notes)
+
+
+def _to_exact_type(pixels: Pixels, where: str) -> tuple[Image, list[Note]]:
+    if pixels.dtype == np.uint8:
+        return pixels, []
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * np.uint8(255), [Note("1-bit image", 1, "0 and 255")]
+    if n := int(np.count_nonzero(~np.isfinite(pixels))):
+        raise DataError(f"{where} has {n} pixels that are NaN or infinite; replace them, by 0 for example")
+    if pixels.dtype.kind != "f" and 0 <= pixels.min(initial=0) <= pixels.max(initial=0) <= np.iinfo(np.uint16).max:
+        return pixels.astype(np.uint16), [Note("16-bit image", 1, "all gray levels kept")]
+    with np.errstate(over="ignore"):
+        image = pixels.astype(np.float32)
+    if (pixels.dtype.kind != "f" and (image != pixels).any()) or not np.isfinite(image).all():
+        message = f"{where} holds {pixels.dtype} values from {pixels.min()} to {pixels.max()}"
+        raise DataError(f"{message}, more than 32-bit floats can tell apart: scale the image and save it again")
+    return image, [Note(f"{pixels.dtype} image", 1, "stored as float32")]
 
 
 def encode_png(pixels: NDArray[Any]) -> bytes:
     """Encode 8 or 16 bits, gray or RGB, as PNG."""
+    if pixels.dtype.kind not in "bu" or pixels.shape[2:] not in {(), (3,), (4,)}:
+        raise ConfigError(f"a PNG holds no {pixels.dtype} of shape {pixels.shape}; write TIFFs (--export tiff)")
+    if pixels.dtype == np.uint16 and pixels.ndim == 3:  # more than Pillow writes; OpenCV wants blue first
+        return bytes(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1])
     buffer = io.BytesIO()
     Pillow.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
@@ -98,13 +109,15 @@ def encode_png(pixels: NDArray[Any]) -> bytes:
 def encode_tiff(pixels: NDArray[Any]) -> bytes:
     """Encode as TIFF, deflated."""
     buffer = io.BytesIO()
-    tifffile.imwrite(buffer, pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack", compression="zlib")
+    options: dict[str, Any] = {"planarconfig": "contig"} if pixels.ndim == 3 else {}
+    photometric = "rgb" if pixels.shape[2:] == (3,) else "minisblack"
+    tifffile.imwrite(buffer, pixels, photometric=photometric, compression="zlib", **options)
     return buffer.getvalue()
 
 
 def decode_mask(data: bytes, where: str) -> Mask:
     """Decode a binary mask: whatever is above 0 is inside."""
-    colours = _drop_alpha(read_pixels(data, where, "mask")[0])
+    colours, _ = drop_alpha(read_pixels(data, where, "mask")[0])
     is_inside: Mask = colours > 0
     return is_inside if is_inside.ndim == 2 else np.asarray(is_inside.any(axis=2))
 
@@ -112,7 +125,13 @@ def decode_mask(data: bytes, where: str) -> Mask:
 def decode_mask_window(data: bytes, where: str) -> Window:
     """Decode a binary mask of one object; of a gray PNG only the rectangle with values above 0 becomes an array."""
     with _opened(io.BytesIO(data), where) as pillow:
-        if pillow is not None and pillow.format == "PNG" and pillow.mode in {"1", "L"}:
+        if (
+            pillow is not None
+            and pillow.format == "PNG"
+            and pillow.mode in {"1", "L"}
+            and _find_orientation(pillow) == 1
+        ):
+            check_png(data)
             pillow.load()
             box = pillow.getbbox() or (0, 0, 0, 0)
             return Window(np.asarray(pillow.crop(box)) > 0, box[1], box[0], (pillow.height, pillow.width))
@@ -122,7 +141,7 @@ def decode_mask_window(data: bytes, where: str) -> Window:
 
 def decode_label_image(data: bytes, where: str) -> NDArray[np.int32]:
     """Decode a label image: each pixel holds the number of its instance."""
-    values = _drop_alpha(read_pixels(data, where, "labels")[0])
+    values, _ = drop_alpha(read_pixels(data, where, "labels")[0])
     if values.ndim == 3:
         if (values != values[..., :1]).any():
             raise DataError(f"{where} has colours; expected one number per pixel: export the labels as 16-bit gray")
@@ -137,56 +156,91 @@ def decode_label_image(data: bytes, where: str) -> NDArray[np.int32]:
 def read_shape(file: IO[bytes], where: str) -> tuple[int, int]:
     """Read an image's height and width from its header, without reading its pixels."""
     with _opened(file, where) as pillow:
-        if pillow is None:
+        if pillow is None or pillow.format == "TIFF":
             file.seek(0)
             with tifffile.TiffFile(file) as tiff:
-                page = tiff.pages.first
-                return int(page.imagelength), int(page.imagewidth)
-        width, height = pillow.size
-        is_turned = getattr(pillow, "tag_v2", {}).get(_ORIENTATION, 1) >= 5
-        return (width, height) if is_turned else (height, width)
+                page = find_plane(tiff, where)[0].keyframe
+                height, width = int(page.imagelength), int(page.imagewidth)
+                orientation = page.tags.valueof(ORIENTATION, 1)
+        else:
+            (width, height), orientation = pillow.size, _find_orientation(pillow)
+        return (width, height) if orientation in {5, 6, 7, 8} else (height, width)
 
 
 def classify_kind(image: Image) -> str:
     """Classify a microscope image as colour, gray-bright or gray-dark."""
     if image.ndim == 3:
-        return "colour"
-    return "gray-bright" if image.mean() > 127 else "gray-dark"
+        return "colour" if image.shape[2] == 3 else f"{image.shape[2]} channels"
+    middle = 127 if image.dtype == np.uint8 else np.percentile(image, (1, 99.8)).mean()
+    return "gray-bright" if image.mean() > middle else "gray-dark"
 
 
 def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tuple[Note, ...]]:
-    """Decode a PNG, TIFF, JPEG or BMP to its pixels as they are stored."""
+    """Decode a file to its pixels, turned as they are displayed; images without alpha, masks with what they hold."""
     notes = []
     with _opened(io.BytesIO(data), where) as pillow:
-        tags = getattr(pillow, "tag_v2", {})  # of a TIFF, before Pillow acts on them
-        orientation, min_is_white = tags.get(_ORIENTATION, 1), tags.get(_TIFF_PHOTOMETRIC) == 0
-        if pillow is not None:
-            if tags:
-                _refuse_several(getattr(pillow, "n_frames", 1), where)
-            if pillow.mode not in _MODES:
-                raise DataError(f"{where} has {pillow.mode} colours; expected gray, RGB or a palette: convert it")
-            pillow.load()
-            if max(orientation, pillow.getexif().get(_ORIENTATION, 1)) > 1:
-                notes.append(Note("orientation tag", 1, "ignored, pixels as stored"))
-            turn_back = _UNDO_ORIENTATION.get(orientation)  # Pillow turns TIFFs, and no other format
-            turned = pillow if turn_back is None else pillow.transpose(turn_back)
-        is_colour = pillow is not None and pillow.mode in {"LA", "RGB", "RGBA"}  # of 16 bits, Pillow would keep 8
-        if pillow is None or (is_colour and max(tags.get(_TIFF_BITS, (8,))) > 8):
-            pixels = _read_tiff(data, where)
-        elif is_colour and pillow.format == "PNG" and data[24] == 16:  # bit depth, 9th byte of the header chunk
-            pixels = _read_deep_png(data)
-        elif pillow.mode == "P":
-            pixels = _look_up_palette(turned, purpose)
-            notes.append(Note("palette", 1, "looked up"))
+        orientation = _find_orientation(pillow)
+        if data[:4] in STARTS:
+            pixels, has_alpha, orientation = _read_tiff(data, where, pillow, purpose)
         else:
-            is_inverted = min_is_white and pillow.mode in {"1", "L"}  # Pillow inverts these by itself
-            pixels = np.asarray(turned)
-            pixels = pixels if is_inverted == (min_is_white and purpose == "image") else ~pixels
-    is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and 2 <= pixels.shape[2] <= 4)
+            assert pillow is not None
+            pixels = turn(_load(pillow, data, where, purpose), orientation)
+            has_alpha = pixels.shape[2:] in {(2,), (4,)}
+    is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and (purpose == "image" or 2 <= pixels.shape[2] <= 4))
     if not (is_picture and pixels.size and pixels.dtype.kind in "biuf"):
         found = f"{pixels.dtype} of shape {pixels.shape}"
         raise DataError(f"{where} holds {found}; expected one image, gray or RGB: convert it")
+    if orientation > 1:
+        notes.append(Note("orientation tag", 1, "turned as it says"))
+    if pillow is not None and pillow.mode == "P":
+        notes.append(Note("palette", 1, "looked up"))
+    if purpose == "image" and has_alpha:
+        pixels, alpha = drop_alpha(pixels)
+        notes += alpha
     return pixels, tuple(notes)
+
+
+def drop_alpha(pixels: Pixels) -> tuple[Pixels, tuple[Note, ...]]:
+    """Drop the last of two or four channels; the colours under it stay as stored."""
+    if pixels.shape[2:] not in {(2,), (4,)}:
+        return pixels, ()
+    opaque = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "iu" else 1
+    kind = "opaque alpha channel" if (pixels[..., -1] == opaque).all() else "transparent pixels"
+    colours = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :-1]
+    return colours, (Note(kind, 1, "alpha dropped"),)
+
+
+def _load(pillow: Pillow.Image, data: bytes, where: str, purpose: Purpose) -> Pixels:
+    """Decode all but TIFFs."""
+    if pillow.format == "PNG":
+        check_png(data)
+    if pillow.mode not in _MODES:
+        raise DataError(f"{where} has {pillow.mode} colours; expected gray, RGB or a palette: convert it")
+    if pillow.format != "MPO":  # a camera's second picture is a preview
+        refuse_several(getattr(pillow, "n_frames", 1), where)
+    if pillow.format == "PNG" and data[24] == 16 and pillow.mode in {"LA", "RGB", "RGBA"}:  # Pillow would keep 8 bits
+        return _read_deep_png(data)
+    pillow.load()
+    return _look_up_palette(pillow, purpose) if pillow.mode == "P" else np.asarray(pillow)
+
+
+def check_png(data: bytes) -> None:
+    """Raise `ValueError` unless a PNG is whole and its checksums are right; Pillow passes over those of pixels."""
+    start = 8
+    while start + 12 <= len(data):
+        end = start + 8 + int.from_bytes(data[start : start + 4], "big")
+        if zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise ValueError(f"wrong checksum at byte {end}")
+        if data[start + 4 : start + 8] == b"IEND":
+            return
+        start = end + 4
+    raise ValueError("its end is missing")
+
+
+def _find_orientation(pillow: Pillow.Image | None) -> int:
+    """Return the orientation tag of an opened file; Pillow's own `getexif` of a PNG would decode it."""
+    tag = Pillow.Image.getexif(pillow).get(ORIENTATION, 1) if pillow is not None else 1
+    return tag if tag in TURNS else 1
 
 
 @contextmanager
@@ -195,12 +249,13 @@ def _opened(file: IO[bytes], where: str) -> Iterator[Pillow.Image | None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong is said by the error
             pillow = None
             try:
                 pillow = Pillow.open(file, formats=_FORMATS)
             except UnidentifiedImageError:
                 file.seek(0)
-                if file.read(4) not in _TIFF_STARTS:
+                if file.read(4) not in STARTS:
                     raise
             yield pillow
     except Pillow.DecompressionBombError as error:
@@ -211,6 +266,9 @@ def _opened(file: IO[bytes], where: str) -> Iterator[Pillow.Image | None]:
         what = f"is no image (it begins with {start!r})" if start else "is empty (0 bytes)"
         raise DataError(f"{where} {what}; get it again") from error
     except _DAMAGE as error:
+        if "imagecodecs" in str(error):  # tifffile's words where its codecs are not installed
+            remedy = "run .venv/bin/pip install -e '.[formats]'"
+            raise DataError(f"{where} cannot be decoded ({error}); {remedy}") from error
         raise DataError(f"{where} is damaged or truncated ({error}); get it again") from error
 
 
@@ -231,35 +289,35 @@ def _read_deep_png(data: bytes) -> Pixels:
     return np.ascontiguousarray(pixels[..., order])
 
 
-def _read_tiff(data: bytes, where: str) -> Pixels:
-    """Read 16-bit colour and what Pillow does not know: 64-bit integers, 16- and 64-bit floating point."""
+def _read_tiff(data: bytes, where: str, pillow: Pillow.Image | None, purpose: Purpose) -> tuple[Pixels, bool, int]:
+    """Return the pixels of a TIFF, turned, whether their last channel is alpha, and what its orientation was.
+
+    Pillow decodes what it represents exactly, with all of its codecs; tifffile needs a package for most of them.
+    """
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        _refuse_several(len(tiff.pages), where)
-        page = tiff.pages.first
-        most = 2 * (Pillow.MAX_IMAGE_PIXELS or 0)
-        if page.imagelength * page.imagewidth > most or page.size > 4 * most:  # pixels, and samples of all pixels
-            raise Pillow.DecompressionBombError(f"{' x '.join(map(str, page.shape))} values")
-        pixels: Pixels = page.asarray()
-        is_apart = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and 2 <= page.samplesperpixel <= 4
-        return np.moveaxis(pixels, 0, -1) if is_apart else pixels
+        series, axes = find_plane(tiff, where)
+        page: Any = series.keyframe
+        if page.imagelength * page.imagewidth > (most := 2 * (Pillow.MAX_IMAGE_PIXELS or 0)) or series.size > 4 * most:
+            raise Pillow.DecompressionBombError(f"{' x '.join(map(str, series.shape))} values")
+        orientation = int(page.tags.valueof(ORIENTATION, 1))
+        orientation = orientation if orientation in TURNS else 1
+        min_is_white = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        mode = ImageMode.getmode(pillow.mode) if pillow is not None else None
+        has_alpha = tuple(page.extrasamples) in {(1,), (2,)}  # associated or not
+        if pillow is not None and mode is not None and series.size == page.size and _is_exact(mode, page):
+            pillow.load()  # turns it, and inverts it if white is 0
+            pixels = _look_up_palette(pillow, purpose) if pillow.mode == "P" else np.asarray(pillow)
+            is_inverted, has_alpha = min_is_white and pillow.mode in {"1", "L"}, pixels.shape[2:] in {(2,), (4,)}
+        else:
+            pixels, is_inverted = turn(read_plane(series, axes, where), orientation), False
+    if is_inverted != (min_is_white and purpose == "image") and pixels.dtype.kind in "bu":
+        pixels = ~pixels
+    if purpose != "image" and not has_alpha and pixels.shape[2:] not in {(), (3,)}:
+        raise DataError(f"{where} has {pixels.shape[2]} channels; expected a mask or labels: save one channel of it")
+    return pixels, has_alpha, orientation
 
 
-def _refuse_several(n: int, where: str) -> None:
-    if n > 1:
-        raise DataError(f"{where} holds {n} images; expected one: save each in a file of its own")
-
-
-def _to_8_bits(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
-    if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8) * np.uint8(255), (Note("1-bit image", 1, "0 and 255"),)
-    if pixels.dtype.kind not in "iu" or pixels.min(initial=0) < 0 or pixels.max(initial=0) > 65535:
-        message = f"{where} holds {pixels.dtype} values from {pixels.min()} to {pixels.max()}"
-        raise DataError(f"{message}; expected 8 or 16 bits: scale the image and save it again")
-    image = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if pixels.max(initial=0) < 1 << 12:  # 12 bits of a camera in a 16-bit file
-        return image, (Note("dark 16-bit image", 1, "divided by 257, at most 17 gray levels left: stretch it before"),)
-    return image, (Note("16-bit image", 1, "divided by 257"),)
-
-
-def _drop_alpha(pixels: Pixels) -> Pixels:
-    return pixels[..., :-1] if pixels.ndim == 3 and pixels.shape[2] in {2, 4} else pixels
+def _is_exact(mode: ImageMode.ModeDescriptor, page: Any) -> bool:
+    """Return True if Pillow knows a TIFF's compression, and its mode holds all channels and all bits."""
+    is_whole = len(mode.bands) == page.samplesperpixel and np.dtype(mode.typestr).newbyteorder("=") == page.dtype
+    return bool(is_whole and mode.mode in _MODES and page.compression in _PILLOW_COMPRESSIONS)

@@ -48,7 +48,7 @@ class Decoder:
         ----------
         planes : float32 or float16 array, shape (n_planes, H, W)
             Probabilities.
-        image : uint8 array, shape (H, W) or (H, W, 3), optional
+        image : uint8, uint16 or float32 array, shape (H, W) or (H, W, C), optional
             The image that the planes were predicted from. Without it, the rules for whole images
             (`postprocess.constant_is_empty` and `postprocess.full_is_empty`) are left out.
 

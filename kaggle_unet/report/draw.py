@@ -34,13 +34,20 @@ _GOLDEN = 0.61803398875
 
 
 def stretch(image: Image) -> Image:
-    """Stretch a gray image's contrast so that dim objects are visible; colour images stay as they are."""
-    if image.ndim == 3:
+    """Make 8-bit RGB of an image, its contrast stretched so that dim objects are visible, but for 8-bit colours.
+
+    Of two channels or more than three, the mean is shown.
+    """
+    if image.ndim == 3 and image.shape[2] != 3:
+        image = image.mean(axis=2, dtype=np.float32)
+    if image.ndim == 3 and image.dtype == np.uint8:
         return image
     low, high = np.percentile(image, (0.5, 99.8))
     if high > low:
         image = np.clip((image - low) / (high - low) * 255, 0, 255).astype(np.uint8)
-    return np.repeat(image[..., None], 3, axis=2)
+    elif image.dtype != np.uint8:
+        image = np.zeros(image.shape, np.uint8)
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
 
 
 def resize(picture: NDArray[Any], side_px: int, *, smooth: bool = True) -> NDArray[Any]:
@@ -75,8 +82,8 @@ def draw_outlines(image: Image, true: ArrayLike, pred: ArrayLike | None = None) 
 
     Parameters
     ----------
-    image : uint8 array, shape (H, W) or (H, W, 3)
-        Gray or RGB; not changed.
+    image : uint8, uint16 or float32 array, shape (H, W) or (H, W, C)
+        Gray or RGB of 8 bits is drawn on as it is; other images are stretched from their darkest to their brightest.
     true : int32 array, shape (H, W)
         Instances, outlined in cyan.
     pred : int32 array, shape (H, W), optional
@@ -94,9 +101,12 @@ def draw_outlines(image: Image, true: ArrayLike, pred: ArrayLike | None = None) 
     [[0, 0, 0], [0, 205, 255], [0, 0, 0]]
     """
     image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim not in {2, 3} or image.shape[2:] not in {(), (3,)}:
-        raise DataError(f"the image is {image.dtype} of shape {image.shape}; expected uint8, (H, W) or (H, W, 3)")
+    if image.dtype not in (np.uint8, np.uint16, np.float32) or image.ndim not in {2, 3}:
+        msg = f"the image is {image.dtype} of shape {image.shape}; expected uint8, uint16 or float32, (H, W[, C])"
+        raise DataError(msg)
     shape = image.shape[0], image.shape[1]
+    is_plain = image.dtype == np.uint8 and image.shape[2:] in {(), (3,)}
+    image = image if is_plain else stretch(image)
     drawn = image.copy() if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
     true_edge = outline(check_labels(true, "true labels", shape)[0])
     drawn[true_edge] = TRUE_COLOUR

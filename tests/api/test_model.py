@@ -96,7 +96,7 @@ def full_range(samples):
 )
 def test_other_pixel_formats_of_the_same_image_give_the_same_labels(tuned, full_range, convert):
     model = ku.load(tuned.run)
-    np.testing.assert_array_equal(model.predict(convert(full_range)), model.predict(full_range))
+    np.testing.assert_allclose(model.predict(convert(full_range)), model.predict(full_range), atol=2e-3)
 
 
 def test_floats_mean_fractions_of_the_range_where_the_config_says_so(tuned, full_range):
@@ -104,17 +104,15 @@ def test_floats_mean_fractions_of_the_range_where_the_config_says_so(tuned, full
     ranged = model.config.model_copy(update={"input": model.config.input.model_copy(update={"normalize": "range"})})
     model = replace(model, config=ranged, _ensemble=replace(model._ensemble, config=ranged))
     dim = full_range // 2
-    np.testing.assert_array_equal(model.predict(dim / 255), model.predict(dim))
+    np.testing.assert_allclose(model.predict(dim / 255), model.predict(dim), atol=2e-3)
     with pytest.raises(ku.DataError, match="the image runs from 0 to 255; expected 0 to 1"):
         model.predict(full_range.astype(np.float32))
 
 
-def test_few_gray_levels_of_a_camera_are_warned_of_and_kept_as_floats(tuned, full_range):
-    camera = full_range.astype(np.uint16) * 8
+def test_a_camera_s_12_bits_or_a_narrow_band_of_16_keep_all_their_gray_levels(tuned, full_range):
     model = ku.load(tuned.run)
-    with pytest.warns(UserWarning, match=r"dark 16-bit image: .*astype"):
-        model.segment(camera)
-    np.testing.assert_array_equal(model.predict(camera.astype(np.float32)), model.predict(full_range))
+    for camera in (full_range.astype(np.uint16) * 16, full_range.astype(np.uint16) * 14 + 33069):
+        np.testing.assert_allclose(model.predict(camera), model.predict(full_range), atol=2e-3)
 
 
 def test_the_second_level_that_lies_in_the_run_is_used(tuned, samples, tmp_path):
@@ -130,11 +128,11 @@ def test_the_second_level_that_lies_in_the_run_is_used(tuned, samples, tmp_path)
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.full((8, 8), np.nan), "not finite"),
-        (np.zeros((8, 8), np.int32) - 1, "the image is int32; convert it to uint8 or uint16"),
-        (np.full((8, 8), 200), "the image is int64; convert it to uint8 or uint16"),
+        (np.full((8, 8), np.nan), "the image has 64 pixels that are NaN or infinite"),
+        (np.full((8, 8), 2**40 + 1), "more than 32-bit floats can tell apart"),
+        (np.zeros((8, 8), np.complex64), "the image is complex64"),
         (np.zeros((0, 0)), "the image has no pixels"),
-        (np.zeros((8, 8, 7), np.uint8), r"shape \(8, 8, 7\)"),
+        (np.zeros((8, 8, 7), np.uint8), "the image has 7 channels; choose with input.channels from channel0"),
         (np.zeros(8, np.uint8), r"shape \(8,\)"),
         (np.zeros((0, 8), np.uint8), r"the image has no pixels .its shape is \(0, 8\)"),
     ],

@@ -81,7 +81,9 @@ def test_images_of_sixteen_bits_train_as_those_of_eight(samples, run, tmp_path):
     path.write_text(yaml.safe_dump({"competition": {"name": "folder"}, **CONFIG}))
     again = ku.train(path, deep, folder=tmp_path / "deep")
     image = samples[0].image
-    np.testing.assert_array_equal(ku.load(again / "fold0").predict(image), ku.load(run / "fold0").predict(image))
+    deep_image = deep[0].image
+    planes = ku.load(again / "fold0").predict(deep_image), ku.load(run / "fold0").predict(image)
+    np.testing.assert_allclose(*planes, atol=0.02)  # augmentation rounds to other gray levels
 
 
 def test_other_samples_into_the_same_folder_are_refused(samples, run):

@@ -251,3 +251,37 @@ def test_a_seed_is_the_same_on_every_machine_and_in_every_process():
         len({stable_seed(seed, epoch, index) for seed in range(3) for epoch in range(20) for index in range(50)})
         == 3000
     )
+
+
+FIVE = InputSettings(channels=tuple(f"channel{k}" for k in range(5)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_other_types_are_augmented_as_8_bits_are_and_keep_their_gray_levels(preset, dtype):
+    labels = disc(48, 12)
+    noise = np.random.default_rng(0).integers(0, 4000, (48, 48))
+    image = (33069 + noise).astype(dtype)  # a narrow band far from 0
+    cached = CachedSample.of(Sample("a", image, labels), InputSettings())
+    settings = AugmentationSettings(preset=preset, crop_px=32)
+    crops = [augment(cached, settings, seed=seed) for seed in range(12)]
+    assert {(crop.image.dtype, crop.image.shape) for crop in crops} == {(np.dtype(dtype), (32, 32))}
+    low, high = cached.intensity_range
+    shown = np.stack([(crop.image.astype(float) - low) / (high - low) for crop in crops])
+    assert -1 < shown.min() < 0.2
+    assert 0.8 < shown.max() < 2.2
+    assert np.median([len(np.unique(crop.image)) for crop in crops]) > 700, "as many levels as pixels, nearly"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_channels_stay_apart_and_change_in_their_own_ranges(preset, dtype):
+    labels = disc(48, 12)
+    drawn = np.random.default_rng(1).integers(0, 20, (48, 48, 5)) + 40 * np.arange(5)
+    cached = CachedSample.of(Sample("a", drawn.astype(dtype), labels), FIVE)
+    assert [part.shape for part in cached.intensity_range] == [(5,), (5,)]
+    for seed in range(12):
+        crop = augment(cached, AugmentationSettings(preset=preset, crop_px=32), seed=seed)
+        assert (crop.image.dtype, crop.image.shape) == (np.dtype(dtype), (32, 32, 5))
+        means = crop.image.mean(axis=(0, 1))
+        np.testing.assert_allclose(means, 9.5 + 40 * np.arange(5), atol=12)

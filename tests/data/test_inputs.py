@@ -166,11 +166,65 @@ def test_asking_for_a_depth_that_is_not_known_is_refused():
 
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((2, 2)), np.zeros((2, 2, 4), np.uint8), np.zeros((0, 3), np.uint8), np.zeros(3, np.uint8)],
-    ids=["float64", "RGBA", "empty", "flat"],
+    [np.zeros((2, 2)), np.zeros((0, 3), np.uint8), np.zeros(3, np.uint8)],
+    ids=["float64", "empty", "flat"],
 )
 def test_what_is_no_gray_or_rgb_image_is_refused(image):
     with pytest.raises(DataError, match="expected uint8"):
         prepare(image, InputSettings())
     with pytest.raises(DataError, match="expected uint8"):
         find_intensity_range(image, InputSettings())
+
+
+@pytest.mark.parametrize(("dtype", "high"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
+def test_range_is_the_type_s_own(dtype, high):
+    assert find_intensity_range(np.array([[0, 1]], dtype), InputSettings(normalize="range")) == (0, high)
+
+
+def test_floats_beyond_0_to_1_have_no_range():
+    with pytest.raises(DataError, match=r"runs from 0 to 1\.5; expected 0 to 1, as input.normalize is range"):
+        find_intensity_range(np.array([[0, 1.5]], np.float32), InputSettings(normalize="range"))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_a_narrow_band_far_from_0_becomes_0_to_1(dtype):
+    image = np.linspace(33069, 36863, 2001).astype(dtype)[None]
+    (inputs,) = prepare(image, InputSettings())
+    assert inputs[0, 20] == pytest.approx(0, abs=1e-3)
+    assert inputs[0, 1996] == pytest.approx(1, abs=1e-3)
+    assert len(np.unique(inputs)) == len(np.unique(image))
+
+
+def test_floats_have_no_least_distance_and_a_constant_becomes_0():
+    tiny = np.linspace(0, 1e-6, 1001, dtype=np.float32)[None]
+    assert prepare(tiny, InputSettings())[0, 0, 998] == pytest.approx(1, abs=1e-3)
+    assert not prepare(np.full((3, 3), 0.7, np.float32), InputSettings()).any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_numbered_channels_are_normalised_each_by_itself_in_the_order_of_the_config(dtype):
+    ramp = np.arange(100).reshape(10, 10)
+    image = np.dstack([ramp, np.full_like(ramp, 7), 100 + ramp[::-1], 2 * ramp, ramp.T]).astype(dtype)
+    inputs = prepare(image, InputSettings(channels=("channel2", "ramp", "channel0")))
+    alone = [prepare(image[..., k], InputSettings())[0] for k in (2, 0)]
+    np.testing.assert_allclose(inputs[[0, 2]], alone, atol=1e-6)
+    np.testing.assert_array_equal(prepare(image[..., 0], InputSettings(channels=("channel0",)))[0], alone[1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "message"),
+    [
+        ((4, 4, 2), ("gray",), "has 2 channels; choose with input.channels from channel0, channel1, or take one with"),
+        ((4, 4, 2), ("channel0", "channel2"), "has 2 channels .channel0, channel1., but input.channels contains"),
+        ((4, 4), ("channel1",), "has 1 channel .channel0., but input.channels contains channel1"),
+    ],
+)
+def test_channels_that_an_image_does_not_have_are_refused_with_those_it_has(shape, channels, message):
+    with pytest.raises(DataError, match=message):
+        prepare(np.zeros(shape, np.uint8), InputSettings(channels=channels))
+
+
+@pytest.mark.parametrize("channels", [("gray", "channel1"), ("channel",), ("channel0", "red")])
+def test_channels_by_number_and_by_colour_are_not_mixed(channels):
+    with pytest.raises(ConfigError, match="channel"):
+        InputSettings(channels=channels)

@@ -163,3 +163,12 @@ def test_a_bend_makes_no_new_ids_and_keeps_image_and_labels_aligned(dtype):
     assert set(np.unique(moved)) == {0, 9, 200}
     assert (moved[image > 200] > 0).all()
     assert (moved[image < 55] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("zoom", [1.0, 1.3])
+def test_many_channels_are_cut_as_each_alone(dtype, zoom):
+    image = np.random.default_rng(0).integers(0, 200, (20, 30, 9)).astype(dtype)
+    transform = SpatialTransform((16, 16), (9.0, 12.0), zoom=zoom, turns=1, mirrored=True)
+    alone = [cut(np.ascontiguousarray(image[..., k]), transform) for k in range(9)]
+    np.testing.assert_array_equal(cut(image, transform), np.dstack(alone))

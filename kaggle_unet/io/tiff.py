@@ -1,0 +1,78 @@
+"""TIFFs as tifffile knows them: the one plane of a file, its channels and their names, and how it is turned."""
+
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from kaggle_unet.errors import DataError
+
+Pixels = NDArray[Any]
+
+STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+ORIENTATION = 274  # number of the tag, in EXIF and TIFF alike
+_COLOURS = ("MINISWHITE", "MINISBLACK", "RGB", "YCBCR")
+TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # from the stored pixels to the displayed
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, 3),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+def find_plane(tiff: tifffile.TiffFile, where: str) -> tuple[tifffile.TiffPageSeries, str]:
+    """Return the one image of a TIFF, and its axes longer than 1: Y, X, and C or S if it has channels."""
+    series = [one for one in tiff.series if not one.keyframe.is_reduced] or tiff.series
+    refuse_several(len(series), where)
+    sizes = dict(zip(series[0].axes, series[0].shape, strict=True))
+    axes = "".join(name for name, n in sizes.items() if n > 1 or name in "YX")
+    if "Z" in axes:
+        raise DataError(f"{where} is a 3-D stack of {sizes['Z']} planes ({axes}); expected one plane: save each apart")
+    n_planes = math.prod(n for name, n in sizes.items() if name not in "YXS")
+    if any(page is None for page in series[0].pages) or (tiff.imagej_metadata or {}).get("images", 1) > n_planes:
+        raise DataError(f"{where} lacks planes that its header names; get it again, with all channels in one file")
+    others = [n for name, n in sizes.items() if n > 1 and name not in "YXCS"]
+    refuse_several(math.prod(others) * (sizes["C"] if "C" in axes and "S" in axes else 1), where)
+    return series[0], axes
+
+
+def refuse_several(n: int, where: str) -> None:
+    """Raise `DataError` for a file of more than one image."""
+    if n > 1:
+        raise DataError(f"{where} holds {n} images; expected one: save each in a file of its own")
+
+
+def read_plane(series: tifffile.TiffPageSeries, axes: str, where: str) -> Pixels:
+    """Decode a plane to (H, W) or (H, W, C)."""
+    colours = getattr(series.keyframe.photometric, "name", "unknown")
+    if colours not in _COLOURS:
+        colours = {"SEPARATED": "CMYK", "PALETTE": "palette"}.get(colours, colours)
+        raise DataError(f"{where} has {colours} colours; expected gray or RGB: convert it")
+    pixels = series.asarray()
+    pixels = pixels.reshape([n for name, n in zip(series.axes, series.shape, strict=True) if name in axes])
+    return np.moveaxis(pixels, [axes.index(name) for name in "YX"], [0, 1])
+
+
+def turn(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn pixels as an orientation tag says."""
+    return np.ascontiguousarray(TURNS[orientation](pixels)) if orientation > 1 else pixels
+
+
+def name_channels(data: bytes, n: int) -> list[str]:
+    """Return the names of an image's channels, as OME-TIFF and ImageJ write them; of three without any, the colours."""
+    names: list[str] = []
+    if data[:4] in STARTS:
+        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+            names = list((tiff.imagej_metadata or {}).get("Labels", ()))
+            if tiff.ome_metadata:
+                channels = ElementTree.fromstring(tiff.ome_metadata).iterfind(".//{*}Channel")
+                names = [channel.get("Name", "") for channel in channels]
+    return names or ["red", "green", "blue"][: n if n == 3 else 0]

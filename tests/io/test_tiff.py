@@ -1,0 +1,135 @@
+"""TIFFs of every layout that other programs write: read right, or refused with the reason."""
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+
+from kaggle_unet.errors import DataError
+from kaggle_unet.io.images import decode_image, decode_label_image, decode_mask, read_shape
+from tests.files import encode, png, tiff
+
+RNG = np.random.default_rng(0)
+GRAY = RNG.integers(0, 256, (48, 64), np.uint8)
+COLOUR = RNG.integers(0, 256, (48, 64, 3), np.uint8)
+FIVE = RNG.integers(0, 60000, (5, 48, 64), np.uint16)  # CYX
+DEEP = FIVE[0]
+
+
+def channels_last(planes):
+    return np.moveaxis(planes, 0, -1)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "zstd", "packbits", "lzma"])
+@pytest.mark.parametrize("layout", [{}, {"tile": (16, 16)}, {"bigtiff": True}, {"rowsperstrip": 5}, {"predictor": 2}])
+@pytest.mark.parametrize(
+    "pixels", [GRAY, COLOUR, DEEP, np.dstack([DEEP] * 2 + [DEEP.T[:48, :48].repeat(2, 1)[:, :64]])]
+)
+def test_every_compression_and_layout_gives_the_same_pixels(pixels, layout, compression):
+    if compression in {None, "packbits", "lzma"}:
+        layout = {key: value for key, value in layout.items() if key != "predictor"}
+    photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+    data = tiff(pixels, compression=compression, photometric=photometric, **layout)
+    np.testing.assert_array_equal(decode_image(data, "a")[0], pixels)
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("compression", [None, "lzw"])
+@pytest.mark.parametrize("pixels", [COLOUR, channels_last(FIVE[:3])])
+def test_planes_of_colours_may_lie_apart(pixels, compression, planar):
+    stored = pixels if planar == "contig" else np.moveaxis(pixels, -1, 0)
+    data = tiff(stored, photometric="rgb", planarconfig=planar, compression=compression)
+    np.testing.assert_array_equal(decode_image(data, "a")[0], pixels)
+
+
+def test_jpeg_and_webp_in_a_tiff_are_read():
+    smooth = np.add.outer(np.arange(48), np.arange(64)).astype(np.uint8)
+    for pixels, compression in ((smooth, "jpeg"), (np.dstack([smooth] * 3), "webp")):
+        data = tiff(pixels, compression=compression, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+        np.testing.assert_allclose(decode_image(data, "a")[0].astype(int), smooth, atol=6)
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        (tiff(FIVE, ome=True, metadata={"axes": "CYX", "Channel": {"Name": list("abcde")}}), list("abcde")),
+        (tiff(FIVE[:, None], ome=True, metadata={"axes": "CZYX", "Channel": {"Name": list("abcde")}}), list("abcde")),
+        (tiff(FIVE, imagej=True, metadata={"axes": "CYX", "Labels": list("abcde")}), list("abcde")),
+        (tiff(channels_last(FIVE), photometric="minisblack", planarconfig="contig"), []),
+        (tiff(FIVE, photometric="minisblack", planarconfig="separate"), []),
+        (tiff(FIVE, metadata={"axes": "CYX"}, photometric="minisblack"), []),
+    ],
+    ids=["OME", "OME with one Z", "ImageJ", "samples", "planar", "shaped"],
+)
+def test_channels_are_read_whatever_axis_they_lie_on_and_chosen_by_number_or_name(data, names):
+    image, _ = decode_image(data, "a")
+    np.testing.assert_array_equal(image, channels_last(FIVE))
+    assert read_shape(io.BytesIO(data), "a") == (48, 64)
+    np.testing.assert_array_equal(decode_image(data, "a", 3)[0], FIVE[3])
+    for number, name in enumerate(names):
+        np.testing.assert_array_equal(decode_image(data, "a", name)[0], FIVE[number])
+    with pytest.raises(DataError, match=r"^a has the channels 0, 1, 2, 3, 4.* not competition.channel 5; choose"):
+        decode_image(data, "a", 5)
+    with pytest.raises(DataError, match=r"^a has 5 channels; expected a mask or labels"):
+        decode_mask(data, "a")
+
+
+def test_a_colour_is_a_channel_too_and_a_gray_image_has_but_one():
+    np.testing.assert_array_equal(decode_image(png(COLOUR), "a", "green")[0], COLOUR[..., 1])
+    np.testing.assert_array_equal(decode_image(png(GRAY), "a", 0)[0], GRAY)
+    with pytest.raises(DataError, match=r"^a has the channels 0, not competition.channel green"):
+        decode_image(png(GRAY), "a", "green")
+
+
+@pytest.mark.parametrize("extra", [0, 1, 2])
+@pytest.mark.parametrize("pixels", [GRAY, COLOUR, DEEP])
+def test_an_extra_sample_is_alpha_only_where_the_file_says_so(pixels, extra):
+    stack = np.dstack([pixels, np.full_like(GRAY, 7)])
+    photometric = "rgb" if pixels.ndim == 3 else "minisblack"
+    image, notes = decode_image(tiff(stack, photometric=photometric, planarconfig="contig", extrasamples=[extra]), "a")
+    if extra:
+        assert notes[0].kind == "transparent pixels"
+        assert image.shape == pixels.shape
+        if extra == 2:
+            np.testing.assert_array_equal(image, pixels)
+    else:
+        np.testing.assert_array_equal(image, stack)
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (tiff(FIVE, ome=True, metadata={"axes": "ZYX"}), r"is a 3-D stack of 5 planes \(ZYX\)"),
+        (tiff(FIVE, imagej=True, metadata={"axes": "ZYX"}), r"is a 3-D stack of 5 planes \(ZYX\)"),
+        (tiff(np.stack([FIVE, FIVE]), imagej=True, metadata={"axes": "ZCYX"}), r"is a 3-D stack of 2 planes \(ZCYX\)"),
+        (tiff(FIVE, imagej=True, metadata={"axes": "TYX"}), "holds 5 images"),
+        (tiff(FIVE, photometric="minisblack"), "holds 5 images"),
+        (tiff(FIVE, photometric="minisblack", metadata={"axes": "CYX"})[:-9000], "damaged"),
+        (tiff(FIVE, imagej=True, metadata={"axes": "CYX"})[:-9000], "lacks planes that its header names"),
+        (encode(np.zeros((4, 4, 3), np.uint8), "TIFF", "CMYK"), "has CMYK colours"),
+        (tiff(np.zeros((4, 4, 3), np.uint16), photometric="cielab", planarconfig="contig"), "has .*LAB colours"),
+    ],
+)  # fmt: skip
+def test_what_is_not_one_plane_is_refused(data, match):
+    for decode in (decode_image, decode_label_image):
+        with pytest.raises(DataError, match=rf"^a\.tif .*{match}"):
+            decode(data, "a.tif")
+
+
+def test_a_stack_with_one_directory_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", FIVE, photometric="minisblack", metadata={"axes": "QYX", "truncated": True})
+    with pytest.raises(DataError, match="holds 5 images"):
+        decode_image((tmp_path / "a.tif").read_bytes(), "a.tif")
+
+
+def test_a_codec_that_is_not_installed_is_named_with_its_line(monkeypatch):
+    data = tiff(COLOUR.astype(np.uint16), compression="lzw", photometric="rgb")
+
+    def decode(*_, **__):
+        raise ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", decode)
+    with pytest.raises(DataError, match=r"^a.tif cannot be decoded .*pip install -e '.\[formats\]'"):
+        decode_image(data, "a.tif")
+    np.testing.assert_array_equal(decode_image(tiff(GRAY, compression="lzw"), "b.tif")[0], GRAY)
