@@ -139,20 +139,6 @@ def decode_mask_window(data: bytes, where: str) -> Window:
     return Window(mask, 0, 0, (mask.shape[0], mask.shape[1]))
 
 
-def decode_label_image(data: bytes, where: str) -> NDArray[np.int32]:
-    """Decode a label image: each pixel holds the number of its instance."""
-    values, _ = drop_alpha(read_pixels(data, where, "labels")[0])
-    if values.ndim == 3:
-        if (values != values[..., :1]).any():
-            raise DataError(f"{where} has colours; expected one number per pixel: export the labels as 16-bit gray")
-        values = values[..., 0]
-    limit = np.iinfo(np.int32).max
-    if values.dtype != np.bool_ and not ((values >= 0) & (values <= limit) & (values == np.floor(values))).all():
-        message = f"{where} holds values from {values.min()} to {values.max()}"
-        raise DataError(f"{message}; expected whole numbers from 0 to {limit}: export the labels again")
-    return values.astype(np.int32)
-
-
 def read_shape(file: IO[bytes], where: str) -> tuple[int, int]:
     """Read an image's height and width from its header, without reading its pixels."""
     with _opened(file, where) as pillow:

@@ -1,10 +1,8 @@
 """Label images and binary masks as files hold them: numbers, colours, an alpha channel, the halos of a JPEG."""
 
-import io
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
@@ -31,8 +29,6 @@ def read_values(data: bytes, where: str) -> tuple[Values, tuple[Note, ...]]:
         values = values.astype(np.uint8)
     if values.dtype.kind == "f" and (np.isfinite(values).all() and (values == np.floor(values)).all()):
         values = values.astype(np.int64)
-    if values.dtype == np.int32 and _is_unsigned_tiff(data):  # which Pillow reads with a sign
-        values = values.view(np.uint32)
     if values.dtype.kind not in "iu" or values.min(initial=0) < 0:
         message = f"{where} holds values from {values.min()} to {values.max()}"
         raise DataError(f"{message}; expected whole numbers from 0: export the labels again")
@@ -43,13 +39,6 @@ def _make_black_0(indices: Values, colours: Values) -> Values:
     """Shift the indices of a palette by one where another than the first is black, which is background."""
     is_black = (colours == 0).all(axis=2)
     return np.where(is_black, 0, indices.astype(np.int32) + 1) if indices[is_black].any() else indices
-
-
-def _is_unsigned_tiff(data: bytes) -> bool:
-    if data[:2] not in {b"II", b"MM"}:
-        return False
-    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-        return tiff.pages.first.dtype == np.uint32
 
 
 def _apply_alpha(pixels: Values) -> tuple[Values, tuple[Note, ...]]:

@@ -159,16 +159,19 @@ def test_planes_and_weights_of_every_codec_reach_the_device_as_they_are(codec, d
         assert torch.equal(found.weights, expected.weights)
 
 
+@on_devices
 @pytest.mark.usefixtures("without_noise")
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 @pytest.mark.parametrize("channels", [("gray",), ("channel3", "ramp", "channel1")])
-def test_other_types_and_numbered_channels_become_the_same_on_the_device(dtype, channels):
+def test_other_types_and_numbered_channels_become_the_same_on_the_device(device, dtype, channels):
     samples = [replace(sample, image=sample.image.astype(dtype) * 100) for sample in SAMPLES if sample.image.ndim == 2]
     if channels != ("gray",):
         samples = [
             replace(one, image=np.dstack([one.image * k for k in (0, 1, 2, 1.5)]).astype(dtype)) for one in samples
         ]
-    for expected, found in both(items_of("nuclei", InputSettings(channels=channels), samples=samples, crop_px=48)):
+    for expected, found in both(
+        items_of("nuclei", InputSettings(channels=channels), samples=samples, crop_px=48), device
+    ):
         torch.testing.assert_close(found.inputs, expected.inputs, rtol=1e-3, atol=2e-3)
 
 

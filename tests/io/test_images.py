@@ -15,13 +15,13 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.images import (
     classify_kind,
     decode_image,
-    decode_label_image,
     decode_mask,
     decode_mask_window,
     encode_png,
     encode_tiff,
     read_shape,
 )
+from kaggle_unet.io.label_images import read_values
 from tests import strategies
 from tests.files import encode, png, tiff
 
@@ -182,9 +182,7 @@ LABELS = np.array([[0, 1, 1], [300, 0, 70000]])
 
 @pytest.mark.parametrize("dtype", ["uint32", "int32", "int64", "uint64", "float32", "float64"])
 def test_label_tiffs_of_every_depth_keep_their_numbers(dtype):
-    labels = decode_label_image(tiff(LABELS.astype(dtype)), "a.tif")
-    np.testing.assert_array_equal(labels, LABELS)
-    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(read_values(tiff(LABELS.astype(dtype)), "a.tif")[0], LABELS)
 
 
 @pytest.mark.parametrize(
@@ -199,30 +197,7 @@ def test_label_tiffs_of_every_depth_keep_their_numbers(dtype):
     ],
 )
 def test_label_images_keep_the_stored_numbers(data):
-    np.testing.assert_array_equal(decode_label_image(data, "a.png"), [[0, 5, 255]])
-
-
-def test_a_coloured_palette_gives_its_indices_and_a_gray_one_its_grays():
-    np.testing.assert_array_equal(decode_label_image(png(PALETTE), "a.png"), [[0, 1, 2], [2, 1, 0]])
-    binary = Image.fromarray(np.array([[1, 0]], np.uint8), "P")
-    binary.putpalette([255, 255, 255, 0, 0, 0])  # index 0 is white
-    np.testing.assert_array_equal(decode_label_image(png(binary), "a.png"), [[0, 255]])
-    np.testing.assert_array_equal(decode_mask(png(binary), "a.png"), [[False, True]])
-
-
-@pytest.mark.parametrize(
-    ("data", "match"),
-    [
-        (png(COLOUR), "colours; expected one number per pixel"),
-        (tiff(np.array([[-1, 2]], np.int32)), "from -1 to 2; expected whole numbers"),
-        (tiff(np.array([[0.5, 2]], np.float32)), r"from 0\.5 to 2\.0"),
-        (tiff(np.array([[0, 2**40]], np.int64)), "expected whole numbers from 0"),
-        (tiff(np.array([[0, np.nan]], np.float64)), "from nan to nan"),
-    ],
-)
-def test_labels_that_are_none_are_refused(data, match):
-    with pytest.raises(DataError, match=rf"^x\.png .*{match}"):
-        decode_label_image(data, "x.png")
+    np.testing.assert_array_equal(read_values(data, "a.png")[0], [[0, 5, 255]])
 
 
 def monstrous_png():
@@ -242,7 +217,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, decode_label_image])
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, read_values])
 @pytest.mark.parametrize("match", BAD)
 def test_what_cannot_be_decoded_is_named_with_the_reason(decode, match):
     with pytest.raises(DataError, match=rf"^a\.zip:x\.png {match}"):
@@ -251,17 +226,17 @@ def test_what_cannot_be_decoded_is_named_with_the_reason(decode, match):
 
 @pytest.mark.parametrize("data", [tiff(np.zeros((40, 40), np.uint8)), tiff(np.zeros((40, 40), np.int64))])
 def test_the_limit_on_pixels_holds_for_every_decoder(data, monkeypatch):
-    decode_label_image(data, "x.tif")
+    read_values(data, "x.tif")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 800)  # Pillow refuses twice as many
-    decode_label_image(data, "x.tif")
+    read_values(data, "x.tif")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 799)
     with pytest.raises(DataError, match=r"^x\.tif is too large"):
-        decode_label_image(data, "x.tif")
+        read_values(data, "x.tif")
 
 
 def test_pixels_that_are_no_picture_are_refused():
     with pytest.raises(DataError, match=r"^x\.tif holds complex64 of shape \(5, 6\); expected one image, gray or RGB"):
-        decode_label_image(tiff(np.zeros((5, 6), np.complex64)), "x.tif")
+        read_values(tiff(np.zeros((5, 6), np.complex64)), "x.tif")
     with pytest.raises(DataError, match=r"^x\.tif has 5 channels; expected a mask or labels"):
         decode_mask(tiff(np.zeros((5, 6, 7), np.uint8), photometric="rgb"), "x.tif")
 
@@ -276,7 +251,7 @@ PLACES = st.integers(0, 400)
 @example(data=SOUND[6], spots={106: 66}, end=None)  # strips of no rows
 @example(data=SOUND[-1], spots={20: 2, 103: 48}, end=None)  # 12,289 samples in each of 262,150 pixels
 @given(data=st.sampled_from(SOUND), spots=st.dictionaries(PLACES, st.integers(0, 255)), end=st.none() | PLACES)
-@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, decode_label_image, shape_of])
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, shape_of])
 def test_whatever_is_damaged_ends_in_a_picture_or_a_sentence(decode, data, spots, end):
     damaged = bytearray(data[:end])
     for spot, value in spots.items():
@@ -292,7 +267,7 @@ def test_whatever_is_damaged_ends_in_a_picture_or_a_sentence(decode, data, spots
 
 def test_several_images_of_64_bits_in_a_tiff_are_refused():
     with pytest.raises(DataError, match=r"^x\.tif holds 2 images; expected one"):
-        decode_label_image(tiff(np.zeros((2, 5, 6), np.int64), photometric="minisblack"), "x.tif")
+        read_values(tiff(np.zeros((2, 5, 6), np.int64), photometric="minisblack"), "x.tif")
 
 
 def test_a_deep_png_that_opencv_cannot_decode_is_damaged(monkeypatch):
@@ -304,7 +279,7 @@ def test_a_deep_png_that_opencv_cannot_decode_is_damaged(monkeypatch):
 def test_a_truncated_tiff_is_damaged():
     for data in (tiff(np.zeros((40, 40), np.uint8))[:300], tiff(np.zeros((40, 40), np.float64))[:300]):
         with pytest.raises(DataError, match=r"^x\.tif is damaged or truncated"):
-            decode_label_image(data, "x.tif")
+            read_values(data, "x.tif")
 
 
 @pytest.mark.parametrize(
@@ -363,7 +338,7 @@ def test_encoded_pixels_are_decoded_as_they_were(write):
     colours = rng.integers(0, 256, (5, 7, 3), np.uint8)
     labels = rng.integers(0, 2**16, (5, 7), np.uint16)
     np.testing.assert_array_equal(decode_image(write(colours), "x")[0], colours)
-    np.testing.assert_array_equal(decode_label_image(write(labels), "x"), labels)
+    np.testing.assert_array_equal(read_values(write(labels), "x")[0], labels)
 
 
 @pytest.mark.parametrize("pixels", [GRAY, COLOUR], ids=["gray", "colour"])
@@ -377,7 +352,7 @@ def test_gifs_and_webps_are_read(pixels, kind):
         decode_image(two, "a")
 
 
-@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, decode_label_image])
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, read_values])
 def test_a_png_with_any_bit_flipped_or_cut_off_anywhere_is_an_error_or_the_same(decode):
     pixels = np.random.default_rng(3).integers(0, 4, (30, 40), np.uint8)
     data = png(pixels)

@@ -7,7 +7,8 @@ import pytest
 import tifffile
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.io.images import decode_image, decode_label_image, decode_mask, read_shape
+from kaggle_unet.io.images import decode_image, decode_mask, read_shape
+from kaggle_unet.io.label_images import read_values
 from tests.files import encode, png, tiff
 
 RNG = np.random.default_rng(0)
@@ -112,7 +113,7 @@ def test_an_extra_sample_is_alpha_only_where_the_file_says_so(pixels, extra):
     ],
 )  # fmt: skip
 def test_what_is_not_one_plane_is_refused(data, match):
-    for decode in (decode_image, decode_label_image):
+    for decode in (decode_image, read_values):
         with pytest.raises(DataError, match=rf"^a\.tif .*{match}"):
             decode(data, "a.tif")
 
