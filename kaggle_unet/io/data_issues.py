@@ -49,4 +49,4 @@ def describe_whole_mask(mask: Mask, image: Image) -> tuple[Note, ...]:
 
 def is_constant(image: Image) -> bool:
     """Return True if all pixels are equal."""
-    return bool((image == image[0, 0]).all())
+    return bool((image == image[:1, :1]).all())

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.kernels.rle import ID, find_segments, join_segments, paint_runs
-from kaggle_unet.masks.labels import check_mask, relabel
+from kaggle_unet.masks.labels import check_mask, check_shape, relabel
 from kaggle_unet.types import Labels, Mask
 
 Runs = NDArray[np.int64]
@@ -100,7 +100,7 @@ def paint_masks(masks: Iterable[ArrayLike], shape: tuple[int, int]) -> tuple[Lab
     >>> paint_masks([large, small], (1, 4))
     (array([[1, 1, 2, 2]], dtype=int32), 1, 0)
     """
-    instances = []
+    instances, shape = [], check_shape(shape)
     for index, mask in enumerate(masks, start=1):
         instances.append(runs_of_mask(check_mask(mask, f"mask {index}", shape)))
     return paint_instances(instances, shape)

@@ -3,6 +3,8 @@
 Components are found among runs of pixels along the rows; masks, holes and decoding start from these.
 """
 
+from collections.abc import Sequence
+from operator import index
 from typing import Any, Literal, NamedTuple, NoReturn, get_args
 
 import numpy as np
@@ -15,7 +17,7 @@ from kaggle_unet.kernels.labels import ID_WITHOUT_PLACE, count_areas, renumber_i
 from kaggle_unet.types import Labels, Mask
 
 _FEWEST_OBJECTS = 3  # fewer give no reliable diameter
-_HIGHEST_ID = np.iinfo(np.int32).max
+_HIGHEST_ID = _MOST_PX = np.iinfo(np.int32).max  # kernels count pixels in 32 bits
 # Places for the areas of ids at the first try, which is the last one for nearly all images.
 _PLACES, _PX_PER_PLACE = 2048, 64
 
@@ -94,9 +96,22 @@ def check_integers(
         raise DataError(f"{what} of uneven rows ({error}); expected shape (H, W)") from error
     if array.ndim != 2 or shape not in {None, array.shape}:
         raise DataError(f"{what} of shape {array.shape}; expected {shape or '(H, W)'}")
+    if array.size > _MOST_PX:
+        raise DataError(f"{what} of shape {array.shape}; expected fewer than 2³¹ pixels: cut the image into parts")
     if array.dtype.kind not in "iub":
         raise DataError(f"{what} of dtype {array.dtype}; expected {wanted}")
     return array
+
+
+def check_shape(shape: Sequence[int]) -> Shape:
+    """Check that a shape is (H, W), in whole numbers from 0."""
+    try:
+        n_y, n_x = map(index, shape)
+    except (TypeError, ValueError):
+        n_y = n_x = -1
+    if min(n_y, n_x) < 0:
+        raise DataError(f"shape {shape!r}; expected (H, W), the height and width of an image in pixels")
+    return n_y, n_x
 
 
 def check_mask(mask: ArrayLike, what: str = "mask", shape: Shape | None = None) -> Mask:

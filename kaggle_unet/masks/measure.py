@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.masks.labels import check_labels
+from kaggle_unet.masks.labels import check_labels, relabel
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -66,9 +66,12 @@ def measure(
     from pandas import DataFrame
     from skimage.measure import regionprops_table
 
-    checked, _ = check_labels(labels)
+    given, _ = check_labels(labels)
+    if not given.size:
+        raise DataError(f"labels of shape {given.shape}; expected at least one pixel to measure")
+    checked = relabel(given)  # scikit-image makes a list as long as the highest id
     table = DataFrame(regionprops_table(checked, properties=_PROPERTIES)).rename(columns=_COLUMNS)
-    table = table.astype({"area_px": np.int64})
+    table = table.astype({"area_px": np.int64}).assign(label=np.unique(given[given > 0]))
     if image is not None:
         table = table.assign(**_intensities(checked, np.asarray(image), table["area_px"].to_numpy()))
     return table if pixel_size is None else table.assign(**_in_um(table, pixel_size))

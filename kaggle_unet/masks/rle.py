@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from kaggle_unet.errors import DataError
 from kaggle_unet.kernels.rle import MOST_DIGITS, UNREADABLE, read_rle_text, write_rle_text
 from kaggle_unet.masks.column_runs import Firsts, Runs, find_column_runs, paint_column_runs, runs_of_mask
-from kaggle_unet.masks.labels import check_mask, refuse_ids, to_labels
+from kaggle_unet.masks.labels import check_mask, check_shape, refuse_ids, to_labels
 from kaggle_unet.types import Labels, Mask
 
 __all__ = ["decode", "decode_mask", "describe_faults", "encode", "encode_mask"]
@@ -188,10 +188,12 @@ def _find_run_faults(pairs: Runs, n_px: int) -> list[str]:
 
 def _read(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Runs, Firsts]:
     """Read the runs of all codes, 0-based, or raise."""
-    n_y, n_x = shape
+    n_y, n_x = check_shape(shape)
     if (found := _read_plain(rles, n_y * n_x)) is not None:
         return found
     for rle in rles:
+        if not isinstance(rle, str):
+            raise DataError(f"run-length code {rle!r} is {type(rle).__name__}; expected text, such as '1 3' or ''")
         if faults := describe_faults(rle, n_y * n_x):
             message = f"run-length code {_shorten(rle)!r} for an image of {n_y} × {n_x} pixels: {'; '.join(faults)}"
             raise DataError(message)
@@ -204,7 +206,7 @@ def _read_plain(rles: Sequence[str], n_px: int) -> tuple[Runs, Firsts] | None:
     """Read codes of nothing but digits and spaces, if none of them breaks a rule."""
     try:
         text = np.frombuffer("\n".join([*rles, ""]).encode("ascii"), dtype=np.uint8)
-    except UnicodeEncodeError:
+    except (TypeError, UnicodeEncodeError):
         return None
     runs, firsts = np.empty((len(text) // 4, 2), dtype=np.int64), np.empty(len(rles) + 1, dtype=np.int64)
     n_runs = read_rle_text(text, n_px, runs, firsts)

@@ -76,12 +76,12 @@ def count_overlap(true: NDArray[Any], pred: NDArray[Any]) -> Overlap:
 def _count_by_parts(true: NDArray[Any], pred: NDArray[Any], tables: Tables) -> int:
     """Fill the tables, converting no more than a part at a time; return the kernel's code."""
     n_y, n_x = true.shape
-    needs_no_copy = all(labels.dtype == np.int32 and labels.flags.c_contiguous for labels in (true, pred))
+    needs_no_copy = all(labels.dtype == np.int32 and labels.flags.carray for labels in (true, pred))
     n_lines = n_y if needs_no_copy else _PART_PX // max(1, n_x)
     for y in range(0, n_y, max(1, n_lines)):
         parts: list[NDArray[np.uint32]] = []
         for labels in (true[y : y + n_lines], pred[y : y + n_lines]):  # what is no id becomes one without a place
-            part = np.ascontiguousarray(labels).reshape(-1)
+            part = (labels if labels.flags.carray else np.array(labels, order="C")).reshape(-1)
             if part.dtype.itemsize > 4:
                 part = np.minimum(part.astype(np.uint64), _NO_ID)
             parts.append(part.view(np.uint32) if part.dtype == np.int32 else part.astype(np.uint32))

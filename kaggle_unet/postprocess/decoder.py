@@ -57,13 +57,13 @@ class Decoder:
         int32 array, shape (H, W)
             Instances 1…n, in raster order of their first pixels; 0 is background.
         """
-        cleaning = self.postprocess
+        cleaning, planes = self.postprocess, self.codec.check_planes(planes)
         if planes[0].size > self.stripe_above_px and not self.decode.single_object:
             labels = np.empty(planes.shape[1:], dtype=np.int32)
             decode_large(self.codec, planes, self.decode, cleaning, out=labels)
         else:  # without holes to fill, areas are known as soon as decoding ends
             min_area_px = 0 if cleaning.fill_holes_px else cleaning.min_area_px
-            labels = self.codec.decode(planes.astype(np.float32, copy=False), self.decode, min_area_px=min_area_px)
+            labels = self.codec.decode(planes, self.decode, min_area_px=min_area_px)
             if cleaning.fill_holes_px:
                 labels = fill_holes(labels, cleaning.fill_holes_px, in_place=True)
                 labels = drop_small(labels, cleaning.min_area_px, in_place=True)

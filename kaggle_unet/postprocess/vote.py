@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.masks.labels import relabel, relabel_in_raster_order
+from kaggle_unet.masks.labels import check_mask, relabel, relabel_in_raster_order
 from kaggle_unet.masks.rle import encode
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.types import Labels, Mask
@@ -48,8 +48,8 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
        https://arxiv.org/abs/1801.00868
     """
     int_weights = np.array(to_integer_weights(weights, len(labels)), dtype=np.int64)
-    _refuse_other_shapes(labels)
     sets = [relabel(voted) for voted in labels]
+    _refuse_other_shapes(sets)
     firsts, partners, ious = _pair_up(sets)
     groups, group_weights = _select_groups(sets, partners, ious, int_weights)
     return relabel_in_raster_order(_paint(sets, np.split(groups, firsts[1:-1]), group_weights, int_weights))
@@ -58,6 +58,7 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
 def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> Mask:
     """Keep the pixels that masks of more than half of all weight have; a tie is background."""
     int_weights = to_integer_weights(weights, len(masks))
+    masks = [check_mask(mask) for mask in masks]
     _refuse_other_shapes(masks)
     votes = np.zeros(masks[0].shape, dtype=np.int64)
     for mask, weight in zip(masks, int_weights, strict=True):

@@ -41,14 +41,22 @@ class Codec:
             drawn |= {"interior": inside & ~edge, "border": edge}
         return np.stack([drawn[name] for name in self.planes], dtype=np.float32)
 
-    def decode(self, planes: Planes, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
+    def decode(self, planes: ArrayLike, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
         """Turn planes into labels."""
-        if planes.ndim != 3 or len(planes) != len(self.planes):
-            wanted = f"{', '.join(self.planes)} of codec {self.name}: ({len(self.planes)}, H, W)"
-            raise DataError(f"planes of shape {planes.shape}; expected {wanted}")
+        planes = self.check_planes(planes).astype(np.float32, copy=False)
         inside = planes[0] if self.planes[0] == "mask" else None  # interior and border are its parts
         border = planes[1] if "border" in self.planes else None
         return decode_instances(inside, planes[0], border, settings, min_area_px=min_area_px)
+
+    def check_planes(self, planes: ArrayLike) -> NDArray[Any]:
+        """Check that an array can be read as planes of this codec; return it."""
+        array = np.asarray(planes)
+        if array.dtype.kind not in "fb":
+            raise DataError(f"planes of dtype {array.dtype}; expected probabilities, 0 to 1, in floating point")
+        if array.ndim != 3 or len(array) != len(self.planes):
+            wanted = f"{', '.join(self.planes)} of codec {self.name}: ({len(self.planes)}, H, W)"
+            raise DataError(f"planes of shape {array.shape}; expected {wanted}")
+        return array
 
     def find_mask(self, planes: Planes, settings: DecodeSettings) -> Mask:
         """Mark the pixels of all instances, before any instance is dropped."""
@@ -191,8 +199,4 @@ def decode_planes(
     >>> decode_planes(encode_targets(labels, "mask_border"), "mask_border")
     array([[1, 1, 2, 2, 0]], dtype=int32)
     """
-    given = np.asarray(planes)
-    if given.dtype.kind not in "fb":
-        raise DataError(f"planes of dtype {given.dtype}; expected probabilities, 0 to 1, in floating point")
-    float_planes = given.astype(np.float32, copy=False)
-    return get_codec(codec).decode(float_planes, DecodeSettings.of(settings), min_area_px=min_area_px)
+    return get_codec(codec).decode(planes, DecodeSettings.of(settings), min_area_px=min_area_px)

@@ -61,9 +61,11 @@ def _classify(
     border_at_most = np.float32(np.inf if border is None else settings.border_threshold)
     if inside is None and above >= 1:
         above = np.float32(np.inf)  # min(core + border, 1) is never above 1, and the kernel leaves the minimum out
-    # Kernels want one precision and one memory order; half precision would also round the sum of two planes.
+    # Kernels are compiled for one precision and order; half precision would also round the sum of two planes.
+    planes = [core if plane is None else plane for plane in (inside, core, border)]
     whole, centre, edge = (
-        np.ascontiguousarray(core if plane is None else plane, dtype=np.float32) for plane in (inside, core, border)
+        plane if plane.dtype == np.float32 and plane.flags.carray else np.array(plane, np.float32, order="C")
+        for plane in planes
     )
     classes = blank_classes(core.shape)
     levels = np.empty_like(classes)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest
 from kaggle_unet.masks.labels import check_dense_labels, check_mask, measure_labels, refuse_ids, to_labels
 from kaggle_unet.targets.codecs import encode_targets, get_codec
@@ -69,7 +69,10 @@ def weight_map(
             raise ConfigError(
                 f"weights.classes names {', '.join(unknown)}, but the codec's classes are {', '.join(names)}"
             )
-        classes = get_codec(codec).classify(encode_targets(labels, codec) if planes is None else planes)
+        targets = encode_targets(labels, codec) if planes is None else get_codec(codec).check_planes(planes)
+        if targets.shape[1:] != labels.shape:
+            raise DataError(f"planes of shape {targets.shape} for labels of {labels.shape}; expected targets of these")
+        classes = get_codec(codec).classify(targets)
         weights = np.array([settings.classes.get(name, 1) for name in names], dtype=np.float32).take(classes)
     if settings.size is not None:
         weights = weights * size_weights(labels, **dict(settings.size))
@@ -130,7 +133,7 @@ def distance_weights(labels: ArrayLike, *, w0: float = 10.0, sigma_px: float = 5
     labels = to_labels(labels)
     DistanceWeight(w0=w0, sigma_px=sigma_px)  # refuses what is not above 0
     exponent_least = log(min(w0, 1) * _RESOLUTION / w0)
-    reach_px = sigma_px * sqrt(-2 * exponent_least)
+    reach_px = min(sigma_px * sqrt(-2 * exponent_least), 2.0 * sum(labels.shape))  # no two distances sum to more
     weights = np.empty(labels.shape, dtype=np.float32)
     exponents(two_nearest_squares(labels, reach_px=reach_px), -1 / (2 * sigma_px**2), reach_px, weights)
     np.exp(weights, out=weights)
