@@ -59,6 +59,7 @@ OF_MASKS = {
     "dice": lambda mask: ku.dice(mask, mask),
     "iou": lambda mask: ku.iou(mask, mask),
     "ignore": lambda mask: ku.weight_map(np.ones(np.shape(mask), np.uint8), {}, ignore=mask),
+    "pixel_accuracy": lambda mask: ku.pixel_accuracy(mask, mask),
     "paint_masks": lambda mask: ku.paint_masks([mask, mask], np.shape(mask)),
     "rle.encode_mask": ku.rle.encode_mask,
     "score, single object": lambda mask: ku.score(mask, mask, single_object=True),
