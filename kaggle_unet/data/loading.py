@@ -4,7 +4,6 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from multiprocessing import get_context
-from multiprocessing.context import BaseContext
 from typing import TypeVar
 
 import cv2
@@ -77,13 +76,16 @@ class BatchLoader:
         self._ahead = ahead
         self._inputs = items.inputs
         self._order = EpochOrder(len(items), batch=batch, seed=items.seed, shard=shard)
+        # On Linux, workers are forked from a process that has imported torch, which takes seconds, and has no threads.
+        context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+        context.set_forkserver_preload([__name__])
         self._loader: DataLoader[Item] = DataLoader(
             items.for_device() if device else items,
             batch_sampler=self._order,
             collate_fn=collate,
             num_workers=workers,
             persistent_workers=workers > 0,
-            multiprocessing_context=_worker_context() if workers else None,
+            multiprocessing_context=context if workers else None,
             worker_init_fn=_start_worker,
             pin_memory=ahead is not None and ahead.type == "cuda",
             generator=torch.Generator(),
@@ -124,13 +126,6 @@ def move_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch
         following = move()
         yield batch
         batch = following
-
-
-def _worker_context() -> BaseContext:
-    """Fork workers from a process that has imported torch and done nothing else, or start each anew but on Linux."""
-    context = get_context("forkserver" if sys.platform == "linux" else "spawn")
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 def _start_worker(_: int) -> None:
