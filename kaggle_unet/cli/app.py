@@ -19,6 +19,7 @@ from kaggle_unet.errors import KitError, ResourceError
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": prepare.demo,
+    "init": prepare.init,
     "convert": prepare.convert,
     "make-targets": prepare.make_targets,
     "train": train.train,

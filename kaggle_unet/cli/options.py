@@ -53,6 +53,11 @@ MasksAre = Annotated[
 AcceptMasks = Annotated[
     bool, typer.Option("--accept-masks", help="Go on although the masks look wrong, such as with specks for objects.")
 ]
+InitFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the new config.yaml.")]
+ImagesOfInit = Annotated[str | None, typer.Option("--images", help="Subfolder of the images. Default: looked for.")]
+MasksOfInit = Annotated[
+    str | None, typer.Option("--masks", help="Subfolder or file of the masks. Default: looked for.")
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out faulty samples.")]
 
 ImagePlaces = Annotated[

@@ -22,6 +22,21 @@ def doctor(as_json: options.Json = False) -> None:
     console.result(examine(), console.stats, as_json=as_json)
 
 
+def init(
+    folder: options.InitFolder,
+    data: options.Data,
+    images: options.ImagesOfInit = None,
+    masks: options.MasksOfInit = None,
+) -> None:
+    """Look at your own images and masks, and write a config for them, with a reason for each choice."""
+    from kaggle_unet.steps.init import write_config
+
+    config, found = write_config(folder, data, images, masks)
+    console.say(f"found    {found}")
+    console.say(f"config   {config}")
+    console.next("kaggle-unet", "make-targets", config, "--data", data, "--preview", 8)
+
+
 def make_targets(
     config: options.ConfigPath,
     data: options.Data,

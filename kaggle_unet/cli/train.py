@@ -41,9 +41,11 @@ def train(
         with console.training(number, settings.training.epochs) as on_event:
             result = fit(number, on_event=on_event, on_warning=console.warn, distributed=distributed)
         console.fold_result(result)
-    output = Path("submissions") / experiment_of(config).with_suffix(".csv")
-    test = ("FOLDER", "--labels", "labels") if settings.competition.name == "folder" else ("TEST.zip",)
-    console.next("kaggle-unet", "submit", run_path, "--data", *test, "-o", output)
+    if settings.competition.name == "folder":
+        console.next("kaggle-unet", "segment", run_path, "IMAGES", "-o", Path("results") / experiment_of(config))
+    else:
+        output = Path("submissions") / experiment_of(config).with_suffix(".csv")
+        console.next("kaggle-unet", "submit", run_path, "--data", "TEST.zip", "-o", output)
 
 
 @runs_networks

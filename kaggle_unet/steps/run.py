@@ -41,12 +41,19 @@ def experiment_of(config_path: Path) -> Path:
     'dsb2018/quick'
     >>> experiment_of(Path("/home/me/cells/mine.yaml")).as_posix()
     'cells/mine'
+
+    What `init` has written is named by its folder:
+
+    >>> experiment_of(Path("/home/me/cells/config.yaml")).as_posix()
+    'cells'
     """
     parts = config_path.absolute().with_suffix("").parts
+    if config_path.stem == "config":
+        parts = parts[:-1]
     if "configs" in parts:
         start = len(parts) - parts[::-1].index("configs")
         return Path(*parts[start:])
-    return Path(*parts[-2:])
+    return Path(*parts[-1 if config_path.stem == "config" else -2 :])
 
 
 def store_folder(config_path: Path, chosen: Path | None) -> Path:

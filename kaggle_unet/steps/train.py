@@ -5,6 +5,7 @@ never validated on; their order on the command line does not matter.
 """
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -40,6 +41,8 @@ from kaggle_unet.types import Image, Result, Sample
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+_FEWEST_STEPS = 300
 
 
 def _open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[Store]:
@@ -123,9 +126,11 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     with ExitStack() as held:
         distributed.on_rank_zero(lambda: held.enter_context(lock(folder)))
         is_resuming = distributed.on_rank_zero(lambda: resume and _has_begun(folder))
+        parts = gather_parts(config, store, training, validation, distributed, more)
+        on_warning(_describe_few_steps(config, len(parts.training_set), distributed.size))
         try:
             fitted = fit_fold(
-                gather_parts(config, store, training, validation, distributed, more),
+                parts,
                 config.training,
                 folder=folder,
                 config=plain(config),
@@ -139,6 +144,17 @@ def train_fold(  # noqa: PLR0913  the options of a verb
             raise
         n_samples = {"training_samples": len(training) + len(more), "added_samples": len(more)}
         return distributed.on_rank_zero(lambda: _finish(config, store, run, fold, fitted, n_samples))
+
+
+def _describe_few_steps(config: Config, n_crops: int, n_devices: int) -> str:
+    """Return a warning where a training is too short for any network, as passes over few images are."""
+    n_steps = config.training.epochs * math.ceil(n_crops / (config.training.batch * n_devices))
+    if n_steps >= _FEWEST_STEPS:
+        return ""
+    return (
+        f"{n_steps} steps in all; a network learns little in under {_FEWEST_STEPS}: set augmentation.crops_per_epoch, "
+        "which does not shrink with the number of images, or raise training.epochs"
+    )
 
 
 def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add: Sequence[Path] = ()) -> Path:

@@ -1,0 +1,234 @@
+"""`init`: look at one's own images and masks, and write a config for them, each choice with its reason.
+
+The number of steps does not shrink with the data: a few passes over 25 images would be two dozen steps, and a network
+learns little in under a thousand. `configs/folder/starter.yaml` is what is written for 25 images of nuclei.
+"""
+
+import json
+import os
+import shlex
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.competitions.competition import CompetitionSettings, FileSource
+from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.config import parse_config
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.io.archive import open_archive
+from kaggle_unet.masks.labels import areas_px, object_diameter_px
+from kaggle_unet.store import atomic_write
+from kaggle_unet.targets.border import border
+from kaggle_unet.types import Sample
+
+_IMAGES = ("images", "image", "imgs", "img", "raw", "inputs", "input", "x")
+_MOST_SAMPLES = 200  # that are looked at
+_EPOCHS, _BATCH, _CROP_PX = 8, 8, 128  # the starter's: 1,600 steps are 6 to 10 minutes on a core with bfloat16
+_FEWEST_STEPS, _MOST_STEPS, _STEPS_PER_IMAGE = 1600, 6400, 64
+
+_TEMPLATE = """\
+# {found}
+#   kaggle-unet {make_targets}
+#   kaggle-unet {train}
+competition:
+  {competition}
+codec:
+  name: mask_border  # touching objects are told apart by the border between them
+  border: {{rule: touching, radius_px: {radius}}}  # objects are about {diameter:.0f} px across
+weights:
+  classes: {{border: 6}}  # few pixels are border, and a gap in it merges two objects
+folds: {{n: {folds}}}  # one of them is held out to validate on
+input:
+  {input}
+model: {{name: plain_unet, filters: 16, depth: 4, upsampling: transposed2, residual: true, unshuffle: {unshuffle}
+loss: {{cross_entropy: 1, dice: 1, dice_over: batch}}
+augmentation:
+  preset: nuclei  # for microscopes: mirrored, turned, zoomed, brighter, darker, blurred
+  crop_px: {crop}  # about {objects:.0f} objects across
+  crops_per_epoch: {crops}  # {steps} steps in all, whatever the number of images
+  scale: {zoom}  # objects of one image are {ratio:.1f} times as large as those of another
+  crop_finds_objects: 0.5
+training:
+  epochs: {epochs}  # twice as many are often better, where there is time
+  batch: {batch}
+  optimizer: {{name: adamw, learning_rate: 2e-3, weight_decay: 1e-4}}
+  schedule: {{name: cosine, warmup_epochs: 0.5}}
+  ema: {{decay: 0.999}}
+  clip_norm: 1.0
+  validate_every: 2
+inference: {{flips: d4, batch: 4}}
+decode: {{mask_threshold: 0.5, seed_threshold: 0.5, border_threshold: 0.3, min_seed_px: 4}}
+postprocess:
+  fill_holes_px: {holes:.0f}  # the median object has {median:.0f} px
+  min_area_px: {least:.0f}  # 95 % of the objects have {small:.0f} px or more
+"""
+
+
+def write_config(folder: Path, data: str, images: str | None = None, masks: str | None = None) -> tuple[Path, str]:
+    """Write DIR/config.yaml; return its path, and what was found in the data."""
+    path = folder / "config.yaml"
+    if path.exists():
+        raise ConfigError(f"{path} is there already; edit it, delete it, or give another folder")
+    settings, source = find_layout(data, images, masks)
+    findings = Findings.of(source)
+    text = describe_config(path, data, settings, findings)
+    parse_config(text, where=str(path))
+    atomic_write(path, text)
+    return path, findings.text
+
+
+def find_layout(data: str, images: str | None, masks: str | None) -> tuple[CompetitionSettings, FileSource]:
+    """Find out how the data are laid out: the first way in which every image has a mask and every mask an image."""
+    faults: list[DataError] = []
+    for settings in _layouts(data, images, masks):
+        try:
+            return settings, get_competition(settings.name).read(data, settings, with_masks=True)
+        except DataError as error:
+            faults.append(error)
+    raise faults[0]
+
+
+def _layouts(data: str, images: str | None, masks: str | None) -> Iterator[CompetitionSettings]:
+    """Yield the layouts to try, those of the folders' names before DSB2018's."""
+    folders = {part.lower(): part for name in open_archive(data).names for part in PurePosixPath(name).parts[:-1]}
+    for its_images in [images] if images else [*(folders[name] for name in _IMAGES if name in folders), "."]:
+        yield CompetitionSettings(name="folder", images=its_images, masks=masks or "masks")
+    if images is None and masks is None:
+        yield CompetitionSettings(name="dsb2018")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a config depends on."""
+
+    n_images: int
+    kinds: dict[str, int]
+    n_channels: set[int]
+    short_side_px: float
+    areas_px: NDArray[np.int64]
+    diameters_px: list[float]  # of the images with objects enough
+    touching: float  # part of the images in which objects touch
+    masks: str  # their kind, and how it was told
+
+    @classmethod
+    def of(cls, source: FileSource) -> "Findings":
+        """Look at samples spread over the set."""
+        samples, faults = [], []
+        for id_ in source.ids[:: -(-len(source.ids) // _MOST_SAMPLES)]:
+            try:
+                samples.append(_measure(source.load(id_)))
+            except DataError as error:
+                faults.append(str(error))
+        if faults:
+            raise DataError(f"{len(faults)} of {len(source.ids)} samples are faulty; fix them", faults)
+        kinds, n_channels, sides, areas, touching = zip(*samples, strict=True)
+        all_areas = np.concatenate(areas)
+        if not len(all_areas):
+            raise DataError(f"none of {len(samples)} masks has an object, so there is nothing to learn; look at them")
+        diameters = [diameter for some in areas if (diameter := object_diameter_px(some)) is not None]
+        return cls(
+            n_images=len(source.ids),
+            kinds=dict(Counter(kinds).most_common()),
+            n_channels=set(n_channels),
+            short_side_px=float(np.median(sides)),
+            areas_px=all_areas,
+            diameters_px=diameters or [float(np.sqrt(4 * np.median(all_areas) / np.pi))],
+            touching=float(np.mean(touching)),
+            masks="; ".join(f"{issue.kind}, {issue.action}" for issue in source.data_issues if not issue.sample),
+        )
+
+    @property
+    def diameter_px(self) -> float:
+        """Diameter of the objects that half of all pixels inside objects belong to."""
+        return object_diameter_px(self.areas_px) or self.diameters_px[0]
+
+    @property
+    def largest_to_smallest(self) -> float:
+        """By how much the objects of one image are larger than those of another, extremes left out."""
+        small, large = np.percentile(self.diameters_px, (5, 95))
+        return float(large / small)
+
+    @property
+    def text(self) -> str:
+        """Describe what was found."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds.items())
+        least, most = min(self.diameters_px), max(self.diameters_px)
+        return (
+            f"{self.n_images} images ({kinds}); objects about {self.diameter_px:.0f} px across, {least:.0f} to "
+            f"{most:.0f} by image; they touch in {self.touching:.0%} of the images"
+        )
+
+
+def _measure(sample: Sample) -> tuple[str, int, int, NDArray[np.int64], bool]:
+    assert sample.labels is not None
+    n_channels = sample.image.shape[2] if sample.image.ndim == 3 else 1
+    touching = bool(border(sample.labels).any())
+    return sample.kind, n_channels, min(sample.labels.shape), areas_px(sample.labels)[1:], touching
+
+
+def describe_config(path: Path, data: str, settings: CompetitionSettings, found: Findings) -> str:
+    """Write the YAML of a config, with a comment for each choice."""
+    unshuffle, crop_px, batch = _sizes(found)
+    n_steps, ratio = _count_steps(found.n_images), found.largest_to_smallest
+    small_px, median_px = np.percentile(found.areas_px, (5, 50))
+    lines = [f"name: {settings.name}"]
+    if settings.name == "folder":
+        lines += [f"{key}: {json.dumps(getattr(settings, key))}" for key in ("images", "masks")]
+    return _TEMPLATE.format(
+        found="\n# ".join(textwrap.wrap(f"Written by kaggle-unet init: {found.text}.", 110)),
+        make_targets=shlex.join(["make-targets", str(path), "--data", data, "--preview", "8"]),
+        train=shlex.join(["train", str(path), "--fold", "0"]),
+        competition="\n  ".join([*lines, *([f"# {found.masks}"] if found.masks else ())]),
+        radius="by_size" if found.diameter_px >= 8 else 1,
+        diameter=found.diameter_px,
+        folds=min(5, max(2, found.n_images)),
+        input="\n  ".join(_input_lines(found)),
+        unshuffle=f"{unshuffle}}}" + ("  # objects are large: at a lower resolution" if unshuffle > 1 else ""),
+        crop=crop_px,
+        objects=crop_px / found.diameter_px,
+        crops=n_steps // _EPOCHS * batch,
+        steps=n_steps,
+        zoom="[0.7, 1.4]" if ratio < 1.5 else "[0.6, 1.6]" if ratio < 6 else "[0.5, 2.0]",
+        ratio=ratio,
+        epochs=_EPOCHS,
+        batch=batch,
+        holes=-(-median_px // 100) * 100,
+        median=median_px,
+        least=max(1, min(small_px * 3 // 8, median_px // 10)),
+        small=small_px,
+    )
+
+
+def _input_lines(found: Findings) -> list[str]:
+    """Choose channels by what all images have, and inversion where bright and dark images are mixed."""
+    most = max(found.n_channels)
+    if found.n_channels == {3}:
+        channels = "channels: [red, green, blue]  # all images are RGB"
+    elif most in {1, 3}:
+        channels = "channels: [gray]" + ("  # some images are gray" if most == 3 else "")
+    else:
+        names = ", ".join(f"channel{number}" for number in range(most))
+        channels = f"channels: [{names}]  # all channels of the files; leave out those without the objects"
+    invert = len({"gray-dark", "gray-bright", "colour"} & found.kinds.keys()) > 1 and most in {1, 3}
+    why = "true  # some images have a bright background, some a dark one" if invert else "false"
+    return [channels, "normalize: percentile", f"invert_bright: {why}"]
+
+
+def _sizes(found: Findings) -> tuple[int, int, int]:
+    """Choose how far the network reduces images, the crop's side, and a batch of as many pixels as the starter's."""
+    unshuffle = 1 if found.diameter_px <= 64 else 2 if found.diameter_px <= 128 else 4
+    side_px = min(max(round(5 * found.diameter_px / unshuffle / 32) * 32, 96), 192)  # five objects across
+    most_px = -(-int(found.short_side_px) // (16 * unshuffle)) * 16  # beyond the image are its mirrored pixels
+    side_px = min(side_px, max(most_px, 32))
+    return unshuffle, side_px * unshuffle, min(16, round(_BATCH * (_CROP_PX / side_px) ** 2))
+
+
+def _count_steps(n_images: int) -> int:
+    """Count steps: never few, more for more images where cores are there to do them in time."""
+    wanted = min(max(_STEPS_PER_IMAGE * n_images, _FEWEST_STEPS), _MOST_STEPS, _FEWEST_STEPS * (os.cpu_count() or 1))
+    return wanted // _EPOCHS * _EPOCHS
