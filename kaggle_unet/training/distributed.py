@@ -7,17 +7,18 @@ all of them, so that none is left waiting.
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
 
 from kaggle_unet.data.batch import PADDING_ID, Batch
 from kaggle_unet.errors import ConfigError, KitError
 from kaggle_unet.training.device import DeviceConfig, select_device
 from kaggle_unet.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric.plugins.precision import MixedPrecision
 
 T = TypeVar("T")
 
@@ -26,6 +27,8 @@ class Distributed:
     """One rank of the processes that train together."""
 
     def __init__(self, device_config: DeviceConfig, *, devices: int = 1, nodes: int = 1) -> None:
+        from lightning_fabric import Fabric  # a second to import, which predictions need not wait for
+
         self.device_config = device_config
         self.precision = _precision_plugin(device_config)
         self.unused_scaler = self.precision.state_dict() if self.precision else {}
@@ -105,7 +108,9 @@ def _count_nodes() -> int:
     return _read_torchrun("WORLD_SIZE") // _read_torchrun("LOCAL_WORLD_SIZE")
 
 
-def _precision_plugin(device_config: DeviceConfig) -> MixedPrecision | None:
+def _precision_plugin(device_config: DeviceConfig) -> "MixedPrecision | None":
+    from lightning_fabric.plugins.precision import MixedPrecision
+
     if device_config.precision == "32":  # no mixed precision
         return None
     return MixedPrecision(
