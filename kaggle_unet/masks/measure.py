@@ -99,7 +99,7 @@ def _in_um(table: "DataFrame", pixel_size: float | tuple[float, float]) -> dict[
     height, width = pixel_size if isinstance(pixel_size, tuple) else (pixel_size, pixel_size)
     if not (0 < height < np.inf and 0 < width < np.inf):
         raise ConfigError(f"the pixel size is {pixel_size}; expected micrometres above 0")
-    factors = dict.fromkeys(("y", "top", "bottom"), height) | dict.fromkeys(("x", "left", "right"), width)
+    factors = {"y": height, "x": width, "top": height, "left": width, "bottom": height, "right": width}
     if height == width:
         factors["perimeter"] = width
     lengths = {f"{name}_um": table[f"{name}_px"] * factor for name, factor in factors.items()}
