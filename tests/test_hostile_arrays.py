@@ -34,6 +34,7 @@ OF_LABELS = {
     "count_overlap": lambda labels: astuple(count_overlap(labels, labels)),
     "count_pieces_and_holes": lambda labels: [sorted(counts[counts > 0]) for counts in count_pieces_and_holes(labels)],
     "distance_weights": ku.distance_weights,
+    "distance_weights, separated": lambda labels: ku.distance_weights(labels, separate_touching=True),
     "draw_outlines": lambda labels: ku.draw_outlines(np.zeros(np.shape(labels), np.uint8), labels, labels),
     "drop_small": lambda labels: ku.relabel(ku.drop_small(labels, 2)),
     "drop_small in place": lambda labels: ku.relabel(ku.drop_small(labels, 2, in_place=True)),

@@ -40,6 +40,9 @@ class DistanceWeight(Settings):
     sigma_px: Positive = 5.0
     """The paper's σ, 5 px there. Kits derived from neptune's write exp(−(d1 + d2)² / σ²), without the 2: their σ is √2
     times this one, so their 10 is 7.07 here."""
+    separate_touching: bool = False
+    """Whether pixels where instances touch count as background, as in the paper, whose cells are first separated by a
+    line. Otherwise instances that touch have no weight between them."""
 
 
 class SizeWeight(Settings):

@@ -10,8 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest
 from kaggle_unet.masks.labels import check_dense_labels, check_mask, measure_labels, refuse_ids, to_labels
+from kaggle_unet.targets.border import keep_one_seed_pixel, mark_border
 from kaggle_unet.targets.codecs import encode_targets, get_codec
-from kaggle_unet.targets.settings import CodecName, CodecSettings, DistanceWeight, SizeWeight, WeightSettings
+from kaggle_unet.targets.settings import (
+    BorderSettings,
+    CodecName,
+    CodecSettings,
+    DistanceWeight,
+    SizeWeight,
+    WeightSettings,
+)
 from kaggle_unet.types import Labels, Mask, Planes, Weights
 
 # Weights that a float32 near 1 cannot hold are 0; also those below this fraction of a w0 below 1.
@@ -92,7 +100,9 @@ def encode_with_weights(
     return planes, weight_map(labels, weights, codec=codec.name, planes=planes, ignore=ignore)
 
 
-def distance_weights(labels: ArrayLike, *, w0: float = 10.0, sigma_px: float = 5.0) -> Weights:
+def distance_weights(
+    labels: ArrayLike, *, w0: float = 10.0, sigma_px: float = 5.0, separate_touching: bool = False
+) -> Weights:
     """Compute distance weights for background between close instances: w0·exp(−(d1 + d2)² / (2σ²)).
 
     Parameters
@@ -103,6 +113,9 @@ def distance_weights(labels: ArrayLike, *, w0: float = 10.0, sigma_px: float = 5
         The weight where d1 + d2 would be 0.
     sigma_px : float, default: 5
         The σ of the U-Net paper. Kits derived from neptune's write exp(−(d1 + d2)² / σ²): their σ is √2 times this one.
+    separate_touching : bool, default: False
+        Whether pixels that touch another instance count as background, as where the paper separates cells by a line;
+        every instance keeps a pixel.
 
     Returns
     -------
@@ -129,7 +142,12 @@ def distance_weights(labels: ArrayLike, *, w0: float = 10.0, sigma_px: float = 5
     >>> import numpy as np
     >>> distance_weights(np.array([[1, 0, 2]], dtype=np.int32), w0=1, sigma_px=2).round(3)
     array([[0.   , 0.607, 0.   ]], dtype=float32)
+    >>> distance_weights(np.array([[1, 1, 2, 2]], dtype=np.int32), separate_touching=True).round(2)
+    array([[0.  , 8.35, 8.35, 0.  ]], dtype=float32)
     """
+    if separate_touching:
+        labels, highest = check_dense_labels(labels)
+        labels = np.where(keep_one_seed_pixel(labels, mark_border(labels, BorderSettings()), highest), 0, labels)
     labels = to_labels(labels)
     DistanceWeight(w0=w0, sigma_px=sigma_px)  # refuses what is not above 0
     exponent_least = log(min(w0, 1) * _RESOLUTION / w0)

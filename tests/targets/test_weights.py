@@ -58,6 +58,37 @@ def test_distance_weights_are_those_of_a_stack_of_distance_transforms(labels, si
     assert not found[expected < 0.99 * 2**-24].any()
 
 
+@given(strategies.labels(max_side=8, max_id=4))
+@settings(max_examples=50, deadline=None)
+def test_touching_instances_are_separated_by_a_line_that_leaves_a_pixel_of_each(labels):
+    near = naive.border(labels, "touching", lambda _: 1) & (labels > 0)
+    covered = np.array([near[labels == label].all() for label in range(labels.max() + 1)])
+
+    found = distance_weights(labels, separate_touching=True)
+
+    apart = np.where(near & ~covered[labels], 0, labels)
+    for label in np.flatnonzero(covered[1:]) + 1:  # of these, one pixel is left, and its place is not tried here
+        y, x = np.argwhere((labels == label) & (found == 0))[0]
+        apart[labels == label] = 0
+        apart[y, x] = label
+    assert (found == distance_weights(apart)).all()
+
+
+@given(strategies.apart(), st.sampled_from([1, 5]))
+@settings(max_examples=30, deadline=None)
+def test_separation_changes_nothing_where_no_instances_touch(labels, sigma_px):
+    separated = distance_weights(labels, sigma_px=sigma_px, separate_touching=True)
+
+    assert (separated == distance_weights(labels, sigma_px=sigma_px)).all()
+
+
+def test_touching_instances_have_a_weight_only_if_they_are_separated():
+    assert not distance_weights(row(1, 1, 2, 2)).any()
+    assert distance_weights(row(1, 1, 2, 2), separate_touching=True) == pytest.approx(
+        10 * np.exp(-9 / 50) * row(0, 1, 1, 0), rel=1e-6
+    )
+
+
 def test_small_instances_weigh_more_within_the_bounds():
     labels = row(0, 1, 2, 2, 2, 2, *[3] * 16, *[4] * 64)
 
