@@ -8,31 +8,40 @@ from kaggle_unet.errors import ConfigError
 
 
 def score(
-    csv_or_run: options.CsvOrRun = None,
+    predicted: options.Predicted = None,
     truth: options.Truth = None,
     competition: options.Metric = None,
     run: options.ScoredRun = None,
     store: options.MovedStore = None,
     images: options.Images = "images",
     masks: options.Masks = "masks",
+    masks_are: options.MasksAre = None,
     decode: options.Decode = None,
     train: options.TrainingImages = False,
+    table: options.ScoreTable = None,
     as_json: options.Json = False,
 ) -> None:
-    """Score a submission against the truth, or a run on its out-of-fold planes."""
-    from kaggle_unet.steps.score import score_csv, score_run
+    """Score a submission or labels of any format against the truth, or a run on its out-of-fold planes."""
+    from kaggle_unet.steps.score import score_predictions, score_run
+    from kaggle_unet.steps.score_tables import write_score_tables
 
-    given = csv_or_run or run
-    if given is not None and truth is not None and competition is not None and not train:
-        result = score_csv(given, truth, competition, images=images, masks=masks)
+    given = predicted or run
+    if given is not None and truth is not None and not train:
+        result = score_predictions(
+            given, truth, competition or "folder", images=images, masks=masks, masks_are=masks_are
+        )
     elif given is not None and given.suffix != ".csv" and truth is None and competition is None:
         opened = open_run(given, run=run)
         with console.progress() as on_progress:
             result = score_run(opened.run, store, decode=decode, train=train, on_progress=on_progress)
     else:
-        msg = "score: give either RUN, with --train if you like, or CSV --truth DATA --competition NAME"
+        msg = "score: give either RUN, with --train if you like, or CSV_OR_LABELS --truth DATA [--competition NAME]"
         raise ConfigError(msg)
     console.result(result, console.scores, as_json=as_json)
+    if table is not None:
+        objects = write_score_tables(table, result.scored)
+        if not as_json:
+            console.say(f"tables   {table}, {objects}")
 
 
 def tune(

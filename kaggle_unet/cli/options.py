@@ -10,8 +10,16 @@ ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experime
 RunOrConfig = Annotated[
     Path, typer.Argument(metavar="RUN_OR_CONFIG", help="A run's folder, or the YAML file of its experiment.")
 ]
-CsvOrRun = Annotated[
-    Path | None, typer.Argument(metavar="CSV_OR_RUN", help="A submission, or a run's folder for its out-of-fold score.")
+Predicted = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="CSV_OR_LABELS_OR_RUN",
+        help="A submission, or labels in any format, or a run's folder for its out-of-fold score.",
+    ),
+]
+ScoreTable = Annotated[
+    Path | None,
+    typer.Option("--table", metavar="CSV", help="Write a row per image, and <name>_objects.csv with one per object."),
 ]
 CsvPath = Annotated[Path, typer.Argument(metavar="CSV", help="A submission.")]
 Overrides = Annotated[
@@ -24,13 +32,15 @@ Data = Annotated[
 ]
 DataToPredict = Annotated[str | None, typer.Option("--data", metavar="DATA", help="Images to predict.")]
 Truth = Annotated[
-    str | None, typer.Option("--truth", metavar="DATA", help="The truth: whatever --data takes, or a CSV.")
+    str | None,
+    typer.Option("--truth", metavar="DATA", help="The truth: what --data takes, a CSV, or labels in any format."),
 ]
 Competition = Annotated[
     str, typer.Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (with the rules of DSB2018).")
 ]
 Metric = Annotated[
-    str | None, typer.Option("--competition", metavar="NAME", help="The competition whose metric is used.")
+    str | None,
+    typer.Option("--competition", metavar="NAME", help="The competition whose metric is used. Default: folder."),
 ]
 Images = Annotated[str, typer.Option("--images", help="Subfolder of the images (folder only).")]
 Masks = Annotated[str, typer.Option("--masks", help="Subfolder of the masks (folder only).")]

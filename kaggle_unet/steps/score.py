@@ -60,6 +60,7 @@ class Scores:
     pixels: Mapping[str, float]
     per_class: "DataFrame"
     per_image: Mapping[str, float]
+    scored: Sequence[Scored]
     decoding: str | None = None
     trained_on: "Scores | None" = None
 
@@ -67,7 +68,7 @@ class Scores:
         """Return plain values, tables as lists of rows."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         decoding, fixes, per_image = (values.pop(name) for name in ("decoding", "oracle_fixes", "per_image"))
-        trained_on = values.pop("trained_on")
+        trained_on, _ = values.pop("trained_on"), values.pop("scored")
         return {
             **({"decoding": decoding} if decoding else {}),
             **values,
@@ -80,25 +81,46 @@ class Scores:
         }
 
 
-def score_csv(csv: Path, truth: str, name: str, *, images: str = "images", masks: str = "masks") -> Scores:
-    """Score a submission as Kaggle would."""
-    settings = competition_settings(name, images=images, masks=masks)
-    competition = get_competition(settings.name)
-    return score_submission(csv, read_truth(truth, competition, settings), name)
+def score_predictions(
+    predicted: Path,
+    truth: str,
+    name: str,
+    *,
+    images: str = "images",
+    masks: str = "masks",
+    masks_are: str | None = None,
+) -> Scores:
+    """Score a submission as Kaggle would, or labels in any format; `masks_are` is the truth's kind."""
+    places = {"images": images, "masks": masks}
+    settings = competition_settings(name, **places, **({"masks_are": masks_are} if masks_are else {}))
+    labels = read_truth(truth, get_competition(settings.name), settings)
+    if predicted.suffix == ".csv":
+        return score_submission(predicted, labels, name)
+    folder = competition_settings("folder", **places)
+    return score_labels(predicted, read_truth(str(predicted), get_competition("folder"), folder), labels, name)
 
 
 def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> Scores:
     """Score a submission against labels."""
-    rles = read_submission(csv, name)
-    missing = sorted(set(truth) - set(rles))
+    return score_labels(csv, read_submission(csv, name), truth, name)
+
+
+def score_labels(
+    where: Path, predicted: Mapping[str, list[str]] | Mapping[str, Labels], truth: Mapping[str, Labels], name: str
+) -> Scores:
+    """Score run-length codes or labels by id against labels."""
+    missing = sorted(set(truth) - set(predicted))
     if missing:
-        msg = f"{csv}: {len(missing)} of the {len(truth)} images to be scored are missing; every image needs a row"
+        msg = f"{where}: {len(missing)} of the {len(truth)} images to be scored are missing; every image needs a row"
         raise DataError(msg, missing[:20])
     scored = []
     for id_ in truth:
         labels, kind, _ = truth.read(id_) if isinstance(truth, Truth) else (truth[id_], None, ())
-        predicted = decode([rle for rle in rles[id_] if rle], labels.shape)
-        scored.append(score_pair(id_, labels, predicted, name, {} if kind is None else {"kind": kind}))
+        found = predicted[id_]
+        pred = decode([rle for rle in found if rle], labels.shape) if isinstance(found, list) else found
+        if pred.shape != labels.shape:
+            raise DataError(f"{where}: image {id_!r} is {pred.shape} (height, width), its truth {labels.shape}")
+        scored.append(score_pair(id_, labels, pred, name, {} if kind is None else {"kind": kind}))
     return summarize_scores(scored)
 
 
@@ -217,6 +239,7 @@ def summarize_scores(scored: Sequence[Scored]) -> Scores:
         pixels=pixels,
         per_class=per_class,
         per_image=dict(zip(images["id"].tolist(), images["score"].tolist(), strict=True)),
+        scored=scored,
     )
 
 

@@ -1,11 +1,15 @@
 """Images are scored from their overlaps; the edge cases of the table in docs/scores.md."""
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given, settings
 
+from kaggle_unet.cli import main
+from kaggle_unet.competitions.label_files import write_labels
 from kaggle_unet.competitions.registry import COMPETITIONS, get_competition
 from kaggle_unet.errors import DataError
+from kaggle_unet.io.label_formats import LABEL_FORMATS
 from kaggle_unet.steps import score
 from tests import strategies
 
@@ -64,3 +68,36 @@ def test_an_empty_field_is_an_empty_prediction_and_other_images_do_not_count(tmp
 def test_no_image_at_all_is_refused():
     with pytest.raises(DataError, match="no image to score"):
         score.summarize_scores([])
+
+
+TRUE = np.zeros((12, 16), np.int32)
+TRUE[1:5, 1:5], TRUE[7:11, 8:14] = 1, 2
+
+
+@pytest.mark.parametrize("format", ["tiff", "coco", "geojson"])
+@pytest.mark.parametrize("true_format", ["png", "rle"])
+def test_labels_of_any_format_are_scored_against_any_other_and_tables_have_a_row_each(tmp_path, format, true_format):
+    found = np.roll(TRUE, 1, axis=1)
+    found[0, 15] = 3
+    places = {}
+    for name, labels, kind in (("pred", found, format), ("truth", TRUE, true_format)):
+        places[name] = tmp_path / (f"{name}{LABEL_FORMATS[kind].suffix}" if LABEL_FORMATS[kind].holds_many else name)
+        write_labels({"a": labels, "b": TRUE}, places[name], kind)
+
+    with pytest.raises(SystemExit) as end:
+        main(["score", str(places["pred"]), "--truth", str(places["truth"]), "--table", str(tmp_path / "t.csv")])
+
+    assert end.value.code == 0
+    images, objects = pandas.read_csv(tmp_path / "t.csv"), pandas.read_csv(tmp_path / "t_objects.csv")
+    assert images.score.tolist() == pytest.approx([get_competition("folder").metric(TRUE, found).mean, 1], abs=1e-5)
+    assert images[["true_objects", "predicted_objects"]].to_numpy().tolist() == [[2, 3], [2, 2]]
+    rows = objects[objects.id == "a"].set_index(["side", "object"])
+    assert rows.iou.tolist() == pytest.approx([12 / 20, 20 / 28, 12 / 20, 20 / 28, 0], abs=1e-5)
+    assert rows.partner.dropna().tolist() == [1, 2, 1, 2]
+    assert rows.area_px.tolist() == [16, 24, 16, 24, 1]
+
+
+def test_labels_of_another_size_than_the_truth_are_named(tmp_path):
+    truth = {"a": TRUE}
+    with pytest.raises(DataError, match=r"pred: image 'a' is \(12, 15\) \(height, width\), its truth \(12, 16\)"):
+        score.score_labels(tmp_path / "pred", {"a": TRUE[:, 1:]}, truth, "folder")
