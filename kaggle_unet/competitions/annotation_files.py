@@ -2,12 +2,11 @@
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from kaggle_unet.competitions.pairing import Pairing, collect_rles
+from kaggle_unet.competitions.pairing import Pairing, collect_rles, plain_name
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.annotation_formats import is_coco, parse_json, read_coco
 from kaggle_unet.io.images import SUFFIX_PATTERN, decode_image
@@ -19,15 +18,6 @@ from kaggle_unet.types import DataIssue
 T = TypeVar("T")
 
 _N_LOOKED_AT = 8
-
-
-def plain_name(stem: str) -> str:
-    """Return a name as it is compared: composed letters, in small ones, without ``.ome``.
-
-    >>> plain_name("A.ome")
-    'a'
-    """
-    return unicodedata.normalize("NFC", stem).casefold().removesuffix(".ome")
 
 
 def read_coco_masks(

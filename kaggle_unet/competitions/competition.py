@@ -39,6 +39,9 @@ class CompetitionSettings(Settings):
     """`folder` only: the value of objects in binary masks; otherwise all but 0."""
     ignore: int | None = None
     """`folder` only: the value of pixels that do not count, -1 for none; otherwise 255 in palette images."""
+    channel: int | str | None = None
+    """`folder` and `dsb2018`: the one channel of each image that is read, by number from 0 or by the name that an
+    OME-TIFF or ImageJ gives it; otherwise all are."""
     folds: str | None = None
     """`folder` only: a CSV with columns `id,fold`, relative to the config; an id with an empty fold is left out."""
     skip: tuple[str, ...] = ()
@@ -56,11 +59,14 @@ class Competition(ABC):
     sample_submissions: tuple[str, ...] = ()  # names of the files that list the ids of a test set
 
     @abstractmethod
-    def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> "FileSource":
+    def read(
+        self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None, skip_bad: bool = False
+    ) -> "FileSource":
         """Pair the images and masks of what ``--data`` names (a zip, a folder, ``ZIP:place``); no image is decoded yet.
 
         Masks are wanted (True), left alone (False) or taken if they are there (None). Ids are skipped only where masks
-        are read. A DataError lists all files that are missing or doubled.
+        are read. A DataError lists all files that are missing, doubled or not read, unless `skip_bad` leaves out the
+        samples that they belong to.
         """
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
@@ -78,6 +84,7 @@ class FileSource:
     classify: Callable[[Image], str]
     numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by id, such as the depth
     data_issues: tuple[DataIssue, ...] = ()  # of the source as a whole, found before any sample was read
+    channel: int | str | None = None
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -87,7 +94,7 @@ class FileSource:
     def load(self, sample_id: str) -> Sample:
         """Read one sample; a DataError names every faulty file of it."""
         name = self.images[sample_id]
-        image, notes = decode_image(self.archive.read(name), self.archive.where(name))
+        image, notes = decode_image(self.archive.read(name), self.archive.where(name), self.channel)
         labels = ignore = None
         if self.masks is not None:
             labels, ignore, mask_notes = self.masks.read(self.archive, sample_id, image)

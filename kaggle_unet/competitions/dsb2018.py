@@ -2,10 +2,10 @@
 
 import re
 from collections import defaultdict
-from pathlib import PurePosixPath
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
-from kaggle_unet.competitions.pairing import find_rle_masks, list_images, locate_set, match_names
+from kaggle_unet.competitions.pairing import compose, find_rle_masks, list_images, locate_set, match_names
+from kaggle_unet.competitions.unread_files import find_unread
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
 from kaggle_unet.io.masks import FileMasks, MaskReader, merge_object_masks
@@ -13,8 +13,8 @@ from kaggle_unet.io.masks import FileMasks, MaskReader, merge_object_masks
 _LABELS_CSV = "stage1_train_labels.csv"
 _WANTED_MASKS = f"<id>/masks/*.png, or {_LABELS_CSV} beside the images"
 _IMAGE = re.compile(rf"(?P<root>(?:.*/)?)(?P<id>[^/]+)/images/(?P=id){SUFFIX_PATTERN}")
-_STRAY = re.compile(rf"(?P<id>[^/]+)/images/[^/]+{SUFFIX_PATTERN}")
 _MASK = re.compile(rf"(?P<id>[^/]+)/masks/[^/]+{SUFFIX_PATTERN}")
+_IMAGE_FOLDERS, _FOLDERS = (re.compile(rf"(?P<id>[^/]+)/{names}/.*") for names in ("images", "(?:images|masks)"))
 _TRAIN, _TEST = ("stage1_train",), ("stage1_test", "stage2_test_final", "stage2_test")
 
 
@@ -24,25 +24,25 @@ class Dsb2018(Competition):
     name = "dsb2018"
     sample_submissions = ("stage1_sample_submission.csv", "stage2_sample_submission_final.csv")
 
-    def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
+    def read(
+        self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None, skip_bad: bool = False
+    ) -> FileSource:
         """Open the zip that Kaggle serves, its outer zip, or an unpacked folder."""
         example = "<id>/images/<id>.png"
         archive = locate_set(open_archive(data), _IMAGE, example, train=_TRAIN, test=_TEST, with_masks=with_masks)
         pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
-        pairing.problems.extend(
-            f"{archive.where(name)} is named unlike its folder; expected {sample_id}"
-            for sample_id, name in match_names(_STRAY, archive)
-            if PurePosixPath(name).stem.casefold() != sample_id.casefold()
-        )
         masks: MaskReader | None = None
         files: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
         for sample_id, name in () if with_masks is False else match_names(_MASK, archive):
             files[sample_id] += (name,)
         if files:
-            folders = set(archive.entries)  # an empty one stands for no nucleus
+            folders = set(map(compose, archive.entries))  # an empty one stands for no nucleus
             empty: dict[str, tuple[str, ...]] = {key: () for key in pairing.images if f"{key}/masks/" in folders}
             masks = FileMasks({**empty, **files}, merge_object_masks)
         elif with_masks is not False:
             masks = find_rle_masks(pairing, _LABELS_CSV, (self.id_column, self.rle_column), single_object=False)
-        pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS)
-        return FileSource(archive, pairing.images, masks, classify_kind, data_issues=pairing.data_issues)
+        scope = _IMAGE_FOLDERS if with_masks is False else _FOLDERS
+        notes = find_unread(pairing, masks, scope, f"{example} and <id>/masks/*.png")
+        found = pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS, skip_bad=skip_bad)
+        issues = (*pairing.data_issues, *found, *notes)
+        return FileSource(archive, pairing.images, masks, classify_kind, data_issues=issues, channel=settings.channel)

@@ -6,8 +6,9 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
-from kaggle_unet.competitions.mask_files import find_masks
-from kaggle_unet.competitions.pairing import list_images, locate_set, match_names
+from kaggle_unet.competitions.mask_files import ANNOTATION_PATTERN, find_masks, locate_masks
+from kaggle_unet.competitions.pairing import compose, list_images, locate_set, match_names
+from kaggle_unet.competitions.unread_files import find_unread
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
@@ -19,15 +20,24 @@ class Folder(Competition):
 
     name = "folder"
 
-    def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
+    def read(
+        self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None, skip_bad: bool = False
+    ) -> FileSource:
         """Open a folder, a zip, or a place in a zip, that holds the two subfolders of the config."""
         images, wanted = _pattern(settings.images), f"{settings.masks}/<id>.png (or .tif, …)"
-        archive = locate_set(open_archive(data), images, f"{settings.images}/<id>.png", with_masks=with_masks)
+        example = f"{settings.images}/<id>.png"
+        archive = locate_set(open_archive(data), images, example, with_masks=with_masks)
         pairing = list_images(archive, match_names(images, archive), () if with_masks is False else settings.skip)
         masks, issues = (None, ()) if with_masks is False else find_masks(pairing, settings)
         hint = "" if masks else ": set competition.masks to their folder"
-        pairing.check(masks, is_wanted=with_masks, wanted=wanted + hint)
-        return FileSource(archive, pairing.images, masks, classify_kind, data_issues=(*pairing.data_issues, *issues))
+        folder, _ = locate_masks(archive, settings)
+        scope = _scope(settings.images, folder, with_masks=with_masks)
+        is_chosen = folder and settings.masks_are  # masks of other kinds are left alone then
+        noted = f"{re.escape(folder)}.*{ANNOTATION_PATTERN}" if is_chosen else "(?!)"
+        notes = find_unread(pairing, masks, scope, example, noted=noted)
+        found = pairing.check(masks, is_wanted=with_masks, wanted=wanted + hint, skip_bad=skip_bad)
+        issues = (*pairing.data_issues, *issues, *found, *notes)
+        return FileSource(archive, pairing.images, masks, classify_kind, data_issues=issues, channel=settings.channel)
 
 
 def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
@@ -52,6 +62,16 @@ def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
     if problems:
         raise DataError(f"{path} does not fit the data; fix it", problems)
     return {key: int(fold) for key, fold in rows if key in ids and fold.strip()}
+
+
+def _scope(images: str, masks: str, *, with_masks: bool | None) -> re.Pattern[str]:
+    """Match all files in the folders of images and masks; masks that are not wanted do not count."""
+    starts = ["" if PurePosixPath(images) == PurePosixPath(".") else f"{images.strip('/')}/"]
+    apart = f"(?!{re.escape(masks)})" if with_masks is False and masks else ""
+    if with_masks is not False and masks:
+        starts.append(masks)
+    folders = "|".join(re.escape(compose(start)) for start in starts)
+    return re.compile(rf"{apart}(?:{folders})(?:.*/)?(?P<id>[^/]+?)(?:\.[^/.]+)?")
 
 
 def _pattern(subfolder: str) -> re.Pattern[str]:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 
-from kaggle_unet.competitions.annotation_files import plain_name, read_coco_masks, read_rle_masks
+from kaggle_unet.competitions.annotation_files import read_coco_masks, read_rle_masks
 from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.mask_kinds import guess_kind
-from kaggle_unet.competitions.pairing import Pairing
+from kaggle_unet.competitions.pairing import Pairing, plain_name
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.annotation_formats import is_coco, parse_json
 from kaggle_unet.io.archive import Archive
@@ -35,6 +35,7 @@ _FOLDERS = ("masks", "mask", "labels", "label", "annotations", "rois", "ground_t
 _MASK_WORD = r"[_\-. ](?i:(?:cp_)?masks?|labels?|seg|segmentation|gt|instances?|rois?|roiset|annotations?)$"
 _IMAGE_WORD = r"[_\-. ](?i:images?|img|raw)$"
 _FAMILIES = {"images": SUFFIX_PATTERN, "json": r"\.(?i:json|geojson)", "rle": r"\.(?i:csv)", "rois": r"\.(?i:zip|roi)"}
+ANNOTATION_PATTERN = f"(?:{'|'.join(_FAMILIES.values())})"
 
 
 def find_masks(
@@ -43,7 +44,7 @@ def find_masks(
     """Find the masks of images, or with `named_by_masks` any masks; the issue says of what kind they are, and why."""
     archive = pairing.archive
     ids = None if named_by_masks else {*pairing.images, *(issue.sample for issue in pairing.data_issues)}
-    start, names = _locate(archive, settings)
+    start, names = locate_masks(archive, settings)
     family = _find_family(archive, names, settings)
     names = [name for name in names if family and re.search(_FAMILIES[family] + "$", name)]
     if not names:
@@ -76,7 +77,7 @@ def _readers(settings: CompetitionSettings) -> dict[str, Callable[[Iterable[File
     }
 
 
-def _locate(archive: Archive, settings: CompetitionSettings) -> tuple[str, list[str]]:
+def locate_masks(archive: Archive, settings: CompetitionSettings) -> tuple[str, list[str]]:
     """Find the masks' folder or file; where the default is not there, another by its usual name."""
     given = settings.masks.strip("/")
     if given in archive.names:
@@ -121,10 +122,12 @@ def match_files(
             owner, is_whole = folder.split("/")[0] or re.sub(_MASK_WORD, "", stem.removesuffix(".ome")), not folder
         if is_whole and (first := whole.setdefault(owner, name)) != name:
             where = pairing.archive.where
-            pairing.problems.append(f"id {owner!r} occurs twice: {where(first)} and {where(name)}")
+            pairing.refuse(owner, f"id {owner!r} occurs twice: {where(first)} and {where(name)}")
+            pairing.named_files.append(name)
         else:
             found[owner] = (*found.get(owner, ()), name)
     skipped = {issue.sample for issue in pairing.data_issues}
+    pairing.named_files.extend(name for owner in skipped for name in found.get(owner, ()))
     return {owner: files for owner, files in found.items() if owner not in skipped}
 
 

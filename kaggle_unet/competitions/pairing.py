@@ -5,7 +5,8 @@ people unpack them into folders, with or without a top folder. In all of these, 
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -32,7 +33,8 @@ def locate_set(
 
     A set is recognised by the names of its files, of which `image` is the pattern, or of the zips that hold it.
     """
-    roots = {found["root"] for name in archive.names if (found := image.fullmatch(name))}
+    matches = ((name, found) for name in archive.names if (found := image.fullmatch(compose(name))))
+    roots = {"".join(f"{part}/" for part in name.split("/")[: found["root"].count("/")]) for name, found in matches}
     if "" in roots:
         return archive
     if len(roots) > _MOST_SETS:
@@ -59,56 +61,85 @@ class Pairing:
     """The images of a set by id, the ids left out, and what is wrong with the set."""
 
     archive: Archive
-    images: Mapping[str, str]
+    images: dict[str, str]
     data_issues: tuple[DataIssue, ...] = ()
-    problems: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)  # a sample's id, and what is wrong with it
+    named_files: list[str] = field(default_factory=list)  # those that are skipped, or refused already
 
-    def check(self, masks: MaskReader | None, *, is_wanted: bool | None, wanted: str) -> None:
-        """Raise for everything that is wrong, at once; `wanted` says what masks should look like."""
-        unpaired: list[str] = []
+    def refuse(self, sample_id: str, problem: str) -> None:
+        """Add a problem of a sample."""
+        owners = {plain_name(key): key for key in self.images}
+        self.problems.append((owners.get(plain_name(sample_id), sample_id), problem))
+
+    def check(
+        self, masks: MaskReader | None, *, is_wanted: bool | None, wanted: str, skip_bad: bool = False
+    ) -> tuple[DataIssue, ...]:
+        """Raise for everything that is wrong, at once, or leave out its samples; `wanted` is what masks look like."""
         if is_wanted and masks is None:
             raise DataError(f"{self.archive.where()} has no masks; expected {wanted}")
         if masks is not None:
             files, skipped = masks.files, {issue.sample for issue in self.data_issues}
-            bare = sorted(self.images.keys() - files.keys())
-            unpaired += [f"{self.archive.where(self.images[key])} has no masks; expected {wanted}" for key in bare]
-            orphans = sorted(files.keys() - self.images.keys() - skipped)
-            unpaired += [f"{self.archive.where(name)} has no image" for key in orphans for name in files[key][:1]]
-        if problems := [*self.problems, *unpaired]:
-            n = "a fault" if len(problems) == 1 else f"{len(problems)} faults"
-            hint = "fix the files, or leave training ids out with competition.skip in the config"
-            raise DataError(f"{self.archive.where()} has {n}; {hint}", problems)
+            for key in sorted(self.images.keys() - files.keys()):
+                self.refuse(key, f"{self.archive.where(self.images[key])} has no masks; expected {wanted}")
+            for key in sorted(files.keys() - self.images.keys() - skipped):
+                for name in files[key][:1]:
+                    self.refuse(key, f"{self.archive.where(name)} has no image")
+        if self.problems and not skip_bad:
+            n = "a fault" if len(self.problems) == 1 else f"{len(self.problems)} faults"
+            hint = "fix the files, or leave training ids out with --skip-bad, or competition.skip in the config"
+            raise DataError(f"{self.archive.where()} has {n}; {hint}", [problem for _, problem in self.problems])
+        for key, _ in self.problems:
+            self.images.pop(key, None)
         if not self.images:
             raise DataError(f"{self.archive.where()} has no images, or all of them are skipped")
+        return tuple(DataIssue(key, problem, 1, "its sample left out (--skip-bad)") for key, problem in self.problems)
+
+
+def compose(name: str) -> str:
+    """Return a name with its letters and their accents composed (Unicode's NFC), as which names are compared."""
+    return unicodedata.normalize("NFC", name)
+
+
+def plain_name(stem: str) -> str:
+    """Return a name as it is compared: composed letters, in small ones, without ``.ome``.
+
+    >>> plain_name("A.ome")
+    'a'
+    """
+    return compose(stem).casefold().removesuffix(".ome")
 
 
 def list_images(archive: Archive, found: Iterable[tuple[str, str]], skip: Collection[str]) -> Pairing:
     """Map ids to files, and find ids that come twice, and those to skip."""
     names: dict[str, str] = {}
     first_by_id: dict[str, str] = {}
-    problems, skipped = [], set()
+    problems, named, skipped, unwanted = [], [], set(), set(map(compose, skip))
     for sample_id, name in found:
-        if sample_id in skip:
+        if sample_id in unwanted:
             skipped.add(sample_id)
+            named.append(name)
         elif (first := first_by_id.setdefault(sample_id.casefold(), name)) == name:
             names[sample_id] = name
         else:
-            problems.append(f"id {sample_id!r} occurs twice: {archive.where(first)} and {archive.where(name)}")
+            text = f"id {sample_id!r} occurs twice: {archive.where(first)} and {archive.where(name)}"
+            problems += [(key, text) for key in names if key.casefold() == sample_id.casefold()]
+            named.append(name)
     issues = tuple(DataIssue(key, "skipped", 1, "left out, as competition.skip says") for key in sorted(skipped))
-    return Pairing(archive, names, issues, problems)
+    return Pairing(archive, names, issues, problems, named)
 
 
 def list_masks(pairing: Pairing, found: Iterable[tuple[str, str]]) -> dict[str, tuple[str]]:
     """Map ids to mask files, one each."""
     masks = list_images(pairing.archive, found, {issue.sample for issue in pairing.data_issues})
     pairing.problems.extend(masks.problems)
+    pairing.named_files.extend(masks.named_files)
     return {key: (name,) for key, name in masks.images.items()}
 
 
 def match_names(pattern: re.Pattern[str], archive: Archive) -> Iterator[tuple[str, str]]:
-    """Yield ids and names of the files whose whole names match, without a folder on top."""
+    """Yield ids, composed, and names of the files whose whole names match, without a folder on top."""
     for name in archive.names:
-        found = pattern.fullmatch(name)
+        found = pattern.fullmatch(compose(name))
         if found and not found.groupdict().get("root"):
             yield found["id"], name
 

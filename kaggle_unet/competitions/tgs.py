@@ -12,6 +12,7 @@ from kaggle_unet.competitions.pairing import (
     locate_set,
     match_names,
 )
+from kaggle_unet.competitions.unread_files import find_unread
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.data_issues import is_constant
@@ -23,6 +24,7 @@ from kaggle_unet.types import DataIssue, Image, Labels
 _DEPTHS_CSV, _LABELS_CSV = "depths.csv", "train.csv"
 _WANTED_MASKS = f"masks/<id>.png, or its row in {_LABELS_CSV} beside the images"
 _IMAGE = re.compile(r"(?P<root>(?:.*/)?)images/(?P<id>[^/]+)\.(?i:png)")
+_FOLDERS = [re.compile(rf"{names}/(?:.*/)?(?P<id>[^/]+?)(?:\.[^/.]+)?") for names in ("(?:images|masks)", "images")]
 _MASK = re.compile(r"masks/(?P<id>[^/]+)\.(?i:png)")
 
 
@@ -36,15 +38,19 @@ class Tgs(Competition):
     fixed_shape = (101, 101)
     sample_submissions = ("sample_submission.csv",)
 
-    def read(self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None) -> FileSource:
+    def read(
+        self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None, skip_bad: bool = False
+    ) -> FileSource:
         """Open the zip that Kaggle serves, its outer zip, or an unpacked folder."""
         sets = {"train": ("train",), "test": ("test",)}
         archive = locate_set(open_archive(data), _IMAGE, "images/<id>.png", **sets, with_masks=with_masks)
         pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
         masks = None if with_masks is False else _find_masks(pairing)
-        pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS)
+        notes = find_unread(pairing, masks, _FOLDERS[with_masks is False], "<id>.png right in it")
+        found = pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS, skip_bad=skip_bad)
         numbers, data_issues = _find_depths(pairing)
-        return FileSource(archive, pairing.images, masks, classify_tile, numbers, (*pairing.data_issues, *data_issues))
+        issues = (*pairing.data_issues, *found, *notes, *data_issues)
+        return FileSource(archive, pairing.images, masks, classify_tile, numbers, issues)
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
         """Score one tile: the mask is one object, wherever it lies."""

@@ -101,7 +101,10 @@ def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
         reader, _ = find_masks(pairing, chosen, named_by_masks=True)
         if reader is not None:
             if pairing.problems:
-                raise DataError(f"{archive.where()} has two files for an image; remove one", pairing.problems)
+                raise DataError(
+                    f"{archive.where()} has two files for an image; remove one",
+                    [problem for _, problem in pairing.problems],
+                )
             return _TruthOfFiles(archive, reader)
     raise DataError(f"{archive.where()} has neither images nor labels; {archive.describe()}")
 

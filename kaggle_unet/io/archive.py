@@ -27,6 +27,10 @@ MAX_FILE_BYTES = 4 * 2**30
 MAX_RATIO = 200
 RATIO_COUNTS_FROM_BYTES = 2**30
 
+_JUNK = {
+    "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "system volume information",
+    "lost+found",
+}  # fmt: skip
 _Opened = tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]
 _READ_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
 
@@ -216,9 +220,21 @@ def _open_zip(archive: ZipArchive, process: int, stamp: tuple[int, int]) -> _Ope
     handle = zipfile.ZipFile(io.BytesIO(outer.read(archive.inner[-1])) if outer else archive.path)
     named = [(info.filename.replace("\\", "/").removeprefix("./"), info) for info in handle.infolist()]
     files = [(name, info) for name, info in named if not info.is_dir()]
+    if any(info.flag_bits & 1 for _, info in files):
+        raise DataError(f"{archive.where()} is encrypted; unpack it with its password, and pass the folder")
+    if (declared := _read_entry_count(handle)) not in {len(named) % 2**16, 2**16 - 1}:
+        raise DataError(f"{archive.where()} lists {len(named)} files of {declared}: it is damaged; download it again")
     if dangers := list(_find_dangers(files)):
         raise DataError(f"{archive.where()}: refused, the zip is not safe to read", dangers[:20])
     return handle, {name: info for name, info in named if name and not is_junk(name)}  # "./" has no name
+
+
+def _read_entry_count(handle: zipfile.ZipFile) -> int:
+    """Read how many entries a zip's last record declares, modulo 2**16; `zipfile` ignores it."""
+    assert handle.fp is not None
+    handle.fp.seek(max(0, handle.fp.seek(0, os.SEEK_END) - (22 + 2**16)))  # a comment may follow
+    end = handle.fp.read()
+    return int.from_bytes(end[(start := end.rfind(b"PK\5\6") + 10) : start + 2], "little")
 
 
 def _find_dangers(files: Sequence[tuple[str, zipfile.ZipInfo]]) -> Iterator[str]:
@@ -242,7 +258,7 @@ def _find_dangers(files: Sequence[tuple[str, zipfile.ZipInfo]]) -> Iterator[str]
 def is_junk(name: str) -> bool:
     """Return True if operating systems leave such a file in folders."""
     parts = PurePosixPath(name).parts
-    return any(part.startswith((".", "__MACOSX")) for part in parts) or parts[-1] in {"Thumbs.db", "desktop.ini"}
+    return any(part.startswith((".", "__MACOSX", "~$")) or part.lower() in _JUNK for part in parts)
 
 
 @dataclass(frozen=True)
@@ -255,7 +271,8 @@ class FolderArchive(Archive):
     def entries(self) -> list[str]:
         """Names of all files and folders below."""
         top, seen, entries = self.path / self.prefix, set(), []
-        for folder, subfolders, files in os.walk(top, followlinks=True):
+        refuse = None if self.depth is not None else self._refuse  # around the data, what cannot be listed is no loss
+        for folder, subfolders, files in os.walk(top, onerror=refuse, followlinks=True):
             here = Path(folder)
             seen.add(here.resolve())
             if self.depth is not None and len(here.relative_to(top).parts) >= self.depth:
@@ -264,6 +281,11 @@ class FolderArchive(Archive):
             start = "" if here == top else here.relative_to(top).as_posix() + "/"
             entries += [start + name for name in files] + [f"{start}{name}/" for name in subfolders]
         return [name for name in entries if not is_junk(name)]
+
+    def _refuse(self, error: OSError) -> None:
+        raise DataError(
+            f"cannot list {error.filename}: {error.strerror}; it may hold data: make it readable"
+        ) from error
 
     def read(self, name: str) -> bytes:
         """Read one file."""

@@ -76,7 +76,7 @@ def make_targets(
 
     `allow` may name faulty samples, which are then left out, and doubtful masks, which then are no error.
     """
-    source = _open_source(config, data, folder)
+    source = _open_source(config, data, folder, skip_bad="faulty samples" in allow)
     with lock(folder):
         if source is None:
             store = Store.open(folder)
@@ -152,7 +152,7 @@ def _to_16_bits(values: NDArray[Any], what: str) -> NDArray[np.uint16]:
     return values.astype(np.uint16)
 
 
-def _open_source(config: Config, data: str | Source, folder: Path) -> Source | None:
+def _open_source(config: Config, data: str | Source, folder: Path, *, skip_bad: bool) -> Source | None:
     """Open the data, or return None where they are gone but the store has all samples that were made of them."""
     if not isinstance(data, str):
         return data
@@ -165,7 +165,8 @@ def _open_source(config: Config, data: str | Source, folder: Path) -> Source | N
         if Path(made_of).absolute() != Path(data).absolute():
             raise DataError(f"{error}; with --data {made_of}, {folder} needs no files") from None
         return None
-    return get_competition(config.competition.name).read(data, config.competition, with_masks=True)
+    competition = get_competition(config.competition.name)
+    return competition.read(data, config.competition, with_masks=True, skip_bad=skip_bad)
 
 
 def _find_origin(config: Config, folder: Path) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.io.archive import open_archive
+from kaggle_unet.io.archive import FolderArchive, open_archive
 from tests.files import write_folder, write_zip, zipped
 
 FILES = {"images/b.png": b"bb", "images/a.png": b"a", "masks/a.png": b"m"}
@@ -300,3 +300,40 @@ def test_a_table_in_a_folder_beside_is_not_taken(tmp_path):
     data = write_zip(tmp_path / "a.zip", FILES)
     write_folder(tmp_path, {"other/depths.csv": b"z"})
     assert open_archive(data).beside("depths.csv") is None
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_never_empty(tmp_path, monkeypatch):
+    files = {"images/a.png": b"a", "masks/a.png": b"b"}
+    write_folder(tmp_path, files)
+    real = os.scandir
+
+    def scan(path):
+        if str(path).endswith("masks"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(DataError, match=r"^cannot list .*masks: Permission denied; it may hold data"):
+        _ = open_archive(tmp_path).names
+    assert FolderArchive(tmp_path, depth=0).names == ()
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_an_encrypted_zip_is_said_to_be_encrypted(inner, tmp_path):
+    data = bytearray(zipped({"images/a.png": b"a"}))
+    for start in (b"PK\3\4", b"PK\1\2"):
+        data[data.index(start) + (6 if start == b"PK\3\4" else 8)] |= 1
+    path = tmp_path / "a.zip"
+    path.write_bytes(zipped({"b.zip": bytes(data)}) if inner else data)
+    with pytest.raises(DataError, match=r"is encrypted; unpack it with its password"):
+        open_archive(f"{path}:b.zip" if inner else path)
+
+
+def test_a_zip_that_lists_fewer_files_than_it_declares_is_damaged(tmp_path):
+    data = bytearray(zipped({f"images/{i}.png": b"a" for i in range(9)}))
+    first = data.index(b"PK\1\2")
+    # The first entry's comment swallows the two that follow.
+    data[first + 32 : first + 34] = (2 * (data.index(b"PK\1\2", first + 1) - first)).to_bytes(2, "little")
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match="lists 7 files of 9: it is damaged"):
+        open_archive(tmp_path / "a.zip")
