@@ -67,32 +67,39 @@ N_LEVELS = HIGHEST + 1
 
 
 @jit
+def link_contested(ids: NDArray[np.int32], n_seeds: NDArray[np.int32], links: NDArray[np.int32]) -> None:
+    """Link the runs of each component that holds several seeds.
+
+    Must hold: `links` are `END`, first the next run of every run, then the first run of every component.
+    """
+    for run in range(ids.shape[0] - 1, -1, -1):
+        if n_seeds[ids[run]] > 1:
+            first = ids.shape[0] + ids[run]
+            links[run] = links[first]
+            links[first] = run
+
+
+@jit
 def flood(
-    n_x: int,
-    n_columns: int,
     levels: NDArray[np.uint8],
     kinds: NDArray[np.uint8],
     runs: NDArray[np.int32],
-    ids: NDArray[np.int32],
-    n_seeds: NDArray[np.int32],
-    following: NDArray[np.int32],
-    heads: NDArray[np.int32],
-    tails: NDArray[np.int32],
+    links: NDArray[np.int32],
     nodes: NDArray[np.int32],
     areas: NDArray[np.int64],
     labels: NDArray[np.int32],
 ) -> None:
-    """Grow seeds over the components that hold several, lowest level first.
+    """Grow seeds over the components whose runs are linked, lowest level first.
 
     Basins that reach a pixel at the same time: the one whose seed comes first in raster order takes it.
+
+    Must hold: levels and kinds have the frame of `blank_classes`. A node is (place, pixel, label, next); the first
+    `N_LEVELS` are heads of the levels' lists, (tail, `END`, `END`, `END`), with themselves as tails.
     """
-    for run in range(runs.shape[0] - 1, -1, -1):
-        following[run] = heads[ids[run]]
-        heads[ids[run]] = run
-    for component in range(1, heads.shape[0]):
-        if n_seeds[component] < 2:
-            continue
-        run = heads[component]
+    n_x, n_columns = labels.shape[1], kinds.shape[1]
+    levels, kinds, labels = levels.reshape(-1), kinds.reshape(-1), labels.reshape(-1)
+    for component in range(runs.shape[0], links.shape[0]):
+        run = links[component]
         while run != END:
             row = (runs[run, 0] + 1) * n_columns
             for place in range(row + runs[run, 1], row + runs[run, 2]):
@@ -101,9 +108,9 @@ def flood(
                         for column in range(-1, 2):
                             near = place + line * n_columns + column
                             kinds[near] += kinds[near] == SEED  # makes seeds edges and leaves others alone
-            run = following[run]
+            run = links[run]
         n_nodes, lowest = N_LEVELS, HIGHEST
-        run = heads[component]
+        run = links[component]
         while run != END:  # edges are queued in raster order
             row = (runs[run, 0] + 1) * n_columns
             px = runs[run, 0] * n_x - row
@@ -116,10 +123,10 @@ def flood(
                     nodes[n_nodes, 1] = px + place
                     nodes[n_nodes, 2] = labels[px + place]
                     nodes[n_nodes, 3] = END
-                    nodes[tails[level], 3] = n_nodes
-                    tails[level] = n_nodes
+                    nodes[nodes[level, 0], 3] = n_nodes
+                    nodes[level, 0] = n_nodes
                     n_nodes += 1
-            run = following[run]
+            run = links[run]
         n_done = N_LEVELS
         while n_done < n_nodes:
             node = nodes[lowest, 3]
@@ -128,8 +135,8 @@ def flood(
                 continue
             n_done += 1
             nodes[lowest, 3] = nodes[node, 3]
-            if tails[lowest] == node:
-                tails[lowest] = lowest
+            if nodes[lowest, 0] == node:
+                nodes[lowest, 0] = lowest
             for line in range(-1, 2):
                 for column in range(-1, 2):
                     place = nodes[node, 0] + line * n_columns + column
@@ -144,6 +151,6 @@ def flood(
                         nodes[n_nodes, 1] = px
                         nodes[n_nodes, 2] = nodes[node, 2]
                         nodes[n_nodes, 3] = END
-                        nodes[tails[level], 3] = n_nodes
-                        tails[level] = n_nodes
+                        nodes[nodes[level, 0], 3] = n_nodes
+                        nodes[level, 0] = n_nodes
                         n_nodes += 1

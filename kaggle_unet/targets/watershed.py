@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.kernels.components import paint_runs
 from kaggle_unet.kernels.labels import DROPPED, OUTSIDE, classify, renumber_in_raster_order
-from kaggle_unet.kernels.watershed import END, N_LEVELS, assign_uncontested, flood
+from kaggle_unet.kernels.watershed import END, N_LEVELS, assign_uncontested, flood, link_contested
 from kaggle_unet.masks.labels import blank_classes, find_components
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import Labels, Mask
@@ -42,15 +42,20 @@ def decode_instances(
     paint_runs(mask.runs, instances, labels)
     if n_contested_px:
         paint_runs(seeds.runs, seeds.ids, labels)
-        next_runs, heads = np.empty(len(mask.runs), dtype=np.int32), np.full(mask.n + 1, END, dtype=np.int32)
-        nodes, tails = np.empty((N_LEVELS + n_contested_px, 4), dtype=np.int32), np.arange(N_LEVELS, dtype=np.int32)
-        nodes[:N_LEVELS] = END
-        widths, planes = (labels.shape[1], classes.shape[1]), (levels.reshape(-1), classes.reshape(-1))
-        queues = next_runs, heads, tails, nodes
-        flood(*widths, *planes, mask.runs, mask.ids, n_seeds, *queues, areas, labels.reshape(-1))
+        links, nodes = np.full(len(mask.runs) + mask.n + 1, END, dtype=np.int32), empty_queues(n_contested_px)
+        link_contested(mask.ids, n_seeds, links)
+        flood(levels, classes, mask.runs, links, nodes, areas, labels)
     new_ids = np.where(areas < min_area_px, DROPPED, 0).astype(np.int32)
     renumber_in_raster_order(mask.runs, labels, new_ids, 0)
     return labels
+
+
+def empty_queues(n_px: int) -> NDArray[np.int32]:
+    """Make the queues of `flood`, with room for as many pixels."""
+    nodes = np.empty((N_LEVELS + n_px, 4), dtype=np.int32)
+    nodes[:N_LEVELS] = END
+    nodes[:N_LEVELS, 0] = np.arange(N_LEVELS)
+    return nodes
 
 
 def _classify(

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from kaggle_unet.kernels.watershed import END, N_LEVELS, flood
+from kaggle_unet.kernels.watershed import END, flood, link_contested
 from kaggle_unet.masks.labels import blank_classes, find_components
+from kaggle_unet.targets.watershed import empty_queues
 from tests import naive, strategies
 
 
@@ -17,12 +18,10 @@ def grow_seeds(seeds, levels, mask):
     classes[1:-1, :n_x] = mask + 1 * (mask & (labels > 0))
     elevation[1:-1, :n_x] = levels
     found, _ = find_components(classes)
-    nodes = np.full((N_LEVELS + np.count_nonzero(mask), 4), END, dtype=np.int32)
     n_seeds, areas = np.full(found.n + 1, 2, dtype=np.int32), np.zeros(labels.max(initial=0) + 1, dtype=np.int64)
-    next_runs, heads = np.empty(len(found.runs), dtype=np.int32), np.full(found.n + 1, END, dtype=np.int32)
-    queues = next_runs, heads, np.arange(N_LEVELS, dtype=np.int32), nodes
-    planes = elevation.reshape(-1), classes.reshape(-1)
-    flood(n_x, classes.shape[1], *planes, found.runs, found.ids, n_seeds, *queues, areas, labels.reshape(-1))
+    links, nodes = np.full(len(found.runs) + found.n + 1, END, dtype=np.int32), empty_queues(np.count_nonzero(mask))
+    link_contested(found.ids, n_seeds, links)
+    flood(elevation, classes, found.runs, links, nodes, areas, labels)
     return labels
 
 
@@ -32,6 +31,15 @@ def elevations(draw):
     seeds = draw(strategies.labels(max_side=12, max_id=9)) // 3
     levels = draw(hnp.arrays(np.uint8, seeds.shape, elements=st.sampled_from([0, 1, 128, 254, 255])))
     return seeds, levels, draw(hnp.arrays(bool, seeds.shape, elements=st.sampled_from([True, True, False])))
+
+
+def test_runs_of_components_with_several_seeds_are_linked_in_raster_order():
+    ids, n_seeds = np.array([1, 2, 1, 3, 2], dtype=np.int32), np.array([0, 2, 1, 2], dtype=np.int32)
+    links = np.full(len(ids) + len(n_seeds), END, dtype=np.int32)
+
+    link_contested(ids, n_seeds, links)
+
+    assert links.tolist() == [2, END, END, END, END, END, 0, END, 3]
 
 
 @given(elevations())
