@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
-from kaggle_unet.competitions.mask_files import ANNOTATION_PATTERN, find_masks, locate_masks
+from kaggle_unet.competitions.mask_files import ANNOTATION_PATTERN, find_masks, locate_masks, part_masks
 from kaggle_unet.competitions.pairing import compose, list_images, locate_set, match_names
 from kaggle_unet.competitions.unread_files import find_unread
 from kaggle_unet.errors import DataError
@@ -27,16 +27,18 @@ class Folder(Competition):
         images, wanted = _pattern(settings.images), f"{settings.masks}/<id>.png (or .tif, …)"
         example = f"{settings.images}/<id>.png"
         archive = locate_set(open_archive(data), images, example, with_masks=with_masks)
-        pairing = list_images(archive, match_names(images, archive), () if with_masks is False else settings.skip)
-        masks, issues = (None, ()) if with_masks is False else find_masks(pairing, settings)
+        found, beside = part_masks(list(match_names(images, archive)), archive, settings)
+        pairing = list_images(archive, found, () if with_masks is False else settings.skip)
+        pairing.named_files.extend(beside)
+        masks, issues = (None, ()) if with_masks is False else find_masks(pairing, settings, beside)
         hint = "" if masks else ": set competition.masks to their folder"
         folder, _ = locate_masks(archive, settings)
         scope = _scope(settings.images, folder, with_masks=with_masks)
         is_chosen = folder and settings.masks_are  # masks of other kinds are left alone then
         noted = f"{re.escape(folder)}.*{ANNOTATION_PATTERN}" if is_chosen else "(?!)"
         notes = find_unread(pairing, masks, scope, example, noted=noted)
-        found = pairing.check(masks, is_wanted=with_masks, wanted=wanted + hint, skip_bad=skip_bad)
-        issues = (*pairing.data_issues, *issues, *found, *notes)
+        refused = pairing.check(masks, is_wanted=with_masks, wanted=wanted + hint, skip_bad=skip_bad)
+        issues = (*pairing.data_issues, *issues, *refused, *notes)
         return FileSource(archive, pairing.images, masks, classify_kind, data_issues=issues, channel=settings.channel)
 
 

@@ -38,13 +38,31 @@ _FAMILIES = {"images": SUFFIX_PATTERN, "json": r"\.(?i:json|geojson)", "rle": r"
 ANNOTATION_PATTERN = f"(?:{'|'.join(_FAMILIES.values())})"
 
 
+def part_masks(
+    found: Sequence[tuple[str, str]], archive: Archive, settings: CompetitionSettings
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Part images from the masks that lie among them, such as ``a_mask.png``, if no folder of masks is apart."""
+    if settings.masks != settings.images and locate_masks(archive, settings)[1]:
+        return list(found), []
+    stems = {plain_name(stem) for stem, _ in found}
+    masks = {name for stem, name in found if (key := plain_name(stem)) != (rest := _strip(key)) and rest in stems}
+    return [(stem, name) for stem, name in found if name not in masks], sorted(masks)
+
+
+def _strip(stem: str) -> str:
+    return plain_name(re.sub(_MASK_WORD, "", stem))
+
+
 def find_masks(
-    pairing: Pairing, settings: CompetitionSettings, *, named_by_masks: bool = False
+    pairing: Pairing, settings: CompetitionSettings, beside: Sequence[str] = (), *, named_by_masks: bool = False
 ) -> tuple[MaskReader | None, tuple[DataIssue, ...]]:
-    """Find the masks of images, or with `named_by_masks` any masks; the issue says of what kind they are, and why."""
+    """Find the masks of images, or with `named_by_masks` any masks; the issue says of what kind they are, and why.
+
+    `beside` are those that lie among the images.
+    """
     archive = pairing.archive
     ids = None if named_by_masks else {*pairing.images, *(issue.sample for issue in pairing.data_issues)}
-    start, names = locate_masks(archive, settings)
+    start, names = (beside[0].rpartition("/")[0], list(beside)) if beside else locate_masks(archive, settings)
     family = _find_family(archive, names, settings)
     names = [name for name in names if family and re.search(_FAMILIES[family] + "$", name)]
     if not names:
@@ -115,7 +133,7 @@ def match_files(
     found: dict[str, tuple[str, ...]] = {}
     whole: dict[str, str] = {}  # images with a file that bears their whole name
     for name in names:
-        folder, _, file = name.removeprefix(start).rpartition("/")
+        folder, _, file = name.removeprefix(start).strip("/").rpartition("/")
         stem = re.sub(rf"(?:{'|'.join(_FAMILIES.values())})$", "", file)
         owner, is_whole = _find_owner(folder, stem, owners)
         if ids is None:
@@ -135,7 +153,7 @@ def _find_owner(folder: str, stem: str, owners: Mapping[str, str]) -> tuple[str,
     if folder:
         return owners.get(plain_name(folder.split("/", maxsplit=1)[0]), f"{folder}/{stem}"), False
     name = plain_name(stem)
-    for key in (name, plain_name(re.sub(_MASK_WORD, "", name))):
+    for key in (name, _strip(name)):
         if key in owners:
             return owners[key], True
     ends = [match.start() for match in re.finditer(r"[_\-. ]", name)]

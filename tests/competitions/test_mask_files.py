@@ -86,6 +86,20 @@ def test_names_of_images_and_masks_may_be_composed_or_not(tmp_path):
     check(read(tmp_path, files, [name]), sample=name)
 
 
+@pytest.mark.parametrize("settings", [{}, {"masks": "images"}])
+def test_masks_may_lie_among_the_images(tmp_path, settings):
+    files = {"images/a_cp_masks.tif": tiff(LABELS), "images/b.tif": tiff(IMAGE), "images/b_mask.png": png(LABELS)}
+    source = read(tmp_path, files, **settings)
+    assert source.ids == ("a", "b")
+    check(source), check(source, sample="b")
+    assert Folder().read(str(tmp_path / "set"), CompetitionSettings(name="folder"), with_masks=False).ids == ("a", "b")
+
+
+def test_images_whose_names_end_like_masks_are_images_where_masks_have_a_folder(tmp_path):
+    files = {"masks/a.png": png(LABELS), "masks/a_seg.png": png(BINARY)}
+    assert read(tmp_path, files, ["a", "a_seg"]).ids == ("a", "a_seg")
+
+
 def test_other_usual_folders_are_found(tmp_path):
     check(read(tmp_path, {"labels/a.png": png(LABELS)}))
 
