@@ -3,10 +3,14 @@
 0 done, 1 our bug, 2 usage or config, 3 bad data, 4 resource, 5 locked, 130 Ctrl-C, 143 SIGTERM.
 """
 
+import os
+import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
+from threading import Thread
 from types import FrameType
 from typing import Annotated, Never
 
@@ -36,10 +40,9 @@ VERBS: dict[str, Callable[..., None]] = {
     "report": evaluate.report,
     "doctor": prepare.doctor,
 }
-_STOPPED_BY = {130: "Ctrl-C", 143: "SIGTERM"}
-_CONTINUING = dict.fromkeys(("make-targets", "predict", "segment", "tune"), "the same command") | {
-    "train": "the same command with --resume"
-}
+_STOPPED_BY: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+_RESUMABLE = ("make-targets", "predict", "segment", "train", "tune")
+_OF_PLANES = ("submit", "vote")
 
 app = typer.Typer(
     name="kaggle-unet",
@@ -69,27 +72,56 @@ def main_options(
     console.debug, console.quiet = debug, quiet
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> Never:
-    sys.exit(143)
+def _stop(number: int, _frame: FrameType | None) -> Never:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    sys.exit(128 + number)
+
+
+@contextmanager
+def _saying_what_is_kept(words: Sequence[str]) -> Iterator[None]:
+    """End at Ctrl-C and SIGTERM, and say at once what is kept: the main thread may be in the midst of a long kernel."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def say() -> None:
+        for number in iter(lambda: os.read(reader, 1), b""):
+            if name := _STOPPED_BY.get(number[0]):
+                console.error(f"stopped by {name}; {_what_is_kept(words)}")
+                return
+
+    for number in _STOPPED_BY:
+        signal.signal(number, _stop)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    thread = Thread(target=say, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(writer)
+        thread.join()
+        os.close(reader)
+
+
+def _what_is_kept(words: Sequence[str]) -> str:
+    verb = next((word for word in words if not word.startswith("-")), "")
+    if verb not in _RESUMABLE:
+        more = "; kaggle-unet predict keeps the planes of each image and goes on" if verb in _OF_PLANES else ""
+        return f"the same command begins anew{more}"
+    again = [*words, "--resume"] if verb == "train" and "--resume" not in words else words
+    return f"what was finished is kept; to go on: {shlex.join(['kaggle-unet', *again])}"
 
 
 def main(arguments: list[str] | None = None) -> Never:
     """Run the command line and end the process with the code that fits."""
-    signal.signal(signal.SIGTERM, _terminate)
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal has no letter for
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(arguments)
+        with _saying_what_is_kept(sys.argv[1:] if arguments is None else arguments):
+            app(arguments)
     except KitError as error:
         console.fail(error, error.exit_code)
-    except SystemExit as end:
-        if end.code in _STOPPED_BY:
-            words = sys.argv[1:] if arguments is None else arguments
-            again = _CONTINUING.get(next((word for word in words if not word.startswith("-")), ""))
-            after = f"what was finished is kept, and {again} continues" if again else "the same command begins anew"
-            console.error(f"stopped by {_STOPPED_BY[end.code]}; {after}")
-        raise
     except MemoryError as error:
         reason = f"out of memory {error}".strip()
         console.fail(ResourceError(f"{reason}; end other programs, or work on smaller pieces"), 4)

@@ -3,12 +3,13 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 from kaggle_unet.competitions.memory import MemorySource
+from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import to_data_issues
 from kaggle_unet.io.images import decode_image, read_shape
@@ -85,6 +86,7 @@ class FileSource:
     numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by id, such as the depth
     data_issues: tuple[DataIssue, ...] = ()  # of the source as a whole, found before any sample was read
     channel: int | str | None = None
+    fixed_shape: tuple[int, int] | None = None
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -95,6 +97,7 @@ class FileSource:
         """Read one sample; a DataError names every faulty file of it."""
         name = self.images[sample_id]
         image, notes = decode_image(self.archive.read(name), self.archive.where(name), self.channel)
+        self._check_shape(name, (image.shape[0], image.shape[1]))
         labels = ignore = None
         if self.masks is not None:
             labels, ignore, mask_notes = self.masks.read(self.archive, sample_id, image)
@@ -113,7 +116,13 @@ class FileSource:
         """Read an image's height and width from its header."""
         name = self.images[sample_id]
         with self.archive.open(name) as file:
-            return read_shape(file, self.archive.where(name))
+            return self._check_shape(name, read_shape(file, self.archive.where(name)))
+
+    def _check_shape(self, name: str, shape: tuple[int, int]) -> tuple[int, int]:
+        if self.fixed_shape is not None and self.fixed_shape != shape:
+            sizes = "{} × {} pixels; expected {} × {}".format(*shape, *self.fixed_shape)
+            raise DataError(f"{self.archive.where(name)} has {sizes}, as all images of the competition; get it again")
+        return shape
 
     def fingerprint(self) -> str:
         """Hash all that the samples are made from; a zip and its unpacked folder have one fingerprint."""
@@ -125,6 +134,20 @@ class FileSource:
             stamp = self.masks.stamp()
         numbers = json.dumps({key: dict(value) for key, value in self.numbers.items()}, sort_keys=True)
         return hashlib.sha256("\n".join([self.archive.fingerprint(files), stamp, numbers]).encode()).hexdigest()
+
+
+def read_shapes(ids: Sequence[str], shape: Callable[[str], tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """Read heights and widths of all images; a DataError names every file without a sound header."""
+    shapes, faults = {}, []
+    for id_ in ids:
+        try:
+            shapes[id_] = shape(id_)
+        except DataError as error:
+            faults.append(str(error))
+    if faults:
+        msg = f"{len(faults)} of {len(ids)} images can't be read; leave them out, or fix them"
+        raise DataError(msg, faults)
+    return shapes
 
 
 Source = FileSource | MemorySource  # picklable, so that workers read in parallel

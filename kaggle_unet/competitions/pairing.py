@@ -8,13 +8,14 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.masks import MaskReader, RleMasks
 from kaggle_unet.io.tables import Table, read_table_beside
+from kaggle_unet.store import sample_file
 from kaggle_unet.types import DataIssue
 
 _MOST_SETS = 8  # with more of them, the pattern fits by accident: another competition's files
@@ -120,6 +121,10 @@ def list_images(archive: Archive, found: Iterable[tuple[str, str]], skip: Collec
             named.append(name)
         elif (first := first_by_id.setdefault(sample_id.casefold(), name)) == name:
             names[sample_id] = name
+            try:
+                sample_file(Path(), sample_id)
+            except DataError as error:
+                problems.append((sample_id, f"{archive.where(name)}: {error}"))
         else:
             text = f"id {sample_id!r} occurs twice: {archive.where(first)} and {archive.where(name)}"
             problems += [(key, text) for key in names if key.casefold() == sample_id.casefold()]

@@ -49,8 +49,8 @@ class Tgs(Competition):
         notes = find_unread(pairing, masks, _FOLDERS[with_masks is False], "<id>.png right in it")
         found = pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS, skip_bad=skip_bad)
         numbers, data_issues = _find_depths(pairing)
-        issues = (*pairing.data_issues, *found, *notes, *data_issues)
-        return FileSource(archive, pairing.images, masks, classify_tile, numbers, issues)
+        issues, shape = (*pairing.data_issues, *found, *notes, *data_issues), self.fixed_shape
+        return FileSource(archive, pairing.images, masks, classify_tile, numbers, issues, fixed_shape=shape)
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
         """Score one tile: the mask is one object, wherever it lies."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kaggle_unet.competitions import submission
-from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
+from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source, read_shapes
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import validate_config
 from kaggle_unet.errors import ConfigError, DataError, ResourceError
@@ -61,7 +61,7 @@ def check_submission(
     settings = competition_settings(competition, images=images)
     kind = get_competition(settings.name)
     source = kind.read(str(data), settings, with_masks=False)
-    shapes = {id_: source.shape(id_) for id_ in source.ids}
+    shapes = read_shapes(source.ids, source.shape)
     return refuse_faults(Path(path), kind, shapes, black=find_black(kind, source))
 
 

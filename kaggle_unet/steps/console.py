@@ -95,13 +95,15 @@ class Console:
         """Show how far a step is."""
         with self._bar() as bar:
             tasks: dict[str, Any] = {}
+            ended: set[str] = set()
 
             def on_progress(what: str, done: int, total: int) -> None:
                 if what not in tasks:
                     tasks[what] = bar.add_task(what, total=total, note="")
                 bar.update(tasks[what], completed=done)
-                if done == total:
+                if done == total and what not in ended:
                     self._plain(f"{what}: {done}")
+                    ended.add(what)
 
             yield on_progress
 

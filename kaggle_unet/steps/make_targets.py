@@ -86,7 +86,12 @@ def make_targets(
         weights = resolve_weights(config.weights, store.report) if store.manifest["complete"] else config.weights
         preparation = Preparation(config, weights, store, source)
         ids = store.ids if source is None else source.ids
-        found = list(map_samples(partial(prepare_sample, preparation), ids, workers, "samples", on_progress))
+        n_stored = sum(sample_file(store.folder / "samples", id_).exists() for id_ in ids)
+
+        def on_new(what: str, done: int, total: int) -> None:  # the stored ones are read again, which is soon done
+            on_progress(what, max(done, n_stored), total)
+
+        found = list(map_samples(partial(prepare_sample, preparation), ids, workers, "samples", on_new))
         stats = [result for result in found if isinstance(result, SampleStats)]
         good = [sample.id for sample in stats]
         bad = [result for result in found if isinstance(result, str)]

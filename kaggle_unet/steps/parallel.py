@@ -1,11 +1,12 @@
-"""Per-sample work over several processes."""
+"""Per-sample work over several processes: none stays behind, and one that is killed ends the work with a message."""
 
 import os
 import pickle
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from shutil import rmtree
@@ -43,13 +44,20 @@ def _map_over_processes(work: Callable[[str], Any], ids: Sequence[str], workers:
         pool = ProcessPoolExecutor(workers, get_context("spawn"), _adopt, (shared,))
         is_done = False
         try:
-            yield from pool.map(_work_on, ids)
+            with explain_killed_workers("use fewer: --workers 1"):
+                yield from pool.map(_work_on, ids)
             is_done = True
-        except BrokenProcessPool as error:
-            msg = "a worker process was killed, most often because memory ran out; use fewer: --workers 1"
-            raise ResourceError(msg) from error
         finally:  # when all is done, nothing waits for the processes to take themselves apart; else none may go on
             pool.shutdown(wait=not is_done, cancel_futures=True)
+
+
+@contextmanager
+def explain_killed_workers(remedy: str) -> Iterator[None]:
+    """Say what to do about a process that the system has killed."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise ResourceError(f"a worker process was killed, most often because memory ran out; {remedy}") from error
 
 
 _adopted: list[Callable[[str], Any]] = []
@@ -57,17 +65,23 @@ _adopted: list[Callable[[str], Any]] = []
 
 def _adopt(shared: Path) -> None:
     """Read a process's work, when it starts."""
-    Thread(target=_end_with_parent, args=(shared.parent,), daemon=True).start()
+    begin_worker(shared.parent)
     with suppress(FileNotFoundError):  # the others have done everything by now
         _adopted[:] = [pickle.loads(shared.read_bytes())]
 
 
-def _end_with_parent(folder: Path) -> None:
-    """End this process if the one that started it is killed: nothing else would, as it waits for work."""
+def begin_worker(shared: Path | None = None) -> None:
+    """Leave Ctrl-C to the process that started this one, and end when that is killed: nothing else would end it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if (parent := parent_process()) is not None:
-        parent.join()
-        rmtree(folder, ignore_errors=True)
-        os._exit(1)
+        Thread(target=_end_after, args=(parent, shared), daemon=True).start()
+
+
+def _end_after(parent: Any, shared: Path | None) -> None:
+    parent.join()
+    if shared is not None:
+        rmtree(shared, ignore_errors=True)
+    os._exit(1)
 
 
 def _work_on(id_: str) -> Any:

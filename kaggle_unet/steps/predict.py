@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.steps.build import (
@@ -28,7 +29,7 @@ def predict_data(
     """Predict planes of any images."""
     ensemble = load_ensemble(checkpoints, config)
     source = open_images(config, data)
-    sizes = {id_: source.shape(id_) for id_ in source.ids}
+    sizes = read_shapes(source.ids, source.shape)
     _predict(ensemble, sizes, source.load, folder, source.fingerprint(), on_progress)
     return folder
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.competitions.competition import Source
+from kaggle_unet.competitions.competition import Source, read_shapes
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.data_issues import is_constant
@@ -141,7 +141,7 @@ def _label(ensemble: Ensemble, source: Source, choice: Choice) -> Iterator[tuple
     """Yield every image with its predicted labels, and how sure they are."""
     config = ensemble.config
     codec = CODECS[config.codec.name]
-    sizes = {id_: source.shape(id_) for id_ in source.ids}
+    sizes = read_shapes(source.ids, source.shape)
     for sample, planes in predict_samples(ensemble, sizes, source.load, config.inference):
         labels = config.decoder(planes, sample.image)
         pixels = pixel_confidence(planes, codec.activation)

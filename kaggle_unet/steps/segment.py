@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.competitions.image_files import ImageFiles, find_images
 from kaggle_unet.competitions.label_files import write_labels
 from kaggle_unet.config import Config, plain
@@ -71,7 +72,7 @@ def segment(  # noqa: PLR0913  the options of a verb
     results = _Results(folder, find_images(places, config.competition), tuple(dict.fromkeys(formats)), pixel_size)
     images, ids = results.images, results.images.ids
     refuse_missing_depths(config.input, ids, images.numbers, ", ".join(places))
-    shapes = images.shapes()
+    shapes = read_shapes(ids, images.shape)
     try_to_write(folder / ABOUT)
     ensemble = load_ensemble(checkpoints, config)
     hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}

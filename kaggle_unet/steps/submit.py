@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids
 from kaggle_unet.config import Config, plain
@@ -48,7 +49,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     source = open_images(config, data)
     hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
     chosen = choose_decoder(config, hashes, decode=decode, second_level=second_level, overrides=overrides)
-    sizes = {id_: source.shape(id_) for id_ in source.ids}
+    sizes = read_shapes(source.ids, source.shape)
     found: dict[str, Labels] = {}
     black = set()
     predicted = predict_samples(ensemble, sizes, source.load, chosen.config.inference)

@@ -34,7 +34,7 @@ from kaggle_unet.selection.search import (
     params_of,
     space_of,
 )
-from kaggle_unet.steps.parallel import OnProgress
+from kaggle_unet.steps.parallel import OnProgress, begin_worker, explain_killed_workers
 from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
 from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
@@ -207,8 +207,9 @@ def _evaluation(
         def evaluate(params: Params) -> Scores:
             futures = [pool.submit(_score, dict(params)) for pool in pools]
             scores = np.empty(len(images))
-            for number, future in enumerate(futures):
-                scores[number::workers] = future.result()
+            with explain_killed_workers("end other programs, and run the same command, which goes on"):
+                for number, future in enumerate(futures):
+                    scores[number::workers] = future.result()
             return scores
 
         yield evaluate
@@ -246,6 +247,7 @@ _scorer: list[Evaluate] = []  # of this process
 
 
 def _begin_process(config: Config, store_folder: Path, images: "DataFrame", weights: Sequence[str]) -> None:
+    begin_worker()
     _scorer[:] = [_make_scorer(config, store_folder, images, weights)]
 
 

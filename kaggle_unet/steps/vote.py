@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kaggle_unet.competitions.competition import Competition
+from kaggle_unet.competitions.competition import Competition, read_shapes
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids, read_submission
 from kaggle_unet.config import Config, plain
@@ -37,7 +37,7 @@ def vote(
     int_weights = to_integer_weights(weights or None, len(csvs))
     competition = get_competition(config.competition.name)
     source = competition.read(data, config.competition, with_masks=False)
-    shapes = {id_: source.shape(id_) for id_ in source.ids}
+    shapes = read_shapes(source.ids, source.shape)
     rles = [_read(csv, competition, shapes, data) for csv in csvs]
     is_single = competition.single_object or config.decode.single_object
     labels: dict[str, Labels] = {}

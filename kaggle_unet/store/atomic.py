@@ -40,15 +40,16 @@ _REMEDIES = {
     errno.ENFILE: "too many files are open on this machine; end other programs",
     errno.ENOMEM: "end other programs, or work on smaller pieces",
 }
+_NOT_IN_IDS = re.compile(r"[/\\\x00-\x1f\x7f\ud800-\udfff]")  # the last are bytes that are no UTF-8
 _LONGEST_ID_BYTES = 200  # file systems allow 255, and a suffix and the temporary's name need some
 
 
 def sample_file(folder: Path, sample_id: str, suffix: str = ".npz") -> Path:
     """Return the path of a sample's file; every file that is named by an id is named here."""
-    n_bytes = len(os.fsencode(sample_id))
-    if sample_id in {".", ".."} or set(sample_id) & set("/\\\0") or not 0 < n_bytes <= _LONGEST_ID_BYTES:
-        msg = f"sample {sample_id[:60]!r} cannot name a file: expected 1 to {_LONGEST_ID_BYTES} bytes without slashes, "
-        raise DataError(msg + "not . or ..; rename it")
+    n_bytes = len(sample_id.encode(errors="replace"))
+    if sample_id in {".", ".."} or _NOT_IN_IDS.search(sample_id) or not 0 < n_bytes <= _LONGEST_ID_BYTES:
+        msg = f"sample {sample_id[:60]!r} cannot name a file: expected 1 to {_LONGEST_ID_BYTES} bytes of UTF-8 without "
+        raise DataError(f"{msg}slashes and control characters, not . or ..; rename it")
     return folder / f"{sample_id}{suffix}"
 
 

@@ -24,6 +24,13 @@ def data_issues(sample):
     return {issue.kind: issue.count for issue in sample.data_issues}
 
 
+@pytest.mark.parametrize("id_", ["a\rb", "\x1b[31m", "caf\udce9", "x" * 201])
+def test_an_id_that_cannot_name_a_file_is_refused_before_anything_is_made(tmp_path, id_):
+    files = {f"{folder}/{name}.png": png(IMAGE) for folder in ("images", "masks") for name in (id_, "good")}
+    with pytest.raises(DataError, match=r"(?s)fault.*cannot name a file.*rename it"):
+        Folder().read(write_folder(tmp_path / "set", files), SETTINGS)
+
+
 @pytest.mark.parametrize(
     "mask", [png(BINARY), png(BINARY * 255), png(BINARY > 0), png(BINARY * np.uint16(65535)), tiff(BINARY > 0)]
 )

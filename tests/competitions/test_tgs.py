@@ -20,6 +20,21 @@ DEPTHS = b"id,z\n8e13060816,306\nzzz,5\n00441,51.5\n"
 CODES = f"id,rle_mask\n8e13060816,{SALT_RLE}\nblack,\n00441,{SALT_RLE}\n".encode()
 
 
+@pytest.fixture(autouse=True)
+def _small_tiles(monkeypatch):
+    monkeypatch.setattr(Tgs, "fixed_shape", TILE.shape)
+
+
+def test_a_tile_of_another_size_is_refused_by_its_header_and_by_its_pixels(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    tiles = {"images/a.png": png(np.zeros((100, 101), np.uint8)), "images/b.png": png(np.zeros((101, 101), np.uint8))}
+    source = Tgs().read(write_zip(tmp_path / "test.zip", tiles), SETTINGS)
+    for read in (source.load, source.shape):
+        with pytest.raises(DataError, match=r"a\.png has 100 × 101 pixels; expected 101 × 101"):
+            read("a")
+        read("b")
+
+
 def test_masks_of_any_bit_depth_are_salt_above_0(tmp_path):
     source = Tgs().read(write_zip(tmp_path / "train.zip", IMAGES | MASKS), SETTINGS)
     np.testing.assert_array_equal(source.load("00441").labels, SALT)

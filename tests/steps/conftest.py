@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,11 @@ class Trained:
 def call(*words: object) -> Answer:
     """Run `kaggle-unet` with these words."""
     out, err = io.StringIO(), io.StringIO()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
         main([str(word) for word in words])
+    for number, handler in before.items():
+        signal.signal(number, handler)
     code = end.value.code
     return Answer(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
 

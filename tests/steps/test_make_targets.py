@@ -25,6 +25,15 @@ def drawn(drawn_config):
     return load_config(config), str(data)
 
 
+def test_a_second_call_shows_what_is_there_as_done(drawn, tmp_path):
+    make_targets(drawn[0], drawn[1], tmp_path / "store")
+    for path in sorted((tmp_path / "store" / "samples").glob("*.npz"))[5:]:
+        path.unlink()
+    shown = []
+    make_targets(drawn[0], drawn[1], tmp_path / "store", on_progress=lambda *words: shown.append(words))
+    assert [done for what, done, _ in shown if what == "samples"] == [5, 5, 5, 5, 5, 6, 7, 8]
+
+
 class Watched:
     """A source that remembers which samples were read from it."""
 

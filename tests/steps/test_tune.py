@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 import yaml
 
 from kaggle_unet.config import parse_config
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import ConfigError, ResourceError
 from kaggle_unet.steps.console import Console
-from kaggle_unet.steps.run import choose_decode_params, ensemble_folder, run_of
-from kaggle_unet.steps.tune import TuneResult
+from kaggle_unet.steps.run import choose_decode_params, ensemble_folder, open_run, run_of
+from kaggle_unet.steps.tune import TuneResult, _evaluation, _list_images
 from kaggle_unet.store import Store, write_record
 from kaggle_unet.store.planes import describe_planes, read_planes, write_planes
 from kaggle_unet.targets.codecs import CODECS
@@ -331,3 +332,18 @@ def test_weights_of_the_config_go_before_those_of_an_ensemble(tmp_path, monkeypa
         parse_config("competition: {name: dsb2018}"), list(map(run_of, files)), chosen="decode.yaml"
     )
     assert chosen.inference.weights == (1, 0.5)
+
+
+def test_a_killed_worker_is_a_message_and_none_stays_when_the_search_ends(trained, monkeypatch):
+    monkeypatch.setattr("kaggle_unet.steps.tune._FEW", 1)
+    config, store = open_run(trained.run, trained.store)
+    images = _list_images(trained.run, ())
+    before = set(active_children())
+    with _evaluation(config, store, images, (), 2) as evaluate:
+        assert len(evaluate({})) == 8
+        workers = set(active_children()) - before
+        assert len(workers) == 2
+        workers.pop().kill()
+        with pytest.raises(ResourceError, match="a worker process was killed"):
+            evaluate({})
+    assert set(active_children()) <= before

@@ -192,6 +192,11 @@ def test_rows_follow_the_sample_submission_beside_the_data(nuclei):
     assert ids == listed
 
 
+def test_submissions_that_share_only_their_name_vote_once_each(nuclei):
+    a, b = nuclei.write("one/a", same), nuclei.write("two/a", lower)
+    assert not nuclei.vote(a, b)[0].err.count("warning")
+
+
 def test_votes_that_are_unusual_are_warned_of(nuclei):
     a, b = nuclei.write("a", same), nuclei.write("b", lower)
 
