@@ -156,7 +156,7 @@ class Findings:
     @property
     def text(self) -> str:
         """Describe what was found."""
-        kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds.items())
+        kinds = ", ".join(f"{kind}: {count}" for kind, count in self.kinds.items())
         least, most = min(self.diameters_px), max(self.diameters_px)
         return (
             f"{self.n_images} images ({kinds}); objects about {self.diameter_px:.0f} px across, {least:.0f} to "

@@ -9,7 +9,7 @@ import pytest
 from kaggle_unet.config import load_config, plain
 from kaggle_unet.steps.init import write_config
 from kaggle_unet.synthetic.files import write_dsb_zip, write_folder
-from tests.files import png, write_zip
+from tests.files import png, tiff, write_zip
 from tests.files import write_folder as write_files
 from tests.steps.conftest import call
 
@@ -39,7 +39,7 @@ def test_a_newcomer_goes_from_images_to_measurements_in_four_commands(tmp_path, 
     tiny = ["--set", "training.epochs=2", "--set", "augmentation.crops_per_epoch=8", "--set", "model.filters=4"]
     answer = call("init", "mine", "--data", "cells")
     assert answer.code == 0, answer.err
-    assert "found    6 images (6 gray-dark); objects about " in answer.out
+    assert "found    6 images (gray-dark: 6); objects about " in answer.out
     for verb in ("make-targets", "train"):
         proposed = shlex.split(answer.out.rpartition("kaggle-unet ")[2])
         assert proposed[0] == verb
@@ -108,6 +108,17 @@ def test_bright_and_dark_images_are_made_alike_and_colours_kept_where_all_have_t
     config, _, _ = init(tmp_path / "only", labels, colour)
     assert config.input.channels == ("red", "green", "blue")
     assert not config.input.invert_bright
+    files = {
+        f"{place}/{i}.tif": tiff(pixels, **options)
+        for i in range(2)
+        for place, pixels, options in (
+            ("images", np.stack([dark] * 2), {"metadata": {"axes": "CYX"}, "imagej": True}),
+            ("masks", labels, {}),
+        )
+    }
+    path, found = write_config(tmp_path / "two", write_files(tmp_path / "channels", files))
+    assert load_config(path).input.channels == ("channel0", "channel1")
+    assert found.startswith("2 images (2 channels: 2)")
 
 
 def test_other_names_of_folders_and_the_layout_of_dsb2018_are_found(tmp_path):

@@ -148,9 +148,10 @@ def test_a_second_call_does_what_is_missing_and_what_has_changed(trained, images
 @folder_only
 def test_an_interrupted_call_leaves_whole_images_and_the_next_gives_the_same_bytes(trained, images, tmp_path):
     config = load_config(trained.run / "config.yaml", ["inference.batch=1"])
+    formats = ["coco", "geojson", "imagej", "ome-tiff", "png"]
 
     def run(folder, on_progress=lambda *_: None):
-        return segment(config, [trained.run], [str(images)], folder, formats=["coco"], on_progress=on_progress)
+        return segment(config, [trained.run], [str(images)], folder, formats=formats, on_progress=on_progress)
 
     def stop(_what, done, _total):
         if done == 2:
@@ -161,6 +162,7 @@ def test_an_interrupted_call_leaves_whole_images_and_the_next_gives_the_same_byt
         run(tmp_path / "cut", stop)
     assert not (tmp_path / "cut" / "measurements.csv").exists()
     assert run(tmp_path / "cut").done_before == 2
+    assert [len(list((tmp_path / "cut" / place).iterdir())) for place in ("labels", "overlays", *formats)] == [4] * 7
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 

@@ -29,6 +29,21 @@ def test_bytes_and_text_are_written_as_they_are(tmp_path, data, wanted):
     assert names(tmp_path / "new") == ["x"]
 
 
+def test_text_comes_in_pieces_and_a_fault_between_them_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.csv"
+    atomic_write(path, (f"{number}\n" for number in range(3)))
+    assert path.read_text() == "0\n1\n2\n"
+
+    def broken():
+        yield "half"
+        raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011  the generator's own
+        atomic_write(path, broken())
+    assert path.read_text() == "0\n1\n2\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
+
+
 def test_a_fault_while_writing_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch):
     atomic_write(tmp_path / "x", b"old")
 
