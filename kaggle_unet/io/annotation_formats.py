@@ -137,6 +137,9 @@ def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
     if shape is None:
         raise DataError(f"{where} does not say its image's size; give the images as well")
     features = tree.get("features", [tree]) if isinstance(tree, dict) else tree
+    features = [{"geometry": part} if "coordinates" in part else part for part in features]
+    if not all(isinstance(part.get("geometry"), dict) for part in features):
+        raise DataError(f"{where} is no GeoJSON, whose objects have a geometry each; convert it, or export it as COCO")
     kinds = [(feature.get("properties") or {}).get("objectType", "") for feature in features]
     has_cells = any(kind in {"detection", "cell", "tile"} for kind in kinds)
     runs: dict[bool, list[Runs]] = {False: [], True: []}

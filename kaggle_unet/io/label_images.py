@@ -12,7 +12,7 @@ from kaggle_unet.masks.labels import relabel
 from kaggle_unet.types import Labels, Mask
 
 NO_VALUE = -1  # competition.ignore and competition.foreground where no value is meant
-_VOID = 255  # of PASCAL VOC's palette images: outlines, and objects that are too hard
+_VOID, _VOID_COLOUR = 255, (224, 224, 192)  # PASCAL VOC's outlines and objects that are too hard: index, and colour
 
 Values = NDArray[Any]  # (H, W): integers, or (H, W, 3): colours
 
@@ -42,14 +42,15 @@ def _make_black_0(indices: Values, colours: Values) -> Values:
 
 
 def _apply_alpha(pixels: Values) -> tuple[Values, tuple[Note, ...]]:
-    """Take the alpha channel where all that is opaque has one colour, else make background of what is transparent."""
+    """Take the alpha channel where the rest has one colour or is a photograph, else make transparent pixels 0."""
     if pixels.shape[2:] not in {(2,), (4,)}:
         return pixels, ()
     colours, alpha = pixels[..., :-1], pixels[..., -1]
     if (alpha == alpha.flat[0]).all():
         return colours, (Note("opaque alpha channel", 1, "alpha dropped"),)
     is_opaque = alpha > alpha.max() / 2
-    if (colours[is_opaque] == colours[is_opaque][:1]).all():
+    opaque = colours[is_opaque].astype(np.int64)
+    if len(np.unique(opaque, axis=0)) in {1, *range(max(16, len(opaque) // 4), len(opaque) + 1)}:
         return is_opaque.astype(np.uint8), (Note("masks in the alpha channel", 1, "read from there"),)
     return colours * is_opaque[..., None], (Note("transparent pixels of masks", 1, "taken for background"),)
 
@@ -59,29 +60,54 @@ def is_jpeg(data: bytes) -> bool:
     return data[:2] == b"\xff\xd8"
 
 
+def threshold_jpeg(grays: Values, where: str) -> Mask:
+    """Find what is nearer to the high values than to 0; values in between, beyond some halos, are an error."""
+    high = float(np.median(grays[2 * grays.astype(np.int64) > grays.max(initial=0)])) if grays.any() else 0
+    n_between = np.count_nonzero((grays > high / 8) & (grays < high * 7 / 8))
+    if 0 < high < 32 or 4 * n_between > np.count_nonzero(grays > high / 8):
+        raise DataError(f"{where} is a JPEG of more than two values, which it does not keep; save masks as PNG or TIFF")
+    return np.asarray(2 * grays.astype(np.int64) > high)
+
+
 def number_colours(values: Values) -> Values:
     """Give each colour a number, black 0."""
     if values.ndim == 2:
         return values
-    codes = (values.astype(np.int64) * np.array([1 << 32, 1 << 16, 1])).sum(axis=2)
-    return np.unique(np.append(codes, 0), return_inverse=True)[1][:-1].reshape(codes.shape)
+    return _rank((values.astype(np.int64) * np.array([1 << 32, 1 << 16, 1])).sum(axis=2))
+
+
+def _rank(values: Values) -> Values:
+    """Replace values by 0, 1, … in their order, of which 0 is one."""
+    zero = np.zeros(1, values.dtype)
+    return np.unique(np.append(values, zero), return_inverse=True)[1][:-1].reshape(values.shape)
 
 
 def find_void(values: Values, notes: tuple[Note, ...], ignore: int | None, where: str) -> Mask | None:
-    """Find the pixels that do not count: those of a value, or of a palette's 255 as in PASCAL VOC.
+    """Find the pixels that do not count: those of a value, or PASCAL VOC's index 255 of a palette, or its colour.
 
-    A gray 255 that borders on half of the other objects, or more, may be meant so as well; that is an error.
+    A gray of 255 that borders on half of the other objects, or more, may be meant so as well; that is an error.
     """
-    if values.ndim == 3:
-        void = (values == ignore).all(axis=2) if ignore is not None else np.zeros(values.shape[:2], np.bool_)
-        return void if void.any() else None
-    if ignore is None and values.max(initial=0) == _VOID and not (values == _VOID - 1).any():
-        if "palette" in {note.kind for note in notes}:
-            ignore = _VOID
-        elif (n := _count_neighbours(values, _VOID)) >= max(2, (len(np.unique(values)) - 2) / 2):
-            message = f"{where}: 255 borders on {n} objects, as do pixels that should not count"
-            raise DataError(f"{message}; set competition.ignore to 255, or to {NO_VALUE} if it is an object")
-    void = values == (NO_VALUE if ignore is None else ignore)
+    is_colour = values.ndim == 3
+    grays = values[..., 0].astype(np.int64) if is_colour else values
+    if is_colour:
+        grays[(values != values[..., :1]).any(axis=2)] = NO_VALUE
+    if ignore is not None:
+        void = grays == ignore
+    elif is_colour and (found := (values == _VOID_COLOUR).all(axis=2)).any():
+        void = found
+    elif values.max(initial=0) == _VOID and not (grays == _VOID - 1).any():
+        void = grays == _VOID
+        numbers = number_colours(values)
+        if not {"palette"} & {note.kind for note in notes}:
+            if not 0 < 2 * np.count_nonzero(void) < void.size:  # more is background
+                return None
+            n = _count_neighbours(numbers, int(numbers[void][0]))
+            if n >= max(2, (len(np.unique(numbers)) - 2) / 2):
+                message = f"{where}: 255 borders on {n} objects, as do pixels that should not count"
+                raise DataError(f"{message}; set competition.ignore to 255, or to {NO_VALUE} if it is an object")
+            return None
+    else:
+        return None
     return void if void.any() else None
 
 
@@ -96,4 +122,4 @@ def renumber(values: Values) -> Labels:
     """Give objects the ids 1…n in the order of those they have, which may have 64 bits."""
     if values.max(initial=0) <= np.iinfo(np.int32).max:
         return relabel(values)
-    return np.unique(np.append(values, 0), return_inverse=True)[1][:-1].reshape(values.shape).astype(np.int32)
+    return _rank(values).astype(np.int32)

@@ -16,10 +16,10 @@ from kaggle_unet.io.annotation_formats import CocoImage, Objects, decode_coco, r
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note, describe_objects, describe_whole_mask
 from kaggle_unet.io.images import decode_mask, decode_mask_window
-from kaggle_unet.io.label_images import find_void, is_jpeg, number_colours, read_values, renumber
+from kaggle_unet.io.label_images import find_void, is_jpeg, number_colours, read_values, renumber, threshold_jpeg
 from kaggle_unet.io.rle_formats import count_from_1
 from kaggle_unet.masks.column_runs import find_column_runs, paint_instances
-from kaggle_unet.masks.labels import components
+from kaggle_unet.masks.labels import areas_px, components, count_pieces_and_holes
 from kaggle_unet.masks.rle import decode_and_count
 from kaggle_unet.types import Image, Labels, Mask
 
@@ -166,9 +166,19 @@ def take_label_image(
         labels = components(numbers > 0)
         return labels, void, (*notes, _note_components(labels, highest), *describe_objects(labels))
     labels = renumber(numbers)
+    if cut_binary:
+        _refuse_background(labels, where)
     n_unused = highest - int(labels.max(initial=0))
     note = Note("unused numbers in label images", n_unused, "renumbered without gaps")
     return labels, void, (*notes, note, *_describe_void(void), *describe_objects(labels))
+
+
+def _refuse_background(labels: Labels, where: str) -> None:
+    """Refuse an object over most of the image in which several others lie: background without the number 0."""
+    areas = areas_px(labels)[1:]
+    if 2 * areas.max(initial=0) > labels.size and count_pieces_and_holes(labels)[1][1 + areas.argmax()] > 1:
+        message = f"{where} has an object over most of the image that encloses others, as background does"
+        raise DataError(f"{message}; make it 0 or black, or set competition.masks_are if it is an object")
 
 
 def take_binary_mask(
@@ -186,7 +196,7 @@ def take_binary_mask(
     void = find_void(values, (), ignore, where) if ignore is not None else None
     grays = values if values.ndim == 2 else values.max(axis=2)
     if is_jpeg(data):
-        mask = abs(grays.astype(np.int64) - foreground) < 64 if foreground is not None else grays > 127
+        mask = threshold_jpeg(grays, where) ^ (foreground == 0)
         notes = (*notes, Note("binary masks saved as JPEG", 1, "inside where nearer to white"))
     else:
         mask = grays > 0 if foreground is None else grays == foreground

@@ -14,7 +14,7 @@ from kaggle_unet.io.tables import Table
 from kaggle_unet.masks.rle import decode
 from kaggle_unet.types import Image, Labels, Mask
 
-_PAIRS = re.compile(r"\s*(?:\d+\s+\d+\s*)*")
+_PAIRS = re.compile(r"\s*(?:-1\s*|(?:\d+\s+\d+\s*)*)")  # some write -1 where there is no object
 _CLEARLY = 1.1  # how much better one order must be
 
 

@@ -65,9 +65,9 @@ def skimage_png(values, path):
 # Images of masks.
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64"])
 def test_label_images_of_any_depth_and_any_ids(tmp_path, dtype):
-    values = LABELS.astype(dtype) * (np.iinfo(dtype).max // 4)
+    values = np.where(LABELS > 0, np.iinfo(dtype).max - 4 + LABELS.astype(dtype), 0).astype(dtype)
     source = read(tmp_path, {"masks/a.tif": tiff(values)})
     assert kind(source) == ("labels", "up to 4 numbers in an image")
     check(source)
@@ -150,6 +150,19 @@ def test_masks_saved_as_jpeg_are_binary_and_labels_so_saved_are_refused(tmp_path
         read(tmp_path, files, masks_are="labels").load("a")
 
 
+@pytest.mark.parametrize("quality", [30, 50, 75, 95])
+@pytest.mark.parametrize("shown", [128, 255])
+def test_halos_of_a_jpeg_are_no_objects_but_numbers_in_it_are_refused(tmp_path, quality, shown):
+    big = np.kron(BINARY, np.ones((6, 6), np.uint8))
+    files = {"images/b.png": png(big), "masks/b.jpg": encode((big > 0) * np.uint8(shown), "JPEG", quality=quality)}
+    sample = read(tmp_path, files, ()).load("b")
+    assert sample.labels.max() == 4
+    assert ((sample.labels > 0) != (big > 0)).mean() < 0.02
+    (tmp_path / "set/masks/b.jpg").write_bytes(encode(big * np.uint8(60), "JPEG", quality=quality))
+    with pytest.raises(DataError, match="is a JPEG of more than two values"):
+        read(tmp_path, {}, ()).load("b")
+
+
 @pytest.mark.parametrize("is_void_gray", [False, True])
 def test_void_outlines_do_not_count(tmp_path, is_void_gray):
     void = np.zeros(LABELS.shape, bool)
@@ -165,6 +178,31 @@ def test_void_outlines_do_not_count(tmp_path, is_void_gray):
     source = read(tmp_path, files, **({"ignore": 255} if is_void_gray else {}))
     check(source)
     np.testing.assert_array_equal(source.load("a").ignore, void)
+
+
+def test_void_outlines_may_be_colours(tmp_path):
+    colours = np.array([[0, 0, 0], *np.reshape(BLACK_LAST[:12], (4, 3))], np.uint8)[LABELS]
+    void = np.zeros(LABELS.shape, bool)
+    void[5, 1:15] = void[1:5, 9] = True
+    void &= LABELS == 0
+    for name, colour in (("voc", (224, 224, 192)), ("white", (255, 255, 255))):
+        colours[void] = colour
+        source = read(tmp_path / name, {"masks/a.png": png(colours)})
+        if name == "white":
+            with pytest.raises(DataError, match=r"255 borders on \d objects"):
+                source.load("a")
+            source = read(tmp_path / name, {}, ignore=255)
+        np.testing.assert_array_equal(source.load("a").ignore, void)
+        assert source.load("a").labels.max() == 4
+
+
+def test_a_background_that_is_neither_0_nor_black_is_refused(tmp_path):
+    white = np.array([[255, 255, 255], *np.reshape(BLACK_LAST[:12], (4, 3))], np.uint8)[LABELS]
+    files = {"masks/a.png": png(white), "masks/b.png": png(white * np.uint8(0))}
+    source = read(tmp_path, files, "ab")
+    with pytest.raises(DataError, match=r"a\.png has an object over most of the image that encloses others"):
+        source.load("a")
+    assert read(tmp_path, files, "ab", masks_are="colours").load("a").labels.max() == 5
 
 
 def test_a_palette_may_have_black_anywhere(tmp_path):
@@ -192,6 +230,12 @@ def test_a_mask_in_the_alpha_channel_is_read_from_there(tmp_path, shade):
     sample = source.load("a")
     np.testing.assert_array_equal(sample.labels > 0, BINARY > 0)
     assert "masks in the alpha channel" in {issue.kind for issue in sample.data_issues}
+
+
+def test_the_alpha_of_a_photograph_is_its_mask(tmp_path):
+    photo = np.random.default_rng(0).integers(0, 256, (*LABELS.shape, 3), np.uint8)
+    source = read(tmp_path, {"masks/a.png": png(np.dstack([photo, (BINARY > 0) * np.uint8(255)]))})
+    np.testing.assert_array_equal(source.load("a").labels > 0, BINARY > 0)
 
 
 def test_what_is_transparent_is_background(tmp_path):
@@ -349,6 +393,12 @@ def test_a_list_of_features_and_a_name_in_json_will_do(tmp_path):
     check(source, LABELS == 1), check(source, LABELS == 1, sample="b")
 
 
+def test_json_of_another_program_is_refused(tmp_path):
+    source = read(tmp_path, {"masks/a.json": b'{"shapes": [{"points": [[1, 1]]}], "imagePath": "a.png"}'})
+    with pytest.raises(DataError, match=r"a\.json is no GeoJSON"):
+        source.load("a")
+
+
 def test_overlapping_polygons_are_counted(tmp_path):
     source = read(
         tmp_path, {"masks/a.geojson": qupath((shapely.box(0, 0, 9, 9), "", ""), (shapely.box(7, 7, 9, 10), "", ""))}
@@ -417,7 +467,7 @@ def test_codes_may_run_along_rows_or_columns_from_0_or_1(tmp_path, is_square, or
     labels = np.roll(LABELS, (-1, -1), axis=(0, 1))
     labels = labels[:, :12] if is_square else labels
     rows = [f"a.png,{runs(labels == number, order, first)},x" for number in (1, 2, 3)]
-    table = "\n".join(["image,codes,other", *rows, "b.png,,y", "gone.png,1 1,z", ""])
+    table = "\n".join(["image,codes,other", *rows, "b.png,-1,y", "gone.png,1 1,z", ""])
     files = {f"images/{name}.png": png(labels * np.uint8(50) + np.uint8(3)) for name in "ab"} | {
         "train.csv": table.encode()
     }
