@@ -209,7 +209,8 @@ def train(
 
     config = _to_config(config)
     home = Path(tempfile.mkdtemp(prefix="kaggle-unet-") if folder is None else folder)
-    source = MemorySource.of(samples, keep_channels=bool(config.input.numbers))
+    classes = config.codec.name == "classes"
+    source = MemorySource.of(samples, keep_channels=bool(config.input.numbers), classes=classes)
     make_targets(config, source, home / "store", allow=["doubtful masks"])
     with trusting(trust_code):
         train_fold(config, home / "store", home / "run", fold, resume=resume)

@@ -7,7 +7,8 @@ that names the nearest known one.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,17 +16,20 @@ import yaml
 from pydantic import BaseModel, ValidationError, model_validator
 
 from kaggle_unet.competitions.competition import CompetitionSettings
+from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.data.settings import AugmentationSettings, FoldSettings, InputSettings
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.settings import LossSettings, check_terms
+from kaggle_unet.metrics.pixels import ClassScore, score_classes
+from kaggle_unet.metrics.score import ImageScore
 from kaggle_unet.models.settings import ModelSettings, PlainUNetSettings
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.postprocess.settings import PostprocessSettings
-from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import CodecSettings, DecodeSettings, WeightSettings
 from kaggle_unet.training.settings import TrainingSettings
-from kaggle_unet.types import Settings, explain_faults
+from kaggle_unet.types import Labels, Settings, explain_faults
 
 # Of `kaggle_unet.data.augment.PRESETS`, which is not asked because it comes with albumentations.
 UPRIGHT_PRESETS = ("none", "salt", "salt_first_place")
@@ -65,11 +69,54 @@ class Config(Settings):
     @property
     def decoder(self) -> Decoder:
         """The decoder that the sections `codec`, `decode` and `postprocess` describe."""
-        return Decoder(CODECS[self.codec.name], self.decode, self.postprocess)
+        return Decoder(get_codec(self.codec), self.decode, self.postprocess)
+
+    @property
+    def metric(self) -> Callable[[Labels, Labels], ImageScore | ClassScore]:
+        """The score of an image: the competition's, or of classes their mean IoU."""
+        if self.codec.classes:
+            return partial(score_classes, names=self.codec.classes)
+        return get_competition(self.competition.name).metric
+
+    @model_validator(mode="after")
+    def _classes_are_named(self) -> Self:
+        is_semantic, table = self.codec.name == "classes", self.competition.classes
+        if not is_semantic and (self.codec.classes or table):
+            msg = f"competition.classes and codec.classes belong to the codec classes, not to {self.codec.name}"
+            raise ValueError(msg)
+        if is_semantic:
+            try:
+                get_codec(self.codec)
+            except ConfigError as error:
+                raise ValueError(f"{error}: name them in competition.classes, each with its number or colour") from None
+            self._refuse_instances()
+        if table and tuple(table) != self.codec.classes:
+            msg = f"competition.classes names {', '.join(table)}; codec.classes must be the same, or be left out"
+            raise ValueError(msg)
+        return self
+
+    def _refuse_instances(self) -> None:
+        """Refuse what is made for instances where labels are classes of pixels."""
+        for key, is_set in (
+            (f"competition.name {self.competition.name}", self.competition.name != "folder"),
+            (
+                f"competition.masks_are {self.competition.masks_are}",
+                self.competition.masks_are not in {None, "classes"},
+            ),
+            ("weights.distance", self.weights.distance is not None),
+            ("weights.size", self.weights.size is not None),
+            ("augmentation.preset first_place (it copies nuclei)", self.augmentation.preset == "first_place"),
+            ("inference.object_px", self.inference.object_px is not None),
+            ("decode", self.decode != DecodeSettings()),
+            ("postprocess", self.postprocess != PostprocessSettings()),
+        ):
+            if is_set:
+                msg = f"{key} is for instances; the codec classes has none: leave it out"
+                raise ValueError(msg)
 
     @model_validator(mode="after")
     def _classes_exist(self) -> Self:
-        classes = CODECS[self.codec.name].classes
+        classes = get_codec(self.codec).classes
         if unknown := sorted(set(self.weights.classes) - set(classes)):
             msg = f"weights.classes names {', '.join(unknown)}; the codec's classes are {', '.join(classes)}"
             raise ValueError(msg)
@@ -77,7 +124,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _loss_fits(self) -> Self:
-        codec = CODECS[self.codec.name]
+        codec = get_codec(self.codec)
         try:
             check_terms(self.loss, codec.planes, codec.activation)
         except ConfigError as error:
@@ -138,7 +185,7 @@ class Config(Settings):
                 if model.padding == "valid" and is_set:
                     msg = f"inference.{key} is {getattr(inference, key)}, but a network without padding takes images "
                     raise ValueError(f"{msg}only as they are; leave it out, or set model.padding to same")
-        head, codec = getattr(model, "empty_head", None), CODECS[self.codec.name]
+        head, codec = getattr(model, "empty_head", None), get_codec(self.codec)
         if head and head.gate_above is not None and codec.activation == "softmax":
             msg = f"model.empty_head.gate_above is {head.gate_above:g}, but the planes of {codec.name} are a softmax, "
             msg += "which sums to 1 and can't be cleared; leave gate_above out, or take a sigmoid codec"
@@ -205,7 +252,17 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "conf
 
 
 def validate_config(tree: Mapping[str, Any], *, where: str = "config") -> Config:
-    """Check a config that was read as plain values."""
+    """Check a config that was read as plain values; names of classes are taken from their table."""
+    codec, competition = (tree[name] if isinstance(tree.get(name), dict) else {} for name in ("codec", "competition"))
+    if codec.get("name") == "classes":
+        table = competition.get("classes")
+        named = {"classes": list(table), **codec} if isinstance(table, dict) and not codec.get("classes") else codec
+        kind = competition.get("masks_are") or "classes"
+        tree = {
+            **tree,
+            "codec": {**codec, **named, "classes": named.get("classes")},
+            "competition": {**competition, "masks_are": kind},
+        }
     try:
         return Config.model_validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:

@@ -18,6 +18,7 @@ from kaggle_unet.errors import ConfigError
 
 Image = NDArray[Any]  # uint8, uint16 or float32, (H, W) where gray, else (H, W, C); three channels are RGB
 Labels = NDArray[np.int32]  # (H, W): 0 is background, 1…n are the instances
+IGNORED_CLASS = 255  # in labels of classes: a pixel whose class is not known
 Mask = NDArray[np.bool_]  # (H, W)
 Planes = NDArray[np.float32]  # (C, H, W): targets of 0 and 1, or probabilities, in the codec's order
 HalfPlanes = NDArray[np.float16]  # (C, H, W): probabilities, as they are kept on disk
@@ -149,7 +150,8 @@ class Sample:
     image : uint8, uint16 or float32 array, shape (H, W) or (H, W, C)
         Gray where all channels are equal; three channels are RGB.
     labels : int32 array, shape (H, W), optional
-        Instances 1…n, 0 is background; None where no masks are known (test images).
+        Instances 1…n, 0 is background; None where no masks are known (test images). For the codec ``"classes"`` every
+        pixel's class, 0…K−1, or 255 where it is not known.
     kind : str
         Type of image, for strata and reports: ``"gray-dark"``, ``"gray-bright"``, ``"colour"``, …
     ignore : bool array, shape (H, W), optional

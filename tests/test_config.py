@@ -57,6 +57,8 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_one(text, words):
         ("codec: {name: [1}", "not YAML"),
         ("model: {filters: 3}", "model.name is missing"),
         ("- 1", "not YAML"),
+        ("codec: {name: classes, classes: [a, b]}", "competition.name dsb2018 is for instances"),
+        ("codec: {name: mask, classes: [a, b]}", "belong to the codec classes, not to mask"),
     ],
 )
 def test_an_impossible_value_is_an_error_that_names_its_key(text, word):
@@ -236,3 +238,36 @@ def test_what_an_image_cannot_be_shown_at_is_refused_when_the_config_is_read(ove
 def test_yaml_that_nobody_means_is_refused_at_once(text, says):
     with pytest.raises(ConfigError, match=says):
         parse_config(f"competition: {{name: folder}}\n{text}")
+
+
+LAND = "competition: {name: folder, classes: {soil: 0, water: [0, 0, 255], ice: 2}}\ncodec: {name: classes}\n"
+
+
+def test_the_names_of_classes_come_from_their_table_and_stay_with_the_codec():
+    config = parse_config(LAND)
+    assert config.codec.classes == ("soil", "water", "ice") == config.decoder.codec.planes
+    assert config.competition.masks_are == "classes"
+    assert parse_config(to_yaml(config)) == config
+    assert parse_config("competition: {name: folder}\ncodec: {name: classes, classes: [a, b]}").codec.classes == (
+        "a",
+        "b",
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("codec.classes=[water, soil, ice]", "competition.classes names soil, water, ice"),
+        ("competition.classes={soil: 0}", "needs the names of 2 to 254 different classes"),
+        ("competition.masks_are=labels", "competition.masks_are labels is for instances"),
+        ("weights.size={}", "weights.size is for instances"),
+        ("weights.classes={lava: 2}", "weights.classes names lava"),
+        ("augmentation.preset=first_place", r"copies nuclei\) is for instances"),
+        ("inference.object_px=20", "inference.object_px is for instances"),
+        ("postprocess.min_area_px=9", "postprocess is for instances"),
+        ("decode.mask_threshold=0.4", "decode is for instances"),
+    ],
+)
+def test_what_is_made_for_instances_is_refused_for_classes(override, words):
+    with pytest.raises(ConfigError, match=words):
+        parse_config(LAND, [override])

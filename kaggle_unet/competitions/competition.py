@@ -36,6 +36,9 @@ class CompetitionSettings(Settings):
     images (`labels`), `binary` masks, whose connected components become instances, a colour (`colours`) or a file
     (`files`) per object, class ids (`classes`), COCO JSON (`coco`), `geojson`, ImageJ selections (`rois`) or run-length
     codes (`rle`)."""
+    classes: dict[str, int | tuple[int, int, int]] | None = None
+    """Codec `classes` only: the name of each class with its number, or its colour `[red, green, blue]`, in the masks.
+    Any other number or colour is an error, but for that of `ignore`."""
     foreground: int | None = None
     """`folder` only: the value of objects in binary masks; otherwise all but 0."""
     ignore: int | None = None

@@ -87,7 +87,7 @@ def _readers(settings: CompetitionSettings) -> dict[str, Callable[[Iterable[File
     return {
         "labels": partial(take_label_image, ignore=ignore, cut_binary=is_guessed),
         "colours": partial(take_label_image, ignore=ignore, cut_binary=is_guessed),
-        "classes": partial(take_class_image, ignore=ignore),
+        "classes": partial(take_class_image, ignore=ignore, table=settings.classes),
         "binary": partial(take_binary_mask, foreground=settings.foreground, ignore=ignore, is_guessed=is_guessed),
         "files": merge_object_masks,
         "geojson": take_geojson,

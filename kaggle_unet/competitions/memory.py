@@ -33,8 +33,8 @@ class MemorySource:
     data_issues: tuple[DataIssue, ...] = ()
 
     @classmethod
-    def of(cls, samples: Iterable[Sample], *, keep_channels: bool = False) -> "MemorySource":
-        """Check samples and convert their images and labels to what a store keeps."""
+    def of(cls, samples: Iterable[Sample], *, keep_channels: bool = False, classes: bool = False) -> "MemorySource":
+        """Check samples and convert their images and labels, of instances or `classes`, to what a store keeps."""
         found: dict[str, Sample] = {}
         for sample in samples:
             where = f"sample {sample.id!r}"
@@ -46,7 +46,9 @@ class MemorySource:
                 raise DataError(f"{where} occurs twice; every sample needs its own id")
             image = convert_array(sample.image, keep_channels=keep_channels)
             shape, labels, ignore = (image.shape[0], image.shape[1]), sample.labels, sample.ignore
-            labels = None if labels is None else relabel(check_labels(labels, f"{where}: labels", shape)[0])
+            if labels is not None:
+                labels, _ = check_labels(labels, f"{where}: labels", shape)
+                labels = labels if classes else relabel(labels)
             ignore = None if ignore is None else check_mask(ignore, f"{where}: ignore", shape)
             kind = sample.kind or classify_kind(image)
             found[sample.id] = replace(sample, image=image, labels=labels, ignore=ignore, kind=kind)

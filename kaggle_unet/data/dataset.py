@@ -86,7 +86,8 @@ class TrainingSet(Dataset[Item]):
             number = int(self._drawn[1][index])
         cached = self.cached_samples[number]
         crop = augment(cached, self.augmentation, seed=seed, leave_levels=self._for_device)
-        planes, weights = encode_with_weights(relabel(crop.labels), self._codec, self._weights, crop.ignore)
+        labels = crop.labels if self._codec.name == "classes" else relabel(crop.labels)
+        planes, weights = encode_with_weights(labels, self._codec, self._weights, crop.ignore)
         inputs, recipe = (
             describe(crop, settings, depth=cached.depth, seed=seed)
             if self._for_device

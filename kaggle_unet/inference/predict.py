@@ -228,6 +228,8 @@ class CodecAdapter(nn.Module):
         super().__init__()
         if not can_adapt(trained, wanted):
             msg = f"planes of codec {trained} have no border, which {wanted} needs"
+            if "classes" in {trained, wanted}:
+                msg = f"planes of codec {trained} and those of {wanted} show different things"
             raise ConfigError(msg)
         self.model = model
         self.margin = int(getattr(model, "margin", 0))
@@ -253,6 +255,8 @@ class CodecAdapter(nn.Module):
 
 def can_adapt(trained: CodecName, wanted: CodecName) -> bool:
     """Return True if the wanted codec's planes can be computed from the trained one's."""
+    if "classes" in {trained, wanted}:
+        return trained == wanted
     return "border" not in CODECS[wanted].planes or "border" in CODECS[trained].planes
 
 

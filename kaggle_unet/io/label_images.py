@@ -1,5 +1,6 @@
 """Label images and binary masks as files hold them: numbers, colours, an alpha channel, the halos of a JPEG."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,34 @@ def _rank(values: Values) -> Values:
     """Replace values by 0, 1, … in their order, of which 0 is one."""
     zero = np.zeros(1, values.dtype)
     return np.unique(np.append(values, zero), return_inverse=True)[1][:-1].reshape(values.shape)
+
+
+def number_classes(
+    data: bytes, where: str, table: Sequence[tuple[str, int | tuple[int, int, int]]], ignore: int | None
+) -> tuple[Labels, Mask | None, tuple[Note, ...]]:
+    """Replace the numbers or colours of classes by 0…K−1; what is no class, nor `ignore` (as a gray), is an error."""
+    if is_jpeg(data):
+        raise DataError(f"{where} is a JPEG, which does not keep classes; save them as PNG or TIFF")
+    by_colour = any(not isinstance(value, int) for _, value in table)
+    pixels, notes = read_pixels(data, where, "mask" if by_colour else "labels")
+    pixels = pixels[..., :-1] if pixels.shape[2:] in {(2,), (4,)} else pixels
+    if pixels.ndim == 3 and not by_colour and (pixels != pixels[..., :1]).any():
+        raise DataError(f"{where} has colours, but competition.classes has numbers; give colours there")
+    pixels = pixels.astype(np.int64)
+    gray = pixels if pixels.ndim == 2 else pixels[..., 0]
+    codes = gray if not by_colour else gray * 0x10101 if pixels.ndim == 2 else pixels @ [1 << 16, 1 << 8, 1]
+    labels = np.full(codes.shape, NO_VALUE, dtype=np.int32)
+    scale = 0x10101 if by_colour else 1  # a number among colours is a gray
+    for number, (_, value) in enumerate(table):
+        labels[codes == (value * scale if isinstance(value, int) else np.dot(value, [1 << 16, 1 << 8, 1]))] = number
+    void = (codes == (NO_VALUE if ignore is None else ignore * scale)) & (labels < 0)
+    unknown, counts = np.unique(codes[(labels < 0) & ~void], return_counts=True)
+    if unknown.size:
+        value = int(unknown[counts.argmax()])
+        shown = [value >> 16, value >> 8 & 255, value & 255] if by_colour else value
+        what = f"{where} has {counts.sum()} pixels of no class, most of them {shown}"
+        raise DataError(f"{what}; add a class to competition.classes, or set competition.ignore")
+    return np.maximum(labels, 0), void if void.any() else None, notes
 
 
 def find_void(values: Values, notes: tuple[Note, ...], ignore: int | None, where: str) -> Mask | None:

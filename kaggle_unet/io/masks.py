@@ -16,7 +16,15 @@ from kaggle_unet.io.annotation_formats import CocoImage, Objects, decode_coco, r
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note, describe_objects, describe_whole_mask
 from kaggle_unet.io.images import decode_mask, decode_mask_window
-from kaggle_unet.io.label_images import find_void, is_jpeg, number_colours, read_values, renumber, threshold_jpeg
+from kaggle_unet.io.label_images import (
+    find_void,
+    is_jpeg,
+    number_classes,
+    number_colours,
+    read_values,
+    renumber,
+    threshold_jpeg,
+)
 from kaggle_unet.io.rle_formats import count_from_1
 from kaggle_unet.masks.column_runs import find_column_runs, paint_instances
 from kaggle_unet.masks.labels import areas_px, components, count_pieces_and_holes
@@ -208,9 +216,19 @@ def take_binary_mask(
     return labels, void, (*notes, note, *_describe_void(void), *describe_objects(labels))
 
 
-def take_class_image(files: Iterable[File], image: Image | None, *, ignore: int | None = None) -> Masks:
-    """Take one file per image, whose numbers are classes; they are kept."""
+def take_class_image(
+    files: Iterable[File],
+    image: Image | None,
+    *,
+    ignore: int | None = None,
+    table: Mapping[str, int | tuple[int, int, int]] | None = None,
+) -> Masks:
+    """Take one file per image, whose numbers are classes; they are kept, or replaced by the places in a table."""
     ((data, where),) = files
+    if table:
+        labels, void, notes = number_classes(data, where, list(table.items()), ignore)
+        _check_size(labels.shape, image, where)
+        return labels, void, (*notes, *_describe_void(void))
     values, notes = read_values(data, where)
     _check_size(values.shape[:2], image, where)
     if values.ndim == 3 or values.max(initial=0) > _MOST_CLASSES:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.metrics.overlap import count_overlap, iou_twentieths
-from kaggle_unet.metrics.pixels import OF_MASKS, count_mask_confusion, tabulate_pixels
+from kaggle_unet.metrics.pixels import OF_MASKS, count_confusion, tabulate_pixels
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS
 from kaggle_unet.types import Labels, Overlap
 
@@ -62,7 +62,7 @@ def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> "D
     3           0.65   1   0   1        0.5  0.444444
     """
     table = summarize([(true, pred)], strict=strict)
-    scores, _ = tabulate_pixels([count_mask_confusion(true, pred)], OF_MASKS)
+    scores, _ = tabulate_pixels([count_confusion(true, pred)], OF_MASKS)
     return table.assign(**{f"pixel_{name}": value for name, value in scores.items()})
 
 

@@ -5,6 +5,7 @@ of every image. All edge cases are in the tables of docs/scores.md.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.labels import check_integers, check_mask
-from kaggle_unet.types import Mask
+from kaggle_unet.types import IGNORED_CLASS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-OF_MASKS = ("background", "objects")  # the classes of labels whose instances all count as one
+OF_MASKS = ("background", "all objects")  # of labels whose instances all count as one
 SCORES = ("accuracy", "iou", "dice", "iou_smooth", "dice_smooth")
 SMOOTH_PX = 1.0  # what the smooth forms add, as most kits do
 
@@ -126,29 +127,69 @@ def count_pixels(true: NDArray[Any], pred: NDArray[Any]) -> tuple[int, int, int]
     return int(np.count_nonzero(true & pred)), int(np.count_nonzero(true)), int(np.count_nonzero(pred))
 
 
-def count_confusion(true: NDArray[Any], pred: NDArray[Any], n: int, *, ignore: Mask | None = None) -> NDArray[np.int64]:
+def count_confusion(true: NDArray[Any], pred: NDArray[Any], names: Sequence[str] = OF_MASKS) -> NDArray[np.int64]:
     """Count the pixels of every true class (row) that were given every class (column), int64 (n, n).
 
-    >>> count_confusion(np.array([[0, 1, 1]]), np.array([[0, 1, 0]]), 2)
-    array([[1, 0],
-           [1, 1]])
+    For `OF_MASKS` the arrays are masks, or labels of which every instance counts, else classes 0…n−1; pixels whose true
+    class is `IGNORED_CLASS` do not count.
+
+    >>> count_confusion(np.array([[0, 1, 1, 255]]), np.array([[0, 1, 0, 2]]), ("soil", "water", "ice"))
+    array([[1, 0, 0],
+           [1, 1, 0],
+           [0, 0, 0]])
     """
-    true, pred = check_integers(true, "true classes"), check_integers(pred, "predicted classes")
+    if tuple(names) == OF_MASKS:
+        shared, n_true, n_pred = count_pixels(true, pred)
+        return np.array([[np.size(true) - n_true - n_pred + shared, n_pred - shared], [n_true - shared, shared]])
+    n, true, pred = len(names), check_integers(true, "true classes"), check_integers(pred, "predicted classes")
     if true.shape != pred.shape:
         raise DataError(f"true classes are {true.shape} but predicted {pred.shape}: both must be of the same image")
-    if ignore is not None:
-        true, pred = true[~ignore], pred[~ignore]
+    counts = true != IGNORED_CLASS
+    true, pred = true[counts].astype(np.int64), pred[counts].astype(np.int64)
     for what, values in (("true", true), ("predicted", pred)):
         if values.size and not 0 <= int(values.min()) <= int(values.max()) < n:
             raise DataError(f"{what} classes run from {values.min()} to {values.max()}; expected 0 to {n - 1}")
-    counts = np.bincount((true.astype(np.int64) * n + pred).ravel(), minlength=n * n)
-    return counts.reshape(n, n)
+    return np.bincount(true * n + pred, minlength=n * n).reshape(n, n)
 
 
-def count_mask_confusion(true: NDArray[Any], pred: NDArray[Any]) -> NDArray[np.int64]:
-    """Count the pixels of background and objects of two labels, int64 (2, 2), as `count_confusion` does."""
-    shared, n_true, n_pred = count_pixels(true, pred)
-    return np.array([[np.size(true) - n_true - n_pred + shared, n_pred - shared], [n_true - shared, shared]])
+@dataclass(frozen=True, eq=False)
+class ClassScore:
+    """The pixels of one image by true and predicted class."""
+
+    confusion: NDArray[np.int64]
+    names: Sequence[str]
+
+    @property
+    def ious(self) -> NDArray[np.float64]:
+        """The IoU of every class; NaN for classes that are neither in the truth nor in the prediction."""
+        shared = np.diagonal(self.confusion)
+        union = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) - shared
+        ious: NDArray[np.float64] = np.divide(shared, union, out=np.full(shared.shape, np.nan), where=union > 0)
+        return ious
+
+    @property
+    def mean(self) -> float:
+        """The image's score: the mean IoU of the classes in truth or prediction; 1 without a pixel that counts."""
+        return 1.0 if np.isnan(self.ious).all() else float(np.nanmean(self.ious))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for every class in truth or prediction."""
+        columns = (
+            self.names,
+            self.confusion.sum(axis=1).tolist(),
+            self.confusion.sum(axis=0).tolist(),
+            self.ious.tolist(),
+        )
+        rows = [
+            dict(zip(("class", "true_px", "predicted_px", "iou"), row, strict=True))
+            for row in zip(*columns, strict=True)
+        ]
+        return [row for row in rows if row["true_px"] + row["predicted_px"]]
+
+
+def score_classes(true: NDArray[Any], pred: NDArray[Any], names: Sequence[str]) -> ClassScore:
+    """Score the classes of one image's pixels."""
+    return ClassScore(count_confusion(true, pred, names), names)
 
 
 def tabulate_pixels(

@@ -20,7 +20,7 @@ class Decoder:
     Attributes
     ----------
     codec : Codec
-        What the planes mean; a value of `kaggle_unet.targets.codecs.CODECS`.
+        What the planes mean; what `get_codec` returns.
     decode : DecodeSettings
         Thresholds and rules of decoding.
     postprocess : PostprocessSettings
@@ -55,9 +55,11 @@ class Decoder:
         Returns
         -------
         int32 array, shape (H, W)
-            Instances 1…n, in raster order of their first pixels; 0 is background.
+            Instances 1…n, in raster order of their first pixels; 0 is background. Classes for the codec `classes`.
         """
         cleaning, planes = self.postprocess, self.codec.check_planes(planes)
+        if self.codec.is_semantic:
+            return self.codec.decode(planes, self.decode)
         if planes[0].size > self.stripe_above_px and not self.decode.single_object:
             labels = np.empty(planes.shape[1:], dtype=np.int32)
             decode_large(self.codec, planes, self.decode, cleaning, out=labels)

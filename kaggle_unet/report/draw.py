@@ -20,7 +20,7 @@ from PIL import ImageDraw, ImageFont
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.labels import check_dense_labels, check_labels
-from kaggle_unet.types import Image, Labels, Mask, Planes, Sample, Weights
+from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Mask, Planes, Sample, Weights
 
 TRUE_COLOUR = (0, 205, 255)
 PRED_COLOUR = (255, 160, 0)
@@ -157,6 +157,16 @@ def colour_labels(labels: ArrayLike, *, white: NDArray[np.integer] | None = None
     if white is not None:
         colours[np.isin(ids, white)] = ALONE_COLOUR
     return np.asarray(colours[labels], dtype=np.uint8)
+
+
+def colour_classes(table: Mapping[str, int | tuple[int, int, int]]) -> NDArray[np.uint8]:
+    """Return the colour of each class, uint8 (256, 3): that of its table, or one of `colour_labels`; else white."""
+    palette = np.full((IGNORED_CLASS + 1, 3), ALONE_COLOUR, np.uint8)
+    palette[: len(table)] = colour_labels(np.arange(len(table))[None])[0]
+    for number, colour in enumerate(table.values()):
+        if not isinstance(colour, int):
+            palette[number] = colour
+    return palette
 
 
 def heatmap(values: NDArray[np.floating], *, low: float = 0.0, high: float = 1.0, name: str = "magma") -> Image:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from kaggle_unet.metrics.overlap import count_overlap
+from kaggle_unet.metrics.pixels import ClassScore
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, ImageScore
 from kaggle_unet.report.draw import colour_labels, draw_outlines, heatmap, resize, stretch
 from kaggle_unet.report.plots import plot_curves, plot_thresholds
-from kaggle_unet.types import Image, Labels, Planes, Sample
+from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Planes, Sample
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -35,10 +36,12 @@ def render_report(
     cards: Iterable[Mapping[str, Any]],
     tables: Mapping[str, "DataFrame"] = MappingProxyType({}),
     by_threshold: tuple[Mapping[float, float], float] | None = None,
+    legend: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Render a run as one HTML page, with its tables `classes`, `areas` and `fixed`, and the score by mask threshold.
 
-    All text is escaped. Without cards the page says so. Cards of equal score are sorted by id.
+    `legend` are the colours of classes. All text is escaped. Without cards the page says so. Cards of equal score are
+    sorted by id.
     """
     cards = sorted(cards, key=lambda card: (card["score"], card["id"]))
     environment = Environment(
@@ -52,6 +55,7 @@ def render_report(
         curves=[_curve(fold) for fold in folds if fold.get("history")],
         cards=cards,
         totals=_totals(cards),
+        legend=legend,
         kinds=_by_kind(cards),
         **{name: _rows(tables.get(name)) for name in ("classes", "areas", "fixed")},
         by_threshold=[{"threshold": f"{value:.2f}", "score": score} for value, score in by_threshold[0].items()]
@@ -93,6 +97,40 @@ def make_card(
         "fp_75": int(score.fp[5]),
         "fn_75": int(score.fn[5]),
         "pictures": _pictures(sample.image, sample.labels, labels, dict(zip(plane_names, planes, strict=True))),
+    }
+
+
+def make_class_card(
+    sample: Sample,
+    labels: Labels,
+    planes: Planes,
+    score: ClassScore,
+    palette: Mapping[str, NDArray[np.uint8]],
+    fold: str,
+) -> dict[str, Any]:
+    """Turn a validation sample with its predicted classes into numbers and pictures."""
+    assert sample.labels is not None
+    true, pred = (np.asarray(resize(part, SIDE_PX, smooth=False)) for part in (sample.labels, labels))
+    colours = np.full((IGNORED_CLASS + 1, 3), 255, np.uint8)
+    colours[: len(palette)] = list(palette.values())
+    panels = [
+        ("image", np.asarray(resize(stretch(sample.image), SIDE_PX), np.uint8)),
+        ("truth", colours[true]),
+        ("prediction", colours[pred]),
+        ("wrong pixels", colours[np.where((true == pred) | (true == IGNORED_CLASS), IGNORED_CLASS, pred)]),
+    ]
+    panels += [
+        (name, heatmap(np.asarray(resize(plane, SIDE_PX), np.float32)))
+        for name, plane in zip(palette, planes, strict=True)
+    ]
+    return {
+        "id": sample.id,
+        "fold": fold,
+        "kind": sample.kind,
+        "shape": f"{sample.image.shape[0]} × {sample.image.shape[1]}",
+        "score": score.mean,
+        "classes": {row["class"]: row["iou"] for row in score.rows()},
+        "pictures": [{"name": name, "png": _encode(picture)} for name, picture in panels],
     }
 
 
@@ -146,8 +184,10 @@ def _totals(cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "n": len(cards),
         "mean": float(scores.mean()) if len(cards) else 0.0,
         "median": float(np.median(scores)) if len(cards) else 0.0,
-        **{key: sum(card[key] for card in cards) for key in ("n_true", "n_pred", "missed", "extra")},
-        "precision": np.mean([card["precision"] for card in cards], axis=0).tolist() if cards else [],
+        **{key: sum(card.get(key, 0) for card in cards) for key in ("n_true", "n_pred", "missed", "extra")},
+        "precision": np.mean([card["precision"] for card in cards], axis=0).tolist()
+        if cards and "precision" in cards[0]
+        else [],
         "bars": counts.tolist(),
         "highest": max(1, int(counts.max())),
     }

@@ -56,6 +56,8 @@ _SEEDED: Space = {
 
 def space_of(codec: CodecName, *, single_object: bool) -> Space:
     """Return what is searched for a codec: intervals or choices by the config's dotted keys."""
+    if codec == "classes":
+        raise ConfigError("the codec classes takes every pixel's most probable class, so there is nothing to tune")
     if single_object:  # salt of a few hundred pixels is mostly wrong, a nucleus of forty mostly right
         wide: Space = {
             "postprocess.min_area_px": Interval(0, 400, 10),

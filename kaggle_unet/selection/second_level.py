@@ -98,7 +98,7 @@ def _shrink(labels: Labels) -> NDArray[Any]:
 
 def refuse_without_seeds(codec: Codec, decode: DecodeSettings) -> None:
     """Refuse a decoding without seeds, which has nothing to choose from."""
-    if decode.single_object or len(codec.planes) < 2:
+    if decode.single_object or codec.is_semantic or len(codec.planes) < 2:
         single = ", decode.single_object," if decode.single_object else ""
         msg = f"codec {codec.name}{single} has no seeds, so there are no splits to choose from; train with codec "
         raise ConfigError(f"{msg}mask_border, interior_border or interior_border_background")

@@ -25,7 +25,7 @@ from kaggle_unet.steps.make_targets import open_targets, resolve_weights
 from kaggle_unet.steps.run import find_checkpoints
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import round_planes
-from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.training.device import (
     AUTOCAST_DTYPES,
     DeviceConfig,
@@ -59,7 +59,7 @@ def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Seq
 
 def loss_of(config: Config) -> SegmentationLoss:
     """Make the loss of a config."""
-    codec = CODECS[config.codec.name]
+    codec = get_codec(config.codec)
     return SegmentationLoss(config.loss, codec.planes, codec.activation)
 
 
@@ -92,7 +92,6 @@ def _read(config: Config, store: Store, ids: Sequence[str]) -> list[Sample]:
 
 def _validate(config: Config, store: Store, ids: Sequence[str], loss: SegmentationLoss) -> partial[ValidationResult]:
     """Prepare the validation on samples."""
-    competition = get_competition(config.competition.name)
     validation_set = ValidationSet(
         _read(config, store, ids),
         open_targets(config, store).read,
@@ -100,9 +99,7 @@ def _validate(config: Config, store: Store, ids: Sequence[str], loss: Segmentati
         pad_spec=_pad_spec(config),
         batch=config.inference.batch,
     )
-    return partial(
-        validate, validation_set=validation_set, loss=loss, decoder=config.decoder, metric=competition.metric
-    )
+    return partial(validate, validation_set=validation_set, loss=loss, decoder=config.decoder, metric=config.metric)
 
 
 def _pad_spec(config: Config) -> PadSpec:
@@ -112,7 +109,7 @@ def _pad_spec(config: Config) -> PadSpec:
 
 def build_model(config: Config, *, load_encoder: bool = True) -> nn.Module:
     """Make the network of a config."""
-    channels, planes = config.input.channels, CODECS[config.codec.name].planes
+    channels, planes = config.input.channels, get_codec(config.codec).planes
     return create_model(config.model, in_channels=len(channels), out_channels=len(planes), load_encoder=load_encoder)
 
 
@@ -167,6 +164,9 @@ def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.
     head = getattr(config.model, "empty_head", None)
     if head is not None and hasattr(model, "gate_above"):  # it is not learnt: the config to predict with says it
         model.gate_above = head.gate_above
+    if trained.codec.classes != config.codec.classes:
+        given, wanted = (", ".join(codec.classes or ("objects",)) for codec in (trained.codec, config.codec))
+        raise ConfigError(f"{path} was trained for {given}, not for {wanted}; leave it out")
     if trained.codec.name != config.codec.name:
         try:
             model = CodecAdapter(model, trained.codec.name, config.codec.name)
@@ -204,7 +204,7 @@ def predict_samples(
     predict = partial(
         predict_planes,
         ensemble.models,
-        activation=CODECS[config.codec.name].activation,
+        activation=get_codec(config.codec).activation,
         device=device_config.device,
         autocast_dtype=AUTOCAST_DTYPES[device_config.precision],
         channels_last=device_config.channels_last,

@@ -153,10 +153,14 @@ class Console:
 
     def data_report(self, report: "DataReport") -> None:
         """Print what `make-targets` found."""
-        self.say(
-            f"{report['samples']} samples, {report['instances']} instances, {report['without_instances']} empty samples"
-        )
-        for name in ("instances_per_sample", "area_px", "object_px"):
+        if classes := report.get("classes"):
+            self.say(f"{report['samples']} samples, {len(classes)} classes")
+            total = max(1, sum(classes.values()))
+            self.table(("class", "pixels", "share"), [(name, n, n / total) for name, n in classes.items()])
+        else:
+            counts = f"{report['instances']} instances, {report['without_instances']} empty samples"
+            self.say(f"{report['samples']} samples, {counts}")
+        for name in () if classes else ("instances_per_sample", "area_px", "object_px"):
             self.say(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in report[name].items()))
         for kind in ("kinds", "sizes"):
             self.say(f"{kind}: " + ", ".join(f"{key} {count}" for key, count in report[kind].items()))
@@ -207,7 +211,8 @@ class Console:
         """Print scores."""
         low, high = result.interval
         self.say(f"score    {result.score:.4f}  (95 % of resampled sets of images: {low:.4f} to {high:.4f})")
-        self.say(f"images   {result.images}, objects {result.true_objects}, predicted {result.predicted_objects}")
+        objects = f", objects {result.true_objects}, predicted {result.predicted_objects}"
+        self.say(f"images   {result.images}{'' if result.per_iou is None else objects}")
         if result.decoding not in {None, OF_CONFIG}:
             self.say(f"decoding {result.decoding}; if it was searched on these images, the score is optimistic")
         for name, parts in result.parts.items():
@@ -217,7 +222,8 @@ class Console:
             ]
             self.table((name, "score", "interval", "images"), rows)
         self.say("pixels   " + ", ".join(f"{name} {value:.4f}" for name, value in result.pixels.items()))
-        for table in (result.per_class, result.per_iou, result.per_area, result.oracle_fixes):
+        tables = (result.per_class, result.per_iou, result.per_area, result.oracle_fixes)
+        for table in (table for table in tables if table is not None):
             self.table(table.columns, table.itertuples(index=False))
         if trained_on := result.trained_on:
             sets = {"trained on": trained_on, "out-of-fold": result}

@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
@@ -32,10 +32,10 @@ from kaggle_unet.steps.doubts import find_doubt
 from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, TargetSet, atomic_write, find_differences, lock, sample_file
-from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import encode_with_weights
-from kaggle_unet.types import DataIssue, Sample
+from kaggle_unet.types import IGNORED_CLASS, DataIssue, Sample
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -48,6 +48,7 @@ class DataReport(TypedDict, total=False):
 
     samples: int
     instances: int
+    classes: dict[str, int]  # pixels, instead of instances
     without_instances: int
     instances_per_sample: dict[str, float]  # by quantile, as the next two
     area_px: dict[str, float]
@@ -98,7 +99,10 @@ def make_targets(
         if bad and not ("faulty samples" in allow and stats):
             msg = f"{data}: {len(bad)} of {len(ids)} samples are faulty; fix them, or pass --skip-bad"
             raise DataError(msg, bad)
-        report: DataReport = {**describe_set(stats, source.data_issues if source else ()), "faulty": bad}
+        report: DataReport = {
+            **describe_set(stats, source.data_issues if source else (), config.codec.classes),
+            "faulty": bad,
+        }
         if source is None:  # what was found in the data is known from the first call alone
             report = cast("DataReport", {**store.report, "ceiling": report["ceiling"]})
         if "doubtful masks" not in allow and (doubt := find_doubt(report, config.codec.name)):
@@ -126,7 +130,7 @@ def export_targets(
 ) -> None:
     """Write images, labels, planes and weight maps as PNG or TIFF files, for people who train elsewhere."""
     store = Store.open(store_folder)
-    plane_names, targets = CODECS[config.codec.name].planes, open_targets(config, store)
+    plane_names, targets = get_codec(config.codec).planes, open_targets(config, store)
     about = {"format": suffix, "planes": plane_names, "weight_of_1": PNG_WEIGHT if suffix == "png" else 1}
     export = partial(_export_sample, store, targets, plane_names, suffix, folder)
     list(map_samples(export, store.ids, workers, "exported", on_progress))
@@ -199,7 +203,8 @@ def resolve_weights(settings: WeightSettings, report: Mapping[str, Any]) -> Weig
 
 def target_set(codec: CodecSettings, weights: WeightSettings, store: Store) -> TargetSet:
     """Return the targets of a codec with resolved weights, whether they are there or not."""
-    return TargetSet(store.folder, {"codec": plain(codec), "weights": plain(weights)})
+    named = {key: value for key, value in plain(codec).items() if value is not None}  # as it was before classes
+    return TargetSet(store.folder, {"codec": named, "weights": plain(weights)})
 
 
 def open_targets(config: Config, store: Store) -> TargetSet:
@@ -223,6 +228,7 @@ class SampleStats:
     shape: tuple[int, int]
     areas_px: NDArray[np.int64]
     coverage: str
+    class_px: NDArray[np.int64]  # by class; empty for instances
     edges: Edges
     data_issues: tuple[DataIssue, ...]
     round_trip_score: float  # of the decoded targets against the labels: what a perfect network would get
@@ -258,16 +264,21 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
             return str(error)
         if sample.labels is None:
             return f"sample {sample_id!r} has no masks; training needs them"
+        if config.codec.classes and sample.ignore is not None:  # one array says all: scores leave these out, too
+            sample = replace(sample, labels=np.where(sample.ignore, IGNORED_CLASS, sample.labels), ignore=None)
         store.write(sample)
     assert sample.labels is not None
     if planes is None:  # without a reference area, planes are only scored for now
-        planes, weights = encode_with_weights(
-            sample.labels, config.codec, preparation.weights if targets else WeightSettings(), sample.ignore
-        )
+        try:
+            planes, weights = encode_with_weights(
+                sample.labels, config.codec, preparation.weights if targets else WeightSettings(), sample.ignore
+            )
+        except DataError as error:  # ids that are no classes
+            return f"sample {sample_id!r}: {error}"
         if targets:
             targets.write(sample.id, planes, weights)
-    score = get_competition(config.competition.name).metric(sample.labels, config.decoder(planes))
-    return measure_sample(sample, score.mean)
+    score = config.metric(sample.labels, config.decoder(planes))
+    return measure_sample(sample, score.mean, config.codec.classes or ())
 
 
 def add_targets(preparation: Preparation, sample_id: str) -> None:
@@ -282,14 +293,16 @@ def add_targets(preparation: Preparation, sample_id: str) -> None:
         targets.write(sample_id, *encode_with_weights(sample.labels, codec, weights, sample.ignore))
 
 
-def measure_sample(sample: Sample, round_trip_score: float = float("nan")) -> SampleStats:
-    """Measure a sample while its arrays are in memory."""
+def measure_sample(sample: Sample, round_trip_score: float = float("nan"), classes: Sequence[str] = ()) -> SampleStats:
+    """Measure a sample, of instances or `classes`, while its arrays are in memory."""
     assert sample.labels is not None
+    class_px = np.bincount(sample.labels.ravel(), minlength=len(classes))[: len(classes)]
     return SampleStats(
         id=sample.id,
         kind=sample.kind,
         shape=sample.labels.shape,
-        areas_px=areas_px(sample.labels)[1:],
+        areas_px=np.zeros(0, dtype=np.int64) if classes else areas_px(sample.labels)[1:],
+        class_px=class_px,
         coverage=coverage_class(sample.labels),
         edges=cut_edges(sample.image),
         data_issues=sample.data_issues,
@@ -297,12 +310,16 @@ def measure_sample(sample: Sample, round_trip_score: float = float("nan")) -> Sa
     )
 
 
-def describe_set(stats: Sequence[SampleStats], data_issues: Iterable[DataIssue]) -> DataReport:
+def describe_set(
+    stats: Sequence[SampleStats], data_issues: Iterable[DataIssue], classes: Sequence[str] | None = None
+) -> DataReport:
     """Describe a set."""
+    class_px = np.sum([sample.class_px for sample in stats], axis=0).tolist() if classes else []
     counts = [len(sample.areas_px) for sample in stats]
     return {
         "samples": len(stats),
         "instances": int(sum(counts)),
+        "classes": dict(zip(classes or (), class_px, strict=True)),
         "instances_per_sample": _quantiles(counts),
         "area_px": _quantiles(np.concatenate([*(sample.areas_px for sample in stats), np.zeros(0)])),
         "object_px": _quantiles([px for sample in stats if (px := object_diameter_px(sample.areas_px))]),

@@ -31,7 +31,7 @@ from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.steps.run import describe_run
 from kaggle_unet.store import Store, atomic_write, lock
-from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import WeightSettings
 from kaggle_unet.types import HalfPlanes, Planes, Sample
 
@@ -140,7 +140,7 @@ def _identity(
 def _label(ensemble: Ensemble, source: Source, choice: Choice) -> Iterator[tuple[Sample, float]]:
     """Yield every image with its predicted labels, and how sure they are."""
     config = ensemble.config
-    codec = CODECS[config.codec.name]
+    codec = get_codec(config.codec)
     sizes = read_shapes(source.ids, source.shape)
     for sample, planes in predict_samples(ensemble, sizes, source.load, config.inference):
         labels = config.decoder(planes, sample.image)
@@ -164,7 +164,7 @@ def _finish(preparation: Preparation, kept: Sequence[SampleStats], found: "DataF
     ids, kinds = [sample.id for sample in kept], [sample.kind for sample in kept]
     able = found["confidence"][~found["constant"]]
     report: DataReport = {
-        **describe_set(kept, preparation.source.data_issues),
+        **describe_set(kept, preparation.source.data_issues, config.codec.classes),
         "faulty": [],
         "weights": plain(preparation.weights),
         "folds": {"settings": plain(config.folds), "lines": ["no folds: added samples are trained on in every fold"]},

@@ -9,14 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
 from kaggle_unet.errors import reading
 from kaggle_unet.io.tables import read_frame
-from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatmap, preview, resize, stretch
-from kaggle_unet.report.gallery import make_card, render_report
+from kaggle_unet.metrics.pixels import ClassScore
+from kaggle_unet.report.draw import (
+    colour_classes,
+    colour_labels,
+    compose,
+    draw_outlines,
+    heatmap,
+    preview,
+    resize,
+    stretch,
+)
+from kaggle_unet.report.gallery import make_card, make_class_card, render_report
 from kaggle_unet.selection.search import MASK_THRESHOLD, THRESHOLDS, apply_params
 from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.make_targets import target_set
@@ -25,7 +35,7 @@ from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folde
 from kaggle_unet.steps.score import Scores, folds_with_planes, out_of_fold, score_training_samples, summarize_scores
 from kaggle_unet.store import Store, atomic_write, read_record, sample_file
 from kaggle_unet.store.atomic import try_to_write
-from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import WeightSettings
 from kaggle_unet.targets.weights import distance_weights, size_weights
 from kaggle_unet.types import Image, Labels, Weights
@@ -46,7 +56,7 @@ def write_target_figures(config: Config, folder: Path, n: int) -> list[Path]:
         assert sample.labels is not None
         maps = {"weights": weights, **_single_maps(settings, sample.labels)}
         path = sample_file(folder / "preview", id_, ".png")
-        atomic_write(path, to_png(preview(sample, planes, CODECS[config.codec.name].planes, maps)))
+        atomic_write(path, to_png(preview(sample, planes, get_codec(config.codec).planes, maps)))
         paths.append(path)
     return paths
 
@@ -59,7 +69,7 @@ def write_overview(
     source = open_images(config, data)
     ensemble = load_ensemble(checkpoints, config)
     ((sample, planes),) = predict_samples(ensemble, {id_: source.shape(id_)}, source.load, config.inference)
-    codec = CODECS[config.codec.name]
+    codec = get_codec(config.codec)
     found = config.decoder(planes, sample.image)
     wanted = codec.encode(truth[id_], config.codec.border)
     picture = _enlarge(stretch(sample.image))
@@ -107,30 +117,42 @@ def write_report(
     try_to_write(output)
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
-    names = CODECS[config.codec.name].planes
-    decoders = [apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS]
-    metric = get_competition(config.competition.name).metric
+    codec = get_codec(config.codec)
+    palette = colours_of(config)
+    decoders = [] if palette else [apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS]
     scores, cards, by_threshold = [], [], []
     for scored, sample, planes, labels in out_of_fold(run, config, store):
         scores.append(scored)
-        cards.append(make_card(sample, labels, planes, names, scored.score, scored.parts["fold"]))
+        score, fold = scored.score, scored.parts["fold"]
+        if isinstance(score, ClassScore):
+            cards.append(make_class_card(sample, labels, planes, score, palette, fold))
+        else:
+            cards.append(make_card(sample, labels, planes, codec.planes, score, fold))
         assert sample.labels is not None
-        by_threshold.append([metric(sample.labels, decoder(planes, sample.image)).mean for decoder in decoders])
-    result = summarize_scores(scores)
+        by_threshold.append([config.metric(sample.labels, other(planes, sample.image)).mean for other in decoders])
+    result = summarize_scores(scores, codec.pixel_classes)
     sets = {"out-of-fold score": result}
     if train:
         sets["score on training images"] = score_training_samples(run, config, store, on_progress)
-    curve = dict(zip(THRESHOLDS, np.mean(by_threshold, axis=0).tolist(), strict=True))
+    means = np.mean(by_threshold, axis=0).tolist()
+    tables = {"areas": result.per_area, "fixed": result.oracle_fixes, "classes": result.per_class}
     page = render_report(
         f"{run.parent.name}/{run.name}",
         _stats(run, config, file, sets),
         [_fold(run, fold, sets) for fold in folds_with_planes(run)],
         cards,
-        {"areas": result.per_area, "fixed": result.oracle_fixes, "classes": result.per_class},
-        (curve, config.decode.mask_threshold),
+        {name: table for name, table in tables.items() if table is not None},
+        (dict(zip(THRESHOLDS, means, strict=True)), config.decode.mask_threshold) if decoders else None,
+        {name: "#" + bytes(colour).hex() for name, colour in palette.items()},
     )
     atomic_write(output, page)
     return output
+
+
+def colours_of(config: Config) -> dict[str, NDArray[np.uint8]]:
+    """Return the colours of a config's classes, by name; none for codecs of instances."""
+    names = config.codec.classes or ()
+    return dict(zip(names, colour_classes(config.competition.classes or dict.fromkeys(names, 0)), strict=False))
 
 
 def _stats(run: Path, config: Config, decode_file: Path | None, sets: Mapping[str, Scores]) -> dict[str, str]:
@@ -139,10 +161,12 @@ def _stats(run: Path, config: Config, decode_file: Path | None, sets: Mapping[st
     for name, scores in sets.items():
         stats[name] = "{:.4f} ({:.4f} to {:.4f} on resampled images)".format(scores.score, *scores.interval)
         stats[f"{name}: pixels"] = ", ".join(f"{key} {value:.4f}" for key, value in scores.pixels.items())
-    first = sets["out-of-fold score"].per_iou.iloc[0]
+    per_iou = sets["out-of-fold score"].per_iou
+    if per_iou is not None:
+        first = per_iou.iloc[0]
+        stats["AP at IoU 0.5"] = f"{first.ap_pooled:.4f} pooled, {first.ap_per_image:.4f} per image"
     in_sample = f"{decode_file}; if it was searched on these images, scores are in-sample"
     return stats | {
-        "AP at IoU 0.5": f"{first.ap_pooled:.4f} pooled, {first.ap_per_image:.4f} per image",
         "competition": config.competition.name,
         "decoding": in_sample if decode_file else "the config's",
         "codec": f"{config.codec.name}, border {config.codec.border.rule}, radius {config.codec.border.radius_px}",

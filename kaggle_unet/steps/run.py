@@ -309,7 +309,8 @@ def folds_for(store: Store, config: Config) -> "DataFrame":
     """Return which fold each sample is in."""
     if config.competition.folds or store.report["folds"]["settings"] == plain(config.folds):
         return store.read_folds()
-    return divide([measure_sample(store.read(id_)) for id_ in store.ids], config.folds)
+    names = config.codec.classes or ()
+    return divide([measure_sample(store.read(id_), classes=names) for id_ in store.ids], config.folds)
 
 
 def open_run(run: Path, store_folder: Path | None = None) -> tuple[Config, Store]:

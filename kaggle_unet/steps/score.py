@@ -18,7 +18,7 @@ from kaggle_unet.masks.rle import decode
 from kaggle_unet.metrics.error_types import tabulate_areas, tabulate_oracle_fixes
 from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
-from kaggle_unet.metrics.pixels import OF_MASKS, count_mask_confusion, tabulate_pixels
+from kaggle_unet.metrics.pixels import OF_MASKS, ClassScore, count_confusion, score_classes, tabulate_pixels
 from kaggle_unet.metrics.score import ImageScore, interval_of_mean, score_overlap
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.parallel import OnProgress
@@ -36,9 +36,8 @@ class Scored:
     """One image with its prediction."""
 
     id: str
-    score: ImageScore
-    overlap: Overlap
-    scored_overlap: Overlap
+    score: ImageScore | ClassScore
+    overlaps: tuple[Overlap, ...]  # as labelled and as scored; none of classes
     confusion: NDArray[np.int64]
     parts: Mapping[str, str]
     group: str
@@ -54,9 +53,9 @@ class Scores:
     true_objects: int
     predicted_objects: int
     parts: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    per_iou: "DataFrame"
-    per_area: "DataFrame"
-    oracle_fixes: "DataFrame"
+    per_iou: "DataFrame | None"
+    per_area: "DataFrame | None"
+    oracle_fixes: "DataFrame | None"
     pixels: Mapping[str, float]
     per_class: "DataFrame"
     per_image: Mapping[str, float]
@@ -69,12 +68,13 @@ class Scores:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         decoding, fixes, per_image = (values.pop(name) for name in ("decoding", "oracle_fixes", "per_image"))
         trained_on, _ = values.pop("trained_on"), values.pop("scored")
+        fixes = None if fixes is None else fixes.rename(columns={"error_type": "mended"})
+        tables = {"per_iou": self.per_iou, "per_area": self.per_area, "mended": fixes}
+        values = {name: value for name, value in values.items() if name not in tables}
         return {
             **({"decoding": decoding} if decoding else {}),
             **values,
-            "per_iou": self.per_iou.to_dict("records"),
-            "per_area": self.per_area.to_dict("records"),
-            "mended": fixes.rename(columns={"error_type": "mended"}).to_dict("records"),
+            **{name: table.to_dict("records") for name, table in tables.items() if table is not None},
             "per_class": self.per_class.to_dict("records"),
             "per_image": per_image,
             **({"trained_on": trained_on.to_json()} if trained_on else {}),
@@ -135,7 +135,8 @@ def score_run(
     """Score a run on the samples that each fold was not trained on, and with `train` on those that it was."""
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
-    scores = summarize_scores([scored for scored, *_ in out_of_fold(run, config, store)])
+    classes = config.decoder.codec.pixel_classes
+    scores = summarize_scores([scored for scored, *_ in out_of_fold(run, config, store)], classes)
     trained_on = score_training_samples(run, config, store, on_progress) if train else None
     return replace(scores, decoding=str(file or OF_CONFIG), trained_on=trained_on)
 
@@ -154,10 +155,9 @@ def score_training_samples(run: Path, config: Config, store: Store, on_progress:
         for n, (sample, planes) in enumerate(predicted, 1):
             assert sample.labels is not None
             labels, parts = config.decoder(planes, sample.image), {"fold": str(fold), "kind": sample.kind}
-            name, group = config.competition.name, groups[sample.id]
-            scored.append(score_pair(sample.id, sample.labels, labels, name, parts, group=group))
+            scored.append(score_sample(config, sample, labels, parts, groups[sample.id]))
             on_progress(f"training images of fold {fold}", n, len(samples))
-    return summarize_scores(scored)
+    return summarize_scores(scored, config.decoder.codec.pixel_classes)
 
 
 def out_of_fold(
@@ -169,8 +169,7 @@ def out_of_fold(
         assert sample.labels is not None
         labels = config.decoder(planes, sample.image)
         parts = {"fold": str(row["fold"]), "kind": sample.kind}
-        scored = score_pair(sample.id, sample.labels, labels, config.competition.name, parts, group=row["group"])
-        yield scored, sample, planes, labels
+        yield score_sample(config, sample, labels, parts, row["group"]), sample, planes, labels
 
 
 def out_of_fold_samples(run: Path, folds: Sequence[int] | None = None) -> "DataFrame":
@@ -204,6 +203,15 @@ def folds_with_planes(run: Path) -> list[int]:
     return folds
 
 
+def score_sample(config: Config, sample: Sample, labels: Labels, parts: Mapping[str, str], group: str) -> Scored:
+    """Score a sample's instances, or its classes."""
+    assert sample.labels is not None
+    if not config.codec.classes:
+        return score_pair(sample.id, sample.labels, labels, config.competition.name, parts, group=group)
+    score = score_classes(sample.labels, labels, config.codec.classes)
+    return Scored(sample.id, score, (), score.confusion, parts, group)
+
+
 def score_pair(
     id_: str,
     true: Labels,
@@ -216,26 +224,29 @@ def score_pair(
     """Score one image."""
     overlap = count_overlap(true, predicted)
     scored_overlap = merge_instances(overlap) if get_competition(competition).single_object else overlap
-    confusion = count_mask_confusion(true, predicted)
-    return Scored(id_, score_overlap(scored_overlap), overlap, scored_overlap, confusion, parts or {}, group or id_)
+    confusion = count_confusion(true, predicted)
+    return Scored(id_, score_overlap(scored_overlap), (overlap, scored_overlap), confusion, parts or {}, group or id_)
 
 
-def summarize_scores(scored: Sequence[Scored]) -> Scores:
+def summarize_scores(scored: Sequence[Scored], classes: Sequence[str] = OF_MASKS) -> Scores:
     """Summarize the scores of images."""
     from pandas import DataFrame
 
-    per_iou = summarize(entry.overlap for entry in scored)
+    if not scored:
+        raise DataError("there is no image to score")
+    overlaps = [entry.overlaps for entry in scored if entry.overlaps]  # all or none
+    as_labelled, as_scored = zip(*overlaps, strict=True) if overlaps else ((), ())
     images = DataFrame([{"id": row.id, "group": row.group, "score": row.score.mean, **row.parts} for row in scored])
     names = sorted(set(images.columns) - {"id", "group", "score"})
-    pixels, per_class = tabulate_pixels([entry.confusion for entry in scored], OF_MASKS)
+    pixels, per_class = tabulate_pixels([entry.confusion for entry in scored], classes)
     return Scores(
         **_mean(images),
-        true_objects=sum(entry.overlap.n_true for entry in scored),
-        predicted_objects=sum(entry.overlap.n_pred for entry in scored),
+        true_objects=sum(overlap.n_true for overlap in as_labelled),
+        predicted_objects=sum(overlap.n_pred for overlap in as_labelled),
         parts={name: {str(key): _mean(part) for key, part in images.groupby(name)} for name in names},
-        per_iou=per_iou,
-        per_area=tabulate_areas(entry.scored_overlap for entry in scored),
-        oracle_fixes=tabulate_oracle_fixes(entry.scored_overlap for entry in scored),
+        per_iou=summarize(as_labelled) if overlaps else None,
+        per_area=tabulate_areas(as_scored) if overlaps else None,
+        oracle_fixes=tabulate_oracle_fixes(as_scored) if overlaps else None,
         pixels=pixels,
         per_class=per_class,
         per_image=dict(zip(images["id"].tolist(), images["score"].tolist(), strict=True)),

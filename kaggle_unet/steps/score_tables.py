@@ -1,4 +1,4 @@
-"""Scores as tables: a row per image, and a row per true or predicted object with its best partner."""
+"""Scores as tables: a row per image, and a row per true or predicted object with its best partner, or per class."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,33 +7,34 @@ from typing import Any
 import numpy as np
 
 from kaggle_unet.io.tables import to_csv
+from kaggle_unet.metrics.pixels import ClassScore
 from kaggle_unet.steps.score import Scored
 from kaggle_unet.store import atomic_write
 from kaggle_unet.types import Overlap
 
 
 def write_score_tables(path: Path, scored: Sequence[Scored]) -> Path:
-    """Write the table of images, and that of objects beside it as ``<name>_objects.csv``, whose path is returned."""
+    """Write the table of images, and beside it that of objects or classes, ``<name>_objects.csv``; return its path."""
     from pandas import DataFrame
 
-    images = [
-        {
-            "id": image.id,
-            **image.parts,
-            "score": image.score.mean,
-            "precision_50": image.score.precision[0],
-            "precision_75": image.score.precision[5],
-            "true_objects": image.overlap.n_true,
-            "predicted_objects": image.overlap.n_pred,
-        }
-        for image in scored
-    ]
-    objects = path.with_name(f"{path.stem}_objects.csv")
+    images, rows, kind = [], [], "objects"
     columns = ["id", "side", "object", "area_px", "partner", "iou"]
-    rows = [{"id": image.id, **row} for image in scored for row in _list_objects(image.overlap)]
+    for image in scored:
+        about = {"id": image.id, **image.parts, "score": image.score.mean}
+        if isinstance(image.score, ClassScore):
+            kind, columns = "classes", ["id", "class", "true_px", "predicted_px", "iou"]
+            rows += [{"id": image.id, **row} for row in image.score.rows()]
+        else:
+            overlap, precision = image.overlaps[0], image.score.precision
+            about |= {"precision_50": precision[0], "precision_75": precision[5]}
+            about |= {"true_objects": overlap.n_true, "predicted_objects": overlap.n_pred}
+            rows += [{"id": image.id, **row} for row in _list_objects(overlap)]
+        images.append(about)
+    others = path.with_name(f"{path.stem}_{kind}.csv")
+    table = DataFrame(rows, columns=columns)
     atomic_write(path, to_csv(DataFrame(images)))
-    atomic_write(objects, to_csv(DataFrame(rows, columns=columns).astype({"partner": "Int64"})))
-    return objects
+    atomic_write(others, to_csv(table.astype({"partner": "Int64"}) if kind == "objects" else table))
+    return others
 
 
 def _list_objects(overlap: Overlap) -> Iterator[dict[str, Any]]:

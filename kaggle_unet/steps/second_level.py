@@ -31,7 +31,7 @@ from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, n
 from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.store.planes import read_planes
-from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Result
 
 FOLDER = "second_level"
@@ -137,7 +137,7 @@ class _Study:
             chosen = [image for image, part in zip(self._known, self._parts, strict=True) if part not in key]
             features = np.concatenate([image.candidates.objects for image in chosen])
             ious = np.concatenate([image.ious for image in chosen])
-            names = feature_names(CODECS[self._config.codec.name])
+            names = feature_names(get_codec(self._config.codec))
             self._fitted[key] = Regressor.fit(features, ious, names, seed=self._config.training.seed)
         return self._fitted[key]
 
@@ -251,7 +251,7 @@ def _read_result(folder: Path) -> dict[str, Any]:
 
 def _identity(config: Config) -> str:
     """Hash all that a regressor's features depend on, beside the networks."""
-    names = feature_names(CODECS[config.codec.name])
+    names = feature_names(get_codec(config.codec))
     return hash_plain(
         [config.codec.name, config.decode.model_dump(), config.postprocess.model_dump(), SEED_THRESHOLDS, names]
     )

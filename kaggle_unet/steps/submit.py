@@ -13,8 +13,9 @@ from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids
 from kaggle_unet.config import Config, plain
-from kaggle_unet.io.images import encode_tiff
+from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.models.checkpoint import Checkpoint
+from kaggle_unet.report.draw import colour_classes
 from kaggle_unet.steps.build import (
     load_ensemble,
     open_images,
@@ -58,9 +59,11 @@ def submit(  # noqa: PLR0913  the options of a verb
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
-            dtype = np.uint16 if decoded.max(initial=0) < 2**16 else np.uint32
-            atomic_write(sample_file(labels_folder, sample.id, ".tif"), encode_tiff(decoded.astype(dtype)))
+            write_label_image(config, labels_folder, sample.id, decoded)
     labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
+    if names := config.codec.classes:  # a row for each
+        labels = {f"{id_}_{name}": found[id_] == k for id_ in labels for k, name in enumerate(names)}
+        sizes = {f"{id_}_{name}": size for id_, size in sizes.items() for name in names}
     manifest = {
         "warnings": chosen.remarks,
         **chosen.names,
@@ -69,6 +72,21 @@ def submit(  # noqa: PLR0913  the options of a verb
     }
     how = f"decoding {chosen.names['decoding']}, second level {chosen.names['second_level'] or 'none'}"
     return write_checked(output, competition, labels, sizes, black=black, how=how, manifest=manifest)
+
+
+def write_label_image(config: Config, folder: Path, sample_id: str, labels: Labels) -> None:
+    """Write instances as a TIFF, classes as a PNG of their numbers and as one of their colours."""
+    if not (names := config.codec.classes):
+        dtype = np.uint16 if labels.max(initial=0) < 2**16 else np.uint32
+        atomic_write(sample_file(folder, sample_id, ".tif"), encode_tiff(labels.astype(dtype)))
+        return
+    table = config.competition.classes or dict.fromkeys(names, 0)
+    numbers = np.array([value if isinstance(value, int) else k for k, value in enumerate(table.values())])
+    if len(set(numbers.tolist())) < len(names):  # no numbers of one's own
+        numbers = np.arange(len(names))
+    ids = numbers[labels].astype(np.uint8 if numbers.max() < 2**8 else np.uint16)
+    atomic_write(sample_file(folder, sample_id, ".png"), encode_png(ids))
+    atomic_write(sample_file(folder / "colours", sample_id, ".png"), encode_png(colour_classes(table)[labels]))
 
 
 def decode_concurrently(

@@ -31,7 +31,7 @@ from kaggle_unet.steps.run import (
 )
 from kaggle_unet.steps.score import out_of_fold, summarize_scores
 from kaggle_unet.store import Store, atomic_write, lock, write_record
-from kaggle_unet.targets.codecs import CODECS
+from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.training.distributed import Distributed, init_distributed
 from kaggle_unet.training.failures import TrainingFailure
 from kaggle_unet.training.fit import FitResult, fit_fold
@@ -171,7 +171,7 @@ def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add
 
 
 def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
-    picture = draw_batch(batch, CODECS[config.codec.name].planes, config.input.channels)
+    picture = draw_batch(batch, get_codec(config.codec).planes, config.input.channels)
     atomic_write(path, to_png(picture))
     return path
 
@@ -211,7 +211,9 @@ def _finish(
     folder = fold_folder(run, fold)
     atomic_write(folder / "curves.png", plot_curves(fitted.history))
     predict_stored(config, folder / BEST, store, validation_ids(run, fold), on_progress=lambda *_: None)
-    scored = summarize_scores([scored for scored, *_ in out_of_fold(run, config, store, [fold])])
+    scored = summarize_scores(
+        [scored for scored, *_ in out_of_fold(run, config, store, [fold])], config.decoder.codec.pixel_classes
+    )
     result = FoldResult(
         fold=fold,
         folder=str(folder),

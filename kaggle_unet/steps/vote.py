@@ -30,6 +30,8 @@ def vote(
 ) -> Submission:
     """Write the vote of several submissions."""
     refuse_output(output)
+    if config.codec.classes:
+        raise ConfigError("vote counts objects, and the codec classes has none; submit averages several --checkpoint")
     _refuse_csvs(csvs, output)
     if weights and len(weights) != len(csvs):
         msg = f"--weight: {len(weights)} given for {len(csvs)} CSVs; repeat it, one for each --csv, in order"

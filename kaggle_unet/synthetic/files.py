@@ -19,7 +19,8 @@ from kaggle_unet.io.images import encode_png
 from kaggle_unet.masks.rle import encode_mask
 from kaggle_unet.store import atomic_write
 from kaggle_unet.synthetic.images import Kind, draw_nuclei, draw_salt, drop_slivers, stain
-from kaggle_unet.types import Image, Labels
+from kaggle_unet.synthetic.land import LAND_CLASSES, draw_land
+from kaggle_unet.types import IGNORED_CLASS, Image, Labels
 
 # The date of the competition's own files; a zip without a fixed date would differ from call to call.
 _DATE = (2018, 4, 16, 0, 0, 0)
@@ -123,6 +124,26 @@ def write_folder(
         truth[id_] = labels
         atomic_write(path / "images" / f"{id_}.{suffix}", encode(image))
         atomic_write(path / "masks" / f"{id_}.{suffix}", encode(labels.astype(np.uint16)))
+    return truth
+
+
+def write_land(
+    path: Path, seed: int, n: int, *, shape: tuple[int, int] = (128, 128), masks: Literal["colours", "ids"] = "colours"
+) -> dict[str, Labels]:
+    """Write drawn land as a folder of images and of masks in the colours or the ids of classes; return these by id."""
+    rng = np.random.default_rng(seed)
+    palette = np.zeros((IGNORED_CLASS + 1, 3), np.uint8)
+    palette[: len(LAND_CLASSES)] = list(LAND_CLASSES.values())
+    truth: dict[str, Labels] = {}
+    for folder in ("images", "masks"):
+        (path / folder).mkdir(parents=True, exist_ok=True)
+    for index in range(n):
+        image, labels = draw_land(rng, shape)
+        id_ = f"land_{index:03d}"
+        truth[id_] = labels
+        atomic_write(path / "images" / f"{id_}.png", encode_png(image))
+        mask = palette[labels] if masks == "colours" else labels.astype(np.uint8)
+        atomic_write(path / "masks" / f"{id_}.png", encode_png(mask))
     return truth
 
 

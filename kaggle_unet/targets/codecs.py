@@ -2,10 +2,11 @@
 
 Codecs differ only in their planes, so a new one is a line in `CODECS`; tests/targets/test_codecs.py then checks it
 against the contract. `interior` and `border` never overlap; next to a `mask`, `border` also covers background between
-instances.
+instances. The codec `classes` is another matter: its labels hold no instances but every pixel's class, 0…K−1 in the
+order of the classes' names, and `IGNORED_CLASS` where none is known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.masks.labels import check_dense_labels
+from kaggle_unet.masks.labels import check_dense_labels, check_labels
+from kaggle_unet.metrics.pixels import OF_MASKS
 from kaggle_unet.targets.border import keep_one_seed_pixel, mark_border
-from kaggle_unet.targets.settings import BorderRule, BorderSettings, CodecName, DecodeSettings
+from kaggle_unet.targets.settings import BorderRule, BorderSettings, CodecName, CodecSettings, DecodeSettings
 from kaggle_unet.targets.watershed import decode_instances
-from kaggle_unet.types import Labels, Mask, Planes
+from kaggle_unet.types import IGNORED_CLASS, Labels, Mask, Planes
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,17 @@ class Codec:
     planes: tuple[str, ...]
     classes: tuple[str, ...]  # class weights go by these names
     activation: Literal["sigmoid", "softmax"] = "sigmoid"  # what turns a network's logits into planes
+    is_semantic: bool = False  # labels are classes of pixels instead of instances
+
+    @property
+    def pixel_classes(self) -> tuple[str, ...]:
+        """The classes by which pixels are scored."""
+        return self.classes if self.is_semantic else OF_MASKS
 
     def encode(self, labels: ArrayLike, border: BorderSettings) -> Planes:
         """Turn labels into planes of 0 and 1."""
+        if self.is_semantic:
+            return self._encode_classes(labels)
         labels, highest = check_dense_labels(labels)
         inside = labels > 0
         drawn = {"mask": inside, "background": ~inside}
@@ -44,6 +54,8 @@ class Codec:
     def decode(self, planes: ArrayLike, settings: DecodeSettings, *, min_area_px: int = 0) -> Labels:
         """Turn planes into labels."""
         planes = self.check_planes(planes).astype(np.float32, copy=False)
+        if self.is_semantic:  # the first of equals
+            return np.asarray(planes.argmax(axis=0), dtype=np.int32)
         inside = planes[0] if self.planes[0] == "mask" else None  # interior and border are its parts
         border = planes[1] if "border" in self.planes else None
         return decode_instances(inside, planes[0], border, settings, min_area_px=min_area_px)
@@ -65,11 +77,22 @@ class Codec:
 
     def classify(self, planes: Planes) -> NDArray[np.uint8]:
         """Return the index of every pixel's class, uint8 (H, W); a border's pixels are of no other class."""
+        if self.is_semantic:
+            return np.asarray(planes.argmax(axis=0), dtype=np.uint8)
         background = np.uint8(len(self.classes) - 1)
         classes: NDArray[np.uint8] = (planes[0] <= 0.5) * background
         if "border" in self.planes:
             classes[planes[1] > 0.5] = 1
         return classes
+
+    def _encode_classes(self, labels: ArrayLike) -> Planes:
+        labels, highest = check_labels(labels, "classes")
+        if highest >= len(self.classes):
+            unknown = sorted(set(np.unique(labels[labels >= len(self.classes)]).tolist()) - {IGNORED_CLASS})
+            if unknown:
+                named = ", ".join(f"{number} {name}" for number, name in enumerate(self.classes))
+                raise DataError(f"labels hold {', '.join(map(str, unknown[:5]))}; expected the classes {named}")
+        return np.stack([labels == number for number in range(len(self.classes))], dtype=np.float32)
 
 
 CODECS: dict[CodecName, Codec] = {
@@ -88,13 +111,16 @@ CODECS: dict[CodecName, Codec] = {
 }
 
 
-def get_codec(name: str) -> Codec:
+def get_codec(name: str | Codec | CodecSettings, classes: Sequence[str] = ()) -> Codec:
     """Return the codec with a given name.
 
     Parameters
     ----------
-    name : str
-        ``"mask"``, ``"mask_border"``, ``"interior_border"`` or ``"interior_border_background"``.
+    name : str, Codec or CodecSettings
+        ``"mask"``, ``"mask_border"``, ``"interior_border"``, ``"interior_border_background"`` or ``"classes"``. A codec
+        is returned as it is, and a config's section `codec` has all that is needed.
+    classes : sequence of str
+        For ``"classes"`` only: the names of the classes 0…K−1.
 
     Returns
     -------
@@ -104,22 +130,34 @@ def get_codec(name: str) -> Codec:
     Raises
     ------
     ConfigError
-        If the codec is unknown; the message lists all codecs.
+        If the codec is unknown (the message lists all), or ``"classes"`` has fewer than two names.
 
     Examples
     --------
     >>> get_codec("mask_border").planes
     ('mask', 'border')
+    >>> codec = get_codec("classes", ["soil", "water"])
+    >>> encode_targets(np.array([[0, 1, 1, 255]]), codec)  # 255 is ignored
+    array([[[1., 0., 0., 0.]],
+           [[0., 1., 1., 0.]]], dtype=float32)
     """
+    if isinstance(name, Codec):
+        return name
+    if isinstance(name, CodecSettings):
+        return get_codec(name.name, name.classes or ())
+    if name == "classes":
+        if len(set(classes)) != len(classes) or not 2 <= len(classes) < IGNORED_CLASS:
+            raise ConfigError(f"the codec classes needs the names of 2 to 254 different classes, not {list(classes)}")
+        return Codec("classes", tuple(classes), tuple(classes), "softmax", is_semantic=True)
     for codec in CODECS.values():
         if codec.name == name:
             return codec
-    raise ConfigError(f"unknown codec {name!r}; choose from {', '.join(CODECS)}")
+    raise ConfigError(f"unknown codec {name!r}; choose from {', '.join(CODECS)}, classes")
 
 
 def encode_targets(
     labels: ArrayLike,
-    codec: CodecName = "interior_border_background",
+    codec: CodecName | Codec = "interior_border_background",
     *,
     rule: BorderRule = "touching",
     radius_px: int | Literal["by_size"] = 1,
@@ -129,9 +167,9 @@ def encode_targets(
     Parameters
     ----------
     labels : integer array, shape (H, W)
-        Instances, 0 is background.
-    codec : str, default: "interior_border_background"
-        The codec: ``"mask"``, ``"mask_border"``, ``"interior_border"`` or ``"interior_border_background"``.
+        Instances, 0 is background; classes for the codec ``"classes"``.
+    codec : str or Codec, default: "interior_border_background"
+        The codec: a name, or what `get_codec` returns.
     rule : {"touching", "contour"}
         Which pixels are border, see `border`.
     radius_px : int or "by_size"
@@ -162,7 +200,7 @@ def encode_targets(
 
 def decode_planes(
     planes: ArrayLike,
-    codec: CodecName = "interior_border_background",
+    codec: CodecName | Codec = "interior_border_background",
     settings: DecodeSettings | Mapping[str, Any] | None = None,
     *,
     min_area_px: int = 0,
@@ -173,8 +211,8 @@ def decode_planes(
     ----------
     planes : floating array, shape (C, H, W)
         Predictions of a network, 0 to 1, in the order of the codec's planes.
-    codec : str, default: "interior_border_background"
-        The codec that the network was trained with.
+    codec : str or Codec, default: "interior_border_background"
+        The codec that the network was trained with: a name, or what `get_codec` returns.
     settings : DecodeSettings or mapping, optional
         Thresholds; all are 1/2 by default.
     min_area_px : int, default: 0
@@ -183,7 +221,7 @@ def decode_planes(
     Returns
     -------
     int32 array, shape (H, W)
-        Instances 1…n, in raster order of their first pixels.
+        Instances 1…n, in raster order of their first pixels; for ``"classes"`` every pixel's most probable class.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from pydantic import Field
 from kaggle_unet.types import Settings
 
 BorderRule = Literal["touching", "contour"]
-CodecName = Literal["mask", "mask_border", "interior_border", "interior_border_background"]
+CodecName = Literal["mask", "mask_border", "interior_border", "interior_border_background", "classes"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -29,7 +29,10 @@ class CodecSettings(Settings):
     name: CodecName = "interior_border_background"
     """The planes that labels are turned into."""
     border: BorderSettings = BorderSettings()
-    """Which pixels are border; without effect for `mask`."""
+    """Which pixels are border; without effect for `mask` and `classes`."""
+    classes: tuple[str, ...] | None = None
+    """`classes` only: names of the classes, in the order of their planes and of the ids 0, 1, … in labels; by default
+    those of `competition.classes`."""
 
 
 class DistanceWeight(Settings):

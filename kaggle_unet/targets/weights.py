@@ -11,7 +11,7 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.kernels.nearest import BLOCK_PX, exponents, find_two_nearest
 from kaggle_unet.masks.labels import check_dense_labels, check_mask, measure_labels, refuse_ids, to_labels
 from kaggle_unet.targets.border import keep_one_seed_pixel, mark_border
-from kaggle_unet.targets.codecs import encode_targets, get_codec
+from kaggle_unet.targets.codecs import Codec, encode_targets, get_codec
 from kaggle_unet.targets.settings import (
     BorderSettings,
     CodecName,
@@ -20,7 +20,7 @@ from kaggle_unet.targets.settings import (
     SizeWeight,
     WeightSettings,
 )
-from kaggle_unet.types import Labels, Mask, Planes, Weights
+from kaggle_unet.types import IGNORED_CLASS, Labels, Mask, Planes, Weights
 
 # Weights that a float32 near 1 cannot hold are 0; also those below this fraction of a w0 below 1.
 _RESOLUTION = 2**-24
@@ -30,7 +30,7 @@ def weight_map(
     labels: ArrayLike,
     settings: WeightSettings | Mapping[str, Any],
     *,
-    codec: CodecName = "interior_border_background",
+    codec: CodecName | Codec = "interior_border_background",
     planes: Planes | None = None,
     ignore: Mask | None = None,
 ) -> Weights:
@@ -96,8 +96,11 @@ def encode_with_weights(
     labels: Labels, codec: CodecSettings, weights: WeightSettings, ignore: Mask | None = None
 ) -> tuple[Planes, Weights]:
     """Encode labels, and make the weight map that belongs to their planes."""
-    planes = get_codec(codec.name).encode(labels, codec.border)
-    return planes, weight_map(labels, weights, codec=codec.name, planes=planes, ignore=ignore)
+    encoder = get_codec(codec)
+    planes = encoder.encode(labels, codec.border)
+    if encoder.is_semantic and (unknown := labels == IGNORED_CLASS).any():
+        ignore = unknown if ignore is None else unknown | ignore
+    return planes, weight_map(labels, weights, codec=encoder, planes=planes, ignore=ignore)
 
 
 def distance_weights(

@@ -16,7 +16,7 @@ from torch import Tensor
 from kaggle_unet.data.augment import labels_of
 from kaggle_unet.data.batch import Batch, crop
 from kaggle_unet.data.dataset import ValidationSet
-from kaggle_unet.metrics.pixels import OF_MASKS, count_mask_confusion, tabulate_pixels
+from kaggle_unet.metrics.pixels import OF_MASKS, ClassScore, count_confusion, tabulate_pixels
 from kaggle_unet.metrics.score import ImageScore
 from kaggle_unet.models.heads import Outputs, select_outputs
 from kaggle_unet.postprocess.decoder import Decoder
@@ -38,11 +38,12 @@ class ValidationResult:
     predicted_objects: int = 0
     batch: Batch | None = None
     confusions: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)  # of pixels, by image
+    classes: tuple[str, ...] = OF_MASKS
 
     @property
     def pixels(self) -> dict[str, float]:
         """Accuracy, IoU and Dice of the pixels."""
-        return tabulate_pixels(list(self.confusions.values()), OF_MASKS)[0] if self.confusions else {}
+        return tabulate_pixels(list(self.confusions.values()), self.classes)[0] if self.confusions else {}
 
     @property
     def is_blank(self) -> bool:
@@ -56,7 +57,7 @@ def validate(
     *,
     loss: Loss,
     decoder: Decoder,
-    metric: Callable[[Labels, Labels], ImageScore],
+    metric: Callable[[Labels, Labels], ImageScore | ClassScore],
 ) -> ValidationResult:
     """Compute the loss and the score of a network on whole images."""
     losses: list[float] = []
@@ -80,11 +81,15 @@ def validate(
                 inside = slice(y.start - margin_y, y.stop - margin_y), slice(x.start - margin_x, x.stop - margin_x)
                 true, pred = labels_of(sample), decoder(crop(planes, inside), sample.image)
                 scores[sample.id] = metric(true, pred).mean
-                confusions[sample.id] = count_mask_confusion(true, pred)
-                n_true += int(true.max(initial=0))
-                n_predicted += int(pred.max(initial=0))
+                confusions[sample.id] = count_confusion(true, pred, decoder.codec.pixel_classes)
+                if decoder.codec.is_semantic:  # pixels of all classes but the first
+                    n_true += int(confusions[sample.id][1:].sum())
+                    n_predicted += int(confusions[sample.id][:, 1:].sum())
+                else:
+                    n_true += int(true.max(initial=0))
+                    n_predicted += int(pred.max(initial=0))
     means = math.fsum(losses) / len(scores), math.fsum(scores.values()) / len(scores)
-    result = ValidationResult(*means, scores, n_true, n_predicted, confusions=confusions)
+    result = ValidationResult(*means, scores, n_true, n_predicted, None, confusions, decoder.codec.pixel_classes)
     return replace(result, batch=first) if result.is_blank else result
 
 
@@ -106,6 +111,7 @@ def merge(results: Sequence[ValidationResult]) -> ValidationResult:
         sum(result.predicted_objects for result in results),
         next((result.batch for result in results if result.batch), None),  # looked at only if none has found anything
         {id_: confusion for result in results for id_, confusion in result.confusions.items()},
+        results[0].classes,
     )
 
 

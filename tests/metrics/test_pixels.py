@@ -11,11 +11,11 @@ from kaggle_unet.metrics.pixels import (
     OF_MASKS,
     SCORES,
     count_confusion,
-    count_mask_confusion,
     count_pixels,
     dice,
     iou,
     pixel_accuracy,
+    score_classes,
     tabulate_pixels,
 )
 from tests import strategies
@@ -87,25 +87,36 @@ def test_accuracy_is_the_fraction_of_pixels_on_which_both_agree(pair):
 @given(strategies.pairs())
 def test_a_confusion_counts_every_pair_of_classes(pair):
     counts = Counter(zip(*(labels.ravel().tolist() for labels in pair), strict=True))
-    assert count_confusion(*pair, 6).tolist() == [[counts[true, pred] for pred in range(6)] for true in range(6)]
-    true, pred = (labels > 0 for labels in pair)
-    assert count_mask_confusion(*pair).tolist() == count_confusion(true, pred, 2).tolist()
+    assert count_confusion(*pair, "abcdef").tolist() == [[counts[true, pred] for pred in range(6)] for true in range(6)]
+    true, pred = ((labels > 0).astype(int) for labels in pair)
+    assert count_confusion(*pair).tolist() == count_confusion(true, pred, ("no", "yes")).tolist()
 
 
-def test_ignored_pixels_are_in_no_confusion():
-    true, pred, ignore = np.array([[0, 1, 255]]), np.array([[0, 0, 1]]), np.array([[False, False, True]])
-    assert count_confusion(true, pred, 2, ignore=ignore).tolist() == [[1, 0], [1, 0]]
-    with pytest.raises(DataError, match="true classes run from 0 to 255; expected 0 to 1"):
-        count_confusion(true, pred, 2)
+def test_pixels_of_no_known_class_are_in_no_confusion_and_other_ids_are_refused():
+    true, pred = np.array([[0, 1, 255]]), np.array([[0, 0, 1]])
+    assert count_confusion(true, pred, "ab").tolist() == [[1, 0], [1, 0]]
+    with pytest.raises(DataError, match="true classes run from 0 to 2; expected 0 to 1"):
+        count_confusion(np.array([[0, 2, 255]]), pred, "ab")
+    with pytest.raises(DataError, match="predicted classes run from -1 to -1; expected 0 to 1"):
+        count_confusion(true, pred - 1, "ab")
     with pytest.raises(DataError, match="both must be of the same image"):
-        count_confusion(true, pred.T, 2)
+        count_confusion(true, pred.T, "ab")
+
+
+def test_an_image_of_classes_scores_the_mean_iou_of_those_it_has():
+    # soil: 1 of 2 ∪ 1; water: 2 of 2 ∪ 3; ice is nowhere
+    score = score_classes(np.array([[0, 0, 1, 1, 255]]), np.array([[0, 1, 1, 1, 2]]), ("soil", "water", "ice"))
+    assert score.ious.tolist() == pytest.approx([1 / 2, 2 / 3, np.nan], nan_ok=True)
+    assert score.mean == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert score_classes(np.array([[255]]), np.array([[0]]), "ab").mean == 1
 
 
 def test_scores_of_classes_worked_by_hand():
     # three classes; the third is nowhere. Image 1: truth 0 0 1 1, predicted 0 1 1 1. Image 2: truth 0 0, predicted 0 0
-    first = count_confusion(np.array([[0, 0, 1, 1]]), np.array([[0, 1, 1, 1]]), 3)
-    second = count_confusion(np.array([[0, 0]]), np.array([[0, 0]]), 3)
-    scores, table = tabulate_pixels([first, second], ("soil", "water", "ice"))
+    names = ("soil", "water", "ice")
+    first = count_confusion(np.array([[0, 0, 1, 1]]), np.array([[0, 1, 1, 1]]), names)
+    second = count_confusion(np.array([[0, 0]]), np.array([[0, 0]]), names)
+    scores, table = tabulate_pixels([first, second], names)
     assert table["class"].tolist() == ["soil", "water", "ice", "mean"]
     assert (table["true_px"].tolist(), table["predicted_px"].tolist()) == ([4, 2, 0, 6], [3, 3, 0, 6])
     expected = {
@@ -122,7 +133,7 @@ def test_scores_of_classes_worked_by_hand():
 
 @given(strategies.pairs())
 def test_scores_of_a_mask_are_those_of_its_objects_and_match_has_them_in_every_row(pair):
-    scores, table = tabulate_pixels([count_mask_confusion(*pair)], OF_MASKS)
+    scores, table = tabulate_pixels([count_confusion(*pair)], OF_MASKS)
     smooth = {"iou_smooth": iou(*pair, smooth=1), "dice_smooth": dice(*pair, smooth=1)}
     exact = {"accuracy": pixel_accuracy(*pair), "iou": iou(*pair), "dice": dice(*pair)}
     assert scores == pytest.approx({**exact, **smooth})
