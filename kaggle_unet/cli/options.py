@@ -64,9 +64,11 @@ AcceptMasks = Annotated[
     bool, typer.Option("--accept-masks", help="Go on although the masks look wrong, such as with specks for objects.")
 ]
 InitFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the new config.yaml.")]
-ImagesOfInit = Annotated[str | None, typer.Option("--images", help="Subfolder of the images. Default: looked for.")]
-MasksOfInit = Annotated[
-    str | None, typer.Option("--masks", help="Subfolder or file of the masks. Default: looked for.")
+OverridesOfInit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="A key of competition, such as competition.masks=dots. Repeatable."
+    ),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out faulty samples.")]
 

@@ -25,13 +25,12 @@ def doctor(as_json: options.Json = False) -> None:
 def init(
     folder: options.InitFolder,
     data: options.Data,
-    images: options.ImagesOfInit = None,
-    masks: options.MasksOfInit = None,
+    overrides: options.OverridesOfInit = None,
 ) -> None:
     """Look at your own images and masks, and write a config for them, with a reason for each choice."""
     from kaggle_unet.steps.init import write_config
 
-    config, found = write_config(folder, data, images, masks)
+    config, found = write_config(folder, data, overrides or ())
     console.say(f"found    {found}")
     console.say(f"config   {config}")
     console.next("kaggle-unet", "make-targets", config, "--data", data, "--preview", 8)

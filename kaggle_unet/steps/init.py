@@ -9,7 +9,7 @@ import os
 import shlex
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.competitions.competition import CompetitionSettings, FileSource
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.config import parse_config
+from kaggle_unet.config import parse_config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
@@ -69,12 +69,12 @@ postprocess:
 """
 
 
-def write_config(folder: Path, data: str, images: str | None = None, masks: str | None = None) -> tuple[Path, str]:
+def write_config(folder: Path, data: str, overrides: Sequence[str] = ()) -> tuple[Path, str]:
     """Write DIR/config.yaml; return its path, and what was found in the data."""
     path = folder / "config.yaml"
     if path.exists():
         raise ConfigError(f"{path} is there already; edit it, delete it, or give another folder")
-    settings, source = find_layout(data, images, masks)
+    settings, source = find_layout(data, overrides)
     findings = Findings.of(source)
     text = describe_config(path, data, settings, findings)
     parse_config(text, where=str(path))
@@ -82,10 +82,17 @@ def write_config(folder: Path, data: str, images: str | None = None, masks: str 
     return path, findings.text
 
 
-def find_layout(data: str, images: str | None, masks: str | None) -> tuple[CompetitionSettings, FileSource]:
+def find_layout(data: str, overrides: Sequence[str]) -> tuple[CompetitionSettings, FileSource]:
     """Find out how the data are laid out: the first way in which every image has a mask and every mask an image."""
+    if others := [override for override in overrides if not override.startswith("competition.")]:
+        raise ConfigError(f"--set {others[0]}: init takes keys of competition alone; edit the config that it writes")
+    given = parse_config("competition: {name: folder}", overrides, where="--set").competition
+    if given.masks_are == "classes":
+        raise ConfigError(
+            "init writes configs for objects; for classes of pixels start from configs/classes/quick.yaml"
+        )
     faults: list[DataError] = []
-    for settings in _layouts(data, images, masks):
+    for settings in _layouts(data, given):
         try:
             return settings, get_competition(settings.name).read(data, settings, with_masks=True)
         except DataError as error:
@@ -93,13 +100,15 @@ def find_layout(data: str, images: str | None, masks: str | None) -> tuple[Compe
     raise faults[0]
 
 
-def _layouts(data: str, images: str | None, masks: str | None) -> Iterator[CompetitionSettings]:
+def _layouts(data: str, given: CompetitionSettings) -> Iterator[CompetitionSettings]:
     """Yield the layouts to try, those of the folders' names before DSB2018's."""
+    if "images" in given.model_fields_set:
+        yield given
+        return
     folders = {part.lower(): part for name in open_archive(data).names for part in PurePosixPath(name).parts[:-1]}
-    for its_images in [images] if images else [*(folders[name] for name in _IMAGES if name in folders), "."]:
-        yield CompetitionSettings(name="folder", images=its_images, masks=masks or "masks")
-    if images is None and masks is None:
-        yield CompetitionSettings(name="dsb2018")
+    for images in [*(folders[name] for name in _IMAGES if name in folders), "."]:
+        yield given.model_copy(update={"images": images})
+    yield given.model_copy(update={"name": "dsb2018"})
 
 
 @dataclass(frozen=True)
@@ -176,9 +185,9 @@ def describe_config(path: Path, data: str, settings: CompetitionSettings, found:
     unshuffle, crop_px, batch = _sizes(found)
     n_steps, ratio = _count_steps(found.n_images), found.largest_to_smallest
     small_px, median_px = np.percentile(found.areas_px, (5, 50))
-    lines = [f"name: {settings.name}"]
-    if settings.name == "folder":
-        lines += [f"{key}: {json.dumps(getattr(settings, key))}" for key in ("images", "masks")]
+    unused = ("images", "masks") if settings.name == "dsb2018" else ()
+    chosen = {key: value for key, value in plain(settings).items() if value not in (None, []) and key not in unused}
+    lines = [f"{key}: {json.dumps(value)}" for key, value in chosen.items()]
     return _TEMPLATE.format(
         found="\n# ".join(textwrap.wrap(f"Written by kaggle-unet init: {found.text}.", 110)),
         make_targets=shlex.join(["make-targets", str(path), "--data", data, "--preview", "8"]),

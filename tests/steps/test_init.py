@@ -128,9 +128,19 @@ def test_other_names_of_folders_and_the_layout_of_dsb2018_are_found(tmp_path):
     assert load_config(path).competition.images == "Raw"
     shutil.move(write_files(tmp_path / "y", files), tmp_path / "z")
     (tmp_path / "z/set/labels").rename(tmp_path / "z/set/nuclei of mine")
-    answer = call("init", tmp_path / "named", "--data", tmp_path / "z", "--masks", "nuclei of mine")
+    answer = call(
+        "init",
+        tmp_path / "named",
+        "--data",
+        tmp_path / "z",
+        "--set",
+        "competition.masks=nuclei of mine",
+        "--set",
+        "competition.masks_are=binary",
+    )
     assert answer.code == 0, answer.err
-    assert load_config(tmp_path / "named/config.yaml").competition.masks == "nuclei of mine"
+    competition = load_config(tmp_path / "named/config.yaml").competition
+    assert (competition.images, competition.masks, competition.masks_are) == ("Raw", "nuclei of mine", "binary")
     write_dsb_zip(tmp_path / "dsb.zip", 1, 3)
     path, _ = write_config(tmp_path / "dsb", str(tmp_path / "dsb.zip"))
     assert load_config(path).competition.name == "dsb2018"
@@ -146,6 +156,16 @@ def test_what_gives_no_config_is_refused_and_a_config_is_never_overwritten(tmp_p
     assert answer.code == 3
     assert "1 of 1 samples are faulty" in answer.err
     assert not (tmp_path / "made").exists()
+    for words, cure in (
+        ("masks_are=classes", "start from configs/classes/quick.yaml"),
+        ("mask=x", "did you mean masks"),
+    ):
+        answer = call("init", tmp_path / "made", "--data", tmp_path / "unequal", "--set", f"competition.{words}")
+        assert answer.code == 2
+        assert cure in answer.err
+    answer = call("init", tmp_path / "made", "--data", tmp_path / "unequal", "--set", "training.epochs=3")
+    assert answer.code == 2
+    assert "edit the config" in answer.err
     init(tmp_path, discs(20))
     before = (tmp_path / "made/config.yaml").read_bytes()
     answer = call("init", tmp_path / "made", "--data", tmp_path / "cells")
