@@ -1,13 +1,14 @@
 """Images named one by one: files, globs, folders and zips, of one's own or laid out like a competition's."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from kaggle_unet.competitions.competition import CompetitionSettings, FileSource
-from kaggle_unet.competitions.pairing import list_images
+from kaggle_unet.competitions.pairing import compose, list_images
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import FolderArchive, open_archive
@@ -18,9 +19,10 @@ from kaggle_unet.types import Sample
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images by id, each with the source that it is read from."""
+    """Images by id, each with the source that it is read from, and other files that lie among them, by kind."""
 
     sources: Mapping[str, FileSource]
+    others: Mapping[str, int]
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -55,14 +57,15 @@ class ImageFiles:
 def find_images(places: Sequence[str], settings: CompetitionSettings) -> ImageFiles:
     """Find the images that files, globs, folders and zips stand for; a DataError names ids that come twice."""
     sources: dict[str, FileSource] = {}
-    twice = []
+    twice, others = [], Counter[str]()
     for source in _open_places(places, settings):
+        others.update(f"{issue.kind}: {issue.action}" for issue in source.data_issues)
         for id_, name in source.images.items():
             if (first := sources.setdefault(id_, source)) is not source:
                 twice.append(f"{id_}: {first.archive.where(first.images[id_])} and {source.archive.where(name)}")
     if twice:
         raise DataError("images of the same name would overwrite each other's results; segment them apart", twice)
-    return ImageFiles(sources)
+    return ImageFiles(sources, others)
 
 
 def _open_places(places: Sequence[str], settings: CompetitionSettings) -> Iterator[FileSource]:
@@ -78,10 +81,10 @@ def _open_places(places: Sequence[str], settings: CompetitionSettings) -> Iterat
             else:
                 yield _open_place(str(path), settings)
     for folder, names in named.items():
-        found_ids = ((PurePosixPath(name).stem, name) for name in names)
+        found_ids = ((compose(PurePosixPath(name).stem), name) for name in names)
         pairing = list_images(FolderArchive(folder, depth=0), found_ids, ())
         pairing.check(None, is_wanted=False, wanted="")
-        yield FileSource(pairing.archive, pairing.images, None, classify_kind)
+        yield FileSource(pairing.archive, pairing.images, None, classify_kind, channel=settings.channel)
 
 
 def _open_place(place: str, settings: CompetitionSettings) -> FileSource:

@@ -92,7 +92,8 @@ def segment(  # noqa: PLR0913  the options of a verb
                 n_done += 1
                 on_progress("images", n_done, len(ids))
         n_objects = results.join()
-    return Segmented(folder, len(ids), len(done), n_objects, results.formats, chosen.remarks)
+    others = [f"{count} × {issue}" for issue, count in images.others.items()]
+    return Segmented(folder, len(ids), len(done), n_objects, results.formats, [*chosen.remarks, *others])
 
 
 @dataclass(frozen=True)

@@ -84,10 +84,12 @@ def test_labels_are_those_of_submit_in_every_layout_that_the_run_was_trained_on(
 
 @folder_only
 def test_files_folders_globs_and_zips_are_the_same_images(trained, images, tmp_path):
+    (images / "nuclei_000.tif").rename(images / "Zellkern_ä.ome.tif")  # composed; decomposed on other systems
+    (images / "nuclei_003.tif").rename(images / "Zellkern_o\u0308.tif")
     files = sorted(images.iterdir())
     zipped = write_zip(tmp_path / "some.zip", {f"deep/{file.name}": file.read_bytes() for file in files})
     places = {"files": files, "folder": [images], "glob": [images / "*.tif"], "zip": [zipped],
-              "mixed": [files[0], images / "*[1-3].tif"]}  # fmt: skip
+              "mixed": [files[0], images / "*_[0o2]*.tif", images / "Z*e.tif"]}  # fmt: skip
     found = {}
     for name, words in places.items():
         answer = call("segment", trained.run, *words, "-o", tmp_path / name)
@@ -123,6 +125,7 @@ def test_a_second_call_does_what_is_missing_and_what_has_changed(trained, images
         shown.clear()
         answer = call("segment", trained.run, images, "-o", tmp_path / "out", "--set", "inference.batch=1", *words)
         assert answer.code == 0, answer.err
+        assert ("warning 1 × other files (.txt): not read" in answer.err) == (images / "notes.txt").exists()
         return sum(shown), answer.out
 
     last = shutil.move(images / "nuclei_003.tif", tmp_path / "later.tif")
@@ -130,6 +133,7 @@ def test_a_second_call_does_what_is_missing_and_what_has_changed(trained, images
     first = contents(tmp_path / "out")
     assert run() == (0, run()[1])
     shutil.move(last, images / "nuclei_003.tif")
+    (images / "notes.txt").write_text("what lies among the images")
     n_one, out = run()
     assert n_one == n_three // 3
     assert "images   4, 3 of them done before" in out
