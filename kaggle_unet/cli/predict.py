@@ -150,8 +150,9 @@ def check(
     csv: options.CsvPath, data: options.Data, competition: options.Competition, images: options.Images = "images"
 ) -> None:
     """Check a submission against every rule of its competition; the exit code is 0 or 3."""
-    from kaggle_unet.steps.check import check_submission
+    from kaggle_unet.steps.check import check_and_count, competition_settings
 
-    for warning in check_submission(csv, data, competition, images=images):
+    warnings, coverage = check_and_count(csv, data, competition_settings(competition, images=images))
+    for warning in warnings:
         console.warn(warning)
-    console.say(f"ok       {csv} follows every rule")
+    console.say(f"ok       {csv} follows every rule and covers {coverage}")

@@ -14,7 +14,7 @@ _LABELS_CSV = "stage1_train_labels.csv"
 _WANTED_MASKS = f"<id>/masks/*.png, or {_LABELS_CSV} beside the images"
 _IMAGE = re.compile(rf"(?P<root>(?:.*/)?)(?P<id>[^/]+)/images/(?P=id){SUFFIX_PATTERN}")
 _MASK = re.compile(rf"(?P<id>[^/]+)/masks/[^/]+{SUFFIX_PATTERN}")
-_IMAGE_FOLDERS, _FOLDERS = (re.compile(rf"(?P<id>[^/]+)/{names}/.*") for names in ("images", "(?:images|masks)"))
+_FOLDERS = re.compile(r"(?P<id>[^/]+)/(?:images|masks)/.*")
 _TRAIN, _TEST = ("stage1_train",), ("stage1_test", "stage2_test_final", "stage2_test")
 
 
@@ -41,8 +41,8 @@ class Dsb2018(Competition):
             masks = FileMasks({**empty, **files}, merge_object_masks)
         elif with_masks is not False:
             masks = find_rle_masks(pairing, _LABELS_CSV, (self.id_column, self.rle_column), single_object=False)
-        scope = _IMAGE_FOLDERS if with_masks is False else _FOLDERS
-        notes = find_unread(pairing, masks, scope, f"{example} and <id>/masks/*.png")
+        left_alone = "[^/]+/masks/.*" if with_masks is False else "(?!)"
+        notes = find_unread(pairing, masks, _FOLDERS, f"{example} and <id>/masks/*.png", left_alone=left_alone)
         found = pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS, skip_bad=skip_bad)
         issues = (*pairing.data_issues, *found, *notes)
         return FileSource(archive, pairing.images, masks, classify_kind, data_issues=issues, channel=settings.channel)

@@ -33,10 +33,12 @@ class Folder(Competition):
         masks, issues = (None, ()) if with_masks is False else find_masks(pairing, settings, beside)
         hint = "" if masks else ": set competition.masks to their folder"
         folder, _ = locate_masks(archive, settings)
-        scope = _scope(settings.images, folder, with_masks=with_masks)
+        left_alone = f"{re.escape(folder)}.*" if folder and with_masks is False else "(?!)"
         is_chosen = folder and settings.masks_are  # masks of other kinds are left alone then
         noted = f"{re.escape(folder)}.*{ANNOTATION_PATTERN}" if is_chosen else "(?!)"
-        notes = find_unread(pairing, masks, scope, example, noted=noted)
+        notes = find_unread(
+            pairing, masks, _scope(settings.images, folder), example, noted=noted, left_alone=left_alone
+        )
         refused = pairing.check(masks, is_wanted=with_masks, wanted=wanted + hint, skip_bad=skip_bad)
         issues = (*pairing.data_issues, *issues, *refused, *notes)
         return FileSource(archive, pairing.images, masks, classify_kind, data_issues=issues, channel=settings.channel)
@@ -66,14 +68,14 @@ def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
     return {key: int(fold) for key, fold in rows if key in ids and fold.strip()}
 
 
-def _scope(images: str, masks: str, *, with_masks: bool | None) -> re.Pattern[str]:
-    """Match all files in the folders of images and masks; masks that are not wanted do not count."""
-    starts = ["" if PurePosixPath(images) == PurePosixPath(".") else f"{images.strip('/')}/"]
-    apart = f"(?!{re.escape(masks)})" if with_masks is False and masks else ""
-    if with_masks is not False and masks:
-        starts.append(masks)
+def _scope(images: str, masks: str) -> re.Pattern[str]:
+    """Match all files in the folders of images and masks."""
+    starts = [
+        "" if PurePosixPath(images) == PurePosixPath(".") else f"{images.strip('/')}/",
+        *([masks] if masks else []),
+    ]
     folders = "|".join(re.escape(compose(start)) for start in starts)
-    return re.compile(rf"{apart}(?:{folders})(?:.*/)?(?P<id>[^/]+?)(?:\.[^/.]+)?")
+    return re.compile(rf"(?:{folders})(?:.*/)?(?P<id>[^/]+?)(?:\.[^/.]+)?")
 
 
 def _pattern(subfolder: str) -> re.Pattern[str]:

@@ -13,11 +13,17 @@ from typing import NamedTuple
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
+from kaggle_unet.io.images import SUFFIX_PATTERN
 from kaggle_unet.io.masks import MaskReader, RleMasks
 from kaggle_unet.io.tables import Table, read_table_beside
 from kaggle_unet.store import sample_file
 from kaggle_unet.types import DataIssue
 
+# What holds images or annotations, read here or not.
+DATA = re.compile(
+    rf".*(?:{SUFFIX_PATTERN}|\.(?i:jp2|j2k|jpx|jxl|jfif|heic|heif|avif|psd|exr|dng|pbm|pgm|ppm|pnm|tga|svs|ndpi|czi|nd2|lif|lsm|"
+    r"oib|oif|vsi|dcm|nii|nrrd|mha|mhd|mrc|h5|hdf5|zarr|npy|npz|mat|json|geojson|roi|zip|gz|7z|rar|tar))"
+)
 _MOST_SETS = 8  # with more of them, the pattern fits by accident: another competition's files
 
 
@@ -44,7 +50,9 @@ def locate_set(
     zips = [name for name in archive.names if PurePosixPath(name).name in zips]
     candidates = [*sorted(roots), *zips]
     if not candidates:
-        raise DataError(f"{archive.where()} has no images named like {example}; {archive.describe()}")
+        message = f"{archive.where()} has no images named like {example}; {archive.describe()}"
+        listed = (name for name in archive.names if DATA.fullmatch(name) or "." not in PurePosixPath(name).name)
+        raise DataError(message, [archive.where(name) for name in listed])
     wanted = test if with_masks is False else train
     named = [name for name in candidates if PurePosixPath(name).stem in wanted]
     same = {PurePosixPath(name).stem for name in named}
@@ -77,7 +85,8 @@ class Pairing:
     ) -> tuple[DataIssue, ...]:
         """Raise for everything that is wrong, at once, or leave out its samples; `wanted` is what masks look like."""
         if is_wanted and masks is None:
-            raise DataError(f"{self.archive.where()} has no masks; expected {wanted}")
+            message = f"{self.archive.where()} has no masks; expected {wanted}"
+            raise DataError(message, [problem for _, problem in self.problems])
         if masks is not None:
             files, skipped = masks.files, {issue.sample for issue in self.data_issues}
             for key in sorted(self.images.keys() - files.keys()):

@@ -24,7 +24,7 @@ from kaggle_unet.types import DataIssue, Image, Labels
 _DEPTHS_CSV, _LABELS_CSV = "depths.csv", "train.csv"
 _WANTED_MASKS = f"masks/<id>.png, or its row in {_LABELS_CSV} beside the images"
 _IMAGE = re.compile(r"(?P<root>(?:.*/)?)images/(?P<id>[^/]+)\.(?i:png)")
-_FOLDERS = [re.compile(rf"{names}/(?:.*/)?(?P<id>[^/]+?)(?:\.[^/.]+)?") for names in ("(?:images|masks)", "images")]
+_FOLDERS = re.compile(r"(?:images|masks)/(?:.*/)?(?P<id>[^/]+?)(?:\.[^/.]+)?")
 _MASK = re.compile(r"masks/(?P<id>[^/]+)\.(?i:png)")
 
 
@@ -46,7 +46,8 @@ class Tgs(Competition):
         archive = locate_set(open_archive(data), _IMAGE, "images/<id>.png", **sets, with_masks=with_masks)
         pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
         masks = None if with_masks is False else _find_masks(pairing)
-        notes = find_unread(pairing, masks, _FOLDERS[with_masks is False], "<id>.png right in it")
+        left_alone = "masks/.*" if with_masks is False else "(?!)"
+        notes = find_unread(pairing, masks, _FOLDERS, "images/<id>.png", left_alone=left_alone)
         found = pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS, skip_bad=skip_bad)
         numbers, data_issues = _find_depths(pairing)
         issues, shape = (*pairing.data_issues, *found, *notes, *data_issues), self.fixed_shape

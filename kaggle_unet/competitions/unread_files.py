@@ -6,17 +6,14 @@ that editors leave, and texts, are named in the data report.
 
 import re
 
-from kaggle_unet.competitions.pairing import Pairing, compose
+from kaggle_unet.competitions.pairing import DATA, Pairing, compose
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.images import SUFFIX_PATTERN
 from kaggle_unet.io.masks import MaskReader
 from kaggle_unet.types import DataIssue
 
-_DATA = re.compile(
-    rf".*(?:{SUFFIX_PATTERN}|\.(?i:jp2|j2k|jpx|jxl|jfif|heic|heif|avif|psd|exr|dng|pbm|pgm|ppm|pnm|tga|svs|ndpi|czi|nd2|lif|lsm|"
-    r"oib|oif|vsi|dcm|nii|nrrd|mha|mhd|mrc|h5|hdf5|zarr|npy|npz|mat|json|geojson|roi|zip|gz|7z|rar|tar))"
-)
+OUTSIDE = "image files outside the folders of images and masks"
 _COPY = re.compile(r".*(?:\.(?i:bak|old|orig|tmp)|~)")
 _STARTS = re.compile(
     rb"\x89PNG|\xff\xd8\xff|II[*+]\0|MM\0[*+]|GIF8|RIFF....WEBP|BM....\0\0\0\0|\0\0\0\x0cjP|\x89HDF|\x93NUMPY|PK\x03\x04|Iout|"
@@ -26,12 +23,18 @@ _STARTS = re.compile(
 
 
 def find_unread(
-    pairing: Pairing, masks: MaskReader | None, scope: re.Pattern[str], expected: str, *, noted: str = "(?!)"
+    pairing: Pairing,
+    masks: MaskReader | None,
+    scope: re.Pattern[str],
+    expected: str,
+    *,
+    noted: str = "(?!)",
+    left_alone: str = "(?!)",
 ) -> tuple[DataIssue, ...]:
     """Add to a set's problems the data in its folders that are not read, and return notes on other files.
 
     `scope` matches the names of what lies in the folders; its group `id` is the sample's, or a file's own name. Names
-    that `noted` matches are no fault.
+    that `noted` matches are no fault; those that `left_alone` matches are masks that are not wanted.
     """
     archive = pairing.archive
     read = {*pairing.images.values(), *pairing.named_files}
@@ -39,10 +42,12 @@ def find_unread(
     read.update(name for files in (masks.files.values() if masks else ()) for name in files)
     notes: list[DataIssue] = []
     for name in archive.names:
+        if re.fullmatch(left_alone, name):
+            continue
         found = scope.fullmatch(compose(name))
         if found is None:
-            if name not in read and _DATA.fullmatch(name) and re.search(SUFFIX_PATTERN + "$", name):
-                notes.append(DataIssue(name, "image files outside the folders of images and masks", 1, "not read"))
+            if name not in read and DATA.fullmatch(name) and re.search(SUFFIX_PATTERN + "$", name):
+                notes.append(DataIssue(name, OUTSIDE, 1, "not read"))
         elif name not in read and archive.where(name) != where:
             reason = "" if re.fullmatch(noted, name) else _find_data(archive, name)
             if reason:
@@ -64,4 +69,4 @@ def _find_data(archive: Archive, name: str) -> str:
         return f"cannot be read ({error})"
     if name.endswith("_seg.npy"):
         return "is a pickle of Cellpose, which is not opened; save _cp_masks.png in Cellpose"
-    return "is not read" if _DATA.fullmatch(name) or _STARTS.match(start) else ""
+    return "is not read" if DATA.fullmatch(name) or _STARTS.match(start) else ""

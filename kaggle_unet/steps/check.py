@@ -9,6 +9,7 @@ from typing import Any
 from kaggle_unet.competitions import submission
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source, read_shapes
 from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.competitions.unread_files import OUTSIDE
 from kaggle_unet.config import validate_config
 from kaggle_unet.errors import ConfigError, DataError, ResourceError
 from kaggle_unet.steps.provenance import describe_environment, name_place
@@ -58,11 +59,25 @@ def check_submission(
     ...     ku.check_submission(Path(folder) / "x.csv", Path(folder) / "test.zip")
     []
     """
-    settings = competition_settings(competition, images=images)
+    return check_and_count(Path(path), str(data), competition_settings(competition, images=images))[0]
+
+
+def check_and_count(csv: Path, data: str, settings: CompetitionSettings) -> tuple[list[str], str]:
+    """Check a CSV, and also say how many of the data's images it covers."""
     kind = get_competition(settings.name)
-    source = kind.read(str(data), settings, with_masks=False)
+    source = kind.read(data, settings, with_masks=False)
     shapes = read_shapes(source.ids, source.shape)
-    return refuse_faults(Path(path), kind, shapes, black=find_black(kind, source))
+    return refuse_faults(csv, kind, shapes, black=find_black(kind, source)), describe_coverage(source)
+
+
+def describe_coverage(source: Source) -> str:
+    """Say how many of the data's images the source reads, and which it does not."""
+    unread = [issue.sample for issue in source.data_issues if issue.kind == OUTSIDE]
+    n = len(source.ids)
+    if not unread:
+        return f"all {n} images of the data"
+    names = ", ".join(unread[:5]) + (f" and {len(unread) - 5} more" if len(unread) > 5 else "")
+    return f"{n} of {n + len(unread)} images of the data; not {names}"
 
 
 def refuse_faults(

@@ -22,6 +22,7 @@ from kaggle_unet.competitions.folder import read_folds
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.folds import assign_folds, coverage_class, describe_folds
+from kaggle_unet.data.inputs import refuse_channels
 from kaggle_unet.data.mosaic import Edges, cut_edges, join_mosaics
 from kaggle_unet.data.settings import FoldSettings
 from kaggle_unet.errors import ConfigError, DataError
@@ -260,6 +261,7 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
     if sample is None:
         try:
             sample = store.read(sample_id) if source is None else source.load(sample_id)
+            refuse_channels(sample.image, config.input, f"sample {sample_id!r}")
         except DataError as error:
             return str(error)
         if sample.labels is None:

@@ -21,7 +21,7 @@ from kaggle_unet.steps.build import (
     open_images,
     predict_samples,
 )
-from kaggle_unet.steps.check import Submission, describe_data, refuse_output, write_checked
+from kaggle_unet.steps.check import Submission, describe_coverage, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.store import atomic_write, find_differences, hash_plain, sample_file
@@ -70,7 +70,8 @@ def submit(  # noqa: PLR0913  the options of a verb
         "data": describe_data(data, source),
         **describe_ensemble(chosen.config, ensemble.checkpoints),
     }
-    how = f"decoding {chosen.names['decoding']}, second level {chosen.names['second_level'] or 'none'}"
+    how = f"covers   {describe_coverage(source)}\n"
+    how += f"decoding {chosen.names['decoding']}, second level {chosen.names['second_level'] or 'none'}"
     return write_checked(output, competition, labels, sizes, black=black, how=how, manifest=manifest)
 
 

@@ -5,7 +5,10 @@ import pytest
 
 from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.competitions.unread_files import OUTSIDE
 from kaggle_unet.errors import DataError
+from kaggle_unet.steps.check import describe_coverage
+from tests import layouts
 from tests.files import png, tiff, write_folder, write_zip
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 24), np.uint8)
@@ -86,7 +89,7 @@ def test_copies_texts_and_junk_are_no_data(tmp_path):
 
 def test_images_elsewhere_in_the_data_are_noted(tmp_path):
     source = read("folder", FOLDER | {"overview.png": PNG, "test/images/z.png": PNG}, tmp_path)
-    assert {i.sample for i in source.data_issues if i.kind.startswith("image files outside")} == {
+    assert {i.sample for i in source.data_issues if i.kind == OUTSIDE} == {
         "overview.png",
         "test/images/z.png",
     }
@@ -118,3 +121,28 @@ def test_two_files_whose_names_differ_in_composition_alone_are_one_id_twice(tmp_
         read("folder", files, tmp_path)
     assert "occurs twice" in info.value.problems[0]
     assert read("folder", files, tmp_path, skip_bad=True).ids == ("a", "b", "c")
+
+
+def test_masks_that_are_not_wanted_are_no_images_elsewhere(tmp_path):
+    for name, files in (("folder", FOLDER), ("dsb2018", DSB), ("tgs", TGS)):
+        source = read(name, files, tmp_path / name, with_masks=False)
+        assert not [issue for issue in source.data_issues if issue.kind == OUTSIDE]
+        assert describe_coverage(source) == "all 3 images of the data"
+
+
+def test_the_coverage_names_what_is_not_read(tmp_path):
+    source = read("folder", FOLDER | {f"more/{k}.png": PNG for k in range(7)}, tmp_path)
+    names = ", ".join(f"more/{k}.png" for k in range(5))
+    assert describe_coverage(source) == f"3 of 10 images of the data; not {names} and 2 more"
+
+
+def test_one_of_several_channels_is_chosen_by_the_config(tmp_path):
+    two = tiff(np.dstack([IMAGE, IMAGE[::-1]]), photometric="minisblack", planarconfig="contig")
+    files = FOLDER | {f"images/{id_}.png": two for id_ in "abc"}
+    np.testing.assert_array_equal(read("folder", files, tmp_path, channel=1).load("b").image, IMAGE[::-1])
+    assert read("folder", files, tmp_path).load("b").image.shape == (20, 24, 2)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_of_a_drawn_layout_every_sample_is_read_or_named(seed):
+    assert not layouts.check(seed)

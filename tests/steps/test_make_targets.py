@@ -233,3 +233,23 @@ def test_an_export_that_16_bits_cannot_hold_names_the_format_that_can(drawn_conf
     assert call(*words, "tiff", tmp_path / "out").code == 0
     answer = call(*words, "jpg", tmp_path / "out")
     assert (answer.code, "expected png or tiff" in answer.err) == (2, True)
+
+
+def test_images_of_two_channels_are_refused_until_one_or_both_are_chosen(tmp_path):
+    image, labels = np.random.default_rng(0).integers(0, 999, (2, 32, 32), np.uint16), np.zeros((32, 32), np.uint16)
+    labels[4:12, 4:12], labels[16:28, 16:28] = 1, 2
+    for name in "abcd":
+        for folder, pixels in (("images", image), ("masks", labels)):
+            (tmp_path / "cells" / folder).mkdir(parents=True, exist_ok=True)
+            options = {"metadata": {"axes": "CYX"}} if folder == "images" else {}
+            tifffile.imwrite(tmp_path / "cells" / folder / f"{name}.tif", pixels, photometric="minisblack", **options)
+    config = tmp_path / "two.yaml"
+    config.write_text("competition: {name: folder}\nfolds: {n: 2}\n")
+    words = ["make-targets", config, "--data", tmp_path / "cells", "--store", tmp_path / "store", "--workers", 1]
+    answer = call(*words)
+    assert answer.code == 3
+    assert "sample 'd' has 2 channels; choose with input.channels from channel0, channel1" in answer.err
+    assert call(*words, "--set", "input.channels=[channel1, channel0]").code == 0
+    words[5] = tmp_path / "one"
+    assert call(*words, "--set", "competition.channel=1").code == 0
+    np.testing.assert_array_equal(Store.open(tmp_path / "one").read("a").image, image[1])
