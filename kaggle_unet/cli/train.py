@@ -41,11 +41,12 @@ def train(
         with console.training(number, settings.training.epochs) as on_event:
             result = fit(number, on_event=on_event, on_warning=console.warn, distributed=distributed)
         console.fold_result(result)
-    if settings.competition.name == "folder":
+    if settings.competition.name == "folder" and not settings.codec.classes:
         console.next("kaggle-unet", "segment", run_path, "IMAGES", "-o", Path("results") / experiment_of(config))
     else:
         output = Path("submissions") / experiment_of(config).with_suffix(".csv")
-        console.next("kaggle-unet", "submit", run_path, "--data", "TEST.zip", "-o", output)
+        test = ("FOLDER", "--labels", "labels") if settings.codec.classes else ("TEST.zip",)
+        console.next("kaggle-unet", "submit", run_path, "--data", *test, "-o", output)
 
 
 @runs_networks

@@ -67,6 +67,11 @@ def segment(  # noqa: PLR0913  the options of a verb
     on_progress: OnProgress = lambda *_: None,
 ) -> Segmented:
     """Segment images that no truth is known of."""
+    if config.codec.classes:
+        msg = (
+            "segment finds objects, and this run knows classes of pixels; for class images take kaggle-unet submit RUN "
+        )
+        raise ConfigError(f"{msg}--data IMAGES -o classes.csv --labels DIR")
     for name in formats:
         get_format(name)
     results = _Results(folder, find_images(places, config.competition), tuple(dict.fromkeys(formats)), pixel_size)
