@@ -117,24 +117,23 @@ def write_report(
     try_to_write(output)
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
-    codec = get_codec(config.codec)
-    palette = colours_of(config)
+    codec, palette = get_codec(config.codec), colours_of(config)
     decoders = [] if palette else [apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS]
     scores, cards, by_threshold = [], [], []
     for scored, sample, planes, labels in out_of_fold(run, config, store):
         scores.append(scored)
         score, fold = scored.score, scored.parts["fold"]
-        if isinstance(score, ClassScore):
-            cards.append(make_class_card(sample, labels, planes, score, palette, fold))
-        else:
-            cards.append(make_card(sample, labels, planes, codec.planes, score, fold))
+        cards.append(
+            make_class_card(sample, labels, planes, score, palette, fold)
+            if isinstance(score, ClassScore)
+            else make_card(sample, labels, planes, codec.planes, score, fold)
+        )
         assert sample.labels is not None
         by_threshold.append([config.metric(sample.labels, other(planes, sample.image)).mean for other in decoders])
     result = summarize_scores(scores, codec.pixel_classes)
     sets = {"out-of-fold score": result}
     if train:
         sets["score on training images"] = score_training_samples(run, config, store, on_progress)
-    means = np.mean(by_threshold, axis=0).tolist()
     tables = {"areas": result.per_area, "fixed": result.oracle_fixes, "classes": result.per_class}
     page = render_report(
         f"{run.parent.name}/{run.name}",
@@ -142,7 +141,9 @@ def write_report(
         [_fold(run, fold, sets) for fold in folds_with_planes(run)],
         cards,
         {name: table for name, table in tables.items() if table is not None},
-        (dict(zip(THRESHOLDS, means, strict=True)), config.decode.mask_threshold) if decoders else None,
+        (dict(zip(THRESHOLDS, np.mean(by_threshold, axis=0).tolist(), strict=False)), config.decode.mask_threshold)
+        if decoders
+        else None,
         {name: "#" + bytes(colour).hex() for name, colour in palette.items()},
     )
     atomic_write(output, page)

@@ -112,11 +112,16 @@ def tune(
             for key, value in start.items()
             if nested.found.params[key] != value
         }
-        is_used = held_out_gain(nested.before, nested.held_out, images["group"].tolist())["is_used"]
-        params = nested.found.params if is_used else start
+        params = _choose_params(nested, images)
         curve = {value: float(evaluate({**params, MASK_THRESHOLD: value}).mean()) for value in THRESHOLDS}
         alone = evaluate({**start, **dict.fromkeys(names, 0.0)}) if names else None
         return _write(config, folder, images, nested, effects, curve, alone)
+
+
+def _choose_params(nested: NestedResult, images: "DataFrame") -> Params:
+    """Return what the search has found, or the start where that gains nothing on held-out images."""
+    is_used = held_out_gain(nested.before, nested.held_out, images["group"].tolist())["is_used"]
+    return nested.found.params if is_used else nested.found.trials[0][0]
 
 
 def _identity(config: Config, store: Store, images: "DataFrame", names: Sequence[str]) -> str:
