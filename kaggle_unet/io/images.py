@@ -72,7 +72,7 @@ def to_image(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
     The two values of 1-bit images become 0 and 255.
     """
     image, notes = _to_exact_type(pixels, where)
-    if image.shape[2:] == (3,) and (image == image[..., :1]).all():
+    if image.shape[2:] == (3,) and all((image[..., 0] == image[..., k]).all() for k in (1, 2)):
         notes.append(Note("equal colour channels", 1, "stored gray"))
         image = image[..., 0]
     return np.ascontiguousarray(image.squeeze(2) if image.shape[2:] == (1,) else image), tuple(notes)
@@ -215,7 +215,7 @@ def check_png(data: bytes) -> None:
     start = 8
     while start + 12 <= len(data):
         end = start + 8 + int.from_bytes(data[start : start + 4], "big")
-        if zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+        if zlib.crc32(memoryview(data)[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise ValueError(f"wrong checksum at byte {end}")
         if data[start + 4 : start + 8] == b"IEND":
             return

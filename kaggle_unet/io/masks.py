@@ -272,4 +272,5 @@ def _check_size(shape: tuple[int, ...], image: Image | None, where: str) -> None
 
 def _wrong_size(shape: tuple[int, ...], expected: tuple[int, ...], where: str) -> DataError:
     sizes = f"{shape[0]} x {shape[1]} pixels (height x width), its image {expected[0]} x {expected[1]}"
-    return DataError(f"{where} has {sizes}; export it at the image's size")
+    turned = "; an orientation tag (EXIF) may turn one of them" if shape[::-1] == expected else ""
+    return DataError(f"{where} has {sizes}{turned}; export it at the image's size")

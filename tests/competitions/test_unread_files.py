@@ -146,3 +146,9 @@ def test_one_of_several_channels_is_chosen_by_the_config(tmp_path):
 @pytest.mark.parametrize("seed", range(40))
 def test_of_a_drawn_layout_every_sample_is_read_or_named(seed):
     assert not layouts.check(seed)
+
+
+def test_a_mask_with_the_sides_of_its_image_swapped_names_the_orientation_tag(tmp_path):
+    source = read("folder", FOLDER | {"masks/b.png": png(LABELS.T)}, tmp_path)
+    with pytest.raises(DataError, match=r"24 x 20 pixels .*, its image 20 x 24; an orientation tag \(EXIF\) may turn"):
+        source.load("b")

@@ -56,6 +56,7 @@ def test_training_leaves_all_that_is_needed_to_repeat_and_to_look_at(trained):
 def test_a_submission_keeps_every_rule_and_says_where_it_comes_from(trained, submitted):
     answer = call("check", submitted, "--data", trained.test, "--competition", trained.name)
     assert answer.code == 0, answer.err
+    assert " follows every rule and covers all " in answer.out + answer.err
     manifest = json.loads(submitted.with_suffix(".json").read_text())
     assert [part["name"] for part in manifest["checkpoints"]] == [
         "run/fold0/best.safetensors",
