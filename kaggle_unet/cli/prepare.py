@@ -25,15 +25,17 @@ def doctor(as_json: options.Json = False) -> None:
 def init(
     folder: options.InitFolder,
     data: options.Data,
+    skip_bad: options.SkipBad = False,
     overrides: options.OverridesOfInit = None,
 ) -> None:
     """Look at your own images and masks, and write a config for them, with a reason for each choice."""
     from kaggle_unet.steps.init import write_config
 
-    config, found = write_config(folder, data, overrides or ())
+    config, found = write_config(folder, data, overrides or (), skip_bad=skip_bad)
     console.say(f"found    {found}")
     console.say(f"config   {config}")
-    console.next("kaggle-unet", "make-targets", config, "--data", data, "--preview", 8)
+    skip = ("--skip-bad",) if skip_bad else ()
+    console.next("kaggle-unet", "make-targets", config, "--data", data, "--preview", 8, *skip)
 
 
 def make_targets(

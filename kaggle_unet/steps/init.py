@@ -69,20 +69,20 @@ postprocess:
 """
 
 
-def write_config(folder: Path, data: str, overrides: Sequence[str] = ()) -> tuple[Path, str]:
+def write_config(folder: Path, data: str, overrides: Sequence[str] = (), *, skip_bad: bool = False) -> tuple[Path, str]:
     """Write DIR/config.yaml; return its path, and what was found in the data."""
     path = folder / "config.yaml"
     if path.exists():
         raise ConfigError(f"{path} is there already; edit it, delete it, or give another folder")
-    settings, source = find_layout(data, overrides)
-    findings = Findings.of(source)
+    settings, source = find_layout(data, overrides, skip_bad=skip_bad)
+    findings = Findings.of(source, skip_bad=skip_bad)
     text = describe_config(path, data, settings, findings)
     parse_config(text, where=str(path))
     atomic_write(path, text)
     return path, findings.text
 
 
-def find_layout(data: str, overrides: Sequence[str]) -> tuple[CompetitionSettings, FileSource]:
+def find_layout(data: str, overrides: Sequence[str], *, skip_bad: bool) -> tuple[CompetitionSettings, FileSource]:
     """Find out how the data are laid out: the first way in which every image has a mask and every mask an image."""
     if others := [override for override in overrides if not override.startswith("competition.")]:
         raise ConfigError(f"--set {others[0]}: init takes keys of competition alone; edit the config that it writes")
@@ -94,7 +94,7 @@ def find_layout(data: str, overrides: Sequence[str]) -> tuple[CompetitionSetting
     faults: list[DataError] = []
     for settings in _layouts(data, given):
         try:
-            return settings, get_competition(settings.name).read(data, settings, with_masks=True)
+            return settings, get_competition(settings.name).read(data, settings, with_masks=True, skip_bad=skip_bad)
         except DataError as error:
             faults.append(error)
     raise faults[0]
@@ -125,7 +125,7 @@ class Findings:
     masks: str  # their kind, and how it was told
 
     @classmethod
-    def of(cls, source: FileSource) -> "Findings":
+    def of(cls, source: FileSource, *, skip_bad: bool) -> "Findings":
         """Look at samples spread over the set."""
         samples, faults = [], []
         for id_ in source.ids[:: -(-len(source.ids) // _MOST_SAMPLES)]:
@@ -133,8 +133,10 @@ class Findings:
                 samples.append(_measure(source.load(id_)))
             except DataError as error:
                 faults.append(str(error))
-        if faults:
-            raise DataError(f"{len(faults)} of {len(source.ids)} samples are faulty; fix them", faults)
+        if faults and not (skip_bad and samples):
+            raise DataError(
+                f"{len(faults)} of {len(source.ids)} samples are faulty; fix them, or pass --skip-bad", faults
+            )
         kinds, n_channels, sides, areas, touching = zip(*samples, strict=True)
         all_areas = np.concatenate(areas)
         if not len(all_areas):

@@ -166,6 +166,11 @@ def test_what_gives_no_config_is_refused_and_a_config_is_never_overwritten(tmp_p
     answer = call("init", tmp_path / "made", "--data", tmp_path / "unequal", "--set", "training.epochs=3")
     assert answer.code == 2
     assert "edit the config" in answer.err
+    sound = {f"{place}/b.png": png(discs(20, side_px=64)) for place in ("images", "masks")}
+    write_files(tmp_path / "unequal", sound)
+    answer = call("init", tmp_path / "skipped", "--data", tmp_path / "unequal", "--skip-bad")
+    assert answer.code == 0, answer.err
+    assert answer.out.rstrip().endswith("--skip-bad")
     init(tmp_path, discs(20))
     before = (tmp_path / "made/config.yaml").read_bytes()
     answer = call("init", tmp_path / "made", "--data", tmp_path / "cells")
