@@ -78,22 +78,28 @@ TRUE[1:5, 1:5], TRUE[7:11, 8:14] = 1, 2
 @pytest.mark.parametrize("true_format", ["png", "rle"])
 def test_labels_of_any_format_are_scored_against_any_other_and_tables_have_a_row_each(tmp_path, format, true_format):
     found = np.roll(TRUE, 1, axis=1)
-    found[0, 15] = 3
+    found[1, 1] = 3  # a pixel of the first true object
     places = {}
     for name, labels, kind in (("pred", found, format), ("truth", TRUE, true_format)):
         places[name] = tmp_path / (f"{name}{LABEL_FORMATS[kind].suffix}" if LABEL_FORMATS[kind].holds_many else name)
-        write_labels({"a": labels, "b": TRUE}, places[name], kind)
+        write_labels({"a": labels, "b": np.where(labels == 1, 1, 0)}, places[name], kind)
 
     with pytest.raises(SystemExit) as end:
         main(["score", str(places["pred"]), "--truth", str(places["truth"]), "--table", str(tmp_path / "t.csv")])
 
     assert end.value.code == 0
     images, objects = pandas.read_csv(tmp_path / "t.csv"), pandas.read_csv(tmp_path / "t_objects.csv")
-    assert images.score.tolist() == pytest.approx([get_competition("folder").metric(TRUE, found).mean, 1], abs=1e-5)
-    assert images[["true_objects", "predicted_objects"]].to_numpy().tolist() == [[2, 3], [2, 2]]
+    assert images.score.tolist() == pytest.approx(
+        [
+            get_competition("folder").metric(TRUE, found).mean,
+            get_competition("folder").metric(TRUE == 1, found == 1).mean,
+        ],
+        abs=1e-5,
+    )
+    assert images[["true_objects", "predicted_objects"]].to_numpy().tolist() == [[2, 3], [1, 1]]
     rows = objects[objects.id == "a"].set_index(["side", "object"])
-    assert rows.iou.tolist() == pytest.approx([12 / 20, 20 / 28, 12 / 20, 20 / 28, 0], abs=1e-5)
-    assert rows.partner.dropna().tolist() == [1, 2, 1, 2]
+    assert rows.iou.tolist() == pytest.approx([12 / 20, 20 / 28, 12 / 20, 20 / 28, 1 / 16], abs=1e-5)
+    assert rows.partner.tolist() == [1, 2, 1, 2, 1]
     assert rows.area_px.tolist() == [16, 24, 16, 24, 1]
 
 
