@@ -12,11 +12,12 @@ from kaggle_unet.competitions.competition import MaskKind
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.label_images import is_jpeg, number_colours, read_values
-from kaggle_unet.masks.labels import areas_px, components, count_pieces_and_holes
+from kaggle_unet.masks.labels import components, count_pieces_and_holes
 from kaggle_unet.types import Labels
 
 _N_LOOKED_AT = 8
 _MOST_CLASSES = 32
+_LEAST_INVERTED = 0.2  # of the pixels: what is left of the background where nuclei are crowded
 _FEWEST_PIECES = 3  # of the median number of a label image, from which on numbers are rather classes
 
 
@@ -63,15 +64,17 @@ def _refuse_without_0(present: Sequence[Sequence[int]], example: str) -> None:
 
 
 def _refuse_inverted(labels: Sequence[Labels], example: str) -> None:
-    """Refuse masks of which each has a component with holes that covers over half of the image."""
-
-    def is_inverted(found: Labels) -> bool:
-        areas = areas_px(found)[1:]
-        return 2 * areas.max(initial=0) > found.size and bool(count_pieces_and_holes(found)[1][1 + areas.argmax()] > 1)
-
-    if all(map(is_inverted, labels)):
-        message = f"{example} is one object with holes over most of the image, so perhaps objects are its 0; then"
-        raise DataError(f"{message} set competition.masks_are to binary and competition.foreground to 0")
+    """Refuse binary masks whose background is in far more pieces than what would be the objects."""
+    n_objects = sum(int(found.max(initial=0)) for found in labels)
+    n_background = sum(int(components(found == 0, connectivity=4).max(initial=0)) for found in labels)
+    covers = sum(np.count_nonzero(found) for found in labels) / sum(found.size for found in labels)
+    if covers > _LEAST_INVERTED and n_background > 2 * n_objects:
+        message = (
+            f"{example}: the pixels of value 0 are in more pieces than the others, so perhaps they are the objects"
+        )
+        raise DataError(
+            f"{message}; then set competition.masks_are to binary and competition.foreground to 0, else to binary alone"
+        )
 
 
 def _refuse_classes(numbers: Sequence[Labels], n_numbers: int, example: str) -> None:

@@ -130,7 +130,7 @@ def find_void(values: Values, notes: tuple[Note, ...], ignore: int | None, where
         if not {"palette"} & {note.kind for note in notes}:
             if not 0 < 2 * np.count_nonzero(void) < void.size:  # more is background
                 return None
-            n = _count_neighbours(numbers, int(numbers[void][0]))
+            n = count_neighbours(numbers, int(numbers[void][0]))
             if n >= max(2, (len(np.unique(numbers)) - 2) / 2):
                 message = f"{where}: 255 borders on {n} objects, as do pixels that should not count"
                 raise DataError(f"{message}; set competition.ignore to 255, or to {NO_VALUE} if it is an object")
@@ -140,7 +140,7 @@ def find_void(values: Values, notes: tuple[Note, ...], ignore: int | None, where
     return void if void.any() else None
 
 
-def _count_neighbours(values: Values, number: int) -> int:
+def count_neighbours(values: Values, number: int) -> int:
     """Count the other objects that share a side with one."""
     pairs = [(values[1:], values[:-1]), (values[:, 1:], values[:, :-1])]
     beside = [other[here == number] for one, two in pairs for here, other in ((one, two), (two, one))]

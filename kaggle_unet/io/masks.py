@@ -17,6 +17,7 @@ from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note, describe_objects, describe_whole_mask
 from kaggle_unet.io.images import decode_mask, decode_mask_window
 from kaggle_unet.io.label_images import (
+    count_neighbours,
     find_void,
     is_jpeg,
     number_classes,
@@ -27,7 +28,7 @@ from kaggle_unet.io.label_images import (
 )
 from kaggle_unet.io.rle_formats import count_from_1
 from kaggle_unet.masks.column_runs import find_column_runs, paint_instances
-from kaggle_unet.masks.labels import areas_px, components, count_pieces_and_holes
+from kaggle_unet.masks.labels import components
 from kaggle_unet.masks.rle import decode_and_count
 from kaggle_unet.types import Image, Labels, Mask
 
@@ -182,11 +183,13 @@ def take_label_image(
 
 
 def _refuse_background(labels: Labels, where: str) -> None:
-    """Refuse an object over most of the image in which several others lie: background without the number 0."""
-    areas = areas_px(labels)[1:]
-    if 2 * areas.max(initial=0) > labels.size and count_pieces_and_holes(labels)[1][1 + areas.argmax()] > 1:
-        message = f"{where} has an object over most of the image that encloses others, as background does"
-        raise DataError(f"{message}; make it 0 or black, or set competition.masks_are if it is an object")
+    """Refuse an object that reaches all four sides of the image and borders on half of the others, or more."""
+    on_sides = [set(side.tolist()) - {0} for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1])]
+    n = int(labels.max(initial=0))
+    for number in set.intersection(*on_sides):
+        if count_neighbours(labels, number) >= max(2, (n - 1) / 2):
+            message = f"{where} has an object that reaches all sides of the image and borders on most others, as"
+            raise DataError(f"{message} background does; make it 0 or black, or set competition.masks_are")
 
 
 def take_binary_mask(

@@ -134,7 +134,7 @@ def test_two_values_without_0_need_a_word(tmp_path):
 
 def test_inverted_masks_need_a_word(tmp_path):
     files = {"masks/a.png": png((BINARY == 0) * np.uint8(255))}
-    with pytest.raises(DataError, match=r"perhaps objects are its 0.*competition\.foreground to 0"):
+    with pytest.raises(DataError, match=r"so perhaps they are the objects; then .*competition\.foreground to 0"):
         read(tmp_path, files)
     assert read(tmp_path, files, masks_are="binary", foreground=0).load("a").labels.max() == 4
 
@@ -200,7 +200,9 @@ def test_a_background_that_is_neither_0_nor_black_is_refused(tmp_path):
     white = np.array([[255, 255, 255], *np.reshape(BLACK_LAST[:12], (4, 3))], np.uint8)[LABELS]
     files = {"masks/a.png": png(white), "masks/b.png": png(white * np.uint8(0))}
     source = read(tmp_path, files, "ab")
-    with pytest.raises(DataError, match=r"a\.png has an object over most of the image that encloses others"):
+    with pytest.raises(
+        DataError, match=r"a\.png has an object that reaches all sides of the image and borders on most others"
+    ):
         source.load("a")
     assert read(tmp_path, files, "ab", masks_are="colours").load("a").labels.max() == 5
 
