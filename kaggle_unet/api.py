@@ -114,8 +114,8 @@ def load(path: str | Path, *, trust_code: bool = False) -> Model:
     Parameters
     ----------
     path : str or Path
-        A run, such as ``runs/dsb2018/final``, for the best checkpoints of all its folds; a fold of a run; or a
-        checkpoint.
+        A run, such as ``runs/dsb2018/final``, for the best checkpoints of all its folds; a fold of a run; a checkpoint;
+        or a file that ``kaggle-unet export`` wrote.
     trust_code : bool, default: False
         Whether a network of one's own, ``model.name: python:module:factory``, may run the code of its module.
 

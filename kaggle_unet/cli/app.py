@@ -33,6 +33,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "submit": predict.submit,
     "segment": predict.segment,
     "vote": predict.vote,
+    "export": predict.export,
     "tune": evaluate.tune,
     "second-level": evaluate.second_level,
     "check": predict.check,

@@ -10,6 +10,12 @@ ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experime
 RunOrConfig = Annotated[
     Path, typer.Argument(metavar="RUN_OR_CONFIG", help="A run's folder, or the YAML file of its experiment.")
 ]
+RunConfigOrModel = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_OR_CONFIG", help="A run's folder, the YAML file of its experiment, or a file that export wrote."
+    ),
+]
 Predicted = Annotated[
     Path | None,
     typer.Argument(
@@ -101,7 +107,7 @@ Checkpoints = Annotated[
     typer.Option(
         "--checkpoint",
         metavar="PATH",
-        help="A file, or a fold's folder (its best). Repeatable. Default: the best of each of the run's folds.",
+        help="A file or a fold's folder (its best). Repeatable. Default: the best of each of the run's folds.",
     ),
 ]
 TrustCode = Annotated[
@@ -163,6 +169,7 @@ OutputPage = Annotated[Path | None, typer.Option("--output", "-o", help="The pag
 LabelsFolder = Annotated[
     Path | None, typer.Option("--labels", metavar="DIR", help="Also write one label TIFF per image.")
 ]
+OutputModel = Annotated[Path, typer.Option("--output", "-o", metavar="ONNX", help="The file to write.")]
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the results.")]
 LabelFormats = Annotated[
     list[str] | None,

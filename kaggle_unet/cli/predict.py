@@ -1,4 +1,4 @@
-"""Verbs that apply trained networks: predict, pseudo-label, submit, segment, vote, check."""
+"""Verbs that apply trained networks: predict, pseudo-label, submit, segment, vote, export, check."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from kaggle_unet.errors import ConfigError
 
 @runs_networks
 def predict(
-    experiment: options.RunOrConfig,
+    experiment: options.RunConfigOrModel,
     checkpoint: options.Checkpoints = None,
     data: options.DataToPredict = None,
     oof: options.OutOfFold = False,
@@ -71,7 +71,7 @@ def pseudo_label(
 
 @runs_networks
 def submit(
-    experiment: options.RunOrConfig,
+    experiment: options.RunConfigOrModel,
     data: options.Data,
     output: options.OutputCsv,
     checkpoint: options.Checkpoints = None,
@@ -101,7 +101,7 @@ def submit(
 
 @runs_networks
 def segment(
-    experiment: options.RunOrConfig,
+    experiment: options.RunConfigOrModel,
     images: options.ImagePlaces,
     output: options.OutputFolder,
     formats: options.LabelFormats = None,
@@ -144,6 +144,28 @@ def vote(
     with console.progress() as on_progress:
         written = combine(config, csv, data, output, weights=weight, on_progress=on_progress)
     console.submission(written)
+
+
+@runs_networks
+def export(
+    experiment: options.RunOrConfig,
+    output: options.OutputModel,
+    checkpoint: options.Checkpoints = None,
+    decode: options.Decode = None,
+    overrides: options.Overrides = None,
+) -> None:
+    """Write a run's networks, averaged, as one ONNX file with everything that predicting takes (extra: onnx)."""
+    from kaggle_unet.steps.export import export as write
+
+    opened = open_run(experiment, overrides)
+    about, remarks = write(opened.config, checkpoint or [opened.run], output, decode=decode, overrides=overrides or ())
+    for remark in remarks:
+        console.warn(remark)
+    console.say(
+        f"model    {output} ({len(about['checkpoints'])} networks; sides in multiples of {about['multiple']}; its "
+        f"probabilities differ from torch's by {about['largest_difference']:.1g})"
+    )
+    console.next("kaggle-unet", "segment", output, "IMAGES", "-o", output.with_suffix(""))
 
 
 def check(

@@ -122,12 +122,8 @@ class _Average:
         self._device = torch.device(device)
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         self._autocast_dtype = autocast_dtype
-        softmax = activation == "softmax"
-        self._to_probs: Callable[[Tensor], Tensor] = partial(torch.softmax, dim=1) if softmax else torch.sigmoid
-        # What is averaged: the mean logit is that of the geometric means of p and 1 − p, scaled to a sum of 1.
-        self._to_averaged = self._to_probs
-        if settings.mean == "geometric":
-            self._to_averaged = partial(torch.log_softmax, dim=1) if softmax else nn.Identity()
+        self._to_probs = _to_averaged(activation, "arithmetic")
+        self._to_averaged = _to_averaged(activation, settings.mean)
 
     def predict(self, images: Sequence[Inputs], names: Sequence[str]) -> Planes:
         """Predict a batch, or parts of it one after the other if the device's memory is too small for more."""
@@ -193,9 +189,7 @@ class _Average:
             for flip in FLIP_SETS[self._settings.flips]:
                 with torch.autocast(inputs.device.type, self._autocast_dtype, enabled=self._autocast_dtype is not None):
                     logits: Tensor = model(flip.apply(inputs))
-                values = flip.undo(self._to_averaged(logits.float()))
-                inside = [slice(extra_margin, side - extra_margin) for side in values.shape[-2:]]
-                values = values[..., inside[0], inside[1]]
+                values = _cut_margin(flip.undo(self._to_averaged(logits.float())), extra_margin)
                 values = values if weight == 1 else weight * values
                 total = values if total is None else total + values
         assert total is not None
@@ -246,11 +240,52 @@ class CodecAdapter(nn.Module):
             inner = torch.minimum(mask, found["border"])
             planes |= {"interior": mask - inner, "border": found["border"] if "mask" in self._wanted.planes else inner}
         wanted = torch.stack([planes[name] for name in self._wanted.planes], dim=1)
-        return (
-            wanted.clamp(min=_LEAST_PROBABILITY).log()
-            if self._wanted.activation == "softmax"
-            else wanted.logit(eps=_LEAST_PROBABILITY)
-        )
+        return _to_logits(wanted, self._wanted.activation)
+
+
+class MeanNetwork(nn.Module):
+    """Networks as one, whose logits are those of their mean probabilities (`inference.mean` and `weights`)."""
+
+    def __init__(self, models: Sequence[nn.Module], settings: InferenceSettings, activation: Activation) -> None:
+        super().__init__()
+        weights = settings.weights or (1.0,) * len(models)
+        self.models = nn.ModuleList(model for model, weight in zip(models, weights, strict=True) if weight)
+        self._shares = [weight / sum(weights) for weight in weights if weight]
+        self._margins = [int(getattr(model, "margin", 0)) for model in self.models]
+        self.margin = max(self._margins)
+        self._activation: Activation = activation
+        self._mean = settings.mean
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute logits, without the largest margin of all networks."""
+        to_averaged = _to_averaged(self._activation, self._mean)
+        parts = [
+            share * _cut_margin(to_averaged(model(inputs).float()), self.margin - margin)
+            for model, share, margin in zip(self.models, self._shares, self._margins, strict=True)
+        ]
+        mean = torch.stack(parts).sum(dim=0)
+        return mean if self._mean == "geometric" else _to_logits(mean, self._activation)
+
+
+def _to_averaged(activation: Activation, mean: Literal["arithmetic", "geometric"]) -> Callable[[Tensor], Tensor]:
+    """Return the function from logits to what is averaged, probabilities or logarithms.
+
+    The mean logit is that of the geometric means of p and 1 − p, scaled to a sum of 1.
+    """
+    if activation == "softmax":
+        return partial(torch.log_softmax if mean == "geometric" else torch.softmax, dim=1)
+    return nn.Identity() if mean == "geometric" else torch.sigmoid
+
+
+def _to_logits(probs: Tensor, activation: Activation) -> Tensor:
+    if activation == "softmax":
+        return probs.clamp(min=_LEAST_PROBABILITY).log()
+    return probs.logit(eps=_LEAST_PROBABILITY)
+
+
+def _cut_margin(values: Tensor, margin: int) -> Tensor:
+    rows, columns = (slice(margin, side - margin) for side in values.shape[-2:])
+    return values[..., rows, columns]
 
 
 def can_adapt(trained: CodecName, wanted: CodecName) -> bool:

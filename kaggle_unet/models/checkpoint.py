@@ -25,7 +25,7 @@ from kaggle_unet.store import atomic_write, find_differences
 FORMAT = 2  # 1 was a pickle
 SUFFIX = ".safetensors"
 Checkpoint = dict[str, Any]
-_METADATA = "kaggle_unet"
+METADATA = "kaggle_unet"
 _TENSOR, _BY_NUMBER = "$tensor", "$by_number"  # what JSON has no word for: tensors, and mappings with whole-number keys
 
 
@@ -40,7 +40,11 @@ def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
     except TypeError as error:
         msg = f"checkpoint {path}: can't be written ({error}); store plain values and tensors"
         raise KitError(msg) from error
-    data = safetensors.torch.save(tensors, {_METADATA: tree})
+    write_hashed(path, safetensors.torch.save(tensors, {METADATA: tree}))
+
+
+def write_hashed(path: Path, data: bytes) -> None:
+    """Write a file with its hash beside it; whenever the process ends, the old or the new one is whole."""
     digest = hashlib.sha256(data).hexdigest()
     beside = _hash_file(path)
     old = _listed_hashes(path) if path.exists() and beside.exists() else []
@@ -52,6 +56,20 @@ def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, onto the CPU, with the `sha256` of its file."""
     refuse_pickle(path)
+    data, digest = read_hashed(path)
+    checkpoint = _parse(data, path)
+    if not isinstance(checkpoint, dict) or not {"format", "config", "model"} <= checkpoint.keys():
+        msg = f"checkpoint {path}: not written by kaggle-unet; give a best{SUFFIX} or last{SUFFIX} of a run"
+        raise DataError(msg)
+    if checkpoint["format"] != FORMAT:
+        msg = f"checkpoint {path}: has format {checkpoint['format']}, this version of kaggle-unet reads format {FORMAT}"
+        msg += "; use the version that wrote it, or train again"
+        raise DataError(msg)
+    return {**checkpoint, "sha256": digest}
+
+
+def read_hashed(path: Path) -> tuple[bytes, str]:
+    """Read a file that has its hash beside it, and return the hash, too."""
     if not path.is_file():
         msg = f"checkpoint {path}: no such file; train the fold first, or give another --checkpoint"
         raise DataError(msg)
@@ -65,15 +83,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         msg = f"checkpoint {path}: damaged, its sha256 is {digest[:12]}… and not what {beside.name} says; copy it again"
         msg += ", or use another checkpoint of the run"
         raise DataError(msg)
-    checkpoint = _parse(data, path)
-    if not isinstance(checkpoint, dict) or not {"format", "config", "model"} <= checkpoint.keys():
-        msg = f"checkpoint {path}: not written by kaggle-unet; give a best{SUFFIX} or last{SUFFIX} of a run"
-        raise DataError(msg)
-    if checkpoint["format"] != FORMAT:
-        msg = f"checkpoint {path}: has format {checkpoint['format']}, this version of kaggle-unet reads format {FORMAT}"
-        msg += "; use the version that wrote it, or train again"
-        raise DataError(msg)
-    return {**checkpoint, "sha256": digest}
+    return data, digest
 
 
 def refuse_pickle(path: Path) -> None:
@@ -117,7 +127,7 @@ def _parse(data: bytes, path: Path) -> Any:
     try:
         tensors = safetensors.torch.load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        return _put_tensors(json.loads(header.get("__metadata__", {}).get(_METADATA, "null")), tensors)
+        return _put_tensors(json.loads(header.get("__metadata__", {}).get(METADATA, "null")), tensors)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         msg = f"checkpoint {path}: can't be read ({error}); copy it again, or give another file"
         raise DataError(msg) from error

@@ -21,8 +21,9 @@ from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
 from kaggle_unet.models.checkpoint import Checkpoint, check_compatible, load_checkpoint
 from kaggle_unet.models.create import create_model, input_sizes
+from kaggle_unet.models.exported import OnnxNetwork, load_exported
 from kaggle_unet.steps.make_targets import open_targets, resolve_weights
-from kaggle_unet.steps.run import find_checkpoints
+from kaggle_unet.steps.run import find_checkpoints, is_exported
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import round_planes
 from kaggle_unet.targets.codecs import get_codec
@@ -126,7 +127,8 @@ class Ensemble:
 
 def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemble:
     """Load networks that may be averaged, to predict with a config or as the first of them was trained."""
-    checkpoints = {file: load_checkpoint(file) for file in find_checkpoints(paths)}
+    files = find_checkpoints(paths)
+    checkpoints = {file: load_exported(file) if is_exported(file) else load_checkpoint(file) for file in files}
     if config is None:
         first = next(iter(checkpoints))
         config = validate_config(checkpoints[first]["config"], where=str(first))
@@ -144,6 +146,7 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
     }
     keep_freed_memory()
     precision = "auto" if config.training.precision == "fp16" else config.training.precision  # it scales gradients
+    precision = "32" if all(map(is_exported, checkpoints)) else precision
     device_config = select_device(precision, config.training.channels_last)
     choose_operations(deterministic=config.training.deterministic)
     margin = max(int(getattr(model, "margin", 0)) for model, _ in loaded)
@@ -159,8 +162,12 @@ def without_weights(config: Config) -> Config:
 def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.Module, int]:
     """Return a network that predicts the planes of the config's codec, and the multiple that its inputs need."""
     trained = validate_config(checkpoint["config"], where=str(path))
-    model = build_model(trained, load_encoder=False)
-    model.load_state_dict(checkpoint["model"])
+    model: nn.Module
+    if isinstance(checkpoint["model"], OnnxNetwork):
+        model, multiple = checkpoint["model"], checkpoint["multiple"]
+    else:
+        model, multiple = build_model(trained, load_encoder=False), input_sizes(trained.model)[0]
+        model.load_state_dict(checkpoint["model"])
     head = getattr(config.model, "empty_head", None)
     if head is not None and hasattr(model, "gate_above"):  # it is not learnt: the config to predict with says it
         model.gate_above = head.gate_above
@@ -173,7 +180,7 @@ def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.
         except ConfigError as error:
             msg = f"{path}: {error}; checkpoints can't be averaged, predict and submit them apart, or leave some out"
             raise ConfigError(msg) from error
-    return model.eval(), input_sizes(trained.model)[0]
+    return model.eval(), multiple
 
 
 def open_images(config: Config, data: str) -> Source:

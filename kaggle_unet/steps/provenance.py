@@ -16,7 +16,7 @@ from kaggle_unet.io.archive import split_location
 
 PACKAGES = (
     "kaggle-unet", "torch", "torchvision", "lightning-fabric", "segmentation-models-pytorch", "timm", "albumentations",
-    "opencv-python-headless", "numpy", "scipy", "scikit-image", "numba",
+    "opencv-python-headless", "numpy", "scipy", "scikit-image", "numba", "onnxruntime",
 )  # fmt: skip
 
 
