@@ -101,27 +101,20 @@ def make_card(
 
 
 def make_class_card(
-    sample: Sample,
-    labels: Labels,
-    planes: Planes,
-    score: ClassScore,
-    palette: Mapping[str, NDArray[np.uint8]],
-    fold: str,
+    sample: Sample, labels: Labels, planes: Planes, score: ClassScore, palette: NDArray[np.uint8], fold: str
 ) -> dict[str, Any]:
-    """Turn a validation sample with its predicted classes into numbers and pictures."""
+    """Turn a validation sample with its predicted classes, in the colours (256, 3) of a palette, into a card."""
     assert sample.labels is not None
     true, pred = (np.asarray(resize(part, SIDE_PX, smooth=False)) for part in (sample.labels, labels))
-    colours = np.full((IGNORED_CLASS + 1, 3), 255, np.uint8)
-    colours[: len(palette)] = list(palette.values())
     panels = [
         ("image", np.asarray(resize(stretch(sample.image), SIDE_PX), np.uint8)),
-        ("truth", colours[true]),
-        ("prediction", colours[pred]),
-        ("wrong pixels", colours[np.where((true == pred) | (true == IGNORED_CLASS), IGNORED_CLASS, pred)]),
+        ("truth", palette[true]),
+        ("prediction", palette[pred]),
+        ("wrong pixels", palette[np.where((true == pred) | (true == IGNORED_CLASS), IGNORED_CLASS, pred)]),
     ]
     panels += [
         (name, heatmap(np.asarray(resize(plane, SIDE_PX), np.float32)))
-        for name, plane in zip(palette, planes, strict=True)
+        for name, plane in zip(score.names, planes, strict=True)
     ]
     return {
         "id": sample.id,

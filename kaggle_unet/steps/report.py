@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from kaggle_unet.config import Config
@@ -117,8 +116,9 @@ def write_report(
     try_to_write(output)
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
-    codec, palette = get_codec(config.codec), colours_of(config)
-    decoders = [] if palette else [apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS]
+    codec, names = get_codec(config.codec), config.codec.classes or ()
+    palette = colour_classes(config.competition.classes or dict.fromkeys(names, 0))
+    decoders = [] if names else [apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS]
     scores, cards, by_threshold = [], [], []
     for scored, sample, planes, labels in out_of_fold(run, config, store):
         scores.append(scored)
@@ -144,16 +144,10 @@ def write_report(
         (dict(zip(THRESHOLDS, np.mean(by_threshold, axis=0).tolist(), strict=False)), config.decode.mask_threshold)
         if decoders
         else None,
-        {name: "#" + bytes(colour).hex() for name, colour in palette.items()},
+        {name: "#" + bytes(colour).hex() for name, colour in zip(names, palette, strict=False)},
     )
     atomic_write(output, page)
     return output
-
-
-def colours_of(config: Config) -> dict[str, NDArray[np.uint8]]:
-    """Return the colours of a config's classes, by name; none for codecs of instances."""
-    names = config.codec.classes or ()
-    return dict(zip(names, colour_classes(config.competition.classes or dict.fromkeys(names, 0)), strict=False))
 
 
 def _stats(run: Path, config: Config, decode_file: Path | None, sets: Mapping[str, Scores]) -> dict[str, str]:
