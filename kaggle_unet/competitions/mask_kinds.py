@@ -11,7 +11,8 @@ import numpy as np
 from kaggle_unet.competitions.competition import MaskKind
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
-from kaggle_unet.io.label_images import is_jpeg, number_colours, read_values
+from kaggle_unet.io.images import is_jpeg
+from kaggle_unet.io.label_images import number_colours, read_values
 from kaggle_unet.masks.labels import components, count_pieces_and_holes
 from kaggle_unet.types import Labels
 

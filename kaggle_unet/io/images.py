@@ -116,10 +116,38 @@ def encode_tiff(pixels: NDArray[Any]) -> bytes:
 
 
 def decode_mask(data: bytes, where: str) -> Mask:
-    """Decode a binary mask: whatever is above 0 is inside."""
-    colours, _ = drop_alpha(read_pixels(data, where, "mask")[0])
-    is_inside: Mask = colours > 0
-    return is_inside if is_inside.ndim == 2 else np.asarray(is_inside.any(axis=2))
+    """Decode a binary mask: whatever is above 0 is inside, or opaque, or in a JPEG nearer to white than to black."""
+    pixels, _ = apply_alpha(read_pixels(data, where, "mask")[0])
+    grays = pixels if pixels.ndim == 2 else pixels.max(axis=2)
+    return threshold_jpeg(grays, where) if is_jpeg(data) else np.asarray(grays > 0)
+
+
+def apply_alpha(pixels: Pixels) -> tuple[Pixels, tuple[Note, ...]]:
+    """Take the alpha channel where the rest has one colour or is a photograph, else make transparent pixels 0."""
+    if pixels.shape[2:] not in {(2,), (4,)}:
+        return pixels, ()
+    colours, alpha = pixels[..., :-1], pixels[..., -1]
+    if (alpha == alpha.flat[0]).all():
+        return colours, (Note("opaque alpha channel", 1, "alpha dropped"),)
+    is_opaque = alpha > alpha.max() / 2
+    opaque = colours[is_opaque].astype(np.int64)
+    if len(np.unique(opaque, axis=0)) in {1, *range(max(16, len(opaque) // 4), len(opaque) + 1)}:
+        return is_opaque.astype(np.uint8), (Note("masks in the alpha channel", 1, "read from there"),)
+    return colours * is_opaque[..., None], (Note("transparent pixels of masks", 1, "taken for background"),)
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Return True for a JPEG, whose values are only near those that were saved."""
+    return data[:2] == b"\xff\xd8"
+
+
+def threshold_jpeg(grays: Pixels, where: str) -> Mask:
+    """Find what is nearer to the high values than to 0; values in between, beyond some halos, are an error."""
+    high = float(np.median(grays[2 * grays.astype(np.int64) > grays.max(initial=0)])) if grays.any() else 0
+    n_between = np.count_nonzero((grays > high / 8) & (grays < high * 7 / 8))
+    if 0 < high < 32 or 4 * n_between > np.count_nonzero(grays > high / 8):
+        raise DataError(f"{where} is a JPEG of more than two values, which it does not keep; save masks as PNG or TIFF")
+    return np.asarray(2 * grays.astype(np.int64) > high)
 
 
 def decode_mask_window(data: bytes, where: str) -> Window:

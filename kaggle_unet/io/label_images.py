@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.data_issues import Note
-from kaggle_unet.io.images import read_pixels
+from kaggle_unet.io.images import apply_alpha, is_jpeg, read_pixels
 from kaggle_unet.masks.labels import relabel
 from kaggle_unet.types import Labels, Mask
 
@@ -23,7 +23,7 @@ def read_values(data: bytes, where: str) -> tuple[Values, tuple[Note, ...]]:
     pixels, notes = read_pixels(data, where, "labels")
     if "palette" in {note.kind for note in notes} and pixels.ndim == 2:
         pixels = _make_black_0(pixels, read_pixels(data, where, "mask")[0])
-    values, alpha_notes = _apply_alpha(pixels)
+    values, alpha_notes = apply_alpha(pixels)
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
     if values.dtype == np.bool_:
@@ -40,34 +40,6 @@ def _make_black_0(indices: Values, colours: Values) -> Values:
     """Shift the indices of a palette by one where another than the first is black, which is background."""
     is_black = (colours == 0).all(axis=2)
     return np.where(is_black, 0, indices.astype(np.int32) + 1) if indices[is_black].any() else indices
-
-
-def _apply_alpha(pixels: Values) -> tuple[Values, tuple[Note, ...]]:
-    """Take the alpha channel where the rest has one colour or is a photograph, else make transparent pixels 0."""
-    if pixels.shape[2:] not in {(2,), (4,)}:
-        return pixels, ()
-    colours, alpha = pixels[..., :-1], pixels[..., -1]
-    if (alpha == alpha.flat[0]).all():
-        return colours, (Note("opaque alpha channel", 1, "alpha dropped"),)
-    is_opaque = alpha > alpha.max() / 2
-    opaque = colours[is_opaque].astype(np.int64)
-    if len(np.unique(opaque, axis=0)) in {1, *range(max(16, len(opaque) // 4), len(opaque) + 1)}:
-        return is_opaque.astype(np.uint8), (Note("masks in the alpha channel", 1, "read from there"),)
-    return colours * is_opaque[..., None], (Note("transparent pixels of masks", 1, "taken for background"),)
-
-
-def is_jpeg(data: bytes) -> bool:
-    """Return True for a JPEG, whose values are only near those that were saved."""
-    return data[:2] == b"\xff\xd8"
-
-
-def threshold_jpeg(grays: Values, where: str) -> Mask:
-    """Find what is nearer to the high values than to 0; values in between, beyond some halos, are an error."""
-    high = float(np.median(grays[2 * grays.astype(np.int64) > grays.max(initial=0)])) if grays.any() else 0
-    n_between = np.count_nonzero((grays > high / 8) & (grays < high * 7 / 8))
-    if 0 < high < 32 or 4 * n_between > np.count_nonzero(grays > high / 8):
-        raise DataError(f"{where} is a JPEG of more than two values, which it does not keep; save masks as PNG or TIFF")
-    return np.asarray(2 * grays.astype(np.int64) > high)
 
 
 def number_colours(values: Values) -> Values:

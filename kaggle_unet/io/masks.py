@@ -15,16 +15,14 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.io.annotation_formats import CocoImage, Objects, decode_coco, read_geojson, read_rois
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note, describe_objects, describe_whole_mask
-from kaggle_unet.io.images import decode_mask, decode_mask_window
+from kaggle_unet.io.images import decode_mask, decode_mask_window, is_jpeg, threshold_jpeg
 from kaggle_unet.io.label_images import (
     count_neighbours,
     find_void,
-    is_jpeg,
     number_classes,
     number_colours,
     read_values,
     renumber,
-    threshold_jpeg,
 )
 from kaggle_unet.io.rle_formats import count_from_1
 from kaggle_unet.masks.column_runs import find_column_runs, paint_instances

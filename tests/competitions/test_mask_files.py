@@ -263,6 +263,18 @@ def test_several_files_of_an_image_are_an_object_each(tmp_path, pattern):
     check(source)
 
 
+def test_masks_of_single_objects_may_lie_in_the_alpha_channel_or_be_jpegs(tmp_path):
+    def alpha(mask):
+        return png(np.dstack([np.full((*mask.shape, 3), 255, np.uint8), mask * np.uint8(255)]))
+
+    big = np.kron(BINARY, np.ones((6, 6), np.uint8))
+    files = {f"masks/a/{number}.png": alpha(number == LABELS) for number in (1, 2, 3, 4)}
+    files |= {f"masks/b/{n}.jpg": encode((big == n) * np.uint8(255), "JPEG", quality=60) for n in (1, 2, 3, 4)}
+    source = read(tmp_path, files | {"images/b.png": png(big)})
+    check(source)
+    assert ((source.load("b").labels > 0) != (big > 0)).mean() < 0.01
+
+
 def test_an_empty_folder_of_masks_is_an_image_without_objects(tmp_path):
     (tmp_path / "set/masks/b").mkdir(parents=True)
     files = {f"masks/a/{number}.png": png(number == LABELS) for number in (1, 2)}
