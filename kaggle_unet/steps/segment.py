@@ -67,13 +67,7 @@ def segment(  # noqa: PLR0913  the options of a verb
     on_progress: OnProgress = lambda *_: None,
 ) -> Segmented:
     """Segment images that no truth is known of."""
-    if config.codec.classes:
-        msg = (
-            "segment finds objects, and this run knows classes of pixels; for class images take kaggle-unet submit RUN "
-        )
-        raise ConfigError(f"{msg}--data IMAGES -o classes.csv --labels DIR")
-    for name in formats:
-        get_format(name)
+    _check_request(config, formats)
     results = _Results(folder, find_images(places, config.competition), tuple(dict.fromkeys(formats)), pixel_size)
     images, ids = results.images, results.images.ids
     refuse_missing_depths(config.input, ids, images.numbers, ", ".join(places))
@@ -99,6 +93,15 @@ def segment(  # noqa: PLR0913  the options of a verb
         n_objects = results.join()
     others = [f"{count} × {issue}" for issue, count in images.others.items()]
     return Segmented(folder, len(ids), len(done), n_objects, results.formats, [*chosen.remarks, *others])
+
+
+def _check_request(config: Config, formats: Sequence[str]) -> None:
+    """Refuse what cannot be written, before anything is read."""
+    if config.codec.classes:
+        msg = "segment finds objects, and this run knows classes of pixels; for class images take kaggle-unet submit "
+        raise ConfigError(f"{msg}RUN --data IMAGES -o classes.csv --labels DIR")
+    for name in formats:
+        get_format(name)
 
 
 @dataclass(frozen=True)
