@@ -1,32 +1,38 @@
-"""The gallery: one HTML file with a run's scores, folds, curves, and every prediction beside its truth, worst first.
+"""The report: one HTML file in which one browses a run's predictions and their errors, and reads its scores and curves.
 
-The file is self-contained, without scripts: pictures are embedded as PNGs, styles too. It follows the reader's light or
-dark mode and can be printed.
+The file is self-contained: images at full resolution, planes, labels and the overlaps of all objects are data in it,
+which the scripts of `page/` score and draw. A policy in its head forbids requests.
 """
 
 import base64
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from scipy.ndimage import find_objects
 
+from kaggle_unet.masks.labels import relabel
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.pixels import ClassScore
-from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, ImageScore
-from kaggle_unet.report.draw import colour_labels, draw_outlines, heatmap, resize, stretch
+from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, score_overlap
+from kaggle_unet.report.draw import heatmap, resize, stretch
 from kaggle_unet.report.plots import plot_curves, plot_thresholds
 from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Planes, Sample
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# Longer side of each picture: 600 samples then make a file of some 50 MB.
-SIDE_PX = 256
+SIDE_PX = 256  # longer side of the pictures of classes
+MAX_SIDE_PX = 2048  # larger images are shrunk in the page
+SCRIPTS = ("scores.js", "viewer.js", "browser.js")
 
 
 def render_report(
@@ -45,7 +51,7 @@ def render_report(
     """
     cards = sorted(cards, key=lambda card: (card["score"], card["id"]))
     environment = Environment(
-        loader=PackageLoader("kaggle_unet.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("kaggle_unet.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("report.html").render(
         title=title,
@@ -54,6 +60,12 @@ def render_report(
         folds=folds,
         curves=[_curve(fold) for fold in folds if fold.get("history")],
         cards=cards,
+        images=[card["data"] for card in cards if "data" in card],
+        pictures=[Markup(card["pictures"]) for card in cards if "data" in card],
+        scripts=[_read_page_file(name) for name in SCRIPTS],
+        style=_read_page_file("style.css"),
+        folder="",
+        other="",
         totals=_totals(cards),
         legend=legend,
         kinds=_by_kind(cards),
@@ -64,6 +76,10 @@ def render_report(
         threshold_png=base64.b64encode(plot_thresholds(*by_threshold)).decode() if by_threshold else "",
         thresholds=[f"{k / 20:.2f}" for k in THRESHOLDS_TWENTIETHS],
     )
+
+
+def _read_page_file(name: str) -> Markup:
+    return Markup((files("kaggle_unet.report") / "page" / name).read_text(encoding="utf-8"))
 
 
 def _rows(table: "DataFrame | None") -> Sequence[Mapping[Any, Any]]:
@@ -77,27 +93,72 @@ def _curve(fold: Mapping[str, Any]) -> dict[str, str]:
 
 
 def make_card(
-    sample: Sample, labels: Labels, planes: Planes, plane_names: Sequence[str], score: ImageScore, fold: str = ""
+    sample: Sample, labels: Labels, planes: Planes, plane_names: Sequence[str], fold: str = "", *, single: bool = False
 ) -> dict[str, Any]:
-    """Turn a validation sample with its prediction into numbers and pictures."""
+    """Turn a validation sample with its prediction into numbers, and pictures as JSON; `single`: all is one object."""
     assert sample.labels is not None, f"sample {sample.id!r} has no labels, so it cannot be reported"
+    true, pred = ((part > 0).astype(np.int32) if single else relabel(part) for part in (sample.labels, labels))
+    overlap, sides = count_overlap(true, pred), {"true": true, "pred": pred}
+    score, image = score_overlap(overlap), _fit(stretch(sample.image))
+    pictures = {
+        "image": _encode_lossless(image),
+        "planes": {name: _encode_plane(plane) for name, plane in zip(plane_names, planes, strict=True)},
+        "labels": {side: _find_runs(_fit(part, smooth=False)) for side, part in sides.items()},
+    }
     return {
         "id": sample.id,
-        "fold": fold,
         "kind": sample.kind,
-        "shape": f"{sample.image.shape[0]} × {sample.image.shape[1]}",
         "score": score.mean,
-        "precision": [float(value) for value in score.precision],
-        "n_true": int(score.tp[0] + score.fn[0]),
-        "n_pred": int(score.tp[0] + score.fp[0]),
-        "tp": int(score.tp[0]),
-        "missed": int(score.fn[0]),
-        "extra": int(score.fp[0]),
-        "tp_75": int(score.tp[5]),
-        "fp_75": int(score.fp[5]),
-        "fn_75": int(score.fn[5]),
-        "pictures": _pictures(sample.image, sample.labels, labels, dict(zip(plane_names, planes, strict=True))),
+        "precision": score.precision.tolist(),
+        "n_true": overlap.n_true,
+        "n_pred": overlap.n_pred,
+        "data": {
+            "id": sample.id,
+            "fold": fold,
+            "kind": sample.kind,
+            "size": sample.image.shape[:2],
+            "shown": image.shape[:2],
+            "areas": {"true": overlap.areas_true_px.tolist(), "pred": overlap.areas_pred_px.tolist()},
+            "boxes": {side: _find_boxes(part) for side, part in sides.items()},
+            "pairs": np.stack([overlap.true, overlap.pred, overlap.shared_px], axis=1).tolist(),
+        },
+        "pictures": json.dumps(pictures, separators=(",", ":")).replace("<", "\\u003c"),
     }
+
+
+def _fit(picture: NDArray[Any], *, smooth: bool = True) -> NDArray[Any]:
+    """Shrink what is larger than the page shows."""
+    return resize(picture, MAX_SIDE_PX, smooth=smooth) if max(picture.shape[:2]) > MAX_SIDE_PX else picture
+
+
+def _find_boxes(labels: Labels) -> list[list[int]]:
+    """Return top, left, bottom and right of every instance of dense labels, the ends excluded."""
+    return [[y.start, x.start, y.stop, x.stop] for y, x in find_objects(labels)]
+
+
+def _find_runs(labels: Labels) -> list[int]:
+    """Write labels as row-major runs: pixels skipped, length, id, and so on."""
+    flat = labels.ravel()
+    starts = np.flatnonzero(np.diff(flat, prepend=0))
+    ends = np.append(starts[1:], flat.size)
+    starts, ends = starts[flat[starts] > 0], ends[flat[starts] > 0]
+    skipped = starts - np.concatenate(([0], ends[:-1])) if starts.size else starts
+    runs: list[int] = np.stack([skipped, ends - starts, flat[starts]], axis=1).ravel().tolist()
+    return runs
+
+
+def _encode_lossless(image: Image) -> str:
+    """Encode a picture as a data URI, lossless."""
+    buffer = io.BytesIO()
+    Pillow.fromarray(image).save(buffer, "WEBP", lossless=True, method=2, exact=True)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _encode_plane(plane: NDArray[np.float32]) -> str:
+    """Encode a plane as a data URI, 0 to 1 as 8 bits."""
+    buffer = io.BytesIO()
+    Pillow.fromarray(np.round(255 * _fit(plane)).astype(np.uint8)).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def make_class_card(
@@ -127,40 +188,6 @@ def make_class_card(
     }
 
 
-def _pictures(
-    image: Image, true: Labels, pred: Labels, planes: Mapping[str, NDArray[np.float32]]
-) -> list[dict[str, str]]:
-    """Make the pictures of outlines, truth, prediction and planes, in this order."""
-    image = np.asarray(resize(stretch(image), SIDE_PX), np.uint8)
-    partners, missed = _with_ids_of_partners(true, pred)
-    small_true, small_pred, small_partners = (
-        np.asarray(resize(labels, SIDE_PX, smooth=False), np.int32) for labels in (true, pred, partners)
-    )
-    extra = np.arange(int(true.max(initial=0)) + 1, int(partners.max(initial=0)) + 1)
-    panels = [
-        ("image", draw_outlines(image, small_true, small_pred)),
-        ("truth", colour_labels(small_true, white=missed)),
-        ("prediction", colour_labels(small_partners, white=extra)),
-    ]
-    for name, plane in planes.items():
-        panels.append((name, heatmap(np.asarray(resize(plane, SIDE_PX), np.float32))))
-    return [{"name": name, "png": _encode(picture)} for name, picture in panels]
-
-
-def _with_ids_of_partners(true: Labels, pred: Labels) -> tuple[Labels, NDArray[np.int64]]:
-    """Assign predicted instances the id of their true partner (IoU above 1/2), or ids above all true ones.
-
-    Also return the true ids without a partner.
-    """
-    overlap = count_overlap(true, pred)
-    hits = 2 * overlap.shared_px > overlap.union_px
-    true_ids, pred_ids = (np.unique(labels[labels > 0]).astype(np.int64) for labels in (true, pred))
-    table = np.arange(int(pred.max(initial=0)) + 1) + int(true.max(initial=0))
-    table[0] = 0
-    table[pred_ids[overlap.pred[hits]]] = true_ids[overlap.true[hits]]
-    return table.astype(np.int32)[pred], np.delete(true_ids, overlap.true[hits])
-
-
 def _encode(picture: Image) -> str:
     """Encode as PNG of at most 256 colours, in base64."""
     buffer = io.BytesIO()
@@ -177,7 +204,7 @@ def _totals(cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "n": len(cards),
         "mean": float(scores.mean()) if len(cards) else 0.0,
         "median": float(np.median(scores)) if len(cards) else 0.0,
-        **{key: sum(card.get(key, 0) for card in cards) for key in ("n_true", "n_pred", "missed", "extra")},
+        **{key: sum(card.get(key, 0) for card in cards) for key in ("n_true", "n_pred")},
         "precision": np.mean([card["precision"] for card in cards], axis=0).tolist()
         if cards and "precision" in cards[0]
         else [],

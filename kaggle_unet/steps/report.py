@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
+from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
 from kaggle_unet.errors import reading
 from kaggle_unet.io.tables import read_frame
@@ -117,6 +118,7 @@ def write_report(
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
     codec, names = get_codec(config.codec), config.codec.classes or ()
+    single = get_competition(config.competition.name).single_object
     palette = colour_classes(config.competition.classes or dict.fromkeys(names, 0))
     decoders = [] if names else [apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS]
     scores, cards, by_threshold = [], [], []
@@ -126,7 +128,7 @@ def write_report(
         cards.append(
             make_class_card(sample, labels, planes, score, palette, fold)
             if isinstance(score, ClassScore)
-            else make_card(sample, labels, planes, codec.planes, score, fold)
+            else make_card(sample, labels, planes, codec.planes, fold, single=single)
         )
         assert sample.labels is not None
         by_threshold.append([config.metric(sample.labels, other(planes, sample.image)).mean for other in decoders])

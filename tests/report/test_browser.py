@@ -1,0 +1,306 @@
+"""The report in a real browser, network off: it counts what Python counts, and every key does its work."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+
+import kaggle_unet as ku
+from kaggle_unet.metrics.error_types import PRED_ERROR_TYPES, TRUE_ERROR_TYPES, find_mistakes
+from kaggle_unet.metrics.matching import summarize
+from kaggle_unet.metrics.overlap import count_overlap
+from kaggle_unet.report.gallery import make_card, render_report
+from kaggle_unet.types import Sample
+
+pytestmark = pytest.mark.browser
+
+
+def draw_pair(seed, side=64):
+    """Draw rectangles as truth, and a prediction of them with errors of every type."""
+    rng = np.random.default_rng(seed)
+    true, pred = np.zeros((2, side, side), np.int32)
+    for number, (top, left) in enumerate(np.ndindex(4, 4), start=1):
+        if rng.random() < 0.2:
+            continue
+        y, x, h, w = 16 * top + 2, 16 * left + 2, *rng.integers(6, 15, 2)
+        true[y : y + h, x : x + w] = number
+        pred[y + rng.integers(3) : y + h, x : x + w - rng.integers(3)] = rng.choice([number, number, number - 1, 0])
+        if rng.random() < 0.2:
+            pred[y : y + h // 2, x : x + w] = 100 + number
+    return true, pred
+
+
+PAIRS = {f"image {seed}": draw_pair(seed) for seed in range(8)} | {"empty": tuple(np.zeros((2, 64, 64), np.int32))}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report of the pairs above, as a file."""
+    cards = []
+    for number, (id_, (true, pred)) in enumerate(PAIRS.items()):
+        image = np.where(true > 0, 180, 20).astype(np.uint8)
+        planes = np.stack([pred > 0, true > 0]).astype(np.float32) * 0.8
+        sample = Sample(id_, image, true, kind="dark" if number % 2 else "bright")
+        cards.append(make_card(sample, pred, planes, ("mask", "border"), str(number % 3)))
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(render_report("drawn/pairs", {"codec": "mask"}, [], cards))
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Debian's Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        path = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[{}])
+def page(request, chromium, report):
+    """The report, opened from disk; it must ask for nothing else and raise nothing."""
+    options = {"viewport": {"width": 1300, "height": 900}} | request.param
+    context = chromium.new_context(offline=True, **options)
+    page = context.new_page()
+    asked, faults = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.goto(report.as_uri())
+    yield page
+    context.close()
+    assert faults == []
+    assert {url.partition(":")[0] for url in asked} <= {"file", "data", "blob"}
+    assert [url for url in asked if url.startswith("file")] == [report.as_uri()]
+
+
+def counts_of(page):
+    return {
+        chip.get_attribute("data-kind"): int(chip.locator("b").inner_text()) for chip in page.locator(".chip").all()
+    }
+
+
+def figures_of(page):
+    return {
+        figure.get_attribute("data-key"): float(figure.locator("dd").inner_text())
+        for figure in page.locator("#figures > div").all()
+    }
+
+
+def test_scores_and_error_types_are_those_of_python(page):
+    pairs = [draw_pair(seed) for seed in range(100, 140)]
+    overlaps = [count_overlap(*pair) for pair in pairs]
+    arguments = [
+        [o.areas_true_px.tolist(), o.areas_pred_px.tolist(), np.stack([o.true, o.pred, o.shared_px], 1).tolist()]
+        for o in overlaps
+    ]
+    found = page.evaluate(
+        """all => {
+            const compared = all.map(one => scores.compare(...one));
+            return {
+                rows: Array.from({length: 10}, (_, n) => scores.summarize(compared, 10 + n)),
+                scores: compared.map(scores.scoreOf),
+                kinds: compared.map(one => [one.true, one.pred].map(
+                    side => side.kind.map((_, object) => scores.kindAt(side, object, 10)))),
+            };
+        }""",
+        arguments,
+    )
+    wanted = summarize(pairs, strict=True).to_dict("records")
+    for row, (twentieths, other) in zip(found["rows"], enumerate(wanted, start=10), strict=True):
+        assert other.pop("threshold_iou") == twentieths / 20
+        assert {name: row[name] for name in other} == pytest.approx(other)
+    assert found["scores"] == pytest.approx([ku.score(*pair) for pair in pairs])
+    for (true, pred), overlap in zip(found["kinds"], overlaps, strict=True):
+        mistakes = find_mistakes(overlap)
+        assert true == [TRUE_ERROR_TYPES[kind] for kind in mistakes.true]
+        assert pred == [PRED_ERROR_TYPES[kind] for kind in mistakes.pred]
+    assert {kind for pair in found["kinds"] for side in pair for kind in side} == {*TRUE_ERROR_TYPES, *PRED_ERROR_TYPES}
+
+
+def test_an_iou_at_the_threshold_itself_is_no_match_at_any_threshold(page):
+    for k in range(10, 20):
+        side = page.evaluate("k => scores.compare([20], [k], [[0, 0, k]]).true.level[0]", k)
+        assert side == (0 if k == 10 else k - 1)
+
+
+def test_the_slider_rescores_the_page_the_chips_and_the_list(page):
+    for twentieths in (10, 15, 19):
+        page.locator("#controls .iou").fill(str(5 * twentieths))
+        table = summarize(PAIRS.values(), strict=True).iloc[twentieths - 10]
+        figures, counts = figures_of(page), counts_of(page)
+        for name in ("tp", "fp", "fn"):
+            assert figures[name] == table[name]
+        assert figures["pq"] == pytest.approx(table.pq, abs=1e-4)
+        assert figures["score"] == pytest.approx(np.mean([ku.score(*pair) for pair in PAIRS.values()]), abs=1e-4)
+        assert counts["found"] == table.tp
+        assert counts["found"] + sum(counts[kind] for kind in ("outline", "merged", "split", "missed")) == sum(
+            len(np.unique(true)) - 1 for true, _ in PAIRS.values()
+        )
+        row = ku.match(*PAIRS["image 3"], strict=True).iloc[twentieths - 10]
+        card = page.locator("#list li", has_text="image 3").locator(".counts")
+        assert f"{int(row.tp)} found" in card.inner_text() or not row.tp
+    assert counts["outline"] > 0
+
+
+def test_images_are_searched_filtered_and_sorted(page):
+    def ids():
+        return page.locator("#list .id").all_inner_texts()
+
+    order = sorted(PAIRS, key=lambda id_: (ku.score(*PAIRS[id_]), id_))
+    assert ids() == order
+    page.select_option("#sort", "best score")
+    assert ids()[0] == "empty"
+    page.select_option("#sort", "id")
+    page.select_option("#fold", "1")
+    assert ids() == ["image 1", "image 4", "image 7"]
+    page.locator("#search").fill("IMAGE 4")
+    assert ids() == ["image 4"]
+    assert page.locator("#count").inner_text() == "1 of 9 images"
+    assert figures_of(page)["tp"] == ku.match(*PAIRS["image 4"], strict=True).tp[0]
+    page.locator("#search").fill("")
+    page.select_option("#fold", "")
+    page.locator("#most").fill("0.3")
+    assert sorted(ids()) == [id_ for id_ in sorted(PAIRS) if ku.score(*PAIRS[id_]) <= 0.3]
+    page.locator("#most").fill("")
+    page.locator(".chip[data-kind=split]").click()
+    split = TRUE_ERROR_TYPES.index("split")
+    assert ids() == [id_ for id_ in sorted(PAIRS) if split in find_mistakes(count_overlap(*PAIRS[id_])).true]
+
+
+def test_keys_open_walk_and_close_and_a_link_leads_to_an_object(page, report):
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    order = sorted(PAIRS, key=lambda id_: (ku.score(*PAIRS[id_]), id_))
+    assert page.locator("#viewer-title").inner_text() == order[1]
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#viewer-title").inner_text() == order[2]
+    page.keyboard.press("k")
+    page.keyboard.press("n")
+    page.wait_for_selector("#viewer-objects a[aria-current]")
+    assert page.url.endswith(page.locator("#viewer-objects a[aria-current]").get_attribute("href"))
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    assert "a true object without a partner" in page.locator("#help").inner_text()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    assert not page.locator("#viewer").is_visible()
+    page.goto(report.as_uri() + "#image%203/p2")
+    page.wait_for_selector("#viewer-objects a[aria-current]")
+    assert page.locator("#viewer-title").inner_text() == "image 3"
+    assert page.locator("#viewer-objects a[aria-current] b").inner_text() == "p2"
+    assert page.evaluate("viewer.selected") == ["pred", 1]
+
+
+def test_the_canvas_shows_layers_outlines_contrast_and_a_mask(page, report):
+    page.goto(report.as_uri() + "#image%203")
+    page.wait_for_function("viewer.shown")
+    true, pred = PAIRS["image 3"]
+    y, x = np.argwhere((true > 0) & (pred > 0))[0].tolist()
+    colour = f"[...viewer.base.getContext('2d').getImageData({x}, {y}, 1, 1).data].slice(0, 3)"
+    assert page.evaluate(colour) == [255, 255, 255]
+    page.keyboard.press("2")
+    assert page.evaluate(colour) == [204, 204, 204]  # 0.8 of 255
+    page.keyboard.press("m")
+    assert page.evaluate(colour) == [102, 212, 162]
+    page.locator("[data-option=threshold]").fill("220")
+    assert page.evaluate(colour) == [204, 204, 204]
+    page.keyboard.press("m")
+    page.locator("[data-option=brightest]").fill("204")
+    assert page.evaluate(colour) == [255, 255, 255]
+    ids = page.evaluate("[...viewer.shown.ids.pred]")
+    assert len(np.unique(ids)) == len(np.unique(pred))
+    np.testing.assert_array_equal(np.reshape(ids, (64, 64)) > 0, pred > 0)
+    before = page.evaluate("viewer.view.zoom")
+    page.locator("#canvas").hover()
+    page.mouse.wheel(0, -300)
+    page.wait_for_function(f"viewer.view.zoom > {before}")
+    shot = page.locator("#canvas").screenshot()
+    page.keyboard.press("t")
+    assert page.locator("#canvas").screenshot() != shot
+
+
+def test_a_click_on_an_object_or_its_point_selects_it(page, report):
+    page.goto(report.as_uri() + "#image%203")
+    page.wait_for_function("viewer.shown")
+    true, _ = PAIRS["image 3"]
+    y, x = np.argwhere(true == true.max()).mean(axis=0).tolist()
+    view = page.evaluate("viewer.view")
+    page.locator("#canvas").click(
+        position={"x": view["x"] + (x + 0.5) * view["zoom"], "y": view["y"] + (y + 0.5) * view["zoom"]}
+    )
+    page.wait_for_selector("#viewer-objects a[aria-current]")
+    assert page.url.endswith(f"#image%203/t{len(np.unique(true)) - 1}")
+    page.keyboard.press("Escape")
+    page.locator("[data-view=objects]").click()
+    point = page.evaluate("({x: points[0].x, y: points[0].y, id: points[0].row.entry.id})")
+    page.locator("#scatter").click(position={"x": point["x"], "y": point["y"]})
+    page.wait_for_selector("#viewer-objects a[aria-current]")
+
+
+def test_the_objects_of_a_selection_are_saved_as_csv(page, tmp_path):
+    page.locator(".chip[data-kind=missed]").click()
+    with page.expect_download() as caught:
+        page.locator("#csv").click()
+    caught.value.save_as(tmp_path / "x.csv")
+    rows = list(csv.DictReader((tmp_path / "x.csv").read_text().splitlines()))
+    missed = TRUE_ERROR_TYPES.index("missed")
+    assert len(rows) == sum((find_mistakes(count_overlap(*pair)).true == missed).sum() for pair in PAIRS.values())
+    for row in rows:
+        true = np.unique(PAIRS[row["id"]][0], return_inverse=True)[1].reshape(64, 64)
+        box = slice(int(row["top"]), int(row["bottom"])), slice(int(row["left"]), int(row["right"]))
+        assert (true[box] == int(row["object"])).sum() == int(row["area_px"])
+
+
+CONTRAST = """() => {
+    const luminance = colour => {
+        const [r, g, b] = colour.match(/[\\d.]+/g).map(Number)
+            .map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+        return .2126 * r + .7152 * g + .0722 * b;
+    };
+    const behind = node => {
+        for (let at = node; at; at = at.parentElement) {
+            const colour = getComputedStyle(at).backgroundColor;
+            if (!/, 0\\)/.test(colour)) return colour;
+        }
+        return "rgb(255, 255, 255)";
+    };
+    const bad = [];
+    for (const node of document.querySelectorAll("body *")) {
+        const text = [...node.childNodes].some(child => child.nodeType === 3 && child.textContent.trim());
+        if (!text || !node.getClientRects().length || node.closest("svg, script")) continue;
+        const [a, b] = [getComputedStyle(node).color, behind(node)].map(luminance).sort((x, y) => y - x);
+        if ((a + .05) / (b + .05) < 4.5) bad.push(node.outerHTML.slice(0, 80));
+    }
+    const nameless = [...document.querySelectorAll("button, input, select, canvas[role=img], dialog, section, nav")]
+        .filter(node => !(node.labels?.[0]?.textContent || node.textContent).trim() && !node.ariaLabel);
+    return [bad, nameless.map(node => node.outerHTML)];
+}"""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+        for scheme in ("light", "dark")
+        for width in (390, 1300)
+    ],
+    indirect=True,
+)
+def test_text_has_contrast_controls_have_names_and_nothing_is_wider_than_the_screen(page):
+    page.locator("summary").click()
+    for state in ("images", "objects", "run", "viewer", "help"):
+        if state == "viewer":
+            page.evaluate("location.hash = '#image%203/t1'")
+            page.wait_for_selector("#viewer-objects a[aria-current]")
+        elif state == "help":
+            page.keyboard.press("?")
+        else:
+            page.locator(f"[data-view={state}]").click()
+        assert page.evaluate(CONTRAST) == [[], []]
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
