@@ -61,8 +61,10 @@ def dice(true: NDArray[Any], pred: NDArray[Any], *, smooth: float = 0.0) -> floa
 
     Parameters
     ----------
-    true, pred, smooth
-        As `iou` takes them.
+    true, pred : bool or integer array, shape (H, W)
+        Masks, or labels.
+    smooth : float, default: 0
+        0 is the exact form.
 
     Returns
     -------
@@ -89,8 +91,8 @@ def pixel_accuracy(true: NDArray[Any], pred: NDArray[Any]) -> float:
 
     Parameters
     ----------
-    true, pred
-        As `iou` takes them.
+    true, pred : bool or integer array, shape (H, W)
+        Masks, or labels.
 
     Returns
     -------
