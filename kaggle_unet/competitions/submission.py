@@ -63,13 +63,22 @@ def write_submission(path: str | Path, labels: Mapping[str, ArrayLike], competit
     <BLANKLINE>
     """
     kind = get_competition(competition)
+    write_rles(path, {id_: to_rles(objects, kind, id_) for id_, objects in labels.items()}, kind)
+
+
+def to_rles(labels: ArrayLike, competition: Competition, sample_id: str) -> list[str]:
+    """Encode an image's objects as the fields of its rows, at least one."""
+    checked, _ = check_labels(labels, f"labels of {sample_id!r}")
+    return [encode_mask(checked > 0)] if competition.single_object else encode(checked) or [""]
+
+
+def write_rles(path: str | Path, rles: Mapping[str, Sequence[str]], competition: Competition) -> None:
+    """Write rows as a CSV."""
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([kind.id_column, kind.rle_column])
-    for sample_id, objects in labels.items():
-        checked, _ = check_labels(objects, f"labels of {sample_id!r}")
-        rles = [encode_mask(checked > 0)] if kind.single_object else encode(checked) or [""]
-        writer.writerows([sample_id, rle] for rle in rles)
+    writer.writerow([competition.id_column, competition.rle_column])
+    for sample_id, of_image in rles.items():
+        writer.writerows([sample_id, rle] for rle in of_image)
     atomic_write(path, table.getvalue())
 
 

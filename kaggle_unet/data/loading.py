@@ -15,6 +15,7 @@ from kaggle_unet.data.augment import stable_seed
 from kaggle_unet.data.batch import Batch, Item, collate
 from kaggle_unet.data.dataset import ItemKey, TrainingSet
 from kaggle_unet.data.device_intensity import render_inputs
+from kaggle_unet.errors import ResourceError
 
 Key = TypeVar("Key")
 
@@ -98,10 +99,19 @@ class BatchLoader:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Go through one epoch."""
         self._order.epoch = number
-        batches: Iterator[Batch] = iter(self._loader)
-        if self.device:
-            batches = (render_inputs(batch, self._inputs, self.device) for batch in batches)
-        return move_ahead(batches, self._ahead) if self._ahead else batches
+        try:
+            batches: Iterator[Batch] = iter(self._loader)
+            if self.device:
+                batches = (render_inputs(batch, self._inputs, self.device) for batch in batches)
+            yield from move_ahead(batches, self._ahead) if self._ahead else batches
+        except torch.OutOfMemoryError as error:
+            msg = "the next batch does not fit into the device's memory; lower training.batch or augmentation.crop_px"
+            raise ResourceError(msg) from error
+        except (OSError, EOFError, RuntimeError) as error:  # no file is read here: it is the pipes of a dead process
+            if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
+                raise
+            msg = "a worker process was killed, most often because memory ran out; set training.workers to a lower "
+            raise ResourceError(msg + "number or 0, and continue with --resume") from error
 
 
 def move_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:

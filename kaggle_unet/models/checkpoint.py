@@ -10,16 +10,15 @@ import hashlib
 import json
 import pickle
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
-from kaggle_unet.errors import ConfigError, DataError, KitError
+from kaggle_unet.errors import ConfigError, DataError, KitError, reading
 from kaggle_unet.store import atomic_write, find_differences
 
 FORMAT = 2  # 1 was a pickle
@@ -58,7 +57,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     refuse_pickle(path)
     data, digest = read_hashed(path)
     checkpoint = _parse(data, path)
-    if not isinstance(checkpoint, dict) or not {"format", "config", "model"} <= checkpoint.keys():
+    if not isinstance(checkpoint, dict) or not {"format", "config", "model", "score"} <= checkpoint.keys():
         msg = f"checkpoint {path}: not written by kaggle-unet; give a best{SUFFIX} or last{SUFFIX} of a run"
         raise DataError(msg)
     if checkpoint["format"] != FORMAT:
@@ -86,6 +85,18 @@ def read_hashed(path: Path) -> tuple[bytes, str]:
     return data, digest
 
 
+def refuse_other_shapes(path: Path, state: Any, build: Callable[[], nn.Module]) -> None:
+    """Refuse tensors that are not those of the network that a checkpoint's config describes, before it takes memory."""
+    with torch.device("meta"):
+        wanted = build().state_dict()
+    found = dict(state) if isinstance(state, Mapping) else {}
+    names = [name for name, tensor in wanted.items() if getattr(found.get(name), "shape", None) != tensor.shape]
+    if names := [*names, *(found.keys() - wanted.keys())]:
+        msg = f"checkpoint {path}: {len(names)} tensors are not those of the network that its config describes "
+        msg += f"({', '.join(sorted(names)[:3])}, …); copy it again, or use another checkpoint"
+        raise DataError(msg)
+
+
 def refuse_pickle(path: Path) -> None:
     """Refuse a checkpoint of an earlier version, which pickled them."""
     if path.suffix == ".pt":
@@ -109,28 +120,25 @@ def _take_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     return value
 
 
-def _put_tensors(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Undo `_take_tensors`; tuples come back as lists."""
+def _put_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
+    """Undo `_take_tensors`, each tensor once; tuples come back as lists."""
     if isinstance(tree, list):
         return [_put_tensors(item, tensors) for item in tree]
     if not isinstance(tree, dict):
         return tree
     if _TENSOR in tree:
         layout = torch.channels_last if tree.get("channels_last") else torch.contiguous_format
-        return tensors[tree[_TENSOR]].clone(memory_format=layout)
+        return tensors.pop(tree[_TENSOR]).clone(memory_format=layout)
     if _BY_NUMBER in tree:
         return {int(key): _put_tensors(item, tensors) for key, item in tree[_BY_NUMBER].items()}
     return {key: _put_tensors(item, tensors) for key, item in tree.items()}
 
 
 def _parse(data: bytes, path: Path) -> Any:
-    try:
+    with reading(f"checkpoint {path}", "copy it again, or give another file"):
         tensors = safetensors.torch.load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         return _put_tensors(json.loads(header.get("__metadata__", {}).get(METADATA, "null")), tensors)
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        msg = f"checkpoint {path}: can't be read ({error}); copy it again, or give another file"
-        raise DataError(msg) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -138,22 +146,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         msg = f"weights {path}: no such file; correct model.encoder_weights, or set it to null"
         raise DataError(msg)
-    try:
+    with reading(f"weights {path}", "download it again, or give another file"):
         if path.suffix == SUFFIX:
             return safetensors.torch.load_file(path)
-        with warnings.catch_warnings(action="ignore"):  # of odd pickles, which are errors below
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        msg = f"weights {path}: can't be read (it holds something other than tensors and plain values, and was not "
-        raise DataError(f"{msg}opened); give another file") from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        msg = f"weights {path}: can't be read ({reason}); download it again, or give another file"
-        raise DataError(msg) from error
-    else:
-        for wrapper in ("state_dict", "model"):
-            if isinstance(tensors, dict) and isinstance(tensors.get(wrapper), dict):
-                tensors = tensors[wrapper]
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of odd pickles, which are errors below
+                tensors = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            msg = f"weights {path}: can't be read (it holds something other than tensors and plain values, and was "
+            raise DataError(f"{msg}not opened); give another file") from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(tensors, dict) and isinstance(tensors.get(wrapper), dict):
+            tensors = tensors[wrapper]
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
         msg = f"weights {path}: expected tensors by name, as torch.save(model.state_dict()) writes them"
         raise DataError(msg)

@@ -14,14 +14,15 @@ from kaggle_unet.config import Config, plain, validate_config
 from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare, refuse_missing_depths
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import ConfigError, reading
 from kaggle_unet.inference.predict import CodecAdapter, plan_batches, predict_planes, scale_to
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
-from kaggle_unet.models.checkpoint import Checkpoint, check_compatible, load_checkpoint
+from kaggle_unet.models.checkpoint import Checkpoint, check_compatible, load_checkpoint, refuse_other_shapes
 from kaggle_unet.models.create import create_model, input_sizes
 from kaggle_unet.models.exported import OnnxNetwork, load_exported
+from kaggle_unet.models.settings import CustomSettings
 from kaggle_unet.steps.make_targets import open_targets, resolve_weights
 from kaggle_unet.steps.run import find_checkpoints, is_exported
 from kaggle_unet.store import Store
@@ -166,8 +167,12 @@ def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.
     if isinstance(checkpoint["model"], OnnxNetwork):
         model, multiple = checkpoint["model"], checkpoint["multiple"]
     else:
-        model, multiple = build_model(trained, load_encoder=False), input_sizes(trained.model)[0]
-        model.load_state_dict(checkpoint["model"])
+        build = partial(build_model, trained, load_encoder=False)
+        if not isinstance(trained.model, CustomSettings):
+            refuse_other_shapes(path, checkpoint["model"], build)
+        model, multiple = build(), input_sizes(trained.model)[0]
+        with reading(path, "use another checkpoint, or train again"):
+            model.load_state_dict(checkpoint["model"])
     head = getattr(config.model, "empty_head", None)
     if head is not None and hasattr(model, "gate_above"):  # it is not learnt: the config to predict with says it
         model.gate_above = head.gate_above

@@ -15,7 +15,6 @@ from kaggle_unet.errors import ConfigError, DataError, ResourceError
 from kaggle_unet.steps.provenance import describe_environment, name_place
 from kaggle_unet.store import atomic_write, sha256
 from kaggle_unet.store.atomic import try_to_write
-from kaggle_unet.types import Labels
 
 SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
 # What a config of tgs has to say.
@@ -130,7 +129,7 @@ class Submission:
 def write_checked(
     output: Path,
     competition: Competition,
-    labels: Mapping[str, Labels],
+    rles: Mapping[str, Sequence[str]],
     shapes: Mapping[str, tuple[int, int]],
     *,
     black: Collection[str],
@@ -139,16 +138,16 @@ def write_checked(
 ) -> Submission:
     """Write a CSV with its manifest, and give it its name only if it keeps every rule."""
     rejected = output.with_suffix(".rejected.csv")
-    submission.write_submission(rejected, labels, competition.name)
+    submission.write_rles(rejected, rles, competition)
     errors, warnings = submission.check_submission(rejected, competition, shapes, black=black)
     if errors:
         msg = f"{rejected}: {_count_rules(errors, competition)}; this is a bug in kaggle-unet"
         raise DataError(msg, errors)
     warnings = [*manifest["warnings"], *warnings]
     counts = {
-        "images": len(labels),
-        "objects": int(sum(label.max(initial=0) for label in labels.values())),
-        "blank": sum(not label.any() for label in labels.values()),
+        "images": len(rles),
+        "objects": sum(bool(rle) for of_image in rles.values() for rle in of_image),
+        "blank": sum(not any(of_image) for of_image in rles.values()),
     }
     slug = SLUGS[competition.name]
     about = {"csv": output.name, "sha256": sha256(rejected), "slug": slug, **counts, **manifest, "warnings": warnings}

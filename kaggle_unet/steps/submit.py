@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from kaggle_unet.competitions.competition import read_shapes
+from kaggle_unet.competitions.competition import Competition, read_shapes
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.submission import order_ids
+from kaggle_unet.competitions.submission import order_ids, to_rles
 from kaggle_unet.config import Config, plain
 from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.models.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ from kaggle_unet.steps.build import (
 from kaggle_unet.steps.check import Submission, describe_coverage, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.second_level import choose_decoder
-from kaggle_unet.store import atomic_write, find_differences, hash_plain, sample_file
+from kaggle_unet.store import atomic_write, find_differences, hash_plain, sample_file, sweep_temporaries
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
 
 # Planes that may wait for their decoding, in pixels: one large image, or hundreds of small ones.
@@ -51,19 +51,18 @@ def submit(  # noqa: PLR0913  the options of a verb
     hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
     chosen = choose_decoder(config, hashes, decode=decode, second_level=second_level, overrides=overrides)
     sizes = read_shapes(source.ids, source.shape)
-    found: dict[str, Labels] = {}
+    order = order_ids(source.ids, competition, data)
+    if labels_folder is not None:
+        sweep_temporaries(labels_folder)
+    found: dict[str, dict[str, list[str]]] = {}  # codes by image and id of a row
     black = set()
     predicted = predict_samples(ensemble, sizes, source.load, chosen.config.inference)
     for sample, decoded in decode_concurrently(predicted, chosen.decode):
-        found[sample.id] = decoded
+        found[sample.id] = _to_rows(decoded, sample.id, config.codec.classes, competition)
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
             write_label_image(config, labels_folder, sample.id, decoded)
-    labels = {id_: found[id_] for id_ in order_ids(source.ids, competition, data)}
-    if names := config.codec.classes:  # a row for each
-        labels = {f"{id_}_{name}": found[id_] == k for id_ in labels for k, name in enumerate(names)}
-        sizes = {f"{id_}_{name}": size for id_, size in sizes.items() for name in names}
     manifest = {
         "warnings": chosen.remarks,
         **chosen.names,
@@ -72,7 +71,15 @@ def submit(  # noqa: PLR0913  the options of a verb
     }
     how = f"covers   {describe_coverage(source)}\n"
     how += f"decoding {chosen.names['decoding']}, second level {chosen.names['second_level'] or 'none'}"
-    return write_checked(output, competition, labels, sizes, black=black, how=how, manifest=manifest)
+    rles = {row: codes for id_ in order for row, codes in found[id_].items()}
+    shapes = {row: sizes[id_] for id_ in order for row in found[id_]}
+    return write_checked(output, competition, rles, shapes, black=black, how=how, manifest=manifest)
+
+
+def _to_rows(labels: Labels, sample_id: str, classes: Sequence[str], competition: Competition) -> dict[str, list[str]]:
+    """Encode an image's objects, or each of its classes under an id of its own."""
+    parts = {f"{sample_id}_{name}": labels == k for k, name in enumerate(classes)} or {sample_id: labels}
+    return {row: to_rles(part, competition, row) for row, part in parts.items()}
 
 
 def write_label_image(config: Config, folder: Path, sample_id: str, labels: Labels) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from kaggle_unet.competitions.competition import Competition, read_shapes
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.submission import order_ids, read_submission
+from kaggle_unet.competitions.submission import order_ids, read_submission, to_rles
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.rle import decode
@@ -16,7 +16,6 @@ from kaggle_unet.postprocess.vote import to_integer_weights, vote_labels, vote_m
 from kaggle_unet.steps.check import Submission, describe_data, find_black, refuse_faults, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.store import sha256
-from kaggle_unet.types import Labels
 
 
 def vote(
@@ -42,14 +41,15 @@ def vote(
     shapes = read_shapes(source.ids, source.shape)
     rles = [_read(csv, competition, shapes, data) for csv in csvs]
     is_single = competition.single_object or config.decode.single_object
-    labels: dict[str, Labels] = {}
+    voted_rles: dict[str, list[str]] = {}
     for id_ in order_ids(source.ids, competition, data):
         sets = [decode(voted[id_], shapes[id_]) for voted in rles]
         if is_single:
-            labels[id_] = vote_mask([voted > 0 for voted in sets], int_weights).astype(np.int32)
+            labels = vote_mask([voted > 0 for voted in sets], int_weights).astype(np.int32)
         else:
-            labels[id_] = vote_labels(sets, int_weights)
-        on_progress("images", len(labels), len(shapes))
+            labels = vote_labels(sets, int_weights)
+        voted_rles[id_] = to_rles(labels, competition, id_)
+        on_progress("images", len(voted_rles), len(shapes))
     votes: list[dict[str, Any]] = [
         {
             "name": "/".join(csv.parts[-2:]),
@@ -67,7 +67,7 @@ def vote(
     }
     how = "votes    " + ", ".join(f"{vote['name']} {vote['weight']:g}" for vote in votes)
     black = find_black(competition, source)
-    return write_checked(output, competition, labels, shapes, black=black, how=how, manifest=manifest)
+    return write_checked(output, competition, voted_rles, shapes, black=black, how=how, manifest=manifest)
 
 
 def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:

@@ -6,6 +6,7 @@ damages none of them, but whoever continues must look for files that a power cut
 """
 
 import errno
+import glob
 import hashlib
 import os
 import re
@@ -41,6 +42,7 @@ _REMEDIES = {
     errno.ENOMEM: "end other programs, or work on smaller pieces",
 }
 _NOT_IN_IDS = re.compile(r"[/\\\x00-\x1f\x7f\ud800-\udfff]")  # the last are bytes that are no UTF-8
+_LOCK = ".lock"
 _LONGEST_ID_BYTES = 200  # file systems allow 255, and a suffix and the temporary's name need some
 
 
@@ -76,11 +78,15 @@ def atomic_write(path: str | Path, data: bytes | str | Iterable[str], *, flush: 
 
 
 def try_to_write(path: Path) -> None:
-    """Raise a ResourceError if a file can't be written there, before the work that ends with it."""
+    """Raise a ResourceError if a file can't be written there, before the work that ends with it.
+
+    What a killed process has left of that file is removed.
+    """
     trial = _existing_folder(path) / f".{path.name[:80]}.{os.getpid():016x}.tmp"
     with resource_errors(path):
         trial.touch()
-        trial.unlink()
+        for left in trial.parent.glob(f".{glob.escape(path.name[:80])}.*.tmp"):
+            left.unlink(missing_ok=True)
 
 
 def _existing_folder(path: Path) -> Path:
@@ -99,8 +105,11 @@ def flush_files(paths: Iterable[Path]) -> None:
 
 
 def sweep_temporaries(folder: str | Path) -> int:
-    """Remove the temporary files of killed processes, and return their number."""
-    left = [file for file in Path(folder).rglob(".*.tmp") if _TEMPORARY.fullmatch(file.name)]
+    """Remove the temporary files of killed processes, but in folders with a lock of their own; return their number."""
+    left: list[Path] = []
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not Path(here, name, _LOCK).exists()]
+        left += [Path(here, name) for name in names if _TEMPORARY.fullmatch(name)]
     for file in left:
         with resource_errors(file):
             file.unlink(missing_ok=True)
@@ -141,15 +150,18 @@ def _is_for(path: Path, missing: str | None) -> bool:
 
 
 @contextmanager
-def lock(folder: str | Path) -> Iterator[None]:
-    """Keep other processes out of a folder for the length of the block; the system frees it if this one is killed."""
-    path = Path(folder) / ".lock"
+def lock(folder: str | Path, *, wait_s: float = 0) -> Iterator[None]:
+    """Keep other processes out of a folder for the length of the block; the system frees it if this one is killed.
+
+    Temporary files that such a process has left there are removed.
+    """
+    path = Path(folder) / _LOCK
     holder = path.with_name(".lock.holder")  # not in the file itself: Windows lets nobody read a locked file
     file_lock = FileLock(path, mode=0o666)
     with resource_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file_lock.acquire(blocking=False)
+            file_lock.acquire(timeout=wait_s)
         except Timeout as error:
             who = holder.read_text(errors="replace").strip() if holder.is_file() else ""
             who = (
@@ -158,6 +170,7 @@ def lock(folder: str | Path) -> Iterator[None]:
             msg = f"{folder} is in use by {who}; wait until it ends, or stop it"
             raise LockedError(msg) from error
     try:
+        sweep_temporaries(folder)
         atomic_write(holder, f"process {os.getpid()} on {socket.gethostname()}\n", flush=False)
         yield
     finally:

@@ -14,7 +14,7 @@ from kaggle_unet.data.augment import stable_seed
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader
-from kaggle_unet.errors import KitError, ResourceError
+from kaggle_unet.errors import ResourceError, reading
 from kaggle_unet.metrics.pixels import SCORES
 from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint
 from kaggle_unet.training.device import DeviceConfig, count_workers
@@ -74,7 +74,7 @@ def train_epoch(
     sums: dict[str, float] = {}
     n_images = 0
     before: Batch | None = None
-    for step, batch in enumerate(_explain_loader(batches), 1):
+    for step, batch in enumerate(batches, 1):
         learner.set_rate(rate(step - learner.skipped_steps))
         max_loss = diverged_above * usual_loss if usual_loss and usual_loss > 0 else math.inf
         result = learner.learn(batch, max_loss=max_loss)
@@ -101,21 +101,6 @@ def _explain_failure(
     return TrainingFailure(explain_loss(place, result.loss, result.parts, batch.ids, max_loss), batch)
 
 
-def _explain_loader(batches: Iterable[Batch]) -> Iterable[Batch]:
-    """Yield batches, and explain torch's errors for a worker that has died and for a device without memory."""
-    try:
-        yield from batches
-    except torch.OutOfMemoryError as error:
-        msg = "the next batch does not fit into the device's memory; lower training.batch or augmentation.crop_px"
-        raise ResourceError(msg) from error
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        msg = f"a worker process died ({error}), often for lack of memory: set training.workers to "
-        msg += "a lower number or 0, and continue with --resume"
-        raise KitError(msg) from error
-
-
 @dataclass(frozen=True)
 class FoldParts:
     """The parts from which the training of a fold is built."""
@@ -134,7 +119,8 @@ class Fold:
         self, parts: FoldParts, settings: TrainingSettings, distributed: Distributed, previous: Checkpoint | None
     ) -> None:
         self.learner = Learner(parts.build_model(), parts.loss, settings, distributed)
-        self.history = restore(previous, self.learner) if previous else []
+        with reading("the checkpoint to resume from", "copy it again, or begin another --run"):
+            self.history = restore(previous, self.learner) if previous else []
         self._parts = parts
         self._settings = settings
         self._distributed = distributed

@@ -1,3 +1,9 @@
+import os
+import signal
+import time
+from multiprocessing import forkserver
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +14,7 @@ from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader, EpochOrder
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
+from kaggle_unet.errors import ResourceError
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.types import Sample
 
@@ -84,3 +91,60 @@ def test_workers_change_nothing_and_no_epoch_repeats(workers, rich_items):
             seen.update(inputs.numpy().tobytes() for inputs in mine.inputs)
     assert len(seen) == 45
     assert len(inline) == 4
+
+
+def worker_processes():
+    """List the processes that the fork server has started."""
+    server = forkserver._forkserver._forkserver_pid
+    pids = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return [int(pid) for pid in pids if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("when", ["while it starts", "later"])
+def test_a_killed_worker_is_a_message_within_seconds(when, monkeypatch):
+    labels = np.zeros((2048, 2048), np.int32)  # more than the pipe holds through which a worker gets its samples
+    labels[:9, :9] = 1
+    samples = [Sample("a", np.zeros((2048, 2048), np.uint8), labels)]
+    augmentation = AugmentationSettings(preset="light", crop_px=16, crops_per_image=8)
+    encoding = {"inputs": InputSettings(), "codec": CodecSettings(), "weights": WeightSettings()}
+    loader = BatchLoader(
+        TrainingSet(samples, **encoding, augmentation=augmentation, pad_spec=PadSpec(), seed=3), batch=1, workers=1
+    )
+    before = worker_processes() if forkserver._forkserver._forkserver_pid else []
+    connect = forkserver.connect_to_new_process
+
+    def connect_and_kill(descriptors):
+        ends = connect(descriptors)
+        while not (new := set(worker_processes()) - set(before)):
+            pass
+        os.kill(new.pop(), signal.SIGKILL)
+        return ends
+
+    if when == "while it starts":
+        monkeypatch.setattr(forkserver, "connect_to_new_process", connect_and_kill)
+
+    def kill_in_an_epoch():
+        for _ in loader.epoch(1):
+            for pid in set(worker_processes()) - set(before):
+                os.kill(pid, signal.SIGKILL)
+
+    start = time.monotonic()
+    with pytest.raises(ResourceError, match=r"a worker process was killed.*training\.workers .* --resume"):
+        kill_in_an_epoch()
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected", "words"),
+    [
+        (torch.OutOfMemoryError(), ResourceError, r"next batch does not fit into .* lower training\.batch"),
+        (RuntimeError("shape mismatch"), RuntimeError, "shape mismatch"),
+    ],
+)
+def test_faults_of_a_batch_are_explained_or_passed_on(items, monkeypatch, fault, expected, words):
+    def fail(*_):
+        raise fault
+
+    monkeypatch.setattr(TrainingSet, "__getitem__", fail)
+    with pytest.raises(expected, match=words):
+        next(BatchLoader(items, batch=1).epoch(1))

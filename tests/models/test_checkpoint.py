@@ -113,7 +113,7 @@ def test_a_truncated_file_is_found_even_under_its_own_hash(tmp_path):
     with pytest.raises(DataError, match="damaged"):
         load_checkpoint(path)
     write_hash(path)
-    with pytest.raises(DataError, match=r"best\.safetensors: can't be read"):
+    with pytest.raises(DataError, match=r"best\.safetensors is damaged"):
         load_checkpoint(path)
 
 
@@ -137,9 +137,7 @@ def test_a_pickle_is_refused_and_its_code_never_run(tmp_path, name, as_zip):
     else:
         path.write_bytes(pickle.dumps(evil))
     write_hash(path)
-    message = (
-        r"best\.safetensors: can't be read" if path.suffix != ".pt" else r"best\.pt: pickled by an earlier version.*"
-    )
+    message = r"best\.safetensors is damaged" if path.suffix != ".pt" else r"best\.pt: pickled by an earlier version.*"
     with pytest.raises(DataError, match=message):
         load_checkpoint(path)
     assert not sentinel.exists()
@@ -152,6 +150,24 @@ def test_a_file_of_another_project_is_refused(tmp_path):
     save_file({"weight": torch.ones(1)}, path)
     write_hash(path)
     with pytest.raises(DataError, match="not written by kaggle-unet"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("change", [lambda made: made.pop("score"), lambda made: made.update(format=[2])])
+def test_a_checkpoint_that_lacks_what_is_read_from_it_is_refused(tmp_path, change):
+    made = make()
+    change(made)
+    save_checkpoint(tmp_path / "best.safetensors", made)
+    with pytest.raises(DataError, match=r"best\.safetensors: (not written by kaggle-unet|has format \[2\])"):
+        load_checkpoint(tmp_path / "best.safetensors")
+
+
+def test_a_tensor_that_is_named_again_and_again_takes_no_memory(tmp_path):
+    path = tmp_path / "best.safetensors"
+    tree = {**dict.fromkeys(("format", "config", "score"), 0), "model": [{"$tensor": "a"}] * 1000}
+    save_file({"a": torch.ones(9)}, path, {"kaggle_unet": json.dumps(tree)})
+    write_hash(path)
+    with pytest.raises(DataError, match=r"damaged \(KeyError: 'a'\)"):
         load_checkpoint(path)
 
 
@@ -192,7 +208,7 @@ def test_files_that_are_no_checkpoints_at_all_are_refused(tmp_path, content):
     path = tmp_path / "best.safetensors"
     path.write_bytes(content)
     write_hash(path)
-    with pytest.raises(DataError, match=r"best\.safetensors: can't be read"):
+    with pytest.raises(DataError, match=r"best\.safetensors is damaged"):
         load_checkpoint(path)
 
 
@@ -232,7 +248,7 @@ def test_weights_that_are_no_weights_are_refused_by_name(tmp_path, suffix):
     with pytest.raises(DataError, match=f"weights{suffix}: no such file"):
         read_tensors(path)
     path.write_bytes(b"<html>404</html>")
-    with pytest.raises(DataError, match=f"weights{suffix}: can't be read"):
+    with pytest.raises(DataError, match=rf"weights{suffix}(: can't be read| is damaged)"):
         read_tensors(path)
 
 

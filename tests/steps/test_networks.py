@@ -6,8 +6,10 @@ import torch
 
 from kaggle_unet.config import parse_config
 from kaggle_unet.data.batch import PadSpec
+from kaggle_unet.errors import DataError
 from kaggle_unet.inference.settings import InferenceSettings
-from kaggle_unet.steps.build import Ensemble, predict_samples
+from kaggle_unet.models.checkpoint import load_checkpoint, save_checkpoint
+from kaggle_unet.steps.build import Ensemble, build_model, load_ensemble, predict_samples
 from kaggle_unet.training.device import select_device
 from kaggle_unet.types import Sample
 from tests.steps.conftest import call
@@ -123,3 +125,28 @@ def test_checkpoints_of_other_codecs_are_combined_where_their_planes_allow_it(tr
     for codec in ("mask", "mask_border", "interior_border", "interior_border_background"):
         answer = submit(codec, mine, trained.run / "fold1")
         assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda made: made["config"]["model"].update(filters=8000),
+        lambda made: made["model"].popitem(),
+        lambda made: made.update(model=[1]),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_its_own_config_is_refused_before_it_takes_memory(
+    trained_home, tmp_path, monkeypatch, change
+):
+    made = load_checkpoint(trained_home("dsb2018") / "run" / "fold0" / "best.safetensors")
+    change(made)
+    save_checkpoint(tmp_path / "best.safetensors", made)
+    devices = []
+    build = build_model
+    monkeypatch.setattr(
+        "kaggle_unet.steps.build.build_model",
+        lambda *words, **options: devices.append(torch.get_default_device().type) or build(*words, **options),
+    )
+    with pytest.raises(DataError, match="not those of the network that its config describes"):
+        load_ensemble([tmp_path / "best.safetensors"])
+    assert devices == ["meta"]

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from kaggle_unet.errors import KitError
 from kaggle_unet.steps.submit import decode_concurrently
 from kaggle_unet.types import Sample
+from tests.steps.conftest import call
 
 
 def samples(n):
@@ -76,3 +78,20 @@ def test_a_fault_of_either_side_arrives_at_once():
 
     with pytest.raises(KitError, match="the network fails"):
         list(decode_concurrently(broken(), number_of))
+
+
+def test_of_an_image_no_more_is_kept_than_its_rows(trained_home, tmp_path, monkeypatch):
+    home, seen, most = trained_home("dsb2018"), [], []
+
+    def watch(*words):
+        for sample, labels in decode_concurrently(*words, most_pending_px=0):
+            seen.append(weakref.ref(labels))
+            most.append(sum(one() is not None for one in seen))
+            yield sample, labels
+            del sample, labels
+
+    monkeypatch.setattr("kaggle_unet.steps.submit.decode_concurrently", watch)
+    answer = call("submit", home / "run", "--data", home / "test.zip", "-o", tmp_path / "x.csv")
+    assert answer.code == 0, answer.err
+    assert len(most) == 4
+    assert max(most) <= 2

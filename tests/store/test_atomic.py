@@ -187,3 +187,11 @@ def test_a_place_that_takes_no_files_is_refused_before_the_work(tmp_path):
                 write(place)
     try_to_write(tmp_path / "new" / "x.csv")
     assert names(tmp_path) == ["file"]
+
+
+def test_what_a_killed_process_has_left_of_a_file_is_removed_before_it_is_made_again(tmp_path):
+    left, other = tmp_path / ".x[1].csv.0123456789abcdef.tmp", tmp_path / ".x1.csv.0123456789abcdef.tmp"
+    left.touch()
+    other.touch()
+    try_to_write(tmp_path / "x[1].csv")
+    assert list(tmp_path.iterdir()) == [other]

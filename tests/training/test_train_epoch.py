@@ -122,26 +122,6 @@ def test_running_out_of_memory_names_the_setting_to_lower(monkeypatch):
         learner.predict(make_batch(1).inputs)
 
 
-def dying(message, kind=RuntimeError):
-    yield make_batch(1)
-    raise kind(message)
-
-
-def test_a_dead_worker_is_explained():
-    with pytest.raises(KitError, match=r"lack of memory: set training\.workers .* --resume"):
-        run(make_learner(), dying("DataLoader worker (pid 7) is killed by signal: Killed."))
-
-
-def test_a_next_batch_without_memory_names_the_remedy():
-    with pytest.raises(ResourceError, match=r"next batch does not fit into .* lower training\.batch"):
-        run(make_learner(), dying("CUDA out of memory", torch.OutOfMemoryError))
-
-
-def test_other_faults_of_the_data_pass_through():
-    with pytest.raises(RuntimeError, match="shape mismatch"):
-        run(make_learner(), dying("shape mismatch"))
-
-
 def test_predictions_leave_no_gradients():
     learner = make_learner()
     assert not learner.predict(make_batch(1).inputs).requires_grad
