@@ -58,7 +58,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     black = set()
     predicted = predict_samples(ensemble, sizes, source.load, chosen.config.inference)
     for sample, decoded in decode_concurrently(predicted, chosen.decode):
-        found[sample.id] = _to_rows(decoded, sample.id, config.codec.classes, competition)
+        found[sample.id] = _to_rows(decoded, sample.id, config.codec.classes or (), competition)
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
