@@ -27,7 +27,7 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.tables import read_folds, to_csv
 from kaggle_unet.steps.make_targets import changed_keys, divide, measure_sample, open_targets
 from kaggle_unet.steps.provenance import describe_environment
-from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain, read_record, sha256, write_record
+from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE
 from kaggle_unet.types import Settings
 
@@ -307,24 +307,25 @@ def begin_run(
         msg += "make-targets with this one and another --store, or pass the --store that was"
         raise ConfigError(msg)
     open_targets(config, store)
-    if (run / "run.json").exists() and has_checkpoints(run):
-        _refuse_other_run(run, config, store, added)
-        return run_folds(run)
-    folds = folds_for(store, config)
-    about = {
-        "store": str(store.folder),
-        "store_hash": store.manifest["identity_sha256"],
-        "data": store.manifest["identity"]["data"],
-        "config_hash": hash_plain(plain(config)),
-        "config": plain(config),
-        "device": dict(device),
-        "environment": describe_environment(),
-        **({"added_stores": [_describe_added(other) for other in added]} if added else {}),
-    }
-    atomic_write(run / "config.yaml", to_yaml(config))
-    atomic_write(run / "folds.csv", to_csv(folds))
-    write_record(run / "run.json", {**about, "folds_sha256": sha256(run / "folds.csv")})
-    return folds
+    with lock(run, wait_s=60):  # another fold may begin at this moment
+        if (run / "run.json").exists() and has_checkpoints(run):
+            _refuse_other_run(run, config, store, added)
+            return run_folds(run)
+        folds = folds_for(store, config)
+        about = {
+            "store": str(store.folder),
+            "store_hash": store.manifest["identity_sha256"],
+            "data": store.manifest["identity"]["data"],
+            "config_hash": hash_plain(plain(config)),
+            "config": plain(config),
+            "device": dict(device),
+            "environment": describe_environment(),
+            **({"added_stores": [_describe_added(other) for other in added]} if added else {}),
+        }
+        atomic_write(run / "config.yaml", to_yaml(config))
+        atomic_write(run / "folds.csv", to_csv(folds))
+        write_record(run / "run.json", {**about, "folds_sha256": sha256(run / "folds.csv")})
+        return folds
 
 
 def count_folds(config: Config, store_folder: Path) -> int:

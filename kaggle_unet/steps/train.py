@@ -182,8 +182,7 @@ def _begin(
     if resume and not (run / "run.json").exists():
         msg = f"--resume: there is no run in {run}, so there is nothing to resume; leave out --resume to start anew"
         raise ConfigError(msg)
-    with lock(run, wait_s=60):  # another fold may begin at this moment
-        return begin_run(run, config, store, added, {**distributed.device_config.record, "processes": distributed.size})
+    return begin_run(run, config, store, added, {**distributed.device_config.record, "processes": distributed.size})
 
 
 def _has_begun(folder: Path) -> bool:
