@@ -117,8 +117,10 @@ def reading(what: object, cure: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KitError, MemoryError):
+    except KitError:
         raise
+    except MemoryError as error:
+        raise DataError(f"{what} needs more memory than there is, or is damaged; {cure}") from error
     except OSError as error:
         raise DataError(f"{what} can't be read ({error.strerror or error}); {cure}") from error
     except Exception as error:

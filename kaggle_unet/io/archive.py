@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import stat
+import struct
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -19,13 +20,33 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import ConfigError, DataError
 
-# A zip bomb declares what no data set has: deflate reaches 1:1032 on zeros, while the most compressible real set we
-# know (label images) stays under 1:10 as a whole and under 1:500 in any one file.
-MAX_FILE_BYTES = 4 * 2**30
-MAX_RATIO = 200
-RATIO_COUNTS_FROM_BYTES = 2**30
+# What a file may declare before it is read, so that one of a few MiB takes no more than 2 GiB of memory. A zip bomb
+# declares what no data set has: deflate reaches 1:1032 on zeros, while the most compressible real set we know (label
+# images) stays under 1:10 as a whole and under 1:500 in any one file. The environment variable KAGGLE_UNET_MAX_<NAME>
+# raises a limit.
+LIMITS = {
+    "FILE_BYTES": 2**29,  # of a file in a zip, or 8 times what it takes there
+    "INNER_ZIP_BYTES": 2**27,  # of a zip in a zip, or twice what it takes there: a zip is compressed already
+    "ZIP_DEPTH": 3,  # zips in zips
+    "ZIP_RATIO": 200,  # of all files of a zip that unpacks to over a GiB
+    "IMAGE_PIXELS": 178_956_970,  # 13,377 × 13,377
+    "IMAGE_BYTES": 2**29,  # of all channels
+    "CSV_LINES": 4_000_000,
+}
+_RATIO_COUNTS_FROM_BYTES = 2**30
+
+
+def find_excess(name: str, found: int, allowed: int = 0) -> str:
+    """Say what is wrong with a number above its limit and above what is allowed anyway; empty text if nothing is."""
+    variable = f"KAGGLE_UNET_MAX_{name}"
+    if not (text := os.environ.get(variable, str(LIMITS[name]))).isdecimal():
+        raise ConfigError(f"{variable} is {text!r}; expected a whole number")
+    if found <= max(int(text), allowed):
+        return ""
+    return f"{found:,} is above the limit of {int(text):,}; if you trust the file, set {variable}={found}"
+
 
 _JUNK = {
     "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "system volume information",
@@ -205,10 +226,10 @@ class ZipArchive(Archive):
         try:
             stat = self.path.stat()
             return _open_zip(whole, os.getpid(), (stat.st_mtime_ns, stat.st_size))
-        except zipfile.BadZipFile as error:
-            raise DataError(f"{whole.where()} is not a zip, or is truncated ({error}); download it again") from error
         except OSError as error:
             raise DataError(f"cannot read {whole.where()}: {error.strerror}") from error
+        except (*_READ_ERRORS, ValueError, IndexError, struct.error) as error:
+            raise DataError(f"{whole.where()} is not a zip, or is truncated ({error}); download it again") from error
 
 
 # Reopening a zip with 30,000 entries takes a third of a second, and a source is unpickled many times by a worker. A
@@ -217,14 +238,17 @@ class ZipArchive(Archive):
 @lru_cache(maxsize=4)  # an inner zip is held in memory whole
 def _open_zip(archive: ZipArchive, process: int, stamp: tuple[int, int]) -> _Opened:  # noqa: ARG001 (cache keys)
     outer = archive.outer
+    if text := find_excess("ZIP_DEPTH", len(archive.inner)):
+        raise DataError(f"{archive.where()} lies in too many zips: {text}")
     handle = zipfile.ZipFile(io.BytesIO(outer.read(archive.inner[-1])) if outer else archive.path)
     named = [(info.filename.replace("\\", "/").removeprefix("./"), info) for info in handle.infolist()]
     files = [(name, info) for name, info in named if not info.is_dir()]
+    assert handle.fp is not None
     if any(info.flag_bits & 1 for _, info in files):
         raise DataError(f"{archive.where()} is encrypted; unpack it with its password, and pass the folder")
     if (declared := _read_entry_count(handle)) not in {len(named) % 2**16, 2**16 - 1}:
         raise DataError(f"{archive.where()} lists {len(named)} files of {declared}: it is damaged; download it again")
-    if dangers := list(_find_dangers(files)):
+    if dangers := list(_find_dangers(files, handle.fp.seek(0, os.SEEK_END))):
         raise DataError(f"{archive.where()}: refused, the zip is not safe to read", dangers[:20])
     return handle, {name: info for name, info in named if name and not is_junk(name)}  # "./" has no name
 
@@ -237,7 +261,7 @@ def _read_entry_count(handle: zipfile.ZipFile) -> int:
     return int.from_bytes(end[(start := end.rfind(b"PK\5\6") + 10) : start + 2], "little")
 
 
-def _find_dangers(files: Sequence[tuple[str, zipfile.ZipInfo]]) -> Iterator[str]:
+def _find_dangers(files: Sequence[tuple[str, zipfile.ZipInfo]], zip_bytes: int) -> Iterator[str]:
     """Yield what is wrong with a zip by its list of entries, before any is read."""
     seen = set()
     for name, info in files:
@@ -247,12 +271,13 @@ def _find_dangers(files: Sequence[tuple[str, zipfile.ZipInfo]]) -> Iterator[str]
             yield f"{info.filename!r} is a symbolic link"
         if name in seen:
             yield f"{name!r} occurs twice"
-        if info.file_size > MAX_FILE_BYTES:
-            yield f"{info.filename!r} would unpack to {info.file_size:,} bytes"
+        limit, factor = ("INNER_ZIP_BYTES", 2) if name.endswith(".zip") else ("FILE_BYTES", 8)
+        if text := find_excess(limit, info.file_size, factor * min(info.compress_size, zip_bytes)):
+            yield f"{info.filename!r} would unpack to too many bytes: {text}"
         seen.add(name)
     total, packed = sum(info.file_size for _, info in files), sum(info.compress_size for _, info in files)
-    if total > RATIO_COUNTS_FROM_BYTES and total > MAX_RATIO * packed:
-        yield f"it would unpack {packed:,} to {total:,} bytes"
+    if total > _RATIO_COUNTS_FROM_BYTES and (text := find_excess("ZIP_RATIO", total // max(packed, 1))):
+        yield f"it would unpack {packed:,} to {total:,} bytes: {text}"
 
 
 def is_junk(name: str) -> bool:

@@ -2,15 +2,13 @@
 
 Pillow reads, but for what it would reduce to 8 bits or does not support, which goes to OpenCV or tifffile. All gray
 levels are kept. Orientation tags are followed, in images and masks, so both are as every viewer shows them. The header
-is read before any pixel is decoded, so a file that declares an enormous size is refused at no cost: beyond twice
-Pillow's limit, some 13,000 × 13,000 pixels.
+is read before any pixel is decoded, so a file that declares an enormous size is refused at no cost.
 """
 
 import io
 import logging
-import struct
+import math
 import warnings
-import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageMode, UnidentifiedImageError
 
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.errors import ConfigError, DataError, KitError
+from kaggle_unet.io.archive import find_excess
 from kaggle_unet.io.data_issues import Note
 from kaggle_unet.io.tiff import ORIENTATION, STARTS, TURNS, find_plane, name_channels, read_plane, refuse_several, turn
 from kaggle_unet.types import Image, Mask
@@ -37,10 +36,6 @@ SUFFIX_PATTERN = r"\.(?i:png|tif|tiff|jpg|jpeg|bmp|gif|webp)"
 _FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "WEBP")  # never those for which Pillow starts other programs
 _MODES = ("1", "L", "LA", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F", "RGB", "RGBA")
 _PILLOW_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)  # none, fax, LZW, JPEG, deflate, PackBits
-_DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, ArithmeticError, NotImplementedError,
-    struct.error, zlib.error, zipfile.BadZipFile, cv2.error, tifffile.TiffFileError,
-)  # fmt: skip
 
 
 class Window(NamedTuple):
@@ -265,25 +260,36 @@ def _opened(file: IO[bytes], where: str) -> Iterator[Pillow.Image | None]:
             warnings.simplefilter("ignore")
             logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong is said by the error
             pillow = None
+            Pillow.MAX_IMAGE_PIXELS = None  # see `_refuse_large`
             try:
                 pillow = Pillow.open(file, formats=_FORMATS)
+                mode, wide = ImageMode.getmode("RGB" if pillow.mode == "P" else pillow.mode), "16" in str(pillow.tile)
+                _refuse_large(pillow.size, len(mode.bands) * max(np.dtype(mode.typestr).itemsize, 1 + wide))
             except UnidentifiedImageError:
                 file.seek(0)
                 if file.read(4) not in STARTS:
                     raise
             yield pillow
     except Pillow.DecompressionBombError as error:
-        raise DataError(f"{where} is too large ({error}); cut it into tiles") from error
+        raise DataError(f"{where} is too large ({error}), or cut it into tiles") from error
     except UnidentifiedImageError as error:
         file.seek(0)
         start = file.read(12)
         what = f"is no image (it begins with {start!r})" if start else "is empty (0 bytes)"
         raise DataError(f"{where} {what}; get it again") from error
-    except _DAMAGE as error:
+    except (KitError, MemoryError):
+        raise
+    except Exception as error:  # which it is, the bytes decide
         if "imagecodecs" in str(error):  # tifffile's words where its codecs are not installed
             remedy = "run .venv/bin/pip install -e '.[formats]'"
             raise DataError(f"{where} cannot be decoded ({error}); {remedy}") from error
         raise DataError(f"{where} is damaged or truncated ({error}); get it again") from error
+
+
+def _refuse_large(size: tuple[int, int], bytes_per_px: float) -> None:
+    found = {"IMAGE_PIXELS": math.prod(size), "IMAGE_BYTES": int(math.prod(size) * bytes_per_px)}
+    if text := next(filter(None, map(find_excess, found, found.values())), ""):
+        raise Pillow.DecompressionBombError(f"{size[0]} × {size[1]}: {text}")
 
 
 def _look_up_palette(pillow: Pillow.Image, purpose: Purpose) -> Pixels:
@@ -311,8 +317,8 @@ def _read_tiff(data: bytes, where: str, pillow: Pillow.Image | None, purpose: Pu
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         series, axes = find_plane(tiff, where)
         page: Any = series.keyframe
-        if page.imagelength * page.imagewidth > (most := 2 * (Pillow.MAX_IMAGE_PIXELS or 0)) or series.size > 4 * most:
-            raise Pillow.DecompressionBombError(f"{' x '.join(map(str, series.shape))} values")
+        size = (int(page.imagewidth), int(page.imagelength))
+        _refuse_large(size, series.size * series.dtype.itemsize / max(1, math.prod(size)))
         orientation = int(page.tags.valueof(ORIENTATION, 1))
         orientation = orientation if orientation in TURNS else 1
         min_is_white = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaggle_unet.errors import DataError, reading
-from kaggle_unet.io.archive import Archive
+from kaggle_unet.io.archive import Archive, find_excess
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -45,6 +45,8 @@ def read_table(data: bytes, where: str) -> Table:
     >>> list(read_table(b"id,z\n00441,\n", "depths.csv").select("id"))
     [('00441',)]
     """
+    if excess := find_excess("CSV_LINES", data.count(b"\n") + data.count(b"\r")):
+        raise DataError(f"{where} has too many lines: {excess}")
     try:
         text = data.decode("utf-8-sig")
         rows = _read_quoted(text) if '"' in text else _read_plain(text)

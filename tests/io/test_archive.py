@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_unet.errors import DataError
-from kaggle_unet.io.archive import FolderArchive, open_archive
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.io.archive import LIMITS, FolderArchive, open_archive
 from tests.files import write_folder, write_zip, zipped
 
 FILES = {"images/b.png": b"bb", "images/a.png": b"a", "masks/a.png": b"m"}
@@ -209,26 +209,66 @@ def test_a_name_that_comes_twice_is_refused(tmp_path):
         open_archive(tmp_path / "a.zip")
 
 
+def declare(path, sizes):
+    """Write a zip whose files hold a byte, but declare sizes."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for info, n_bytes in [(archive.writestr(name, b"x") or archive.infolist()[-1], n) for name, n in sizes.items()]:
+            info.file_size = n_bytes
+    return path
+
+
 @pytest.mark.parametrize(
-    ("n_bytes", "match"),
+    ("sizes", "match"),
     [
-        (2**30 + 1, "it would unpack .* to 1,073,741,825 bytes"),
-        (2**32 + 1, r"would unpack to 4,294,967,297 bytes"),
+        ({"a.png": 2**29 + 1}, r"'a\.png' would unpack to too many bytes: 536,870,913 is above the limit"),
+        ({"a.zip": 2**27 + 1}, r"'a\.zip' would unpack to too many bytes: 134,217,729 is above the limit"),
+        (
+            dict.fromkeys(("a", "b", "c"), 2**29),
+            "it would unpack 3 to 1,610,612,736 bytes: .*KAGGLE_UNET_MAX_ZIP_RATIO=",
+        ),
     ],
 )
-def test_zip_bombs_are_refused_by_what_they_declare(tmp_path, n_bytes, match):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("a.png", b"x")
-        archive.infolist()[0].file_size = n_bytes
+def test_zip_bombs_are_refused_by_what_they_declare(tmp_path, sizes, match):
     with pytest.raises(DataError, match=match):
+        open_archive(declare(tmp_path / "a.zip", sizes))
+
+
+def test_a_file_as_large_as_data_may_be_is_listed_and_a_limit_can_be_raised(tmp_path, monkeypatch):
+    assert open_archive(declare(tmp_path / "a.zip", {"a.png": 2**29})).names == ("a.png",)
+    monkeypatch.setenv("KAGGLE_UNET_MAX_FILE_BYTES", str(2**29 + 1))
+    assert open_archive(declare(tmp_path / "b.zip", {"a.png": 2**29 + 1})).names == ("a.png",)
+    monkeypatch.setenv("KAGGLE_UNET_MAX_FILE_BYTES", "1 GB")
+    with pytest.raises(ConfigError, match="KAGGLE_UNET_MAX_FILE_BYTES is '1 GB'; expected a whole number"):
+        open_archive(declare(tmp_path / "c.zip", {"a.png": 2}))
+
+
+def test_zips_in_zips_end_somewhere(tmp_path):
+    data = zipped({"a.png": b"x"})
+    for _ in range(4):
+        data = zipped({"a.zip": data})
+    (tmp_path / "a.zip").write_bytes(data)
+    archive = open_archive(f"{tmp_path / 'a.zip'}:a.zip/a.zip/a.zip")
+    with pytest.raises(DataError, match="lies in too many zips: 4 is above the limit of 3"):
+        archive.find("a.zip")
+
+
+@pytest.mark.parametrize("version", [84, 201])
+def test_a_zip_of_an_unknown_version_is_named(tmp_path, version):
+    data = bytearray(zipped(FILES))
+    data[data.index(b"PK\1\2") + 6] = version
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.zip is not a zip, or is truncated \(zip file version"):
         open_archive(tmp_path / "a.zip")
 
 
-def test_a_file_as_large_as_data_may_be_is_listed(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("a.png", b"x")
-        archive.infolist()[0].file_size = 2**30
-    assert open_archive(tmp_path / "a.zip").names == ("a.png",)
+def test_an_entry_without_a_name_is_refused(tmp_path):
+    data = zipped({"a": b"x"})
+    place = data.index(b"PK\1\2")
+    directory = data[place : data.index(b"PK\5\6")]
+    nameless = directory[:28] + b"\0\0" + directory[30:46]
+    (tmp_path / "a.zip").write_bytes(data[:place] + nameless + data[data.index(b"PK\5\6") :])
+    with pytest.raises(DataError, match=r"a\.zip is not a zip, or is truncated"):
+        open_archive(tmp_path / "a.zip")
 
 
 def test_a_damaged_member_is_named_when_it_is_read(tmp_path):
@@ -337,3 +377,8 @@ def test_a_zip_that_lists_fewer_files_than_it_declares_is_damaged(tmp_path):
     (tmp_path / "a.zip").write_bytes(data)
     with pytest.raises(DataError, match="lists 7 files of 9: it is damaged"):
         open_archive(tmp_path / "a.zip")
+
+
+def test_the_guide_lists_every_limit(repository):
+    guide = (repository / "docs" / "guide.md").read_text()
+    assert [name for name in LIMITS if f"`KAGGLE_UNET_MAX_{name}`" not in guide] == []

@@ -200,9 +200,9 @@ def test_label_images_keep_the_stored_numbers(data):
     np.testing.assert_array_equal(read_values(data, "a.png")[0], [[0, 5, 255]])
 
 
-def monstrous_png():
+def monstrous_png(side=30_000, bits=1, colours=0):
     """Build the header of a 1-bit PNG of 30,000 x 30,000 pixels."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0)
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, bits, colours, 0, 0, 0)
     start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
     return start + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
 
@@ -227,9 +227,9 @@ def test_what_cannot_be_decoded_is_named_with_the_reason(decode, match):
 @pytest.mark.parametrize("data", [tiff(np.zeros((40, 40), np.uint8)), tiff(np.zeros((40, 40), np.int64))])
 def test_the_limit_on_pixels_holds_for_every_decoder(data, monkeypatch):
     read_values(data, "x.tif")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 800)  # Pillow refuses twice as many
+    monkeypatch.setenv("KAGGLE_UNET_MAX_IMAGE_PIXELS", "1600")
     read_values(data, "x.tif")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 799)
+    monkeypatch.setenv("KAGGLE_UNET_MAX_IMAGE_PIXELS", "1599")
     with pytest.raises(DataError, match=r"^x\.tif is too large"):
         read_values(data, "x.tif")
 
@@ -375,3 +375,18 @@ def test_an_image_of_16_bit_colours_goes_into_a_png_and_back_and_floats_do_not()
 def test_five_channels_and_floats_go_into_a_tiff_and_back():
     for pixels in (np.dstack([GRAY, GRAY.T.reshape(2, 3), GRAY, GRAY, GRAY]), GRAY.astype(np.float32) / 7):
         np.testing.assert_array_equal(decode_image(encode_tiff(pixels), "a")[0], pixels)
+
+
+@pytest.mark.parametrize(("bits", "colours"), [(16, 6), (16, 2), (8, 6)])
+def test_all_channels_and_bits_count_before_any_is_decoded(bits, colours):
+    with pytest.raises(DataError, match=r"x\.png is too large \(13000 × 13000: .* set KAGGLE_UNET_MAX_IMAGE_BYTES="):
+        decode_image(monstrous_png(13_000, bits, colours), "x.png")
+
+
+def test_a_tiff_counts_by_all_of_its_channels(monkeypatch):
+    data = tiff(np.zeros((5, 40, 40), np.float32), metadata={"axes": "CYX"}, photometric="minisblack")
+    monkeypatch.setenv("KAGGLE_UNET_MAX_IMAGE_BYTES", "31999")
+    with pytest.raises(DataError, match=r"40 × 40: 32,000 is above the limit"):
+        decode_image(data, "x.tif")
+    monkeypatch.setenv("KAGGLE_UNET_MAX_IMAGE_BYTES", "32000")
+    decode_image(data, "x.tif")

@@ -81,3 +81,10 @@ def test_a_table_beside_an_archive_is_read_or_is_none(tmp_path):
 def test_a_csv_that_is_missing_is_named(tmp_path):
     with pytest.raises(DataError, match=r"cannot read .*x\.csv: No such file or directory"):
         read_csv(tmp_path / "x.csv")
+
+
+def test_a_csv_of_more_lines_than_memory_holds_is_refused_before_it_is_split(monkeypatch):
+    monkeypatch.setenv("KAGGLE_UNET_MAX_CSV_LINES", "3")
+    read_table(b"id,z\na,1\nb,2\n", "x.csv")
+    with pytest.raises(DataError, match=r"x\.csv has too many lines: 4 is above the limit of 3"):
+        read_table(b"id,z\na,1\nb,2\nc,3\n", "x.csv")
