@@ -15,6 +15,8 @@ Every message says what came, what was wanted and what to do, and names the file
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
 
 
 class KitError(Exception):
@@ -126,3 +128,13 @@ def reading(what: object, cure: str) -> Iterator[None]:
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise DataError(f"{what} is damaged ({reason}); {cure}") from error
+
+
+def import_extra(name: str, extra: str = "formats") -> ModuleType:
+    """Import a library of an extra, or say how to install it."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        library = name.partition(".")[0]
+        msg = f"this format needs {library} ({error}); install it with: .venv/bin/pip install -e '.[{extra}]'"
+        raise ConfigError(msg) from error

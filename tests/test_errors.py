@@ -1,7 +1,9 @@
 """Errors: what they show, and what they end with."""
 
+import pytest
+
 from kaggle_unet import errors
-from kaggle_unet.errors import DataError, KitError
+from kaggle_unet.errors import ConfigError, DataError, KitError, import_extra
 from kaggle_unet.training.failures import TrainingFailure
 
 
@@ -22,3 +24,9 @@ def test_a_data_error_lists_its_problems_and_counts_those_beyond_a_hundred():
     assert "file 100" not in text
     assert text.endswith("… and 3 more")
     assert str(DataError("bad", ["a", "b"])) == "bad\n  - a\n  - b"
+
+
+def test_a_library_that_is_missing_is_named_with_the_line_that_installs_it():
+    assert import_extra("roifile").ImagejRoi
+    with pytest.raises(ConfigError, match=r"needs no_such \(.*\); install it with: .*'\.\[formats\]'"):
+        import_extra("no_such.module")

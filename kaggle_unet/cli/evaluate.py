@@ -22,8 +22,7 @@ def score(
     as_json: options.Json = False,
 ) -> None:
     """Score a submission or labels of any format against the truth, or a run on its out-of-fold planes."""
-    from kaggle_unet.steps.score import score_predictions, score_run
-    from kaggle_unet.steps.score_tables import write_score_tables
+    from kaggle_unet.steps.score import score_predictions, score_run, write_score_tables
 
     given = predicted or run
     if given is not None and truth is not None and not train:

@@ -4,8 +4,7 @@ import re
 from collections import defaultdict
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
-from kaggle_unet.competitions.pairing import compose, find_rle_masks, list_images, locate_set, match_names
-from kaggle_unet.competitions.unread_files import find_unread
+from kaggle_unet.competitions.pairing import compose, find_rle_masks, find_unread, list_images, locate_set, match_names
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
 from kaggle_unet.io.masks import FileMasks, MaskReader, merge_object_masks

@@ -7,8 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
 from kaggle_unet.competitions.mask_files import ANNOTATION_PATTERN, find_masks, locate_masks, part_masks
-from kaggle_unet.competitions.pairing import compose, list_images, locate_set, match_names
-from kaggle_unet.competitions.unread_files import find_unread
+from kaggle_unet.competitions.pairing import compose, find_unread, list_images, locate_set, match_names
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind

@@ -13,7 +13,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import FolderArchive, open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
-from kaggle_unet.io.pixel_size import read_pixel_size
+from kaggle_unet.io.tiff import read_pixel_size
 from kaggle_unet.types import Sample
 
 

@@ -2,6 +2,9 @@
 
 Kaggle serves one zip that holds `stage1_train.zip` and `stage1_test.zip`, notebooks see a folder of these zips, and
 people unpack them into folders, with or without a top folder. In all of these, sets are found by name.
+
+Nothing that holds data vanishes without a word: what lies among images and masks and is not read is a fault of the
+sample whose name it bears, if it is an image or an annotation by its name or first bytes; other files are noted.
 """
 
 import re
@@ -23,6 +26,13 @@ from kaggle_unet.types import DataIssue
 DATA = re.compile(
     rf".*(?:{SUFFIX_PATTERN}|\.(?i:jp2|j2k|jpx|jxl|jfif|heic|heif|avif|psd|exr|dng|pbm|pgm|ppm|pnm|tga|svs|ndpi|czi|nd2|lif|lsm|"
     r"oib|oif|vsi|dcm|nii|nrrd|mha|mhd|mrc|h5|hdf5|zarr|npy|npz|mat|json|geojson|roi|zip|gz|7z|rar|tar))"
+)
+OUTSIDE = "image files outside the folders of images and masks"
+_COPY = re.compile(r".*(?:\.(?i:bak|old|orig|tmp)|~)")
+_STARTS = re.compile(
+    rb"\x89PNG|\xff\xd8\xff|II[*+]\0|MM\0[*+]|GIF8|RIFF....WEBP|BM....\0\0\0\0|\0\0\0\x0cjP|\x89HDF|\x93NUMPY|PK\x03\x04|Iout|"
+    rb"SIMPLE  =|....ftyp(?:avif|heic)",
+    re.DOTALL,
 )
 _MOST_SETS = 8  # with more of them, the pattern fits by accident: another competition's files
 
@@ -186,3 +196,53 @@ def collect_rles(table: Table, id_column: str, rle_column: str) -> dict[str, tup
         if rle and not rle.isspace():
             of_sample.append(rle)
     return {sample_id: tuple(of_sample) for sample_id, of_sample in rles.items()}
+
+
+def find_unread(
+    pairing: Pairing,
+    masks: MaskReader | None,
+    scope: re.Pattern[str],
+    expected: str,
+    *,
+    noted: str = "(?!)",
+    left_alone: str = "(?!)",
+) -> tuple[DataIssue, ...]:
+    """Add to a set's problems the data in its folders that are not read, and return notes on other files.
+
+    `scope` matches the names of what lies in the folders; its group `id` is the sample's, or a file's own name. Names
+    that `noted` matches are no fault; those that `left_alone` matches are masks that are not wanted.
+    """
+    archive = pairing.archive
+    read = {*pairing.images.values(), *pairing.named_files}
+    where = getattr(masks, "where", None)  # of masks that lie in one file
+    read.update(name for files in (masks.files.values() if masks else ()) for name in files)
+    notes: list[DataIssue] = []
+    for name in archive.names:
+        if re.fullmatch(left_alone, name):
+            continue
+        found = scope.fullmatch(compose(name))
+        if found is None:
+            if name not in read and DATA.fullmatch(name) and re.search(SUFFIX_PATTERN + "$", name):
+                notes.append(DataIssue(name, OUTSIDE, 1, "not read"))
+        elif name not in read and archive.where(name) != where:
+            reason = "" if re.fullmatch(noted, name) else _find_data(archive, name)
+            if reason:
+                pairing.refuse(found["id"], f"{archive.where(name)} {reason}; expected {expected}")
+            else:
+                suffix = "".join(re.findall(r"\.[^./]+$", name)) or "no suffix"
+                notes.append(DataIssue(name, f"other files ({suffix.lower()})", 1, "not read"))
+    return tuple(notes)
+
+
+def _find_data(archive: Archive, name: str) -> str:
+    """Say why a file is no mere addition to the data; empty if it is one."""
+    if _COPY.fullmatch(name):
+        return ""
+    try:
+        with archive.open(name) as file:
+            start = file.read(16)
+    except (DataError, OSError) as error:
+        return f"cannot be read ({error})"
+    if name.endswith("_seg.npy"):
+        return "is a pickle of Cellpose, which is not opened; save _cp_masks.png in Cellpose"
+    return "is not read" if DATA.fullmatch(name) or _STARTS.match(start) else ""

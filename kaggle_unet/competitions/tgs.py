@@ -7,12 +7,12 @@ from kaggle_unet.competitions.competition import Competition, CompetitionSetting
 from kaggle_unet.competitions.pairing import (
     Pairing,
     find_rle_masks,
+    find_unread,
     list_images,
     list_masks,
     locate_set,
     match_names,
 )
-from kaggle_unet.competitions.unread_files import find_unread
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.data_issues import is_constant

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.io.annotation_formats import CocoImage, Objects, decode_coco, read_geojson, read_rois
+from kaggle_unet.io.annotation_formats import CocoImage, Objects, count_from_1, decode_coco, read_geojson, read_rois
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note, describe_objects, describe_whole_mask
 from kaggle_unet.io.images import decode_mask, decode_mask_window, is_jpeg, threshold_jpeg
@@ -24,7 +24,6 @@ from kaggle_unet.io.label_images import (
     read_values,
     renumber,
 )
-from kaggle_unet.io.rle_formats import count_from_1
 from kaggle_unet.masks.column_runs import find_column_runs, paint_instances
 from kaggle_unet.masks.labels import components
 from kaggle_unet.masks.rle import decode_and_count

@@ -1,9 +1,13 @@
-"""TIFFs as tifffile knows them: the one plane of a file, its channels and their names, and how it is turned."""
+"""TIFFs as tifffile knows them: the one plane of a file, its channels and their names, its orientation and pixel size.
+
+Resolutions per inch are no pixel size: programs write 72 or 300 there without knowing of any microscope.
+"""
 
 import io
 import math
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,6 +18,11 @@ from kaggle_unet.errors import DataError
 
 Pixels = NDArray[Any]
 
+_UNITS_UM = {
+    "nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "\\u00b5m": 1.0, "mm": 1e3, "cm": 1e4,
+}  # fmt: skip
+_WIDTH, _HEIGHT, _UNIT = 282, 283, 296  # tags: pixels per unit along x and y, and the unit
+_CENTIMETRE = 3
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION = 274  # number of the tag, in EXIF and TIFF alike
 _COLOURS = ("MINISWHITE", "MINISBLACK", "RGB", "YCBCR")
@@ -76,3 +85,34 @@ def name_channels(data: bytes, n: int) -> list[str]:
                 channels = ElementTree.fromstring(tiff.ome_metadata).iterfind(".//{*}Channel")
                 names = [channel.get("Name", "") for channel in channels]
     return names or ["red", "green", "blue"][: n if n == 3 else 0]
+
+
+def read_pixel_size(file: IO[bytes]) -> tuple[float, float] | None:
+    """Read a pixel's height and width in micrometres; None if the file is no TIFF or does not say."""
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            tags = tiff.pages.first.tags
+            if tiff.ome_metadata:
+                return _of_ome(tiff.ome_metadata)
+            if tiff.imagej_metadata:
+                unit = _UNITS_UM.get(str(tiff.imagej_metadata.get("unit", "")).lower())
+            else:
+                unit = _UNITS_UM["cm"] if _UNIT in tags and tags[_UNIT].value == _CENTIMETRE else None
+            if unit is None:
+                return None
+            (x_pixels, x_units), (y_pixels, y_units) = tags[_WIDTH].value, tags[_HEIGHT].value
+            return unit * y_units / y_pixels, unit * x_units / x_pixels
+    except (tifffile.TiffFileError, KeyError, ValueError, TypeError, ZeroDivisionError):
+        return None
+
+
+def _of_ome(xml: str) -> tuple[float, float] | None:
+    sizes = []
+    for axis in "YX":
+        size = re.search(rf'\bPhysicalSize{axis}="([^"]+)"', xml)
+        unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]+)"', xml)
+        factor = _UNITS_UM.get(unit[1].lower() if unit else "µm")
+        if size is None or factor is None or float(size[1]) <= 0:
+            return None
+        sizes.append(float(size[1]) * factor)
+    return sizes[0], sizes[1]

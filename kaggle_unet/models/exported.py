@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kaggle_unet.errors import DataError, reading
-from kaggle_unet.io.extras import import_extra
+from kaggle_unet.errors import DataError, import_extra, reading
 from kaggle_unet.models.checkpoint import METADATA, Checkpoint, read_hashed, write_hashed
 
 FORMAT = 1

@@ -8,8 +8,8 @@ from typing import Any
 
 from kaggle_unet.competitions import submission
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source, read_shapes
+from kaggle_unet.competitions.pairing import OUTSIDE
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.unread_files import OUTSIDE
 from kaggle_unet.config import validate_config
 from kaggle_unet.errors import ConfigError, DataError, ResourceError
 from kaggle_unet.steps.provenance import describe_environment, name_place

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kaggle_unet.competitions.competition import CompetitionSettings
-from kaggle_unet.competitions.label_files import write_labels
+from kaggle_unet.competitions.label_files import get_format, write_labels
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.truth import Truth, read_truth
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.io.label_formats import get_format
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.types import DataIssue, Labels, Result
 

@@ -9,9 +9,8 @@ from torch import nn
 
 from kaggle_unet.config import Config
 from kaggle_unet.data.batch import padded_shape
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import ConfigError, import_extra
 from kaggle_unet.inference.predict import MeanNetwork
-from kaggle_unet.io.extras import import_extra
 from kaggle_unet.models.exported import OnnxNetwork, trace_network, write_exported
 from kaggle_unet.steps.build import Ensemble, load_ensemble, without_weights
 from kaggle_unet.steps.run import EXPORTED, is_exported

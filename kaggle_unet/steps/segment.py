@@ -22,12 +22,11 @@ from typing import Any, NamedTuple
 
 from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.competitions.image_files import ImageFiles, find_images
-from kaggle_unet.competitions.label_files import write_labels
+from kaggle_unet.competitions.label_files import get_format, write_labels
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.images import encode_png
-from kaggle_unet.io.label_formats import get_format
 from kaggle_unet.io.tables import Table, read_table, to_csv
 from kaggle_unet.masks.measure import measure
 from kaggle_unet.report.draw import draw_overlay

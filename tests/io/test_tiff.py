@@ -9,6 +9,7 @@ import tifffile
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.images import decode_image, decode_mask, read_shape
 from kaggle_unet.io.label_images import read_values
+from kaggle_unet.io.tiff import read_pixel_size
 from tests.files import encode, png, tiff
 
 RNG = np.random.default_rng(0)
@@ -134,3 +135,38 @@ def test_a_codec_that_is_not_installed_is_named_with_its_line(monkeypatch):
     with pytest.raises(DataError, match=r"^a.tif cannot be decoded .*pip install -e '.\[formats\]'"):
         decode_image(data, "a.tif")
     np.testing.assert_array_equal(decode_image(tiff(GRAY, compression="lzw"), "b.tif")[0], GRAY)
+
+
+FLAT = np.zeros((4, 5), np.uint8)
+OME = {"axes": "YX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(tiff(FLAT, ome=True, metadata=OME), (0.5, 0.25), id="OME, micrometres unless it says others"),
+        pytest.param(
+            tiff(FLAT, ome=True, metadata={**OME, "PhysicalSizeXUnit": "nm", "PhysicalSizeYUnit": "mm"}),
+            (500, 0.00025),
+            id="OME in nanometres and millimetres",
+        ),
+        pytest.param(tiff(FLAT, ome=True, metadata={"axes": "YX"}), None, id="OME without sizes"),
+        pytest.param(tiff(FLAT, ome=True, metadata={**OME, "PhysicalSizeXUnit": "pixel"}), None, id="OME in pixels"),
+        pytest.param(tiff(FLAT, imagej=True, resolution=(4, 2), metadata={"unit": "um"}), (0.5, 0.25), id="ImageJ"),
+        pytest.param(
+            tiff(FLAT, imagej=True, resolution=(4, 4), metadata={"unit": "\\u00B5m"}), (0.25, 0.25), id="ImageJ's µ"
+        ),
+        pytest.param(tiff(FLAT, imagej=True, resolution=(4, 4), metadata={"unit": "inch"}), None, id="ImageJ, inch"),
+        pytest.param(tiff(FLAT, imagej=True), None, id="ImageJ without a unit"),
+        pytest.param(
+            tiff(FLAT, resolution=(20000, 40000), resolutionunit="CENTIMETER", metadata=None), (0.25, 0.5), id="cm"
+        ),
+        pytest.param(tiff(FLAT, resolution=(72, 72), resolutionunit="INCH", metadata=None), None, id="72 dpi"),
+        pytest.param(tiff(FLAT, resolution=(0, 0), resolutionunit="CENTIMETER", metadata=None), None, id="0 per cm"),
+        pytest.param(tiff(FLAT, metadata=None), None, id="no resolution"),
+        pytest.param(png(FLAT), None, id="PNG"),
+        pytest.param(b"", None, id="empty"),
+    ],
+)
+def test_a_size_is_read_where_the_file_has_one(data, expected):
+    assert read_pixel_size(io.BytesIO(data)) == pytest.approx(expected)

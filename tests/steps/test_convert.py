@@ -8,11 +8,10 @@ import pytest
 
 from kaggle_unet.cli import main
 from kaggle_unet.competitions.competition import CompetitionSettings
-from kaggle_unet.competitions.label_files import write_labels
+from kaggle_unet.competitions.label_files import LABEL_FORMATS, write_labels
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.truth import read_truth
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.io.label_formats import LABEL_FORMATS
 from kaggle_unet.steps.convert import convert
 from kaggle_unet.synthetic.images import draw_nuclei
 from tests.files import png, write_folder

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 
 from kaggle_unet.cli import main
-from kaggle_unet.competitions.label_files import write_labels
+from kaggle_unet.competitions.label_files import LABEL_FORMATS, write_labels
 from kaggle_unet.competitions.registry import COMPETITIONS, get_competition
 from kaggle_unet.errors import DataError
-from kaggle_unet.io.label_formats import LABEL_FORMATS
 from kaggle_unet.steps import score
 from tests import strategies
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kaggle_unet.competitions.competition import CompetitionSettings
+from kaggle_unet.competitions.pairing import OUTSIDE
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.unread_files import OUTSIDE
 from kaggle_unet.errors import DataError
 from kaggle_unet.steps.check import describe_coverage
 from tests import layouts
