@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 console = Console()
 
 
-def open_run(given: Path, overrides: list[str] | None = None, **places: Path | None) -> "Experiment":
-    """Open a run's folder or an experiment's config."""
+def open_run(given: Path, overrides: list[str] | None = None, **options: Any) -> "Experiment":
+    """Open a run's folder or an experiment's config; the options are those of `open_experiment`."""
     from kaggle_unet.steps.run import open_experiment
 
-    return open_experiment(given, overrides or (), **places)
+    return open_experiment(given, overrides or (), **options)
 
 
 def repeat(overrides: list[str] | None) -> list[str]:

@@ -20,7 +20,7 @@ def predict(
     """Write planes of probabilities, out-of-fold or for any images."""
     from kaggle_unet.steps.predict import predict_data, predict_out_of_fold
 
-    opened = open_run(experiment, overrides, store=store)
+    opened = open_run(experiment, overrides, store=store, may_be_exported=not oof)
     checkpoints = checkpoint or [opened.run]
     with console.progress() as on_progress:
         if oof and data is None:
@@ -83,7 +83,7 @@ def submit(
     """Predict with the average of a run's checkpoints, decode, and write a CSV with its manifest."""
     from kaggle_unet.steps.submit import submit as write
 
-    opened = open_run(experiment, overrides)
+    opened = open_run(experiment, overrides, may_be_exported=True)
     with console.progress() as on_progress:
         written = write(
             opened.config,
@@ -113,7 +113,7 @@ def segment(
     """Find the objects in any images: label images, overlays and measurements."""
     from kaggle_unet.steps.segment import segment as write
 
-    opened = open_run(experiment, overrides)
+    opened = open_run(experiment, overrides, may_be_exported=True)
     with console.progress() as on_progress:
         written = write(
             opened.config,
@@ -162,10 +162,11 @@ def export(
     for remark in remarks:
         console.warn(remark)
     console.say(
-        f"model    {output} ({len(about['checkpoints'])} networks; sides in multiples of {about['multiple']}; its "
+        f"model    {output} (checkpoints: {len(about['checkpoints'])}; sides in multiples of {about['multiple']}; its "
         f"probabilities differ from torch's by {about['largest_difference']:.1g})"
     )
-    console.next("kaggle-unet", "segment", output, "IMAGES", "-o", output.with_suffix(""))
+    if not about["config"]["codec"]["classes"]:  # segment finds objects
+        console.next("kaggle-unet", "segment", output, "IMAGES", "-o", output.with_suffix(""))
 
 
 def check(

@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from kaggle_unet.types import Settings
 
+EXPORTED = ".onnx"  # what `export` writes
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 

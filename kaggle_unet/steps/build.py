@@ -22,9 +22,9 @@ from kaggle_unet.masks.labels import areas_px, object_diameter_px
 from kaggle_unet.models.checkpoint import Checkpoint, check_compatible, load_checkpoint, refuse_other_shapes
 from kaggle_unet.models.create import create_model, input_sizes
 from kaggle_unet.models.exported import OnnxNetwork, load_exported
-from kaggle_unet.models.settings import CustomSettings
+from kaggle_unet.models.settings import EXPORTED, CustomSettings
 from kaggle_unet.steps.make_targets import open_targets, resolve_weights
-from kaggle_unet.steps.run import find_checkpoints, is_exported
+from kaggle_unet.steps.run import find_checkpoints
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import round_planes
 from kaggle_unet.targets.codecs import get_codec
@@ -129,7 +129,7 @@ class Ensemble:
 def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemble:
     """Load networks that may be averaged, to predict with a config or as the first of them was trained."""
     files = find_checkpoints(paths)
-    checkpoints = {file: load_exported(file) if is_exported(file) else load_checkpoint(file) for file in files}
+    checkpoints = {file: (load_exported if file.suffix == EXPORTED else load_checkpoint)(file) for file in files}
     if config is None:
         first = next(iter(checkpoints))
         config = validate_config(checkpoints[first]["config"], where=str(first))
@@ -147,7 +147,7 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
     }
     keep_freed_memory()
     precision = "auto" if config.training.precision == "fp16" else config.training.precision  # it scales gradients
-    precision = "32" if all(map(is_exported, checkpoints)) else precision
+    precision = "32" if all(file.suffix == EXPORTED for file in checkpoints) else precision
     device_config = select_device(precision, config.training.channels_last)
     choose_operations(deterministic=config.training.deterministic)
     margin = max(int(getattr(model, "margin", 0)) for model, _ in loaded)

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from kaggle_unet.config import Config
+from kaggle_unet.config import Config, plain
 from kaggle_unet.data.batch import padded_shape
 from kaggle_unet.errors import ConfigError, import_extra
 from kaggle_unet.inference.predict import MeanNetwork
 from kaggle_unet.models.exported import OnnxNetwork, trace_network, write_exported
+from kaggle_unet.models.settings import EXPORTED
 from kaggle_unet.steps.build import Ensemble, load_ensemble, without_weights
-from kaggle_unet.steps.run import EXPORTED, is_exported
 from kaggle_unet.steps.second_level import choose_decoder
-from kaggle_unet.steps.submit import describe_ensemble
+from kaggle_unet.steps.submit import describe_ensemble, without_places
 from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.targets.codecs import get_codec
 
@@ -28,10 +28,11 @@ def export(
     """Write networks as one, and return its metadata and what should be known about it."""
     if output.suffix != EXPORTED:
         raise ConfigError(f"export: -o {output} must end in {EXPORTED}, as in -o model{EXPORTED}")
-    import_extra("onnx", "onnx")
+    for library in ("onnx", "onnxruntime"):
+        import_extra(library, "onnx")
     try_to_write(output)
     ensemble = load_ensemble(checkpoints, config)
-    if exported := [str(file) for file in ensemble.checkpoints if is_exported(file)]:
+    if exported := [str(file) for file in ensemble.checkpoints if file.suffix == EXPORTED]:
         raise ConfigError(f"export: {', '.join(exported)} is exported already; give the run, or its checkpoints")
     hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
     chosen = choose_decoder(config, hashes, decode=decode, overrides=overrides)
@@ -39,16 +40,15 @@ def export(
     network: nn.Module = MeanNetwork(ensemble.models, chosen.config.inference, codec.activation)
     network = ensemble.models[0] if len(ensemble.models) == 1 else network
     graph, difference = _trace(network, ensemble, softmax=codec.activation == "softmax")
-    described = describe_ensemble(without_weights(chosen.config), ensemble.checkpoints)
     scores = [checkpoint["score"] for checkpoint in ensemble.checkpoints.values()]
     about = {
-        "config": described["config"] | described["prediction"],
+        "config": without_places(plain(without_weights(chosen.config))),
         "planes": codec.planes,
         "activation": codec.activation,
         "multiple": ensemble.pad_spec.multiple,
         "margin": ensemble.pad_spec.margin,
         "score": scores[0] if len(scores) == 1 else None,
-        "checkpoints": described["checkpoints"],
+        "checkpoints": describe_ensemble(config, ensemble.checkpoints)["checkpoints"],
         "largest_difference": difference,
     }
     write_exported(output, graph, about)

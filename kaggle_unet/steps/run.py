@@ -25,6 +25,7 @@ from pydantic import Field, ValidationError
 from kaggle_unet.config import Config, load_config, parse_config, parse_yaml, plain, to_yaml, validate_config
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.tables import read_folds, to_csv
+from kaggle_unet.models.settings import EXPORTED
 from kaggle_unet.steps.make_targets import changed_keys, divide, measure_sample, open_targets
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain, lock, read_record, sha256, write_record
@@ -77,14 +78,23 @@ class Experiment(NamedTuple):
 
 
 def open_experiment(
-    given: Path, overrides: Sequence[str] = (), *, run: Path | None = None, store: Path | None = None
+    given: Path,
+    overrides: Sequence[str] = (),
+    *,
+    run: Path | None = None,
+    store: Path | None = None,
+    may_be_exported: bool = False,
 ) -> Experiment:
     """Resolve RUN_OR_CONFIG: a run has its config and store, a config its run and store in their usual places.
 
-    A file that `export` wrote stands for a run, too, as far as predicting goes.
+    A file that `export` wrote stands for a run in verbs that only predict.
     """
-    if is_exported(given):
-        exported = parse_config(json.dumps(_exported_config(given)), overrides, where=str(given))
+    if given.suffix == EXPORTED:
+        if not may_be_exported:
+            raise ConfigError(f"{given}: segment, submit and predict --data take exported files; give the run instead")
+        from kaggle_unet.models.exported import load_exported
+
+        exported = parse_config(json.dumps(load_exported(given)["config"]), overrides, where=str(given))
         return Experiment(given, exported, given, store_folder(given, store))
     if (given / "run.json").is_file():
         if run is not None and run.resolve() != given.resolve():
@@ -135,21 +145,9 @@ def _checkpoints_at(path: Path) -> list[Path]:
     raise DataError(msg)
 
 
-def is_exported(path: Path) -> bool:
-    """Return True if a file is one that `export` writes."""
-    return path.suffix == EXPORTED
-
-
-def _exported_config(file: Path) -> dict[str, Any]:
-    from kaggle_unet.models.exported import load_exported
-
-    config: dict[str, Any] = load_exported(file)["config"]
-    return config
-
-
 def run_of(checkpoint: Path) -> Path:
     """Return a checkpoint's run; where the file is a link, that of the link. An exported file is its own."""
-    if is_exported(checkpoint):
+    if checkpoint.suffix == EXPORTED:
         return checkpoint.resolve()
     return checkpoint.absolute().parent.parent.resolve()
 
@@ -173,7 +171,6 @@ def parse_folds(text: str, n: int) -> list[int]:
 
 
 DECODE_FILE = "decode.yaml"
-EXPORTED = ".onnx"
 OF_CONFIG = "config"  # instead of a file: the config's own values
 SECTIONS = ("decode", "postprocess")
 ENSEMBLE = "ensemble"  # the folder, and the section
@@ -227,7 +224,7 @@ def look_at_decode_params(file: Path | None, checkpoints: Collection[str], codec
         remarks = [
             f"{file} was searched for the codec {found.codec}, this one is {codec}; leave it out with --decode config"
         ]
-    if is_exported(file):
+    if file.suffix == EXPORTED:
         return remarks
     if found.checkpoints is None:
         return [*remarks, f"{file} does not record the checkpoints it was searched with; {again} to tie it to them"]
@@ -239,7 +236,7 @@ def _left_by_tune(config: Config, runs: Sequence[Path]) -> Path | None:
     """Return the file that `tune` has left for one run, or for several together."""
     homes = {run.resolve() for run in runs}
     if len(homes) == 1:
-        if is_exported(runs[0]):
+        if runs[0].suffix == EXPORTED:
             return runs[0]
         return file if (file := runs[0] / DECODE_FILE).is_file() else None
     if config.inference.weights is not None:  # the config says itself how much each checkpoint counts
@@ -279,8 +276,10 @@ def _resolve_runs(file: Path, counted: Mapping[str, float]) -> dict[Path, float]
 
 
 def _load(file: Path) -> DecodeFile:
-    if is_exported(file):
-        config = _exported_config(file)
+    if file.suffix == EXPORTED:
+        from kaggle_unet.models.exported import load_exported
+
+        config = load_exported(file)["config"]
         return DecodeFile(codec=config["codec"]["name"], **{section: config[section] for section in SECTIONS})
     try:
         found = DecodeFile.model_validate(parse_yaml(file.read_text(encoding="utf-8"), str(file)), strict=True)

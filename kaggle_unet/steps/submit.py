@@ -120,12 +120,12 @@ def decode_concurrently(
         thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _without_places(tree: Any) -> Any:
+def without_places(tree: Any) -> Any:
     """Keep of absolute paths in a config, such as local encoder weights, only their names."""
     if isinstance(tree, dict):
-        return {key: _without_places(value) for key, value in tree.items()}
+        return {key: without_places(value) for key, value in tree.items()}
     if isinstance(tree, list):
-        return [_without_places(item) for item in tree]
+        return [without_places(item) for item in tree]
     return Path(tree).name if isinstance(tree, str) and Path(tree).is_absolute() else tree
 
 
@@ -142,4 +142,4 @@ def describe_ensemble(config: Config, checkpoints: Mapping[Path, Checkpoint]) ->
         "config_hash": hash_plain(trained),
         "prediction": {name: used[name] for name in ("codec", "inference", "decode", "postprocess")},
     }
-    return {name: _without_places(value) for name, value in described.items()}
+    return {name: without_places(value) for name, value in described.items()}

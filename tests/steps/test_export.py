@@ -26,7 +26,7 @@ def model(trained: Trained) -> Path:
     """Both folds in one file."""
     answer = call("export", trained.run, "-o", trained.home / "model.onnx")
     assert answer.code == 0, answer.err
-    assert "2 networks" in answer.out
+    assert "checkpoints: 2" in answer.out
     return trained.home / "model.onnx"
 
 
@@ -131,6 +131,14 @@ def test_the_numpy_example_of_the_guide_gives_the_planes(trained, model, tmp_pat
 
 
 @folder_only
+def test_planes_of_another_codec_are_exported_as_such(trained, tmp_path):
+    words = ("--set", "codec.name=mask", "--set", "weights.classes={}", "--set", "decode.border_threshold=0.5")
+    answer = call("export", trained.run, "-o", tmp_path / "mask.onnx", *words)
+    assert answer.code == 0, answer.err
+    assert ku.load(tmp_path / "mask.onnx").planes == ("mask",)
+
+
+@folder_only
 def test_the_metadata_say_how_to_use_the_graph(model):
     properties = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
     about = json.loads(properties["kaggle_unet"])
@@ -164,8 +172,9 @@ def test_a_network_that_has_no_graph_is_refused(trained, tmp_path, monkeypatch):
 def test_impossible_requests_are_refused(trained, model, tmp_path):
     for words, reason in (
         (("export", trained.run, "-o", tmp_path / "model.pt"), "must end in .onnx"),
-        (("export", model, "-o", tmp_path / "again.onnx"), "is exported already; give the run"),
-        (("tune", model), "model.onnx: no run here"),
+        (("export", trained.run, "--checkpoint", model, "-o", tmp_path / "again.onnx"), "is exported already"),
+        (("tune", model), "model.onnx: segment, submit and predict --data take exported files; give the run instead"),
+        (("predict", model, "--oof"), "give the run instead"),
         (("submit", "none.onnx", "--data", trained.test, "-o", tmp_path / "x.csv"), "none.onnx: no such file"),
     ):
         answer = call(*words)
