@@ -84,13 +84,13 @@ def report(
     store: options.MovedStore = None,
     decode: options.Decode = None,
     train: options.TrainingImages = False,
+    against: options.Against = None,
 ) -> None:
-    """Write an HTML page with every out-of-fold prediction beside its truth, worst first."""
+    """Write an HTML page to browse every out-of-fold prediction and its errors, worst first."""
     from kaggle_unet.steps.report import write_report
 
     run = open_run(experiment).run
     with console.progress() as on_progress:
-        page = write_report(
-            run, output or run / "report.html", store, decode=decode, train=train, on_progress=on_progress
-        )
+        output, how = output or run / "report.html", {"decode": decode, "against": against}
+        page = write_report(run, output, store, **how, train=train, on_progress=on_progress)
     console.say(f"report   {page}")

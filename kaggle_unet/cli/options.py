@@ -137,6 +137,14 @@ Decode = Annotated[
         "--decode", metavar="FILE", help="A file that tune wrote, or config for the config's. Default: the run's."
     ),
 ]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="RUN2|FILE",
+        help="Compare with another run, or with other decode parameters of this one (a file, or config).",
+    ),
+]
 SecondLevel = Annotated[
     str | None,
     typer.Option(

@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from kaggle_unet.metrics.pixels import ClassScore
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, score_overlap
 from kaggle_unet.report.draw import heatmap, resize, stretch
 from kaggle_unet.report.plots import plot_curves, plot_thresholds
+from kaggle_unet.store.atomic import atomic_write
 from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Planes, Sample
 
 if TYPE_CHECKING:
@@ -64,8 +66,7 @@ def render_report(
         pictures=[Markup(card["pictures"]) for card in cards if "data" in card],
         scripts=[_read_page_file(name) for name in SCRIPTS],
         style=_read_page_file("style.css"),
-        folder="",
-        other="",
+        other=next((card["data"]["against"] for card in cards if "data" in card), ""),
         totals=_totals(cards),
         legend=legend,
         kinds=_by_kind(cards),
@@ -93,13 +94,25 @@ def _curve(fold: Mapping[str, Any]) -> dict[str, str]:
 
 
 def make_card(
-    sample: Sample, labels: Labels, planes: Planes, plane_names: Sequence[str], fold: str = "", *, single: bool = False
+    sample: Sample,
+    labels: Labels,
+    planes: Planes,
+    plane_names: Sequence[str],
+    fold: str = "",
+    *,
+    single: bool = False,
+    other: tuple[str, Labels] | None = None,
 ) -> dict[str, Any]:
-    """Turn a validation sample with its prediction into numbers, and pictures as JSON; `single`: all is one object."""
+    """Turn a validation sample with its prediction into numbers, and pictures as JSON.
+
+    With `single`, all is one object; `other` is a second prediction to compare with, and its name.
+    """
     assert sample.labels is not None, f"sample {sample.id!r} has no labels, so it cannot be reported"
-    true, pred = ((part > 0).astype(np.int32) if single else relabel(part) for part in (sample.labels, labels))
-    overlap, sides = count_overlap(true, pred), {"true": true, "pred": pred}
-    score, image = score_overlap(overlap), _fit(stretch(sample.image))
+    parts = {"true": sample.labels, "pred": labels, **({"other": other[1]} if other else {})}
+    sides = {side: (part > 0).astype(np.int32) if single else relabel(part) for side, part in parts.items()}
+    overlaps = {side: count_overlap(sides["true"], sides[side]) for side in sides if side != "true"}
+    overlap, image = overlaps["pred"], _fit(stretch(sample.image))
+    score = score_overlap(overlap)
     pictures = {
         "image": _encode_lossless(image),
         "planes": {name: _encode_plane(plane) for name, plane in zip(plane_names, planes, strict=True)},
@@ -109,21 +122,37 @@ def make_card(
         "id": sample.id,
         "kind": sample.kind,
         "score": score.mean,
+        "gain": score.mean - score_overlap(overlaps.get("other", overlap)).mean,
         "precision": score.precision.tolist(),
         "n_true": overlap.n_true,
         "n_pred": overlap.n_pred,
         "data": {
             "id": sample.id,
+            "src": "",
             "fold": fold,
             "kind": sample.kind,
             "size": sample.image.shape[:2],
             "shown": image.shape[:2],
-            "areas": {"true": overlap.areas_true_px.tolist(), "pred": overlap.areas_pred_px.tolist()},
+            "against": other[0] if other else "",
+            "areas": {
+                "true": overlap.areas_true_px.tolist(),
+                **{side: found.areas_pred_px.tolist() for side, found in overlaps.items()},
+            },
             "boxes": {side: _find_boxes(part) for side, part in sides.items()},
-            "pairs": np.stack([overlap.true, overlap.pred, overlap.shared_px], axis=1).tolist(),
+            "pairs": {
+                side: np.stack([found.true, found.pred, found.shared_px], axis=1).tolist()
+                for side, found in overlaps.items()
+            },
         },
         "pictures": json.dumps(pictures, separators=(",", ":")).replace("<", "\\u003c"),
     }
+
+
+def put_beside(card: dict[str, Any], file: Path) -> None:
+    """Move a card's pictures from the page into a script beside it, which the page loads when it shows them."""
+    card["data"]["src"] = f"{file.parent.name}/{file.name}"
+    atomic_write(file, f"takePictures({json.dumps(card['data']['src'])}, {card['pictures']})")
+    card["pictures"] = ""
 
 
 def _fit(picture: NDArray[Any], *, smooth: bool = True) -> NDArray[Any]:

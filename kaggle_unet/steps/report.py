@@ -6,16 +6,18 @@ Also pictures of a store's targets, and of what networks predict for an image th
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
 
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.config import Config
-from kaggle_unet.errors import reading
+from kaggle_unet.config import Config, load_config
+from kaggle_unet.errors import ConfigError, DataError, reading
 from kaggle_unet.io.tables import read_frame
 from kaggle_unet.metrics.pixels import ClassScore
+from kaggle_unet.metrics.score import interval_of_mean
+from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.report.draw import (
     colour_classes,
     colour_labels,
@@ -26,20 +28,29 @@ from kaggle_unet.report.draw import (
     resize,
     stretch,
 )
-from kaggle_unet.report.gallery import make_card, make_class_card, render_report
+from kaggle_unet.report.gallery import make_card, make_class_card, put_beside, render_report
 from kaggle_unet.selection.search import MASK_THRESHOLD, THRESHOLDS, apply_params
 from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder, open_run
-from kaggle_unet.steps.score import Scores, folds_with_planes, out_of_fold, score_training_samples, summarize_scores
+from kaggle_unet.steps.score import (
+    Scored,
+    Scores,
+    out_of_fold,
+    out_of_fold_samples,
+    score_training_samples,
+    summarize_scores,
+)
 from kaggle_unet.store import Store, atomic_write, read_record, sample_file
 from kaggle_unet.store.atomic import try_to_write
+from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import WeightSettings
 from kaggle_unet.targets.weights import distance_weights, size_weights
-from kaggle_unet.types import Image, Labels, Weights
+from kaggle_unet.types import Image, Labels, Sample, Weights
 
+MOST_IN_PAGE = 1000  # images whose pictures the page itself holds, some 150 MB; those of more lie beside it
 FIGURE_SIDE_PX = 256
 OVERVIEW_TEXT_PX = 23  # legible where a page scales the row of panels down to half its width
 
@@ -111,9 +122,10 @@ def write_report(
     *,
     decode: str | None = None,
     train: bool = False,
+    against: str | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> Path:
-    """Write a run's report."""
+    """Write a run's report, `against` another run or other decode parameters of its own."""
     try_to_write(output)
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
@@ -121,16 +133,28 @@ def write_report(
     single = get_competition(config.competition.name).single_object
     palette = colour_classes(config.competition.classes or dict.fromkeys(names, 0))
     decoders = [] if names else [apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS]
+    second = _open_second(against, run, config) if against else None
+    ids = [id_ for id_ in out_of_fold_samples(run)["id"] if not second or id_ in second.planes]
+    if not ids:
+        raise DataError(
+            f"{against} has no out-of-fold planes of any image that {run} has; compare runs on the same data"
+        )
+    beside = output.with_name(f"{output.stem}_files") if len(ids) > MOST_IN_PAGE else None
     scores, cards, by_threshold = [], [], []
     for scored, sample, planes, labels in out_of_fold(run, config, store):
+        if second and sample.id not in second.planes:
+            continue
         scores.append(scored)
-        score, fold = scored.score, scored.parts["fold"]
-        cards.append(
-            make_class_card(sample, labels, planes, score, palette, fold)
-            if isinstance(score, ClassScore)
-            else make_card(sample, labels, planes, codec.planes, fold, single=single)
-        )
         assert sample.labels is not None
+        if isinstance(scored.score, ClassScore):
+            cards.append(make_class_card(sample, labels, planes, scored.score, palette, scored.parts["fold"]))
+        else:
+            pair = (second.name, second.decode(sample)) if second else None
+            cards.append(
+                make_card(sample, labels, planes, codec.planes, scored.parts["fold"], single=single, other=pair)
+            )
+            if beside:
+                put_beside(cards[-1], beside / f"{len(cards)}.js")
         by_threshold.append([config.metric(sample.labels, other(planes, sample.image)).mean for other in decoders])
     result = summarize_scores(scores, codec.pixel_classes)
     sets = {"out-of-fold score": result}
@@ -139,8 +163,8 @@ def write_report(
     tables = {"areas": result.per_area, "fixed": result.oracle_fixes, "classes": result.per_class}
     page = render_report(
         f"{run.parent.name}/{run.name}",
-        _stats(run, config, file, sets),
-        [_fold(run, fold, sets) for fold in folds_with_planes(run)],
+        (_describe_gains(second.name, cards, scores) if second else {}) | _stats(run, config, file, sets),
+        [_fold(run, int(fold), sets) for fold in result.parts["fold"]],
         cards,
         {name: table for name, table in tables.items() if table is not None},
         (dict(zip(THRESHOLDS, np.mean(by_threshold, axis=0).tolist(), strict=False)), config.decode.mask_threshold)
@@ -150,6 +174,39 @@ def write_report(
     )
     atomic_write(output, page)
     return output
+
+
+class _Second(NamedTuple):
+    """A second prediction of a run's images: its name, the folders of its planes by id, and their decoder."""
+
+    name: str
+    planes: Mapping[str, Path]
+    decoder: Decoder
+
+    def decode(self, sample: Sample) -> Labels:
+        return self.decoder(read_planes(self.planes[sample.id], sample.id), sample.image)
+
+
+def _open_second(against: str, run: Path, config: Config) -> _Second:
+    """Open what a run is compared with: another run, or its own planes with other decode parameters."""
+    if config.codec.classes:
+        raise ConfigError("--against compares objects, but this run's codec has classes of pixels; leave it out")
+    decode: str | None = against
+    if Path(against).is_dir():
+        run, decode = Path(against), None
+        describe_run(run)
+        config = load_config(run / "config.yaml")
+    config, _ = choose_decode_params(config, [run], chosen=decode)
+    table = out_of_fold_samples(run)
+    return _Second(against, dict(zip(table["id"], table["planes"], strict=True)), config.decoder)
+
+
+def _describe_gains(name: str, cards: Sequence[Mapping[str, Any]], scores: Sequence[Scored]) -> dict[str, str]:
+    """Say how much better a run is than another on the same images, with the interval of the paired differences."""
+    gains = [card["gain"] for card in cards]
+    low, high = interval_of_mean(gains, [scored.group for scored in scores])
+    text = f"{np.mean(gains):+.4f} ({low:+.4f} to {high:+.4f} on resampled images), {len(gains)} images"
+    return {f"score minus that of {name}": text}
 
 
 def _stats(run: Path, config: Config, decode_file: Path | None, sets: Mapping[str, Scores]) -> dict[str, str]:
@@ -167,7 +224,7 @@ def _stats(run: Path, config: Config, decode_file: Path | None, sets: Mapping[st
         "competition": config.competition.name,
         "decoding": in_sample if decode_file else "the config's",
         "codec": f"{config.codec.name}, border {config.codec.border.rule}, radius {config.codec.border.radius_px}",
-        "model": ", ".join(str(value) for value in config.model.model_dump().values()),
+        "model": ", ".join(f"{key} {value}" for key, value in config.model.model_dump().items()),
         "commit": environment["commit"],
         "command": " ".join(environment["command"]),
         "torch": environment["packages"].get("torch", ""),

@@ -10,7 +10,7 @@ import kaggle_unet as ku
 from kaggle_unet.metrics.error_types import PRED_ERROR_TYPES, TRUE_ERROR_TYPES, find_mistakes
 from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap
-from kaggle_unet.report.gallery import make_card, render_report
+from kaggle_unet.report.gallery import make_card, put_beside, render_report
 from kaggle_unet.types import Sample
 
 pytestmark = pytest.mark.browser
@@ -34,17 +34,22 @@ def draw_pair(seed, side=64):
 PAIRS = {f"image {seed}": draw_pair(seed) for seed in range(8)} | {"empty": tuple(np.zeros((2, 64, 64), np.int32))}
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    """A report of the pairs above, as a file."""
+def make_cards(others=None):
     cards = []
     for number, (id_, (true, pred)) in enumerate(PAIRS.items()):
         image = np.where(true > 0, 180, 20).astype(np.uint8)
         planes = np.stack([pred > 0, true > 0]).astype(np.float32) * 0.8
         sample = Sample(id_, image, true, kind="dark" if number % 2 else "bright")
-        cards.append(make_card(sample, pred, planes, ("mask", "border"), str(number % 3)))
+        other = ("runs/other", others[id_]) if others else None
+        cards.append(make_card(sample, pred, planes, ("mask", "border"), str(number % 3), other=other))
+    return cards
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report of the pairs above, as a file."""
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(render_report("drawn/pairs", {"codec": "mask"}, [], cards))
+    path.write_text(render_report("drawn/pairs", {"codec": "mask"}, [], make_cards()))
     return path
 
 
@@ -76,6 +81,15 @@ def page(request, chromium, report):
     assert faults == []
     assert {url.partition(":")[0] for url in asked} <= {"file", "data", "blob"}
     assert [url for url in asked if url.startswith("file")] == [report.as_uri()]
+
+
+def wait_for(page, expression):
+    """Wait until an expression is true; Playwright's own `wait_for_function` needs an eval, which the page forbids."""
+    for _ in range(200):
+        if page.evaluate(f"Boolean({expression})"):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"not in ten seconds: {expression}")
 
 
 def counts_of(page):
@@ -172,15 +186,16 @@ def test_images_are_searched_filtered_and_sorted(page):
     assert ids() == [id_ for id_ in sorted(PAIRS) if split in find_mistakes(count_overlap(*PAIRS[id_])).true]
 
 
-def test_keys_open_walk_and_close_and_a_link_leads_to_an_object(page, report):
+def test_keys_open_walk_and_close_and_a_link_leads_to_an_object(page):
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     order = sorted(PAIRS, key=lambda id_: (ku.score(*PAIRS[id_]), id_))
-    assert page.locator("#viewer-title").inner_text() == order[1]
+    page.get_by_role("heading", name=order[1], exact=True).wait_for()
     page.keyboard.press("ArrowRight")
-    assert page.locator("#viewer-title").inner_text() == order[2]
+    page.get_by_role("heading", name=order[2], exact=True).wait_for()
     page.keyboard.press("k")
+    page.wait_for_selector("#viewer-objects a")
     page.keyboard.press("n")
     page.wait_for_selector("#viewer-objects a[aria-current]")
     assert page.url.endswith(page.locator("#viewer-objects a[aria-current]").get_attribute("href"))
@@ -189,17 +204,18 @@ def test_keys_open_walk_and_close_and_a_link_leads_to_an_object(page, report):
     assert "a true object without a partner" in page.locator("#help").inner_text()
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
+    wait_for(page, "state.open < 0")
     assert not page.locator("#viewer").is_visible()
-    page.goto(report.as_uri() + "#image%203/p2")
+    page.evaluate("location.hash = '#image%203/p2'")
     page.wait_for_selector("#viewer-objects a[aria-current]")
-    assert page.locator("#viewer-title").inner_text() == "image 3"
+    page.get_by_role("heading", name="image 3", exact=True).wait_for()
     assert page.locator("#viewer-objects a[aria-current] b").inner_text() == "p2"
     assert page.evaluate("viewer.selected") == ["pred", 1]
 
 
 def test_the_canvas_shows_layers_outlines_contrast_and_a_mask(page, report):
     page.goto(report.as_uri() + "#image%203")
-    page.wait_for_function("viewer.shown")
+    wait_for(page, "viewer.shown")
     true, pred = PAIRS["image 3"]
     y, x = np.argwhere((true > 0) & (pred > 0))[0].tolist()
     colour = f"[...viewer.base.getContext('2d').getImageData({x}, {y}, 1, 1).data].slice(0, 3)"
@@ -219,7 +235,7 @@ def test_the_canvas_shows_layers_outlines_contrast_and_a_mask(page, report):
     before = page.evaluate("viewer.view.zoom")
     page.locator("#canvas").hover()
     page.mouse.wheel(0, -300)
-    page.wait_for_function(f"viewer.view.zoom > {before}")
+    wait_for(page, f"viewer.view.zoom > {before}")
     shot = page.locator("#canvas").screenshot()
     page.keyboard.press("t")
     assert page.locator("#canvas").screenshot() != shot
@@ -227,7 +243,7 @@ def test_the_canvas_shows_layers_outlines_contrast_and_a_mask(page, report):
 
 def test_a_click_on_an_object_or_its_point_selects_it(page, report):
     page.goto(report.as_uri() + "#image%203")
-    page.wait_for_function("viewer.shown")
+    wait_for(page, "viewer.shown")
     true, _ = PAIRS["image 3"]
     y, x = np.argwhere(true == true.max()).mean(axis=0).tolist()
     view = page.evaluate("viewer.view")
@@ -237,6 +253,7 @@ def test_a_click_on_an_object_or_its_point_selects_it(page, report):
     page.wait_for_selector("#viewer-objects a[aria-current]")
     assert page.url.endswith(f"#image%203/t{len(np.unique(true)) - 1}")
     page.keyboard.press("Escape")
+    wait_for(page, "state.open < 0")
     page.locator("[data-view=objects]").click()
     point = page.evaluate("({x: points[0].x, y: points[0].y, id: points[0].row.entry.id})")
     page.locator("#scatter").click(position={"x": point["x"], "y": point["y"]})
@@ -255,6 +272,45 @@ def test_the_objects_of_a_selection_are_saved_as_csv(page, tmp_path):
         true = np.unique(PAIRS[row["id"]][0], return_inverse=True)[1].reshape(64, 64)
         box = slice(int(row["top"]), int(row["bottom"])), slice(int(row["left"]), int(row["right"]))
         assert (true[box] == int(row["object"])).sum() == int(row["area_px"])
+
+
+def test_two_predictions_are_compared_object_by_object(chromium, tmp_path):
+    others = {id_: true.copy() for id_, (true, _) in PAIRS.items()}
+    others["image 3"] = np.zeros((64, 64), np.int32)
+    path = tmp_path / "report.html"
+    path.write_text(render_report("t", {}, [], make_cards(others)))
+    page = chromium.new_page()
+    page.goto(path.as_uri())
+    found = ku.match(*PAIRS["image 3"], strict=True).tp[0]
+    counts = counts_of(page)
+    assert counts["gained"] == found > 0
+    table = summarize(PAIRS.values(), strict=True)
+    assert counts["lost"] == table.fn[0] - ku.match(*PAIRS["image 3"], strict=True).fn[0]
+    gains = [ku.score(true, pred) - ku.score(true, others[id_]) for id_, (true, pred) in PAIRS.items()]
+    assert figures_of(page)["change"] == pytest.approx(np.mean(gains), abs=1e-4)
+    page.locator(".chip[data-kind=gained]").click()
+    assert page.locator("#list .id").all_inner_texts() == ["image 3"]
+    page.evaluate("location.hash = '#image%203'")
+    wait_for(page, "viewer.shown")
+    assert page.locator("#viewer-objects", has_text="found, gained").is_visible()
+    page.keyboard.press("o")
+    assert page.evaluate("viewer.options.other")
+
+
+def test_pictures_beside_the_page_are_loaded_when_they_are_shown(chromium, tmp_path):
+    cards = make_cards()
+    for number, card in enumerate(cards):
+        put_beside(card, tmp_path / "report_files" / f"{number}.js")
+    (tmp_path / "report_files" / "5.js").unlink()
+    path = tmp_path / "report.html"
+    path.write_text(render_report("t", {}, [], cards))
+    page = chromium.new_page()
+    page.goto(path.as_uri() + "#image%203")
+    wait_for(page, "viewer.shown")
+    assert page.evaluate("[...viewer.shown.ids.pred].filter(id => id).length") == (PAIRS["image 3"][1] > 0).sum()
+    page.keyboard.press("Escape")
+    missing = page.locator("#list li", has_text="image 5")
+    missing.get_by_text("5.js is missing; keep it beside this page").wait_for()
 
 
 CONTRAST = """() => {

@@ -1,6 +1,7 @@
 """The report is one page that tells the truth about every prediction."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -16,7 +17,7 @@ from PIL import Image
 
 from kaggle_unet.masks.labels import relabel
 from kaggle_unet.report import gallery
-from kaggle_unet.report.gallery import make_card, render_report
+from kaggle_unet.report.gallery import make_card, put_beside, render_report
 from kaggle_unet.types import Sample
 
 VOID = {"meta", "img", "link", "br", "input"}
@@ -95,7 +96,7 @@ def test_areas_and_shared_pixels_of_every_pair_are_data():
     ((image,), _) = data_of(render_report("t", {}, [], [card_of("a", pred, kind="dark")]))
     assert (image["fold"], image["kind"], image["size"]) == ("0", "dark", [40, 40])
     assert image["areas"] == {"true": [100, 100, 64], "pred": [100, 100, 25]}
-    assert image["pairs"] == [[0, 0, 100], [1, 1, 80]]
+    assert image["pairs"] == {"pred": [[0, 0, 100], [1, 1, 80]]}
     assert image["boxes"]["pred"] == [[2, 2, 12, 12], [20, 22, 30, 32], [32, 32, 37, 37]]
 
 
@@ -177,7 +178,7 @@ def test_a_page_without_samples_says_what_to_do():
 @pytest.mark.parametrize("true", [TRUE, TRUE * 0])
 def test_images_without_objects_are_shown_like_others(true):
     ((image,), (pictures,)) = data_of(render_report("t", {}, [], [card_of("a", TRUE * 0, true=true)]))
-    assert image["areas"]["pred"] == pictures["labels"]["pred"] == image["pairs"] == []
+    assert image["areas"]["pred"] == pictures["labels"]["pred"] == image["pairs"]["pred"] == []
 
 
 def test_large_images_are_shrunk_and_their_labels_too_but_not_their_numbers(monkeypatch):
@@ -196,3 +197,25 @@ def test_a_row_without_truth_is_our_own_mistake():
     blind = Sample("a", np.zeros((40, 40), np.uint8))
     with pytest.raises(AssertionError, match="sample 'a' has no labels"):
         make_card(blind, TRUE, np.zeros((0, 40, 40), np.float32), ())
+
+
+def test_a_second_prediction_is_compared_with_the_truth_too():
+    image = np.where(TRUE > 0, 180, 20).astype(np.uint8)
+    planes, second = np.zeros((1, 40, 40), np.float32), square((2, 2, 10))
+    card = make_card(Sample("a", image, TRUE), TRUE, planes, ("mask",), other=("runs/b", second))
+    assert card["gain"] == pytest.approx(1 - 1 / 3)
+    ((data,), (pictures,)) = data_of(render_report("t", {}, [], [card]))
+    assert (data["against"], data["areas"]["other"], data["pairs"]["other"]) == ("runs/b", [100], [[0, 0, 100]])
+    np.testing.assert_array_equal(paint(pictures["labels"]["other"], (40, 40)), second)
+
+
+def test_pictures_may_lie_beside_the_page(tmp_path):
+    card = card_of("a", TRUE)
+    pictures = card["pictures"]
+    put_beside(card, tmp_path / "report_files" / "1.js")
+    page = render_report("t", {}, [], [card])
+    assert "pictures-0" not in page
+    assert "script-src 'unsafe-inline' 'self' file:" in html.unescape(page)
+    text = (tmp_path / "report_files" / "1.js").read_text()
+    assert text == f'takePictures("report_files/1.js", {pictures})'
+    assert data_of(page)[0][0]["src"] == "report_files/1.js"

@@ -113,6 +113,7 @@ def test_class_images_hold_what_the_csv_and_the_model_say_and_are_masks_again(la
     ("words", "message"),
     [
         (("tune", "RUN"), "nothing to tune"),
+        (("report", "RUN", "--against", "config"), "--against compares objects"),
         (("second-level", "RUN"), "codec classes has no seeds"),
         (("vote", "RUN", "--csv", "a.csv", "--csv", "b.csv", "--data", "x", "-o", "c.csv"), "vote counts objects"),
         (("segment", "RUN", "x", "-o", "y"), "segment finds objects, and this run knows classes"),

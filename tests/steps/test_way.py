@@ -159,6 +159,21 @@ def test_the_report_shows_every_validation_sample(trained):
     assert all(f"<td>{value / 20:.2f}</td>" in page for value in range(1, 20))  # the mask thresholds
 
 
+def test_a_run_is_compared_with_another_on_the_images_of_both(trained):
+    other, page = trained.home / "other", trained.home / "compared.html"
+    shutil.copytree(trained.run, other)
+    shutil.rmtree(other / "fold1")
+    for against, images in ((other, 4), ("config", 8)):
+        answer = call("report", trained.run, "--against", against, "-o", page)
+        assert answer.code == 0, answer.err
+        text = page.read_text()
+        assert f"score minus that of {against}" in text
+        assert f"on resampled images), {images} images" in text
+    assert "+0.0000 (+0.0000 to +0.0000 on resampled images)" in text
+    shutil.rmtree(other / "fold0" / "planes")
+    assert "no fold has out-of-fold planes" in call("report", trained.run, "--against", other, "-o", page).err
+
+
 def test_a_submission_is_scored_against_a_folder_or_zip_with_masks(trained):
     path = trained.home / "of training.csv"
     answer = call("submit", trained.config, "--data", trained.train, *trained.checkpoints, "-o", path)

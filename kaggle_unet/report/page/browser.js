@@ -28,9 +28,9 @@ let order = [];
 
 data.images.forEach((entry, index) => {
   entry.index = index;
-  entry.compared = scores.compare(entry.areas.true ?? [], entry.areas.pred, entry.pairs);
+  entry.compared = scores.compare(entry.areas.true ?? [], entry.areas.pred, entry.pairs.pred ?? []);
   if (!hasTruth) entry.compared.pred.kind.fill("predicted");
-  entry.other = entry.areas.other && scores.compare(entry.areas.true, entry.areas.other, entry.pairs_other);
+  entry.other = entry.areas.other && scores.compare(entry.areas.true, entry.areas.other, entry.pairs.other);
   entry.score = hasTruth ? scores.scoreOf(entry.compared) : 0;
   entry.change = entry.other ? entry.score - scores.scoreOf(entry.other) : 0;
 });
@@ -49,23 +49,20 @@ function element(name, attributes = {}, ...children) {
 // Pictures are text in the page, or a script beside it that calls `takePictures`.
 const decoded = new Map();
 const waiting = new Map();
-function takePictures(index, pictures) {
-  waiting.get(index)(pictures);
-}
+const takePictures = (src, pictures) => waiting.get(src)(pictures);
 
-function loadPictures(index) {
-  const inPage = $(`pictures-${index}`);
-  if (inPage) return Promise.resolve(JSON.parse(inPage.textContent));
+function loadPictures({ index, src }) {
+  if (!src) return Promise.resolve(JSON.parse($(`pictures-${index}`).textContent));
   return new Promise((resolve, reject) => {
-    waiting.set(index, resolve);
-    const src = `${data.folder}/${index}.js`;
-    document.head.append(element("script", { src, onerror: () => reject(new Error(`${src} is missing`)) }));
+    waiting.set(src, resolve);
+    const onerror = () => reject(new Error(`${src} is missing; keep it beside this page`));
+    document.head.append(element("script", { src, onerror }));
   });
 }
 
 function imageOf(entry) {
   if (!decoded.has(entry.index)) {
-    const made = loadPictures(entry.index).then((pictures) => decodeImage(entry, pictures));
+    const made = loadPictures(entry).then((pictures) => decodeImage(entry, pictures));
     decoded.set(entry.index, made);
     if (decoded.size > 100) decoded.delete(decoded.keys().next().value); // the oldest, for memory's sake
   }
@@ -154,6 +151,7 @@ const FIGURES = {
   recall: ["recall", "tp / (tp + fn)"],
   f1: ["F1", "2 tp / (2 tp + fp + fn)"],
   pq: ["PQ", "panoptic quality: F1 times the mean IoU of the matched pairs"],
+  change: ["score gained", "the score minus the other run's; the interval stands in Run and scores"],
   tp: ["tp", "found: pairs with an IoU above the threshold"],
   fp: ["fp", "predicted objects without a partner at this threshold"],
   fn: ["fn", "true objects without a partner at this threshold"],
@@ -161,6 +159,7 @@ const FIGURES = {
 
 function updateHead() {
   const summary = scores.summarize(order.map((entry) => entry.compared), state.k);
+  summary.change = order.reduce((sum, entry) => sum + entry.change, 0) / Math.max(1, order.length);
   summary.score = order.reduce((sum, entry) => sum + entry.score, 0) / Math.max(1, order.length);
   for (const moved of data.other ? order.map((e) => scores.changes(e.compared, e.other, state.k)) : []) {
     for (const kind of ["gained", "lost"]) summary[kind] = (summary[kind] ?? 0) + moved[kind].length;
@@ -175,7 +174,8 @@ function updateHead() {
     const text = ["tp", "fp", "fn"].includes(key) ? String(value) : value.toFixed(4);
     return element("div", { title: meaning, "data-key": key }, element("dt", {}, name), element("dd", {}, text));
   };
-  $("figures").replaceChildren(...(hasTruth ? Object.entries(FIGURES).map(figure) : []));
+  const figures = Object.entries(FIGURES).filter(([key]) => hasTruth && (key !== "change" || data.other));
+  $("figures").replaceChildren(...figures.map(figure));
   const n = order.length;
   $("count").textContent = n === data.images.length ? `${n} images` : `${n} of ${data.images.length} images`;
 }
@@ -287,8 +287,8 @@ function drawScatter(rows) {
   context.textAlign = "center";
   for (let power = Math.floor(low); power <= high; power++) {
     for (const factor of [1, 2, 5]) {
-      const x = xOf(factor * 10 ** power);
-      if (x >= AXES.left && x <= width - AXES.right) context.fillText(factor * 10 ** power, x, height - AXES.bottom + 17);
+      const [area, x] = [factor * 10 ** power, xOf(factor * 10 ** power)];
+      if (x >= AXES.left && x <= width - AXES.right) context.fillText(area, x, height - AXES.bottom + 17);
     }
   }
   context.fillText("area in px² (logarithmic)", (AXES.left + width) / 2, height - 4);
@@ -346,6 +346,7 @@ async function openImage(entry, selected) {
   Object.assign(state, { open: entry.index, selected });
   if (!$("viewer").open) $("viewer").showModal();
   $("viewer-title").textContent = entry.id;
+  if (!isSame) $("viewer-objects").replaceChildren(); // those of the image before
   const shown = await imageOf(entry).catch((error) => ($("viewer-about").textContent = error.message, null));
   if (!shown || state.open !== entry.index) return;
   const names = Object.keys(shown.layers);
@@ -373,14 +374,16 @@ function updateViewer() {
     hasTruth && `score ${entry.score.toFixed(4)}, at this IoU ${scores.precisionOf(counts).toFixed(4)}`,
     entry.other && `score minus ${data.other}'s ${entry.change.toFixed(4)}`].filter(Boolean).join(" · ");
   const kinds = kindsOf(entry);
+  const moved = entry.other ? scores.changes(entry.compared, entry.other, state.k) : {};
   const item = (side) => (area, object) => {
     const kind = kinds(side, object);
+    const change = side === "true" && Object.keys(moved).find((name) => moved[name].includes(object));
     const { iou } = entry.compared[side];
     const isSelected = state.selected?.[0] === side && state.selected[1] === object;
-    return { rank: PLAIN.has(kind) ? 1 : 0, made: () => element("li", {}, element("a", {
+    return { rank: PLAIN.has(kind) && !change ? 1 : 0, made: () => element("li", {}, element("a", {
       href: hashOf(entry, [side, object]), "aria-current": isSelected ? "true" : null, title: MEANINGS[kind],
     }, element("i", { style: `background: ${COLOURS[kind]}` }), element("b", {}, nameObject(side, object)),
-    ` ${kind} · ${area} px²${hasTruth ? ` · IoU ${iou[object].toFixed(3)}` : ""}`)) };
+    ` ${kind}${change ? `, ${change}` : ""} · ${area} px²${hasTruth ? ` · IoU ${iou[object].toFixed(3)}` : ""}`)) };
   };
   const items = [...(entry.areas.true ?? []).map(item("true")), ...entry.areas.pred.map(item("pred"))];
   $("viewer-objects").replaceChildren(...items.sort((a, b) => a.rank - b.rank).map(({ made }) => made()));
