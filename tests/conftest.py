@@ -1,10 +1,15 @@
 """Fixtures for all tests."""
 
 import os
+import runpy
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+OFFLINE = Path(__file__).parent / "offline"
+runpy.run_path(str(OFFLINE / "sitecustomize.py"))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
 
 settings.register_profile("local", max_examples=50, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)

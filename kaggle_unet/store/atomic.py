@@ -67,7 +67,7 @@ def atomic_write(path: str | Path, data: bytes | str | Iterable[str], *, flush: 
             target.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
                 for piece in (data,) if isinstance(data, bytes | str) else data:
-                    file.write(piece.encode() if isinstance(piece, str) else piece)
+                    file.write(piece.encode(errors="backslashreplace") if isinstance(piece, str) else piece)
                 if flush:
                     file.flush()
                     os.fsync(file.fileno())
@@ -138,7 +138,8 @@ def resource_errors(path: Path) -> Iterator[None]:
 
 def explain_os_error(error: OSError) -> str:
     """Name the file that the system refused, why, and the remedy."""
-    where = f"{error.filename}: " if error.filename is not None else ""
+    where = "" if error.errno not in _FULL else "the folder of temporary files (TMPDIR) or numba's (NUMBA_CACHE_DIR): "
+    where = where if error.filename is None else f"{error.filename}: "
     remedy = _REMEDIES.get(error.errno or 0, "this is the system's refusal; the kit can't go on")
     return f"{where}{error.strerror or error}; {remedy}"
 

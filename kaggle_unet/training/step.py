@@ -192,6 +192,14 @@ def _translate_errors(inputs: Tensor, setting: str) -> Iterator[None]:
         shape = " × ".join(str(side) for side in inputs.shape)
         msg = f"inputs of {shape} do not fit into the device's memory; lower {setting}"
         raise ResourceError(msg) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        msg = (
+            "a batch of one crop whose deepest level is one pixel cannot be normalised; change training.batch so that "
+        )
+        msg += "no single crop is left over, raise augmentation.crop_px, or choose model.norm group"
+        raise ConfigError(msg) from error
     except RuntimeError as error:
         if "does not have a deterministic implementation" in str(error):
             msg = f"training.deterministic: {str(error).split('.')[0]}; choose another component, or set it to false"

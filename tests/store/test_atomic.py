@@ -15,7 +15,7 @@ import pytest
 
 from kaggle_unet.errors import ResourceError
 from kaggle_unet.store import atomic_write, sha256, sweep_temporaries
-from kaggle_unet.store.atomic import flush_files, resource_errors, try_to_write
+from kaggle_unet.store.atomic import explain_os_error, flush_files, resource_errors, try_to_write
 
 
 def names(folder):
@@ -195,3 +195,13 @@ def test_what_a_killed_process_has_left_of_a_file_is_removed_before_it_is_made_a
     other.touch()
     try_to_write(tmp_path / "x[1].csv")
     assert list(tmp_path.iterdir()) == [other]
+
+
+def test_text_that_is_no_utf_8_is_written_with_escapes(tmp_path):
+    atomic_write(tmp_path / "x.html", "jos\udce9")
+    assert (tmp_path / "x.html").read_bytes() == rb"jos\udce9"
+
+
+def test_a_full_disk_without_a_name_is_that_of_temporary_files_or_caches():
+    text = explain_os_error(OSError(errno.ENOSPC, "No space left on device"))
+    assert text.startswith("the folder of temporary files (TMPDIR) or numba's (NUMBA_CACHE_DIR): No space left")

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from kaggle_unet.data.batch import Batch
-from kaggle_unet.errors import KitError, ResourceError
+from kaggle_unet.errors import ConfigError, KitError, ResourceError
 from kaggle_unet.training.device import DeviceConfig
 from kaggle_unet.training.distributed import Distributed
 from kaggle_unet.training.fold import train_epoch
@@ -126,3 +126,10 @@ def test_predictions_leave_no_gradients():
     learner = make_learner()
     assert not learner.predict(make_batch(1).inputs).requires_grad
     assert learner.network.weight.grad is None
+
+
+def test_a_batch_of_one_crop_that_cannot_be_normalised_says_what_to_change(monkeypatch):
+    learner, norm = make_learner(), torch.nn.BatchNorm2d(1)
+    monkeypatch.setattr(learner.network, "forward", lambda inputs: norm(inputs[:1, :, :1, :1]))
+    with pytest.raises(ConfigError, match=r"a batch of one crop .* training\.batch .* model\.norm group"):
+        learner.learn(make_batch(1))
