@@ -101,6 +101,13 @@ def test_other_files_are_named_as_such(graph, tmp_path, data, reason):
         load_exported(path)
 
 
+def test_a_file_of_another_version_is_named_as_such(graph, tmp_path):
+    path = tmp_path / "later.onnx"
+    write_exported(path, graph, {"format": 2, "margin": 0})
+    with pytest.raises(DataError, match="later.onnx: not written by this version of kaggle-unet"):
+        load_exported(path)
+
+
 def test_a_graph_is_of_standard_operators_with_free_sizes(graph):
     model = onnx.load_model_from_string(graph)
     assert {domain.domain for domain in model.opset_import} == {""}
