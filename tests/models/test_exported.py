@@ -104,7 +104,7 @@ def test_other_files_are_named_as_such(graph, tmp_path, data, reason):
 def test_a_file_of_another_version_is_named_as_such(graph, tmp_path):
     path = tmp_path / "later.onnx"
     write_exported(path, graph, {"format": 2, "margin": 0})
-    with pytest.raises(DataError, match="later.onnx: not written by this version of kaggle-unet"):
+    with pytest.raises(DataError, match=r"later\.onnx: not written by this version of kaggle-unet"):
         load_exported(path)
 
 
