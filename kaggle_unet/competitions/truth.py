@@ -5,8 +5,7 @@ others is not in the truth.
 """
 
 import re
-from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
@@ -17,21 +16,21 @@ from kaggle_unet.io.archive import Archive, FolderArchive, open_archive, split_l
 from kaggle_unet.io.data_issues import to_data_issues
 from kaggle_unet.io.images import SUFFIX_PATTERN
 from kaggle_unet.io.masks import MaskReader, RleMasks
-from kaggle_unet.io.tables import Table, read_csv, read_table
+from kaggle_unet.io.tables import Table, read_table
 from kaggle_unet.masks.rle import find_invalid_rles
 from kaggle_unet.types import DataIssue, Labels
+
+Found = tuple[Labels, str | None, tuple[DataIssue, ...]]
+Read = Callable[[str], Found]
 
 _MOST_PROBLEMS = 50
 
 
 class Truth(Mapping[str, Labels]):
-    """Labels by id, read one image at a time."""
+    """Labels by id, read one image at a time; `read` returns also the image's type, if known, and what was found."""
 
-    ids: Collection[str]
-
-    @abstractmethod
-    def read(self, sample_id: str) -> tuple[Labels, str | None, tuple[DataIssue, ...]]:
-        """Read an image's labels, its type if it is known, and what was found in them."""
+    def __init__(self, ids: Collection[str], read: Read) -> None:
+        self.ids, self.read = ids, read
 
     def __getitem__(self, sample_id: str) -> Labels:
         if sample_id not in self.ids:
@@ -50,37 +49,35 @@ def read_truth(data: str, competition: Competition, settings: CompetitionSetting
     table = _find_table(data)
     if table is None:
         files = find_label_files(data, settings) if competition.name == "folder" else None
-        return files or _TruthOfImages(competition.read(data, settings, with_masks=True))
+        return files or _open_images(competition.read(data, settings, with_masks=True))
     objects = [row for row in _read_objects(table, competition) if row.sample_id not in settings.skip]
     _refuse_faults(table, objects)
-    rles: dict[str, tuple[str, ...]] = {row.sample_id: () for row in sorted(objects, key=lambda row: row.sample_id)}
+    rles: dict[str, tuple[str, ...]] = {}
     for row in objects:
-        rles[row.sample_id] += (row.rle,) if row.rle.strip() else ()
+        rles[row.sample_id] = (*rles.get(row.sample_id, ()), *([row.rle] if row.rle.strip() else []))
     shapes = {row.sample_id: row.shape for row in objects}
-    return _TruthOfFiles(FolderArchive(Path()), RleMasks(rles, table.where, competition.single_object, shapes=shapes))
+    return _open_files(FolderArchive(Path()), RleMasks(rles, table.where, competition.single_object, shapes=shapes))
 
 
-class _TruthOfImages(Truth):
-    """Labels that come with their images."""
+def _open_images(source: Source) -> Truth:
+    """Take the labels that come with their images."""
 
-    def __init__(self, source: Source) -> None:
-        self.source, self.ids, self.data_issues = source, source.ids, source.data_issues
-
-    def read(self, sample_id: str) -> tuple[Labels, str | None, tuple[DataIssue, ...]]:
-        sample = self.source.load(sample_id)
+    def read(sample_id: str) -> Found:
+        sample = source.load(sample_id)
         assert sample.labels is not None, "the source was opened with masks"
         return sample.labels, sample.kind, sample.data_issues
 
+    return Truth(source.ids, read)
 
-class _TruthOfFiles(Truth):
-    """Labels without images, which their files' names tell apart."""
 
-    def __init__(self, archive: Archive, masks: MaskReader) -> None:
-        self.archive, self.masks, self.ids = archive, masks, sorted(masks.files)
+def _open_files(archive: Archive, masks: MaskReader) -> Truth:
+    """Take labels without images, which their files' names tell apart."""
 
-    def read(self, sample_id: str) -> tuple[Labels, str | None, tuple[DataIssue, ...]]:
-        labels, _, notes = self.masks.read(self.archive, sample_id, None)
+    def read(sample_id: str) -> Found:
+        labels, _, notes = masks.read(archive, sample_id, None)
         return labels, None, to_data_issues(sample_id, notes)
+
+    return Truth(sorted(masks.files), read)
 
 
 def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
@@ -91,21 +88,17 @@ def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
         archive, places = FolderArchive(path.absolute().parent, depth=0), [path.name]
     else:
         archive, places = open_archive(data), [settings.masks, "."]
-        if any(
-            re.search(rf"(?:^|/){re.escape(settings.images)}/[^/]+{SUFFIX_PATTERN}$", name) for name in archive.names
-        ):
+        image = re.compile(rf"(?:.*/)?{re.escape(settings.images)}/[^/]+{SUFFIX_PATTERN}")
+        if any(map(image.fullmatch, archive.names)):
             return None
     pairing = Pairing(archive, {})
     for masks in places:
         chosen = settings.model_copy(update={"masks": masks})
         reader, _ = find_masks(pairing, chosen, named_by_masks=True)
         if reader is not None:
-            if pairing.problems:
-                raise DataError(
-                    f"{archive.where()} has two files for an image; remove one",
-                    [problem for _, problem in pairing.problems],
-                )
-            return _TruthOfFiles(archive, reader)
+            if problems := [problem for _, problem in pairing.problems]:
+                raise DataError(f"{archive.where()} has two files for an image; remove one", problems)
+            return _open_files(archive, reader)
     raise DataError(f"{archive.where()} has neither images nor labels; {archive.describe()}")
 
 
@@ -119,47 +112,40 @@ def _holds_sets(path: Path) -> bool:
 def _find_table(data: str) -> Table | None:
     """Read what is named if it is a CSV, bare, zipped or inside a zip."""
     path, place = split_location(data)
+    archive: Archive
     name = (place or path.name).lower()
     if name.endswith(".csv.zip"):
         archive = open_archive(data)
         names = [name for name in archive.names if name.lower().endswith(".csv")]
         if len(names) != 1:
             raise DataError(f"{archive.where()} holds {len(names)} CSV files, expected one; {archive.describe()}")
-        return read_table(archive.read(names[0]), archive.where(names[0]))
-    if not name.endswith(".csv") or path.is_dir():
+    elif not name.endswith(".csv") or path.is_dir():
         return None
-    if not place:
-        return read_csv(path)
-    archive = open_archive(path)
-    return read_table(archive.read(place), archive.where(place))
+    else:
+        archive, names = (open_archive(path), [place]) if place else (FolderArchive(path.parent), [path.name])
+    return read_table(archive.read(names[0]), archive.where(names[0]))
 
 
 def _read_objects(table: Table, competition: Competition) -> Iterator[RleRow]:
-    """Yield the rows that are scored."""
-    columns = _complete(table, competition)
+    """Yield the rows that are scored; sizes must be there, where they differ."""
+    if competition.fixed_shape is None and not {"Height", "Width"} <= set(table.columns):
+        raise DataError(
+            f"{table.where} has no columns Height and Width, so the images' sizes are unknown; "
+            "give the images instead (a zip or a folder): masks are also read from a labels CSV beside them"
+        )
+    columns = [name for name in ("Height", "Width", "Usage") if name in table.columns]
     wanted = (competition.id_column, competition.rle_column, *columns)
     for line, (sample_id, rle, *others) in zip(table.lines, table.select(*wanted), strict=True):
         texts = dict(zip(columns, others, strict=True))
         if texts.get("Usage", "").strip().lower() == "ignored":
             continue
         sizes = [texts.get("Height", ""), texts.get("Width", "")]
+        shape = competition.fixed_shape
         if all(size.isascii() and size.isdigit() for size in sizes):
             shape = int(sizes[0]), int(sizes[1])
-        elif competition.fixed_shape is not None:
-            shape = competition.fixed_shape
-        else:
+        if shape is None:
             raise DataError(f"{table.where}, line {line}: size {sizes[0]!r} x {sizes[1]!r}; expected whole numbers")
         yield RleRow(line, sample_id, rle, shape)
-
-
-def _complete(table: Table, competition: Competition) -> list[str]:
-    """Return the further columns that are there; sizes must be, where they differ."""
-    if competition.fixed_shape is None and not {"Height", "Width"} <= set(table.columns):
-        raise DataError(
-            f"{table.where} has no columns Height and Width, so the images' sizes are unknown; "
-            "give the images instead (a zip or a folder): masks are also read from a labels CSV beside them"
-        )
-    return [name for name in ("Height", "Width", "Usage") if name in table.columns]
 
 
 def _refuse_faults(table: Table, objects: list[RleRow]) -> None:

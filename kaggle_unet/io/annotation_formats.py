@@ -25,7 +25,7 @@ from kaggle_unet.io.tables import Table
 from kaggle_unet.masks.column_runs import Runs, find_column_runs
 from kaggle_unet.masks.polygons import fill_polygons
 from kaggle_unet.masks.rle import decode
-from kaggle_unet.types import Image, Labels, Mask
+from kaggle_unet.types import Image, Mask
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
@@ -162,9 +162,8 @@ def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
         try:
             runs[is_ignored].append(fill_polygons(rings(geometry["coordinates"]), shape))
         except (ValueError, TypeError, KeyError) as error:
-            raise DataError(
-                f"{where}: object {len(runs[False]) + 1} is no polygon ({error}); export it again"
-            ) from error
+            n = len(runs[False]) + 1
+            raise DataError(f"{where}: object {n} is no polygon ({error}); export it again") from error
     notes = tuple(Note(kind, n, "left out") for kind, n in left_out.items())
     return Objects(shape, tuple(runs[False]), tuple(runs[True]), notes)
 
@@ -198,14 +197,10 @@ def _open_rois(data: bytes, where: str) -> "Iterator[ImagejRoi]":
 
 def _fill_roi(roi: "ImagejRoi", shape: Shape) -> Runs | None:
     """Fill a selection; None for points and lines."""
-    if roi.roitype.name == "OVAL":
-        return _fill_oval(roi, shape)
-    if roi.roitype.name not in {"POLYGON", "RECT", "FREEHAND", "TRACED"}:
+    if roi.roitype.name in {"POLYGON", "RECT", "FREEHAND", "TRACED"}:
+        return fill_polygons([list(roi.coordinates(multi=True))], shape)
+    if roi.roitype.name != "OVAL":
         return None
-    return fill_polygons([list(roi.coordinates(multi=True))], shape)
-
-
-def _fill_oval(roi: "ImagejRoi", shape: Shape) -> Runs:
     top, left = max(roi.top, 0), max(roi.left, 0)
     y, x = np.mgrid[top : max(min(roi.bottom, shape[0]), top), left : max(min(roi.right, shape[1]), left)] + 0.5
     radius_y, radius_x = (roi.bottom - roi.top) / 2, (roi.right - roi.left) / 2
@@ -217,11 +212,8 @@ def find_rle_columns(table: Table, is_id: Callable[[str], bool]) -> tuple[str, s
     """Find the columns of ids and of codes."""
     columns = {name: [value for (value,) in table.select(name)] for name in table.columns}
     ids = [name for name, values in columns.items() if values and sum(map(is_id, values)) * 2 > len(values)]
-    codes = [
-        name
-        for name, values in columns.items()
-        if any(" " in value.strip() for value in values) and all(_PAIRS.fullmatch(value) for value in values)
-    ]
+    texts = {name: values for name, values in columns.items() if any(" " in value.strip() for value in values)}
+    codes = [name for name, values in texts.items() if all(map(_PAIRS.fullmatch, values))]
     if len(ids) != 1 or len(codes) != 1:
         found = f"{len(ids)} with the images' names, {len(codes)} with pairs of start and length"
         raise DataError(f"{table.where} has the columns {', '.join(table.columns)}: {found}; expected one of each")
@@ -234,23 +226,16 @@ def count_from_1(rles: Sequence[str]) -> list[str]:
     return [" ".join(map(str, found.ravel().tolist())) for found in pairs]
 
 
-def decode_in_order(rles: Sequence[str], shape: tuple[int, int], *, by_rows: bool) -> Labels:
-    """Decode codes that run along the rows or the columns."""
-    return decode(rles, shape[::-1]).T if by_rows else decode(rles, shape)
-
-
 def tell_rle_rules(rles: Collection[Sequence[str]], images: Collection[Image]) -> tuple[bool, bool, str]:
     """Tell whether codes run along rows, and whether they count from 0, by those of some images; and say why."""
-    starts = [int(number) for codes in rles for rle in codes for number in rle.split()[:1]]
-    from_zero = 0 in starts
+    from_zero = any(rle.split()[:1] == ["0"] for codes in rles for rle in codes)
     base = "a code begins at pixel 0" if from_zero else "no code begins at pixel 0"
-    pairs = [(count_from_1(codes) if from_zero else codes, image) for codes, image in zip(rles, images, strict=True)]
-    masks = {
-        by_rows: [decode_in_order(codes, image.shape[:2], by_rows=by_rows) > 0 for codes, image in pairs]
-        for by_rows in (False, True)
-    }
-    lengths = [sum(_outline_px(mask) for mask in masks[by_rows]) + 1 for by_rows in (True, False)]
-    fits = [sum(map(_contrast, masks[by_rows], images)) + 1e-9 for by_rows in (False, True)]
+    codes_from_1 = map(count_from_1, rles) if from_zero else rles
+    pairs = list(zip(codes_from_1, images, strict=True))
+    down = [decode(codes, image.shape[:2]) > 0 for codes, image in pairs]
+    along = [decode(codes, image.shape[1::-1]).T > 0 for codes, image in pairs]
+    lengths = [sum(map(_outline_px, masks)) + 1 for masks in (along, down)]
+    fits = [sum(map(_contrast, masks, images)) + 1e-9 for masks in (down, along)]
     for (columns, rows), why in ((lengths, "objects are in fewer pieces"), (fits, "objects differ more from the rest")):
         if max(columns, rows) > _CLEARLY * min(columns, rows):
             return rows > columns, from_zero, f"{base}; {why} so"
@@ -263,7 +248,7 @@ def _outline_px(mask: Mask) -> int:
 
 def _contrast(mask: Mask, image: Image) -> float:
     """Return how far the means inside and outside are apart, in standard deviations."""
-    gray = image.mean(axis=2) if image.ndim == 3 else image.astype(np.float64)
     if mask.all() or not mask.any():
         return 0.0
+    gray = image.mean(axis=2) if image.ndim == 3 else image.astype(np.float64)
     return float(abs(gray[mask].mean() - gray[~mask].mean()) / (gray.std() or 1))

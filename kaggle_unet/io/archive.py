@@ -76,13 +76,21 @@ class Archive(ABC):
         """Names of all files, with forward slashes, sorted; no junk of operating systems."""
         return tuple(sorted(name for name in self.entries if not name.endswith("/")))
 
-    @abstractmethod
     def read(self, name: str) -> bytes:
         """Read one file."""
+        try:
+            with self.open(name) as file:
+                return file.read()
+        except _READ_ERRORS as error:
+            raise self._unreadable(name, error) from error
 
     @abstractmethod
     def open(self, name: str) -> IO[bytes]:
         """Open one file, to read no more than its header."""
+
+    @abstractmethod
+    def _unreadable(self, name: str, error: Exception) -> DataError:
+        """Return what is wrong with a file that cannot be read."""
 
     @abstractmethod
     def checksums(self, names: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -182,14 +190,6 @@ class ZipArchive(Archive):
         """Names of files, and of the folders that the zip lists."""
         start = len(self.prefix)
         return (name[start:] for name in self.opened()[1] if name.startswith(self.prefix))
-
-    def read(self, name: str) -> bytes:
-        """Read one file."""
-        handle, entries = self.opened()
-        try:
-            return handle.read(entries[self.prefix + name])
-        except (KeyError, *_READ_ERRORS) as error:
-            raise self._unreadable(name, error) from error
 
     def open(self, name: str) -> IO[bytes]:
         """Open one file."""
@@ -312,20 +312,15 @@ class FolderArchive(Archive):
             f"cannot list {error.filename}: {error.strerror}; it may hold data: make it readable"
         ) from error
 
-    def read(self, name: str) -> bytes:
-        """Read one file."""
-        try:
-            with self.open(name) as file:
-                return file.read()
-        except OSError as error:
-            raise DataError(f"cannot read {self.where(name)}: {error.strerror}") from error
-
     def open(self, name: str) -> IO[bytes]:
         """Open one file."""
         try:
             return (self.path / self.prefix / name).open("rb")
         except OSError as error:
-            raise DataError(f"cannot read {self.where(name)}: {error.strerror}") from error
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: str, error: Exception) -> DataError:
+        return DataError(f"cannot read {self.where(name)}: {getattr(error, 'strerror', error)}")
 
     def checksums(self, names: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Compute sizes and CRC-32s."""

@@ -24,7 +24,7 @@ from PIL import ImageMode, UnidentifiedImageError
 from kaggle_unet.errors import ConfigError, DataError, KitError
 from kaggle_unet.io.archive import find_excess
 from kaggle_unet.io.data_issues import Note
-from kaggle_unet.io.tiff import ORIENTATION, STARTS, TURNS, find_plane, name_channels, read_plane, refuse_several, turn
+from kaggle_unet.io.tiff import ORIENTATION, STARTS, TURNS, find_plane, name_channels, read_plane, refuse_several
 from kaggle_unet.types import Image, Mask
 
 Pixels = NDArray[Any]
@@ -66,21 +66,21 @@ def to_image(pixels: Pixels, where: str) -> tuple[Image, tuple[Note, ...]]:
 
     The two values of 1-bit images become 0 and 255.
     """
-    image, notes = _to_exact_type(pixels, where)
-    if image.shape[2:] == (3,) and all((image[..., 0] == image[..., k]).all() for k in (1, 2)):
-        notes.append(Note("equal colour channels", 1, "stored gray"))
-        image = image[..., 0]
-    return np.ascontiguousarray(image.squeeze(2) if image.shape[2:] == (1,) else image), tuple(notes)
-
-
-def _to_exact_type(pixels: Pixels, where: str) -> tuple[Image, list[Note]]:
-    if pixels.dtype == np.uint8:
-        return pixels, []
+    notes: list[Note] = []
     if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8) * np.uint8(255), [Note("1-bit image", 1, "0 and 255")]
+        pixels, notes = pixels.astype(np.uint8) * np.uint8(255), [Note("1-bit image", 1, "0 and 255")]
+    elif pixels.dtype != np.uint8:
+        pixels, notes = _keep_all_levels(pixels, where)
+    if pixels.shape[2:] == (3,) and all((pixels[..., 0] == pixels[..., k]).all() for k in (1, 2)):
+        notes.append(Note("equal colour channels", 1, "stored gray"))
+        pixels = pixels[..., 0]
+    return np.ascontiguousarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels), tuple(notes)
+
+
+def _keep_all_levels(pixels: Pixels, where: str) -> tuple[Image, list[Note]]:
     if n := int(np.count_nonzero(~np.isfinite(pixels))):
         raise DataError(f"{where} has {n} pixels that are NaN or infinite; replace them, by 0 for example")
-    if pixels.dtype.kind != "f" and 0 <= pixels.min(initial=0) <= pixels.max(initial=0) <= np.iinfo(np.uint16).max:
+    if pixels.dtype.kind != "f" and 0 <= pixels.min(initial=0) <= pixels.max(initial=0) < 1 << 16:
         return pixels.astype(np.uint16), [Note("16-bit image", 1, "all gray levels kept")]
     with np.errstate(over="ignore"):
         image = pixels.astype(np.float32)
@@ -148,12 +148,8 @@ def threshold_jpeg(grays: Pixels, where: str) -> Mask:
 def decode_mask_window(data: bytes, where: str) -> Window:
     """Decode a binary mask of one object; of a gray PNG only the rectangle with values above 0 becomes an array."""
     with _opened(io.BytesIO(data), where) as pillow:
-        if (
-            pillow is not None
-            and pillow.format == "PNG"
-            and pillow.mode in {"1", "L"}
-            and _find_orientation(pillow) == 1
-        ):
+        is_gray_png = pillow is not None and pillow.format == "PNG" and pillow.mode in {"1", "L"}
+        if pillow is not None and is_gray_png and _find_orientation(pillow) == 1:
             check_png(data)
             pillow.load()
             box = pillow.getbbox() or (0, 0, 0, 0)
@@ -193,7 +189,7 @@ def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tupl
             pixels, has_alpha, orientation = _read_tiff(data, where, pillow, purpose)
         else:
             assert pillow is not None
-            pixels = turn(_load(pillow, data, where, purpose), orientation)
+            pixels = TURNS[orientation](_load(pillow, data, where, purpose))
             has_alpha = pixels.shape[2:] in {(2,), (4,)}
     is_picture = pixels.ndim == 2 or (pixels.ndim == 3 and (purpose == "image" or 2 <= pixels.shape[2] <= 4))
     if not (is_picture and pixels.size and pixels.dtype.kind in "biuf"):
@@ -206,7 +202,7 @@ def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tupl
     if purpose == "image" and has_alpha:
         pixels, alpha = drop_alpha(pixels)
         notes += alpha
-    return pixels, tuple(notes)
+    return np.ascontiguousarray(pixels), tuple(notes)
 
 
 def drop_alpha(pixels: Pixels) -> tuple[Pixels, tuple[Note, ...]]:
@@ -228,7 +224,11 @@ def _load(pillow: Pillow.Image, data: bytes, where: str, purpose: Purpose) -> Pi
     if pillow.format != "MPO":  # a camera's second picture is a preview
         refuse_several(getattr(pillow, "n_frames", 1), where)
     if pillow.format == "PNG" and data[24] == 16 and pillow.mode in {"LA", "RGB", "RGBA"}:  # Pillow would keep 8 bits
-        return _read_deep_png(data)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise ValueError("OpenCV cannot decode it")
+        order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]  # OpenCV's channels run blue, green, red
+        return np.ascontiguousarray(pixels[..., order])
     pillow.load()
     return _look_up_palette(pillow, purpose) if pillow.mode == "P" else np.asarray(pillow)
 
@@ -301,14 +301,6 @@ def _look_up_palette(pillow: Pillow.Image, purpose: Purpose) -> Pixels:
     return colours
 
 
-def _read_deep_png(data: bytes) -> Pixels:
-    pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError("OpenCV cannot decode it")
-    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]  # OpenCV's channels run blue, green, red
-    return np.ascontiguousarray(pixels[..., order])
-
-
 def _read_tiff(data: bytes, where: str, pillow: Pillow.Image | None, purpose: Purpose) -> tuple[Pixels, bool, int]:
     """Return the pixels of a TIFF, turned, whether their last channel is alpha, and what its orientation was.
 
@@ -322,14 +314,13 @@ def _read_tiff(data: bytes, where: str, pillow: Pillow.Image | None, purpose: Pu
         orientation = int(page.tags.valueof(ORIENTATION, 1))
         orientation = orientation if orientation in TURNS else 1
         min_is_white = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-        mode = ImageMode.getmode(pillow.mode) if pillow is not None else None
         has_alpha = tuple(page.extrasamples) in {(1,), (2,)}  # associated or not
-        if pillow is not None and mode is not None and series.size == page.size and _is_exact(mode, page):
+        if pillow is not None and series.size == page.size and _is_exact(pillow.mode, page):
             pillow.load()  # turns it, and inverts it if white is 0
             pixels = _look_up_palette(pillow, purpose) if pillow.mode == "P" else np.asarray(pillow)
             is_inverted, has_alpha = min_is_white and pillow.mode in {"1", "L"}, pixels.shape[2:] in {(2,), (4,)}
         else:
-            pixels, is_inverted = turn(read_plane(series, axes, where), orientation), False
+            pixels, is_inverted = TURNS[orientation](read_plane(series, axes, where)), False
     if is_inverted != (min_is_white and purpose == "image") and pixels.dtype.kind in "bu":
         pixels = ~pixels
     if purpose != "image" and not has_alpha and pixels.shape[2:] not in {(), (3,)}:
@@ -337,7 +328,8 @@ def _read_tiff(data: bytes, where: str, pillow: Pillow.Image | None, purpose: Pu
     return pixels, has_alpha, orientation
 
 
-def _is_exact(mode: ImageMode.ModeDescriptor, page: Any) -> bool:
+def _is_exact(mode_name: str, page: Any) -> bool:
     """Return True if Pillow knows a TIFF's compression, and its mode holds all channels and all bits."""
+    mode = ImageMode.getmode(mode_name)
     is_whole = len(mode.bands) == page.samplesperpixel and np.dtype(mode.typestr).newbyteorder("=") == page.dtype
-    return bool(is_whole and mode.mode in _MODES and page.compression in _PILLOW_COMPRESSIONS)
+    return bool(is_whole and mode_name in _MODES and page.compression in _PILLOW_COMPRESSIONS)

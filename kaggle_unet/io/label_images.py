@@ -14,7 +14,7 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note
 from kaggle_unet.io.images import apply_alpha, is_jpeg, read_pixels
-from kaggle_unet.masks.labels import components, count_pieces_and_holes, relabel
+from kaggle_unet.masks.labels import components, count_pieces_and_holes
 from kaggle_unet.types import Labels, Mask
 
 _N_LOOKED_AT = 8
@@ -53,12 +53,10 @@ def _make_black_0(indices: Values, colours: Values) -> Values:
 
 def number_colours(values: Values) -> Values:
     """Give each colour a number, black 0."""
-    if values.ndim == 2:
-        return values
-    return _rank((values.astype(np.int64) * np.array([1 << 32, 1 << 16, 1])).sum(axis=2))
+    return values if values.ndim == 2 else rank(values.astype(np.int64) @ [1 << 32, 1 << 16, 1])
 
 
-def _rank(values: Values) -> Values:
+def rank(values: Values) -> Values:
     """Replace values by 0, 1, … in their order, of which 0 is one."""
     zero = np.zeros(1, values.dtype)
     return np.unique(np.append(values, zero), return_inverse=True)[1][:-1].reshape(values.shape)
@@ -72,16 +70,15 @@ def number_classes(
         raise DataError(f"{where} is a JPEG, which does not keep classes; save them as PNG or TIFF")
     by_colour = any(not isinstance(value, int) for _, value in table)
     pixels, notes = read_pixels(data, where, "mask" if by_colour else "labels")
-    pixels = pixels[..., :-1] if pixels.shape[2:] in {(2,), (4,)} else pixels
-    if pixels.ndim == 3 and not by_colour and (pixels != pixels[..., :1]).any():
+    pixels = np.atleast_3d(pixels[..., :-1] if pixels.shape[2:] in {(2,), (4,)} else pixels).astype(np.int64)
+    if not by_colour and (pixels != pixels[..., :1]).any():
         raise DataError(f"{where} has colours, but competition.classes has numbers; give colours there")
-    pixels = pixels.astype(np.int64)
-    gray = pixels if pixels.ndim == 2 else pixels[..., 0]
-    codes = gray if not by_colour else gray * 0x10101 if pixels.ndim == 2 else pixels @ [1 << 16, 1 << 8, 1]
-    labels = np.full(codes.shape, NO_VALUE, dtype=np.int32)
     scale = 0x10101 if by_colour else 1  # a number among colours is a gray
+    rgb = [1 << 16, 1 << 8, 1]
+    codes = pixels @ rgb if pixels.shape[2] == 3 and by_colour else pixels[..., 0] * scale
+    labels = np.full(codes.shape, NO_VALUE, dtype=np.int32)
     for number, (_, value) in enumerate(table):
-        labels[codes == (value * scale if isinstance(value, int) else np.dot(value, [1 << 16, 1 << 8, 1]))] = number
+        labels[codes == (value * scale if isinstance(value, int) else np.dot(value, rgb))] = number
     void = (codes == (NO_VALUE if ignore is None else ignore * scale)) & (labels < 0)
     unknown, counts = np.unique(codes[(labels < 0) & ~void], return_counts=True)
     if unknown.size:
@@ -97,24 +94,22 @@ def find_void(values: Values, notes: tuple[Note, ...], ignore: int | None, where
 
     A gray of 255 that borders on half of the other objects, or more, may be meant so as well; that is an error.
     """
-    is_colour = values.ndim == 3
-    grays = values[..., 0].astype(np.int64) if is_colour else values
-    if is_colour:
+    grays = np.atleast_3d(values)[..., 0].astype(np.int64)
+    if values.ndim == 3:
         grays[(values != values[..., :1]).any(axis=2)] = NO_VALUE
     if ignore is not None:
         void = grays == ignore
-    elif is_colour and (found := (values == _VOID_COLOUR).all(axis=2)).any():
+    elif values.ndim == 3 and (found := (values == _VOID_COLOUR).all(axis=2)).any():
         void = found
     elif values.max(initial=0) == _VOID and not (grays == _VOID - 1).any():
         void = grays == _VOID
-        numbers = number_colours(values)
-        if not {"palette"} & {note.kind for note in notes}:
-            if not 0 < 2 * np.count_nonzero(void) < void.size:  # more is background
-                return None
-            n = count_neighbours(numbers, int(numbers[void][0]))
-            if n >= max(2, (len(np.unique(numbers)) - 2) / 2):
-                message = f"{where}: 255 borders on {n} objects, as do pixels that should not count"
-                raise DataError(f"{message}; set competition.ignore to 255, or to {NO_VALUE} if it is an object")
+        if "palette" not in {note.kind for note in notes}:
+            numbers = number_colours(values)
+            if 0 < 2 * np.count_nonzero(void) < void.size:  # more is background
+                n = count_neighbours(numbers, int(numbers[void][0]))
+                if n >= max(2, (len(np.unique(numbers)) - 2) / 2):
+                    message = f"{where}: 255 borders on {n} objects, as do pixels that should not count"
+                    raise DataError(f"{message}; set competition.ignore to 255, or to {NO_VALUE} if it is an object")
             return None
     else:
         return None
@@ -126,13 +121,6 @@ def count_neighbours(values: Values, number: int) -> int:
     pairs = [(values[1:], values[:-1]), (values[:, 1:], values[:, :-1])]
     beside = [other[here == number] for one, two in pairs for here, other in ((one, two), (two, one))]
     return len(set(np.unique(np.concatenate(beside)).tolist()) - {0, number})
-
-
-def renumber(values: Values) -> Labels:
-    """Give objects the ids 1…n in the order of those they have, which may have 64 bits."""
-    if values.max(initial=0) <= np.iinfo(np.int32).max:
-        return relabel(values)
-    return _rank(values).astype(np.int32)
 
 
 def guess_kind(archive: Archive, files: Mapping[str, tuple[str, ...]]) -> tuple[str, str]:
@@ -151,53 +139,46 @@ def guess_kind(archive: Archive, files: Mapping[str, tuple[str, ...]]) -> tuple[
     if not values:
         return "labels", "nothing to tell by"
     where, is_colour = archive.where(names[0]), any(found.ndim == 3 for found in values)
-    numbers = [np.unique(number_colours(found), return_inverse=True)[1].reshape(found.shape[:2]) for found in values]
-    present = [np.unique(number_colours(found)).tolist() for found in values]
-    _refuse_without_0(present, where)
-    others = {number for found in present for number in found} - {0}
-    if all(len(set(found) - {0}) <= 1 for found in present):
-        labels = [components(found > 0) for found in numbers]
-        _refuse_inverted(labels, where)
-        if all(found.max(initial=0) <= 1 for found in labels):
+    numbers = list(map(number_colours, values))
+    present = [np.unique(found).tolist() for found in numbers]
+    if not any(0 in found for found in present):
+        shown = ", ".join(map(str, present[0][:5]))
+        raise DataError(
+            f"{where} has the values {shown} and no 0, which is background; if two values stand for background and "
+            "objects, set competition.masks_are to binary and competition.foreground to the objects' value (such as "
+            f"{present[0][-1]}); else competition.masks_are to labels"
+        )
+    others = sorted({number for found in present for number in found} - {0})
+    if all(len({0, *found}) <= 2 for found in present):
+        if _refuse_inverted([found > 0 for found in numbers], where) <= 1:
             return "labels", "one object each"
-        shown = ", ".join(map(str, sorted(others)[:3]))
+        shown = ", ".join(map(str, others[:3]))
         return "binary", "one colour beside black" if is_colour else f"no other values than 0 and {shown}"
-    _refuse_classes([found.astype(np.int32) for found in numbers], len(others), where)
+    if len(others) <= _MOST_CLASSES:
+        _refuse_classes([rank(found).astype(np.int32) for found in numbers], where)
     most = max(len(found) - 1 for found in present)
     return ("colours", f"up to {most} in an image") if is_colour else ("labels", f"up to {most} numbers in an image")
 
 
-def _refuse_without_0(present: Sequence[Sequence[int]], example: str) -> None:
-    if not any(0 in found for found in present):
-        values = ", ".join(map(str, present[0][:5]))
-        message = f"{example} has the values {values} and no 0, which is background; if two values stand for background"
+def _refuse_inverted(masks: Sequence[Mask], example: str) -> int:
+    """Refuse binary masks whose background is in far more pieces than the rest; return the most pieces of any mask."""
+    n_objects = [int(components(mask).max(initial=0)) for mask in masks]
+    n_background = sum(int(components(~mask, connectivity=4).max(initial=0)) for mask in masks)
+    covers = sum(map(np.count_nonzero, masks)) / sum(mask.size for mask in masks)
+    if covers > _LEAST_INVERTED and n_background > 2 * sum(n_objects):
         raise DataError(
-            f"{message} and objects, set competition.masks_are to binary and competition.foreground to "
-            f"the objects' value (such as {present[0][-1]}); else competition.masks_are to labels"
+            f"{example}: the pixels of value 0 are in more pieces than the others, so perhaps they are the objects; "
+            "then set competition.masks_are to binary and competition.foreground to 0, else to binary alone"
         )
+    return max(n_objects)
 
 
-def _refuse_inverted(labels: Sequence[Labels], example: str) -> None:
-    """Refuse binary masks whose background is in far more pieces than what would be the objects."""
-    n_objects = sum(int(found.max(initial=0)) for found in labels)
-    n_background = sum(int(components(found == 0, connectivity=4).max(initial=0)) for found in labels)
-    covers = sum(np.count_nonzero(found) for found in labels) / sum(found.size for found in labels)
-    if covers > _LEAST_INVERTED and n_background > 2 * n_objects:
-        message = (
-            f"{example}: the pixels of value 0 are in more pieces than the others, so perhaps they are the objects"
-        )
-        raise DataError(
-            f"{message}; then set competition.masks_are to binary and competition.foreground to 0, else to binary alone"
-        )
-
-
-def _refuse_classes(numbers: Sequence[Labels], n_numbers: int, example: str) -> None:
+def _refuse_classes(numbers: Sequence[Labels], example: str) -> None:
     """Refuse numbers or colours that are spread over the images as classes are, and objects are not."""
-    several = [found for found in numbers if found.max() > 1]
-    pieces = np.concatenate([count_pieces_and_holes(found)[0][1:] for found in several])
-    if n_numbers <= _MOST_CLASSES and np.median(pieces[pieces > 0]) >= _FEWEST_PIECES:
-        message = f"{example} has numbers in {int(np.median(pieces[pieces > 0]))} pieces each, as classes are; set "
+    pieces = np.concatenate([count_pieces_and_holes(found)[0][1:] for found in numbers if found.max() > 1])
+    n = int(np.median(pieces[pieces > 0]))
+    if n >= _FEWEST_PIECES:
         raise DataError(
-            f"{message}competition.masks_are to classes, to binary to make an object of each component, or "
-            "to labels if they are objects indeed"
+            f"{example} has numbers in {n} pieces each, as classes are; set competition.masks_are to classes, to "
+            "binary to make an object of each component, or to labels if they are objects indeed"
         )

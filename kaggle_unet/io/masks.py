@@ -16,16 +16,9 @@ from kaggle_unet.io.annotation_formats import CocoImage, Objects, count_from_1, 
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note, describe_objects, describe_whole_mask
 from kaggle_unet.io.images import decode_mask, decode_mask_window, is_jpeg, threshold_jpeg
-from kaggle_unet.io.label_images import (
-    count_neighbours,
-    find_void,
-    number_classes,
-    number_colours,
-    read_values,
-    renumber,
-)
+from kaggle_unet.io.label_images import count_neighbours, find_void, number_classes, number_colours, rank, read_values
 from kaggle_unet.masks.column_runs import find_column_runs, paint_instances
-from kaggle_unet.masks.labels import components
+from kaggle_unet.masks.labels import components, relabel
 from kaggle_unet.masks.rle import decode_and_count
 from kaggle_unet.types import Image, Labels, Mask
 
@@ -171,7 +164,7 @@ def take_label_image(
     if cut_binary and highest in _BINARY_VALUES and ((numbers == 0) | (numbers == highest)).all():
         labels = components(numbers > 0)
         return labels, void, (*notes, _note_components(labels, highest), *describe_objects(labels))
-    labels = renumber(numbers)
+    labels = relabel(numbers) if highest <= np.iinfo(np.int32).max else rank(numbers).astype(np.int32)
     if cut_binary:
         _refuse_background(labels, where)
     n_unused = highest - int(labels.max(initial=0))

@@ -27,6 +27,7 @@ STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION = 274  # number of the tag, in EXIF and TIFF alike
 _COLOURS = ("MINISWHITE", "MINISBLACK", "RGB", "YCBCR")
 TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # from the stored pixels to the displayed
+    1: lambda pixels: pixels,
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
@@ -68,11 +69,6 @@ def read_plane(series: tifffile.TiffPageSeries, axes: str, where: str) -> Pixels
     pixels = series.asarray()
     pixels = pixels.reshape([n for name, n in zip(series.axes, series.shape, strict=True) if name in axes])
     return np.moveaxis(pixels, [axes.index(name) for name in "YX"], [0, 1])
-
-
-def turn(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn pixels as an orientation tag says."""
-    return np.ascontiguousarray(TURNS[orientation](pixels)) if orientation > 1 else pixels
 
 
 def name_channels(data: bytes, n: int) -> list[str]:
