@@ -8,6 +8,7 @@ is read before any pixel is decoded, so a file that declares an enormous size is
 import io
 import logging
 import math
+import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -150,9 +151,11 @@ def decode_mask_window(data: bytes, where: str) -> Window:
     with _opened(io.BytesIO(data), where) as pillow:
         is_gray_png = pillow is not None and pillow.format == "PNG" and pillow.mode in {"1", "L"}
         if pillow is not None and is_gray_png and _find_orientation(pillow) == 1:
-            check_png(data)
+            packed = check_png(data)
             pillow.load()
             box = pillow.getbbox() or (0, 0, 0, 0)
+            if box[3] < pillow.height:
+                _refuse_missing_rows(data, packed)
             return Window(np.asarray(pillow.crop(box)) > 0, box[1], box[0], (pillow.height, pillow.width))
     mask = decode_mask(data, where)
     return Window(mask, 0, 0, (mask.shape[0], mask.shape[1]))
@@ -217,33 +220,46 @@ def drop_alpha(pixels: Pixels) -> tuple[Pixels, tuple[Note, ...]]:
 
 def _load(pillow: Pillow.Image, data: bytes, where: str, purpose: Purpose) -> Pixels:
     """Decode all but TIFFs."""
-    if pillow.format == "PNG":
-        check_png(data)
+    packed = check_png(data) if pillow.format == "PNG" else b""
     if pillow.mode not in _MODES:
         raise DataError(f"{where} has {pillow.mode} colours; expected gray, RGB or a palette: convert it")
     if pillow.format != "MPO":  # a camera's second picture is a preview
         refuse_several(getattr(pillow, "n_frames", 1), where)
     if pillow.format == "PNG" and data[24] == 16 and pillow.mode in {"LA", "RGB", "RGBA"}:  # Pillow would keep 8 bits
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is None:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if decoded is None:
             raise ValueError("OpenCV cannot decode it")
-        order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]  # OpenCV's channels run blue, green, red
-        return np.ascontiguousarray(pixels[..., order])
-    pillow.load()
-    return _look_up_palette(pillow, purpose) if pillow.mode == "P" else np.asarray(pillow)
+        order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}[decoded.shape[2]]  # OpenCV's channels run blue, green, red
+        pixels: Pixels = np.ascontiguousarray(decoded[..., order])
+    else:
+        pillow.load()
+        pixels = _look_up_palette(pillow, purpose) if pillow.mode == "P" else np.asarray(pillow)
+    if packed and not pixels[-1].any():
+        _refuse_missing_rows(data, packed)
+    return pixels
 
 
-def check_png(data: bytes) -> None:
-    """Raise `ValueError` unless a PNG is whole and its checksums are right; Pillow passes over those of pixels."""
-    start = 8
+def check_png(data: bytes) -> bytes:
+    """Raise `ValueError` unless a PNG's chunks are whole, which Pillow passes over; return the deflated pixels."""
+    start, packed = 8, []
     while start + 12 <= len(data):
         end = start + 8 + int.from_bytes(data[start : start + 4], "big")
         if zlib.crc32(memoryview(data)[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise ValueError(f"wrong checksum at byte {end}")
+        if data[start + 4 : start + 8] == b"IDAT":
+            packed.append(data[start + 8 : end])
         if data[start + 4 : start + 8] == b"IEND":
-            return
+            return b"".join(packed)
         start = end + 4
     raise ValueError("its end is missing")
+
+
+def _refuse_missing_rows(data: bytes, packed: bytes) -> None:
+    """Raise `ValueError` for a PNG with fewer rows than it declares; decoders leave the others, and so the last, 0."""
+    width, height, bits, colours, *_, is_interlaced = struct.unpack(">IIBBBBB", data[16:29])
+    n_bytes = height * (1 + (width * bits * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours] + 7) // 8)  # a filter each
+    if not is_interlaced and (found := len(zlib.decompressobj().decompress(packed, n_bytes))) < n_bytes:
+        raise ValueError(f"{found} bytes of pixels instead of {n_bytes}")
 
 
 def _find_orientation(pillow: Pillow.Image | None) -> int:

@@ -390,3 +390,20 @@ def test_a_tiff_counts_by_all_of_its_channels(monkeypatch):
         decode_image(data, "x.tif")
     monkeypatch.setenv("KAGGLE_UNET_MAX_IMAGE_BYTES", "32000")
     decode_image(data, "x.tif")
+
+
+@pytest.mark.parametrize("pixels", [np.full((40, 8), 9, np.uint8), np.full((40, 8, 3), 9, np.uint8)])
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, read_values])
+def test_a_png_with_fewer_rows_than_it_declares_is_damaged(pixels, decode):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    def build(n_rows):
+        rows = b"".join(b"\0" + row.tobytes() for row in pixels[:n_rows])
+        header = struct.pack(">IIBBBBB", 8, 40, 8, 0 if pixels.ndim == 2 else 2, 0, 0, 0)
+        start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+        return start + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+    decode(build(40), "x.png")
+    with pytest.raises(DataError, match=r"x\.png is damaged or truncated"):
+        decode(build(30), "x.png")
