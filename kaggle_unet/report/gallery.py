@@ -115,8 +115,11 @@ def make_card(
     score = score_overlap(overlap)
     pictures = {
         "image": _encode_lossless(image),
-        "planes": {name: _encode_plane(plane) for name, plane in zip(plane_names, planes, strict=True)},
-        "labels": {side: _find_runs(_fit(part, smooth=False)) for side, part in sides.items()},
+        "planes": {
+            name: _encode_lossless(np.round(255 * _fit(plane)).astype(np.uint8))
+            for name, plane in zip(plane_names, planes, strict=True)
+        },
+        "labels": {side: _encode_labels(_fit(part, smooth=False)) for side, part in sides.items()},
     }
     return {
         "id": sample.id,
@@ -165,29 +168,26 @@ def _find_boxes(labels: Labels) -> list[list[int]]:
     return [[y.start, x.start, y.stop, x.stop] for y, x in find_objects(labels)]
 
 
-def _find_runs(labels: Labels) -> list[int]:
-    """Write labels as row-major runs: pixels skipped, length, id, and so on."""
+def _encode_labels(labels: Labels) -> str:
+    """Encode labels as row-major runs (pixels skipped, length, id) of base-128 numbers, in base64."""
     flat = labels.ravel()
     starts = np.flatnonzero(np.diff(flat, prepend=0))
     ends = np.append(starts[1:], flat.size)
     starts, ends = starts[flat[starts] > 0], ends[flat[starts] > 0]
-    skipped = starts - np.concatenate(([0], ends[:-1])) if starts.size else starts
-    runs: list[int] = np.stack([skipped, ends - starts, flat[starts]], axis=1).ravel().tolist()
-    return runs
+    skipped = np.diff(np.stack([np.append(0, ends[:-1])[: starts.size], starts]), axis=0)[0]
+    numbers = np.stack([skipped, ends - starts, flat[starts]], axis=1).reshape(-1, 1)
+    digits = numbers >> (7 * np.arange(5))
+    is_used = (digits > 0) | (np.arange(5) == 0)
+    digits = digits & 127
+    digits[:, :-1] |= 128 * is_used[:, 1:]  # more digits follow
+    return base64.b64encode(digits[is_used].astype(np.uint8).tobytes()).decode()
 
 
-def _encode_lossless(image: Image) -> str:
-    """Encode a picture as a data URI, lossless."""
+def _encode_lossless(picture: NDArray[np.uint8]) -> str:
+    """Encode a picture as a data URI."""
     buffer = io.BytesIO()
-    Pillow.fromarray(image).save(buffer, "WEBP", lossless=True, method=2, exact=True)
+    Pillow.fromarray(picture).save(buffer, "WEBP", lossless=True, method=4, exact=True)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _encode_plane(plane: NDArray[np.float32]) -> str:
-    """Encode a plane as a data URI, 0 to 1 as 8 bits."""
-    buffer = io.BytesIO()
-    Pillow.fromarray(np.round(255 * _fit(plane)).astype(np.uint8)).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def make_class_card(

@@ -1,13 +1,22 @@
 // One image at full resolution on a canvas: pan, zoom, outlines, contrast, planes and a threshold on them.
 "use strict";
 
-// Labels are row-major runs [pixels skipped, length, id, …].
-function paintLabels(runs, height, width) {
+// Labels are row-major runs (pixels skipped, length, id) of base-128 numbers, lowest digit first, in base64.
+function paintLabels(text, height, width) {
   const ids = new Int32Array(height * width);
-  for (let at = 0, n = 0; n < runs.length; n += 3) {
-    at += runs[n];
-    ids.fill(runs[n + 2], at, at + runs[n + 1]);
-    at += runs[n + 1];
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  let n = 0;
+  const take = () => {
+    for (let value = 0, shift = 0; ; shift += 7) {
+      value += (bytes[n] & 127) << shift;
+      if (bytes[n++] < 128) return value;
+    }
+  };
+  for (let at = 0; n < bytes.length; ) {
+    at += take();
+    const end = at + take();
+    ids.fill(take(), at, end);
+    at = end;
   }
   return ids;
 }
