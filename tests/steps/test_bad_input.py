@@ -142,7 +142,7 @@ def test_a_folder_where_a_config_is_wanted_says_how_a_run_goes_on(trained):
 
 
 def test_the_command_after_a_training_fits_the_data(drawn_config, tmp_path):
-    for name, words in (("folder", "--data FOLDER --labels labels -o"), ("dsb2018", "--data TEST.zip -o")):
+    for name, words in (("folder", "IMAGES -o results/folder/tiny"), ("dsb2018", "--data TEST.zip -o")):
         config, data, _ = drawn_config(name)
         places = ["--store", tmp_path / name]
         answer = call("make-targets", config, "--data", data, *places, "--export", "tiff", tmp_path / "tiff")
