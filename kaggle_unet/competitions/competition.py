@@ -100,7 +100,8 @@ class FileSource:
         """Read one sample; a DataError names every faulty file of it."""
         name = self.images[sample_id]
         image, notes = decode_image(self.archive.read(name), self.archive.where(name), self.channel)
-        self._check_shape(name, (image.shape[0], image.shape[1]))
+        if self.fixed_shape is not None and image.shape[:2] != self.fixed_shape:
+            raise self._wrong_shape(name, image.shape)
         labels = ignore = None
         if self.masks is not None:
             labels, ignore, mask_notes = self.masks.read(self.archive, sample_id, image)
@@ -119,13 +120,14 @@ class FileSource:
         """Read an image's height and width from its header."""
         name = self.images[sample_id]
         with self.archive.open(name) as file:
-            return self._check_shape(name, read_shape(file, self.archive.where(name)))
-
-    def _check_shape(self, name: str, shape: tuple[int, int]) -> tuple[int, int]:
-        if self.fixed_shape is not None and self.fixed_shape != shape:
-            sizes = "{} × {} pixels; expected {} × {}".format(*shape, *self.fixed_shape)
-            raise DataError(f"{self.archive.where(name)} has {sizes}, as all images of the competition; get it again")
+            shape = read_shape(file, self.archive.where(name))
+        if self.fixed_shape is not None and shape != self.fixed_shape:
+            raise self._wrong_shape(name, shape)
         return shape
+
+    def _wrong_shape(self, name: str, shape: tuple[int, ...]) -> DataError:
+        sizes = "{} × {} pixels; expected {} × {}".format(*shape[:2], *(self.fixed_shape or ()))
+        return DataError(f"{self.archive.where(name)} has {sizes}, as all images of the competition; get it again")
 
     def fingerprint(self) -> str:
         """Hash all that the samples are made from; a zip and its unpacked folder have one fingerprint."""

@@ -3,10 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
-from kaggle_unet.competitions.mask_files import ANNOTATION_PATTERN, find_masks, locate_masks, part_masks
+from kaggle_unet.competitions.mask_files import ANNOTATION_PATTERN, find_masks, locate_masks, part_masks, start_of
 from kaggle_unet.competitions.pairing import compose, find_unread, list_images, locate_set, match_names
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
@@ -69,15 +69,10 @@ def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
 
 def _scope(images: str, masks: str) -> re.Pattern[str]:
     """Match all files in the folders of images and masks."""
-    starts = [
-        "" if PurePosixPath(images) == PurePosixPath(".") else f"{images.strip('/')}/",
-        *([masks] if masks else []),
-    ]
-    folders = "|".join(re.escape(compose(start)) for start in starts)
+    folders = "|".join(re.escape(compose(start)) for start in (start_of(images), *filter(None, [masks])))
     return re.compile(rf"(?:{folders})(?:.*/)?(?P<id>[^/]+?)(?:\.[^/.]+)?")
 
 
 def _pattern(subfolder: str) -> re.Pattern[str]:
     """Match the files right in a subfolder (of any folder on top, the root)."""
-    start = "" if PurePosixPath(subfolder) == PurePosixPath(".") else f"{re.escape(subfolder.strip('/'))}/"
-    return re.compile(rf"(?P<root>(?:.*/)?){start}(?P<id>[^/]+){SUFFIX_PATTERN}")
+    return re.compile(rf"(?P<root>(?:.*/)?){re.escape(start_of(subfolder))}(?P<id>[^/]+){SUFFIX_PATTERN}")

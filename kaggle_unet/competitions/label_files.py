@@ -16,11 +16,10 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
-import tifffile
 from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.errors import ConfigError, DataError, import_extra
-from kaggle_unet.io.images import encode_png
+from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.masks.column_runs import find_column_runs
 from kaggle_unet.masks.labels import check_labels
 from kaggle_unet.masks.polygons import Polygon, trace_polygons
@@ -87,10 +86,7 @@ def _sides(pixel_size: float | tuple[float, float]) -> tuple[float, float]:
 
 
 def _save_tiff(values: Labels, **options: Any) -> bytes:
-    deep = values.astype(np.uint16 if values.max(initial=0) <= _MOST_OF_16_BITS else np.uint32)
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, deep, photometric="minisblack", compression="zlib", **options)
-    return buffer.getvalue()
+    return encode_tiff(values.astype(np.uint16 if values.max(initial=0) <= _MOST_OF_16_BITS else np.uint32), **options)
 
 
 def _encode_geojson(labels: Mapping[str, Labels], _: PixelSize) -> bytes:

@@ -17,7 +17,7 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.io.annotation_formats import find_rle_columns, is_coco, parse_json, read_coco, tell_rle_rules
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, decode_image
-from kaggle_unet.io.label_images import guess_kind
+from kaggle_unet.io.label_images import N_LOOKED_AT, guess_kind
 from kaggle_unet.io.masks import (
     CocoMasks,
     File,
@@ -37,7 +37,6 @@ from kaggle_unet.types import DataIssue, Image
 
 T = TypeVar("T")
 
-_N_LOOKED_AT = 8
 _FOLDERS = ("masks", "mask", "labels", "label", "annotations", "rois", "ground_truth", "gt")
 _MASK_WORD = r"[_\-. ](?i:(?:cp_)?masks?|labels?|seg|segmentation|gt|instances?|rois?|roiset|annotations?)$"
 _IMAGE_WORD = r"[_\-. ](?i:images?|img|raw)$"
@@ -102,6 +101,11 @@ def _readers(settings: CompetitionSettings) -> dict[str, Callable[[Iterable[File
     }
 
 
+def start_of(folder: str) -> str:
+    """Return what the names of a folder's files begin with."""
+    return "" if PurePosixPath(folder) == PurePosixPath(".") else f"{folder.strip('/')}/"
+
+
 def locate_masks(archive: Archive, settings: CompetitionSettings) -> tuple[str, list[str]]:
     """Find the masks' folder or file; where the default is not there, another by its usual name."""
     given = settings.masks.strip("/")
@@ -109,7 +113,7 @@ def locate_masks(archive: Archive, settings: CompetitionSettings) -> tuple[str, 
         return "", [given]
     is_default = given == "masks"
     for folder in dict.fromkeys([given, *(_FOLDERS if is_default else ())]):
-        start = "" if PurePosixPath(folder) == PurePosixPath(".") else f"{folder}/"
+        start = start_of(folder)
         if names := [name for name in archive.names if name.startswith(start)]:
             return start, names
     return "", [name for name in archive.names if re.fullmatch(r"[^/]+\.(?:json|geojson|csv)", name) and is_default]
@@ -124,11 +128,8 @@ def _find_family(archive: Archive, names: Sequence[str], settings: CompetitionSe
         return {"coco": "json", "geojson": "json", "rois": "rois", "rle": "rle"}.get(kind, "images")
     found = [family for family, suffix in _FAMILIES.items() if any(re.search(suffix + "$", name) for name in names)]
     if len(found) > 1:
-        kinds = ", ".join(found)
-        raise DataError(
-            f"{archive.where(settings.masks)} holds masks of several kinds ({kinds}); name one's folder or "
-            "file with competition.masks, or its kind with competition.masks_are"
-        )
+        message = f"{archive.where(settings.masks)} holds masks of several kinds ({', '.join(found)}); name one's"
+        raise DataError(f"{message} folder or file with competition.masks, or its kind with competition.masks_are")
     return "".join(found)
 
 
@@ -218,10 +219,9 @@ def read_rle_masks(
     if {"Height", "Width"} <= set(table.columns):
         rows = table.select(columns[0], "Height", "Width")
         shapes = {_stem(key): (int(height), int(width)) for key, height, width in rows}
-    looked_at = [key for key in sorted(rles) if rles[key] and key in pairing.images][:_N_LOOKED_AT]
-    images = [
-        decode_image(archive.read(pairing.images[key]), archive.where(pairing.images[key]))[0] for key in looked_at
-    ]
+    looked_at = [key for key in sorted(rles) if rles[key] and key in pairing.images][:N_LOOKED_AT]
+    files = [pairing.images[key] for key in looked_at]
+    images = [decode_image(archive.read(name), archive.where(name))[0] for name in files]
     by_rows, from_zero, why = tell_rle_rules([rles[key] for key in looked_at], images)
     rule = f"along the {'rows' if by_rows else 'columns'} from pixel {int(not from_zero)}: {why}"
     issue = DataIssue("", "masks read as rle", sum(map(len, rles.values())), rule)

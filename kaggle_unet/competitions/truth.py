@@ -84,7 +84,9 @@ def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
     """Open a file or a folder of labels that lie there without images; None where there are images."""
     path, place = split_location(data)
     archive: Archive
-    if path.is_file() and not place and not _holds_sets(path):
+    is_zip = path.suffix.lower() == ".zip"
+    is_rois = is_zip and not place and all(name.lower().endswith(".roi") for name in open_archive(path).names)
+    if path.is_file() and not place and (is_rois or not is_zip):  # a zip of sets is none of ImageJ's
         archive, places = FolderArchive(path.absolute().parent, depth=0), [path.name]
     else:
         archive, places = open_archive(data), [settings.masks, "."]
@@ -100,13 +102,6 @@ def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
                 raise DataError(f"{archive.where()} has two files for an image; remove one", problems)
             return _open_files(archive, reader)
     raise DataError(f"{archive.where()} has neither images nor labels; {archive.describe()}")
-
-
-def _holds_sets(path: Path) -> bool:
-    """Return True for a zip, unless it is one of ImageJ's ROI manager."""
-    if path.suffix.lower() != ".zip":
-        return False
-    return not all(name.lower().endswith(".roi") for name in open_archive(path).names)
 
 
 def _find_table(data: str) -> Table | None:

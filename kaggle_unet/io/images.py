@@ -102,10 +102,10 @@ def encode_png(pixels: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def encode_tiff(pixels: NDArray[Any]) -> bytes:
-    """Encode as TIFF, deflated."""
+def encode_tiff(pixels: NDArray[Any], **options: Any) -> bytes:
+    """Encode as TIFF, deflated, with more `options` of tifffile."""
     buffer = io.BytesIO()
-    options: dict[str, Any] = {"planarconfig": "contig"} if pixels.ndim == 3 else {}
+    options |= {"planarconfig": "contig"} if pixels.ndim == 3 else {}
     photometric = "rgb" if pixels.shape[2:] == (3,) else "minisblack"
     tifffile.imwrite(buffer, pixels, photometric=photometric, compression="zlib", **options)
     return buffer.getvalue()
@@ -223,8 +223,8 @@ def _load(pillow: Pillow.Image, data: bytes, where: str, purpose: Purpose) -> Pi
     packed = check_png(data) if pillow.format == "PNG" else b""
     if pillow.mode not in _MODES:
         raise DataError(f"{where} has {pillow.mode} colours; expected gray, RGB or a palette: convert it")
-    if pillow.format != "MPO":  # a camera's second picture is a preview
-        refuse_several(getattr(pillow, "n_frames", 1), where)
+    if (n := getattr(pillow, "n_frames", 1)) > 1 and pillow.format != "MPO":  # a camera's second is a preview
+        refuse_several(n, where)
     if pillow.format == "PNG" and data[24] == 16 and pillow.mode in {"LA", "RGB", "RGBA"}:  # Pillow would keep 8 bits
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if decoded is None:

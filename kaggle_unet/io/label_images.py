@@ -17,7 +17,7 @@ from kaggle_unet.io.images import apply_alpha, is_jpeg, read_pixels
 from kaggle_unet.masks.labels import components, count_pieces_and_holes
 from kaggle_unet.types import Labels, Mask
 
-_N_LOOKED_AT = 8
+N_LOOKED_AT = 8
 _MOST_CLASSES = 32
 _LEAST_INVERTED = 0.2  # of the pixels: what is left of the background where nuclei are crowded
 _FEWEST_PIECES = 3  # of the median number of a label image, from which on numbers are rather classes
@@ -128,7 +128,7 @@ def guess_kind(archive: Archive, files: Mapping[str, tuple[str, ...]]) -> tuple[
     if any(len(names) > 1 for names in files.values()):
         return "files", "several files for an image"
     names = sorted(name for (name,) in filter(None, files.values()))
-    looked_at = [names[i * (len(names) - 1) // (_N_LOOKED_AT - 1)] for i in range(_N_LOOKED_AT if names else 0)]
+    looked_at = [names[i * (len(names) - 1) // (N_LOOKED_AT - 1)] for i in range(N_LOOKED_AT if names else 0)]
     values = []
     for name in dict.fromkeys(looked_at):
         data = archive.read(name)

@@ -72,7 +72,7 @@ class RleMasks:
 
     def read(self, archive: Archive, sample_id: str, image: Image | None) -> Masks:  # noqa: ARG002
         """Read a sample's labels."""
-        shape = (self.shapes or {}).get(sample_id) if image is None else (image.shape[0], image.shape[1])
+        shape = _size(image) or (self.shapes or {}).get(sample_id)
         if shape is None:
             raise DataError(f"{self.where} does not say the size of {sample_id!r}; give the images as well")
         rles = count_from_1(self.rles[sample_id]) if self.from_zero else self.rles[sample_id]
@@ -108,7 +108,7 @@ class CocoMasks:
         """Read a sample's labels."""
         found = self.images[sample_id]
         where = f"{self.where}: image {sample_id!r}"
-        _check_size(found.shape, image, where)
+        _check_size(found.shape, _size(image), where)
         return _paint(decode_coco(found, where))
 
 
@@ -118,13 +118,13 @@ MaskReader = FileMasks | RleMasks | CocoMasks
 def merge_object_masks(files: Iterable[File], image: Image | None) -> Masks:
     """Merge one binary file per object; a pixel in several of them goes to the smallest."""
     instances, problems = [], []
-    shape = None if image is None else image.shape[:2]
+    shape = None if image is None else (image.shape[0], image.shape[1])
     for data, where in files:
         try:
             window = decode_mask_window(data, where)
             shape = shape or window.shape
             if window.shape != shape:
-                raise _wrong_size(window.shape, shape, where)
+                _check_size(window.shape, shape, where)
         except DataError as error:
             problems.append(str(error))
         else:
@@ -134,14 +134,14 @@ def merge_object_masks(files: Iterable[File], image: Image | None) -> Masks:
         raise DataError(f"{len(problems)} masks cannot be used", problems)
     if shape is None:
         raise DataError("a folder without masks does not say its image's size; give the images as well")
-    return _paint(Objects((shape[0], shape[1]), tuple(instances)))
+    return _paint(Objects(shape, tuple(instances)))
 
 
 def take_whole_mask(files: Iterable[File], image: Image | None) -> Masks:
     """Take one binary file per image: a single object, however many pieces it has."""
     ((data, where),) = files
     mask = decode_mask(data, where)
-    _check_size(mask.shape, image, where)
+    _check_size(mask.shape, _size(image), where)
     return mask.astype(np.int32), None, () if image is None else describe_whole_mask(mask, image)
 
 
@@ -157,7 +157,7 @@ def take_label_image(
     if is_jpeg(data):
         raise DataError(f"{where} is a JPEG, which does not keep numbers; save labels as PNG or TIFF")
     values, notes = read_values(data, where)
-    _check_size(values.shape[:2], image, where)
+    _check_size(values.shape[:2], _size(image), where)
     void = find_void(values, notes, ignore, where)
     numbers = number_colours(values) if void is None else np.where(void, 0, number_colours(values))
     highest = int(numbers.max(initial=0))
@@ -193,7 +193,7 @@ def take_binary_mask(
     """Take one binary file per image, whose connected components are the objects."""
     ((data, where),) = files
     values, notes = read_values(data, where)
-    _check_size(values.shape[:2], image, where)
+    _check_size(values.shape[:2], _size(image), where)
     void = find_void(values, (), ignore, where) if ignore is not None else None
     grays = values if values.ndim == 2 else values.max(axis=2)
     if is_jpeg(data):
@@ -220,10 +220,10 @@ def take_class_image(
     ((data, where),) = files
     if table:
         labels, void, notes = number_classes(data, where, list(table.items()), ignore)
-        _check_size(labels.shape, image, where)
+        _check_size(labels.shape, _size(image), where)
         return labels, void, (*notes, *_describe_void(void))
     values, notes = read_values(data, where)
-    _check_size(values.shape[:2], image, where)
+    _check_size(values.shape[:2], _size(image), where)
     if values.ndim == 3 or values.max(initial=0) > _MOST_CLASSES:
         raise DataError(f"{where} has colours, or numbers over {_MOST_CLASSES}; expected the numbers of classes")
     void = find_void(values, notes, ignore, where)
@@ -233,19 +233,20 @@ def take_class_image(
 def take_geojson(files: Iterable[File], image: Image | None) -> Masks:
     """Take one GeoJSON per image."""
     ((data, where),) = files
-    return _paint(read_geojson(data, where, None if image is None else (image.shape[0], image.shape[1])))
+    return _paint(read_geojson(data, where, _size(image)))
 
 
 def take_rois(files: Iterable[File], image: Image | None) -> Masks:
     """Take one zip of ImageJ's selections per image."""
     ((data, where),) = files
-    return _paint(read_rois(data, where, None if image is None else (image.shape[0], image.shape[1])))
+    return _paint(read_rois(data, where, _size(image)))
 
 
 def _paint(objects: Objects) -> Masks:
     labels, n_contested, n_empty = paint_instances(objects.runs, objects.shape)
     void = (paint_instances(objects.ignored, objects.shape)[0] > 0) & (labels == 0) if objects.ignored else None
-    return labels, void, (*objects.notes, *_describe_void(void), *describe_objects(labels, n_contested, n_empty))
+    ignored = () if void is None else _describe_void(void)
+    return labels, void, (*objects.notes, *ignored, *describe_objects(labels, n_contested, n_empty))
 
 
 def _note_components(labels: Labels, number: int) -> Note:
@@ -258,12 +259,12 @@ def _describe_void(void: Mask | None) -> tuple[Note, ...]:
     return (Note("pixels of masks that do not count", 0 if void is None else int(void.sum()), "left out of the loss"),)
 
 
-def _check_size(shape: tuple[int, ...], image: Image | None, where: str) -> None:
-    if image is not None and shape != image.shape[:2]:
-        raise _wrong_size(shape, image.shape, where)
+def _check_size(shape: tuple[int, ...], expected: tuple[int, ...] | None, where: str) -> None:
+    if expected is not None and shape != expected:
+        sizes = f"{shape[0]} x {shape[1]} pixels (height x width), its image {expected[0]} x {expected[1]}"
+        turned = "; an orientation tag (EXIF) may turn one of them" if shape[::-1] == expected else ""
+        raise DataError(f"{where} has {sizes}{turned}; export it at the image's size")
 
 
-def _wrong_size(shape: tuple[int, ...], expected: tuple[int, ...], where: str) -> DataError:
-    sizes = f"{shape[0]} x {shape[1]} pixels (height x width), its image {expected[0]} x {expected[1]}"
-    turned = "; an orientation tag (EXIF) may turn one of them" if shape[::-1] == expected else ""
-    return DataError(f"{where} has {sizes}{turned}; export it at the image's size")
+def _size(image: Image | None) -> tuple[int, int] | None:
+    return None if image is None else (image.shape[0], image.shape[1])
