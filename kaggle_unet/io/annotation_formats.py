@@ -55,7 +55,7 @@ def parse_json(data: bytes, where: str) -> Any:
     """Read JSON, or raise a DataError."""
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is no JSON ({error}); export it again") from error
 
 
@@ -72,7 +72,7 @@ def read_coco(tree: Any, where: str) -> dict[str, CocoImage]:
         of_image: dict[Any, list[Mapping[str, Any]]] = {key: [] for key in names}
         for annotation in tree["annotations"]:
             of_image[annotation["image_id"]].append(annotation)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise DataError(f"{where} is no COCO data set ({error!r} is missing or wrong); export it again") from error
     if doubled := [name for name, n in Counter(map(str.casefold, names.values())).items() if n > 1]:
         raise DataError(f"{where} has several images of one file name; expected one each", doubled)
@@ -86,13 +86,13 @@ def decode_coco(image: CocoImage, where: str) -> Objects:
     for annotation in image.annotations:
         try:
             decoded = _decode_segmentation(annotation.get("segmentation"), image.shape)
-        except (DataError, ValueError, TypeError, KeyError, IndexError) as error:
+        except (DataError, ValueError, TypeError, LookupError, ArithmeticError) as error:
             problems.append(f"annotation {annotation.get('id')}: {error}")
         else:
             runs[bool(annotation.get("iscrowd"))].append(decoded)
     if problems:
         raise DataError(f"{where}: {len(problems)} annotations can't be read", problems)
-    n_classes = len({annotation.get("category_id") for annotation in image.annotations})
+    n_classes = len({str(annotation.get("category_id")) for annotation in image.annotations})
     notes = (Note("categories of objects", n_classes if n_classes > 1 else 0, "not told apart"),)
     return Objects(image.shape, tuple(runs[False]), tuple(runs[True]), notes)
 
@@ -108,6 +108,8 @@ def _decode_segmentation(segmentation: Any, shape: Shape) -> Runs:
     polygons = [list(map(float, polygon)) for polygon in segmentation]
     if any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
         raise DataError("a polygon has fewer than three points, or half a point; remove it")
+    if not all(abs(place) <= 4 * max(shape) for polygon in polygons for place in polygon):  # pycocotools would crash
+        raise DataError("a polygon has a point far outside the image; correct it")
     pycocotools = import_extra("pycocotools.mask")
     merged = pycocotools.merge(pycocotools.frPyObjects(polygons, *shape))
     return _take_counts(_decompress(merged["counts"]), shape)
@@ -116,7 +118,8 @@ def _decode_segmentation(segmentation: Any, shape: Shape) -> Runs:
 def _take_counts(counts: NDArray[np.int64], shape: Shape) -> Runs:
     """Turn COCO's counts, of pixels outside and inside by turns, into runs."""
     ends = np.cumsum(counts, dtype=np.int64)
-    if (counts < 0).any() or (ends.size and ends[-1] > shape[0] * shape[1]):
+    area = shape[0] * shape[1]
+    if (counts < 0).any() or (counts > area).any() or (ends.size and ends[-1] > area):  # the sum might overflow
         raise DataError(f"its counts do not fit an image of {shape[0]} x {shape[1]} pixels")
     starts, lengths = ends[: counts.size // 2 * 2 : 2], counts[1::2]
     return np.column_stack([starts, lengths])[lengths > 0].astype(np.int64)
@@ -161,7 +164,7 @@ def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
         is_ignored = str((properties.get("classification") or {}).get("name", "")).startswith("Ignore")
         try:
             runs[is_ignored].append(fill_polygons(rings(geometry["coordinates"]), shape))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
             n = len(runs[False]) + 1
             raise DataError(f"{where}: object {n} is no polygon ({error}); export it again") from error
     notes = tuple(Note(kind, n, "left out") for kind, n in left_out.items())

@@ -6,6 +6,7 @@ Resolutions per inch are no pixel size: programs write 72 or 300 there without k
 import io
 import math
 import re
+import struct
 from collections.abc import Callable
 from typing import IO, Any
 from xml.etree import ElementTree
@@ -40,6 +41,8 @@ TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # from the stored pixels to th
 
 def find_plane(tiff: tifffile.TiffFile, where: str) -> tuple[tifffile.TiffPageSeries, str]:
     """Return the one image of a TIFF, and its axes longer than 1: Y, X, and C or S if it has channels."""
+    if not len(tiff.pages):  # counted first: else tifffile follows pages that lie in a circle for ever
+        raise DataError(f"{where} holds no image; get it again")
     series = [one for one in tiff.series if not one.keyframe.is_reduced] or tiff.series
     refuse_several(len(series), where)
     sizes = dict(zip(series[0].axes, series[0].shape, strict=True))
@@ -97,8 +100,9 @@ def read_pixel_size(file: IO[bytes]) -> tuple[float, float] | None:
             if unit is None:
                 return None
             (x_pixels, x_units), (y_pixels, y_units) = tags[_WIDTH].value, tags[_HEIGHT].value
-            return unit * y_units / y_pixels, unit * x_units / x_pixels
-    except (tifffile.TiffFileError, KeyError, ValueError, TypeError, ZeroDivisionError):
+            sides = unit * y_units / y_pixels, unit * x_units / x_pixels
+            return sides if min(sides) > 0 else None
+    except (tifffile.TiffFileError, LookupError, ValueError, TypeError, ArithmeticError, struct.error):
         return None
 
 
@@ -108,7 +112,7 @@ def _of_ome(xml: str) -> tuple[float, float] | None:
         size = re.search(rf'\bPhysicalSize{axis}="([^"]+)"', xml)
         unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]+)"', xml)
         factor = _UNITS_UM.get(unit[1].lower() if unit else "µm")
-        if size is None or factor is None or float(size[1]) <= 0:
+        if size is None or factor is None or not 0 < float(size[1]) < math.inf:
             return None
         sizes.append(float(size[1]) * factor)
     return sizes[0], sizes[1]

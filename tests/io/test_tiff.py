@@ -170,3 +170,18 @@ OME = {"axes": "YX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}
 )
 def test_a_size_is_read_where_the_file_has_one(data, expected):
     assert read_pixel_size(io.BytesIO(data)) == pytest.approx(expected)
+
+
+def test_pages_in_a_circle_come_to_an_end():
+    data = bytearray(tiff(np.zeros((32, 32), np.int32), metadata=None))
+    n_tags = int.from_bytes(data[8:10], "little")
+    for end in (10 + 12 * n_tags, 508):  # of the first page, and of one of 42 tags that begins at byte 2
+        data[end : end + 4] = (2).to_bytes(4, "little")  # where the next page begins
+    assert read_values(bytes(data), "x.tif")[0].shape == (32, 32)
+
+
+def test_a_size_of_zero_is_none():
+    data = tiff(np.zeros((4, 4), np.uint8), resolution=((77, 1), (77, 1)), resolutionunit="CENTIMETER", metadata=None)
+    sound, zero = (np.array([77, below], "<u4").tobytes() for below in (1, 0))
+    assert read_pixel_size(io.BytesIO(data)) is not None
+    assert read_pixel_size(io.BytesIO(data.replace(sound, zero))) is None

@@ -1,0 +1,41 @@
+"""Annotations with absurd numbers are refused, whatever they would do to the libraries beneath."""
+
+import json
+
+import pytest
+
+from kaggle_unet.errors import DataError
+from kaggle_unet.io.annotation_formats import decode_coco, read_coco, read_geojson
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [[2**31 - 1, 1, 9, 1, 9, 9]],  # pycocotools would end the process
+        [[float("nan"), 1, 9, 1, 9, 9]],
+        [[10**400, 1, 9, 1, 9, 9]],
+        {"size": [24, 32], "counts": [2**63 - 1, 2**63 - 1, 5]},  # which add up to 3
+        {"size": [24, 32], "counts": [10**30, 1]},
+    ],
+)
+def test_coco_with_absurd_numbers_is_refused(segmentation):
+    tree = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 24, "width": 32}],
+        "annotations": [{"id": 1, "image_id": 1, "segmentation": segmentation}],
+    }
+    with pytest.raises(DataError, match="annotation 1"):
+        decode_coco(read_coco(tree, "x.json")["a.png"], "x.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        json.dumps(
+            {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[10**400, 1], [2, 2], [3, 1]]]}}
+        ),
+    ],
+)
+def test_absurd_geojson_is_refused(text):
+    with pytest.raises(DataError, match="export it again"):
+        read_geojson(text.encode(), "x.geojson", (9, 9))
