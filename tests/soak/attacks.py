@@ -250,7 +250,12 @@ def attack(name: str, plan: Plan) -> Row:
         end = call(in_folder(list(words)), before=lambda: (os.chdir(work), _limit()), limit_s=60)
         outcome, said = end.verdict()
         around = sorted(path.name for path in canary.parent.iterdir())
-        if not canary.exists() or canary.read_text() != "whole" or around != [canary.name] or "\x1b]0;" in end.err + end.out:
+        if (
+            not canary.exists()
+            or canary.read_text() != "whole"
+            or around != [canary.name]
+            or "\x1b]0;" in end.err + end.out
+        ):
             outcome = "outside"
         elif outcome in {"done", "refused"} and end.code == 4 and "memory" in end.err:
             outcome = "memory"
