@@ -164,7 +164,7 @@ def zip_bomb(work: Path, canary: Path) -> tuple[str, ...]:
         zipfile.ZipFile(work / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("a/images/a.png", "w") as file,
     ):
-        for _ in range(3 * 2**7):
+        for _ in range(3 * 2**6):
             file.write(bytes(2**23))
     return *MAKE, "x.zip"
 
@@ -225,16 +225,19 @@ def huge_csv_ids(work: Path, canary: Path) -> tuple[str, ...]:
 ATTACKS: dict[str, Attack] = {
     attack.__name__.replace("_", " "): attack
     for attack in (
-        planes_elsewhere, linked_lock, linked_planes, yaml_tag, yaml_aliases, deep_yaml, foreign_code, pickled_checkpoint,
-        pickled_planes, pickled_samples, pickled_weights, huge_checkpoint, zip_slip, zip_link, zip_bomb, nested_bomb,
-        png_bomb, escapes, markup, long_name, huge_csv_ids,
+        planes_elsewhere, linked_lock, linked_planes, yaml_tag, yaml_aliases, deep_yaml, foreign_code,
+        pickled_checkpoint, pickled_planes, pickled_samples, pickled_weights, huge_checkpoint, zip_slip, zip_link,
+        zip_bomb, nested_bomb, png_bomb, escapes, markup, long_name, huge_csv_ids,
     )
 }  # fmt: skip
 
 
+QUICK = ("linked lock", "yaml tag", "yaml aliases", "zip slip", "huge csv ids")
+
+
 def rows(plan: Plan) -> Iterator[tuple[str, Callable[[], Row]]]:
     """Yield a row per attack."""
-    for name in list(ATTACKS)[:: 4 if plan.quick else 1]:
+    for name in QUICK if plan.quick else ATTACKS:
         yield name, partial(attack, name, plan)
 
 

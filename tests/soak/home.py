@@ -4,6 +4,7 @@ A command is a process forked from this one, which has imported everything: hund
 starting one Python with torch takes dozens of times over.
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -69,28 +70,38 @@ def call(
     limit_s: float = 120,
 ) -> End:
     """Run `kaggle-unet` with these words in a process; `stop` sends it a signal after some seconds."""
-    scratch = Path(os.environ.get("TMPDIR", "/tmp")) / f"soak-{os.getpid()}-{time.monotonic_ns()}"
-    outputs = [scratch.with_suffix(suffix) for suffix in (".out", ".err")]
+    pipes = [os.pipe(), os.pipe()]  # files would be full where a disk is
+    for ours, theirs in pipes:
+        fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 2**20)
+        os.set_blocking(ours, False)
     begin = time.monotonic()
     child = os.fork()
     if child == 0:
-        _run([str(word) for word in words], outputs, before)
+        _run([str(word) for word in words], [theirs for _, theirs in pipes], before)
     code = _wait(child, begin, stop, limit_s)
     seconds = time.monotonic() - begin
     orphans = _wait_for_session(child)
-    out, err = (path.read_text(errors="replace") if path.exists() else "" for path in outputs)
-    for path in outputs:
-        path.unlink(missing_ok=True)
+    out, err = (_drain(*pipe) for pipe in pipes)
     return End(code, out, err, seconds, orphans)
 
 
-def _run(words: list[str], outputs: Sequence[Path], before: Callable[[], object]) -> None:
+def _drain(ours: int, theirs: int) -> str:
+    """Read what a pipe of an ended process holds."""
+    os.close(theirs)
+    text = b""
+    with suppress(BlockingIOError):
+        while piece := os.read(ours, 2**16):
+            text += piece
+    os.close(ours)
+    return text.decode(errors="replace")
+
+
+def _run(words: list[str], outputs: Sequence[int], before: Callable[[], object]) -> None:
     code = 70
     try:
         os.setsid()
-        for number, path in enumerate(outputs, start=1):
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(handle, number)
+        for number, pipe in enumerate(outputs, start=1):
+            os.dup2(pipe, number)
         sys.stdin = Path(os.devnull).open()  # noqa: SIM115 the process's own, to its end
         sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, errors="replace") for number in (1, 2))
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from kaggle_unet.io.label_formats import encode_labels
 
+from kaggle_unet.competitions.label_files import LABEL_FORMATS
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import check_submission
 from kaggle_unet.config import parse_config, to_yaml
@@ -412,7 +412,7 @@ def coco(home: Path) -> Reader:
     def check(data: bytes, found: Mapping[str, Any]) -> str:
         return "; ".join(filter(None, (_check_objects(data, objects) for objects in found.values())))
 
-    return Reader([encode_labels(labels, "coco"), json.dumps(polygons).encode()], read, check)
+    return Reader([LABEL_FORMATS["coco"].encode(labels, None), json.dumps(polygons).encode()], read, check)
 
 
 def _check_objects(data: bytes, objects: Any) -> str:
@@ -425,13 +425,13 @@ def _check_objects(data: bytes, objects: Any) -> str:
 
 def geojson(home: Path) -> Reader:
     """GeoJSON of QuPath."""
-    sound = encode_labels({"a": images()[1]}, "geojson")
+    sound = LABEL_FORMATS["geojson"].encode({"a": images()[1]}, None)
     return Reader([sound], lambda data: read_geojson(data, "x.geojson", SHAPE), _check_objects)
 
 
 def rois(home: Path) -> Reader:
     """ImageJ's selections."""
-    sound = encode_labels({"a": images()[1]}, "imagej")
+    sound = LABEL_FORMATS["imagej"].encode({"a": images()[1]}, None)
     with zipfile.ZipFile(io.BytesIO(sound)) as archive:
         single = archive.read(archive.namelist()[0])
     read = partial(read_rois, where="x.zip", shape=SHAPE)
