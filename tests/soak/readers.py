@@ -170,7 +170,7 @@ def label_images(home: Path) -> Reader:
 
 
 def archives(home: Path) -> Reader:
-    """Zips, and zips in zips: what is read is what was packed, or nothing is."""
+    """Zips, and zips in zips: what is read is what was packed, or nothing is; verbs refuse a zip without files."""
     inner = {"images/a.png": png(images()[0]), "images/b.png": b"b" * 200, "x.csv": b"id,rle\n"}
     outer = {"in.zip": zipped(inner), "readme.txt": b"r" * 50}
     path, contents = home / "x.zip", {**inner, **outer}
@@ -187,7 +187,9 @@ def archives(home: Path) -> Reader:
     def check(data: bytes, found: Mapping[str, bytes]) -> str:
         foreign = [name for name, content in found.items() if contents.get(name) != content]
         lacks = [sorted(names - found.keys()) for names in map(set, (inner, contents))]
-        return _says(not foreign and [] in lacks, f"{foreign} are not what was packed, {lacks} are missing")
+        return _says(
+            not found or (not foreign and [] in lacks), f"{foreign} are not what was packed, {lacks} are missing"
+        )
 
     return Reader([zipped(inner), zipped(outer)], read, check)
 

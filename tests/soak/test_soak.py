@@ -15,6 +15,7 @@ from tests.soak.damage import repair_png
 from tests.soak.fuzz import try_once
 from tests.soak.home import End
 from tests.soak.kills import VERBS
+from tests.soak.page import PAGE, TESTS, read_kept, render
 from tests.soak.readers import Reader, find_broken_rule
 from tests.soak.row import Row, keep_row, read_rows, table
 
@@ -108,3 +109,10 @@ def test_a_quick_soak_finds_no_fault(tmp_path, repository):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-5000:] + done.stdout
+
+
+def test_the_page_is_that_of_the_last_soak_and_every_part_is_on_it():
+    from tests.soak.run import PARTS
+
+    assert PAGE.read_text(encoding="utf-8") == render(read_kept()), "run python -m tests.soak.page"
+    assert set(PARTS) == set(TESTS) >= {row.part for row in read_kept()}
