@@ -79,18 +79,29 @@ def second_level(
 
 
 def report(
-    experiment: options.RunOrConfig,
+    experiment: options.MaybeRunOrConfig = None,
     output: options.OutputPage = None,
     store: options.MovedStore = None,
     decode: options.Decode = None,
     train: options.TrainingImages = False,
     against: options.Against = None,
+    csv: options.ReportedCsv = None,
+    data: options.DataToPredict = None,
+    competition: options.Metric = None,
 ) -> None:
-    """Write an HTML page to browse every out-of-fold prediction and its errors, worst first."""
-    from kaggle_unet.steps.report import write_report
+    """Write an HTML page to browse every out-of-fold prediction and its errors, worst first, or a submission."""
+    from kaggle_unet.errors import ConfigError
+    from kaggle_unet.steps.report import write_report, write_submission_report
 
-    run = open_run(experiment).run
-    with console.progress() as on_progress:
+    if csv is not None:
+        if data is None or experiment is not None or against or train or decode or store:
+            raise ConfigError("report --csv takes --data, --competition and -o alone; a run has a report without --csv")
+        page = write_submission_report(csv, data, competition or "folder", output or csv.with_suffix(".html"))
+    elif experiment is None or data is not None or competition is not None:
+        raise ConfigError("report takes a run's folder, or --csv FILE --data IMAGES --competition NAME")
+    else:
+        run = open_run(experiment).run
         output, how = output or run / "report.html", {"decode": decode, "against": against}
-        page = write_report(run, output, store, **how, train=train, on_progress=on_progress)
+        with console.progress() as on_progress:
+            page = write_report(run, output, store, **how, train=train, on_progress=on_progress)
     console.say(f"report   {page}")

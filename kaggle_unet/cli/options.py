@@ -137,6 +137,13 @@ Decode = Annotated[
         "--decode", metavar="FILE", help="A file that tune wrote, or config for the config's. Default: the run's."
     ),
 ]
+MaybeRunOrConfig = Annotated[
+    Path | None, typer.Argument(metavar="[RUN_OR_CONFIG]", help="A run's folder, or the YAML file of its experiment.")
+]
+ReportedCsv = Annotated[
+    Path | None,
+    typer.Option("--csv", metavar="FILE", help="A submission to show on the images of --data, in place of a run."),
+]
 Against = Annotated[
     str | None,
     typer.Option(

@@ -103,16 +103,23 @@ def make_card(
     single: bool = False,
     other: tuple[str, Labels] | None = None,
 ) -> dict[str, Any]:
-    """Turn a validation sample with its prediction into numbers, and pictures as JSON.
+    """Turn a sample with its prediction into numbers, and pictures as JSON.
 
-    With `single`, all is one object; `other` is a second prediction to compare with, and its name.
+    With `single`, all is one object; `other` is a second prediction to compare with, and its name. A sample without
+    labels is shown with its prediction alone.
     """
-    assert sample.labels is not None, f"sample {sample.id!r} has no labels, so it cannot be reported"
-    parts = {"true": sample.labels, "pred": labels, **({"other": other[1]} if other else {})}
-    sides = {side: (part > 0).astype(np.int32) if single else relabel(part) for side, part in parts.items()}
-    overlaps = {side: count_overlap(sides["true"], sides[side]) for side in sides if side != "true"}
+    parts = {"true": sample.labels, "pred": labels, "other": other[1] if other else None}
+    sides = {
+        side: (part > 0).astype(np.int32) if single else relabel(part)
+        for side, part in parts.items()
+        if part is not None
+    }
+    true = sides.get("true", np.zeros_like(sides["pred"]))
+    overlaps = {side: count_overlap(true, sides[side]) for side in sides if side != "true"}
     overlap, image = overlaps["pred"], _fit(stretch(sample.image))
-    score = score_overlap(overlap)
+    score, areas_px = score_overlap(overlap), {side: found.areas_pred_px for side, found in overlaps.items()}
+    if "true" in sides:
+        areas_px["true"] = overlap.areas_true_px
     pictures = {
         "image": _encode_lossless(image),
         "planes": {
@@ -137,10 +144,7 @@ def make_card(
             "size": sample.image.shape[:2],
             "shown": image.shape[:2],
             "against": other[0] if other else "",
-            "areas": {
-                "true": overlap.areas_true_px.tolist(),
-                **{side: found.areas_pred_px.tolist() for side, found in overlaps.items()},
-            },
+            "areas": {side: areas.tolist() for side, areas in areas_px.items()},
             "boxes": {side: _find_boxes(part) for side, part in sides.items()},
             "pairs": {
                 side: np.stack([found.true, found.pred, found.shared_px], axis=1).tolist()
@@ -231,6 +235,7 @@ def _totals(cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     counts = np.histogram(scores, bins=10, range=(0, 1))[0]
     return {
         "n": len(cards),
+        "has_truth": all("true" in card["data"]["areas"] for card in cards if "data" in card),
         "mean": float(scores.mean()) if len(cards) else 0.0,
         "median": float(np.median(scores)) if len(cards) else 0.0,
         **{key: sum(card.get(key, 0) for card in cards) for key in ("n_true", "n_pred")},

@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image as Pillow
 
 from kaggle_unet.competitions.registry import get_competition
+from kaggle_unet.competitions.submission import read_submission
 from kaggle_unet.config import Config, load_config
 from kaggle_unet.errors import ConfigError, DataError, reading
 from kaggle_unet.io.tables import read_frame
+from kaggle_unet.masks.rle import decode
 from kaggle_unet.metrics.pixels import ClassScore
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import Decoder
@@ -31,6 +33,7 @@ from kaggle_unet.report.draw import (
 from kaggle_unet.report.gallery import make_card, make_class_card, put_beside, render_report
 from kaggle_unet.selection.search import MASK_THRESHOLD, THRESHOLDS, apply_params
 from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
+from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder, open_run
@@ -176,6 +179,24 @@ def write_report(
     return output
 
 
+def write_submission_report(csv: Path, data: str, name: str, output: Path) -> Path:
+    """Write the report of a submission: its objects on the images, beside the truth where the data have masks."""
+    try_to_write(output)
+    competition, rles = get_competition(name), read_submission(csv, name)
+    source, cards = competition.read(data, competition_settings(name)), []
+    if missing := sorted(set(source.ids) - set(rles)):
+        raise DataError(f"{csv}: {len(missing)} of the {len(source.ids)} images of {data} have no row", missing[:20])
+    for number, id_ in enumerate(sorted(source.ids), 1):
+        sample = source.load(id_)
+        labels = decode([rle for rle in rles[id_] if rle], (sample.image.shape[0], sample.image.shape[1]))
+        no_planes = np.zeros((0, *labels.shape), np.float32)
+        cards.append(make_card(sample, labels, no_planes, (), single=competition.single_object))
+        if len(source.ids) > MOST_IN_PAGE:
+            put_beside(cards[-1], output.with_name(f"{output.stem}_files") / f"{number}.js")
+    atomic_write(output, render_report(csv.name, {"submission": csv, "data": data, "competition": name}, [], cards))
+    return output
+
+
 class _Second(NamedTuple):
     """A second prediction of a run's images: its name, the folders of its planes by id, and their decoder."""
 
@@ -191,12 +212,12 @@ def _open_second(against: str, run: Path, config: Config) -> _Second:
     """Open what a run is compared with: another run, or its own planes with other decode parameters."""
     if config.codec.classes:
         raise ConfigError("--against compares objects, but this run's codec has classes of pixels; leave it out")
-    decode: str | None = against
+    chosen: str | None = against
     if Path(against).is_dir():
-        run, decode = Path(against), None
+        run, chosen = Path(against), None
         describe_run(run)
         config = load_config(run / "config.yaml")
-    config, _ = choose_decode_params(config, [run], chosen=decode)
+    config, _ = choose_decode_params(config, [run], chosen=chosen)
     table = out_of_fold_samples(run)
     return _Second(against, dict(zip(table["id"], table["planes"], strict=True)), config.decoder)
 

@@ -297,6 +297,26 @@ def test_two_predictions_are_compared_object_by_object(chromium, tmp_path):
     assert page.evaluate("viewer.options.other")
 
 
+def test_predictions_without_truth_are_browsed_too(chromium, tmp_path):
+    cards = []
+    for id_, (_, pred) in PAIRS.items():
+        cards.append(make_card(Sample(id_, np.zeros((64, 64), np.uint8)), pred, np.zeros((0, 64, 64), np.float32), ()))
+    (tmp_path / "report.html").write_text(render_report("t", {}, [], cards))
+    page, faults = chromium.new_page(), []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto((tmp_path / "report.html").as_uri())
+    page.select_option("#sort", "most predicted objects")
+    most = max(PAIRS, key=lambda id_: len(np.unique(PAIRS[id_][1])))
+    n_objects = len(np.unique(PAIRS[most][1])) - 1
+    assert page.locator("#list .counts").first.inner_text() == f"{n_objects} objects"
+    assert not page.locator("#chips").is_visible()
+    page.locator("[data-view=objects]").click()
+    page.evaluate(f"location.hash = '#{most}/p1'")
+    page.wait_for_selector("#viewer-objects a[aria-current]")
+    assert page.locator("#viewer-objects a").count() == n_objects
+    assert faults == []
+
+
 def test_pictures_beside_the_page_are_loaded_when_they_are_shown(chromium, tmp_path):
     cards = make_cards()
     for number, card in enumerate(cards):

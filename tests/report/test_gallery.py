@@ -200,10 +200,12 @@ def test_large_images_are_shrunk_and_their_labels_too_but_not_their_numbers(monk
     assert paint(pictures["labels"]["true"], (128, 256)).max() == 1
 
 
-def test_a_row_without_truth_is_our_own_mistake():
+def test_a_prediction_without_truth_is_shown_alone():
     blind = Sample("a", np.zeros((40, 40), np.uint8))
-    with pytest.raises(AssertionError, match="sample 'a' has no labels"):
-        make_card(blind, TRUE, np.zeros((0, 40, 40), np.float32), ())
+    page = render_report("t", {}, [], [make_card(blind, TRUE, np.zeros((0, 40, 40), np.float32), ())])
+    ((image,), (pictures,)) = data_of(page)
+    assert (image["areas"], list(pictures["labels"])) == ({"pred": [100, 100, 64]}, ["pred"])
+    assert "mean score" not in page
 
 
 def test_a_second_prediction_is_compared_with_the_truth_too():

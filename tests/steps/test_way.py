@@ -159,6 +159,19 @@ def test_the_report_shows_every_validation_sample(trained):
     assert all(f"<td>{value / 20:.2f}</td>" in page for value in range(1, 20))  # the mask thresholds
 
 
+def test_a_submission_is_shown_on_its_images_beside_the_truth_if_there_is_any(trained):
+    csv_file, page = trained.home / "shown.csv", trained.home / "shown.html"
+    assert call("submit", trained.run, "--data", trained.train, "-o", csv_file).code == 0
+    words = ("report", "--csv", csv_file, "--competition", trained.name, "-o", page)
+    answer = call(*words, "--data", trained.train)
+    assert answer.code == 0, answer.err
+    assert "mean score" in page.read_text()
+    answer = call(*words, "--data", trained.test)
+    assert answer.code == 3
+    assert "4 of the 4 images" in answer.err
+    assert call(*words).code == call("report").code == call("report", trained.run, "--csv", csv_file).code == 2
+
+
 def test_a_run_is_compared_with_another_on_the_images_of_both(trained):
     other, page = trained.home / "other", trained.home / "compared.html"
     shutil.copytree(trained.run, other)
