@@ -10,7 +10,9 @@ wrong order tears objects apart where images are not square; where they are, it 
 import io
 import json
 import re
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -102,7 +104,9 @@ def _decode_segmentation(segmentation: Any, shape: Shape) -> Runs:
         if list(segmentation["size"]) != list(shape):
             raise DataError(f"its size is {segmentation['size']}, its image's {list(shape)} (height, width)")
         counts = segmentation["counts"]
-        return _take_counts(_decompress(counts) if isinstance(counts, str | bytes) else np.array(counts), shape)
+        return _take_counts(
+            _decompress(counts) if isinstance(counts, str | bytes) else np.array(counts, np.int64), shape
+        )
     if not segmentation:
         raise DataError("it has no segmentation (a box alone is no mask); export polygons or run-length codes")
     polygons = [list(map(float, polygon)) for polygon in segmentation]
@@ -184,6 +188,9 @@ def read_rois(data: bytes, where: str, shape: Shape | None) -> Objects:
     return Objects(shape, tuple(runs for runs in filled if runs is not None), (), notes)
 
 
+_OF_ZIPS = (zipfile.BadZipFile, zlib.error, struct.error)
+
+
 def _open_rois(data: bytes, where: str) -> "Iterator[ImagejRoi]":
     read = import_extra("roifile").ImagejRoi.frombytes
     try:
@@ -194,7 +201,7 @@ def _open_rois(data: bytes, where: str) -> "Iterator[ImagejRoi]":
             for name in archive.namelist():
                 if PurePosixPath(name).suffix.lower() == ".roi":
                     yield read(archive.read(name))
-    except (ValueError, zipfile.BadZipFile, RuntimeError, NotImplementedError, IndexError, TypeError) as error:
+    except (ValueError, TypeError, LookupError, RuntimeError, EOFError, *_OF_ZIPS) as error:
         raise DataError(f"{where} can't be read as ImageJ's selections ({error}); save them again") from error
 
 

@@ -186,6 +186,8 @@ class TargetSet:
         arrays = read_arrays(path, "planes", "shape")
         with reading(path, "delete it and run make-targets again"):
             shape = tuple(arrays["shape"].tolist())
+            if -(-math.prod(shape) // 8) != arrays["planes"].size:
+                raise ValueError(f"its planes do not fill {shape}")
             bits = np.unpackbits(arrays["planes"], count=math.prod(shape)).reshape(shape)
             weights = arrays.get("weights")
         return bits.astype(np.float32), np.ones(shape[1:], np.float32) if weights is None else weights

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.io.annotation_formats import decode_coco, read_coco, read_geojson
+from kaggle_unet.io.annotation_formats import decode_coco, read_coco, read_geojson, read_rois
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ from kaggle_unet.io.annotation_formats import decode_coco, read_coco, read_geojs
         [[10**400, 1, 9, 1, 9, 9]],
         {"size": [24, 32], "counts": [2**63 - 1, 2**63 - 1, 5]},  # which add up to 3
         {"size": [24, 32], "counts": [10**30, 1]},
+        {"size": [24, 32], "counts": [float("nan"), 1]},
     ],
 )
 def test_coco_with_absurd_numbers_is_refused(segmentation):
@@ -39,3 +40,8 @@ def test_coco_with_absurd_numbers_is_refused(segmentation):
 def test_absurd_geojson_is_refused(text):
     with pytest.raises(DataError, match="export it again"):
         read_geojson(text.encode(), "x.geojson", (9, 9))
+
+
+def test_a_selection_that_ends_early_is_refused():
+    with pytest.raises(DataError, match="save them again"):
+        read_rois(b"Iout\0\xe4", "x.roi", (9, 9))

@@ -380,7 +380,7 @@ def runs(home: Path) -> Reader:
         (run / "run.json").write_bytes(about if is_folds else data)
         (run / "folds.csv").write_bytes(data if is_folds else folds)
         found = describe_run(run)
-        return [run_folds(run)["fold"].tolist(), found["store_hash"]]
+        return [run_folds(run)["fold"].tolist(), found.get("store_hash")]
 
     sound = read(folds)
     check = lambda data, found: _says(found == sound or b"sha256" not in data, f"{found[0]} are believed")  # noqa: E731

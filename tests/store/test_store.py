@@ -11,6 +11,7 @@ from pandas import DataFrame
 
 from kaggle_unet.errors import DataError
 from kaggle_unet.store import Store, TargetSet, lock, write_record
+from kaggle_unet.store.manifest import write_arrays
 from kaggle_unet.types import Sample
 
 IDENTITY = {"competition": {"name": "tgs", "skip": ["a", "b"]}, "source": "abc"}
@@ -242,3 +243,13 @@ def test_folds_and_reports_that_were_changed_or_cut_short_are_not_believed(store
     report.write_text(report.read_text().replace("1", "2", 1))
     with pytest.raises(DataError, match=r"report\.json is damaged \(.*sha256\); run make-targets again"):
         _ = Store.open(store.folder).report
+
+
+def test_planes_that_do_not_fill_their_shape_are_damaged(tmp_path):
+    targets = TargetSet(tmp_path, {"codec": "mask"})
+    targets.write("a", np.ones((1, 4, 4), np.float32))
+    with np.load(targets.folder / "a.npz") as file:
+        arrays = dict(file)
+    write_arrays(targets.folder / "a.npz", {**arrays, "shape": np.array([1, 60_000, 60_000])})
+    with pytest.raises(DataError, match="do not fill"):
+        targets.read("a")
