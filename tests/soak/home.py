@@ -162,6 +162,16 @@ def import_everything() -> None:
     """Import what the verbs import when they are called, so that a forked process need not."""
     for name in ("albumentations", "lightgbm", "optuna", "skimage.feature", "pandas", "matplotlib.pyplot", "tifffile"):
         import_module(name)
+    for name in (
+        "cProfile",
+        "encodings.cp437",
+        "encodings.idna",
+        "concurrent.futures.process",
+        "zipfile",
+        "lzma",
+        "bz2",
+    ):
+        import_module(name)  # another user may not be allowed to read Python's own files
     for module in ("api", "report", "steps", "training", "inference", "competitions"):
         package = import_module(f"kaggle_unet.{module}")
         for found in iter_modules(getattr(package, "__path__", [])):
