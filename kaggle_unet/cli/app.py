@@ -131,5 +131,7 @@ def main(arguments: list[str] | None = None) -> Never:
 
         console.fail(ResourceError(explain_os_error(error)), 4)
     except Exception as error:  # noqa: BLE001 the last place where a fault can become a message
-        console.fail(error, 1)
+        if "can't start new thread" in str(error):  # how Python says that memory or the limit of threads is used up
+            error = ResourceError(f"{error}; end other programs, or raise the limit of memory or threads (ulimit)")
+        console.fail(error, 4 if isinstance(error, ResourceError) else 1)
     sys.exit(0)

@@ -139,9 +139,8 @@ def write_report(
     second = _open_second(against, run, config) if against else None
     ids = [id_ for id_ in out_of_fold_samples(run)["id"] if not second or id_ in second.planes]
     if not ids:
-        raise DataError(
-            f"{against} has no out-of-fold planes of any image that {run} has; compare runs on the same data"
-        )
+        msg = f"{against} has no out-of-fold planes of any image that {run} has; compare runs on the same data"
+        raise DataError(msg)
     beside = output.with_name(f"{output.stem}_files") if len(ids) > MOST_IN_PAGE else None
     scores, cards, by_threshold = [], [], []
     for scored, sample, planes, labels in out_of_fold(run, config, store):
@@ -149,13 +148,12 @@ def write_report(
             continue
         scores.append(scored)
         assert sample.labels is not None
+        fold = scored.parts["fold"]
         if isinstance(scored.score, ClassScore):
-            cards.append(make_class_card(sample, labels, planes, scored.score, palette, scored.parts["fold"]))
+            cards.append(make_class_card(sample, labels, planes, scored.score, palette, fold))
         else:
             pair = (second.name, second.decode(sample)) if second else None
-            cards.append(
-                make_card(sample, labels, planes, codec.planes, scored.parts["fold"], single=single, other=pair)
-            )
+            cards.append(make_card(sample, labels, planes, codec.planes, fold, single=single, other=pair))
             if beside:
                 put_beside(cards[-1], beside / f"{len(cards)}.js")
         by_threshold.append([config.metric(sample.labels, other(planes, sample.image)).mean for other in decoders])
@@ -164,15 +162,14 @@ def write_report(
     if train:
         sets["score on training images"] = score_training_samples(run, config, store, on_progress)
     tables = {"areas": result.per_area, "fixed": result.oracle_fixes, "classes": result.per_class}
+    means = dict(zip(THRESHOLDS, np.mean(by_threshold, axis=0).tolist(), strict=False))
     page = render_report(
         f"{run.parent.name}/{run.name}",
         (_describe_gains(second.name, cards, scores) if second else {}) | _stats(run, config, file, sets),
         [_fold(run, int(fold), sets) for fold in result.parts["fold"]],
         cards,
         {name: table for name, table in tables.items() if table is not None},
-        (dict(zip(THRESHOLDS, np.mean(by_threshold, axis=0).tolist(), strict=False)), config.decode.mask_threshold)
-        if decoders
-        else None,
+        (means, config.decode.mask_threshold) if decoders else None,
         {name: "#" + bytes(colour).hex() for name, colour in zip(names, palette, strict=False)},
     )
     atomic_write(output, page)
