@@ -156,7 +156,7 @@ class Fold:
             "valid_objects": valid.predicted_objects if valid else None,
             **{f"valid_{name}": pixels.get(name) for name in SCORES},
             "seconds": time.perf_counter() - start,
-            "images_per_s": n_images / (trained - start),
+            "images_per_s": n_images / max(trained - start, 1e-9),  # a virtual machine's clock may stand still
         }
         if self.learner.scaler_state():
             row["skipped_steps"] = float(self.learner.skipped_steps)
