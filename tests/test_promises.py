@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -28,14 +29,20 @@ def test_the_tests_and_what_they_start_have_no_network():
 def home(tmp_path):
     """A folder with a config, and empty folders for all that a command might write elsewhere."""
     (tmp_path / "tiny.yaml").write_text(CONFIGS["dsb2018"] + COMMON)
-    for name in ("home", "tmp", "here"):
+    for name in ("home", "here"):
         (tmp_path / name).mkdir()
-    return tmp_path
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:  # a socket's name has at most 107 characters
+        (tmp_path / "tmp").symlink_to(short)
+        yield tmp_path
 
 
 def start(home, *words):
     """Start a command in a session of its own, away from the data."""
-    places = {"HOME": str(home / "home"), "TMPDIR": str(home / "tmp"), "XDG_CACHE_HOME": str(home / "home/.cache")}
+    places = {
+        "HOME": str(home / "home"),
+        "TMPDIR": str((home / "tmp").resolve()),
+        "XDG_CACHE_HOME": str(home / "home/.cache"),
+    }
     environment = {**os.environ, **places, "XDG_CONFIG_HOME": str(home / "home/.config")}
     return subprocess.Popen(
         [*KIT, *map(str, words)], cwd=home / "here", env=environment, start_new_session=True,

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from multiprocessing import get_context
 from typing import TypeVar
@@ -110,6 +111,10 @@ class BatchLoader:
         except (OSError, EOFError, RuntimeError) as error:  # no file is read here: it is the pipes of a dead process
             if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
                 raise
+            if "AF_UNIX path too long" in str(error):
+                msg = f"the temporary directory {tempfile.gettempdir()} has a name too long for the sockets of worker "
+                msg += "processes; set TMPDIR to one of at most 70 characters, or training.workers to 0"
+                raise ResourceError(msg) from error
             msg = "a worker process was killed, most often because memory ran out; set training.workers to a lower "
             raise ResourceError(msg + "number or 0, and continue with --resume") from error
 

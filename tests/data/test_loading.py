@@ -148,3 +148,12 @@ def test_faults_of_a_batch_are_explained_or_passed_on(items, monkeypatch, fault,
     monkeypatch.setattr(TrainingSet, "__getitem__", fail)
     with pytest.raises(expected, match=words):
         next(BatchLoader(items, batch=1).epoch(1))
+
+
+def test_a_temporary_directory_too_long_for_sockets_is_named(items, monkeypatch):
+    def fail(*_):
+        raise OSError("AF_UNIX path too long")
+
+    monkeypatch.setattr(TrainingSet, "__getitem__", fail)
+    with pytest.raises(ResourceError, match=r"temporary directory .* set TMPDIR"):
+        next(BatchLoader(items, batch=1).epoch(1))
