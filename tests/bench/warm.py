@@ -33,7 +33,7 @@ def warm() -> None:
     paint_masks(masks, labels.shape)
     decode_and_count([*encode(labels), encode_mask(masks[2])], labels.shape)
     decode_mask(encode_mask(masks[0]), labels.shape)
-    relabel_in_raster_order(relabel(labels)), count_pieces_and_holes(labels)
+    relabel_in_raster_order(relabel(2 * labels)), count_pieces_and_holes(labels)
     components(masks[0], connectivity=4), trace_polygons(labels)
     score_image(labels, np.roll(labels, 1, axis=0)), score_mask(masks[0], masks[1])
     for settings in (BorderSettings(), BorderSettings(rule="contour"), BorderSettings(radius_px="by_size")):

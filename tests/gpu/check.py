@@ -86,7 +86,7 @@ def run_bench(chosen: Config, steps: int) -> dict[str, Any]:
     """Measure one network's training; a store is drawn for it."""
     from kaggle_unet.steps.bench_train import bench_train
 
-    result = bench_train(chosen, Path("no store"), steps=steps, repeat=3)
+    result = bench_train(chosen, Path("store/of/gpu-check"), steps=steps, repeat=3)
     found: dict[str, Any] = json.loads(result.model_dump_json(by_alias=True))
     return found
 
