@@ -195,9 +195,7 @@ def _translate_errors(inputs: Tensor, setting: str) -> Iterator[None]:
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        msg = (
-            "a batch of one crop whose lowest level is one pixel cannot be normalised; change training.batch so that "
-        )
+        msg = "a batch of one crop whose lowest level is one pixel cannot be normalised; change training.batch so that "
         msg += "no single crop is left over, raise augmentation.crop_px, or choose model.norm group"
         raise ConfigError(msg) from error
     except RuntimeError as error:
