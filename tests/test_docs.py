@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from kaggle_unet.config import Config
-from tests.settings_page import PAGE, find_settings, list_keys, render
+from tests import settings_page, verbs_page
+from tests.settings_page import find_settings, list_keys
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(chain(ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md")), key=str)
@@ -115,8 +116,9 @@ def test_the_functions_in_the_table_of_scores_exist():
     assert [name for name in functions if not is_importable(f"kaggle_unet.metrics.{name}")] == []
 
 
-def test_the_page_of_settings_is_up_to_date():
-    assert PAGE.read_text(encoding="utf-8") == render(), "run scripts/api"
+@pytest.mark.parametrize("page", [settings_page, verbs_page], ids=["settings", "verbs"])
+def test_a_generated_page_is_up_to_date(page):
+    assert page.PAGE.read_text(encoding="utf-8") == page.render(), "run scripts/api"
 
 
 @pytest.mark.parametrize("section", list(Config.model_fields))

@@ -1,4 +1,4 @@
-"""What the guide promises of every command: no network, no file elsewhere, no process left behind."""
+"""What the docs promise of every command: no network, no file elsewhere, no process left behind."""
 
 import os
 import signal

@@ -379,6 +379,6 @@ def test_a_zip_that_lists_fewer_files_than_it_declares_is_damaged(tmp_path):
         open_archive(tmp_path / "a.zip")
 
 
-def test_the_guide_lists_every_limit(repository):
-    guide = (repository / "docs" / "guide.md").read_text()
-    assert [name for name in LIMITS if f"`KAGGLE_UNET_MAX_{name}`" not in guide] == []
+def test_the_docs_list_every_limit(repository):
+    page = (repository / "docs" / "files.md").read_text()
+    assert [name for name in LIMITS if f"`KAGGLE_UNET_MAX_{name}`" not in page] == []

@@ -111,9 +111,9 @@ def test_tuned_decoding_and_weights_travel_in_the_file(trained, model, tmp_path)
 
 
 @folder_only
-def test_the_numpy_example_of_the_guide_gives_the_planes(trained, model, tmp_path, monkeypatch):
-    guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="utf-8")
-    (example,) = (code for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "onnxruntime" in code)
+def test_the_numpy_example_of_the_docs_gives_the_planes(trained, model, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "onnx.md").read_text(encoding="utf-8")
+    (example,) = (code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "onnxruntime" in code)
     assert len([line for line in example.splitlines() if line.strip()]) <= 20
     sample = read_test_images(trained)[0]
     image = sample.image if sample.image.ndim == 2 else sample.image[..., 0]
