@@ -24,8 +24,8 @@ INTRO = """\
 
 Every key of a config, with its default. A config is one YAML file; a section that is left out has its defaults;
 only `competition.name` is required. An unknown key, a key given twice and a value of the wrong type are errors. On the
-command line `--set KEY=VALUE` overrides a key. The [how-to pages](index.md) explain how the keys work together. This page is
-generated from the docstrings by `scripts/api`.
+command line `--set KEY=VALUE` overrides a key. The [how-to pages](index.md) explain how the keys work together. This
+page is generated from the docstrings by `scripts/api`.
 """
 
 

@@ -1,4 +1,4 @@
-"""``python -m tests.verbs_page``: docs/verbs.md, every verb of the command line with its options, as `--help` has them."""
+"""``python -m tests.verbs_page``: docs/verbs.md, every verb with its options, as `--help` has them."""
 
 import sys
 from pathlib import Path
@@ -12,8 +12,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "verbs.md"
 INTRO = """\
 # Verbs
 
-Every command is `kaggle-unet VERB`, and `kaggle-unet VERB --help` prints what this page has. [Files](files.md#errors-and-exit-codes) lists the
-exit codes. This page is generated from the command line by `scripts/api`.
+Every command is `kaggle-unet VERB`, and `kaggle-unet VERB --help` prints what this page has. The exit codes are in
+[files](files.md#errors-and-exit-codes). This page is generated from the command line by `scripts/api`.
 """
 
 
@@ -42,7 +42,9 @@ def _table(params: list[Any]) -> list[str]:
 def _row(param: Any) -> str:
     is_argument = param.param_type_name == "argument"
     value = "" if is_argument or param.is_flag else f" {param.metavar or 'VALUE'}"
-    names = (param.metavar if is_argument else ", ".join([*param.opts, *param.secondary_opts]) + value).replace("|", "\\|")
+    names = (param.metavar if is_argument else ", ".join([*param.opts, *param.secondary_opts]) + value).replace(
+        "|", "\\|"
+    )
     default = "required" if param.required else _default(param)
     meaning = (param.help or "").replace("|", "\\|").replace("<", "&lt;")
     return f"| `{names}` | {default} | {meaning} |"
