@@ -108,13 +108,14 @@ class BatchLoader:
         except torch.OutOfMemoryError as error:
             msg = "the next batch does not fit into the device's memory; lower training.batch or augmentation.crop_px"
             raise ResourceError(msg) from error
-        except (OSError, EOFError, RuntimeError) as error:  # no file is read here: it is the pipes of a dead process
-            if isinstance(error, RuntimeError) and "DataLoader worker (pid" not in str(error):
-                raise
+        except (OSError, EOFError, RuntimeError) as error:
             if "AF_UNIX path too long" in str(error):
                 msg = f"the temporary directory {tempfile.gettempdir()} has a name too long for the sockets of worker "
                 msg += "processes; set TMPDIR to one of at most 70 characters, or training.workers to 0"
                 raise ResourceError(msg) from error
+            of_dead_process = isinstance(error, ConnectionError | EOFError) or "DataLoader worker (pid" in str(error)
+            if not of_dead_process:
+                raise
             msg = "a worker process was killed, most often because memory ran out; set training.workers to a lower "
             raise ResourceError(msg + "number or 0, and continue with --resume") from error
 

@@ -9,18 +9,17 @@ import hashlib
 import io
 import os
 import stat
-import struct
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, ClassVar
 
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.errors import ConfigError, DataError, reading
 
 # What a file may declare before it is read, so that one of a few MiB takes no more than 2 GiB of memory. A zip bomb
 # declares what no data set has: deflate reaches 1:1032 on zeros, while the most compressible real set we know (label
@@ -53,7 +52,6 @@ _JUNK = {
     "lost+found",
 }  # fmt: skip
 _Opened = tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]
-_READ_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ class Archive(ABC):
 
     path: Path
     prefix: str = ""
+    _cure: ClassVar[str] = "make it readable, or get it again"
 
     def __getstate__(self) -> dict[str, object]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # without the list of names
@@ -78,19 +77,15 @@ class Archive(ABC):
 
     def read(self, name: str) -> bytes:
         """Read one file."""
-        try:
-            with self.open(name) as file:
-                return file.read()
-        except _READ_ERRORS as error:
-            raise self._unreadable(name, error) from error
+        with self._reading(name), self.open(name) as file:
+            return file.read()
 
     @abstractmethod
     def open(self, name: str) -> IO[bytes]:
         """Open one file, to read no more than its header."""
 
-    @abstractmethod
-    def _unreadable(self, name: str, error: Exception) -> DataError:
-        """Return what is wrong with a file that cannot be read."""
+    def _reading(self, name: str) -> AbstractContextManager[None]:
+        return reading(self.where(name), self._cure)
 
     @abstractmethod
     def checksums(self, names: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -179,6 +174,7 @@ class ZipArchive(Archive):
     """Files of a zip on disk, or of a zip inside it: `inner` names the zips on the way."""
 
     inner: tuple[str, ...] = ()
+    _cure: ClassVar[str] = "download the zip again"
 
     @property
     def outer(self) -> "ZipArchive | None":
@@ -194,15 +190,10 @@ class ZipArchive(Archive):
     def open(self, name: str) -> IO[bytes]:
         """Open one file."""
         handle, entries = self.opened()
-        try:
+        if self.prefix + name not in entries:
+            raise DataError(f"{self.where(name)} does not exist")
+        with self._reading(name):
             return handle.open(entries[self.prefix + name])
-        except (KeyError, *_READ_ERRORS) as error:
-            raise self._unreadable(name, error) from error
-
-    def _unreadable(self, name: str, error: Exception) -> DataError:
-        if isinstance(error, KeyError):
-            return DataError(f"{self.where(name)} does not exist")
-        return DataError(f"{self.where(name)} cannot be read ({error}); download the zip again")
 
     def checksums(self, names: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Look up sizes and CRC-32s."""
@@ -223,13 +214,9 @@ class ZipArchive(Archive):
     def opened(self) -> _Opened:
         """Open the zip, or take it as this process has opened it before; its entries go by their names."""
         whole = ZipArchive(self.path, inner=self.inner)
-        try:
+        with reading(whole.where(), self._cure):
             stat = self.path.stat()
             return _open_zip(whole, os.getpid(), (stat.st_mtime_ns, stat.st_size))
-        except OSError as error:
-            raise DataError(f"cannot read {whole.where()}: {error.strerror}") from error
-        except (*_READ_ERRORS, ValueError, IndexError, struct.error) as error:
-            raise DataError(f"{whole.where()} is not a zip, or is truncated ({error}); download it again") from error
 
 
 # Reopening a zip with 30,000 entries takes a third of a second, and a source is unpickled many times by a worker. A
@@ -246,14 +233,14 @@ def _open_zip(archive: ZipArchive, process: int, stamp: tuple[int, int]) -> _Ope
     assert handle.fp is not None
     if any(info.flag_bits & 1 for _, info in files):
         raise DataError(f"{archive.where()} is encrypted; unpack it with its password, and pass the folder")
-    if (declared := _read_entry_count(handle)) not in {len(named) % 2**16, 2**16 - 1}:
+    if (declared := read_entry_count(handle)) not in {len(named) % 2**16, 2**16 - 1}:
         raise DataError(f"{archive.where()} lists {len(named)} files of {declared}: it is damaged; download it again")
     if dangers := list(_find_dangers(files, handle.fp.seek(0, os.SEEK_END))):
         raise DataError(f"{archive.where()}: refused, the zip is not safe to read", dangers[:20])
     return handle, {name: info for name, info in named if name and not is_junk(name)}  # "./" has no name
 
 
-def _read_entry_count(handle: zipfile.ZipFile) -> int:
+def read_entry_count(handle: zipfile.ZipFile) -> int:
     """Read how many entries a zip's last record declares, modulo 2**16; `zipfile` ignores it."""
     assert handle.fp is not None
     handle.fp.seek(max(0, handle.fp.seek(0, os.SEEK_END) - (22 + 2**16)))  # a comment may follow
@@ -314,13 +301,8 @@ class FolderArchive(Archive):
 
     def open(self, name: str) -> IO[bytes]:
         """Open one file."""
-        try:
+        with self._reading(name):
             return (self.path / self.prefix / name).open("rb")
-        except OSError as error:
-            raise self._unreadable(name, error) from error
-
-    def _unreadable(self, name: str, error: Exception) -> DataError:
-        return DataError(f"cannot read {self.where(name)}: {getattr(error, 'strerror', error)}")
 
     def checksums(self, names: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Compute sizes and CRC-32s."""

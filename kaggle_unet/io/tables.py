@@ -71,21 +71,22 @@ def read_csv(path: str | Path) -> Table:
     return read_table(data, str(path))
 
 
-def read_frame(path: Path, cure: str = "make its folder again") -> "DataFrame":
-    """Read a table that the kit wrote; every column is text, and an empty field is empty text."""
+def read_frame(path: Path, cure: str = "make its folder again", sha256: str | None = None) -> "DataFrame":
+    """Read a table that the kit wrote, of this hash; every column is text, and an empty field is empty text."""
     import pandas as pd
 
     with reading(path, cure):
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        data = path.read_bytes()
+        if sha256 not in {None, hashlib.sha256(data).hexdigest()}:
+            raise ValueError("not what was written, by its sha256")
+        return pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
 
 
 def read_folds(path: Path, sha256: str | None = None) -> "DataFrame":
     """Read a folds.csv: id, fold (missing for samples without one), group, stratum and kind."""
-    table = read_frame(path)
-    if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        msg = f"{path} is not what was written; copy it again, or make its folder again. To set folds by hand, name a "
-        raise DataError(f"{msg}file in competition.folds")
-    with reading(path, "make its folder again"):
+    cure = "copy it again, or make its folder again. To set folds by hand, name a file in competition.folds"
+    table = read_frame(path, cure, sha256)
+    with reading(path, cure):
         return table.assign(fold=table["fold"].mask(table["fold"] == "").astype("Int64"))
 
 

@@ -32,7 +32,7 @@ from kaggle_unet.masks.labels import areas_px, object_diameter_px
 from kaggle_unet.steps.doubts import find_doubt
 from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.provenance import describe_environment
-from kaggle_unet.store import Store, TargetSet, atomic_write, find_differences, lock, sample_file, sweep_temporaries
+from kaggle_unet.store import Store, TargetSet, atomic_write, find_differences, lock, sample_file
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import encode_with_weights
@@ -131,7 +131,6 @@ def export_targets(
 ) -> None:
     """Write images, labels, planes and weight maps as PNG or TIFF files, for people who train elsewhere."""
     store = Store.open(store_folder)
-    sweep_temporaries(folder)
     plane_names, targets = get_codec(config.codec).planes, open_targets(config, store)
     about = {"format": suffix, "planes": plane_names, "weight_of_1": PNG_WEIGHT if suffix == "png" else 1}
     export = partial(_export_sample, store, targets, plane_names, suffix, folder)

@@ -24,7 +24,7 @@ from kaggle_unet.steps.build import (
 from kaggle_unet.steps.check import Submission, describe_coverage, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.second_level import choose_decoder
-from kaggle_unet.store import atomic_write, find_differences, hash_plain, sample_file, sweep_temporaries
+from kaggle_unet.store import atomic_write, find_differences, hash_plain, sample_file
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
 
 # Planes that may wait for their decoding, in pixels: one large image, or hundreds of small ones.
@@ -52,8 +52,6 @@ def submit(  # noqa: PLR0913  the options of a verb
     chosen = choose_decoder(config, hashes, decode=decode, second_level=second_level, overrides=overrides)
     sizes = read_shapes(source.ids, source.shape)
     order = order_ids(source.ids, competition, data)
-    if labels_folder is not None:
-        sweep_temporaries(labels_folder)
     found: dict[str, dict[str, list[str]]] = {}  # codes by image and id of a row
     black = set()
     predicted = predict_samples(ensemble, sizes, source.load, chosen.config.inference)

@@ -3,20 +3,24 @@
 A file is written under a temporary name, flushed to disk and renamed. A flush takes milliseconds, so files that are
 useless until the last of them is written are renamed unflushed and flushed together at the end: a killed process
 damages none of them, but whoever continues must look for files that a power cut has damaged.
+
+A temporary file is locked as long as its process lives. Whoever first writes into a folder removes those that are not.
 """
 
 import errno
-import glob
 import hashlib
 import os
 import re
 import secrets
 import shutil
 import socket
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -58,14 +62,15 @@ def sample_file(folder: Path, sample_id: str, suffix: str = ".npz") -> Path:
 def atomic_write(path: str | Path, data: bytes | str | Iterable[str], *, flush: bool = True) -> None:
     """Write a whole file, or leave the old one: under a temporary name first, and renamed when all is written.
 
-    A killed process leaves the old file, and at worst a temporary one for `sweep_temporaries`.
+    A killed process leaves the old file, and at worst a temporary one, until another writes into this folder.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(8)}.tmp")
+    temporary = _temporary_name(target)
     with resource_errors(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
+            _sweep(target.parent.absolute(), os.getpid())
+            with _open_temporary(temporary) as file:
                 for piece in (data,) if isinstance(data, bytes | str) else data:
                     file.write(piece.encode(errors="backslashreplace") if isinstance(piece, str) else piece)
                 if flush:
@@ -77,16 +82,44 @@ def atomic_write(path: str | Path, data: bytes | str | Iterable[str], *, flush: 
                 temporary.unlink(missing_ok=True)
 
 
-def try_to_write(path: Path) -> None:
-    """Raise a ResourceError if a file can't be written there, before the work that ends with it.
+def _open_temporary(path: Path) -> BinaryIO:
+    """Open a new file and lock it; another process may have swept it between the two."""
+    while True:
+        file = path.open("xb")
+        with suppress(OSError):  # on a disk without locks nothing is swept
+            _lock_open(file, wait=True)
+        if path.exists():
+            return file
+        file.close()
 
-    What a killed process has left of that file is removed.
-    """
-    trial = _existing_folder(path) / f".{path.name[:80]}.{os.getpid():016x}.tmp"
-    with resource_errors(path):
-        trial.touch()
-        for left in trial.parent.glob(f".{glob.escape(path.name[:80])}.*.tmp"):
-            left.unlink(missing_ok=True)
+
+def _lock_open(file: BinaryIO, *, wait: bool) -> None:
+    """Lock a file until it is closed or its process ends."""
+    if sys.platform != "win32":  # where nobody can remove an open file
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@lru_cache(maxsize=4096)
+def _sweep(folder: Path, process: int) -> None:  # noqa: ARG001 each process does it once
+    """Remove the temporary files of killed processes."""
+    for path in folder.glob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            with suppress(OSError), path.open("rb+") as file:
+                _lock_open(file, wait=False)
+                path.unlink()
+
+
+def try_to_write(path: Path) -> None:
+    """Raise a ResourceError if a file can't be written there, before the work that ends with it."""
+    trial = _temporary_name(_existing_folder(path) / path.name)
+    with resource_errors(path), _open_temporary(trial):
+        trial.unlink()
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name[:80]}.{secrets.token_hex(8)}.tmp")
 
 
 def _existing_folder(path: Path) -> Path:
@@ -102,18 +135,6 @@ def flush_files(paths: Iterable[Path]) -> None:
 
     with ThreadPoolExecutor(_FLUSHED_AT_ONCE) as pool:
         list(pool.map(flush, paths))
-
-
-def sweep_temporaries(folder: str | Path) -> int:
-    """Remove the temporary files of killed processes, but in folders with a lock of their own; return their number."""
-    left: list[Path] = []
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not Path(here, name, _LOCK).exists()]
-        left += [Path(here, name) for name in names if _TEMPORARY.fullmatch(name)]
-    for file in left:
-        with resource_errors(file):
-            file.unlink(missing_ok=True)
-    return len(left)
 
 
 def sha256(path: str | Path) -> str:
@@ -152,10 +173,7 @@ def _is_for(path: Path, missing: str | None) -> bool:
 
 @contextmanager
 def lock(folder: str | Path, *, wait_s: float = 0) -> Iterator[None]:
-    """Keep other processes out of a folder for the length of the block; the system frees it if this one is killed.
-
-    Temporary files that such a process has left there are removed.
-    """
+    """Keep other processes out of a folder for the length of the block; the system frees it if this one is killed."""
     path = Path(folder) / _LOCK
     holder = path.with_name(".lock.holder")  # not in the file itself: Windows lets nobody read a locked file
     file_lock = FileLock(path, mode=0o666)
@@ -171,7 +189,6 @@ def lock(folder: str | Path, *, wait_s: float = 0) -> Iterator[None]:
             msg = f"{folder} is in use by {who}; wait until it ends, or stop it"
             raise LockedError(msg) from error
     try:
-        sweep_temporaries(folder)
         atomic_write(holder, f"process {os.getpid()} on {socket.gethostname()}\n", flush=False)
         yield
     finally:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import DataError, reading
+from kaggle_unet.io.archive import read_entry_count
 from kaggle_unet.store.atomic import atomic_write
 
 
@@ -33,6 +34,7 @@ def find_differences(first: Any, second: Any, *, key: str = "") -> list[tuple[st
     ]
 
 
+_IS_HASHED = "has_sha256"
 FORMAT = 2  # 1 had the targets of a single codec, and weights in half precision
 
 
@@ -48,18 +50,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:
-    """Write plain values as JSON, with their hash."""
-    plain = json.loads(json.dumps(value, allow_nan=False))
+    """Write plain values as JSON, with their hash, and a word that there is one."""
+    plain = {**json.loads(json.dumps(value, allow_nan=False)), _IS_HASHED: True}
     plain.pop("sha256", None)
     atomic_write(path, json.dumps({**plain, "sha256": hash_plain(plain)}, indent=1) + "\n")
 
 
 def read_record(path: Path, cure: str) -> dict[str, Any]:
-    """Read what `write_record` wrote; a record without a hash, of an earlier version, is believed."""
+    """Read what `write_record` wrote; without a hash only where none was written, by an earlier version."""
     with reading(path, cure):
         record: dict[str, Any] = dict(json.loads(path.read_bytes()))
-        if (digest := record.pop("sha256", None)) is not None and digest != hash_plain(record):
+        digest = record.pop("sha256", None)
+        if (digest is not None or _IS_HASHED in record) and digest != hash_plain(record):
             raise ValueError("not what was written, by its sha256")
+    record.pop(_IS_HASHED, None)
     return record
 
 
@@ -81,9 +85,18 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def read_arrays(path: Path, *wanted: str) -> dict[str, NDArray[Any]]:
     """Read all arrays of a file, of which some must be there."""
-    damaged = reading(path, "delete it and run make-targets again")
-    with damaged, np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-        arrays = dict(file.items())
+    with reading(path, cure := "delete it and run make-targets again"):
+        arrays = unpack_arrays(path.read_bytes())
     if missing := set(wanted) - arrays.keys():
-        raise DataError(f"{path} lacks {', '.join(sorted(missing))}; delete it and run make-targets again")
+        raise DataError(f"{path} lacks {', '.join(sorted(missing))}; {cure}")
     return arrays
+
+
+def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an `.npz`; unlike numpy and zipfile, miss none that its list has lost."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = archive.namelist()
+        if (n := read_entry_count(archive)) != len(names):
+            raise ValueError(f"its list has {len(names)} of {n} arrays")
+        files = {name.removesuffix(".npy"): io.BytesIO(archive.read(name)) for name in names}
+    return {name: np.lib.format.read_array(file, allow_pickle=False) for name, file in files.items()}

@@ -14,7 +14,7 @@ import numpy as np
 
 from kaggle_unet.errors import DataError, reading
 from kaggle_unet.store.atomic import atomic_write, lock, resource_errors, sample_file
-from kaggle_unet.store.manifest import read_record, write_record
+from kaggle_unet.store.manifest import read_record, unpack_arrays, write_record
 from kaggle_unet.types import HalfPlanes, Planes
 
 ABOUT = "planes.json"
@@ -36,8 +36,8 @@ def write_planes(folder: Path, id_: str, planes: Planes | HalfPlanes) -> None:
 def read_planes(folder: Path, id_: str) -> Planes:
     """Read one sample's planes."""
     path = sample_file(folder, id_)
-    with reading(path, "run kaggle-unet predict --oof again"), np.load(io.BytesIO(path.read_bytes())) as file:
-        return np.asarray(file["planes"], np.float32)
+    with reading(path, "run kaggle-unet predict --oof again"):
+        return np.asarray(unpack_arrays(path.read_bytes())["planes"], np.float32)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from kaggle_unet.store import sweep_temporaries
 from kaggle_unet.training.device import DeviceConfig, seed_everything
 from kaggle_unet.training.distributed import init_distributed
 from kaggle_unet.training.failures import TrainingFailure, save_batches
@@ -48,7 +47,6 @@ def fit_fold(
     """
     seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
     distributed = parts.distributed or init_distributed(settings)
-    distributed.on_rank_zero(lambda: _begin(folder, config, resume=resume))
     previous = find_previous(folder, config, resume=resume)
     on_event(distributed.device_config)
     fold = Fold(parts, settings, distributed, previous)
@@ -73,13 +71,6 @@ def fit_fold(
     return FitResult(
         int(epoch), score, n_epochs, stopped_by, fold.history, distributed.device_config, fold.batches, others
     )
-
-
-def _begin(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
-    """Raise an error if the training can't start or be resumed; then remove temporary files of a killed process."""
-    find_previous(folder, config, resume=resume)
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep_temporaries(folder)
 
 
 def _reason_to_stop(history: Sequence[Row], settings: TrainingSettings) -> StoppedBy | None:

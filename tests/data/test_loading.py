@@ -139,6 +139,8 @@ def test_a_killed_worker_is_a_message_within_seconds(when, monkeypatch):
     [
         (torch.OutOfMemoryError(), ResourceError, r"next batch does not fit into .* lower training\.batch"),
         (RuntimeError("shape mismatch"), RuntimeError, "shape mismatch"),
+        (PermissionError(13, "no file of ours"), PermissionError, "no file of ours"),
+        (ConnectionResetError(), ResourceError, "a worker process was killed"),
     ],
 )
 def test_faults_of_a_batch_are_explained_or_passed_on(items, monkeypatch, fault, expected, words):

@@ -145,7 +145,7 @@ def test_a_zip_that_may_not_be_read_is_named(tmp_path, monkeypatch):
 
     data = write_zip(tmp_path / "a.zip", FILES)
     monkeypatch.setattr(zipfile, "ZipFile", refuse)
-    with pytest.raises(DataError, match=r"cannot read .*a\.zip: Permission denied"):
+    with pytest.raises(DataError, match=r"a\.zip can't be read \(Permission denied\)"):
         open_archive(data)
 
 
@@ -162,13 +162,13 @@ def test_a_path_that_does_not_exist_is_named(tmp_path):
 @pytest.mark.parametrize("data", [b"", b"<html>", zipped(FILES)[:-30]], ids=["empty", "html", "cut off"])
 def test_what_is_no_zip_is_named(tmp_path, data):
     (tmp_path / "train.zip").write_bytes(data)
-    with pytest.raises(DataError, match=r"train\.zip is not a zip.*download it again"):
+    with pytest.raises(DataError, match=r"train\.zip is damaged.*download the zip again"):
         open_archive(tmp_path / "train.zip")
 
 
 def test_an_inner_zip_that_is_none_is_named(tmp_path):
     data = write_zip(tmp_path / "outer.zip", {"train.zip": b"<html>"})
-    with pytest.raises(DataError, match=r"outer\.zip:train\.zip is not a zip"):
+    with pytest.raises(DataError, match=r"outer\.zip:train\.zip is damaged \(BadZipFile: File is not a zip file\)"):
         open_archive(data + ":train.zip")
 
 
@@ -257,7 +257,7 @@ def test_a_zip_of_an_unknown_version_is_named(tmp_path, version):
     data = bytearray(zipped(FILES))
     data[data.index(b"PK\1\2") + 6] = version
     (tmp_path / "a.zip").write_bytes(data)
-    with pytest.raises(DataError, match=r"a\.zip is not a zip, or is truncated \(zip file version"):
+    with pytest.raises(DataError, match=r"a\.zip is damaged \(NotImplementedError: zip file version"):
         open_archive(tmp_path / "a.zip")
 
 
@@ -267,7 +267,7 @@ def test_an_entry_without_a_name_is_refused(tmp_path):
     directory = data[place : data.index(b"PK\5\6")]
     nameless = directory[:28] + b"\0\0" + directory[30:46]
     (tmp_path / "a.zip").write_bytes(data[:place] + nameless + data[data.index(b"PK\5\6") :])
-    with pytest.raises(DataError, match=r"a\.zip is not a zip, or is truncated"):
+    with pytest.raises(DataError, match=r"a\.zip is damaged"):
         open_archive(tmp_path / "a.zip")
 
 
@@ -275,7 +275,7 @@ def test_a_damaged_member_is_named_when_it_is_read(tmp_path):
     data = bytearray(zipped({"images/a.png": bytes(range(200))}))
     data[60] ^= 1
     (tmp_path / "a.zip").write_bytes(data)
-    with pytest.raises(DataError, match=r"a\.zip:images/a\.png cannot be read .*download the zip again"):
+    with pytest.raises(DataError, match=r"a\.zip:images/a\.png is damaged .*download the zip again"):
         open_archive(tmp_path / "a.zip").read("images/a.png")
 
 

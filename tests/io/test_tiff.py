@@ -185,3 +185,19 @@ def test_a_size_of_zero_is_none():
     sound, zero = (np.array([77, below], "<u4").tobytes() for below in (1, 0))
     assert read_pixel_size(io.BytesIO(data)) is not None
     assert read_pixel_size(io.BytesIO(data.replace(sound, zero))) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tiff(GRAY),
+        tiff(GRAY, rowsperstrip=8),
+        tiff(COLOUR, photometric="rgb", tile=(16, 16)),
+        tiff(DEEP, compression="zlib"),
+    ],
+)
+def test_a_size_that_needs_more_strips_or_tiles_than_there_are_is_refused(data):
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        place = file.pages.first.tags["ImageLength"].valueoffset
+    with pytest.raises(DataError, match=r"a\.tif lacks some of the \d+ strips or tiles that its size needs"):
+        decode_image(data[:place] + (96).to_bytes(2, "little") + data[place + 2 :], "a.tif")

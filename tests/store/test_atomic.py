@@ -1,6 +1,7 @@
 """Atomic files: old or new, never between; and errors that say what to do."""
 
 import errno
+import fcntl
 import hashlib
 import os
 import resource
@@ -9,12 +10,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from kaggle_unet.errors import ResourceError
-from kaggle_unet.store import atomic_write, sha256, sweep_temporaries
+from kaggle_unet.store import atomic_write, sha256
 from kaggle_unet.store.atomic import explain_os_error, flush_files, resource_errors, try_to_write
 
 
@@ -115,24 +117,53 @@ def test_a_folder_in_the_way_is_named(tmp_path):
         atomic_write(tmp_path / "x", b"new")
 
 
-def test_a_killed_writer_leaves_the_old_file_and_a_temporary_one_that_is_swept(tmp_path, repository):
-    atomic_write(tmp_path / "sub" / "x", b"old")
+@contextmanager
+def half_written(path, repository):
+    """Start a process that is writing a file, and yield it."""
     script = f"""
         import os, time
         from kaggle_unet.store import atomic_write
         os.fsync = lambda _: (print("written", flush=True), time.sleep(60))
-        atomic_write({str(tmp_path / "sub" / "x")!r}, b"half")
+        atomic_write({str(path)!r}, b"half")
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=repository) as process:
         assert process.stdout.readline() == b"written\n"
+        yield process
         process.kill()
-    assert (tmp_path / "sub" / "x").read_bytes() == b"old"
-    (tmp_path / ".mine.tmp").write_bytes(b"kept")
-    assert len(names(tmp_path / "sub")) == 2
-    assert sweep_temporaries(tmp_path) == 1
-    assert names(tmp_path / "sub") == ["x"]
-    assert (tmp_path / ".mine.tmp").exists()
+
+
+def test_a_killed_writer_leaves_the_old_file_and_a_temporary_one_that_the_next_writer_removes(tmp_path, repository):
+    folder = tmp_path / "sub"
+    folder.mkdir()
+    (folder / "x").write_bytes(b"old")
+    (folder / ".mine.tmp").write_bytes(b"kept")
+    with half_written(folder / "x", repository):
+        pass
+    assert (folder / "x").read_bytes() == b"old"
+    assert len(names(folder)) == 3
+    atomic_write(folder / "y", b"new")
+    assert names(folder) == [".mine.tmp", "x", "y"]
+
+
+def test_what_a_living_process_is_writing_is_left_alone(tmp_path, repository):
+    with half_written(tmp_path / "x", repository):
+        atomic_write(tmp_path / "y", b"new")
+        assert len(names(tmp_path)) == 2
+        assert names(tmp_path)[1] == "y"
+
+
+def test_a_file_that_another_process_sweeps_before_it_is_locked_is_opened_anew(tmp_path, monkeypatch):
+    swept = []
+
+    def sweep(file, mode):
+        if not swept:
+            swept.append(file.name)
+            Path(file.name).unlink()
+
+    monkeypatch.setattr(fcntl, "flock", sweep)
+    atomic_write(tmp_path / "x", b"new")
+    assert (swept, names(tmp_path)) == ([swept[0]], ["x"])
 
 
 def test_writers_at_the_same_time_do_not_meet(tmp_path, monkeypatch):
@@ -187,14 +218,6 @@ def test_a_place_that_takes_no_files_is_refused_before_the_work(tmp_path):
                 write(place)
     try_to_write(tmp_path / "new" / "x.csv")
     assert names(tmp_path) == ["file"]
-
-
-def test_what_a_killed_process_has_left_of_a_file_is_removed_before_it_is_made_again(tmp_path):
-    left, other = tmp_path / ".x[1].csv.0123456789abcdef.tmp", tmp_path / ".x1.csv.0123456789abcdef.tmp"
-    left.touch()
-    other.touch()
-    try_to_write(tmp_path / "x[1].csv")
-    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_text_that_is_no_utf_8_is_written_with_escapes(tmp_path):

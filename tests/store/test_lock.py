@@ -11,14 +11,14 @@ import threading
 import pytest
 
 from kaggle_unet.errors import LockedError, ResourceError
-from kaggle_unet.store import lock, sweep_temporaries
+from kaggle_unet.store import lock
 
 
 def hold(folder, repository):
     """Start a process that holds the folder, and wait until it does."""
     script = f"""
         import time
-        from kaggle_unet.store import lock, sweep_temporaries
+        from kaggle_unet.store import lock
         with lock({str(folder)!r}):
             print("held", flush=True)
             time.sleep(60)
@@ -77,21 +77,6 @@ def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path, name):
     with refused, lock(tmp_path / "store"):
         pass
     assert (tmp_path / "victim").read_bytes() == b"precious"
-
-
-TEMPORARY = ".x.npz.0123456789abcdef.tmp"
-
-
-def test_who_locks_a_folder_removes_what_a_killed_process_has_left_but_not_where_another_works(tmp_path):
-    (tmp_path / "samples").mkdir()
-    left = [tmp_path / TEMPORARY, tmp_path / "samples" / TEMPORARY]
-    kept = [tmp_path / ".mine.tmp", tmp_path / "planes" / TEMPORARY]
-    with lock(tmp_path / "planes"):
-        for path in (*left, *kept):
-            path.touch()
-        with lock(tmp_path):
-            assert [path.exists() for path in (*left, *kept)] == [False, False, True, True]
-    assert sweep_temporaries(tmp_path / "planes") == 1
 
 
 def test_a_lock_is_waited_for_where_that_is_wanted(tmp_path, repository):

@@ -1,6 +1,7 @@
 """Manifests and arrays: what comes back is what went in, and where two trees of plain values differ."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kaggle_unet.errors import DataError
-from kaggle_unet.store import Store, TargetSet, find_differences, hash_plain
+from kaggle_unet.store import Store, TargetSet, find_differences, hash_plain, read_record, write_record
 from kaggle_unet.types import DataIssue, Sample
 from tests.strategies import shapes
 
@@ -143,3 +144,36 @@ def test_differences_are_listed_key_by_key():
 def test_a_hash_of_plain_values_does_not_depend_on_the_order_of_keys(tree):
     assert hash_plain(tree) == hash_plain(dict(reversed(tree.items())))
     assert hash_plain(tree) != hash_plain({**tree, "new key": 1})
+
+
+def test_arrays_that_the_list_of_a_file_has_lost_are_missed(tmp_path):
+    store, whole = store_of(tmp_path, Sample("a", np.ones((2, 3), np.uint8), np.ones((2, 3), np.int32)))
+    targets, packed = written(tmp_path, np.ones((1, 2, 3), np.float32), np.full((2, 3), 2, np.float32))
+    for read, path, data in (
+        (store.read, tmp_path / "samples" / "a.npz", whole),
+        (targets.read, targets.folder / "a.npz", packed),
+    ):
+        last = data.rindex(b"PK\1\2")  # its entry becomes the comment of the one before
+        before = data.rindex(b"PK\1\2", 0, last)
+        end = len(data) - 22 - last
+        cut = data[: before + 32] + end.to_bytes(2, "little") + data[before + 34 :]
+        path.write_bytes(cut)
+        with pytest.raises(DataError, match="its list has 2 of 3 arrays"):
+            read("a")
+        path.write_bytes(data[: last + 16] + bytes(8) + data[last + 24 :])  # its checksum and packed size
+        with pytest.raises(DataError, match="is damaged"):
+            read("a")
+
+
+def test_a_record_has_its_hash_unless_an_earlier_version_wrote_it(tmp_path):
+    path = tmp_path / "run.json"
+    write_record(path, {"store": "x"})
+    assert read_record(path, "") == {"store": "x"}
+    text = path.read_text()
+    lost = re.sub(r',\s*"sha256.*"', "", text)
+    for damaged in (text.replace('"x"', '"y"'), text.replace('"sha256"', '"sha257"'), lost):
+        path.write_text(damaged)
+        with pytest.raises(DataError, match=r"not what was written, by its sha256\); train again"):
+            read_record(path, "train again")
+    path.write_text('{"store": "x"}')
+    assert read_record(path, "") == {"store": "x"}
