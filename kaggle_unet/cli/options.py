@@ -1,9 +1,27 @@
 """Options of the command line, each defined once."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from kaggle_unet.errors import ConfigError
+
+
+def parse_time(text: str) -> float:
+    """Parse a length of time, in seconds.
+
+    >>> parse_time("9h"), parse_time("1h30m"), parse_time("90")
+    (32400.0, 5400.0, 90.0)
+    """
+    number = r"(\d+(?:\.\d+)?)"
+    found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s?)?", text.strip().lower())
+    if found is None or not any(found.groups()):
+        raise ConfigError(f"--time-budget {text}: expected a time such as 9h, 1h30m, 90m or 45s")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
 
 # What a verb works on.
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.")]
@@ -176,6 +194,16 @@ Csvs = Annotated[list[Path], typer.Option("--csv", metavar="CSV", help="A submis
 Weights = Annotated[
     list[float] | None,
     typer.Option("--weight", metavar="NUMBER", help="Weight of each --csv, in order; 1 by default. Repeatable."),
+]
+TimeBudget = Annotated[
+    float | None,
+    typer.Option(
+        "--time-budget",
+        metavar="TIME",
+        parser=parse_time,
+        help="Be done in this time, such as 9h or 90m: if the measured speed is too low, with fewer views, then fewer "
+        "networks. Default: no limit.",
+    ),
 ]
 
 # Output.

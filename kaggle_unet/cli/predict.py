@@ -78,6 +78,7 @@ def submit(
     labels: options.LabelsFolder = None,
     decode: options.Decode = None,
     second_level: options.SecondLevel = None,
+    time_budget: options.TimeBudget = None,
     overrides: options.Overrides = None,
 ) -> None:
     """Predict with the average of a run's checkpoints, decode, and write a CSV with its manifest."""
@@ -94,6 +95,7 @@ def submit(
             decode=decode,
             second_level=second_level,
             overrides=overrides or (),
+            time_budget_s=time_budget,
             on_progress=on_progress,
         )
     console.submission(written)

@@ -195,6 +195,18 @@ def open_images(config: Config, data: str) -> Source:
     return source
 
 
+def batches_of(
+    ensemble: Ensemble, sizes: Mapping[str, tuple[int, int]], settings: InferenceSettings
+) -> list[tuple[str, ...]]:
+    """Group samples as `predict_samples` does."""
+    return plan_batches(sizes, _padded(ensemble, settings), margin=ensemble.pad_spec.margin)
+
+
+def _padded(ensemble: Ensemble, settings: InferenceSettings) -> InferenceSettings:
+    multiple = math.lcm(ensemble.pad_spec.multiple, settings.pad_to_multiple)
+    return settings.model_copy(update={"pad_to_multiple": multiple})
+
+
 def predict_samples(
     ensemble: Ensemble,
     sizes: dict[str, tuple[int, int]],
@@ -205,8 +217,7 @@ def predict_samples(
 ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
     """Predict planes for samples of any sizes."""
     config, device_config = ensemble.config, ensemble.device_config
-    multiple = math.lcm(ensemble.pad_spec.multiple, settings.pad_to_multiple)
-    settings = settings.model_copy(update={"pad_to_multiple": multiple})
+    settings = _padded(ensemble, settings)
     samples: dict[str, Sample] = {}
 
     def show(sample: Sample) -> tuple[str, Inputs]:
@@ -221,8 +232,9 @@ def predict_samples(
         autocast_dtype=AUTOCAST_DTYPES[device_config.precision],
         channels_last=device_config.channels_last,
     )
-    batches = plan_batches(sizes, settings, margin=ensemble.pad_spec.margin)
-    wanted = (id_ for batch in batches if not all(id_ in done for id_ in batch) for id_ in batch)
+    wanted = (
+        id_ for batch in batches_of(ensemble, sizes, settings) if not all(id_ in done for id_ in batch) for id_ in batch
+    )
     for id_, planes in predict(map(show, map(load, wanted)), settings=settings):
         sample, rounded, scale = samples[id_], round_planes(planes), 1.0
         if settings.object_px is not None:

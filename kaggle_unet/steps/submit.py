@@ -24,6 +24,7 @@ from kaggle_unet.steps.build import (
 from kaggle_unet.steps.check import Submission, describe_coverage, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.second_level import choose_decoder
+from kaggle_unet.steps.time_budget import TimeBudget
 from kaggle_unet.store import atomic_write, find_differences, hash_plain, sample_file
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
 
@@ -41,9 +42,11 @@ def submit(  # noqa: PLR0913  the options of a verb
     decode: str | None = None,
     second_level: str | None = None,
     overrides: Sequence[str] = (),
+    time_budget_s: float | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> Submission:
     """Write a submission."""
+    budget = None if time_budget_s is None else TimeBudget(time_budget_s)
     refuse_output(output)
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)
@@ -54,16 +57,24 @@ def submit(  # noqa: PLR0913  the options of a verb
     order = order_ids(source.ids, competition, data)
     found: dict[str, dict[str, list[str]]] = {}  # codes by image and id of a row
     black = set()
-    predicted = predict_samples(ensemble, sizes, source.load, chosen.config.inference)
+    settings = chosen.config.inference
+    if budget:
+        predicted = budget.predict(ensemble, sizes, source.load, settings, chosen.decode)
+    else:
+        predicted = predict_samples(ensemble, sizes, source.load, settings)
     for sample, decoded in decode_concurrently(predicted, chosen.decode):
-        found[sample.id] = _to_rows(decoded, sample.id, config.codec.classes or (), competition)
+        found[sample.id] = _to_rows(decoded, sample.id, config, competition)
         black |= {sample.id} if sample.kind == "black" else set()
         on_progress("images", len(found), len(sizes))
         if labels_folder is not None:
             write_label_image(config, labels_folder, sample.id, decoded)
+    found |= {
+        id_: {row: [""] for row in _row_ids(id_, config)} for id_ in order if id_ not in found
+    }  # for lack of time
     manifest = {
-        "warnings": chosen.remarks,
+        "warnings": [*chosen.remarks, *(budget.remarks(len(sizes)) if budget else [])],
         **chosen.names,
+        **({"time_budget": budget.record} if budget else {}),
         "data": describe_data(data, source),
         **describe_ensemble(chosen.config, ensemble.checkpoints),
     }
@@ -74,10 +85,15 @@ def submit(  # noqa: PLR0913  the options of a verb
     return write_checked(output, competition, rles, shapes, black=black, how=how, manifest=manifest)
 
 
-def _to_rows(labels: Labels, sample_id: str, classes: Sequence[str], competition: Competition) -> dict[str, list[str]]:
+def _row_ids(sample_id: str, config: Config) -> list[str]:
+    """List the ids of an image's rows: its own, or one for each class."""
+    return [f"{sample_id}_{name}" for name in config.codec.classes or ()] or [sample_id]
+
+
+def _to_rows(labels: Labels, sample_id: str, config: Config, competition: Competition) -> dict[str, list[str]]:
     """Encode an image's objects, or each of its classes under an id of its own."""
-    parts = {f"{sample_id}_{name}": labels == k for k, name in enumerate(classes)} or {sample_id: labels}
-    return {row: to_rles(part, competition, row) for row, part in parts.items()}
+    parts = [labels == k for k in range(len(config.codec.classes or ()))] or [labels]
+    return {row: to_rles(part, competition, row) for row, part in zip(_row_ids(sample_id, config), parts, strict=True)}
 
 
 def write_label_image(config: Config, folder: Path, sample_id: str, labels: Labels) -> None:
