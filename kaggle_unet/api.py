@@ -159,6 +159,7 @@ def train(
     *,
     folder: str | Path | None = None,
     resume: bool = False,
+    accept_masks: bool = False,
     trust_code: bool = False,
 ) -> Path:
     """Train one fold on samples with labels.
@@ -177,6 +178,8 @@ def train(
         Without it, a temporary folder is created and kept.
     resume : bool, default: False
         Whether a fold in `folder` that was interrupted continues after its last complete epoch.
+    accept_masks : bool, default: False
+        Whether to go on although the masks look wrong, such as with specks for objects.
     trust_code : bool, default: False
         Whether a network of one's own, ``model.name: python:module:factory``, may run the code of its module.
 
@@ -190,7 +193,7 @@ def train(
     ConfigError
         If the config is faulty, a fold has no samples, or it was begun before and `resume` is False.
     DataError
-        If a sample has no labels, or an id occurs twice.
+        If a sample has no labels, an id occurs twice, or the masks look wrong and `accept_masks` is False.
     TrainingFailure
         If the loss is not finite or grows without bounds.
 
@@ -211,7 +214,7 @@ def train(
     home = Path(tempfile.mkdtemp(prefix="kaggle-unet-") if folder is None else folder)
     classes = config.codec.name == "classes"
     source = MemorySource.of(samples, keep_channels=bool(config.input.numbers), classes=classes)
-    make_targets(config, source, home / "store", allow=["doubtful masks"])
+    make_targets(config, source, home / "store", allow=["doubtful masks"] if accept_masks else ())
     with trusting(trust_code):
         train_fold(config, home / "store", home / "run", fold, resume=resume)
     return home / "run"

@@ -6,7 +6,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
-from kaggle_unet.competitions.mask_files import ANNOTATION_PATTERN, find_masks, locate_masks, part_masks, start_of
+from kaggle_unet.competitions.mask_files import (
+    ANNOTATION_PATTERN,
+    PICKLE_PATTERN,
+    find_masks,
+    locate_masks,
+    part_masks,
+    start_of,
+)
 from kaggle_unet.competitions.pairing import compose, find_unread, list_images, locate_set, match_names
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import open_archive
@@ -35,6 +42,7 @@ class Folder(Competition):
         left_alone = f"{re.escape(folder)}.*" if folder and with_masks is False else "(?!)"
         is_chosen = folder and settings.masks_are  # masks of other kinds are left alone then
         noted = f"{re.escape(folder)}.*{ANNOTATION_PATTERN}" if is_chosen else "(?!)"
+        noted += f"|{PICKLE_PATTERN}" if masks or with_masks is False else ""
         notes = find_unread(
             pairing, masks, _scope(settings.images, folder), example, noted=noted, left_alone=left_alone
         )

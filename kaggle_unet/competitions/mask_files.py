@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.pairing import Pairing, collect_rles, plain_name
@@ -41,6 +41,7 @@ _FOLDERS = ("masks", "mask", "labels", "label", "annotations", "rois", "ground_t
 _MASK_WORD = r"[_\-. ](?i:(?:cp_)?masks?|labels?|seg|segmentation|gt|instances?|rois?|roiset|annotations?)$"
 _IMAGE_WORD = r"[_\-. ](?i:images?|img|raw)$"
 _FAMILIES = {"images": SUFFIX_PATTERN, "json": r"\.(?i:json|geojson)", "rle": r"\.(?i:csv)", "rois": r"\.(?i:zip|roi)"}
+PICKLE_PATTERN = r".*_seg\.npy"  # of Cellpose
 ANNOTATION_PATTERN = f"(?:{'|'.join(_FAMILIES.values())})"
 
 
@@ -75,9 +76,9 @@ def find_masks(
         return None, ()
     if family == "rle":
         return read_rle_masks(pairing, names, ids)
-    trees = {name: parse_json(archive.read(name), archive.where(name)) for name in names[:2] if family == "json"}
+    trees = _parse(archive, names[:2]) if family == "json" else {}
     if settings.masks_are == "coco" or any(map(is_coco, trees.values())):
-        return read_coco_masks(pairing, names, ids)
+        return read_coco_masks(pairing, trees | _parse(archive, names[2:]), ids)
     files = match_files(pairing, names, start, ids)
     kind = {"json": "geojson", "rois": "rois"}.get(family, settings.masks_are or "")
     reason = "by the files' names"
@@ -86,6 +87,10 @@ def find_masks(
         files |= {sample_id: () for sample_id in pairing.images.keys() & empty - files.keys()}  # without an object
         kind, reason = (kind, "as competition.masks_are says") if kind else guess_kind(archive, files)
     return FileMasks(files, _readers(settings)[kind]), (DataIssue("", f"masks read as {kind}", len(names), reason),)
+
+
+def _parse(archive: Archive, names: Sequence[str]) -> dict[str, Any]:
+    return {name: parse_json(archive.read(name), archive.where(name)) for name in names}
 
 
 def _readers(settings: CompetitionSettings) -> dict[str, Callable[[Iterable[File], Image | None], Masks]]:
@@ -121,12 +126,13 @@ def locate_masks(archive: Archive, settings: CompetitionSettings) -> tuple[str, 
 
 def _find_family(archive: Archive, names: Sequence[str], settings: CompetitionSettings) -> str:
     """Tell by suffixes what the files are: images, JSON, a table, or selections; what cannot be read is an error."""
-    if pickles := [archive.where(name) for name in names if name.endswith("_seg.npy")]:
+    found = [family for family, suffix in _FAMILIES.items() if any(re.search(suffix + "$", name) for name in names)]
+    pickles = [archive.where(name) for name in names if re.search(PICKLE_PATTERN, name)]
+    if pickles and not found:
         message = f"{archive.where()} holds pickles of Cellpose, which are not opened; save _cp_masks.png in Cellpose"
         raise DataError(message, pickles)
     if kind := settings.masks_are:
         return {"coco": "json", "geojson": "json", "rois": "rois", "rle": "rle"}.get(kind, "images")
-    found = [family for family, suffix in _FAMILIES.items() if any(re.search(suffix + "$", name) for name in names)]
     if len(found) > 1:
         message = f"{archive.where(settings.masks)} holds masks of several kinds ({', '.join(found)}); name one's"
         raise DataError(f"{message} folder or file with competition.masks, or its kind with competition.masks_are")
@@ -169,13 +175,11 @@ def _find_owner(folder: str, stem: str, owners: Mapping[str, str]) -> tuple[str,
 
 
 def read_coco_masks(
-    pairing: Pairing, names: Sequence[str], ids: Collection[str] | None
+    pairing: Pairing, trees: Mapping[str, Any], ids: Collection[str] | None
 ) -> tuple[MaskReader, tuple[DataIssue, ...]]:
     """Read the one COCO data set among some files."""
     archive = pairing.archive
-    data = {name: archive.read(name) for name in names}
-    trees = {name: parse_json(data[name], archive.where(name)) for name in names}
-    sets = [name for name in names if is_coco(trees[name])]
+    sets = [name for name, tree in trees.items() if is_coco(tree)]
     if len(sets) != 1:
         message = f"{archive.where()} holds {len(sets)} COCO data sets, expected one; name it with competition.masks"
         raise DataError(message, [archive.where(name) for name in sets])
@@ -183,7 +187,7 @@ def read_coco_masks(
     found = {PurePosixPath(name).stem: image for name, image in read_coco(trees[sets[0]], where).items()}
     images, issues = _keep_known(pairing, found, ids, where)
     n = sum(len(image.annotations) for image in images.values())
-    return CocoMasks(images, where, hashlib.sha256(data[sets[0]]).hexdigest()), (
+    return CocoMasks(images, where, hashlib.sha256(archive.read(sets[0])).hexdigest()), (
         DataIssue("", "masks read as coco", n, f"annotations in {sets[0]}"), *issues,
     )  # fmt: skip
 

@@ -149,7 +149,6 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
     precision = "auto" if config.training.precision == "fp16" else config.training.precision  # it scales gradients
     precision = "32" if all(file.suffix == EXPORTED for file in checkpoints) else precision
     device_config = select_device(precision, config.training.channels_last)
-    choose_operations(deterministic=config.training.deterministic)
     margin = max(int(getattr(model, "margin", 0)) for model, _ in loaded)
     pad_spec = PadSpec(max(multiple for _, multiple in loaded), margin)
     return Ensemble([model for model, _ in loaded], config, pad_spec, about, device_config)
@@ -217,6 +216,7 @@ def predict_samples(
 ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
     """Predict planes for samples of any sizes."""
     config, device_config = ensemble.config, ensemble.device_config
+    choose_operations(deterministic=config.training.deterministic)  # another model may have chosen otherwise
     settings = _padded(ensemble, settings)
     samples: dict[str, Sample] = {}
 

@@ -107,7 +107,8 @@ def make_targets(
         if source is None:  # what was found in the data is known from the first call alone
             report = cast("DataReport", {**store.report, "ceiling": report["ceiling"]})
         if "doubtful masks" not in allow and (doubt := find_doubt(report, config.codec.name)):
-            raise DataError(f"{data}: {doubt}; look at some masks, and pass --accept-masks if they are right")
+            name, cure = (data, "--accept-masks") if isinstance(data, str) else ("the samples", "accept_masks=True")
+            raise DataError(f"{name}: {doubt}; look at some masks, and pass {cure} if they are right")
         if preparation.targets is None:
             weights = resolve_weights(weights, report)
             preparation = Preparation(config, weights, store, source)

@@ -15,18 +15,19 @@ image that has them is done. All results in a folder are of the same networks an
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.competitions.image_files import ImageFiles, find_images
-from kaggle_unet.competitions.label_files import get_format, write_labels
+from kaggle_unet.competitions.label_files import LABEL_FORMATS, get_format, write_labels
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.images import encode_png
+from kaggle_unet.io.label_images import read_values
 from kaggle_unet.io.tables import Table, read_table, to_csv
 from kaggle_unet.masks.measure import measure
 from kaggle_unet.report.draw import draw_overlay
@@ -82,6 +83,8 @@ def segment(  # noqa: PLR0913  the options of a verb
     with lock(folder):
         results.begin(used, about)
         done = {id_ for id_ in ids if results.has(id_)}
+        for id_ in done:
+            results.write_formats(id_)
         predicted = predict_samples(ensemble, shapes, images.load, chosen.config.inference, done=done)
         n_done = len(done)
         for sample, labels in decode_concurrently(predicted, chosen.decode):
@@ -133,16 +136,16 @@ class _Results:
 
     def has(self, id_: str) -> bool:
         """Return True if an image's results are there, made of the file as it is."""
-        files = [path for path, _ in self._label_files(id_)]
-        files += [sample_file(self.folder / "overlays", id_, ".png"), self._part(id_)]
+        files = [self._labels(id_), sample_file(self.folder / "overlays", id_, ".png"), self._part(id_)]
         return all(file.is_file() for file in files) and _hash_line(self._part(id_)) == self.images.fingerprint(id_)
 
     def write(self, sample: Sample, labels: Labels) -> None:
         """Write the results of an image, those last that tell that it is done."""
-        size = self.images.pixel_size(sample.id) if self.pixel_size is None else (self.pixel_size, self.pixel_size)
-        square = size[0] if size is not None and size[0] == size[1] else None
-        for path, format_name in self._label_files(sample.id):
-            write_labels(labels, path, format_name, pixel_size=square)
+        size = self._pixel_size(sample.id)
+        for file in self._files(sample.id, LABEL_FORMATS).values():  # also those of a call with other formats
+            file.unlink(missing_ok=True)
+        write_labels(labels, self._labels(sample.id), pixel_size=_square(size))
+        self.write_formats(sample.id)
         overlay = draw_overlay(sample.image, labels)
         atomic_write(sample_file(self.folder / "overlays", sample.id, ".png"), encode_png(overlay))
         table = measure(labels, sample.image, pixel_size=size)
@@ -159,12 +162,28 @@ class _Results:
         atomic_write(self.folder / TABLE, _join(parts, list(columns)))
         return n_rows
 
-    def _label_files(self, id_: str) -> list[tuple[Path, str]]:
-        places = [("labels", "tiff"), *((name, name) for name in self.formats)]
-        return [(sample_file(self.folder / place, id_, get_format(name).suffix), name) for place, name in places]
+    def write_formats(self, id_: str) -> None:
+        """Convert an image's labels to the formats that are not there."""
+        if wanted := {name: file for name, file in self._files(id_, self.formats).items() if not file.is_file()}:
+            labels, _ = read_values((path := self._labels(id_)).read_bytes(), str(path))
+            for name, file in wanted.items():
+                write_labels(labels, file, name, pixel_size=_square(self._pixel_size(id_)))
+
+    def _files(self, id_: str, formats: Iterable[str]) -> dict[str, Path]:
+        return {name: sample_file(self.folder / name, id_, get_format(name).suffix) for name in formats}
+
+    def _pixel_size(self, id_: str) -> tuple[float, float] | None:
+        return self.images.pixel_size(id_) if self.pixel_size is None else (self.pixel_size, self.pixel_size)
+
+    def _labels(self, id_: str) -> Path:
+        return sample_file(self.folder / "labels", id_, ".tif")
 
     def _part(self, id_: str) -> Path:
         return sample_file(self.folder / PARTS, id_, ".csv")
+
+
+def _square(size: tuple[float, float] | None) -> float | None:
+    return size[0] if size is not None and size[0] == size[1] else None
 
 
 def _hash_line(part: Path) -> str:

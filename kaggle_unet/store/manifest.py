@@ -43,10 +43,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     manifest = read_record(path, "delete the store and run make-targets again")
     if (found := manifest.get("format")) != FORMAT:
-        data = manifest.get("about", {}).get("data", "DATA")
-        msg = f"{path} is of {'an older' if found == 1 else 'another'} version (format {found}, expected {FORMAT}); "
-        raise DataError(f"{msg}delete the store and run kaggle-unet make-targets CONFIG --data {data} --store {folder}")
+        which = f"{'an older' if found == 1 else 'another'} version (format {found}, expected {FORMAT})"
+        raise DataError(f"{path} is of {which}; {remake(folder, manifest)}")
     return manifest
+
+
+def remake(folder: Path, manifest: Mapping[str, Any]) -> str:
+    """Say how a store is made anew."""
+    data = manifest.get("about", {}).get("data", "DATA")
+    return f"delete the store and run kaggle-unet make-targets CONFIG --data {data} --store {folder}"
 
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:

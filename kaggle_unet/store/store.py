@@ -34,6 +34,7 @@ from kaggle_unet.store.manifest import (
     read_arrays,
     read_manifest,
     read_record,
+    remake,
     write_arrays,
     write_record,
 )
@@ -65,7 +66,7 @@ class Store:
                 others = [f"{key}: was {old!r}, is {new!r}" for key, old, new in differing if key != "data"]
                 raise DataError(message, [places, *others] if len(others) < len(differing) else others)
             if not differing:
-                return store
+                return store._refuse_fewer_levels() if store.manifest["complete"] else store
             for kind in ("samples", "targets"):  # an interrupted store of other data: nobody has used it yet
                 shutil.rmtree(folder / kind, ignore_errors=True)
             (folder / "manifest.json").unlink()
@@ -86,7 +87,14 @@ class Store:
         store = cls(folder, read_manifest(folder))
         if not store.manifest["complete"]:
             raise DataError(f"store {folder} is incomplete; {remedy} again to finish it")
-        return store
+        return store._refuse_fewer_levels()
+
+    def _refuse_fewer_levels(self) -> "Store":
+        """Refuse a store of the version that kept 8 of an image's 16 bits, which its report tells."""
+        if any(issue["done"].startswith("divided by 257") for issue in self.report.get("oddities", ())):
+            msg = f"store {self.folder} is of an older version, which kept 8 of an image's 16 bits"
+            raise DataError(f"{msg}; {remake(self.folder, self.manifest)}")
+        return self
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -106,7 +114,7 @@ class Store:
     @property
     def report(self) -> dict[str, Any]:
         """What was found while the samples were read, as it was given to `finish`."""
-        return read_record(self.folder / "report.json", "run make-targets again")
+        return read_record(self.folder / "report.json", remake(self.folder, self.manifest))
 
     def read(self, sample_id: str) -> Sample:
         """Read a sample, or return it from memory if it is kept there."""

@@ -122,3 +122,14 @@ def test_a_config_that_cannot_be_is_refused_before_any_work(samples, tmp_path):
     with pytest.raises(ku.ConfigError, match=r"training\.epoch is not a setting; did you mean epochs"):
         ku.train({**CONFIG, "training": {"epoch": 1}}, samples, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_masks_that_look_wrong_stop_unless_they_are_accepted(samples, tmp_path):
+    specks = np.zeros((64, 64), np.int32)
+    specks[::4, ::4] = np.arange(256).reshape(16, 16) + 1
+    doubtful = [replace(sample, image=np.zeros((64, 64), np.uint8), labels=specks) for sample in samples]
+    with pytest.raises(
+        ku.DataError, match=r"the samples: half of the .* look at some masks, and pass accept_masks=True"
+    ):
+        ku.train(CONFIG, doubtful, folder=tmp_path)
+    assert ku.train(CONFIG, doubtful, folder=tmp_path, accept_masks=True) == tmp_path / "run"

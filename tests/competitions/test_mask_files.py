@@ -14,9 +14,12 @@ from PIL import Image
 from pycocotools import mask as pycocotools
 from roifile import ROI_TYPE, ImagejRoi
 
+from kaggle_unet.competitions import mask_files
 from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.folder import Folder
 from kaggle_unet.errors import DataError
+from kaggle_unet.io.annotation_formats import parse_json
+from kaggle_unet.types import DataIssue
 from tests.files import encode, png, tiff, write_folder
 
 LABELS = np.zeros((12, 16), np.uint8)
@@ -506,6 +509,14 @@ def test_pickles_of_cellpose_are_refused_with_the_cure(tmp_path):
         read(tmp_path, {"masks/a_seg.npy": b"x"})
 
 
+@pytest.mark.parametrize("folder", ["masks", "images"])
+def test_pickles_of_cellpose_beside_masks_are_left_aside(tmp_path, folder):
+    source = read(tmp_path, {"masks/a_cp_masks.png": png(LABELS), f"{folder}/a_seg.npy": b"x"})
+    check(source)
+    issue = DataIssue(f"{folder}/a_seg.npy", "other files (.npy)", 1, "not read")
+    assert issue in source.data_issues
+
+
 def test_masks_of_several_kinds_need_a_word(tmp_path):
     files = {"masks/a.png": png(LABELS), "masks/a.geojson": qupath((shapely.box(1, 1, 5, 5), "", ""))}
     with pytest.raises(DataError, match=r"masks of several kinds \(images, json\).*competition\.masks_are"):
@@ -530,3 +541,10 @@ def tifffile_bytes(values):
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, values)
     return buffer.getvalue()
+
+
+def test_a_coco_file_is_parsed_once(tmp_path, monkeypatch):
+    parsed = []
+    monkeypatch.setattr(mask_files, "parse_json", lambda data, where: parsed.append(where) or parse_json(data, where))
+    read(tmp_path, {"masks/x.json": json.dumps(coco_set()).encode()})
+    assert len(parsed) == 1

@@ -86,6 +86,23 @@ def test_images_with_objects_of_another_size_are_shown_again_so_that_they_have_t
         assert ((found[id_][0] > 0.5) == (sample.image > 0)).mean() > 0.97
 
 
+def test_each_model_predicts_with_the_operations_that_it_chose():
+    chosen = []
+
+    class Watching(Seen):
+        def forward(self, inputs):
+            chosen.append(torch.are_deterministic_algorithms_enabled())
+            return super().forward(inputs)
+
+    sample = discs(4)
+    configs = [NUCLEI, parse_config("competition: {name: dsb2018}", ["codec.name=mask", "training.deterministic=true"])]
+    for config in (*configs, *configs[:1]):
+        ensemble = Ensemble([Watching()], config, PadSpec(8), {}, DEVICE)
+        list(predict_samples(ensemble, {"4": sample.image.shape}, lambda _: sample, InferenceSettings()))
+    assert list(dict.fromkeys(chosen)) == [False, True]
+    assert chosen[-1] is False
+
+
 def test_images_are_shown_once_where_no_size_is_known():
     network = Bright()
     sample = discs(24)

@@ -145,8 +145,16 @@ def test_a_second_call_does_what_is_missing_and_what_has_changed(trained, images
     assert run()[0] == n_one
     (images / "nuclei_002.tif").write_bytes(tiff(tifffile.imread(images / "nuclei_002.tif")[::-1].copy()))
     assert run()[0] == n_one
-    assert run("--format", "geojson")[0] == 4 * n_one
-    assert len(list((tmp_path / "out" / "geojson").iterdir())) == 4
+    assert run("--format", "geojson", "--format", "imagej")[0] == 0  # the labels are there
+    converted = contents(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    assert run("--format", "geojson", "--format", "imagej")[0] == 4 * n_one
+    assert contents(tmp_path / "out") == converted
+    (images / "nuclei_002.tif").write_bytes(tiff(tifffile.imread(images / "nuclei_002.tif")[::-1].copy()))
+    run()
+    assert sorted(file.stem for file in (tmp_path / "out" / "geojson").iterdir()) == [
+        f"nuclei_00{i}" for i in (0, 1, 3)
+    ]
 
 
 @folder_only

@@ -241,7 +241,7 @@ def test_folds_and_reports_that_were_changed_or_cut_short_are_not_believed(store
     with pytest.raises(DataError, match=r"folds\.csv is damaged .*not what was written.*competition\.folds"):
         Store.open(store.folder).read_folds()
     report.write_text(report.read_text().replace("1", "2", 1))
-    with pytest.raises(DataError, match=r"report\.json is damaged \(.*sha256\); run make-targets again"):
+    with pytest.raises(DataError, match=r"report\.json is damaged \(.*sha256\); delete the store and run .* make-targets"):
         _ = Store.open(store.folder).report
 
 
@@ -253,3 +253,15 @@ def test_planes_that_do_not_fill_their_shape_are_damaged(tmp_path):
     write_arrays(targets.folder / "a.npz", {**arrays, "shape": np.array([1, 60_000, 60_000])})
     with pytest.raises(DataError, match="do not fill"):
         targets.read("a")
+
+
+def test_a_store_whose_images_lost_8_of_16_bits_is_named_with_the_command_that_makes_it_anew(store):
+    store.write(sample("a"))
+    targets = TargetSet(store.folder, TARGETS)
+    targets.write("a", PLANES)
+    issue = {"what": "16-bit image", "samples": 1, "count": 1, "done": "divided by 257", "example": "a"}
+    store.finish(targets, DataFrame({"id": ["a"], "fold": [0]}), {"oddities": [issue]})
+    command = f"kaggle-unet make-targets CONFIG --data train.zip --store {store.folder}"
+    for use in (Store.open, lambda folder: Store.create(folder, IDENTITY, {})):
+        with pytest.raises(DataError, match=rf"kept 8 of an image's 16 bits; delete the store and run {command}"):
+            use(store.folder)
