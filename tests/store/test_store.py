@@ -241,7 +241,9 @@ def test_folds_and_reports_that_were_changed_or_cut_short_are_not_believed(store
     with pytest.raises(DataError, match=r"folds\.csv is damaged .*not what was written.*competition\.folds"):
         Store.open(store.folder).read_folds()
     report.write_text(report.read_text().replace("1", "2", 1))
-    with pytest.raises(DataError, match=r"report\.json is damaged \(.*sha256\); delete the store and run .* make-targets"):
+    with pytest.raises(
+        DataError, match=r"report\.json is damaged \(.*sha256\); delete the store and run .* make-targets"
+    ):
         _ = Store.open(store.folder).report
 
 
