@@ -5,6 +5,7 @@ surprises are avoided: a duplicate key is an error, `1e-3` is a number, `yes` is
 that names the nearest known one.
 """
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.data.settings import AugmentationSettings, FoldSettings, InputSettings
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import ConfigError, list_few
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.settings import LossSettings, check_terms
 from kaggle_unet.metrics.pixels import ClassScore, score_classes
@@ -227,11 +228,25 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"config {path}: {error}; give the path of a YAML file, such as those in configs/"
+        if isinstance(error, FileNotFoundError):
+            there = [*Path(path).parent.glob("*.y*ml"), *Path("configs").rglob("*.yaml")]
+            msg = f"config {path}: there is no such file{propose_path(path, there)}"
         if Path(path).is_dir():
             msg = f"config {path} is a folder; give the YAML file of an experiment; a run goes on with "
             msg += f"kaggle-unet train CONFIG --resume --run {path}"
         raise ConfigError(msg) from error
     return parse_config(text, overrides, where=str(path))
+
+
+def propose_path(given: str | Path, there: Sequence[Path]) -> str:
+    """Name the most similar of the paths that there are, or some of them, as the end of a message.
+
+    >>> propose_path("configs/quik.yaml", [Path("configs/tgs/quick.yaml"), Path("configs/tgs/final.yaml")])
+    '; did you mean configs/tgs/quick.yaml?'
+    """
+    names = list(dict.fromkeys(map(str, there)))
+    close = difflib.get_close_matches(str(given), names, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(list_few(names))}" if names else ""
 
 
 def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "config") -> Config:
@@ -240,7 +255,7 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "conf
     >>> parse_config("competition: {name: dsb2018}\ntraining: {epoch: 3}")
     Traceback (most recent call last):
         ...
-    kaggle_unet.errors.ConfigError: config: training.epoch is not a setting; did you mean epochs?
+    kaggle_unet.errors.ConfigError: config: training.epoch is not a setting; did you mean training.epochs?
     """
     tree = parse_yaml(text, where)
     if not isinstance(tree, dict):

@@ -18,6 +18,18 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
+MOST_SHOWN = 5
+
+
+def list_few(texts: Sequence[str], *, hint: str = "") -> list[str]:
+    """Return the first texts, and how many more there are.
+
+    >>> list_few("abcdefg")
+    ['a', 'b', 'c', 'd', 'e', '… and 2 more']
+    """
+    more = len(texts) - MOST_SHOWN
+    return [*texts[:MOST_SHOWN], *([f"… and {more} more{hint}"] if more > 0 else [])]
+
 
 class KitError(Exception):
     """Base of all errors that carry a message for the user; raised itself for a bug in the kit.
@@ -58,7 +70,7 @@ class DataError(KitError):
     message : str
         What came, what was wanted, what to do.
     problems : sequence of str
-        All that was found; the text shows the first hundred.
+        All that was found; the text shows the first five.
 
     Examples
     --------
@@ -72,13 +84,9 @@ class DataError(KitError):
 
     exit_code = 3
 
-    MOST_SHOWN = 100
-
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         self.problems = tuple(problems)
-        more = len(self.problems) - self.MOST_SHOWN
-        shown = [*self.problems[: self.MOST_SHOWN], *([f"… and {more} more"] if more > 0 else [])]
-        super().__init__("\n  - ".join([message, *shown]))
+        super().__init__("\n  - ".join([message, *list_few(self.problems, hint="; --json lists them all")]))
 
 
 class ResourceError(KitError):

@@ -62,7 +62,8 @@ def explain_faults(error: ValidationError, model: type[BaseModel], where: str = 
         location = [str(part) for part in fault["loc"] if part not in names and not _BRANCH.match(str(part))]
         path = ".".join(location)
         if fault["type"] == "extra_forbidden":
-            lines.append(f"{path} is not a setting; {_nearest(location, model)}")
+            kind = next((str(part) for part in fault["loc"] if part in names), "")
+            lines.append(f"{path} is not a setting{f' of {kind}' * bool(kind)}; {_nearest(path, kind, model)}")
         elif fault["type"] == "missing":
             lines.append(f"{path} is missing")
         elif fault["type"] == "union_tag_not_found":
@@ -76,15 +77,48 @@ def explain_faults(error: ValidationError, model: type[BaseModel], where: str = 
     return f"{where}: " + f"\n{where}: ".join(dict.fromkeys(lines))
 
 
-def _nearest(location: Sequence[str], root: type[BaseModel]) -> str:
-    """Name the setting that was probably meant."""
-    models = [root]
-    for part in location[:-1]:
-        fields = [model.model_fields[part] for model in models if part in model.model_fields]
-        models = [kind for field in fields for kind in _models_of(field.annotation)]
-    known = sorted({name for model in models for name in model.model_fields})
-    close = difflib.get_close_matches(location[-1], known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+def list_keys(model: type[BaseModel], prefix: str = "") -> dict[str, list[str]]:
+    """List the keys of all sections, each with the networks (`model.name`) that alone have it."""
+    keys: dict[str, list[str]] = {}
+    for name, entry in model.model_fields.items():
+        keys[f"{prefix}{name}"] = []
+        kinds = _models_of(entry.annotation)
+        for kind in kinds:
+            only = [kind.model_fields["name"].default] if len(kinds) > 1 else []
+            for key, inner in list_keys(kind, f"{prefix}{name}.").items():
+                keys[key] = keys.get(key, []) + (inner or only)
+    return keys
+
+
+def find_keys(name: str, keys: Mapping[str, Sequence[str]]) -> list[str]:
+    """Find what a name may mean: a key by its last part, by the initials of that, or else the most similar one."""
+    ends = {key: key.rpartition(".")[2] for key in keys}
+    same = [key for key, end in ends.items() if name in {key, end, "".join(word[0] for word in end.split("_"))}]
+    close = [end for end in ends.values() if name.startswith(f"{end}_")]
+    close = close or difflib.get_close_matches(name, dict.fromkeys(ends.values()), n=1, cutoff=0.75)
+    return same or [key for key, end in ends.items() if end in close]
+
+
+def propose(keys: Mapping[str, Sequence[str]], form: str = "{}") -> str:
+    """Write keys that may be meant, each with the networks that alone have it.
+
+    >>> propose({"model.encoder": ["smp", "ternausnet"]}, "--set {}=resnet34")
+    '--set model.encoder=resnet34 (of smp and ternausnet)'
+    """
+    return " or ".join(form.format(key) + f" (of {' and '.join(of)})" * bool(of) for key, of in keys.items())
+
+
+def _nearest(path: str, kind: str, root: type[BaseModel]) -> str:
+    """Name the setting that was probably meant, in any section."""
+    keys = list_keys(root)
+    if path in keys:
+        return f"it is one of {' and '.join(keys[path])}, which model.name chooses"
+    section, _, name = path.rpartition(".")
+    siblings = [key.rpartition(".")[2] for key in keys if key.rpartition(".")[0] == section]
+    near = [f"{section}.{sibling}".lstrip(".") for sibling in difflib.get_close_matches(name, siblings, n=1)]
+    if found := [key for key in keys if key.endswith(f".{name}")] or near or find_keys(name, keys):
+        return f"did you mean {propose({key: [] if kind in keys[key] else keys[key] for key in found[:3]})}?"
+    return f"known here: {', '.join(siblings)}"
 
 
 def _models_of(annotation: Any) -> list[type[BaseModel]]:

@@ -1,12 +1,89 @@
-"""The command line as a whole: how it ends when it is stopped."""
+"""The command line as a whole: help, options of all verbs, documents, and how it ends when it is stopped."""
 
+import json
 import shlex
 import signal
+from pathlib import Path
 
 import pytest
+import typer
 
+from kaggle_unet.cli.app import VERBS, app
+from kaggle_unet.config import load_config
 from kaggle_unet.steps import demo, make_targets, predict, provenance, segment, submit, train, tune, vote
 from tests.steps.conftest import call
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = [(verb, example) for verb, (_, *examples) in VERBS.items() for example in examples]
+COMMANDS = typer.main.get_command(app).commands
+
+
+def command_of(verb):
+    """Return a verb's command, that of a group for `config show`."""
+    group, _, name = verb.partition(" ")
+    return COMMANDS[group].commands[name] if name else COMMANDS[group]
+
+
+@pytest.mark.parametrize(("verb", "example"), EXAMPLES)
+def test_every_example_of_a_help_is_understood_and_fits_a_line(verb, example):
+    words = shlex.split(example)
+    context = command_of(verb).make_context(verb, list(words))
+    assert len(f"kaggle-unet {verb} {example}") <= 78
+    overrides = context.params.get("overrides") or []
+    configs = [ROOT / word for word in words if word.startswith("configs/")]
+    for config in configs or [ROOT / "configs" / "dsb2018" / "quick.yaml"] * bool(overrides and verb != "init"):
+        load_config(config, overrides)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verbs_help_has_its_examples_and_every_default(verb):
+    before, after = call("help", *verb.split()), call(*verb.split(), "--help")
+    assert (before.code, before.out) == (0, after.out)
+    for example in VERBS[verb][1:]:
+        assert f"kaggle-unet {verb} {example}".strip() in after.out
+    for option in command_of(verb).params:
+        takes_value = option.param_type_name == "option" and not option.is_flag
+        if takes_value and option.default in {None, ""} and not option.required and "Repeatable" not in option.help:
+            assert "Default: " in option.help, f"{verb} {option.opts}: {option.help}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_takes_what_all_take(verb):
+    words = {word for option in command_of(verb).params for word in option.opts}
+    assert {"-q", "--debug", "--json"} <= words
+
+
+def test_options_of_all_verbs_stand_before_or_after_the_verb(tmp_path):
+    missing = ("check", tmp_path / "x.csv", "--data", "nowhere", "--competition", "tgs")
+    before, after = call("--json", *missing), call(*missing, "--json")
+    assert (before.code, before.out, before.err) == (3, after.out, after.err)
+    assert json.loads(after.out)["exit_code"] == 3
+    with pytest.raises(Exception, match="nowhere"):
+        call(*missing, "--debug")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--epochs", "3"), "--set training.epochs=3?"),
+        (("--epochs=3",), "--set training.epochs=3?"),
+        (("--encoder", "vgg11"), "--set model.encoder=vgg11 (of smp and ternausnet)?"),
+        (("--lr", "0.1"), "--set training.optimizer.learning_rate=0.1?"),
+        (("--batch-size", "8"), "--set training.batch=8 or --set inference.batch=8?"),
+        (("--frob",), "a key of the config is set with --set KEY=VALUE"),
+    ],
+)
+def test_an_unknown_option_names_the_key_that_it_may_stand_for(words, says, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    answer = call("train", "configs/dsb2018/quick.yaml", *words)
+    assert answer.code == 2
+    assert says in answer.err
+
+
+def test_a_config_that_is_not_there_names_the_nearest_one(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert "did you mean configs/dsb2018/quick.yaml?" in call("train", "configs/dsb2018/quik.yaml").err
+
 
 AT_ONCE = {
     "doctor": (provenance, "examine", []),

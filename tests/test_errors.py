@@ -18,11 +18,13 @@ def test_the_tree_in_the_docstring_is_the_tree():
         assert f"── {kind.__name__:<19}{kind.exit_code} " in errors.__doc__
 
 
-def test_a_data_error_lists_its_problems_and_counts_those_beyond_a_hundred():
-    text = str(DataError("bad files", [f"file {n}" for n in range(103)]))
-    assert "file 99" in text
-    assert "file 100" not in text
-    assert text.endswith("… and 3 more")
+def test_a_data_error_lists_its_problems_and_counts_those_beyond_five():
+    problems = [f"file {n}" for n in range(8)]
+    error = DataError("bad files", problems)
+    assert "file 4\n" in str(error)
+    assert "file 5" not in str(error)
+    assert str(error).endswith("… and 3 more; --json lists them all")
+    assert list(error.problems) == problems
     assert str(DataError("bad", ["a", "b"])) == "bad\n  - a\n  - b"
 
 

@@ -12,38 +12,99 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from threading import Thread
 from types import FrameType
-from typing import Annotated, Never
+from typing import Annotated, Any, Never
 
 import typer
+from typer.core import TyperCommand
 
 from kaggle_unet import __version__
 from kaggle_unet.cli import evaluate, options, predict, prepare, train
-from kaggle_unet.cli.base import console
+from kaggle_unet.cli.base import as_command, console
 from kaggle_unet.errors import KitError, ResourceError
 
-VERBS: dict[str, Callable[..., None]] = {
-    "demo": prepare.demo,
-    "init": prepare.init,
-    "convert": prepare.convert,
-    "make-targets": prepare.make_targets,
-    "train": train.train,
-    "bench-train": train.bench_train,
-    "predict": predict.predict,
-    "pseudo-label": predict.pseudo_label,
-    "submit": predict.submit,
-    "segment": predict.segment,
-    "vote": predict.vote,
-    "export": predict.export,
-    "tune": evaluate.tune,
-    "second-level": evaluate.second_level,
-    "check": predict.check,
-    "score": evaluate.score,
-    "report": evaluate.report,
-    "doctor": prepare.doctor,
+# Each verb with two examples of its use, which end its help.
+VERBS: dict[str, tuple[Callable[..., None], str, str]] = {
+    "demo": (prepare.demo, "", "--folder /tmp/demo"),
+    "init": (prepare.init, "nuclei --data cells", "dots --data cells.zip --set competition.masks=dots"),
+    "convert": (prepare.convert, "cells/masks outlines --to geojson", "labels.zip cells.json --to coco"),
+    "make-targets": (
+        prepare.make_targets,
+        "configs/dsb2018/quick.yaml --data stage1_train.zip",
+        "nuclei/config.yaml --data cells --preview 8",
+    ),
+    "train": (
+        train.train,
+        "configs/dsb2018/quick.yaml --fold 0",
+        "nuclei/config.yaml --fold all --set training.epochs=5",
+    ),
+    "bench-train": (train.bench_train, "configs/dsb2018/quick.yaml", "runs/nuclei --steps 20 --json"),
+    "predict": (predict.predict, "runs/nuclei --oof", "runs/nuclei --data new_images --planes planes"),
+    "pseudo-label": (
+        predict.pseudo_label,
+        "runs/dsb2018/quick --data stage1_test.zip",
+        "runs/nuclei --data new_images --confidence 0.95",
+    ),
+    "submit": (
+        predict.submit,
+        "runs/dsb2018/quick --data stage1_test.zip -o x.csv",
+        "runs/tgs/quick --data test.zip -o salt.csv --decode config",
+    ),
+    "segment": (
+        predict.segment,
+        "runs/nuclei new_images -o results",
+        "model.onnx a.tif b.tif -o results --format geojson",
+    ),
+    "vote": (
+        predict.vote,
+        "runs/nuclei --csv a.csv --csv b.csv --data new -o vote.csv",
+        "runs/tgs/quick --csv a.csv --csv b.csv --data t.zip -o x.csv",
+    ),
+    "export": (predict.export, "runs/nuclei -o nuclei.onnx", "runs/nuclei -o one.onnx --checkpoint runs/nuclei/fold0"),
+    "tune": (evaluate.tune, "runs/dsb2018/quick", "runs/dsb2018/quick --trials 500 --with runs/dsb2018/light"),
+    "second-level": (evaluate.second_level, "runs/dsb2018/quick", "runs/dsb2018/quick --decode config"),
+    "check": (
+        predict.check,
+        "x.csv --data stage1_test.zip --competition dsb2018",
+        "salt.csv --data test.zip --competition tgs",
+    ),
+    "score": (evaluate.score, "runs/dsb2018/quick --train", "x.csv --truth solution.csv --competition dsb2018"),
+    "report": (evaluate.report, "runs/dsb2018/quick", "--csv x.csv --data test.zip --competition dsb2018"),
+    "doctor": (prepare.doctor, "", "--json"),
 }
 _STOPPED_BY: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _RESUMABLE = ("make-targets", "predict", "segment", "train", "tune")
 _OF_PLANES = ("submit", "vote")
+
+
+class _Verb(TyperCommand):
+    """A verb whose unknown options are looked for among the keys of a config."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the verb."""
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # typer's own class for it has no public name
+            option = getattr(error, "option_name", "")
+            if type(error).__name__ == "NoSuchOption" and "--set" in (o for p in self.params for o in p.opts):
+                proposed = _propose_keys(option, words)
+                vars(error)["message"] += proposed or "; a key of the config is set with --set KEY=VALUE"
+                vars(error)["possibilities"] = None if proposed else vars(error)["possibilities"]
+            raise
+
+
+def _propose_keys(option: str, words: Sequence[str]) -> str:
+    """Name the keys of a config that an unknown option may stand for, with the value that it was given."""
+    from kaggle_unet.config import Config
+    from kaggle_unet.types import find_keys, list_keys, propose
+
+    given = next(word for word in words if word.startswith(option))
+    after = words[words.index(given) + 1 :]
+    value = given.partition("=")[2] or (after[0] if after and not after[0].startswith("-") else "VALUE")
+    keys = list_keys(Config)
+    found = {key: keys[key] for key in find_keys(option.lstrip("-").replace("-", "_"), keys)[:3]}
+    return f"; did you mean {propose(found, f'--set {{}}={value}')}?" if found else ""
+
 
 app = typer.Typer(
     name="kaggle-unet",
@@ -51,8 +112,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _name, _verb in VERBS.items():
-    app.command(_name)(_verb)
+for _name, (_verb, *_examples) in VERBS.items():
+    _lines = ["Examples:", *(f"kaggle-unet {_name} {_example}".strip() for _example in _examples)]
+    app.command(_name, epilog="\n\n".join(_lines), cls=_Verb)(as_command(_verb))
 
 
 def _version(wanted: bool) -> None:
@@ -65,12 +127,16 @@ def _version(wanted: bool) -> None:
 def main_options(
     debug: options.Debug = False,
     quiet: options.Quiet = False,
+    as_json: options.Json = False,
     version: Annotated[  # noqa: ARG001 typer calls _version
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Segmentation with U-Nets, from a folder of images or a Kaggle zip to label images and a scored submission."""
-    console.debug, console.quiet = debug, quiet
+    """Segmentation with U-Nets, from a folder of images or a Kaggle zip to label images and a scored submission.
+
+    kaggle-unet help VERB explains a verb, with examples.
+    """
+    console.debug, console.quiet, console.as_json = debug, quiet, as_json
 
 
 def _stop(number: int, _frame: FrameType | None) -> Never:
@@ -109,6 +175,8 @@ def _what_is_kept(words: Sequence[str]) -> str:
     if verb not in _RESUMABLE:
         more = "; kaggle-unet predict keeps the planes of each image and goes on" if verb in _OF_PLANES else ""
         return f"the same command begins anew{more}"
+    if "--dry-run" in words:
+        return "nothing was begun"
     again = [*words, "--resume"] if verb == "train" and "--resume" not in words else words
     return f"what was finished is kept; to go on: {shlex.join(['kaggle-unet', *again])}"
 
@@ -118,9 +186,12 @@ def main(arguments: list[str] | None = None) -> Never:
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal has no letter for
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     try:
-        with _saying_what_is_kept(sys.argv[1:] if arguments is None else arguments):
-            app(arguments)
+        with _saying_what_is_kept(words):
+            app(words)
     except KitError as error:
         console.fail(error, error.exit_code)
     except MemoryError as error:

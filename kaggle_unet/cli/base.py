@@ -1,4 +1,4 @@
-"""What all verbs share: the console, and the run or config that a verb was given."""
+"""What all verbs share: the console, the options that each has, and the run or config that a verb was given."""
 
 import inspect
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kaggle_unet.cli.options import TrustCode
+from kaggle_unet.cli.options import Debug, Json, Quiet, TrustCode
 from kaggle_unet.models.custom import trust_code as trusting
 from kaggle_unet.steps.console import Console
 
@@ -29,15 +29,23 @@ def repeat(overrides: list[str] | None) -> list[str]:
 
 
 def runs_networks(verb: Callable[..., None]) -> Callable[..., None]:
-    """Add `--trust-code` to a verb that builds networks."""
-    signature = inspect.signature(verb)
-    option = inspect.Parameter("trust_code", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=TrustCode)
+    """Mark a verb that builds networks."""
+    vars(verb)["runs_networks"] = True
+    return verb
+
+
+def as_command(verb: Callable[..., None]) -> Callable[..., None]:
+    """Add -q, --debug and --json to a verb, and --trust-code where it builds networks."""
+    added: dict[str, Any] = {"trust_code": TrustCode} if hasattr(verb, "runs_networks") else {}
+    added |= {"quiet": Quiet, "debug": Debug, "as_json": Json}
+    signature, kind = inspect.signature(verb), inspect.Parameter.KEYWORD_ONLY
+    more = [inspect.Parameter(name, kind, default=False, annotation=option) for name, option in added.items()]
 
     @wraps(verb)
-    def run(*arguments: Any, trust_code: bool = False, **options: Any) -> None:
-        with trusting(trust_code):
+    def run(*arguments: Any, quiet: bool, debug: bool, as_json: bool, trust_code: bool = False, **options: Any) -> None:
+        with trusting(trust_code), console.answering(debug=debug, quiet=quiet, as_json=as_json):
             verb(*arguments, **options)
 
-    run.__annotations__ = {**verb.__annotations__, "trust_code": TrustCode}
-    vars(run)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), option])
+    run.__annotations__ = {**verb.__annotations__, **added}
+    vars(run)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), *more])
     return run

@@ -19,7 +19,6 @@ def score(
     decode: options.Decode = None,
     train: options.TrainingImages = False,
     table: options.ScoreTable = None,
-    as_json: options.Json = False,
 ) -> None:
     """Score a submission or labels of any format against the truth, or a run on its out-of-fold planes."""
     from kaggle_unet.steps.score import score_predictions, score_run, write_score_tables
@@ -36,11 +35,9 @@ def score(
     else:
         msg = "score: give either RUN, with --train if you like, or CSV_OR_LABELS --truth DATA [--competition NAME]"
         raise ConfigError(msg)
-    console.result(result, console.scores, as_json=as_json)
+    console.result(result, console.scores)
     if table is not None:
-        objects = write_score_tables(table, result.scored)
-        if not as_json:
-            console.say(f"tables   {table}, {objects}")
+        console.wrote(tables=[table, write_score_tables(table, result.scored)])
 
 
 def tune(
@@ -50,7 +47,6 @@ def tune(
     others: options.OtherRuns = None,
     trials: options.Trials = 200,
     overrides: options.Overrides = None,
-    as_json: options.Json = False,
 ) -> None:
     """Search decode parameters on out-of-fold planes; submit uses the result."""
     from kaggle_unet.steps.tune import tune as search
@@ -59,7 +55,7 @@ def tune(
     with console.progress() as on_progress:
         how = {"n_trials": trials, "workers": os.cpu_count() or 1}
         result = search(opened.config, opened.run, store, others=others or (), **how, on_progress=on_progress)
-    console.result(result, console.tuned, as_json=as_json)
+    console.result(result, console.tuned)
 
 
 def second_level(
@@ -67,7 +63,6 @@ def second_level(
     store: options.MovedStore = None,
     decode: options.Decode = None,
     workers: options.Workers = 0,
-    as_json: options.Json = False,
 ) -> None:
     """Learn from out-of-fold planes which splits to trust; submit uses the result."""
     from kaggle_unet.steps.second_level import learn_second_level
@@ -75,7 +70,7 @@ def second_level(
     run, workers = open_run(experiment).run, workers or os.cpu_count() or 1
     with console.progress() as on_progress:
         result = learn_second_level(run, store, decode=decode, workers=workers, on_progress=on_progress)
-    console.result(result, lambda found: console.second_level(run, found), as_json=as_json)
+    console.result(result, lambda found: console.second_level(run, found))
 
 
 def report(
@@ -104,4 +99,4 @@ def report(
         output, how = output or run / "report.html", {"decode": decode, "against": against}
         with console.progress() as on_progress:
             page = write_report(run, output, store, **how, train=train, on_progress=on_progress)
-    console.say(f"report   {page}")
+    console.wrote(report=page)

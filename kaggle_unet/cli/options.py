@@ -43,21 +43,30 @@ Predicted = Annotated[
 ]
 ScoreTable = Annotated[
     Path | None,
-    typer.Option("--table", metavar="CSV", help="Write a row per image, and <name>_objects.csv with one per object."),
+    typer.Option(
+        "--table", metavar="CSV", help="Write a row per image, and <name>_objects.csv with one per object. Default: no."
+    ),
 ]
 CsvPath = Annotated[Path, typer.Argument(metavar="CSV", help="A submission.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the config. Repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a key of the config: --set training.epochs=5. Repeatable."
+    ),
 ]
 
 # Data.
 Data = Annotated[
     str, typer.Option("--data", metavar="DATA", help="A zip, a folder, or a path inside a zip: x.zip:dsb2018/train.")
 ]
-DataToPredict = Annotated[str | None, typer.Option("--data", metavar="DATA", help="Images to predict.")]
+DataToPredict = Annotated[str | None, typer.Option("--data", metavar="DATA", help="Images to predict. Default: none.")]
 Truth = Annotated[
     str | None,
-    typer.Option("--truth", metavar="DATA", help="The truth: what --data takes, a CSV, or labels in any format."),
+    typer.Option(
+        "--truth",
+        metavar="DATA",
+        help="What --data takes, a CSV, or labels in any format. Default: none; a run has its own.",
+    ),
 ]
 Competition = Annotated[
     str, typer.Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (with the rules of DSB2018).")
@@ -102,11 +111,19 @@ ImagePlaces = Annotated[
 
 # Stores, runs and checkpoints.
 Store = Annotated[
-    Path | None, typer.Option("--store", metavar="DIR", help="The store. Default: the run's, or store/<experiment>.")
+    Path | None,
+    typer.Option(
+        "--store",
+        metavar="DIR",
+        help="The store. Default: the run's; else store/ and the config's path below configs/, or its last two parts.",
+    ),
 ]
-MovedStore = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="The run's store, if it has moved.")]
+MovedStore = Annotated[
+    Path | None, typer.Option("--store", metavar="DIR", help="The run's store. Default: where it was made.")
+]
 PseudoStore = Annotated[
-    Path | None, typer.Option("--store", metavar="DIR", help="Output store. Default: store/<experiment>_pseudo.")
+    Path | None,
+    typer.Option("--store", metavar="DIR", help="Output store. Default: as --store of make-targets, with _pseudo."),
 ]
 AddedStores = Annotated[
     list[Path] | None,
@@ -114,8 +131,17 @@ AddedStores = Annotated[
         "--add-store", metavar="DIR", help="More samples to train on in every fold; never validated. Repeatable."
     ),
 ]
-Run = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run. Default: RUN, or runs/<experiment>.")]
-ScoredRun = Annotated[Path | None, typer.Option("--run", metavar="DIR", help="The run's folder; older spelling.")]
+Run = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        metavar="DIR",
+        help="The run. Default: RUN; else runs/ and the config's path below configs/, or its last two parts.",
+    ),
+]
+ScoredRun = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", help="The run's folder; older spelling. Default: RUN.")
+]
 OtherRuns = Annotated[
     list[Path] | None,
     typer.Option("--with", metavar="DIR", help="Another run to average with; its weight is searched, too. Repeatable."),
@@ -134,20 +160,29 @@ TrustCode = Annotated[
 
 # Training.
 Folds = Annotated[
-    str, typer.Option("--fold", help="The fold to hold out: a number, several separated by commas, or all.")
+    str,
+    typer.Option(
+        "--fold", metavar="N", help="The fold to hold out: a number, several as 0,2, or all. Default: none, say which."
+    ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue after the last complete epoch.")]
 Track = Annotated[bool, typer.Option("--track", help="Also log to TensorBoard (extra: track).")]
-Devices = Annotated[int | None, typer.Option("--devices", min=1, help="Number of devices on this machine, with DDP.")]
-Nodes = Annotated[int | None, typer.Option("--nodes", min=1, help="Number of machines, each with as many devices.")]
-ShowBatch = Annotated[Path | None, typer.Option("--show-batch", metavar="PNG", help="Draw the first batch, then stop.")]
+Devices = Annotated[
+    int | None, typer.Option("--devices", min=1, help="Devices on this machine, with DDP. Default: torchrun's, or 1.")
+]
+Nodes = Annotated[
+    int | None, typer.Option("--nodes", min=1, help="Machines with as many devices. Default: torchrun's, or 1.")
+]
+ShowBatch = Annotated[
+    Path | None, typer.Option("--show-batch", metavar="PNG", help="Draw the first batch, and stop. Default: train.")
+]
 Steps = Annotated[int, typer.Option("--steps", min=1, help="Steps per loop and round.")]
 Rounds = Annotated[int, typer.Option("--repeat", min=1, help="Rounds; the medians are printed.")]
 
 # Prediction, decoding, choices.
 OutOfFold = Annotated[bool, typer.Option("--oof", help="Predict each fold's own validation samples instead.")]
 PlanesFolder = Annotated[
-    Path | None, typer.Option("--planes", metavar="DIR", help="Output folder for the planes of --data.")
+    Path | None, typer.Option("--planes", metavar="DIR", help="Output folder for the planes of --data. Default: none.")
 ]
 Decode = Annotated[
     str | None,
@@ -160,14 +195,14 @@ MaybeRunOrConfig = Annotated[
 ]
 ReportedCsv = Annotated[
     Path | None,
-    typer.Option("--csv", metavar="FILE", help="A submission to show on the images of --data, in place of a run."),
+    typer.Option("--csv", metavar="FILE", help="A submission to show on the images of --data. Default: a run."),
 ]
 Against = Annotated[
     str | None,
     typer.Option(
         "--against",
         metavar="RUN2|FILE",
-        help="Compare with another run, or with other decode parameters of this one (a file, or config).",
+        help="Compare with another run, or with other decode parameters (a file, or config). Default: none.",
     ),
 ]
 SecondLevel = Annotated[
@@ -210,7 +245,7 @@ TimeBudget = Annotated[
 OutputCsv = Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission to write.")]
 OutputPage = Annotated[Path | None, typer.Option("--output", "-o", help="The page to write. Default: RUN/report.html.")]
 LabelsFolder = Annotated[
-    Path | None, typer.Option("--labels", metavar="DIR", help="Also write one label TIFF per image.")
+    Path | None, typer.Option("--labels", metavar="DIR", help="Also write one label TIFF per image. Default: none.")
 ]
 OutputModel = Annotated[Path, typer.Option("--output", "-o", metavar="ONNX", help="The file to write.")]
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the results.")]
@@ -229,10 +264,12 @@ PixelSize = Annotated[
 DemoFolder = Annotated[Path, typer.Option("--folder", metavar="DIR", help="Output folder.")]
 Export = Annotated[
     tuple[str, Path] | None,
-    typer.Option("--export", metavar="png|tiff DIR", help="Also write planes and weight maps as image files."),
+    typer.Option(
+        "--export", metavar="png|tiff DIR", help="Also write planes and weight maps as image files. Default: none."
+    ),
 ]
 Preview = Annotated[int, typer.Option("--preview", min=0, help="Draw the first N samples with their targets.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document, and nothing else.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Number of processes; 0 means one per core.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results and errors.")]

@@ -1,6 +1,7 @@
 """Verbs that apply trained networks: predict, pseudo-label, submit, segment, vote, export, check."""
 
 from pathlib import Path
+from typing import Any
 
 from kaggle_unet.cli import options
 from kaggle_unet.cli.base import console, open_run, repeat, runs_networks
@@ -30,8 +31,7 @@ def predict(
         else:
             msg = "predict: give either --oof, or --data DATA and --planes DIR, the folder for its planes"
             raise ConfigError(msg)
-    for folder in folders:
-        console.say(f"planes   {folder}")
+    console.wrote(planes=folders)
 
 
 @runs_networks
@@ -59,9 +59,8 @@ def pseudo_label(
     choice = Choice(confidence, pixel_confidence, ignore_unsure)
     with console.progress() as on_progress:
         report = label(opened.config, data, checkpoint or (), opened.run, folder, choice, on_progress=on_progress)
-    console.data_report(report)
-    for path in write_target_figures(opened.config, folder, preview):
-        console.say(f"preview  {path}")
+    console.result(report, console.data_report)
+    console.wrote(store=folder, preview=write_target_figures(opened.config, folder, preview))
     has_run = (opened.run / "run.json").exists()
     main = Path(describe_run(opened.run)["store"]) if has_run else opened.store
     stores = [*(() if main == store_folder(opened.config_path, None) else ("--store", main)), "--add-store", folder]
@@ -86,19 +85,10 @@ def submit(
 
     opened = open_run(experiment, overrides, may_be_exported=True)
     with console.progress() as on_progress:
-        written = write(
-            opened.config,
-            data,
-            checkpoint or [opened.run],
-            output,
-            labels_folder=labels,
-            decode=decode,
-            second_level=second_level,
-            overrides=overrides or (),
-            time_budget_s=time_budget,
-            on_progress=on_progress,
-        )
-    console.submission(written)
+        how: dict[str, Any] = {"decode": decode, "second_level": second_level, "overrides": overrides or ()}
+        how |= {"labels_folder": labels, "time_budget_s": time_budget, "on_progress": on_progress}
+        written = write(opened.config, data, checkpoint or [opened.run], output, **how)
+    console.result(written, console.submission)
 
 
 @runs_networks
@@ -117,18 +107,10 @@ def segment(
 
     opened = open_run(experiment, overrides, may_be_exported=True)
     with console.progress() as on_progress:
-        written = write(
-            opened.config,
-            checkpoint or [opened.run],
-            images,
-            output,
-            formats=formats or (),
-            pixel_size=pixel_size,
-            decode=decode,
-            overrides=overrides or (),
-            on_progress=on_progress,
-        )
-    console.segmented(written)
+        how: dict[str, Any] = {"decode": decode, "overrides": overrides or (), "on_progress": on_progress}
+        how |= {"formats": formats or (), "pixel_size": pixel_size}
+        written = write(opened.config, checkpoint or [opened.run], images, output, **how)
+    console.result(written, console.segmented)
 
 
 def vote(
@@ -145,7 +127,7 @@ def vote(
     config = open_run(experiment, overrides).config
     with console.progress() as on_progress:
         written = combine(config, csv, data, output, weights=weight, on_progress=on_progress)
-    console.submission(written)
+    console.result(written, console.submission)
 
 
 @runs_networks
@@ -163,6 +145,7 @@ def export(
     about, remarks = write(opened.config, checkpoint or [opened.run], output, decode=decode, overrides=overrides or ())
     for remark in remarks:
         console.warn(remark)
+    console.result({"model": output, "remarks": remarks, "about": about})
     console.say(
         f"model    {output} (checkpoints: {len(about['checkpoints'])}; sides in multiples of {about['multiple']}; its "
         f"probabilities differ from torch's by {about['largest_difference']:.1g})"
@@ -178,6 +161,6 @@ def check(
     from kaggle_unet.steps.check import check_and_count, competition_settings
 
     warnings, coverage = check_and_count(csv, data, competition_settings(competition, images=images))
-    for warning in warnings:
-        console.warn(warning)
+    console.warn_of(warnings)
+    console.result({"csv": csv, "covers": coverage, "warnings": warnings})
     console.say(f"ok       {csv} follows every rule and covers {coverage}")

@@ -12,14 +12,14 @@ def demo(folder: options.DemoFolder = Path("demo")) -> None:
     """Run the whole pipeline on drawn images: about two minutes on two CPU cores."""
     from kaggle_unet.steps.demo import demo as run_demo
 
-    run_demo(folder, console)
+    console.result(run_demo(folder, console))
 
 
-def doctor(as_json: options.Json = False) -> None:
+def doctor() -> None:
     """Check this machine and the installed packages."""
     from kaggle_unet.steps.provenance import examine
 
-    console.result(examine(), console.stats, as_json=as_json)
+    console.result(examine(), console.stats)
 
 
 def init(
@@ -32,8 +32,7 @@ def init(
     from kaggle_unet.steps.init import write_config
 
     config, found = write_config(folder, data, overrides or (), skip_bad=skip_bad)
-    console.say(f"found    {found}")
-    console.say(f"config   {config}")
+    console.wrote(found=found, config=config)
     skip = ("--skip-bad",) if skip_bad else ()
     console.next("kaggle-unet", "make-targets", config, "--data", data, "--preview", 8, *skip)
 
@@ -70,11 +69,9 @@ def make_targets(
         )
         if export:
             export_targets(settings, folder, *export, workers=workers, on_progress=on_progress)
-    console.data_report(report)
-    if export:
-        console.say(f"export   {export[1]}")
-    for path in write_target_figures(settings, folder, preview):
-        console.say(f"preview  {path}")
+    console.result(report, console.data_report)
+    console.wrote(store=folder, export=export[1:] if export else [])
+    console.wrote(preview=write_target_figures(settings, folder, preview))
     places = ("--store", store) if store else ()
     console.next("kaggle-unet", "train", config, "--fold", 0, *places, *repeat(overrides))
 
@@ -87,7 +84,6 @@ def convert(
     masks: options.Masks = "masks",
     masks_are: options.MasksAre = None,
     pixel_size: options.PixelSize = None,
-    as_json: options.Json = False,
 ) -> None:
     """Convert labels between formats; what is lost on the way is counted."""
     from kaggle_unet.steps.check import competition_settings
@@ -97,4 +93,4 @@ def convert(
     with console.progress() as on_progress:
         settings = competition_settings("folder", **places)
         result = write(data, output, to, settings, pixel_size=pixel_size, on_progress=on_progress)
-    console.result(result, console.converted, as_json=as_json)
+    console.result(result, console.converted)

@@ -31,16 +31,18 @@ def train(
     run_path, store_path = run_folder(config, run), store_folder(config, store)
     folds = parse_folds(fold or ("0" if show else ""), count_folds(settings, store_path))
     if show is not None:
-        console.say(f"batch    {show_batch(settings, store_path, folds[0], show, add=add_store or ())}")
+        console.wrote(batch=show_batch(settings, store_path, folds[0], show, add=add_store or ()))
         return
     distributed = init_distributed(settings.training, devices, nodes)
     if not distributed.is_rank_zero:
         console.silence()
     fit = partial(train_fold, settings, store_path, run_path, add=add_store or (), resume=resume, track=track)
+    results = []
     for number in folds:
-        with console.training(number, settings.training.epochs) as on_event:
-            result = fit(number, on_event=on_event, on_warning=console.warn, distributed=distributed)
-        console.fold_result(result)
+        with console.training(number, settings.training) as on_event:
+            results.append(fit(number, on_event=on_event, on_warning=console.warn, distributed=distributed))
+        console.fold_result(results[-1])
+    console.result({"folds": [result.to_json() for result in results]})
     if settings.competition.name == "folder" and not settings.codec.classes:
         console.next("kaggle-unet", "segment", run_path, "IMAGES", "-o", Path("results") / experiment_of(config))
     else:
@@ -55,7 +57,6 @@ def bench_train(
     store: options.Store = None,
     steps: options.Steps = 12,
     repeat: options.Rounds = 5,
-    as_json: options.Json = False,
     overrides: options.Overrides = None,
 ) -> None:
     """Measure images/s of the training loop, of the bare step on one batch, and of a plain fp32 loop."""
@@ -64,4 +65,4 @@ def bench_train(
     opened = open_run(experiment, overrides, store=store)
     with console.progress() as on_progress:
         result = measure(opened.config, opened.store, steps=steps, repeat=repeat, on_progress=on_progress)
-    console.result(result, console.training_speed, as_json=as_json)
+    console.result(result, console.training_speed)

@@ -82,6 +82,7 @@ def gather_parts(
         training_set=training_set_of(config, store, training, added),
         validate=_validate(config, store, own, loss) if own else None,
         distributed=distributed,
+        n_validated=len(own),
     )
 
 

@@ -1,20 +1,29 @@
-"""Console output: progress bars in a terminal, plain lines elsewhere."""
+"""Console output: progress bars in a terminal, plain lines elsewhere, or one JSON document.
+
+With `--json`, standard output has nothing but the document, which is written when the verb is done. Nothing is silent
+for long: a thread prints the last line of progress again when no other line has come for some seconds.
+"""
 
 import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from functools import partial
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Never
 
 from rich.console import Console as RichConsole
 from rich.markup import escape as escape_markup
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from kaggle_unet.errors import KitError
+from kaggle_unet.errors import KitError, list_few
+from kaggle_unet.steps.progress import Stage, TextOf, TrainingStage, clock
 
 if TYPE_CHECKING:
     from kaggle_unet.steps.bench_train import TrainingSpeed
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
     from kaggle_unet.steps.segment import Segmented
     from kaggle_unet.steps.train import FoldResult
     from kaggle_unet.steps.tune import TuneResult
+    from kaggle_unet.training.settings import TrainingSettings
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 OF_CONFIG = "config"  # as decode parameters are called that no file has
@@ -41,24 +51,65 @@ def escape(text: str) -> str:
     return escape_markup(_CONTROL.sub(lambda match: repr(match.group())[1:-1], text))
 
 
+_SILENT_S = 8.0  # after which the last line of progress is printed again
+
+
 class Console:
     """Results on standard output, progress and errors on standard error."""
 
     def __init__(self) -> None:
-        self.debug = False
-        self.quiet = False
+        self.debug = self.quiet = self.as_json = False
         self._out = RichConsole(highlight=False, soft_wrap=True)
         if not self._out.is_terminal:  # rich takes 80 columns for granted, and would cut tables in a pipe
             self._out = RichConsole(highlight=False, soft_wrap=True, width=200)
         self._err = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self._document: dict[str, Any] = {}
+        self._stage: Stage | None = None
+        self._has_bar = False
+        self._spoke = time.monotonic()
+
+    @contextmanager
+    def answering(self, *, debug: bool, quiet: bool, as_json: bool) -> Iterator[None]:
+        """Speak for a verb: never be silent for long, and write its document at the end."""
+        self.debug, self.quiet, self.as_json = self.debug or debug, self.quiet or quiet, self.as_json or as_json
+        self._document, self._spoke, begun = {}, time.monotonic(), time.monotonic()
+        ended = Event()
+
+        def say_what_goes_on() -> None:
+            while not ended.wait(_SILENT_S / 8):
+                if time.monotonic() - self._spoke >= _SILENT_S and not (self._has_bar and self._stage):
+                    stage = self._stage
+                    self.note(stage.line() if stage else f"at work, {clock(time.monotonic() - begun)} elapsed")
+
+        thread = Thread(target=say_what_goes_on, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+        self._write_document(self._document)
+
+    def _write_document(self, document: Mapping[str, Any]) -> None:
+        if self.as_json and not self._out.quiet:
+            print(json.dumps(document, indent=2, default=str))  # noqa: T201
 
     def silence(self) -> None:
         """Show nothing any more; of several processes that do the same, one speaks for all."""
         self._out.quiet = self._err.quiet = True
 
     def say(self, text: str) -> None:
-        """Print a result."""
-        self._out.print(escape(text))
+        """Print a line of a result; a document has the result itself."""
+        if not self.as_json:
+            self._spoke = time.monotonic()
+            self._out.print(escape(text))
+
+    def wrote(self, **found: object) -> None:
+        """Print where results are: a line for each, below a name."""
+        self._document |= found
+        for name, places in found.items():
+            for place in places if isinstance(places, Sequence) and not isinstance(places, str) else [places]:
+                self.say(f"{name:8} {place}")
 
     def error(self, text: str) -> None:
         """Print what went wrong."""
@@ -66,67 +117,95 @@ class Console:
 
     def fail(self, error: BaseException, code: int) -> Never:
         """Print an error and end the process, or raise it where tracebacks are wanted."""
+        problems = getattr(error, "problems", ())
+        self._write_document({"error": str(error), "exit_code": code, "problems": problems})
         if self.debug:
             raise error
         is_ours = code == 1 and not isinstance(error, KitError)
-        hint = "\nThis is a bug in kaggle-unet; put --debug before the verb to see where."
+        hint = "\nThis is a bug in kaggle-unet; add --debug to see where."
         self.error(f"{type(error).__name__}: {error}{hint}" if is_ours else str(error))
         sys.exit(code)
 
-    def result(self, found: Any, show: Callable[[Any], None], *, as_json: bool) -> None:
-        """Print a result for people, or as JSON."""
-        if as_json:
-            print(json.dumps(found if isinstance(found, dict) else found.to_json(), indent=2))  # noqa: T201
+    def result(self, found: Any, show: Callable[[Any], None] = lambda _: None) -> None:
+        """Print a result for people, or make it a part of the document."""
+        if is_dataclass(found) and not hasattr(found, "to_json"):
+            self._document |= asdict(found)  # type: ignore[arg-type]
+        elif isinstance(found, tuple):
+            self._document |= found._asdict()  # type: ignore[attr-defined]
         else:
-            show(found)
+            self._document |= found if isinstance(found, dict) else found.to_json()
+        show(found)
+
+    def note(self, line: str) -> None:
+        """Print a line of progress."""
+        if not self.quiet:
+            self._spoke = time.monotonic()
+            self._err.print(escape(line))
 
     def warn(self, text: str) -> None:
         """Print what is allowed but should be known."""
         if text:
             self._err.print(f"[yellow]warning[/] {escape(text)}")
 
+    def warn_of(self, texts: Sequence[str]) -> None:
+        """Print a few warnings, and how many more there are."""
+        for text in list_few(texts):
+            self.warn(text)
+
     def next(self, *words: object) -> None:
         """Print the command that usually follows, so that it can be pasted."""
-        if not self.quiet:
+        self._document["next"] = [str(word) for word in words]
+        if not self.quiet and not self.as_json:
             self._out.print(f"[dim]next[/]     {escape(shlex.join(map(str, words)))}")
 
     @contextmanager
     def progress(self) -> "Iterator[OnProgress]":
         """Show how far a step is."""
         with self._bar() as bar:
-            tasks: dict[str, Any] = {}
-            ended: set[str] = set()
+            yield partial(self._show, bar, {})
 
-            def on_progress(what: str, done: int, total: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bar.add_task(what, total=total, note="")
-                bar.update(tasks[what], completed=done)
-                if done == total and what not in ended:
-                    self._plain(f"{what}: {done}")
-                    ended.add(what)
-
-            yield on_progress
+    def _show(self, bar: Progress, stages: dict[str, tuple[Stage, TaskID]], what: str, done: int, total: int) -> None:
+        if what not in stages:
+            stage = Stage(what, total, first=done if 1 < done < total else 0)
+            stages[what] = stage, bar.add_task(what, total=total, text=lambda: f"{stage.note}, {stage.times()}")
+        self._stage, task = stages[what]
+        was_done = self._stage.done >= total
+        self._stage.update(done)
+        bar.update(task, completed=done)
+        if done == total and not was_done and not self._has_bar:
+            self.note(self._stage.line())
 
     @contextmanager
-    def training(self, fold: int, epochs: int) -> Iterator[Callable[[Any], None]]:
-        """Show a fold's training: a bar of epochs with the last score, or a line per epoch."""
+    def training(self, fold: int, settings: "TrainingSettings") -> Iterator[Callable[[Any], None]]:
+        """Show a fold's training: bars of the whole and of what is done now, and a line per epoch."""
         from kaggle_unet.training.device import DeviceConfig
-        from kaggle_unet.training.fold import EpochDone, StepDone
+        from kaggle_unet.training.fold import VALIDATION, EpochDone, PartDone, StepDone
 
         with self._bar() as bar:
-            whole = bar.add_task(f"fold {fold}", total=epochs, note="")
-            part = bar.add_task("  epoch", total=1, note="")
+            on_progress = partial(self._show, bar, {})
+            self._stage = stage = TrainingStage(fold, settings)
+            whole = bar.add_task(stage.what, total=settings.epochs, text=stage.times)
+            part = bar.add_task("", total=1, text=lambda: stage.note)
 
             def on_event(event: Any) -> None:
+                if isinstance(event, PartDone) and event.what != VALIDATION:
+                    on_progress(f"{stage.what}, {event.what}", event.done, event.total)
+                    return
                 if isinstance(event, DeviceConfig):
-                    self._err.print(f"[dim]fold {fold}: {escape(event.text)}[/]") if not self.quiet else None
+                    self.note(f"fold {fold}: {event.text}")
+                    stage.begin()
                 elif isinstance(event, StepDone):
-                    bar.update(part, completed=event.step, total=event.n_steps, note=f"loss {event.loss:.4f}")
+                    stage.step(event)
+                    bar.update(part, completed=event.step, total=event.n_steps)
+                elif isinstance(event, PartDone):
+                    stage.validate(event.done, event.total)
+                    bar.update(part, completed=event.done, total=event.total)
                 elif isinstance(event, EpochDone):
-                    line = _epoch_line(event.row, is_best=event.is_best)
-                    bar.update(whole, completed=event.row["epoch"], note=line)
-                    self._plain(f"fold {fold}  {line}")
+                    stage.end_epoch(event)
+                    self.note(f"{stage.what}  {_epoch_line(event.row, is_best=event.is_best)}, {stage.times()}")
                     self.warn(event.warning)
+                self._stage = stage
+                bar.update(whole, completed=stage.done)
 
             yield on_event
 
@@ -172,8 +251,7 @@ class Console:
         )
         for line in report["folds"]["lines"]:
             self.say(line)
-        for fault in report["faulty"]:
-            self.warn(f"left out: {fault}")
+        self.warn_of([f"left out: {fault}" for fault in report["faulty"]])
         if sure := report.get("confidence"):
             self.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in sure["quantiles"]))
             self.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in sure["kept_at"]))
@@ -193,8 +271,7 @@ class Console:
         self.say(f"csv      {written.path}: {counts}")
         self.say(written.how)
         self.say(f"manifest {written.path.with_suffix('.json')}")
-        for warning in written.warnings:
-            self.warn(warning)
+        self.warn_of(written.warnings)
         if written.slug:
             self.next("kaggle", "competitions", "submit", written.slug, "-f", written.path, "-m", "kaggle-unet")
 
@@ -204,8 +281,7 @@ class Console:
         self.say(f"images   {found.images}{done}; {found.objects} objects")
         for place in ("labels", "overlays", *found.formats, "measurements.csv"):
             self.say(f"wrote    {found.folder / place}")
-        for warning in found.warnings:
-            self.warn(warning)
+        self.warn_of(found.warnings)
 
     def scores(self, result: "Scores") -> None:
         """Print scores."""
@@ -276,7 +352,8 @@ class Console:
             table.add_column(column)
         for row in rows:
             table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
-        self._out.print(table)
+        if not self.as_json:
+            self._out.print(table)
 
     def _gain(self, result: "TuneResult | SecondLevelResult", how: str) -> None:
         low, high = result.interval
@@ -284,21 +361,15 @@ class Console:
         self.say(f"held-out {result.held_out:.4f} {how}")
         self.say(f"gain     {result.gain:+.4f}  (95 % of resampled sets of images: {low:+.4f} to {high:+.4f})")
 
-    def _plain(self, line: str) -> None:
-        if not self._err.is_terminal and not self.quiet:
-            self._err.print(escape(line))
-
-    def _bar(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=self._err,
-            disable=self.quiet or not self._err.is_terminal,
-        )
+    @contextmanager
+    def _bar(self) -> Iterator[Progress]:
+        columns = (TextColumn("{task.description}"), BarColumn(20), TextOf())
+        self._has_bar = self._err.is_terminal and not self.quiet
+        try:
+            with Progress(*columns, console=self._err, disable=not self._has_bar) as bar:
+                yield bar
+        finally:
+            self._has_bar, self._stage = False, None
 
 
 def _epoch_line(row: Mapping[str, Any], *, is_best: bool) -> str:

@@ -123,7 +123,7 @@ def _run(part: Part, home: Path, console: Console) -> tuple[float, float]:
         make_targets(config, str(train_zip), store, on_progress=on_progress)
     write_target_figures(config, store, 4)
     for fold in range(config.folds.n):
-        with console.training(fold, config.training.epochs) as on_event:
+        with console.training(fold, config.training) as on_event:
             result = train_fold(config, store, run, fold, on_event=on_event)
         console.fold_result(result)
     submit(config, str(test_zip), [run], home / CSV)

@@ -35,7 +35,7 @@ from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.training.distributed import Distributed, init_distributed
 from kaggle_unet.training.failures import TrainingFailure
 from kaggle_unet.training.fit import FitResult, fit_fold
-from kaggle_unet.training.fold import OnEvent
+from kaggle_unet.training.fold import OnEvent, PartDone
 from kaggle_unet.training.settings import BEST, LAST
 from kaggle_unet.types import Image, Result, Sample
 
@@ -143,7 +143,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
                 _write_batch(config, fault.batch, folder / "failed_batch.png")
             raise
         n_samples = {"training_samples": len(training) + len(more), "added_samples": len(more)}
-        return distributed.on_rank_zero(lambda: _finish(config, store, run, fold, fitted, n_samples))
+        return distributed.on_rank_zero(lambda: _finish(config, store, run, fold, fitted, n_samples, on_event))
 
 
 def _describe_few_steps(config: Config, n_crops: int, n_devices: int) -> str:
@@ -205,12 +205,21 @@ def _divide(folds: "DataFrame", fold: int) -> tuple[list[str], list[str]]:
 
 
 def _finish(
-    config: Config, store: Store, run: Path, fold: int, fitted: FitResult, n_samples: dict[str, int]
+    config: Config,
+    store: Store,
+    run: Path,
+    fold: int,
+    fitted: FitResult,
+    n_samples: dict[str, int],
+    on_event: OnEvent,
 ) -> FoldResult:
     """Predict and score the samples that the fold has not seen, and record how it went."""
     folder = fold_folder(run, fold)
     atomic_write(folder / "curves.png", plot_curves(fitted.history))
-    predict_stored(config, folder / BEST, store, validation_ids(run, fold), on_progress=lambda *_: None)
+    ids = validation_ids(run, fold)
+    predict_stored(
+        config, folder / BEST, store, ids, on_progress=lambda *done: on_event(PartDone("out-of-fold", *done[1:]))
+    )
     scored = summarize_scores(
         [scored for scored, *_ in out_of_fold(run, config, store, [fold])], config.decoder.codec.pixel_classes
     )

@@ -98,6 +98,7 @@ def tune(
     start |= dict.fromkeys(names, 1.0)
     folder = ensemble_folder(run, others) if others else run
     journal = folder / "tune" / f"{_identity(config, store, images, names)[:12]}.journal"
+    searches = [*(f"without {part}" for part in sorted(images["part"].unique())), "all"]
     with lock(folder / "tune"), _evaluation(config, store, images, names, workers) as evaluate:
         nested = nested_search(
             space,
@@ -105,7 +106,9 @@ def tune(
             start,
             images["part"].tolist(),
             SearchBudget(n_trials, config.training.seed, journal),
-            on_trial=lambda name, done: on_progress(f"trials, {name}", done, n_trials),
+            on_trial=lambda name, done: on_progress(
+                "trials", searches.index(name) * n_trials + done, len(searches) * n_trials
+            ),
         )
         effects = {
             key: nested.after - evaluate({**nested.found.params, key: value})

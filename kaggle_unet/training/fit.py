@@ -57,7 +57,7 @@ def fit_fold(
                 is_best = distributed.on_rank_zero(lambda: fold.save(folder, config))
                 track_epoch(row)
                 on_event(EpochDone(row, is_best, warning))
-        others = fold.finish(folder, config)
+        others = fold.finish(folder, config, on_event)
     except TrainingFailure as failure:
         batch = failure.batch
         batches = distributed.gather(lambda: batch)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kaggle_unet.data.augment import stable_seed
 from kaggle_unet.data.batch import Batch
@@ -17,6 +17,7 @@ from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.errors import ResourceError, reading
 from kaggle_unet.metrics.pixels import SCORES
 from kaggle_unet.models.checkpoint import Checkpoint, load_checkpoint
+from kaggle_unet.models.heads import Outputs
 from kaggle_unet.training.device import DeviceConfig, count_workers
 from kaggle_unet.training.distributed import Distributed
 from kaggle_unet.training.failures import (
@@ -38,10 +39,20 @@ from kaggle_unet.training.validate import Predict, ValidationResult, merge
 class StepDone:
     """A training step is done."""
 
+    epoch: int
     step: int
     n_steps: int
     loss: float
     images: int
+
+
+@dataclass(frozen=True)
+class PartDone:
+    """Images of a validation, or of what follows the training, are done."""
+
+    what: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,8 @@ class EpochDone:
     warning: str = ""
 
 
-OnEvent = Callable[[DeviceConfig | StepDone | EpochDone], None]
+VALIDATION = "validation"
+OnEvent = Callable[[DeviceConfig | StepDone | PartDone | EpochDone], None]
 
 
 def train_epoch(
@@ -110,6 +122,7 @@ class FoldParts:
     training_set: TrainingSet
     validate: Callable[[Predict], ValidationResult] | None
     distributed: Distributed | None = None
+    n_validated: int = 0  # images; without them a validation reports no progress
 
 
 class Fold:
@@ -137,7 +150,7 @@ class Fold:
             self._loader.epoch(epoch),
             rate=lambda step: self._rate(epoch - 1 + step / n_steps),
             epoch=epoch,
-            on_step=lambda step, value, images: on_event(StepDone(step, n_steps, value, images)),
+            on_step=lambda step, value, images: on_event(StepDone(epoch, step, n_steps, value, images)),
             diverged_above=self._settings.diverged_above or math.inf,
             usual_loss=self.history[0]["train_loss"] if self.history else None,
         )
@@ -145,7 +158,7 @@ class Fold:
         self.learner.averages.after_epoch(self.learner.network, epoch)
         minutes = self._settings.minutes
         is_last = self._distributed.on_rank_zero(lambda: is_time_up(self.history, minutes, trained - start))
-        valid = self._validate(self.learner.eval_model, epoch) if is_last or self._is_due(epoch) else None
+        valid = self._validate(self.learner.eval_model, epoch, on_event) if is_last or self._is_due(epoch) else None
         pixels = valid.pixels if valid else {}
         row: Row = {
             "epoch": epoch,
@@ -169,7 +182,7 @@ class Fold:
         write_metrics(folder / "metrics.csv", self.history)
         return is_best
 
-    def finish(self, folder: Path, config: Mapping[str, Any]) -> dict[str, float | None]:
+    def finish(self, folder: Path, config: Mapping[str, Any], on_event: OnEvent) -> dict[str, float | None]:
         """Finish the mean over epochs, and return the scores of all checkpoints beside the best."""
         ends = cycle_ends(self._settings.schedule, self._settings.epochs)
         others = {
@@ -178,10 +191,10 @@ class Fold:
             if end <= len(self.history)
         }
         if self.learner.averages.mean is not None:
-            others[MEAN] = self._finish_mean(folder, config)
+            others[MEAN] = self._finish_mean(folder, config, on_event)
         return others
 
-    def _finish_mean(self, folder: Path, config: Mapping[str, Any]) -> float:
+    def _finish_mean(self, folder: Path, config: Mapping[str, Any], on_event: OnEvent) -> float:
         """Measure batch norm for the mean over epochs on new crops, validate it and save it."""
         if (folder / MEAN).exists():  # a finished training that is resumed
             return float(load_checkpoint(folder / MEAN)["score"])
@@ -189,7 +202,7 @@ class Fold:
         assert mean is not None
         epoch = len(self.history)
         self.learner.update_batch_norm(mean, self._loader.epoch(epoch + 1))
-        score = self._validate(mean, epoch).score
+        score = self._validate(mean, epoch, on_event).score
         self._distributed.on_rank_zero(lambda: save_mean(folder, self.learner, config, self.history, score))
         return score
 
@@ -212,13 +225,20 @@ class Fold:
             *cycle_ends(settings.schedule, settings.epochs),
         ]
 
-    def _validate(self, network: nn.Module, epoch: int) -> ValidationResult:
+    def _validate(self, network: nn.Module, epoch: int, on_event: OnEvent) -> ValidationResult:
         network.eval()
         self._distributed.sync_buffers(network)
-        validate_model = self._parts.validate
+        validate_model, total, done = self._parts.validate, self._parts.n_validated, 0
+
+        def predict(inputs: Tensor) -> Tensor | Outputs:
+            nonlocal done
+            outputs, done = self.learner.predict(inputs, network), done + len(inputs)
+            if total:
+                on_event(PartDone(VALIDATION, done, total))
+            return outputs
 
         def work() -> ValidationResult | None:
-            return validate_model(lambda inputs: self.learner.predict(inputs, network)) if validate_model else None
+            return validate_model(predict) if validate_model else None
 
         try:
             found = merge([result for result in self._distributed.gather(work) if result is not None])
