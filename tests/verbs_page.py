@@ -6,32 +6,52 @@ from typing import Any
 
 from typer.main import get_command
 
-from kaggle_unet.cli.app import app
+from kaggle_unet.cli.app import VERBS, app
 
 PAGE = Path(__file__).parents[1] / "docs" / "verbs.md"
 INTRO = """\
 # Verbs
 
-Every command is `kaggle-unet VERB`, and `kaggle-unet VERB --help` prints what this page has. The exit codes are in
+Every command is `kaggle-unet VERB`, and `kaggle-unet help VERB` prints what this page has. The exit codes are in
 [files](files.md#errors-and-exit-codes). This page is generated from the command line by `scripts/api`.
 """
+OF_ALL = ("--quiet", "--debug", "--json")
 
 
 def render() -> str:
     """Write the page."""
     command: Any = get_command(app)
-    first = ["## Before any verb", "", *_table(command.params)]
-    return "\n".join([INTRO, *first, *(line for verb in command.commands.values() for line in describe(verb))])
+    of_all = [param for param in command.params if param.opts[0] in OF_ALL]
+    first = ["## Before or after any verb", "", *_table(of_all)]
+    first += ["## Without a verb", "", *_table([param for param in command.params if param not in of_all])]
+    found = {name: command.commands[name.split()[0]] for name in VERBS}
+    found = {name: getattr(verb, "commands", {}).get(name.split()[-1], verb) for name, verb in found.items()}
+    return "\n".join([INTRO, *first, *(line for name, verb in found.items() for line in describe(name, verb))])
 
 
-def describe(verb: Any) -> list[str]:
-    """Write a verb: what it does, how it is called, its arguments and options."""
+def describe(name: str, verb: Any) -> list[str]:
+    """Write a verb: what it does, how it is called, with examples, its arguments and options."""
     arguments = [param for param in verb.params if param.param_type_name == "argument"]
     needed = [param for param in verb.params if param.param_type_name == "option" and param.required]
     words = [*(param.metavar if param.required else f"[{param.metavar}]" for param in arguments)]
     words += [f"{param.opts[0]} {param.metavar}" for param in needed]
-    usage = " ".join(["kaggle-unet", verb.name, *words, "[OPTIONS]"])
-    return [f"## {verb.name}", "", verb.help.replace("\b\n", ""), "", f"    {usage}", "", *_table(verb.params)]
+    usage = " ".join(["kaggle-unet", name, *words, "[OPTIONS]"])
+    examples = [f"    kaggle-unet {name} {example}".rstrip() for example in VERBS[name][1:]]
+    own = [param for param in verb.params if param.opts[0] not in OF_ALL]
+    said = verb.help.replace("\b\n", "")
+    return [
+        f"## {name}",
+        "",
+        said,
+        "",
+        f"    {usage}",
+        "",
+        "For example:",
+        "",
+        *examples,
+        "",
+        *(_table(own) if own else []),
+    ]
 
 
 def _table(params: list[Any]) -> list[str]:
