@@ -176,7 +176,7 @@ def test_a_mask_of_numbers_is_what_is_not_0(function):
         (lambda: ku.distance_weights([[1]], sigma_px=0), "sigma_px is 0: input should be greater than 0"),
         (lambda: ku.interval_of_mean([1.0], level=95), "level is 95; expected a fraction"),
         (lambda: ku.DecodeSettings(mask_treshold=0.4), "mask_treshold is not a setting; did you mean mask_threshold"),
-        (lambda: ku.WeightSettings(size={"gama": 1}), r"size\.gama is not a setting; did you mean gamma"),
+        (lambda: ku.WeightSettings(size={"gama": 1}), r"size\.gama is not a setting; did you mean size.gamma"),
         (
             lambda: ku.Config(competition={"name": "tgs"}, model={"name": "x"}),
             "use plain_unet, smp, ternausnet or python:mod",
