@@ -119,7 +119,7 @@ def test_samples_that_cannot_be_learnt_from_are_named(samples, change, message, 
 
 
 def test_a_config_that_cannot_be_is_refused_before_any_work(samples, tmp_path):
-    with pytest.raises(ku.ConfigError, match=r"training\.epoch is not a setting; did you mean epochs"):
+    with pytest.raises(ku.ConfigError, match=r"training\.epoch is not a setting; did you mean training.epochs"):
         ku.train({**CONFIG, "training": {"epoch": 1}}, samples, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
