@@ -4,10 +4,13 @@ A `fold` is a part of the samples, a `run` the folder of a training. What a netw
 `logits`, a float32 tensor (B, C, H, W).
 """
 
+import ast
 import difflib
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Self, get_args
 
 import numpy as np
@@ -50,13 +53,29 @@ class Settings(BaseModel):
         return cls(**(values or {}))
 
 
+def describe_keys(settings: type[BaseModel]) -> dict[str, str]:
+    """Read what a class says about its keys: in strings below them, or, if it is public, in its Attributes section."""
+    (definition,) = ast.parse(inspect.getsource(settings)).body
+    assert isinstance(definition, ast.ClassDef)
+    meanings = {
+        key.target.id: str(text.value.value)
+        for key, text in pairwise(definition.body)
+        if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    section = (settings.__doc__ or "").partition("Attributes\n    ----------\n")[2]
+    for names, text in re.findall(r"^    (\w[\w, ]*) : .*\n((?:        .*\n?|\n(?=        ))*)", section, re.M):
+        meanings |= dict.fromkeys(names.split(", "), text)
+    return {name: " ".join(text.split()) for name, text in meanings.items() if name in settings.model_fields}
+
+
 _BRANCH = re.compile(r"constrained-|literal\[|tuple\[")  # how pydantic calls the members of a union
 
 
 def explain_faults(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
     """Say what is wrong with values for a model, a line each; unknown keys name the nearest one."""
     unions = [field.annotation for field in model.model_fields.values() if field.discriminator]
-    names = [kind.model_fields["name"].default for union in unions for kind in _models_of(union)]
+    names = [kind.model_fields["name"].default for union in unions for kind in models_of(union)]
     where, listed, lines = where or model.__name__, f"{', '.join(names[:-1])} or {''.join(names[-1:])}", []
     for fault in error.errors():
         location = [str(part) for part in fault["loc"] if part not in names and not _BRANCH.match(str(part))]
@@ -82,7 +101,7 @@ def list_keys(model: type[BaseModel], prefix: str = "") -> dict[str, list[str]]:
     keys: dict[str, list[str]] = {}
     for name, entry in model.model_fields.items():
         keys[f"{prefix}{name}"] = []
-        kinds = _models_of(entry.annotation)
+        kinds = models_of(entry.annotation)
         for kind in kinds:
             only = [kind.model_fields["name"].default] if len(kinds) > 1 else []
             for key, inner in list_keys(kind, f"{prefix}{name}.").items():
@@ -121,10 +140,11 @@ def _nearest(path: str, kind: str, root: type[BaseModel]) -> str:
     return f"known here: {', '.join(siblings)}"
 
 
-def _models_of(annotation: Any) -> list[type[BaseModel]]:
+def models_of(annotation: Any) -> list[type[BaseModel]]:
+    """List the settings classes of a type: several for a union, one inside an optional, none for a plain value."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for part in get_args(annotation) for model in _models_of(part)]
+    return [model for part in get_args(annotation) for model in models_of(part)]
 
 
 class Result(BaseModel):

@@ -1,31 +1,37 @@
-"""``python -m tests.settings_page``: docs/settings.md, every key of a config with its default and its meaning.
+"""``python -m tests.settings_page``: docs/settings.md, every key of a config with its default, its values and meaning.
 
-Made of the settings classes themselves: names and defaults from their fields, words
-from the strings below them, or from the docstring of a public class.
+Made of the settings classes themselves: names, defaults and bounds from their fields, words from the strings below
+them, or from the docstring of a public class.
 """
 
-import ast
-import inspect
 import re
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from kaggle_unet.config import Config
+from kaggle_unet.types import describe_keys
+from kaggle_unet.types import models_of as find_settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 INTRO = """\
 # Settings
 
-Every key of a config, with its default. A config is one YAML file; a section that is left out has its defaults;
-only `competition.name` is required. An unknown key, a key given twice and a value of the wrong type are errors. On the
-command line `--set KEY=VALUE` overrides a key. The [how-to pages](index.md) explain how the keys work together. This
-page is generated from the docstrings by `scripts/api`.
+Every key of a config, with its default and the values it may have. A config is one YAML file; a section left out has
+its defaults; only `competition.name` is required. An unknown key, a key given twice and a value of the wrong type are
+errors. The [how-to pages](index.md) explain how the keys work together. This page is generated from the docstrings by
+`scripts/api`.
+
+- `--set KEY=VALUE` overrides a key on the command line, such as `--set training.epochs=5`; it may be repeated.
+- `kaggle-unet config show RUN_OR_CONFIG` prints all keys, and the default behind each value that is another;
+  `kaggle-unet config diff ONE OTHER` prints the keys in which two runs or configs differ.
+- `kaggle-unet config schema -o schema.json` writes the JSON Schema. With `# yaml-language-server: $schema=schema.json`
+  as its first line, a config is completed and checked as you type in editors with the YAML language server: VS Code
+  (extension YAML), Neovim, Emacs, Helix. PyCharm takes the file in its settings, under JSON Schema Mappings.
 """
 
 
@@ -38,53 +44,47 @@ def render() -> str:
         for settings in variants:
             if len(variants) > 1:
                 parts.append(f"### `{section}.name: {settings.model_fields['name'].default}`\n")
-            parts += [f"{_first_line(settings)}\n", "| key | default | meaning |", "| --- | --- | --- |"]
-            parts += [f"| `{key}` | {default} | {meaning} |" for key, default, meaning in list_keys(settings, section)]
+            parts += [f"{_first_line(settings)}\n", "| key | default | may be | meaning |", "| --- | --- | --- | --- |"]
+            parts += [f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in list_keys(settings, section)]
             parts.append("")
     return "\n".join(parts)
 
 
-def find_settings(annotation: Any) -> list[type[BaseModel]]:
-    """List the settings classes of a type: several for a union, one inside an optional, none for a plain value."""
-    if get_origin(annotation) is Annotated:
-        return find_settings(get_args(annotation)[0])
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [settings for part in get_args(annotation) for settings in find_settings(part)]
-
-
-def list_keys(settings: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
-    """Yield every key below a class, its default and its meaning."""
-    meanings = describe_keys(settings)
+def list_keys(settings: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield every key below a class, its default, what it may be and its meaning."""
+    meanings, schema = describe_keys(settings), settings.model_json_schema()
     for name, field in settings.model_fields.items():
-        key = f"{prefix}.{name}"
-        nested = find_settings(field.annotation)
-        yield key, _default(field, nested), meanings.get(name, "Selects this table." if prefix == "model" else "")
+        key, nested = f"{prefix}.{name}", find_settings(field.annotation)
+        meaning = re.sub(r"\bNone\b", "`null`", meanings.get(name, "")).replace("|", "\\|")
+        meaning = meaning or ("Selects this table." if prefix == "model" else "")
+        yield key, _default(field, nested), describe_values(schema["properties"][name]), meaning
         for inner in nested:
             yield from list_keys(inner, key)
 
 
-def describe_keys(settings: type[BaseModel]) -> dict[str, str]:
-    """Read what a class says about its keys: in strings below them, or, if it is public, in its Attributes section."""
-    (definition,) = ast.parse(inspect.getsource(settings)).body
-    assert isinstance(definition, ast.ClassDef)
-    meanings = {
-        field.target.id: text.value.value
-        for field, text in pairwise(definition.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+
+
+def describe_values(part: dict[str, Any]) -> str:
+    """Say in words what a part of a JSON Schema allows."""
+    if "enum" in part or "const" in part:
+        return ", ".join(dict.fromkeys(f"`{value}`" for value in part.get("enum", [part.get("const")])))
+    if options := part.get("anyOf", part.get("oneOf")):
+        return " or ".join(dict.fromkeys(map(describe_values, options)))
+    if "prefixItems" in part:
+        return f"[{', '.join(map(describe_values, part['prefixItems']))}]"
+    kind = {"integer": "whole number", "boolean": "`true`, `false`", "string": "text", "null": "`null`"}
+    words = {
+        "array": lambda: f"list of {describe_values(part['items'])}",
+        "object": lambda: "mapping to any value" if inner is True else f"mapping to {describe_values(inner)}",
     }
-    section = (settings.__doc__ or "").partition("Attributes\n    ----------\n")[2]
-    for names, text in re.findall(r"^    (\w[\w, ]*) : .*\n((?:        .*\n?|\n(?=        ))*)", section, re.M):
-        meanings |= dict.fromkeys(names.split(", "), text)
-    return {name: _explain(text, settings.model_fields[name]) for name, text in meanings.items()}
-
-
-def _explain(text: str, field: FieldInfo) -> str:
-    """Write a key's meaning as a cell of a table, after its choices if it has some."""
-    words = re.sub(r"\bNone\b", "`null`", " ".join(text.split())).replace("|", "\\|")
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-    return f"One of {', '.join(f'`{choice}`' for choice in choices)}. {words}".strip() if choices else words
+    inner = part.get("additionalProperties", True)
+    name = part.get("type")
+    if name is None:
+        return "a section" if "$ref" in part else "any value"
+    said = words[name]() if name in words else kind.get(name, name)
+    bounds = " and ".join(f"{sign} {part[bound]:g}" for bound, sign in BOUNDS.items() if bound in part)
+    return f"{said} {bounds}".rstrip()
 
 
 def _first_line(settings: type[BaseModel]) -> str:

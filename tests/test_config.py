@@ -4,9 +4,12 @@ import json
 
 import pytest
 
-from kaggle_unet.config import UPRIGHT_PRESETS, load_config, parse_config, plain, to_yaml
+from kaggle_unet.config import UPRIGHT_PRESETS, Config, load_config, parse_config, plain, to_yaml
 from kaggle_unet.data.augment import PRESETS
 from kaggle_unet.errors import ConfigError
+from kaggle_unet.steps.init import config_schema, list_changes, show_config
+from kaggle_unet.types import list_keys
+from tests.steps.conftest import call
 
 DSB = "competition: {name: dsb2018}\n"
 
@@ -16,6 +19,76 @@ def test_every_committed_config_is_read(repository):
     assert len(paths) >= 3
     for path in paths:
         load_config(path)
+
+
+def test_a_config_that_is_shown_is_read_as_itself(repository):
+    for path in sorted((repository / "configs").rglob("*.yaml")):
+        config = load_config(path)
+        assert parse_config(show_config(config)) == config
+
+
+CHANGED = """
+competition: {name: folder, classes: {sky: 0, field: [1, 2, 3]}}
+codec: {name: classes}
+model: {name: smp}
+inference: {scales: [1, 0.5]}
+training: {swa: {from_epoch: 3}}
+"""
+
+
+def test_a_config_is_shown_with_the_default_behind_each_other_value(tmp_path):
+    config = parse_config(CHANGED)
+    changes = list_changes(config)
+    assert changes == {
+        "competition.masks_are": ("classes", None),
+        "competition.classes": ({"sky": 0, "field": [1, 2, 3]}, None),
+        "codec.name": ("classes", "interior_border_background"),
+        "codec.classes": (["sky", "field"], None),
+        "model": ("smp", "plain_unet"),
+        "training.swa": ("a section", None),
+        "inference.scales": ([1.0, 0.5], (1.0,)),
+    }
+    shown = show_config(config)
+    assert parse_config(shown) == config
+    assert shown.count("# default: ") == len(changes)
+    for line in ("\nmodel:  # default: plain_unet\n", "\n  swa:  # default: null\n    from_epoch: 3\n"):
+        assert line in shown
+    (tmp_path / "mine.yaml").write_text(CHANGED)
+    answer = call("config", "show", tmp_path / "mine.yaml")
+    assert (answer.code, answer.out) == (0, shown)
+    document = json.loads(call("config", "show", tmp_path / "mine.yaml", "--json").out)
+    assert document["config"] == plain(config)
+    assert document["changes"]["model"] == {"value": "smp", "default": "plain_unet"}
+
+
+def test_two_configs_differ_in_the_keys_that_are_printed(tmp_path):
+    for name, epochs in (("one", 3), ("other", 5)):
+        (tmp_path / f"{name}.yaml").write_text(f"{DSB}training: {{epochs: {epochs}}}")
+    words = ("config", "diff", tmp_path / "one.yaml")
+    assert json.loads(call(*words, tmp_path / "other.yaml", "--json").out) == {
+        "differences": {"training.epochs": [3, 5]}
+    }
+    assert call(*words, tmp_path / "other.yaml").out.splitlines()[1].split() == ["training.epochs", "3", "5"]
+    assert "say the same" in call(*words, tmp_path / "one.yaml").out
+
+
+def test_the_schema_has_every_key_with_its_meaning_and_its_bounds(tmp_path):
+    schema = config_schema()
+    assert json.loads(call("config", "schema").out) == json.loads(call("config", "schema", "--json").out) == schema
+    assert call("config", "schema", "-o", tmp_path / "schema.json").code == 0
+    assert json.loads((tmp_path / "schema.json").read_text()) == schema
+    names = {key.rpartition(".")[2] for key in list_keys(Config)}
+    parts = [schema, *schema["$defs"].values()]
+    assert {name for part in parts for name in part["properties"]} == names
+    training = schema["$defs"]["TrainingSettings"]
+    assert training["additionalProperties"] is False
+    assert training["properties"]["epochs"] == {
+        "default": 20,
+        "description": "Passes over the fold's samples, at most.",
+        "minimum": 1,
+        "title": "Epochs",
+        "type": "integer",
+    }
 
 
 def test_a_resolved_config_is_read_as_itself():

@@ -69,6 +69,9 @@ VERBS: dict[str, tuple[Callable[..., None], str, str]] = {
     ),
     "score": (evaluate.score, "runs/dsb2018/quick --train", "x.csv --truth solution.csv --competition dsb2018"),
     "report": (evaluate.report, "runs/dsb2018/quick", "--csv x.csv --data test.zip --competition dsb2018"),
+    "config show": (prepare.show_config, "configs/dsb2018/quick.yaml", "runs/nuclei --set training.epochs=5"),
+    "config diff": (prepare.diff_configs, "configs/tgs/quick.yaml configs/tgs/final.yaml", "runs/a runs/b --json"),
+    "config schema": (prepare.config_schema, "", "-o schema.json"),
     "doctor": (prepare.doctor, "", "--json"),
 }
 _STOPPED_BY: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -106,15 +109,15 @@ def _propose_keys(option: str, words: Sequence[str]) -> str:
     return f"; did you mean {propose(found, f'--set {{}}={value}')}?" if found else ""
 
 
-app = typer.Typer(
-    name="kaggle-unet",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_HELP = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(name="kaggle-unet", no_args_is_help=True, pretty_exceptions_enable=False, context_settings=_HELP)
+_config = typer.Typer(no_args_is_help=True)
+app.add_typer(_config, name="config", help="Show, compare and describe configs.")
 for _name, (_verb, *_examples) in VERBS.items():
     _lines = ["Examples:", *(f"kaggle-unet {_name} {_example}".strip() for _example in _examples)]
-    app.command(_name, epilog="\n\n".join(_lines), cls=_Verb)(as_command(_verb))
+    (_config if _name.startswith("config ") else app).command(
+        _name.rpartition(" ")[2], epilog="\n\n".join(_lines), cls=_Verb
+    )(as_command(_verb))
 
 
 def _version(wanted: bool) -> None:

@@ -28,6 +28,9 @@ ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experime
 RunOrConfig = Annotated[
     Path, typer.Argument(metavar="RUN_OR_CONFIG", help="A run's folder, or the YAML file of its experiment.")
 ]
+OtherRunOrConfig = Annotated[
+    Path, typer.Argument(metavar="OTHER", help="The run's folder or config to compare it with.")
+]
 RunConfigOrModel = Annotated[
     Path,
     typer.Argument(
@@ -246,6 +249,9 @@ OutputCsv = Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="
 OutputPage = Annotated[Path | None, typer.Option("--output", "-o", help="The page to write. Default: RUN/report.html.")]
 LabelsFolder = Annotated[
     Path | None, typer.Option("--labels", metavar="DIR", help="Also write one label TIFF per image. Default: none.")
+]
+SchemaFile = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="JSON", help="The file to write. Default: print it.")
 ]
 OutputModel = Annotated[Path, typer.Option("--output", "-o", metavar="ONNX", help="The file to write.")]
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the results.")]

@@ -1,10 +1,11 @@
-"""Verbs before the training: demo, doctor, make-targets, convert."""
+"""Verbs before the training: demo, doctor, config, init, make-targets, convert."""
 
+import json
 import os
 from pathlib import Path
 
 from kaggle_unet.cli import options
-from kaggle_unet.cli.base import console, repeat
+from kaggle_unet.cli.base import console, open_run, repeat
 from kaggle_unet.errors import ConfigError
 
 
@@ -19,7 +20,50 @@ def doctor() -> None:
     """Check this machine and the installed packages."""
     from kaggle_unet.steps.provenance import examine
 
-    console.result(examine(), console.stats)
+    found = examine()
+    console.result(found, console.stats)
+    if found["verdict"].startswith("not"):
+        raise ConfigError(f"{found['verdict']}: {found['to fix'][0]}")
+
+
+def show_config(experiment: options.RunOrConfig, overrides: options.Overrides = None) -> None:
+    """Print a config with all keys, and the default behind each value that is another."""
+    from kaggle_unet.config import plain
+    from kaggle_unet.steps.init import list_changes
+    from kaggle_unet.steps.init import show_config as show
+
+    config = open_run(experiment, overrides).config
+    changes = {key: {"value": value, "default": default} for key, (value, default) in list_changes(config).items()}
+    console.result({"config": plain(config), "changes": changes}, lambda _: console.say(show(config).rstrip()))
+
+
+def diff_configs(experiment: options.RunOrConfig, other: options.OtherRunOrConfig) -> None:
+    """Print the keys in which two configs differ."""
+    from kaggle_unet.config import plain
+    from kaggle_unet.steps.init import to_flow
+    from kaggle_unet.store import find_differences
+
+    found = find_differences(*(plain(open_run(given).config) for given in (experiment, other)))
+    console.result({"differences": {key: values for key, *values in found}})
+    if found:
+        rows = [(key, *map(to_flow, values)) for key, *values in found]
+        console.table(("key", str(experiment), str(other)), rows)
+    else:
+        console.say(f"{experiment} and {other} say the same")
+
+
+def config_schema(output: options.SchemaFile = None) -> None:
+    """Print or write the JSON Schema of a config, by which an editor completes and checks keys."""
+    from kaggle_unet.steps.init import config_schema as describe
+    from kaggle_unet.store import atomic_write
+
+    text = json.dumps(describe(), indent=1, ensure_ascii=False) + "\n"
+    if output is None:
+        console.result(describe(), lambda _: console.say(text.rstrip()))
+    else:
+        atomic_write(output, text)
+        console.wrote(schema=output)
+        console.say(f"         first line of a config: # yaml-language-server: $schema={output.resolve()}")
 
 
 def init(

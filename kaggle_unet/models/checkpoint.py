@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from kaggle_unet.errors import ConfigError, DataError, KitError, reading
+from kaggle_unet.errors import ConfigError, DataError, KitError, list_few, reading
 from kaggle_unet.store import atomic_write, find_differences
 
 FORMAT = 2  # 1 was a pickle
@@ -164,8 +164,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return dict(tensors)
 
 
-def check_compatible(configs: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Make sure that networks are shown the same inputs, so that their predictions can be averaged."""
+def check_compatible(configs: Mapping[Path, Mapping[str, Any]], message: str) -> None:
+    """Make sure that networks are shown the same inputs, or raise a `ConfigError` with all differences."""
     (first, reference), *others = configs.items()
     lines = [
         f"{name}: {mine!r} in {first}, {theirs!r} in {path}"
@@ -173,8 +173,7 @@ def check_compatible(configs: Mapping[Path, Mapping[str, Any]]) -> None:
         for name, mine, theirs in find_differences(reference.get("input"), other.get("input"), key="input")
     ]
     if lines:
-        msg = "\n  - ".join(["checkpoints can't be averaged; predict and submit them apart, or leave some out", *lines])
-        raise ConfigError(msg)
+        raise ConfigError("\n  - ".join([message, *list_few(lines)]))
 
 
 def _hash_file(path: Path) -> Path:

@@ -40,6 +40,8 @@ from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.validate import ValidationResult, validate
 from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample
 
+_OF_OTHERS = "can't be used with this config; give the run itself, which has its own, or leave out what is not of it"
+
 
 def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Sequence[Sample] = ()) -> TrainingSet:
     """Gather what a network learns from."""
@@ -140,7 +142,8 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
         msg = f"inference.weights has {len(weights)} numbers, but there are {len(checkpoints)} different checkpoints; "
         raise ConfigError(f"{msg}give one for each, in order, or leave it out")
     trained_with = {file: checkpoint["config"] for file, checkpoint in checkpoints.items()}
-    check_compatible({Path("the config"): plain(config), **trained_with})
+    check_compatible(trained_with, "checkpoints can't be averaged; predict and submit them apart, or leave some out")
+    check_compatible({Path("the config"): plain(config), **trained_with}, f"the checkpoints {_OF_OTHERS}")
     loaded = [_load_model(file, checkpoint, config) for file, checkpoint in checkpoints.items()]
     about = {
         file: {key: checkpoint[key] for key in ("sha256", "score", "config")}
@@ -183,8 +186,7 @@ def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.
         try:
             model = CodecAdapter(model, trained.codec.name, config.codec.name)
         except ConfigError as error:
-            msg = f"{path}: {error}; checkpoints can't be averaged, predict and submit them apart, or leave some out"
-            raise ConfigError(msg) from error
+            raise ConfigError(f"{path}: {error}; this checkpoint {_OF_OTHERS}") from error
     return model.eval(), multiple
 
 

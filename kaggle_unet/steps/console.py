@@ -118,7 +118,7 @@ class Console:
     def fail(self, error: BaseException, code: int) -> Never:
         """Print an error and end the process, or raise it where tracebacks are wanted."""
         problems = getattr(error, "problems", ())
-        self._write_document({"error": str(error), "exit_code": code, "problems": problems})
+        self._write_document(self._document | {"error": str(error), "exit_code": code, "problems": problems})
         if self.debug:
             raise error
         is_ours = code == 1 and not isinstance(error, KitError)
@@ -212,8 +212,9 @@ class Console:
     def fold_result(self, result: "FoldResult") -> None:
         """Print what a fold reached."""
         ended = f"best epoch {result.best_epoch} of {result.epochs} ({result.stopped_by})"
-        oof = f"out-of-fold {result.oof_score:.4f} on {result.samples} samples"
-        self.say(f"fold {result.fold}   {ended}, validation {result.best_score:.4f}; {oof}")
+        how = ("", "") if result.views == 1 else (" (one view of each image)", f" (the mean of {result.views} views)")
+        oof = f"out-of-fold {result.oof_score:.4f}{how[1]} on {result.samples} samples"
+        self.say(f"fold {result.fold}   {ended}, validation {result.best_score:.4f}{how[0]}; {oof}")
         self.say(f"         {result.folder}")
         if result.other_checkpoints:
             others = (f"{name} {score:.4f}" for name, score in result.other_checkpoints.items())
@@ -343,7 +344,8 @@ class Console:
                 for inner, text in value.items():
                     self.say(f"  {inner}: {text}")
             else:
-                self.say(f"{name}: {value}")
+                is_list = isinstance(value, Sequence) and not isinstance(value, str)
+                self.say(f"{name}: {('; '.join(value) or 'nothing') if is_list else value}")
 
     def table(self, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
         """Print a table, floats with four decimals."""

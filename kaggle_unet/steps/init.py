@@ -1,4 +1,4 @@
-"""`init`: look at one's own images and masks, and write a config for them, each choice with its reason.
+"""`init`: look at one's own images and masks and write a config for them; `config`: show and describe configs.
 
 The number of steps does not shrink with the data: a few passes over 25 images would be two dozen steps, and a network
 learns little in under a thousand. `configs/folder/starter.yaml` is what is written for 25 images of nuclei.
@@ -12,19 +12,23 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 
 from kaggle_unet.competitions.competition import CompetitionSettings, FileSource
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.config import parse_config, plain
+from kaggle_unet.config import Config, parse_config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
 from kaggle_unet.store import atomic_write
 from kaggle_unet.targets.border import border
-from kaggle_unet.types import Sample
+from kaggle_unet.types import Sample, describe_keys, models_of
 
 _IMAGES = ("images", "image", "imgs", "img", "raw", "inputs", "input", "x")
 _MOST_SAMPLES = 200  # that are looked at
@@ -243,3 +247,54 @@ def _count_steps(n_images: int) -> int:
     """Count steps: never few, more for more images where cores are there to do them in time."""
     wanted = min(max(_STEPS_PER_IMAGE * n_images, _FEWEST_STEPS), _MOST_STEPS, _FEWEST_STEPS * (os.cpu_count() or 1))
     return wanted // _EPOCHS * _EPOCHS
+
+
+def list_changes(settings: BaseModel, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """List the keys whose value is not the default, with both; a section is one if none or another is the default."""
+    changes: dict[str, tuple[Any, Any]] = {}
+    values = plain(settings)
+    for name, field in type(settings).model_fields.items():
+        value, default, key = getattr(settings, name), field.get_default(call_default_factory=True), f"{prefix}{name}"
+        if isinstance(value, BaseModel):
+            if not isinstance(default, type(value)) and default is not PydanticUndefined:
+                changes[key] = values[name].get("name", "a section"), getattr(default, "name", default)
+            changes |= list_changes(value, f"{key}.")
+        elif value != default and default is not PydanticUndefined:
+            changes[key] = values[name], plain(default) if isinstance(default, BaseModel) else default
+    return changes
+
+
+def show_config(config: Config) -> str:
+    """Write a config, resolved, as YAML, with the default behind each value that is another."""
+    return "\n".join(_show(config, list_changes(config))) + "\n"
+
+
+def _show(settings: BaseModel, changes: dict[str, tuple[Any, Any]], prefix: str = "") -> Iterator[str]:
+    for name, value in plain(settings).items():
+        line, key, inner = "  " * prefix.count(".") + f"{name}:", f"{prefix}{name}", getattr(settings, name)
+        mark = f"  # default: {to_flow(changes[key][1])}" if key in changes else ""
+        yield f"{line}{mark}" if isinstance(inner, BaseModel) else f"{line} {to_flow(value)}{mark}"
+        if isinstance(inner, BaseModel):
+            yield from _show(inner, changes, f"{key}.")
+
+
+def to_flow(value: Any) -> str:
+    """Write a value as YAML on one line.
+
+    >>> to_flow({"a": [1, None]})
+    '{a: [1, null]}'
+    """
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf"), sort_keys=False)
+    return text.removesuffix("...\n").strip()
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema of configs, with the meaning of every key."""
+    schema = Config.model_json_schema()
+    kinds: list[type[BaseModel]] = [Config]
+    for kind in kinds:  # which grows as it goes
+        properties = (schema if kind is Config else schema["$defs"][kind.__name__])["properties"]
+        for name, text in describe_keys(kind).items():
+            properties[name]["description"] = text
+        kinds += [inner for field in kind.model_fields.values() for inner in models_of(field.annotation)]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -81,30 +83,77 @@ REMEDIES = {
     "segmentation_models_pytorch": "run scripts/setup again",
     "albumentations": "run scripts/setup again",
 }
+# What each extra that a user may want is for, and what is imported of it.
+EXTRAS = {
+    "tune": ("the verb tune", "optuna"),
+    "second-level": ("the verb second-level", "lightgbm"),
+    "onnx": ("the verb export, and exported files", "onnx onnxruntime"),
+    "formats": ("compressed TIFFs, masks in COCO's RLE, selections of ImageJ", "imagecodecs pycocotools roifile"),
+    "track": ("train --track", "tensorboard"),
+}
+# Of which less may be too little for a small training, and what to do then.
+LEAST_FREE = {
+    "memory": (2 << 30, "end other programs, or lower training.batch and augmentation.crop_px"),
+    "disk": (2 << 30, "delete old runs and stores, or work in a folder on another disk"),
+}
+INSTALL = ".venv/bin/pip install -e '.[{}]'"
 SAFE_TORCH = (2, 10)  # below it reading a weights file can corrupt memory, even with weights_only: CVE-2026-24747
 
 
 def examine() -> dict[str, Any]:
-    """Import what must fit together and describe the machine."""
-    refuse_unsafe_torch(version("torch"))
+    """Import what must fit together, describe the machine, and say what to fix, beginning with what must be fixed."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    for name, remedy in REMEDIES.items():
-        try:
-            import_module(name)
-        except (ImportError, RuntimeError, OSError) as error:
-            msg = f"{name} cannot be imported ({error}); {remedy}"
-            raise ConfigError(msg) from error
-    from kaggle_unet.training.device import select_device
+    broken = [fault for fault in map(_find_fault, REMEDIES) if fault]
+    free = {"memory": _free_memory(), "disk": shutil.disk_usage(".").free}
+    found = {**describe_environment(), "cores": os.cpu_count()}
+    found |= {f"free {what}": f"{size / 2**30:.1f} GiB" for what, size in free.items() if size is not None}
+    scarce = [
+        f"less than {least >> 30} GiB of {what} are free; {cure}"
+        for what, (least, cure) in LEAST_FREE.items()
+        if (size := free[what]) is not None and size < least
+    ]
+    if not broken:
+        from kaggle_unet.training.device import select_device
 
-    device_config = select_device("auto", "auto")
-    disk = shutil.disk_usage(".")
-    return {
-        **describe_environment(),
-        "cores": os.cpu_count(),
-        "device": device_config.device,
-        "training computes in": device_config.text,
-        "free disk": f"{disk.free / 2**30:.0f} GiB",
+        device_config = select_device("auto", "auto")
+        found |= {"device": device_config.device, "training computes in": device_config.text}
+        if device_config.device == "cpu" and shutil.which("nvidia-smi"):
+            scarce.append("torch sees no GPU, though there is an NVIDIA driver; install a torch for its CUDA version")
+    found["extras"] = {
+        extra: "installed" if all(map(find_spec, modules.split())) else f"missing, for {use}: {INSTALL.format(extra)}"
+        for extra, (use, modules) in EXTRAS.items()
     }
+    missing = sum(text != "installed" for text in found["extras"].values())
+    verdict = "not ready" if broken else "ready, with less than is good" if scarce else "ready"
+    return {
+        **found,
+        "to fix": [*broken, *scarce],
+        "verdict": f"{verdict}; extras missing: {missing}",
+    }
+
+
+def _find_fault(name: str) -> str:
+    """Say why a package can't be used and what to do; nothing if it can."""
+    try:
+        import_module(name)
+        if name == "torch":
+            refuse_unsafe_torch(version("torch"))
+    except ConfigError as error:
+        return str(error)
+    except (ImportError, RuntimeError, OSError) as error:
+        return f"{name} cannot be imported ({error}); {REMEDIES[name]}"
+    return ""
+
+
+def _free_memory() -> int | None:
+    """Return the bytes that are available, in a container within its limit; None where the system doesn't say."""
+    sizes = []
+    with suppress(OSError, IndexError):
+        sizes.append(int(re.findall(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text())[0]) * 1024)
+    with suppress(OSError, ValueError):  # "max" where there is no limit
+        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text() for name in ("max", "current"))
+        sizes.append(int(limit) - int(used))
+    return min(sizes, default=None)
 
 
 def refuse_unsafe_torch(installed: str) -> None:

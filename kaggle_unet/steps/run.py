@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from kaggle_unet.config import Config, load_config, parse_config, parse_yaml, plain, to_yaml, validate_config
+from kaggle_unet.config import (
+    Config,
+    load_config,
+    parse_config,
+    parse_yaml,
+    plain,
+    propose_path,
+    to_yaml,
+    validate_config,
+)
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.tables import read_folds, to_csv
 from kaggle_unet.models.settings import EXPORTED
@@ -108,10 +117,15 @@ def open_experiment(
             msg += f"alone with --checkpoint {given}"
             raise ConfigError(msg)
     if given.is_dir() or not (given.exists() or given.suffix):
-        msg = f"{given}: no run here; give the folder that kaggle-unet train wrote, such as runs/dsb2018/quick, or the "
-        msg += "YAML file of a config"
-        raise ConfigError(msg)
+        msg = f"{given}: no run here{_propose_run(given)}; give the folder that kaggle-unet train wrote, or the YAML "
+        raise ConfigError(f"{msg}file of a config")
     return Experiment(given, load_config(given, overrides), run_folder(given, run), store_folder(given, store))
+
+
+def _propose_run(given: Path) -> str:
+    return propose_path(
+        given, [file.parent for depth in ("*", "*/*") for file in Path("runs").glob(f"{depth}/run.json")]
+    )
 
 
 def fold_folder(run: Path, fold: int) -> Path:
@@ -347,7 +361,8 @@ def open_run(run: Path, store_folder: Path | None = None) -> tuple[Config, Store
     about = describe_run(run)
     store = Store.open(store_folder or Path(about["store"]))
     if store.manifest["identity_sha256"] != about["store_hash"]:
-        msg = f"{store.folder} is not the store that {run} was trained from; pass the right one with --store"
+        msg = f"{store.folder}, made of {store.manifest['about'].get('data')}, is not the store that {run} was trained "
+        msg += f"from, which was in {about['store']}; pass the right one with --store"
         raise DataError(msg)
     return load_config(run / "config.yaml"), store
 
@@ -366,8 +381,8 @@ def validation_ids(run: Path, fold: int) -> list[str]:
 def describe_run(run: Path) -> dict[str, Any]:
     """Read what a run was made of."""
     if not (run / "run.json").exists():
-        msg = f"{run}: no run here (it has no run.json); give the folder that kaggle-unet train wrote"
-        raise DataError(f"{msg}, such as runs/dsb2018/quick")
+        msg = f"{run}: no run here (it has no run.json){_propose_run(run)}; make one with kaggle-unet train CONFIG"
+        raise DataError(f"{msg} --fold 0, or give another")
     return read_record(run / "run.json", "copy the run again, or train another one")
 
 

@@ -17,6 +17,7 @@ from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.inference.flips import FLIP_SETS
 from kaggle_unet.report.draw import draw_batch
 from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.steps.build import gather_parts, training_set_of
@@ -97,6 +98,7 @@ class FoldResult(Result):
     training_samples: int
     added_samples: int
     samples: int
+    views: int
     oof_score: float
     oof_interval: Sequence[float]
 
@@ -235,6 +237,7 @@ def _finish(
         device={**fitted.device_config.record, "batches": fitted.batches},
         **n_samples,
         samples=scored.images,
+        views=len(FLIP_SETS[config.inference.flips]) * len(config.inference.scales),
         oof_score=scored.score,
         oof_interval=scored.interval,
     )

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from kaggle_unet.types import Settings
 
@@ -107,7 +107,11 @@ class TrainingSettings(Settings):
     blank_validations: Annotated[int, Field(ge=1)] | None = 10
     """Training ends with an error after this many consecutive validations without any predicted object, although there
     are true ones; None allows any number."""
-    precision: Annotated[Literal["auto", "32", "bf16", "fp16"], BeforeValidator(_spell_number)] = "auto"
+    precision: Annotated[
+        Literal["auto", "32", "bf16", "fp16"],
+        BeforeValidator(_spell_number),
+        WithJsonSchema({"enum": ["auto", "32", 32, "bf16", "fp16"]}),
+    ] = "auto"
     """`auto` is bf16 if the device computes in it, otherwise 32; `fp16` scales gradients."""
     channels_last: Literal["auto"] | bool = "auto"
     """Memory layout; `auto` follows the precision."""

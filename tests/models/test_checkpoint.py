@@ -265,10 +265,10 @@ def test_weights_with_code_or_without_names_are_refused(tmp_path):
 def test_an_ensemble_must_agree_on_inputs_only():
     first = {"codec": {"name": "mask"}, "input": {"channels": ["gray"]}}
     same = {"codec": {"name": "mask_border"}, "input": {"channels": ["gray"]}, "seed": 7}
-    check_compatible({Path("a.pt"): first, Path("b.pt"): same})
-    check_compatible({Path("a.pt"): first})
+    check_compatible({Path("a.pt"): first, Path("b.pt"): same}, "no")
+    check_compatible({Path("a.pt"): first}, "no")
     other = {"codec": {"name": "mask"}, "input": {"channels": ["red", "green", "blue"]}}
     with pytest.raises(ConfigError) as caught:
-        check_compatible({Path("a.pt"): first, Path("b.pt"): same, Path("c.pt"): other})
+        check_compatible({Path("a.pt"): first, Path("b.pt"): same, Path("c.pt"): other}, "no")
     lines = str(caught.value).splitlines()
     assert lines[1:] == ["  - input.channels: ['gray'] in a.pt, ['red', 'green', 'blue'] in c.pt"]

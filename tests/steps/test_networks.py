@@ -138,7 +138,13 @@ def test_checkpoints_of_other_codecs_are_combined_where_their_planes_allow_it(tr
         assert answer.code == 2
         assert "have no border" in answer.err
         assert "best.safetensors" in answer.err
+        assert "can't be used with this config; give the run itself" in answer.err
         return
+    answer = call("submit", trained.config, "--data", trained.test, "--checkpoint", mine, "-o", tmp_path / "x.csv",
+                  "--set", "input.normalize=range")  # fmt: skip
+    assert "the checkpoints can't be used with this config; give the run itself" in answer.err
+    assert f"input.normalize: 'range' in the config, 'percentile' in {mine}" in answer.err
+    assert "averaged" not in answer.err
     for codec in ("mask", "mask_border", "interior_border", "interior_border_background"):
         answer = submit(codec, mine, trained.run / "fold1")
         assert answer.code == 0, answer.err

@@ -3,6 +3,7 @@
 import json
 
 from kaggle_unet.models.checkpoint import load_checkpoint, save_checkpoint
+from kaggle_unet.steps import provenance
 from kaggle_unet.steps.provenance import describe_environment, name_place
 from tests.steps.conftest import call
 
@@ -55,3 +56,30 @@ def test_the_manifest_names_the_config_that_the_checkpoints_were_trained_with(tr
     assert call("submit", trained.run, "--data", trained.test, *words, "-o", tmp_path / "y.csv").code == 0
     first, second = json.loads((tmp_path / "y.json").read_text())["checkpoints"]
     assert ("config_differences" in first, second["config_differences"]) == (False, {"training.seed": 99})
+
+
+def test_doctor_says_how_to_fix_what_is_missing(monkeypatch):
+    monkeypatch.setattr(provenance, "REMEDIES", {"no_such_package": "install it"})
+    monkeypatch.setattr(provenance, "EXTRAS", {"track": ("train --track", "no_such_package")})
+    monkeypatch.setattr(provenance, "LEAST_FREE", {"disk": (1 << 60, "delete old runs")})
+    answer = call("doctor")
+    assert answer.code == 2
+    assert "  track: missing, for train --track: .venv/bin/pip install -e '.[track]'\n" in answer.out
+    assert "GiB of disk are free; delete old runs\n" in answer.out
+    assert answer.out.endswith("verdict: not ready; extras missing: 1\n")
+    assert "no_such_package cannot be imported" in answer.err
+    document = json.loads(call("doctor", "--json").out)
+    assert len(document["to fix"]) == 2
+    assert document["exit_code"] == 2
+
+
+def test_memory_is_what_the_container_may_still_have(monkeypatch):
+    files = {
+        "/proc/meminfo": "MemTotal: 9000 kB\nMemAvailable:   4000 kB\n",
+        "/sys/fs/cgroup/memory.max": "3000000",
+        "/sys/fs/cgroup/memory.current": "1000000",
+    }
+    monkeypatch.setattr(provenance.Path, "read_text", lambda path: files[str(path)])
+    assert provenance._free_memory() == 2_000_000
+    files["/sys/fs/cgroup/memory.max"] = "max"
+    assert provenance._free_memory() == 4000 * 1024

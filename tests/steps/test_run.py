@@ -14,7 +14,7 @@ NAME = "best.safetensors"
 
 
 def make_run(home, *folds):
-    home.mkdir(exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
     for fold in folds:
         (home / fold).mkdir(parents=True)
         (home / fold / NAME).touch()
@@ -69,6 +69,16 @@ def test_what_is_neither_a_run_nor_a_config_is_named(tmp_path):
     (run / "config.yaml").unlink()
     with pytest.raises(ConfigError, match=r"config .*run/config\.yaml"):
         open_experiment(run)
+
+
+def test_a_run_that_is_not_there_names_the_nearest_one(tmp_path, monkeypatch):
+    make_run(tmp_path / "runs" / "cells" / "quick", "fold0")
+    (tmp_path / "quik.yaml").write_text("competition: {name: dsb2018}")
+    monkeypatch.chdir(tmp_path)
+    for words in (("runs/cells/quik",), ("quik.yaml", "--run", "runs/cells/quik")):
+        answer = call("tune", *words)
+        assert "runs/cells/quik: no run here" in answer.err
+        assert "did you mean runs/cells/quick?" in answer.err
 
 
 def test_decode_parameters_of_other_checkpoints_are_warned_of(tmp_path):
