@@ -60,6 +60,11 @@ VERBS: dict[str, tuple[Callable[..., None], str, str]] = {
         "runs/tgs/quick --csv a.csv --csv b.csv --data t.zip -o x.csv",
     ),
     "export": (predict.export, "runs/nuclei -o nuclei.onnx", "runs/nuclei -o one.onnx --checkpoint runs/nuclei/fold0"),
+    "kernel": (
+        predict.kernel,
+        "runs/dsb2018/final --competition dsb2018 -o kernel",
+        "runs/tgs/a --competition tgs -o k --image image.txt",
+    ),
     "tune": (evaluate.tune, "runs/dsb2018/quick", "runs/dsb2018/quick --trials 500 --with runs/dsb2018/light"),
     "second-level": (evaluate.second_level, "runs/dsb2018/quick", "runs/dsb2018/quick --decode config"),
     "check": (

@@ -12,15 +12,12 @@ from kaggle_unet.errors import ConfigError
 def parse_time(text: str) -> float:
     """Parse a length of time, in seconds.
 
-    >>> parse_time("9h"), parse_time("1h30m"), parse_time("90")
-    (32400.0, 5400.0, 90.0)
+    >>> parse_time("9h"), parse_time("1.5m")
+    (32400.0, 90.0)
     """
-    number = r"(\d+(?:\.\d+)?)"
-    found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s?)?", text.strip().lower())
-    if found is None or not any(found.groups()):
-        raise ConfigError(f"--time-budget {text}: expected a time such as 9h, 1h30m, 90m or 45s")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    return 3600 * hours + 60 * minutes + seconds
+    if not (found := re.fullmatch(r"(\d+(?:\.\d+)?)([hms])", text)):
+        raise ConfigError(f"--time-budget {text}: expected a time such as 9h, 90m or 45s")
+    return float(found[1]) * {"h": 3600, "m": 60, "s": 1}[found[2]]
 
 
 # What a verb works on.
@@ -30,6 +27,9 @@ RunOrConfig = Annotated[
 ]
 OtherRunOrConfig = Annotated[
     Path, typer.Argument(metavar="OTHER", help="The run's folder or config to compare it with.")
+]
+RunsOrModel = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="Runs to average, or a file that export wrote.")
 ]
 RunConfigOrModel = Annotated[
     Path,
@@ -243,6 +243,13 @@ TimeBudget = Annotated[
         "networks. Default: no limit.",
     ),
 ]
+KaggleImage = Annotated[
+    Path | None,
+    typer.Option(
+        "--image", metavar="TXT", help="What python -V; pip freeze print on Kaggle. Default: an approximate list."
+    ),
+]
+KaggleOwner = Annotated[str, typer.Option("--owner", metavar="NAME", help="Your name on Kaggle, as in its addresses.")]
 
 # Output.
 OutputCsv = Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission to write.")]

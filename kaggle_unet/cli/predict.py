@@ -154,6 +154,45 @@ def export(
         console.next("kaggle-unet", "segment", output, "IMAGES", "-o", output.with_suffix(""))
 
 
+@runs_networks
+def kernel(
+    runs: options.RunsOrModel,
+    competition: options.Competition,
+    output: options.OutputFolder,
+    owner: options.KaggleOwner = "INSERT-KAGGLE-NAME",
+    image: options.KaggleImage = None,
+    decode: options.Decode = None,
+    second_level: options.SecondLevel = None,
+    overrides: options.Overrides = None,
+) -> None:
+    """Write a Kaggle dataset and a notebook that makes the submission from it, without internet."""
+    from kaggle_unet.steps.kernel import write_kernel
+
+    words = [*(overrides or ()), f"competition.name={competition}"]
+    opened = [open_run(run, words, may_be_exported=True) for run in runs]
+    written = write_kernel(
+        opened[0].config,
+        [one.run for one in opened],
+        output,
+        owner=owner,
+        image=image,
+        decode=decode,
+        second_level=second_level,
+        overrides=words,
+    )
+    console.wrote(dataset=output / "dataset", notebook=output / "notebook" / "submission.ipynb", wheel=written.wheels)
+    console.warn_of(written.remarks)
+    if owner == "INSERT-KAGGLE-NAME":
+        console.warn(f"give --owner, or write your name on Kaggle in place of {owner} in the .json files in {output}")
+    for line in (
+        ("datasets", "create", "-p", output / "dataset", "--dir-mode", "zip"),
+        ("kernels", "push", "-p", output / "notebook"),
+        ("kernels", "output", written.name, "-p", output),
+        ("competitions", "submit", written.competition, "-f", output / "submission.csv", "-m", "kaggle-unet"),
+    ):
+        console.next("kaggle", *line)
+
+
 def check(
     csv: options.CsvPath, data: options.Data, competition: options.Competition, images: options.Images = "images"
 ) -> None:

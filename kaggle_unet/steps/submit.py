@@ -74,7 +74,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     manifest = {
         "warnings": [*chosen.remarks, *(budget.remarks(len(sizes)) if budget else [])],
         **chosen.names,
-        **({"time_budget": budget.record} if budget else {}),
+        **({"time_budget": {"seconds": budget.seconds, "reduced": budget.reduced}} if budget else {}),
         "data": describe_data(data, source),
         **describe_ensemble(chosen.config, ensemble.checkpoints),
     }

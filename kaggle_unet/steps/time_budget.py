@@ -1,10 +1,10 @@
-"""Time budgets of `submit`: where the measured speed is too low, fewer views, then fewer networks, then empty images.
+"""Time budgets of `submit`: if the measured speed is too low, fewer views, then fewer networks, then empty images.
 
 What is left out, and in which order, is fixed; when, the clock decides, before each batch. With enough time every image
 is predicted in full, in the same batches as without a budget, so the CSV is the same.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ EMPTY = "nothing, as no time was left"
 
 
 class Level(NamedTuple):
-    """How much is predicted of an image, and how many passes through a network that takes, in passes of its area."""
+    """How to predict an image, its name, and the area that the networks see, in areas of the image."""
 
     settings: InferenceSettings
     name: str
@@ -30,40 +30,32 @@ def list_levels(settings: InferenceSettings, n_networks: int) -> list[Level]:
 
     Flips go first, then scales, then networks: those of least weight, of equal ones the last.
     """
-    chosen = [settings]
-    for flips in ("horizontal", "none"):
-        if len(FLIP_SETS[flips]) < len(FLIP_SETS[settings.flips]):
-            chosen.append(settings.model_copy(update={"flips": flips}))
-    if len(settings.scales) > 1:
-        chosen.append(
-            chosen[-1].model_copy(update={"scales": (min(settings.scales, key=lambda scale: abs(scale - 1)),)})
-        )
     weights = settings.weights or (1.0,) * n_networks
-    by_weight = sorted((k for k, weight in enumerate(weights) if weight), key=lambda k: -weights[k])
-    for n in range(len(by_weight) - 1, 0, -1):
-        kept = tuple(weight if k in by_weight[:n] else 0.0 for k, weight in enumerate(weights))
-        chosen.append(chosen[-1].model_copy(update={"weights": kept}))
-    return [_level(one, settings, n_networks) for one in chosen]
-
-
-def _level(settings: InferenceSettings, full: InferenceSettings, n_networks: int) -> Level:
-    views, all_views = (len(FLIP_SETS[one.flips]) * len(one.scales) for one in (settings, full))
-    n, n_all = (sum(map(bool, one.weights or (1,) * n_networks)) for one in (settings, full))
-    passes = n * len(FLIP_SETS[settings.flips]) * sum(scale**2 for scale in settings.scales)
-    return Level(settings, f"{views} of {all_views} views and {n} of {n_all} networks", passes)
+    fewer: list[dict[str, Any]] = [{}]
+    fewer += [
+        {"flips": name} for name in ("horizontal", "none") if len(FLIP_SETS[name]) < len(FLIP_SETS[settings.flips])
+    ]
+    if len(settings.scales) > 1:
+        fewer.append({"scales": (min(settings.scales, key=lambda scale: abs(scale - 1)),)})
+    order = sorted((k for k, weight in enumerate(weights) if weight), key=lambda k: -weights[k])
+    for n in range(len(order) - 1, 0, -1):
+        fewer.append({"weights": tuple(weight * (k in order[:n]) for k, weight in enumerate(weights))})
+    levels: list[Level] = []
+    for changes in fewer:
+        settings = settings.model_copy(update=changes) if changes else settings
+        flips, n = len(FLIP_SETS[settings.flips]), sum(map(bool, settings.weights or weights))
+        views, passes = flips * len(settings.scales), n * flips * sum(scale**2 for scale in settings.scales)
+        levels.append(Level(settings, f"views: {views}, networks: {n}", passes))
+    return levels
 
 
 class TimeBudget:
-    """The time that a submission may take, from here on, and the images that it was too short for."""
+    """The time that a submission may take, from here on, and the images that it was too short for, by level."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.reduced: dict[str, list[str]] = {}  # the images of each level but the first
+        self.reduced: dict[str, list[str]] = {}
         self._end = monotonic() + (1 - _RESERVE) * seconds
-        self._forget()
-
-    def _forget(self) -> None:
-        self._predicting_s = self._other_s = self._px = self._passes_px = 0.0
 
     def predict(
         self,
@@ -74,63 +66,50 @@ class TimeBudget:
         decode: Callable[[Planes | HalfPlanes, Any], Any],
     ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
         """Predict planes as `predict_samples` does while there is time."""
-        levels, batches = list_levels(settings, len(ensemble.models)), batches_of(ensemble, sizes, settings)
-        parts = [{id_: sizes[id_] for id_ in batch} for batch in batches]
+        levels = list_levels(settings, len(ensemble.models))
+        batches = [{id_: sizes[id_] for id_ in batch} for batch in batches_of(ensemble, sizes, settings)]
 
-        def timed(part: dict[str, tuple[int, int]], level: Level) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
-            return self._timed(predict_samples(ensemble, part, load, level.settings), _area_px([part]), level)
+        def timed(batch: dict[str, tuple[int, int]], level: Level) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
+            """Predict, and add up the time that this took, and that until the next image was asked for."""
+            start = monotonic()
+            for one in predict_samples(ensemble, batch, load, level.settings):
+                given = monotonic()
+                self._predicting_s += given - start
+                yield one
+                start = monotonic()
+                self._other_s += start - given
+            self._predicting_s += monotonic() - start
+            self._px += _area_px(batch)
+            self._passes_px += _area_px(batch) * level.passes
 
-        if len(levels) > 1 and monotonic() < self._end:
-            for _ in range(2):  # the first time, kernels are compiled
-                self._forget()
-                for sample, planes in timed(parts[len(parts) // 2], levels[-1]):
-                    decode(planes, sample.image)
-        left_px = _area_px(parts)
-        for part in parts:
+        for _ in range(2 if len(levels) > 1 and monotonic() < self._end else 0):  # the first time, kernels are compiled
+            self._predicting_s = self._other_s = self._px = self._passes_px = 0.0
+            for sample, planes in timed(batches[len(batches) // 2], levels[-1]):
+                decode(planes, sample.image)
+        left_px = sum(map(_area_px, batches))
+        for batch in batches:
             level = self._choose(levels, left_px)
-            left_px -= _area_px([part])
+            left_px -= _area_px(batch)
             if level != levels[0]:
-                self.reduced.setdefault(level.name if level else EMPTY, []).extend(part)
+                self.reduced.setdefault(level.name if level else EMPTY, []).extend(batch)
             if level:
-                yield from timed(part, level)
+                yield from timed(batch, level)
 
     def _choose(self, levels: list[Level], left_px: int) -> Level | None:
         """Choose the first level at which what is left takes no longer than there is time."""
         if (left_s := self._end - monotonic()) <= 0:
             return None
         for level in levels[:-1]:
-            per_px = self._other_s / self._px + level.passes * self._predicting_s / self._passes_px
-            if left_px * per_px <= left_s:
+            px_s = self._other_s / self._px + level.passes * self._predicting_s / self._passes_px
+            if left_px * px_s <= left_s:
                 return level
         return levels[-1]
 
-    def _timed(
-        self, predicted: Iterable[tuple[Sample, Planes | HalfPlanes]], area_px: int, level: Level
-    ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
-        """Pass on what is predicted, and add up the time that this took, and that until the next one was asked for."""
-        start = monotonic()
-        for one in predicted:
-            given = monotonic()
-            self._predicting_s += given - start
-            yield one
-            start = monotonic()
-            self._other_s += start - given
-        self._predicting_s += monotonic() - start
-        self._px += area_px
-        self._passes_px += area_px * level.passes
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What a manifest says about it."""
-        return {"seconds": self.seconds, "reduced": self.reduced}
-
     def remarks(self, n_images: int) -> list[str]:
         """Say which part of the images it was too short for."""
-        return [
-            f"the time budget was short: {len(ids)} of {n_images} images were predicted with {name}"
-            for name, ids in self.reduced.items()
-        ]
+        how = "the time budget was short: {} of {} images were predicted with {}"
+        return [how.format(len(ids), n_images, name) for name, ids in self.reduced.items()]
 
 
-def _area_px(parts: Iterable[Mapping[str, tuple[int, int]]]) -> int:
-    return sum(height * width for part in parts for height, width in part.values())
+def _area_px(sizes: Mapping[str, tuple[int, int]]) -> int:
+    return sum(height * width for height, width in sizes.values())

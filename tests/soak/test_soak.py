@@ -93,6 +93,7 @@ def test_every_verb_of_the_pipeline_is_killed():
         "init",
         "bench-train",
         "export",
+        "kernel",
         "check",
         "score",
         "doctor",
