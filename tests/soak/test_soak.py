@@ -97,6 +97,9 @@ def test_every_verb_of_the_pipeline_is_killed():
         "check",
         "score",
         "doctor",
+        "config show",
+        "config diff",
+        "config schema",
     }
 
 
