@@ -16,9 +16,11 @@ Every message says what came, what was wanted and what to do, and names the file
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from mmap import mmap
 from types import ModuleType
 
 MOST_SHOWN = 5
+_LEAST_BYTES = 2**30  # tried on every verb
 
 
 def list_few(texts: Sequence[str], *, hint: str = "") -> list[str]:
@@ -136,6 +138,15 @@ def reading(what: object, cure: str) -> Iterator[None]:
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise DataError(f"{what} is damaged ({reason}); {cure}") from error
+
+
+def refuse_little_memory() -> None:
+    """Refuse to work where a GiB can't be had: soon after, libraries in C would end the process without a word."""
+    try:
+        mmap(-1, _LEAST_BYTES).close()
+    except OSError as error:
+        msg = f"under {_LEAST_BYTES >> 30} GiB of memory can be had; end other programs, or raise its limit (ulimit -v)"
+        raise ResourceError(msg) from error
 
 
 def import_extra(name: str, extra: str = "formats") -> ModuleType:

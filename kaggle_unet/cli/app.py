@@ -20,7 +20,7 @@ from typer.core import TyperCommand
 from kaggle_unet import __version__
 from kaggle_unet.cli import evaluate, options, predict, prepare, train
 from kaggle_unet.cli.base import as_command, console
-from kaggle_unet.errors import KitError, ResourceError
+from kaggle_unet.errors import KitError, refuse_little_memory
 
 # Each verb with two examples of its use, which end its help.
 VERBS: dict[str, tuple[Callable[..., None], str, str]] = {
@@ -83,6 +83,7 @@ _STOPPED_BY: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM
 _RESUMABLE = ("make-targets", "predict", "segment", "train", "tune")
 _OF_PLANES = ("submit", "vote")
 
+_RESERVE_BYTES = 2**24  # for the last message, when there is no memory left
 
 class _Verb(TyperCommand):
     """A verb whose unknown options are looked for among the keys of a config."""
@@ -197,20 +198,18 @@ def main(arguments: list[str] | None = None) -> Never:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
+    reserve = []
     try:
+        refuse_little_memory()
+        reserve.append(bytes(_RESERVE_BYTES))
         with _saying_what_is_kept(words):
             app(words)
     except KitError as error:
         console.fail(error, error.exit_code)
-    except MemoryError as error:
-        reason = f"out of memory {error}".strip()
-        console.fail(ResourceError(f"{reason}; end other programs, or work on smaller pieces"), 4)
-    except OSError as error:
-        from kaggle_unet.store.atomic import explain_os_error
-
-        console.fail(ResourceError(explain_os_error(error)), 4)
     except Exception as error:  # noqa: BLE001 the last place where a fault can become a message
-        if "can't start new thread" in str(error):  # how Python says that memory or the limit of threads is used up
-            error = ResourceError(f"{error}; end other programs, or raise the limit of memory or threads (ulimit)")
-        console.fail(error, 4 if isinstance(error, ResourceError) else 1)
+        reserve.clear()
+        from kaggle_unet.store.atomic import to_resource_error
+
+        known = to_resource_error(error)
+        console.fail(known or error, known.exit_code if known else 1)
     sys.exit(0)

@@ -17,6 +17,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from kaggle_unet.errors import ConfigError, DataError, KitError, list_few, reading
 from kaggle_unet.store import atomic_write, find_differences
@@ -87,7 +88,7 @@ def read_hashed(path: Path) -> tuple[bytes, str]:
 
 def refuse_other_shapes(path: Path, state: Any, build: Callable[[], nn.Module]) -> None:
     """Refuse tensors that are not those of the network that a checkpoint's config describes, before it takes memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutDraws():
         wanted = build().state_dict()
     found = dict(state) if isinstance(state, Mapping) else {}
     names = [name for name, tensor in wanted.items() if getattr(found.get(name), "shape", None) != tensor.shape]
@@ -95,6 +96,15 @@ def refuse_other_shapes(path: Path, state: Any, build: Callable[[], nn.Module]) 
         msg = f"checkpoint {path}: {len(names)} tensors are not those of the network that its config describes "
         msg += f"({', '.join(sorted(names)[:3])}, …); copy it again, or use another checkpoint"
         raise DataError(msg)
+
+
+class _WithoutDraws(TorchFunctionMode):
+    """Draws no initial weights: torch would import its compiler for those of networks that take no memory, in 3 s."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in {nn.init.normal_, nn.init.uniform_, nn.init.kaiming_normal_, nn.init.kaiming_uniform_}:
+            return kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def refuse_pickle(path: Path) -> None:

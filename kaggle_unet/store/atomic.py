@@ -47,6 +47,11 @@ _REMEDIES = {
 }
 _NOT_IN_IDS = re.compile(r"[/\\\x00-\x1f\x7f\ud800-\udfff]")  # the last are bytes that are no UTF-8
 _LOCK = ".lock"
+_NO_MEMORY = re.compile(
+    r"can't start new thread|can(?:'t|not) allocate memory|failed to map|insufficient memory|bad.alloc|of memory",
+    re.IGNORECASE,
+)
+_LITTLE_BYTES = 2**26
 _LONGEST_ID_BYTES = 200  # file systems allow 255, and a suffix and the temporary's name need some
 
 
@@ -155,6 +160,29 @@ def resource_errors(path: Path) -> Iterator[None]:
         if error.errno in _FULL:
             space = f" ({shutil.disk_usage(_existing_folder(path)).free // 2**20} MiB free)"
         raise ResourceError(f"cannot write {path}: {error.strerror}{space}; {_REMEDIES[error.errno]}") from error
+
+
+def to_resource_error(error: Exception) -> ResourceError | None:
+    """Turn what the system has refused, in whatever words a library says it, into its error; None if it is no such."""
+    if _lacks_memory(error):
+        remedy = "end other programs, work on smaller pieces, or raise the limit of memory or threads (ulimit)"
+        return ResourceError(
+            f"out of memory or threads ({' '.join(str(error).split()) or type(error).__name__}); {remedy}"
+        )
+    return ResourceError(explain_os_error(error)) if isinstance(error, OSError) else None
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Tell by an error, by what led to it, or by a trial: without memory, half an import fails in any way."""
+    while error is not None:
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    try:
+        bytearray(_LITTLE_BYTES)
+    except MemoryError:
+        return True
+    return False
 
 
 def explain_os_error(error: OSError) -> str:

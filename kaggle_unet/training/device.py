@@ -9,7 +9,7 @@ from typing import Any, Literal
 import cv2
 import torch
 
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import ConfigError, refuse_little_memory
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of malloc.h
 _STEP_BYTES = 1 << 26
@@ -52,7 +52,8 @@ def choose_operations(*, deterministic: bool) -> None:
     """
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    if torch.are_deterministic_algorithms_enabled() != deterministic:  # the call imports torch's compiler, 2 s
+        torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = False
 
@@ -105,6 +106,7 @@ def select_device(
     bf16 works on any device, but without native support it is slow. With it, on an AMD EPYC, a step took 0.31 s with
     channels_last and 0.38 s without, in 32 0.78 s; with AVX512 alone channels_last made a step 1.2 times as fast.
     """
+    refuse_little_memory()  # again: torch and its libraries have taken theirs by now
     device: Device = "mps" if torch.backends.mps.is_available() else "cpu"
     if torch.cuda.is_available():
         device = "cuda"

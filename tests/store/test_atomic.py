@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from kaggle_unet.errors import ResourceError
+from kaggle_unet.errors import ResourceError, refuse_little_memory
 from kaggle_unet.store import atomic_write, sha256
-from kaggle_unet.store.atomic import explain_os_error, flush_files, resource_errors, try_to_write
+from kaggle_unet.store.atomic import explain_os_error, flush_files, resource_errors, to_resource_error, try_to_write
 
 
 def names(folder):
@@ -228,3 +228,55 @@ def test_text_that_is_no_utf_8_is_written_with_escapes(tmp_path):
 def test_a_full_disk_without_a_name_is_that_of_temporary_files_or_caches():
     text = explain_os_error(OSError(errno.ENOSPC, "No space left on device"))
     assert text.startswith("the folder of temporary files (TMPDIR) or numba's (NUMBA_CACHE_DIR): No space left")
+
+
+@contextmanager
+def leaving(n_mib):
+    """Leave some MiB of address space."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + n_mib * 2**20, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def half_imported():
+    try:
+        raise MemoryError
+    except MemoryError:
+        try:
+            {}["x"]
+        except KeyError as error:
+            return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "MemoryError"),
+        (RuntimeError("can't start new thread"), "can't start new thread"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "libtorch_cpu.so: failed to map"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), "DefaultCPUAllocator"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "Cannot allocate memory"),
+        (half_imported(), "'x'"),
+    ],
+)
+def test_a_lack_of_memory_is_known_in_whatever_words_it_comes(error, reason):
+    assert f"out of memory or threads ({reason}" in str(error := to_resource_error(error)).replace("[Errno 12] ", "")
+    assert error.exit_code == 4
+
+
+def test_what_fails_while_memory_is_short_fails_for_that_reason():
+    fault = TypeError("'frame' object is not callable")
+    assert to_resource_error(fault) is None
+    with leaving(16):
+        found = to_resource_error(fault)
+    assert "out of memory or threads ('frame' object is not callable); end other programs" in str(found)
+
+
+def test_nothing_begins_where_libraries_would_end_the_process():
+    refuse_little_memory()
+    with leaving(500), pytest.raises(ResourceError, match=r"under 1 GiB of memory can be had; .* \(ulimit -v\)"):
+        refuse_little_memory()
