@@ -85,6 +85,7 @@ _OF_PLANES = ("submit", "vote")
 
 _RESERVE_BYTES = 2**24  # for the last message, when there is no memory left
 
+
 class _Verb(TyperCommand):
     """A verb whose unknown options are looked for among the keys of a config."""
 
