@@ -51,7 +51,7 @@ VERBS: dict[str, tuple[Callable[..., None], str, str]] = {
     ),
     "segment": (
         predict.segment,
-        "runs/nuclei new_images -o results",
+        "runs/nuclei new_images -o results --report",
         "model.onnx a.tif b.tif -o results --format geojson",
     ),
     "vote": (
@@ -73,7 +73,7 @@ VERBS: dict[str, tuple[Callable[..., None], str, str]] = {
         "salt.csv --data test.zip --competition tgs",
     ),
     "score": (evaluate.score, "runs/dsb2018/quick --train", "x.csv --truth solution.csv --competition dsb2018"),
-    "report": (evaluate.report, "runs/dsb2018/quick", "--csv x.csv --data test.zip --competition dsb2018"),
+    "report": (evaluate.report, "runs/dsb2018/quick --against config", "store/dsb2018/quick"),
     "config show": (prepare.show_config, "configs/dsb2018/quick.yaml", "runs/nuclei --set training.epochs=5"),
     "config diff": (prepare.diff_configs, "configs/tgs/quick.yaml configs/tgs/final.yaml", "runs/a runs/b --json"),
     "config schema": (prepare.config_schema, "", "-o schema.json"),

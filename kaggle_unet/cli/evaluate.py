@@ -84,19 +84,28 @@ def report(
     data: options.DataToPredict = None,
     competition: options.Metric = None,
 ) -> None:
-    """Write an HTML page to browse every out-of-fold prediction and its errors, worst first, or a submission."""
+    """Write an HTML page to browse every out-of-fold prediction and its errors, a submission, or a store's targets."""
     from kaggle_unet.errors import ConfigError
-    from kaggle_unet.steps.report import write_report, write_submission_report
+    from kaggle_unet.steps.report import write_report, write_store_report, write_submission_report
 
-    if csv is not None:
-        if data is None or experiment is not None or against or train or decode or store:
-            raise ConfigError("report --csv takes --data, --competition and -o alone; a run has a report without --csv")
-        page = write_submission_report(csv, data, competition or "folder", output or csv.with_suffix(".html"))
-    elif experiment is None or data is not None or competition is not None:
-        raise ConfigError("report takes a run's folder, or --csv FILE --data IMAGES --competition NAME")
-    else:
-        run = open_run(experiment).run
-        output, how = output or run / "report.html", {"decode": decode, "against": against}
-        with console.progress() as on_progress:
+    is_plain = not (against or train or decode or store)
+    with console.progress() as on_progress:
+        if csv is not None:
+            if data is None or experiment is not None or not is_plain:
+                msg = "report --csv takes --data, --competition and -o alone; a run has a report without --csv"
+                raise ConfigError(msg)
+            output = output or csv.with_suffix(".html")
+            page = write_submission_report(csv, data, competition or "folder", output, on_progress)
+        elif experiment is None or data is not None or competition is not None:
+            raise ConfigError(
+                "report takes the folder of a run or a store, or --csv FILE --data IMAGES --competition NAME"
+            )
+        elif (experiment / "manifest.json").is_file():
+            if not is_plain:
+                raise ConfigError(f"{experiment} is a store: its report takes -o alone; the other options are for runs")
+            page = write_store_report(experiment, output or experiment / "report.html", on_progress)
+        else:
+            run = open_run(experiment).run
+            output, how = output or run / "report.html", {"decode": decode, "against": against}
             page = write_report(run, output, store, **how, train=train, on_progress=on_progress)
     console.wrote(report=page)

@@ -194,7 +194,10 @@ Decode = Annotated[
     ),
 ]
 MaybeRunOrConfig = Annotated[
-    Path | None, typer.Argument(metavar="[RUN_OR_CONFIG]", help="A run's folder, or the YAML file of its experiment.")
+    Path | None,
+    typer.Argument(
+        metavar="[RUN_OR_CONFIG]", help="A run's folder, or the YAML file of its experiment; or a store's folder."
+    ),
 ]
 ReportedCsv = Annotated[
     Path | None,
@@ -253,7 +256,12 @@ KaggleOwner = Annotated[str, typer.Option("--owner", metavar="NAME", help="Your 
 
 # Output.
 OutputCsv = Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission to write.")]
-OutputPage = Annotated[Path | None, typer.Option("--output", "-o", help="The page to write. Default: RUN/report.html.")]
+OutputPage = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The page to write. Default: report.html in the run or store.")
+]
+SegmentReport = Annotated[
+    bool, typer.Option("--report", help="Also write report.html, a page to browse the images and their objects.")
+]
 LabelsFolder = Annotated[
     Path | None, typer.Option("--labels", metavar="DIR", help="Also write one label TIFF per image. Default: none.")
 ]

@@ -100,6 +100,7 @@ def segment(
     pixel_size: options.PixelSize = None,
     checkpoint: options.Checkpoints = None,
     decode: options.Decode = None,
+    report: options.SegmentReport = False,
     overrides: options.Overrides = None,
 ) -> None:
     """Find the objects in any images: label images, overlays and measurements."""
@@ -108,9 +109,11 @@ def segment(
     opened = open_run(experiment, overrides, may_be_exported=True)
     with console.progress() as on_progress:
         how: dict[str, Any] = {"decode": decode, "overrides": overrides or (), "on_progress": on_progress}
-        how |= {"formats": formats or (), "pixel_size": pixel_size}
+        how |= {"formats": formats or (), "pixel_size": pixel_size, "report": report}
         written = write(opened.config, checkpoint or [opened.run], images, output, **how)
     console.result(written, console.segmented)
+    if report:
+        console.wrote(report=output / "report.html")
 
 
 def vote(

@@ -1,4 +1,4 @@
-"""The report: one HTML file in which one browses a run's predictions and their errors, and reads its scores and curves.
+"""The report: one HTML file in which one browses images with their labels, predictions, errors, targets and scores.
 
 The file is self-contained: images at full resolution, planes, labels and the overlaps of all objects are data in it,
 which the scripts of `page/` score and draw. A policy in its head forbids requests.
@@ -24,58 +24,71 @@ from kaggle_unet.masks.labels import relabel
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.pixels import ClassScore
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, score_overlap
-from kaggle_unet.report.draw import heatmap, resize, stretch
-from kaggle_unet.report.plots import plot_curves, plot_thresholds
+from kaggle_unet.report.draw import resize, stretch
 from kaggle_unet.store.atomic import atomic_write
-from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Planes, Sample
+from kaggle_unet.types import Labels, Sample
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SIDE_PX = 256  # longer side of the pictures of classes
 MAX_SIDE_PX = 2048  # larger images are shrunk in the page
-SCRIPTS = ("scores.js", "viewer.js", "browser.js")
+SCRIPTS = ("scores.js", "viewer.js", "objects.js", "browser.js")
+TABLES = ("classes", "areas", "fixed", "thresholds")
+Card = dict[str, Any]
+Layers = Mapping[str, NDArray[np.floating]]
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 def render_report(
     title: str,
     stats: Mapping[str, object],
     folds: Sequence[Mapping[str, Any]],
-    cards: Iterable[Mapping[str, Any]],
-    tables: Mapping[str, "DataFrame"] = MappingProxyType({}),
-    by_threshold: tuple[Mapping[float, float], float] | None = None,
-    legend: Mapping[str, str] = MappingProxyType({}),
+    cards: Iterable[Card],
+    tables: "Mapping[str, DataFrame]" = NONE,
+    plots: Mapping[str, bytes] = NONE,
+    legend: Mapping[str, str] = NONE,
 ) -> str:
-    """Render a run as one HTML page, with its tables `classes`, `areas` and `fixed`, and the score by mask threshold.
+    """Render cards as one HTML page, worst first and equals by id, with any of `TABLES`, and plots (SVG or PNG).
 
-    `legend` are the colours of classes. All text is escaped. Without cards the page says so. Cards of equal score are
-    sorted by id.
+    `legend` are the colours of classes. Values of several lines are folded up. All text is escaped.
     """
     cards = sorted(cards, key=lambda card: (card["score"], card["id"]))
     environment = Environment(
         loader=PackageLoader("kaggle_unet.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    images = [card["data"] for card in cards]
+    names = {part: list(dict.fromkeys(name for card in cards for name in card[part])) for part in ("planes", "weights")}
+    sides = {side for card in cards for side in card["sides"]}
+    other = next((card["against"] for card in cards), "")
+    of_classes = [f"{word} classes" for side, word in (("true", "true"), ("pred", "predicted")) if side in sides]
     return environment.get_template("report.html").render(
         title=title,
         stats=stats,
-        columns=list(dict.fromkeys(key for fold in folds for key in fold if key != "history")),
+        columns=list(dict.fromkeys(key for fold in folds for key in fold)),
         folds=folds,
-        curves=[_curve(fold) for fold in folds if fold.get("history")],
         cards=cards,
-        images=[card["data"] for card in cards if "data" in card],
-        pictures=[Markup(card["pictures"]) for card in cards if "data" in card],
+        images=images,
+        sides=sides,
+        data={
+            "images": images,
+            "other": other,
+            "classes": [{"name": name, "colour": colour} for name, colour in legend.items()],
+            "high": max((image["high"] for image in images), default=0),
+            "layers": ["image", *names["planes"], *names["weights"], *(of_classes if legend else [])],
+            **names,
+        },
+        pictures=[Markup(card["pictures"]) for card in cards],
         scripts=[_read_page_file(name) for name in SCRIPTS],
         style=_read_page_file("style.css"),
-        other=next((card["data"]["against"] for card in cards if "data" in card), ""),
+        other=other,
         totals=_totals(cards),
         legend=legend,
         kinds=_by_kind(cards),
-        **{name: _rows(tables.get(name)) for name in ("classes", "areas", "fixed")},
-        by_threshold=[{"threshold": f"{value:.2f}", "score": score} for value, score in by_threshold[0].items()]
-        if by_threshold
-        else [],
-        threshold_png=base64.b64encode(plot_thresholds(*by_threshold)).decode() if by_threshold else "",
-        thresholds=[f"{k / 20:.2f}" for k in THRESHOLDS_TWENTIETHS],
+        **{name: _rows(tables.get(name)) for name in TABLES},
+        plots={
+            name: _to_uri(picture, "png" if picture[:1] == b"\x89" else "svg+xml") for name, picture in plots.items()
+        },
+        ious=[f"{k / 20:.2f}" for k in THRESHOLDS_TWENTIETHS],
     )
 
 
@@ -87,26 +100,24 @@ def _rows(table: "DataFrame | None") -> Sequence[Mapping[Any, Any]]:
     return [] if table is None else table.to_dict("records")
 
 
-def _curve(fold: Mapping[str, Any]) -> dict[str, str]:
-    """Plot a fold's epochs."""
-    name = f"fold {fold['fold']}" if "fold" in fold else "training"
-    return {"name": name, "png": base64.b64encode(plot_curves(fold["history"])).decode()}
+def _to_uri(picture: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def make_card(
     sample: Sample,
-    labels: Labels,
-    planes: Planes,
-    plane_names: Sequence[str],
+    labels: Labels | None = None,
+    planes: Layers = NONE,
     fold: str = "",
     *,
+    weights: Layers = NONE,
     single: bool = False,
     other: tuple[str, Labels] | None = None,
-) -> dict[str, Any]:
-    """Turn a sample with its prediction into numbers, and pictures as JSON.
+) -> Card:
+    """Turn a sample, with a prediction or without, into numbers and into pictures as JSON.
 
-    With `single`, all is one object; `other` is a second prediction to compare with, and its name. A sample without
-    labels is shown with its prediction alone.
+    `planes` (0 to 1) and `weights` are layers by name. With `single`, all is one object; `other` is a second prediction
+    to compare with: its name and labels.
     """
     parts = {"true": sample.labels, "pred": labels, "other": other[1] if other else None}
     sides = {
@@ -114,48 +125,75 @@ def make_card(
         for side, part in parts.items()
         if part is not None
     }
-    true = sides.get("true", np.zeros_like(sides["pred"]))
-    overlaps = {side: count_overlap(true, sides[side]) for side in sides if side != "true"}
-    overlap, image = overlaps["pred"], _fit(stretch(sample.image))
-    score, areas_px = score_overlap(overlap), {side: found.areas_pred_px for side, found in overlaps.items()}
-    if "true" in sides:
-        areas_px["true"] = overlap.areas_true_px
+    pairs = {"pred": ("true", "pred"), "other": ("true", "other"), "both": ("pred", "other")}
+    overlaps = {name: count_overlap(sides[a], sides[b]) for name, (a, b) in pairs.items() if {a, b} <= sides.keys()}
+    scores = {name: score_overlap(overlaps[name]) for name in ("pred", "other") if name in overlaps}
+    areas = {side: np.bincount(part.ravel())[1:].tolist() for side, part in sides.items()}
+    numbers = {
+        "fold": fold,
+        "areas": areas,
+        "boxes": {side: _find_boxes(part) for side, part in sides.items()},
+        "pairs": {
+            name: np.stack([found.true, found.pred, found.shared_px], axis=1).tolist()
+            for name, found in overlaps.items()
+        },
+    }
+    return _show(sample, sides, planes, weights, numbers) | {
+        "against": other[0] if other else "",
+        "score": scores["pred"].mean if scores else 0.0,
+        "gain": scores["pred"].mean - scores["other"].mean if other else 0.0,
+        "precision": scores["pred"].precision.tolist() if scores else [],
+        **{f"n_{side}": len(areas[side]) for side in ("true", "pred") if side in areas},
+    }
+
+
+def make_class_card(
+    sample: Sample, labels: Labels | None, score: ClassScore, planes: Layers, fold: str, *, weights: Layers = NONE
+) -> Card:
+    """Turn a sample of classes, with its prediction or without, into a card; without, the score counts the truth."""
+    assert sample.labels is not None
+    sides = {"true": sample.labels} | ({} if labels is None else {"pred": labels})
+    numbers = {"fold": fold, "confusion": score.confusion.tolist()}
+    return _show(sample, sides, planes, weights, numbers) | {
+        "against": "",
+        "score": 0.0 if labels is None else score.mean,
+    }
+
+
+def _show(
+    sample: Sample, sides: Mapping[str, Labels], planes: Layers, weights: Layers, numbers: Mapping[str, Any]
+) -> Card:
+    """Encode what is seen of a sample. Of planes whole hundredths are kept, so that a threshold of such is exact."""
+    image, highs = _fit(stretch(sample.image)), {name: float(values.max(initial=0)) for name, values in weights.items()}
+    hundredths = {name: np.floor(100 * _fit(plane) + 1e-6) for name, plane in planes.items()}
+    levels = {name: np.round(_fit(values) / (highs[name] or 1) * 255) for name, values in weights.items()}
     pictures = {
         "image": _encode_lossless(image),
-        "planes": {
-            name: _encode_lossless(np.round(255 * _fit(plane)).astype(np.uint8))
-            for name, plane in zip(plane_names, planes, strict=True)
-        },
+        "planes": {name: [_encode_lossless(plane), 0.01] for name, plane in hundredths.items()},
+        "weights": {name: [_encode_lossless(values), highs[name] / 255] for name, values in levels.items()},
         "labels": {side: _encode_labels(_fit(part, smooth=False)) for side, part in sides.items()},
     }
     return {
         "id": sample.id,
         "kind": sample.kind,
-        "score": score.mean,
-        "gain": score.mean - score_overlap(overlaps.get("other", overlap)).mean,
-        "precision": score.precision.tolist(),
-        "n_true": overlap.n_true,
-        "n_pred": overlap.n_pred,
+        "planes": list(planes),
+        "weights": list(weights),
+        "sides": list(sides),
         "data": {
             "id": sample.id,
             "src": "",
-            "fold": fold,
             "kind": sample.kind,
             "size": sample.image.shape[:2],
             "shown": image.shape[:2],
-            "against": other[0] if other else "",
-            "areas": {side: areas.tolist() for side, areas in areas_px.items()},
-            "boxes": {side: _find_boxes(part) for side, part in sides.items()},
-            "pairs": {
-                side: np.stack([found.true, found.pred, found.shared_px], axis=1).tolist()
-                for side, found in overlaps.items()
-            },
+            "issues": [f"{issue.kind}: {issue.count}, {issue.action}" for issue in sample.data_issues],
+            "high": max(highs.values(), default=0),
+            **numbers,
         },
         "pictures": json.dumps(pictures, separators=(",", ":")).replace("<", "\\u003c"),
     }
 
 
-def put_beside(card: dict[str, Any], file: Path) -> None:
+def put_beside(card: Card, file: Path) -> None:
     """Move a card's pictures from the page into a script beside it, which the page loads when it shows them."""
     card["data"]["src"] = f"{file.parent.name}/{file.name}"
     atomic_write(file, f"takePictures({json.dumps(card['data']['src'])}, {card['pictures']})")
@@ -187,67 +225,34 @@ def _encode_labels(labels: Labels) -> str:
     return base64.b64encode(digits[is_used].astype(np.uint8).tobytes()).decode()
 
 
-def _encode_lossless(picture: NDArray[np.uint8]) -> str:
+def _encode_lossless(picture: NDArray[Any]) -> str:
     """Encode a picture as a data URI."""
     buffer = io.BytesIO()
-    Pillow.fromarray(picture).save(buffer, "WEBP", lossless=True, method=4, exact=True)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    Pillow.fromarray(picture.astype(np.uint8)).save(buffer, "WEBP", lossless=True, method=4, exact=True)
+    return _to_uri(buffer.getvalue(), "webp")
 
 
-def make_class_card(
-    sample: Sample, labels: Labels, planes: Planes, score: ClassScore, palette: NDArray[np.uint8], fold: str
-) -> dict[str, Any]:
-    """Turn a validation sample with its predicted classes, in the colours (256, 3) of a palette, into a card."""
-    assert sample.labels is not None
-    true, pred = (np.asarray(resize(part, SIDE_PX, smooth=False)) for part in (sample.labels, labels))
-    panels = [
-        ("image", np.asarray(resize(stretch(sample.image), SIDE_PX), np.uint8)),
-        ("truth", palette[true]),
-        ("prediction", palette[pred]),
-        ("wrong pixels", palette[np.where((true == pred) | (true == IGNORED_CLASS), IGNORED_CLASS, pred)]),
-    ]
-    panels += [
-        (name, heatmap(np.asarray(resize(plane, SIDE_PX), np.float32)))
-        for name, plane in zip(score.names, planes, strict=True)
-    ]
-    return {
-        "id": sample.id,
-        "fold": fold,
-        "kind": sample.kind,
-        "shape": f"{sample.image.shape[0]} × {sample.image.shape[1]}",
-        "score": score.mean,
-        "classes": {row["class"]: row["iou"] for row in score.rows()},
-        "pictures": [{"name": name, "png": _encode(picture)} for name, picture in panels],
-    }
-
-
-def _encode(picture: Image) -> str:
-    """Encode as PNG of at most 256 colours, in base64."""
-    buffer = io.BytesIO()
-    reduced = Pillow.fromarray(picture).quantize(256, Pillow.Quantize.FASTOCTREE, dither=Pillow.Dither.NONE)
-    reduced.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _totals(cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _totals(cards: Sequence[Card]) -> dict[str, Any]:
     """Sum over all samples; bars are counts of scores in ten steps."""
     scores = np.array([card["score"] for card in cards])
     counts = np.histogram(scores, bins=10, range=(0, 1))[0]
     return {
         "n": len(cards),
-        "has_truth": all("true" in card["data"]["areas"] for card in cards if "data" in card),
+        "scored": bool(cards) and all({"true", "pred"} <= {*card["sides"]} for card in cards),
         "mean": float(scores.mean()) if len(cards) else 0.0,
         "median": float(np.median(scores)) if len(cards) else 0.0,
-        **{key: sum(card.get(key, 0) for card in cards) for key in ("n_true", "n_pred")},
+        **{
+            key: sum(card[key] for card in cards) if cards and key in cards[0] else None for key in ("n_true", "n_pred")
+        },
         "precision": np.mean([card["precision"] for card in cards], axis=0).tolist()
-        if cards and "precision" in cards[0]
+        if cards and cards[0].get("precision")
         else [],
         "bars": counts.tolist(),
         "highest": max(1, int(counts.max())),
     }
 
 
-def _by_kind(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _by_kind(cards: Sequence[Card]) -> list[dict[str, Any]]:
     """Count and score every image type; empty where there is only one."""
     kinds = sorted({card["kind"] for card in cards})
     groups = [[card for card in cards if card["kind"] == kind] for kind in kinds]

@@ -1,9 +1,13 @@
-"""Plots of a training (by epoch), of a search (every trial by parameter), and of the score by mask threshold."""
+"""Plots of a training (by epoch), of a search (every trial by parameter), and of the score by mask threshold.
+
+They are PNGs; those for the report SVGs without a ground.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -11,11 +15,26 @@ from matplotlib.figure import Figure
 Row = Mapping[str, float | None]
 
 
-def plot_curves(history: Sequence[Row]) -> bytes:
-    """Plot loss and score by epoch as a PNG."""
-    figure = Figure(figsize=(9, 3.2), dpi=110, layout="constrained")
+def _new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, its size in inches."""
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    losses, scores = figure.subplots(1, 2)
+    return figure
+
+
+def _save(figure: Figure, kind: str) -> bytes:
+    """Encode a figure, the same one as the same bytes."""
+    buffer = io.BytesIO()
+    about = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
+    with mpl.rc_context({"svg.hashsalt": "kaggle_unet"}):
+        figure.savefig(buffer, format=kind, metadata=about, transparent=kind == "svg")
+    return buffer.getvalue()
+
+
+def plot_curves(history: Sequence[Row], kind: str = "png") -> bytes:
+    """Plot loss and score by epoch; in a report one above the other, legible on a phone."""
+    figure = _new_figure(4.5, 5.6) if kind == "svg" else _new_figure(9, 3.2)
+    losses, scores = figure.subplots(2) if kind == "svg" else figure.subplots(1, 2)
     _draw_line(losses, history, "train_loss", "training", "#888888")
     _draw_line(losses, history, "valid_loss", "validation", "#1f77b4")
     _draw_line(scores, history, "valid_iou", "IoU of pixels", "#bbbbbb")
@@ -23,13 +42,12 @@ def plot_curves(history: Sequence[Row]) -> bytes:
     _mark_best(scores, history)
     for axes, label in ((losses, "loss"), (scores, "score")):
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel(label)
         axes.grid(visible=True, alpha=0.3)
         if axes.lines:
             axes.legend(frameon=False, fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return _save(figure, kind)
 
 
 def _points(history: Sequence[Row], key: str) -> list[tuple[float, float]]:
@@ -54,42 +72,40 @@ def _mark_best(axes: Axes, history: Sequence[Row]) -> None:
         axes.plot([epoch], [score], "o", color="#d95f02", markersize=8, fillstyle="none", label=name)
 
 
-def plot_thresholds(scores: Mapping[float, float], chosen: float) -> bytes:
-    """Plot the score by mask threshold, with the threshold that is used, as a PNG."""
-    figure = Figure(figsize=(4.5, 3.2), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+def plot_thresholds(scores: Mapping[float, float], chosen: float, kind: str = "png") -> bytes:
+    """Plot the score by mask threshold, with the threshold that is used."""
+    figure = _new_figure(4.5, 3.2)
     axes = figure.subplots()
-    axes.plot(list(scores), list(scores.values()), color="#d95f02", marker="o", markersize=3, linewidth=1.4)
+    (line,) = axes.plot(list(scores), list(scores.values()), color="#d95f02", marker="o", markersize=3, linewidth=1.4)
+    line.set_label("score, in-sample")
     axes.axvline(chosen, color="#888888", linestyle="--", linewidth=1, label=f"decode.mask_threshold {chosen:g}")
-    axes.set_xlabel("mask threshold")
-    axes.set_ylabel("in-sample score")
+    axes.set_xlabel("mask threshold (probability)")
+    axes.set_ylabel("mean score of the images")
     axes.grid(visible=True, alpha=0.3)
     axes.legend(frameon=False, fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return _save(figure, kind)
 
 
 Params = Mapping[str, Any]
 
 
 def plot_search(trials: Sequence[tuple[Params, float]], chosen: Params, *, title: str) -> bytes:
-    """Plot the score of every trial by parameter as a PNG."""
+    """Plot the score of every trial by parameter."""
     keys = list(chosen)
     n_columns = min(4, len(keys))
     n_rows = -(-len(keys) // n_columns)
-    figure = Figure(figsize=(3 * n_columns, 2.5 * n_rows + 0.3), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _new_figure(3 * n_columns, 2.5 * n_rows + 0.5)
     panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
     scores = [score for _, score in trials]
     best, low = max(scores), sorted(scores)[len(scores) // 4]
     margin = max(best - low, 1e-4) / 10
     for panel, key in zip(panels.flat, keys, strict=False):
         values = [float(params[key]) for params, _ in trials]
-        panel.scatter(values[1:], scores[1:], c=range(1, len(trials)), cmap="Blues", vmin=-len(trials) / 2, s=10)
-        panel.plot(values[:1], scores[:1], "x", color="#444444")
-        panel.plot([float(chosen[key])], [best], "o", mfc="none", mec="#d95f02", ms=10)
-        panel.set_xlabel(key, fontsize=8)
+        dots = panel.scatter(values[1:], scores[1:], c=range(1, len(trials)), cmap="Blues", vmin=-len(trials) / 2, s=10)
+        dots.set_label("a trial, later ones darker")
+        panel.plot(values[:1], scores[:1], "x", color="#444444", label="the config's values")
+        panel.plot([float(chosen[key])], [best], "o", mfc="none", mec="#d95f02", ms=10, label="the best trial")
+        panel.set_xlabel(f"{key}{_unit(key)}", fontsize=8)
         panel.set_ylim(low - margin, best + 2 * margin)
         panel.tick_params(labelsize=7)
     for panel in panels.flat[len(keys) :]:
@@ -97,6 +113,9 @@ def plot_search(trials: Sequence[tuple[Params, float]], chosen: Params, *, title
     for row in panels:
         row[0].set_ylabel("score", fontsize=8)
     figure.suptitle(title, fontsize=9)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return _save(figure, "png")
+
+
+def _unit(key: str) -> str:
+    return " (px²)" if key.endswith("_px") else " (probability)" if key.endswith("_threshold") else ""

@@ -11,7 +11,7 @@ References
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,21 +25,26 @@ from skimage.segmentation import watershed
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, load_config
 from kaggle_unet.errors import KitError
+from kaggle_unet.io.images import encode_png
 from kaggle_unet.masks.labels import components
 from kaggle_unet.postprocess.clean import drop_small
-from kaggle_unet.steps.build import open_images
+from kaggle_unet.report.draw import colour_labels, compose, draw_outlines, heatmap, resize, stretch
+from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.check import check_submission
 from kaggle_unet.steps.console import Console
 from kaggle_unet.steps.make_targets import make_targets
-from kaggle_unet.steps.report import write_overview, write_report, write_target_figures
+from kaggle_unet.steps.report import write_report, write_target_figures
 from kaggle_unet.steps.score import score_submission
 from kaggle_unet.steps.submit import submit
 from kaggle_unet.steps.train import train_fold
 from kaggle_unet.store import atomic_write
 from kaggle_unet.synthetic.files import write_dsb_zip, write_tgs_zip
+from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.types import Image, Labels
 
 CSV, PICTURE, REPORT = "submission.csv", "picture.png", "run/report.html"
+FIGURE_SIDE_PX = 256
+OVERVIEW_TEXT_PX = 23  # legible where a page scales the row of panels down to half its width
 MUST_GAIN = 0.10  # what a minute of training must add to the classical method
 
 NUCLEI = """\
@@ -129,9 +134,36 @@ def _run(part: Part, home: Path, console: Console) -> tuple[float, float]:
     submit(config, str(test_zip), [run], home / CSV)
     check_submission(home / CSV, test_zip, config.competition.name)
     write_report(run, home / REPORT, store)
-    write_overview(config, [run], str(test_zip), truth, home / PICTURE)
+    _write_overview(config, [run], str(test_zip), truth, home / PICTURE)
     score = score_submission(home / CSV, truth, config.competition.name).score
     return score, _score_without_network(config, test_zip, truth)
+
+
+def _write_overview(
+    config: Config, checkpoints: Sequence[Path], data: str, truth: Mapping[str, Labels], path: Path
+) -> Path:
+    """Draw one image with its target planes, the predicted planes, and the labels decoded from them."""
+    id_ = max(sorted(truth), key=lambda id_: (int(truth[id_].max()), int((truth[id_] > 0).sum())))
+    source = open_images(config, data)
+    ensemble = load_ensemble(checkpoints, config)
+    ((sample, planes),) = predict_samples(ensemble, {id_: source.shape(id_)}, source.load, config.inference)
+    codec = get_codec(config.codec)
+    found = config.decoder(planes, sample.image)
+    wanted = codec.encode(truth[id_], config.codec.border)
+    picture = _enlarge(stretch(sample.image))
+    panels = [("true outlines", draw_outlines(picture, _enlarge(truth[id_])))]
+    for kind, shown in (("target", wanted), ("predicted", planes)):
+        panels += [
+            (f"{kind}: {name}", heatmap(_enlarge(plane), name="gray"))
+            for name, plane in zip(codec.planes, shown, strict=True)
+        ]
+    panels.append((f"labels: {found.max(initial=0)} of {truth[id_].max(initial=0)}", colour_labels(_enlarge(found))))
+    atomic_write(path, encode_png(compose(panels, text_px=OVERVIEW_TEXT_PX)))
+    return path
+
+
+def _enlarge(values: np.ndarray) -> np.ndarray:
+    return resize(values, FIGURE_SIDE_PX, smooth=False)
 
 
 def _score_without_network(config: Config, test_zip: Path, truth: dict[str, Labels]) -> float:

@@ -1,38 +1,32 @@
-"""`report`: write one page with every out-of-fold prediction beside its truth, worst first.
+"""`report`: write a page of a run's out-of-fold predictions beside the truth, of labels on images, or of a store.
 
 Also pictures of a store's targets, and of what networks predict for an image they have not seen.
 """
 
-import io
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from PIL import Image as Pillow
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission
-from kaggle_unet.config import Config, load_config
+from kaggle_unet.config import Config, load_config, to_yaml
 from kaggle_unet.errors import ConfigError, DataError, reading
+from kaggle_unet.io.images import encode_png
 from kaggle_unet.io.tables import read_frame
 from kaggle_unet.masks.rle import decode
-from kaggle_unet.metrics.pixels import ClassScore
+from kaggle_unet.metrics.pixels import ClassScore, score_classes
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.report.draw import (
     colour_classes,
-    colour_labels,
-    compose,
-    draw_outlines,
-    heatmap,
     preview,
-    resize,
-    stretch,
 )
-from kaggle_unet.report.gallery import make_card, make_class_card, put_beside, render_report
+from kaggle_unet.report.gallery import Card, make_card, make_class_card, put_beside, render_report
+from kaggle_unet.report.plots import plot_curves, plot_thresholds
 from kaggle_unet.selection.search import MASK_THRESHOLD, THRESHOLDS, apply_params
-from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.parallel import OnProgress
@@ -45,17 +39,19 @@ from kaggle_unet.steps.score import (
     score_training_samples,
     summarize_scores,
 )
-from kaggle_unet.store import Store, atomic_write, read_record, sample_file
+from kaggle_unet.store import Store, TargetSet, atomic_write, read_record, sample_file
 from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import get_codec
-from kaggle_unet.targets.settings import WeightSettings
+from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import distance_weights, size_weights
-from kaggle_unet.types import Image, Labels, Sample, Weights
+from kaggle_unet.types import Image, Labels, Planes, Sample, Weights
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MOST_IN_PAGE = 1000  # images whose pictures the page itself holds, some 150 MB; those of more lie beside it
-FIGURE_SIDE_PX = 256
-OVERVIEW_TEXT_PX = 23  # legible where a page scales the row of panels down to half its width
+TUNE_PLOT = Path("tune", "landscape.png")
 
 
 def write_target_figures(config: Config, folder: Path, n: int) -> list[Path]:
@@ -66,56 +62,25 @@ def write_target_figures(config: Config, folder: Path, n: int) -> list[Path]:
     paths = []
     for id_ in store.ids[:n]:
         sample = store.read(id_)
-        planes, weights = targets.read(id_)
-        assert sample.labels is not None
-        maps = {"weights": weights, **_single_maps(settings, sample.labels)}
+        planes, maps = _read_layers(targets, sample)
         path = sample_file(folder / "preview", id_, ".png")
-        atomic_write(path, to_png(preview(sample, planes, get_codec(config.codec).planes, maps)))
+        atomic_write(path, encode_png(preview(sample, np.stack([*planes.values()]), [*planes], maps)))
         paths.append(path)
     return paths
 
 
-def write_overview(
-    config: Config, checkpoints: Sequence[Path], data: str, truth: Mapping[str, Labels], path: Path
-) -> Path:
-    """Draw one image with its target planes, the predicted planes, and the labels decoded from them."""
-    id_ = max(sorted(truth), key=lambda id_: (int(truth[id_].max()), int((truth[id_] > 0).sum())))
-    source = open_images(config, data)
-    ensemble = load_ensemble(checkpoints, config)
-    ((sample, planes),) = predict_samples(ensemble, {id_: source.shape(id_)}, source.load, config.inference)
-    codec = get_codec(config.codec)
-    found = config.decoder(planes, sample.image)
-    wanted = codec.encode(truth[id_], config.codec.border)
-    picture = _enlarge(stretch(sample.image))
-    panels = [("true outlines", draw_outlines(picture, _enlarge(truth[id_])))]
-    for kind, shown in (("target", wanted), ("predicted", planes)):
-        panels += [
-            (f"{kind}: {name}", heatmap(_enlarge(plane), name="gray"))
-            for name, plane in zip(codec.planes, shown, strict=True)
-        ]
-    panels.append((f"labels: {found.max(initial=0)} of {truth[id_].max(initial=0)}", colour_labels(_enlarge(found))))
-    atomic_write(path, to_png(compose(panels, text_px=OVERVIEW_TEXT_PX)))
-    return path
-
-
-def to_png(picture: Image) -> bytes:
-    """Encode a picture."""
-    buffer = io.BytesIO()
-    Pillow.fromarray(picture).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
-
-
-def _single_maps(settings: WeightSettings, labels: Labels) -> dict[str, Weights]:
-    maps: dict[str, Weights] = {}
+def _read_layers(targets: TargetSet, sample: Sample) -> tuple[dict[str, Image], dict[str, Weights]]:
+    """Read a sample's planes, and its weight map with those it is a product of, by name."""
+    assert sample.labels is not None
+    settings = WeightSettings.model_validate(targets.identity["weights"])
+    names = get_codec(CodecSettings.model_validate(targets.identity["codec"])).planes
+    planes, weights = targets.read(sample.id)
+    maps = {"weights": weights}
     if settings.distance is not None:
-        maps["distance"] = distance_weights(labels, **dict(settings.distance))
+        maps["distance"] = distance_weights(sample.labels, **dict(settings.distance))
     if settings.size is not None:
-        maps["size"] = size_weights(labels, **dict(settings.size))
-    return maps
-
-
-def _enlarge(values: np.ndarray) -> np.ndarray:
-    return resize(values, FIGURE_SIDE_PX, smooth=False)
+        maps["size"] = size_weights(sample.labels, **dict(settings.size))
+    return dict(zip(names, planes, strict=True)), maps
 
 
 def write_report(
@@ -132,66 +97,164 @@ def write_report(
     try_to_write(output)
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
-    codec, names = get_codec(config.codec), config.codec.classes or ()
-    single = get_competition(config.competition.name).single_object
-    palette = colour_classes(config.competition.classes or dict.fromkeys(names, 0))
-    decoders = [] if names else [apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS]
-    second = _open_second(against, run, config) if against else None
+    names, second = config.codec.classes or (), _open_second(against, run, config) if against else None
     ids = [id_ for id_ in out_of_fold_samples(run)["id"] if not second or id_ in second.planes]
     if not ids:
         msg = f"{against} has no out-of-fold planes of any image that {run} has; compare runs on the same data"
         raise DataError(msg)
-    beside = output.with_name(f"{output.stem}_files") if len(ids) > MOST_IN_PAGE else None
-    scores, cards, by_threshold = [], [], []
-    for scored, sample, planes, labels in out_of_fold(run, config, store):
-        if second and sample.id not in second.planes:
-            continue
-        scores.append(scored)
-        assert sample.labels is not None
-        fold = scored.parts["fold"]
-        if isinstance(scored.score, ClassScore):
-            cards.append(make_class_card(sample, labels, planes, scored.score, palette, fold))
-        else:
-            pair = (second.name, second.decode(sample)) if second else None
-            cards.append(make_card(sample, labels, planes, codec.planes, fold, single=single, other=pair))
-            if beside:
-                put_beside(cards[-1], beside / f"{len(cards)}.js")
-        by_threshold.append([config.metric(sample.labels, other(planes, sample.image)).mean for other in decoders])
-    result = summarize_scores(scores, codec.pixel_classes)
+    decoders = {} if names else {value: apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS}
+    scores, by_threshold, cards = list[Scored](), list[list[float]](), list[Card]()
+    for row in out_of_fold(run, config, store):
+        scored, sample, planes, _ = row
+        if second is None or sample.id in second.planes:
+            assert sample.labels is not None
+            others = (decoder(planes, sample.image) for decoder in decoders.values())
+            by_threshold.append([config.metric(sample.labels, other).mean for other in others])
+            scores.append(scored)
+            _place(cards, _make_run_card(config, *row, second), output, len(ids), on_progress)
+    result = summarize_scores(scores, get_codec(config.codec).pixel_classes)
     sets = {"out-of-fold score": result}
     if train:
         sets["score on training images"] = score_training_samples(run, config, store, on_progress)
-    tables = {"areas": result.per_area, "fixed": result.oracle_fixes, "classes": result.per_class}
-    means = dict(zip(THRESHOLDS, np.mean(by_threshold, axis=0).tolist(), strict=False))
+    means = dict(zip(decoders, np.mean(by_threshold, axis=0).tolist(), strict=True))
+    gains = _describe_gains(second.name, cards, scores) if second else {}
     page = render_report(
-        f"{run.parent.name}/{run.name}",
-        (_describe_gains(second.name, cards, scores) if second else {}) | _stats(run, config, file, sets),
+        "/".join(run.absolute().parts[-2:]),
+        gains | _stats(run, config, file, sets),
         [_fold(run, int(fold), sets) for fold in result.parts["fold"]],
         cards,
-        {name: table for name, table in tables.items() if table is not None},
-        (means, config.decode.mask_threshold) if decoders else None,
-        {name: "#" + bytes(colour).hex() for name, colour in zip(names, palette, strict=False)},
+        _tabulate(result, means),
+        _plot(run, result.parts["fold"], means, config.decode.mask_threshold),
+        _legend(names, config.competition.classes),
     )
     atomic_write(output, page)
     return output
 
 
-def write_submission_report(csv: Path, data: str, name: str, output: Path) -> Path:
+def _make_run_card(
+    config: Config, scored: Scored, sample: Sample, planes: Planes, labels: Labels, second: "_Second | None"
+) -> Card:
+    fold, layers = scored.parts["fold"], dict(zip(get_codec(config.codec).planes, planes, strict=True))
+    if isinstance(scored.score, ClassScore):
+        return make_class_card(sample, labels, scored.score, layers, fold)
+    other = (second.name, second.decode(sample)) if second else None
+    single = get_competition(config.competition.name).single_object
+    return make_card(sample, labels, layers, fold, single=single, other=other)
+
+
+def _place(cards: list[Card], card: Card, output: Path, n: int, on_progress: OnProgress) -> None:
+    """Append one of `n` cards; if these are very many, its pictures lie beside the page."""
+    cards.append(card)
+    if n > MOST_IN_PAGE:
+        put_beside(card, output.with_name(f"{output.stem}_files") / f"{len(cards)}.js")
+    on_progress("images", len(cards), n)
+
+
+def _tabulate(scores: Scores, by_threshold: Mapping[float, float]) -> dict[str, "DataFrame"]:
+    from pandas import DataFrame
+
+    thresholds = DataFrame([{"threshold": f"{value:.2f}", "score": score} for value, score in by_threshold.items()])
+    tables = {"areas": scores.per_area, "fixed": scores.oracle_fixes, "classes": scores.per_class}
+    return {"thresholds": thresholds} | {name: table for name, table in tables.items() if table is not None}
+
+
+def _plot(run: Path, folds: Iterable[str], by_threshold: Mapping[float, float], threshold: float) -> dict[str, bytes]:
+    """Plot the folds' trainings, the score by mask threshold, and what `tune` has tried, if it has."""
+    histories = {fold: _read_history(run, int(fold)) for fold in folds}
+    plots = {f"loss and score by epoch, fold {fold}": plot_curves(rows, "svg") for fold, rows in histories.items()}
+    if by_threshold:
+        plots["score by mask threshold"] = plot_thresholds(by_threshold, threshold, "svg")
+    if (run / TUNE_PLOT).is_file():
+        plots["tuning: score of every trial by parameter"] = (run / TUNE_PLOT).read_bytes()
+    return plots
+
+
+def _legend(names: Sequence[str], table: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the colours of classes: those of a table, if there is one."""
+    palette = colour_classes(table or dict.fromkeys(names, 0))
+    return {name: "#" + bytes(colour).hex() for name, colour in zip(names, palette, strict=False)}
+
+
+def write_submission_report(
+    csv: Path, data: str, name: str, output: Path, on_progress: OnProgress = lambda *_: None
+) -> Path:
     """Write the report of a submission: its objects on the images, beside the truth where the data have masks."""
     try_to_write(output)
     competition, rles = get_competition(name), read_submission(csv, name)
-    source, cards = competition.read(data, competition_settings(name)), []
+    source = competition.read(data, competition_settings(name))
     if missing := sorted(set(source.ids) - set(rles)):
         raise DataError(f"{csv}: {len(missing)} of the {len(source.ids)} images of {data} have no row", missing[:20])
-    for number, id_ in enumerate(sorted(source.ids), 1):
-        sample = source.load(id_)
-        labels = decode([rle for rle in rles[id_] if rle], (sample.image.shape[0], sample.image.shape[1]))
-        no_planes = np.zeros((0, *labels.shape), np.float32)
-        cards.append(make_card(sample, labels, no_planes, (), single=competition.single_object))
-        if len(source.ids) > MOST_IN_PAGE:
-            put_beside(cards[-1], output.with_name(f"{output.stem}_files") / f"{number}.js")
-    atomic_write(output, render_report(csv.name, {"submission": csv, "data": data, "competition": name}, [], cards))
+    stats = {"submission": csv, "data": data, "competition": name}
+    samples = map(source.load, sorted(source.ids))
+    labelled = ((sample, decode([rle for rle in rles[sample.id] if rle], sample.image.shape[:2])) for sample in samples)
+    n, single = len(source.ids), competition.single_object
+    return write_label_report(labelled, n, csv.name, stats, output, single=single, on_progress=on_progress)
+
+
+def write_label_report(
+    labelled: Iterable[tuple[Sample, Labels]],
+    n: int,
+    title: str,
+    stats: Mapping[str, object],
+    output: Path,
+    *,
+    single: bool = False,
+    on_progress: OnProgress = lambda *_: None,
+) -> Path:
+    """Write the report of predicted labels on `n` images, beside the truth where that is known."""
+    cards = list[Card]()
+    for sample, labels in labelled:
+        _place(cards, make_card(sample, labels, single=single), output, n, on_progress)
+    atomic_write(output, render_report(title, stats, [], cards))
     return output
+
+
+def write_store_report(folder: Path, output: Path, on_progress: OnProgress = lambda *_: None) -> Path:
+    """Write the report of a store: its samples with the planes and weight maps of all its target sets."""
+    try_to_write(output)
+    store = Store.open(folder)
+    sets = [TargetSet(folder, identity) for identity in store.target_identities()]
+    competition, folds = store.manifest["identity"]["competition"], store.folds
+    names = next(
+        (targets.identity["codec"]["classes"] for targets in sets if "classes" in targets.identity["codec"]), ()
+    )
+    single = get_competition(competition["name"]).single_object
+
+    cards = list[Card]()
+    for id_ in store.ids:
+        sample, fold, planes, maps = store.read(id_), str(folds.get(id_, "")), dict[str, Any](), dict[str, Any]()
+        for targets in sets:
+            prefix = f"{targets.folder.name} " if len(sets) > 1 else ""
+            for layers, found in zip((planes, maps), _read_layers(targets, sample), strict=True):
+                layers |= {f"{prefix}{name}": layer for name, layer in found.items()}
+        assert sample.labels is not None
+        if names:
+            score = score_classes(sample.labels, sample.labels, names)
+            card = make_class_card(sample, None, score, planes, fold, weights=maps)
+        else:
+            card = make_card(sample, None, planes, fold, weights=maps, single=single)
+        _place(cards, card, output, len(store.ids), on_progress)
+    legend = _legend(names, competition["classes"])
+    atomic_write(
+        output,
+        render_report("/".join(folder.absolute().parts[-2:]), _describe_store(store, sets), [], cards, legend=legend),
+    )
+    return output
+
+
+def _describe_store(store: Store, sets: Iterable[TargetSet]) -> dict[str, str]:
+    """Collect what stands on the page of a store beside its samples."""
+    found = store.report
+    issues = [f"{one['what']}: {one['count']} in {one['samples']} samples, {one['done']}" for one in found["oddities"]]
+    return {
+        "data": str(store.manifest["about"].get("data")),
+        "competition": store.manifest["identity"]["competition"]["name"],
+        "area in px²": ", ".join(f"{name} {value:.0f}" for name, value in found["area_px"].items()),
+        "round-trip score": f"{found['ceiling']:.4f}",
+        "data issues": "\n".join(issues),
+        "folds": "\n".join(found["folds"]["lines"]),
+        **{f"targets {targets.folder.name}": json.dumps(targets.identity, indent=1) for targets in sets},
+    }
 
 
 class _Second(NamedTuple):
@@ -236,27 +299,32 @@ def _stats(run: Path, config: Config, decode_file: Path | None, sets: Mapping[st
     per_iou = sets["out-of-fold score"].per_iou
     if per_iou is not None:
         first = per_iou.iloc[0]
-        stats["AP at IoU 0.5"] = f"{first.ap_pooled:.4f} pooled, {first.ap_per_image:.4f} per image"
+        stats["AP at IoU ≥ 0.5"] = f"{first.ap_pooled:.4f} pooled, {first.ap_per_image:.4f} per image"
     in_sample = f"{decode_file}; if it was searched on these images, scores are in-sample"
     return stats | {
         "competition": config.competition.name,
         "decoding": in_sample if decode_file else "the config's",
-        "codec": f"{config.codec.name}, border {config.codec.border.rule}, radius {config.codec.border.radius_px}",
-        "model": ", ".join(f"{key} {value}" for key, value in config.model.model_dump().items()),
+        "settings": to_yaml(config),
         "commit": environment["commit"],
         "command": " ".join(environment["command"]),
         "torch": environment["packages"].get("torch", ""),
     }
 
 
+_UNFINISHED = "there are planes, but training did not finish; run train --fold {} --resume"
+
+
+def _read_history(run: Path, fold: int) -> list[dict[str, float | None]]:
+    """Read what training wrote about a fold's epochs."""
+    file, cure = fold_folder(run, fold) / "metrics.csv", _UNFINISHED.format(fold)
+    with reading(file, cure):
+        rows = read_frame(file, cure).to_dict("records")
+        return [{str(name): float(text) if text else None for name, text in row.items()} for row in rows]
+
+
 def _fold(run: Path, fold: int, sets: Mapping[str, Scores]) -> dict[str, Any]:
-    """Read what training wrote about a fold, for the table and the curves."""
-    folder = fold_folder(run, fold)
-    cure = f"there are planes, but training did not finish; run train --fold {fold} --resume"
-    result = read_record(folder / "result.json", cure)
-    with reading(folder / "metrics.csv", cure):
-        rows = read_frame(folder / "metrics.csv", cure).to_dict("records")
-        history = [{name: float(text) if text else None for name, text in row.items()} for row in rows]
+    """Read what training wrote about a fold, for the table."""
+    result = read_record(fold_folder(run, fold) / "result.json", _UNFINISHED.format(fold))
     return {
         "fold": fold,
         "samples": result["samples"],
@@ -265,5 +333,4 @@ def _fold(run: Path, fold: int, sets: Mapping[str, Scores]) -> dict[str, Any]:
         "best epoch": result["best_epoch"],
         "epochs": result["epochs"],
         "minutes": result["seconds"] / 60,
-        "history": history,
     }

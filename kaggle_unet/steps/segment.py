@@ -7,6 +7,7 @@
     DIR/<format>/<id>.<suffix>   other programs' formats
     DIR/measurements.csv         one row per object of every image in DIR
     DIR/segment.json             checkpoints and settings
+    DIR/report.html              with `--report`, a page to browse images and objects
 
 Images come and go one at a time. The measurements of each lie in `DIR/.measurements/` below the hash of its file: an
 image that has them is done. All results in a folder are of the same networks and settings; others are refused.
@@ -19,6 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.competitions.image_files import ImageFiles, find_images
@@ -34,13 +37,14 @@ from kaggle_unet.report.draw import draw_overlay
 from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.provenance import describe_environment
+from kaggle_unet.steps.report import write_label_report
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.submit import decode_concurrently, describe_ensemble
 from kaggle_unet.store import atomic_write, find_differences, lock, sample_file
 from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.types import Labels, Sample
 
-ABOUT, PARTS, TABLE = "segment.json", ".measurements", "measurements.csv"
+ABOUT, PARTS, TABLE, REPORT = "segment.json", ".measurements", "measurements.csv", "report.html"
 
 
 class Segmented(NamedTuple):
@@ -63,6 +67,7 @@ def segment(  # noqa: PLR0913  the options of a verb
     formats: Sequence[str] = (),
     pixel_size: float | None = None,
     decode: str | None = None,
+    report: bool = False,
     overrides: Sequence[str] = (),
     on_progress: OnProgress = lambda *_: None,
 ) -> Segmented:
@@ -93,6 +98,10 @@ def segment(  # noqa: PLR0913  the options of a verb
                 n_done += 1
                 on_progress("images", n_done, len(ids))
         n_objects = results.join()
+        if report:
+            stats, page = {"images": ", ".join(places), ABOUT: (folder / ABOUT).read_text()}, folder / REPORT
+            labelled = ((images.load(id_), results.read_labels(id_)) for id_ in ids)
+            write_label_report(labelled, len(ids), folder.name, stats, page, on_progress=on_progress)
     others = [f"{count} × {issue}" for issue, count in images.others.items()]
     return Segmented(folder, len(ids), len(done), n_objects, results.formats, [*chosen.remarks, *others])
 
@@ -152,6 +161,11 @@ class _Results:
         table.insert(0, "image", sample.id)
         atomic_write(self._part(sample.id), f"{self.images.fingerprint(sample.id)}\n{to_csv(table)}")
 
+    def read_labels(self, id_: str) -> Labels:
+        """Read the labels of an image that is done."""
+        path = self._labels(id_)
+        return read_values(path.read_bytes(), str(path))[0].astype(np.int32)
+
     def join(self) -> int:
         """Write the measurements of all images in the folder as one table, and return its number of rows."""
         parts, columns, n_rows = sorted((self.folder / PARTS).glob("*.csv")), dict[str, None](), 0
@@ -165,7 +179,7 @@ class _Results:
     def write_formats(self, id_: str) -> None:
         """Convert an image's labels to the formats that are not there."""
         if wanted := {name: file for name, file in self._files(id_, self.formats).items() if not file.is_file()}:
-            labels, _ = read_values((path := self._labels(id_)).read_bytes(), str(path))
+            labels = self.read_labels(id_)
             for name, file in wanted.items():
                 write_labels(labels, file, name, pixel_size=_square(self._pixel_size(id_)))
 

@@ -18,12 +18,12 @@ from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.inference.flips import FLIP_SETS
+from kaggle_unet.io.images import encode_png
 from kaggle_unet.report.draw import draw_batch
 from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.steps.build import gather_parts, training_set_of
 from kaggle_unet.steps.make_targets import changed_keys
 from kaggle_unet.steps.predict import predict_stored
-from kaggle_unet.steps.report import to_png
 from kaggle_unet.steps.run import (
     begin_run,
     fold_folder,
@@ -174,7 +174,7 @@ def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add
 
 def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
     picture = draw_batch(batch, get_codec(config.codec).planes, config.input.channels)
-    atomic_write(path, to_png(picture))
+    atomic_write(path, encode_png(picture))
     return path
 
 

@@ -10,8 +10,9 @@ import kaggle_unet as ku
 from kaggle_unet.metrics.error_types import PRED_ERROR_TYPES, TRUE_ERROR_TYPES, find_mistakes
 from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap
-from kaggle_unet.report.gallery import make_card, put_beside, render_report
-from kaggle_unet.types import Sample
+from kaggle_unet.metrics.pixels import score_classes, tabulate_pixels
+from kaggle_unet.report.gallery import make_card, make_class_card, put_beside, render_report
+from kaggle_unet.types import DataIssue, Sample
 
 pytestmark = pytest.mark.browser
 
@@ -38,10 +39,10 @@ def make_cards(others=None):
     cards = []
     for number, (id_, (true, pred)) in enumerate(PAIRS.items()):
         image = np.where(true > 0, 180, 20).astype(np.uint8)
-        planes = np.stack([pred > 0, true > 0]).astype(np.float32) * 0.8
+        planes = {"mask": np.float32(pred > 0) * 0.8, "border": np.float32(true > 0) * 0.8}
         sample = Sample(id_, image, true, kind="dark" if number % 2 else "bright")
         other = ("runs/other", others[id_]) if others else None
-        cards.append(make_card(sample, pred, planes, ("mask", "border"), str(number % 3), other=other))
+        cards.append(make_card(sample, pred, planes, str(number % 3), other=other))
     return cards
 
 
@@ -224,7 +225,7 @@ def test_the_canvas_shows_layers_outlines_contrast_and_a_mask(page, report):
     assert page.evaluate(colour) == [204, 204, 204]  # 0.8 of 255
     page.keyboard.press("m")
     assert page.evaluate(colour) == [102, 212, 162]
-    page.locator("[data-option=threshold]").fill("220")
+    page.locator("[data-option=threshold]").fill("81")
     assert page.evaluate(colour) == [204, 204, 204]
     page.keyboard.press("m")
     page.locator("[data-option=brightest]").fill("204")
@@ -255,7 +256,7 @@ def test_a_click_on_an_object_or_its_point_selects_it(page, report):
     page.keyboard.press("Escape")
     wait_for(page, "state.open < 0")
     page.locator("[data-view=objects]").click()
-    point = page.evaluate("({x: points[0].x, y: points[0].y, id: points[0].row.entry.id})")
+    point = page.evaluate("({x: points.x[0], y: points.y[0]})")
     page.locator("#scatter").click(position={"x": point["x"], "y": point["y"]})
     page.wait_for_selector("#viewer-objects a[aria-current]")
 
@@ -295,12 +296,143 @@ def test_two_predictions_are_compared_object_by_object(chromium, tmp_path):
     assert page.locator("#viewer-objects", has_text="found, gained").is_visible()
     page.keyboard.press("o")
     assert page.evaluate("viewer.options.other")
+    page.keyboard.press("Escape")
+    page.locator(".chip[data-kind=gained]").click()
+    extra = PRED_ERROR_TYPES.index("extra")
+    extras = sum((find_mistakes(count_overlap(*pair)).pred == extra).sum() for pair in PAIRS.values())
+    assert counts_of(page)["new extra"] == extras > 0
+    assert counts_of(page)["gone extra"] == 0
+
+
+def test_extra_objects_of_one_of_two_runs_are_listed_and_those_of_both_are_not(chromium, tmp_path):
+    true, pred, other = (np.zeros((64, 64), np.int32) for _ in range(3))
+    true[2:12, 2:12] = pred[2:12, 2:12] = other[2:12, 2:12] = 1
+    pred[20:30, 20:30] = 2
+    other[21:31, 20:30] = 2  # the same extra object, a little lower
+    pred[40:50, 2:12] = 3
+    other[40:50, 40:50] = 3
+    card = make_card(Sample("a", np.zeros((64, 64), np.uint8), true), pred, other=("runs/other", other))
+    page, read = open_page(chromium, tmp_path, render_report("t", {}, [], [card]))
+    counts = counts_of(page)
+    assert (counts["extra"], counts["new extra"], counts["gone extra"]) == (2, 1, 1)
+    page.locator(".chip[data-kind='gone extra']").click()
+    page.locator("[data-view=objects]").click()
+    assert page.locator("#objects-rows td").all_inner_texts() == ["a o3", "gone extra", "100", "0.000"]
+    page.locator("#objects-rows a").click()
+    page.wait_for_selector("#viewer-objects a[aria-current]")
+    rows = page.locator("#viewer-objects a").all_inner_texts()
+    assert [row.split(" ·")[0] for row in rows] == [
+        "p2 extra",
+        "p3 extra, new extra",
+        "o3 gone extra",
+        "t1 found",
+        "p1 found",
+    ]
+    assert page.evaluate("viewer.box") == [40, 40, 50, 50]
+    assert read() == []
+
+
+def open_page(chromium, folder, text, **options):
+    """Open a page; return it, and a function that lists its errors."""
+    (folder / "report.html").write_text(text)
+    page, faults = chromium.new_context(offline=True, **options).new_page(), []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto((folder / "report.html").as_uri())
+    return page, lambda: faults
+
+
+def draw_classes(seed):
+    rng = np.random.default_rng(seed)
+    true = rng.integers(0, 3, (8, 8)).repeat(8, 0).repeat(8, 1).astype(np.int32)
+    pred = np.where(rng.random((64, 64)) < 0.3 * seed, 1, true % 3).astype(np.int32)
+    true[:4] = 255
+    return true, pred
+
+
+NAMES = ("soil", "water", "ice")
+LEGEND = dict(zip(NAMES, ("#806040", "#0000ff", "#c0ffff"), strict=True))
+
+
+def test_classes_are_browsed_with_the_scores_of_python(chromium, tmp_path):
+    pairs = {f"land {seed}": draw_classes(seed) for seed in range(3)}
+    scores = {id_: score_classes(*pair, NAMES) for id_, pair in pairs.items()}
+    cards = [
+        make_class_card(
+            Sample(id_, np.full((64, 64, 3), 90, np.uint8), true),
+            pred,
+            scores[id_],
+            {"soil": np.float32(pred == 0)},
+            "0",
+        )
+        for id_, (true, pred) in pairs.items()
+    ]
+    page, read = open_page(chromium, tmp_path, render_report("land", {}, [], cards, legend=LEGEND))
+    values, rows = tabulate_pixels([score.confusion for score in scores.values()], NAMES)
+    shown = figures_of(page)
+    assert shown["score"] == pytest.approx(np.mean([score.mean for score in scores.values()]), abs=1e-4)
+    assert (shown["iou"], shown["accuracy"]) == pytest.approx((values["iou"], values["accuracy"]), abs=1e-4)
+    chips = {
+        chip.get_attribute("data-kind"): float(chip.locator("b").inner_text()) for chip in page.locator(".chip").all()
+    }
+    assert chips == pytest.approx(dict(zip(NAMES, rows.iou[:3], strict=True)), abs=1e-3)
+    page.select_option("#sort", "worst ice")
+    worst = min(scores, key=lambda id_: scores[id_].ious[2])
+    assert page.locator("#list .id").first.inner_text() == worst
+    assert not page.locator("[data-view=objects]").is_visible()
+    page.locator("#list a").first.click()
+    wait_for(page, "viewer.shown")
+    true, pred = pairs[worst]
+    (y, x), (far, _) = np.argwhere((true != pred) & (true < 3))[0].tolist(), np.argwhere(true == 255)[0].tolist()
+    assert page.evaluate(f"[...viewer.filled.getContext('2d').getImageData({x}, {y}, 1, 1).data]") == [0, 0, 255, 255]
+    assert page.evaluate(f"viewer.filled.getContext('2d').getImageData(0, {far}, 1, 1).data[3]") == 0
+    assert page.locator("#layer option").all_inner_texts() == [
+        "1 image",
+        "2 soil",
+        "3 true classes",
+        "4 predicted classes",
+    ]
+    page.keyboard.press("3")
+    colour = bytes.fromhex(LEGEND[NAMES[true[y, x]]][1:])
+    assert page.evaluate(f"[...viewer.base.getContext('2d').getImageData({x}, {y}, 1, 1).data]") == [*colour, 255]
+    assert page.locator("#viewer-objects li").count() == 3
+    assert read() == []
+
+
+def test_a_store_shows_targets_and_weights_on_one_scale(chromium, tmp_path):
+    cards = []
+    for id_, (true, _) in PAIRS.items():
+        weights = {"weights": np.full((64, 64), 6 if id_ == "image 3" else 3, np.float32)}
+        issue = (DataIssue(id_, "overlapping masks", 5, "given to the smaller one"),) if id_ == "image 1" else ()
+        sample = Sample(id_, np.zeros((64, 64), np.uint8), true, data_issues=issue)
+        cards.append(make_card(sample, planes={"mask": np.float32(true > 0)}, weights=weights))
+    page, read = open_page(chromium, tmp_path, render_report("store", {}, [], cards))
+    assert not page.locator("#controls").is_visible()
+    page.select_option("#thumbnails", "weights")
+    assert page.locator("#list-scale b").all_inner_texts() == ["0", "6"]
+    page.evaluate("location.hash = '#image%203/t1'")
+    wait_for(page, "viewer.shown")
+    page.keyboard.press("3")
+    first = "[...viewer.base.getContext('2d').getImageData(0, 0, 1, 1).data]"
+    assert page.evaluate(first) == [252, 255, 164, 255]  # the end of the scale
+    assert page.locator("#scale b").all_inner_texts() == ["0", "6"]
+    page.locator("#canvas").hover()
+    assert page.locator("#pixel").inner_text().endswith(": 6")
+    page.evaluate("location.hash = '#image%204'")
+    wait_for(page, "viewer.shown && $('viewer-title').textContent == 'image 4'")
+    wait_for(page, f"{first}[0] < 252")
+    page.keyboard.press("Escape")
+    page.locator("#search").fill("overlapping")
+    assert page.locator("#list .id").all_inner_texts() == ["image 1"]
+    page.locator("#search").fill("")
+    page.locator("[data-view=objects]").click()
+    assert page.locator("#objects-count").inner_text().endswith("objects, least filled first")
+    assert read() == []
 
 
 def test_predictions_without_truth_are_browsed_too(chromium, tmp_path):
     cards = []
     for id_, (_, pred) in PAIRS.items():
-        cards.append(make_card(Sample(id_, np.zeros((64, 64), np.uint8)), pred, np.zeros((0, 64, 64), np.float32), ()))
+        cards.append(make_card(Sample(id_, np.zeros((64, 64), np.uint8)), pred))
     (tmp_path / "report.html").write_text(render_report("t", {}, [], cards))
     page, faults = chromium.new_page(), []
     page.on("pageerror", lambda error: faults.append(str(error)))

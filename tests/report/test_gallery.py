@@ -16,8 +16,10 @@ from pandas import DataFrame
 from PIL import Image
 
 from kaggle_unet.masks.labels import relabel
+from kaggle_unet.metrics.pixels import score_classes
 from kaggle_unet.report import gallery
-from kaggle_unet.report.gallery import make_card, put_beside, render_report
+from kaggle_unet.report.gallery import make_card, make_class_card, put_beside, render_report
+from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.types import Sample
 
 VOID = {"meta", "img", "link", "br", "input"}
@@ -59,8 +61,8 @@ TRUE = square((2, 2, 10), (20, 20, 10), (2, 25, 8))
 
 def card_of(id_, pred, *, kind="", fold="0", true=TRUE, single=False):
     image = np.where(true > 0, 180, 20).astype(np.uint8)
-    planes = np.stack([pred > 0, pred == 1]).astype(np.float32)
-    return make_card(Sample(id_, image, true, kind=kind), pred, planes, ("mask", "border"), fold, single=single)
+    planes = {"mask": np.float32(pred > 0), "border": np.float32(pred == 1)}
+    return make_card(Sample(id_, image, true, kind=kind), pred, planes, fold, single=single)
 
 
 def data_of(page):
@@ -118,13 +120,23 @@ def test_runs_hold_every_label(labels):
     np.testing.assert_array_equal(paint(pictures["labels"]["true"], labels.shape), dense)
 
 
-def test_images_are_lossless_and_planes_have_8_bits():
+def test_images_are_lossless_and_planes_have_hundredths():
     _, (pictures,) = data_of(render_report("t", {}, [], [card_of("a", TRUE)]))
     image = decode(pictures["image"])
     assert image.shape == (40, 40, 3)
     assert set(np.unique(image)) == {0, 255}  # stretched
-    np.testing.assert_array_equal(decode(pictures["planes"]["mask"])[..., 0], np.where(TRUE > 0, 255, 0))
+    mask, step = pictures["planes"]["mask"]
+    np.testing.assert_array_equal(decode(mask)[..., 0] * step, np.where(TRUE > 0, 1, 0))
     assert list(pictures["planes"]) == ["mask", "border"]
+
+
+def test_a_plane_is_thresholded_exactly_at_whole_hundredths():
+    plane = np.linspace(0, 1, 1600, dtype=np.float16).reshape(40, 40).astype(np.float32)
+    sample = Sample("a", np.zeros((40, 40), np.uint8))
+    _, (pictures,) = data_of(render_report("t", {}, [], [make_card(sample, TRUE, {"mask": plane})]))
+    levels = decode(pictures["planes"]["mask"][0])[..., 0]
+    for hundredths in range(1, 101):
+        np.testing.assert_array_equal(levels >= hundredths, plane >= np.float32(hundredths / 100))
 
 
 def test_error_types_and_oracle_fixes_are_shown_if_they_are_known():
@@ -155,11 +167,12 @@ def test_image_types_are_compared_where_there_are_several():
 
 def test_folds_are_a_table_and_their_history_a_picture():
     history = [{"epoch": 1.0, "train_loss": 1.0, "valid_loss": 1.0, "valid_score": 0.5}]
-    folds = [{"fold": 0, "score": 0.51234, "history": history}, {"fold": 1, "seconds": 61.26}]
-    page = Outline(render_report("t", {}, folds, []))
+    folds = [{"fold": 0, "score": 0.51234}, {"fold": 1, "seconds": 61.26}]
+    page = Outline(render_report("t", {}, folds, [], plots={"loss and score": plot_curves(history, "svg")}))
     begin = page.texts.index("Folds")
     assert page.texts[begin + 1 : begin + 10] == ["fold", "score", "seconds", "0", "0.5123", "–", "1", "–", "61.3"]
-    assert [picture["alt"] for picture in page.pictures] == ["loss and score, fold 0"]
+    assert [picture["alt"] for picture in page.pictures] == ["loss and score"]
+    assert page.pictures[0]["src"].startswith("data:image/svg+xml;base64,")
 
 
 def test_all_text_is_escaped():
@@ -196,13 +209,13 @@ def test_large_images_are_shrunk_and_their_labels_too_but_not_their_numbers(monk
     assert (image["size"], image["shown"]) == ([700, 1400], [128, 256])
     assert image["areas"]["true"] == [180_000, 1]
     assert decode(pictures["image"]).shape == (128, 256, 3)
-    assert decode(pictures["planes"]["mask"]).shape == (128, 256, 3)
+    assert decode(pictures["planes"]["mask"][0]).shape == (128, 256, 3)
     assert paint(pictures["labels"]["true"], (128, 256)).max() == 1
 
 
 def test_a_prediction_without_truth_is_shown_alone():
     blind = Sample("a", np.zeros((40, 40), np.uint8))
-    page = render_report("t", {}, [], [make_card(blind, TRUE, np.zeros((0, 40, 40), np.float32), ())])
+    page = render_report("t", {}, [], [make_card(blind, TRUE)])
     ((image,), (pictures,)) = data_of(page)
     assert (image["areas"], list(pictures["labels"])) == ({"pred": [100, 100, 64]}, ["pred"])
     assert "mean score" not in page
@@ -210,11 +223,12 @@ def test_a_prediction_without_truth_is_shown_alone():
 
 def test_a_second_prediction_is_compared_with_the_truth_too():
     image = np.where(TRUE > 0, 180, 20).astype(np.uint8)
-    planes, second = np.zeros((1, 40, 40), np.float32), square((2, 2, 10))
-    card = make_card(Sample("a", image, TRUE), TRUE, planes, ("mask",), other=("runs/b", second))
+    second = square((2, 2, 10))
+    card = make_card(Sample("a", image, TRUE), TRUE, other=("runs/b", second))
     assert card["gain"] == pytest.approx(1 - 1 / 3)
     ((data,), (pictures,)) = data_of(render_report("t", {}, [], [card]))
-    assert (data["against"], data["areas"]["other"], data["pairs"]["other"]) == ("runs/b", [100], [[0, 0, 100]])
+    assert (data["areas"]["other"], data["pairs"]["other"]) == ([100], [[0, 0, 100]])
+    assert data["pairs"]["both"] == [[0, 0, 100]]
     np.testing.assert_array_equal(paint(pictures["labels"]["other"], (40, 40)), second)
 
 
@@ -228,3 +242,41 @@ def test_pictures_may_lie_beside_the_page(tmp_path):
     text = (tmp_path / "report_files" / "1.js").read_text()
     assert text == f'takePictures("report_files/1.js", {pictures})'
     assert data_of(page)[0][0]["src"] == "report_files/1.js"
+
+
+def test_targets_are_shown_without_a_prediction_and_weights_on_the_scale_of_all_images():
+    cards = [
+        make_card(
+            Sample(id_, np.zeros((40, 40), np.uint8), TRUE), weights={"weights": np.full((40, 40), top, np.float32)}
+        )
+        for id_, top in (("a", 2.5), ("b", 12))
+    ]
+    page = render_report("t", {"folds": "one\ntwo"}, [], cards)
+    images, pictures = data_of(page)
+    assert [image["high"] for image in images] == [2.5, 12]
+    assert [image["areas"] for image in images] == [{"true": [100, 100, 64]}] * 2
+    for found, top in zip(pictures, (2.5, 12), strict=True):
+        levels, step = found["weights"]["weights"]
+        np.testing.assert_allclose(decode(levels)[..., 0] * step, top)
+    assert '"high": 12' in page
+    assert "mean score" not in page
+    assert "<pre>one\ntwo</pre>" in page
+
+
+def test_classes_are_their_confusion_and_their_labels():
+    true, pred = np.arange(40 * 40).reshape(40, 40) % 3, np.full((40, 40), 1)
+    true[0] = 255
+    score = score_classes(true, pred, ("soil", "water", "ice"))
+    planes = {"soil": np.zeros((40, 40), np.float32)}
+    card = make_class_card(
+        Sample("a", np.zeros((40, 40), np.uint8), np.int32(true)), np.int32(pred), score, planes, "1"
+    )
+    page = render_report("t", {}, [], [card], legend={"soil": "#112233", "water": "#445566", "ice": "#ffffff"})
+    ((image,), (pictures,)) = data_of(page)
+    assert image["confusion"] == score.confusion.tolist()
+    np.testing.assert_array_equal(paint(pictures["labels"]["true"], (40, 40)), true)
+    np.testing.assert_array_equal(paint(pictures["labels"]["pred"], (40, 40)), pred)
+    texts = Outline(page).texts
+    assert texts[texts.index("mean score") - 1] == f"{score.mean:.4f}"
+    assert "true objects" not in texts
+    assert '"layers": ["image", "soil", "true classes", "predicted classes"]' in page

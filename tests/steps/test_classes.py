@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -86,10 +87,18 @@ def test_the_report_shows_every_image_by_class(land):
     assert call("report", land / "run").code == 0
     page = (land / "run" / "report.html").read_text()
     assert all(f"land_00{number}" in page for number in range(8))
-    assert all(f'background: #{bytes(colour).hex()}"' in page for colour in LAND_CLASSES.values())
-    assert "wrong pixels" in page
+    assert all(f'"colour": "#{bytes(colour).hex()}"' in page for colour in LAND_CLASSES.values())
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    assert data["layers"] == ["image", *NAMES, "true classes", "predicted classes"]
+    total = np.sum([image["confusion"] for image in data["images"]], axis=0)
+    *rows, _ = json.loads(call("score", land / "run", "--json").out)["per_class"]
+    assert total.sum(axis=1).tolist() == [row["true_px"] for row in rows]
     assert "Mask threshold" not in page
-    assert "missed" not in page
+    assert call("report", land / "store").code == 0
+    page = (land / "store" / "report.html").read_text()
+    assert all(f'"colour": "#{bytes(colour).hex()}"' in page for colour in LAND_CLASSES.values())
+    assert '"true classes"' in page
+    assert "mean score" not in page
 
 
 def test_class_images_hold_what_the_csv_and_the_model_say_and_are_masks_again(land, tmp_path):

@@ -1,6 +1,7 @@
 """`segment`: labels equal to those of `submit`, with what a microscopist opens beside them."""
 
 import json
+import re
 import shutil
 import weakref
 from functools import partial
@@ -117,6 +118,21 @@ def test_measurements_are_of_the_files_own_pixels_in_pixels_and_where_it_says_so
         assert file.pages.first.tags[282].value == (20000, 1)
     assert call("segment", trained.run, images, "-o", tmp_path / "given", "--pixel-size", 2).code == 0
     assert all(float(row["area_um2"]) == 4 * int(row["area_px"]) for row in rows(tmp_path / "given"))
+
+
+@folder_only
+def test_a_report_shows_all_images_whichever_call_has_segmented_them(trained, images, tmp_path):
+    words = ("segment", trained.run, "-o", tmp_path / "out", "--report")
+    assert call(*words, images / "nuclei_001.tif").code == 0
+    answer = call(*words, images)
+    assert answer.code == 0, answer.err
+    assert f"report   {tmp_path / 'out' / 'report.html'}" in answer.out
+    page = (tmp_path / "out" / "report.html").read_text()
+    found = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["images"]
+    assert [image["id"] for image in found] == sorted(path.stem for path in images.iterdir())
+    for image in found:
+        areas = np.bincount(tifffile.imread(tmp_path / "out" / "labels" / f"{image['id']}.tif").ravel())[1:]
+        assert sorted(image["areas"]["pred"]) == sorted(areas[areas > 0].tolist())
 
 
 @folder_only

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 import shutil
 
@@ -10,8 +11,10 @@ import pytest
 import tifffile
 
 from kaggle_unet.competitions.submission import read_submission
+from kaggle_unet.config import load_config
 from kaggle_unet.masks.rle import decode
 from kaggle_unet.store import Store
+from kaggle_unet.targets.codecs import get_codec
 from tests.steps.conftest import Trained, call
 
 
@@ -157,6 +160,32 @@ def test_the_report_shows_every_validation_sample(trained):
     assert all(id_ in page for id_ in ids)
     assert "http://" not in page
     assert all(f"<td>{value / 20:.2f}</td>" in page for value in range(1, 20))  # the mask thresholds
+
+
+def read_data(page):
+    return json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.DOTALL)[1])
+
+
+def test_a_store_is_shown_with_the_targets_and_weights_of_all_its_sets(trained):
+    store = trained.home / "shown store"
+    words = ("make-targets", trained.config, "--data", trained.train, "--store", store)
+    assert call(*words).code == 0
+    answer = call("report", store)
+    assert answer.code == 0, answer.err
+    assert f"report   {store / 'report.html'}" in answer.out
+    data = read_data(store / "report.html")
+    config = load_config(trained.config)
+    maps = [name for name in ("distance", "size") if getattr(config.weights, name)]
+    assert data["planes"] == list(get_codec(config.codec).planes)
+    assert data["weights"] == ["weights", *maps]
+    assert [image["id"] for image in data["images"]] == list(Store.open(store).ids)
+    assert {image["fold"] for image in data["images"]} == {"0", "1"}
+    assert (
+        call(*words, "--set", "weights.cap=3").code == call("report", store, "-o", trained.home / "two.html").code == 0
+    )
+    data = read_data(trained.home / "two.html")
+    assert len(data["planes"]) == 2 * len(get_codec(config.codec).planes)
+    assert "takes -o alone" in call("report", store, "--train").err
 
 
 def test_a_submission_is_shown_on_its_images_beside_the_truth_if_there_is_any(trained):

@@ -1,40 +1,7 @@
-// The page: filters, the list of images, the viewer, the objects with their scatter plot, keys and deep links.
+// The page: filters, the list of images, the viewer, keys and deep links.
 "use strict";
 
-const $ = (id) => document.getElementById(id);
-const data = JSON.parse($("data").textContent);
-const hasTruth = data.images.some((entry) => entry.areas.true);
-
-const MEANINGS = {
-  found: "a true object with a partner: a prediction whose IoU with it is above the threshold",
-  outline: "its partner's IoU is above 0.5, but not above the threshold: the object is there, its outline is off",
-  merged: "more than half of it lies in a prediction that holds more than half of another true object as well",
-  split: "two or more predictions lie mostly inside it, and none of them alone is its partner",
-  missed: "a true object without a partner that is neither merged nor split",
-  merging: "a prediction that holds more than half of two or more true objects",
-  part: "a prediction that lies mostly inside a true object, beside others",
-  extra: "a prediction without a partner that is neither merging nor a part",
-  predicted: "a predicted object; there is no truth to compare it with",
-  gained: "found by this run and not by the other, at this threshold",
-  lost: "found by the other run and not by this one, at this threshold",
-};
-const KINDS = ["found", "outline", "merged", "split", "missed", "merging", "part", "extra"];
-const COLOURS = {
-  found: "#1f9d55", outline: "#c79a00", merged: "#9b5de5", split: "#3f7cff", missed: "#e5383b",
-  merging: "#7b2cbf", part: "#4895ef", extra: "#f3722c", predicted: "#8a8f94", gained: "#1f9d55", lost: "#e5383b",
-};
-const state = { k: scores.LOWEST, open: -1, selected: null, view: "images", limit: 60 };
 let order = [];
-
-data.images.forEach((entry, index) => {
-  entry.index = index;
-  entry.compared = scores.compare(entry.areas.true ?? [], entry.areas.pred, entry.pairs.pred ?? []);
-  if (!hasTruth) entry.compared.pred.kind.fill("predicted");
-  entry.other = entry.areas.other && scores.compare(entry.areas.true, entry.areas.other, entry.pairs.other);
-  entry.score = hasTruth ? scores.scoreOf(entry.compared) : 0;
-  entry.change = entry.other ? entry.score - scores.scoreOf(entry.other) : 0;
-});
-const kindsOf = (entry) => (side, object) => scores.kindAt(entry.compared[side], object, state.k);
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -45,6 +12,8 @@ function element(name, attributes = {}, ...children) {
   made.append(...children);
   return made;
 }
+
+const mark = (kind) => element("i", { style: `background: ${COLOURS[kind]}` });
 
 // Pictures are text in the page, or a script beside it that calls `takePictures`.
 const decoded = new Map();
@@ -62,7 +31,7 @@ function loadPictures({ index, src }) {
 
 function imageOf(entry) {
   if (!decoded.has(entry.index)) {
-    const made = loadPictures(entry).then((pictures) => decodeImage(entry, pictures));
+    const made = loadPictures(entry).then((pictures) => decodeImage(entry, pictures, data));
     decoded.set(entry.index, made);
     if (decoded.size > 100) decoded.delete(decoded.keys().next().value); // the oldest, for memory's sake
   }
@@ -71,48 +40,40 @@ function imageOf(entry) {
 
 /* ---- filters and order ---- */
 
+const numberOf = (entry, side) => entry.areas?.[side]?.length ?? 0;
 const SORTS = {
-  "worst score": (a, b) => a.score - b.score,
-  "best score": (a, b) => b.score - a.score,
+  ...(isScored ? {
+    "worst score": (a, b) => a.score - b.score,
+    "best score": (a, b) => b.score - a.score,
+  } : {}),
   "id": () => 0,
   "largest image": (a, b) => b.size[0] * b.size[1] - a.size[0] * a.size[1],
-  "most true objects": (a, b) => (b.areas.true?.length ?? 0) - (a.areas.true?.length ?? 0),
-  "most predicted objects": (a, b) => b.areas.pred.length - a.areas.pred.length,
-  "most errors at this threshold": (a, b) => errorsOf(b) - errorsOf(a),
-  "most gained": (a, b) => b.change - a.change,
-  "most lost": (a, b) => a.change - b.change,
+  ...(hasSide("true") ? { "most true objects": (a, b) => numberOf(b, "true") - numberOf(a, "true") } : {}),
+  ...(hasSide("pred") ? { "most predicted objects": (a, b) => numberOf(b, "pred") - numberOf(a, "pred") } : {}),
+  ...(compares ? { "most errors at this threshold": (a, b) => errorsOf(b) - errorsOf(a) } : {}),
+  ...(data.other ? { "score gained": (a, b) => b.change - a.change, "score lost": (a, b) => a.change - b.change } : {}),
+  ...Object.fromEntries(data.classes.map(({ name }, c) =>
+    [`worst ${name}`, (a, b) => (a.rows[c].iou ?? 2) - (b.rows[c].iou ?? 2)])),
 };
-function errorsOf(entry) {
-  const { fp, fn } = scores.countAt(entry.compared, state.k);
-  return fp + fn;
-}
+const errorsOf = (entry) => countsOf(entry).fp + countsOf(entry).fn;
 const sizeOf = (entry) => `${entry.size[0]} × ${entry.size[1]}`;
 const pressed = () => [...document.querySelectorAll(".chip[aria-pressed=true]")].map((chip) => chip.dataset.kind);
-
-function hasKind(entry, kinds) {
-  if (!kinds.length) return true;
-  const counts = scores.countAt(entry.compared, state.k);
-  const moved = entry.other && scores.changes(entry.compared, entry.other, state.k);
-  return kinds.some((kind) => counts[kind] > 0 || moved?.[kind]?.length > 0);
-}
 
 function choose() {
   const text = $("search").value.trim().toLowerCase();
   const kinds = pressed();
   const most = $("most").value === "" ? Infinity : Number($("most").value);
-  const byId = (a, b) => (a.id < b.id ? -1 : Number(a.id > b.id));
-  const by = SORTS[$("sort").value];
-  return data.images
-    .filter((entry) => entry.id.toLowerCase().includes(text))
+  return byId
+    .filter((entry) => [entry.id, ...entry.issues].some((said) => said.toLowerCase().includes(text)))
     .filter((entry) => ["kind", "fold"].every((key) => !$(key).value || entry[key] === $(key).value))
-    .filter((entry) => !$("size").value || sizeOf(entry) === $("size").value)
-    .filter((entry) => entry.score <= most && hasKind(entry, kinds))
-    .sort((a, b) => by(a, b) || byId(a, b));
+    .filter((entry) => entry.score <= most && (!$("size").value || sizeOf(entry) === $("size").value))
+    .filter((entry) => !kinds.length || kinds.some((kind) => countsOf(entry)[kind] > 0))
+    .sort(SORTS[$("sort").value]);
 }
+const byId = [...data.images].sort((a, b) => (a.id < b.id ? -1 : Number(a.id > b.id)));
 
 function fillSelects() {
-  const kept = hasTruth ? (name) => data.other || !name.endsWith("ed") : (name) => /^(id|lar|most pred)/.test(name);
-  $("sort").append(...Object.keys(SORTS).filter(kept).map((name) => element("option", {}, name)));
+  $("sort").append(...Object.keys(SORTS).map((name) => element("option", {}, name)));
   for (const [key, name, of] of [["kind", "type", (entry) => entry.kind], ["fold", "fold", (entry) => entry.fold],
     ["size", "size", sizeOf]]) {
     const values = [...new Set(data.images.map(of))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
@@ -120,7 +81,8 @@ function fillSelects() {
     $(key).append(...values.map((value) => element("option", { value }, value || "(none)")));
     $(key).closest("label").hidden = values.length < 2;
   }
-  $("most").closest("label").hidden = !hasTruth;
+  $("thumbnails").append(...data.layers.map((name) => element("option", {}, name)));
+  $("thumbnails").closest("label").hidden = data.layers.length < 2;
 }
 
 /* ---- the head: threshold, chips, figures ---- */
@@ -128,22 +90,30 @@ function fillSelects() {
 function fillChips() {
   const chip = (kind) => element("button", {
     type: "button", class: "chip", "data-kind": kind, "aria-pressed": "false", title: `${kind}: ${MEANINGS[kind]}`,
-    onclick: (event) => {
-      const button = event.currentTarget;
-      button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") === "false"));
+    onclick: ({ currentTarget: button }) => {
+      button.ariaPressed = String(button.ariaPressed === "false");
       update();
     },
-  }, element("i", { style: `background: ${COLOURS[kind]}` }), `${kind} `, element("b", {}, "0"));
+  }, mark(kind), `${kind} `, element("b", {}, "0"));
   const group = (name, kinds) => element("div", { role: "group", "aria-label": name },
     element("span", { class: "name" }, name), ...kinds.map(chip));
-  $("chips").append(group("true objects", KINDS.slice(0, 5)), group("predicted", KINDS.slice(5)));
-  if (data.other) $("chips").append(group(`against ${data.other}`, ["gained", "lost"]));
-  for (const kind of [...KINDS, ...(data.other ? ["gained", "lost"] : [])]) {
+  const groups = { "true objects": KINDS.slice(0, 5), "predicted": KINDS.slice(5),
+    "classes": data.classes.map(({ name }) => name), [`changed from ${data.other}`]: CHANGES };
+  for (const [name, kinds] of Object.entries(groups)) if (kinds.length) $("chips").append(group(name, kinds));
+  const plain = isScored || isClasses ? [] : [hasSide("true") ? "labelled" : "predicted"];
+  for (const kind of [...Object.values(groups).flat(), ...plain]) {
     $("meanings").append(element("dt", {}, kind), element("dd", {}, MEANINGS[kind]));
+  }
+  for (const cell of document.querySelectorAll("#run th, #run td:first-child")) {
+    if (MEANINGS[cell.textContent]) cell.title = MEANINGS[cell.textContent];
   }
 }
 
-const FIGURES = {
+const FIGURES = isClasses ? {
+  score: ["score", "the mean over the images of their IoU, averaged over the classes in truth or prediction"],
+  iou: ["mean IoU", "the mean over the classes of their IoU over the pixels of the chosen images together"],
+  accuracy: ["accuracy", "the share of the pixels whose class is right"],
+} : {
   score: ["score", "the mean over the images of their precision, averaged over the IoU thresholds 0.50 to 0.95"],
   mean_precision: ["precision at this IoU",
     "the mean over the images of tp / (tp + fp + fn); 1 where nothing is and nothing was found"],
@@ -153,16 +123,32 @@ const FIGURES = {
   pq: ["PQ", "panoptic quality: F1 times the mean IoU of the matched pairs"],
   change: ["score gained", "the score minus the other run's; the interval stands in Run and scores"],
   tp: ["tp", "found: pairs with an IoU above the threshold"],
-  fp: ["fp", "predicted objects without a partner at this threshold"],
-  fn: ["fn", "true objects without a partner at this threshold"],
+  fp: ["fp", "predicted objects that are in no pair with an IoU above the threshold"],
+  fn: ["fn", "true objects that are in no pair with an IoU above the threshold"],
 };
 
-function updateHead() {
+const describeClass = ({ truePx, iou }, totalPx) =>
+  (isScored ? iou?.toFixed(3) ?? "–" : `${((100 * truePx) / Math.max(1, totalPx)).toFixed(1)} %`);
+
+function summarizeClasses() {
+  const confusion = order.length ? scores.addConfusions(order.map((entry) => entry.confusion)) : [];
+  const rows = scores.classRows(confusion);
+  const total = rows.reduce((sum, row) => sum + row.truePx, 0);
+  const right = rows.reduce((sum, _, c) => sum + confusion[c][c], 0);
+  const ious = rows.map((row, c) => [data.classes[c].name, describeClass(row, total)]);
+  return { ...Object.fromEntries(ious), iou: scores.meanIou(rows), accuracy: total ? right / total : 1 };
+}
+
+function summarizeObjects() {
   const summary = scores.summarize(order.map((entry) => entry.compared), state.k);
-  summary.change = order.reduce((sum, entry) => sum + entry.change, 0) / Math.max(1, order.length);
-  summary.score = order.reduce((sum, entry) => sum + entry.score, 0) / Math.max(1, order.length);
-  for (const moved of data.other ? order.map((e) => scores.changes(e.compared, e.other, state.k)) : []) {
-    for (const kind of ["gained", "lost"]) summary[kind] = (summary[kind] ?? 0) + moved[kind].length;
+  for (const change of CHANGES) summary[change] = order.reduce((sum, entry) => sum + countsOf(entry)[change], 0);
+  return summary;
+}
+
+function updateHead() {
+  const summary = isClasses ? summarizeClasses() : summarizeObjects();
+  for (const key of ["score", "change"]) {
+    summary[key] = order.reduce((sum, entry) => sum + entry[key], 0) / Math.max(1, order.length);
   }
   for (const chip of document.querySelectorAll(".chip")) {
     chip.querySelector("b").textContent = summary[chip.dataset.kind] ?? 0;
@@ -174,42 +160,35 @@ function updateHead() {
     const text = ["tp", "fp", "fn"].includes(key) ? String(value) : value.toFixed(4);
     return element("div", { title: meaning, "data-key": key }, element("dt", {}, name), element("dd", {}, text));
   };
-  const figures = Object.entries(FIGURES).filter(([key]) => hasTruth && (key !== "change" || data.other));
+  const figures = Object.entries(FIGURES).filter(([key]) => isScored && (key !== "change" || data.other));
   $("figures").replaceChildren(...figures.map(figure));
-  const n = order.length;
-  $("count").textContent = n === data.images.length ? `${n} images` : `${n} of ${data.images.length} images`;
+  const total = data.images.length;
+  $("count").textContent = `${order.length < total ? `${order.length} of ` : ""}${total} images`;
 }
 
-function setThreshold(k) {
-  state.k = Math.min(scores.HIGHEST, Math.max(scores.LOWEST, k));
-  update();
-}
+const setThreshold = (k) => ((state.k = Math.min(scores.HIGHEST, Math.max(scores.LOWEST, k))), update());
 
 /* ---- the list of images ---- */
 
-const seen = new IntersectionObserver((items) => items.filter((item) => item.isIntersecting).forEach(({ target }) => {
+const visible = new Set(); // cards on the screen or near it: the others wait
+const seen = new IntersectionObserver((items) => items.forEach(({ target, isIntersecting }) => {
   if (target.id === "more") {
-    state.limit += 60;
-    updateList();
-  } else drawCard(target);
+    if (isIntersecting) state.limit += 60, updateList();
+  } else if (isIntersecting) visible.add(target), updateCard(target);
+  else visible.delete(target);
 }), { rootMargin: "300px" });
-
-function drawCard(card) {
-  const entry = data.images[card.dataset.index];
-  imageOf(entry).then((shown) => drawThumbnail(card.querySelector("canvas"), shown, kindsOf(entry)))
-    .catch((error) => (card.querySelector(".counts").textContent = error.message));
-}
 
 const hashOf = (entry, selected) =>
   `#${encodeURIComponent(entry.id)}${selected ? `/${nameObject(...selected)}` : ""}`;
 
 function makeCard(entry) {
   const about = [sizeOf(entry), entry.kind, entry.fold && `fold ${entry.fold}`].filter(Boolean).join(" · ");
+  const width = Math.round(240 * Math.min(2, window.devicePixelRatio || 1));
   const card = element("li", { "data-index": entry.index },
     element("a", { href: hashOf(entry), "aria-label": `image ${entry.id}` },
-      element("canvas", { width: 240, height: Math.ceil((240 * entry.size[0]) / entry.size[1]) })),
+      element("canvas", { width, height: Math.ceil((width * entry.size[0]) / entry.size[1]) })),
     element("div", { class: "line" }, element("b", { class: "id", title: entry.id }, entry.id),
-      element("span", { class: "score", title: FIGURES.score[1] }, hasTruth ? entry.score.toFixed(4) : "")),
+      element("span", { class: "score", title: FIGURES.score[1] }, isScored ? entry.score.toFixed(4) : "")),
     element("div", { class: "about" }, about), element("div", { class: "counts" }));
   seen.observe(card);
   return card;
@@ -220,120 +199,32 @@ function updateList() {
   const shown = order.slice(0, state.limit);
   for (const entry of shown) if (!cards.has(entry.index)) cards.set(entry.index, makeCard(entry));
   const wanted = shown.map((entry) => cards.get(entry.index));
-  const list = $("list");
-  if (wanted.length !== list.children.length || wanted.some((card, n) => list.children[n] !== card)) {
-    list.replaceChildren(...wanted);
-  }
+  const { children } = $("list");
+  const isOther = wanted.length !== children.length || wanted.some((card, n) => children[n] !== card);
+  if (isOther) $("list").replaceChildren(...wanted);
   $("more").hidden = shown.length === order.length;
   seen.unobserve($("more"));
   seen.observe($("more"));
-  for (const entry of shown) updateCard(cards.get(entry.index), entry);
+  if (state.open < 0) visible.forEach(updateCard); // else they are behind the viewer
 }
 
-function updateCard(card, entry) {
-  const counts = scores.countAt(entry.compared, state.k);
-  const moved = entry.other ? scores.changes(entry.compared, entry.other, state.k) : {};
-  for (const kind of Object.keys(moved)) counts[kind] = moved[kind].length;
-  const parts = [...KINDS, "gained", "lost"].filter((kind) => counts[kind]).map((kind) =>
-    element("span", { title: `${kind}: ${MEANINGS[kind]}` },
-      element("i", { style: `background: ${COLOURS[kind]}` }), `${counts[kind]} ${kind}`));
-  const plain = hasTruth ? "nothing here, nothing found" : `${entry.areas.pred.length} objects`;
-  card.querySelector(".counts").replaceChildren(...(hasTruth && parts.length ? parts : [plain]));
+function describeCounts(entry) {
+  const totalPx = entry.size[0] * entry.size[1];
+  if (isClasses) return entry.rows.map((row, c) => [data.classes[c].name, row]).filter(([, { iou }]) => iou !== null)
+    .map(([name, row]) => [name, `${name} ${describeClass(row, totalPx)}`]);
+  return [...KINDS, ...CHANGES].map((kind) => [kind, countsOf(entry)[kind]]).filter(([, n]) => n > 0)
+    .map(([kind, n]) => [kind, `${n} ${kind}`]);
 }
 
-/* ---- objects: scatter and table ---- */
-
-function listObjects() {
-  const kinds = pressed();
-  const rows = [];
-  for (const entry of order) {
-    for (const side of hasTruth ? ["true", "pred"] : ["pred"]) {
-      const moved = entry.other && side === "true" ? scores.changes(entry.compared, entry.other, state.k) : {};
-      entry.areas[side].forEach((area, object) => {
-        const kind = scores.kindAt(entry.compared[side], object, state.k);
-        if (side === "pred" && (kind === "found" || kind === "outline")) return; // stands with its true partner
-        const isMoved = kinds.some((name) => moved[name]?.includes(object));
-        if (kinds.length && !kinds.includes(kind) && !isMoved) return;
-        rows.push({ entry, side, object, area, kind, iou: entry.compared[side].iou[object] });
-      });
-    }
-  }
-  return rows;
-}
-
-const AXES = { left: 46, right: 14, top: 12, bottom: 38 };
-let points = [];
-function drawScatter(rows) {
-  const canvas = $("scatter");
-  const [ratio, width, height] = [window.devicePixelRatio || 1, canvas.clientWidth, canvas.clientHeight];
-  [canvas.width, canvas.height] = [width * ratio, height * ratio];
-  const context = canvas.getContext("2d");
-  context.scale(ratio, ratio);
-  const areas = rows.map((row) => row.area);
-  const [low, high] = [Math.log10(Math.max(1, areas.reduce((a, b) => Math.min(a, b), 1e9))),
-    Math.log10(areas.reduce((a, b) => Math.max(a, b), 10))];
-  const perDecade = (width - AXES.left - AXES.right) / Math.max(0.01, high - low);
-  const xOf = (area) => AXES.left + (Math.log10(area) - low) * perDecade;
-  const yOf = (iou) => height - AXES.bottom - iou * (height - AXES.top - AXES.bottom);
-  const ink = getComputedStyle(canvas).color;
-  [context.fillStyle, context.strokeStyle, context.font] = [ink, ink, "12px system-ui, sans-serif"];
-  for (const tick of [0, 0.25, 0.5, 0.75, 1]) {
-    context.globalAlpha = 0.25;
-    context.strokeRect(AXES.left, yOf(tick), width - AXES.left - AXES.right, 0);
-    context.globalAlpha = 1;
-    context.textAlign = "right";
-    context.fillText(tick.toFixed(2), AXES.left - 6, yOf(tick) + 4);
-  }
-  context.textAlign = "center";
-  for (let power = Math.floor(low); power <= high; power++) {
-    for (const factor of [1, 2, 5]) {
-      const [area, x] = [factor * 10 ** power, xOf(factor * 10 ** power)];
-      if (x >= AXES.left && x <= width - AXES.right) context.fillText(area, x, height - AXES.bottom + 17);
-    }
-  }
-  context.fillText("area in px² (logarithmic)", (AXES.left + width) / 2, height - 4);
-  context.fillText("IoU", 16, yOf(0.625) + 4);
-  context.setLineDash([5, 4]);
-  context.strokeRect(AXES.left, yOf(state.k / 20), width - AXES.left - AXES.right, 0);
-  context.setLineDash([]);
-  context.globalAlpha = 0.75;
-  points = rows.map((row) => ({ row, x: xOf(row.area), y: yOf(row.iou) }));
-  for (const { row, x, y } of points) {
-    context.fillStyle = COLOURS[row.kind];
-    context.fillRect(x - 2, y - 2, 4, 4);
-  }
-}
-
-function nearestPoint(event) {
-  const box = $("scatter").getBoundingClientRect();
-  const away = (point) => Math.hypot(point.x - (event.clientX - box.left), point.y - (event.clientY - box.top));
-  const best = points.reduce((a, b) => (a && away(a) <= away(b) ? a : b), null);
-  return best && away(best) < 12 ? best.row : null;
-}
-
-function updateObjects() {
-  if (state.view !== "objects") return;
-  const rows = listObjects();
-  drawScatter(rows);
-  rows.sort((a, b) => a.iou - b.iou || b.area - a.area);
-  const row = ({ entry, side, object, area, kind, iou }) => element("tr", {},
-    element("td", {}, element("a", { href: hashOf(entry, [side, object]) }, `${entry.id} ${nameObject(side, object)}`)),
-    element("td", { title: MEANINGS[kind] }, kind), element("td", {}, String(area)), element("td", {}, iou.toFixed(3)));
-  $("objects-rows").replaceChildren(...rows.slice(0, 200).map(row));
-  $("objects-count").textContent = `${rows.length > 200 ? "200 of " : ""}${rows.length} objects, lowest IoU first`;
-}
-
-function saveCsv() {
-  const quote = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
-  const head = ["id", "fold", "type", "side", "object", "kind", "area_px", "iou", "top", "left", "bottom", "right"];
-  const lines = listObjects().map(({ entry, side, object, area, kind, iou }) => [
-    entry.id, entry.fold, entry.kind, side === "pred" ? "predicted" : side, object + 1, kind, area, iou.toFixed(6),
-    ...entry.boxes[side][object],
-  ].map(quote));
-  const blob = new Blob([[head, ...lines].map((line) => line.join(",")).join("\n"), "\n"], { type: "text/csv" });
-  const link = element("a", { href: URL.createObjectURL(blob), download: "objects.csv" });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+function updateCard(card) {
+  const [entry, counts] = [data.images[card.dataset.index], card.querySelector(".counts")];
+  const parts = describeCounts(entry).map(([kind, text]) =>
+    element("span", { title: `${kind}: ${MEANINGS[kind]}` }, mark(kind), text));
+  const plain = compares ? "nothing here, nothing found" : `${numberOf(entry, sides[0])} objects`;
+  counts.replaceChildren(...(parts.length || isClasses ? parts : [plain]));
+  const kinds = (side, object) => kindOf(entry, side, object);
+  imageOf(entry).then((shown) => drawThumbnail(card.querySelector("canvas"), shown, state.layer, kinds))
+    .catch((error) => (counts.textContent = error.message));
 }
 
 /* ---- the viewer ---- */
@@ -342,58 +233,76 @@ const viewer = new Viewer($("canvas"), (picked) => picked && go(data.images[stat
 const go = (entry, selected) => (location.hash = hashOf(entry, selected));
 
 async function openImage(entry, selected) {
-  const isSame = state.open === entry.index;
+  const isNew = state.open !== entry.index;
   Object.assign(state, { open: entry.index, selected });
   if (!$("viewer").open) $("viewer").showModal();
   $("viewer-title").textContent = entry.id;
-  if (!isSame) $("viewer-objects").replaceChildren(); // those of the image before
+  if (isNew) $("viewer-objects").replaceChildren(); // those of the image before
   const shown = await imageOf(entry).catch((error) => ($("viewer-about").textContent = error.message, null));
   if (!shown || state.open !== entry.index) return;
   const names = Object.keys(shown.layers);
-  if (!isSame) {
+  if (isNew) {
     $("layer").replaceChildren(...names.map((name, n) => element("option", { value: name }, `${n + 1} ${name}`)));
     for (const input of document.querySelectorAll("[data-needs]")) {
       const { needs } = input.dataset;
-      input.closest("label").hidden = !(needs === "plane" ? names.length > 1 : shown.paths[needs]);
+      input.closest("label").hidden = !(needs === "plane" ? shown.planes.length : shown.paths[needs]);
     }
-    for (const next of neighbours()) imageOf(next);
+    [-1, 1].map(neighbour).filter(Boolean).forEach(imageOf);
   }
-  viewer.show(shown, kindsOf(entry), selected);
+  viewer.show(shown, (side, object) => kindOf(entry, side, object), selected);
   $("layer").value = viewer.options.layer;
-  updateViewer(isSame);
+  updateViewer();
 }
 
-const neighbours = () => [-1, 1].map((step) => order[order.indexOf(data.images[state.open]) + step]).filter(Boolean);
+const neighbour = (by) => order[order.indexOf(data.images[state.open]) + by];
+const step = (by) => neighbour(by) && go(neighbour(by));
 
 function updateViewer() {
   if (state.open < 0) return;
   const entry = data.images[state.open];
-  const counts = scores.countAt(entry.compared, state.k);
+  const atThreshold = compares && scores.precisionOf(scores.countAt(entry.compared, state.k)).toFixed(4);
   $("viewer-about").textContent = [sizeOf(entry), entry.kind, entry.fold && `fold ${entry.fold}`,
     entry.shown[0] < entry.size[0] && `shown at ${sizeOf({ size: entry.shown })}`,
-    hasTruth && `score ${entry.score.toFixed(4)}, at this IoU ${scores.precisionOf(counts).toFixed(4)}`,
-    entry.other && `score minus ${data.other}'s ${entry.change.toFixed(4)}`].filter(Boolean).join(" · ");
-  const kinds = kindsOf(entry);
-  const moved = entry.other ? scores.changes(entry.compared, entry.other, state.k) : {};
-  const item = (side) => (area, object) => {
-    const kind = kinds(side, object);
-    const change = side === "true" && Object.keys(moved).find((name) => moved[name].includes(object));
-    const { iou } = entry.compared[side];
-    const isSelected = state.selected?.[0] === side && state.selected[1] === object;
-    return { rank: PLAIN.has(kind) && !change ? 1 : 0, made: () => element("li", {}, element("a", {
-      href: hashOf(entry, [side, object]), "aria-current": isSelected ? "true" : null, title: MEANINGS[kind],
-    }, element("i", { style: `background: ${COLOURS[kind]}` }), element("b", {}, nameObject(side, object)),
-    ` ${kind}${change ? `, ${change}` : ""} · ${area} px²${hasTruth ? ` · IoU ${iou[object].toFixed(3)}` : ""}`)) };
-  };
-  const items = [...(entry.areas.true ?? []).map(item("true")), ...entry.areas.pred.map(item("pred"))];
-  $("viewer-objects").replaceChildren(...items.sort((a, b) => a.rank - b.rank).map(({ made }) => made()));
+    isScored && `score ${entry.score.toFixed(4)}${compares ? `, at this IoU ${atThreshold}` : ""}`,
+    entry.other && `score minus ${data.other}'s ${entry.change.toFixed(4)}`,
+    ...entry.issues].filter(Boolean).join(" · ");
+  $("viewer-objects").replaceChildren(...(isClasses ? listClasses(entry) : listOfImage(entry)));
   $("viewer-objects").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   viewer.canvas.setAttribute("aria-label", `image ${entry.id}, ${$("viewer-about").textContent}`);
+  updateScales();
 }
 
-function step(by) {
-  const next = order[order.indexOf(data.images[state.open]) + by];
-  if (next) go(next);
+const listClasses = (entry) => entry.rows.map(({ truePx, predPx, iou }, c) => element("li", {},
+  mark(data.classes[c].name), element("b", {}, data.classes[c].name),
+  ` ${truePx} px${isScored ? `, predicted ${predPx} px · IoU ${iou?.toFixed(3) ?? "–"}` : ""}`));
+
+// Objects in error and changed ones first; of very many, the first 300 and the selected one.
+function listOfImage(entry) {
+  const items = sides.flatMap((side) => entry.areas[side].map((area, object) => {
+    const [kind, change] = [kindOf(entry, side, object), changeOf(entry, side, object)];
+    const isSelected = isSame(state.selected, [side, object]);
+    return { side, object, area, kind, change, isSelected, rank: PLAIN.has(kind) && !change ? 1 : 0 };
+  })).filter(({ side, kind }) => side !== "other" || kind === "gone extra").sort((a, b) => a.rank - b.rank);
+  const link = ({ side, object, area, kind, change, isSelected }) => element("li", {}, element("a", {
+    href: hashOf(entry, [side, object]), "aria-current": isSelected ? "true" : null, title: MEANINGS[change ?? kind],
+  }, mark(change ?? kind), element("b", {}, nameObject(side, object)),
+  ` ${nameKind(kind, change)} · ${area} px²`, compares ? ` · IoU ${iouOf(entry, side, object).toFixed(3)}` : ""));
+  const more = items.length > 300 ? [element("li", {}, `… of ${items.length} objects`)] : [];
+  return [...items.filter((item, n) => n < 300 || item.isSelected).map(link), ...more];
+}
+
+// The colour bars of the layers of numbers that the viewer and the small pictures show; all images have the same scale.
+function updateScales() {
+  const { layer, darkest, brightest } = viewer.options;
+  for (const [id, name, from, to] of [["scale", layer, darkest, brightest], ["list-scale", state.layer, 0, 255]]) {
+    const isWeights = data.weights.includes(name);
+    const high = isWeights ? data.high : 1;
+    $(id).hidden = !isWeights && !data.planes.includes(name);
+    $(id).style.setProperty("--stops", (isWeights ? HEAT : GRAYS).join(", "));
+    $(id).querySelectorAll("b").forEach((end, n) => {
+      end.textContent = Number((([from, to][n] / 255) * high).toPrecision(3));
+    });
+  }
 }
 
 function stepObject(by) {
@@ -407,15 +316,12 @@ function follow() {
   const [id, object] = location.hash.slice(1).split("/").map(decodeURIComponent);
   const entry = data.images.find((other) => other.id === id);
   if (!entry) return $("viewer").close();
-  const [, letter, number] = /^([tp])(\d+)$/.exec(object ?? "") ?? [];
-  const side = letter === "t" ? "true" : "pred";
-  return openImage(entry, letter && entry.areas[side]?.[number - 1] !== undefined ? [side, number - 1] : null);
+  const [, letter, number] = /^([tpo])(\d+)$/.exec(object ?? "") ?? [];
+  const side = { t: "true", p: "pred", o: "other" }[letter];
+  return openImage(entry, entry.areas?.[side]?.[number - 1] !== undefined ? [side, number - 1] : null);
 }
 
-function toggle(name) {
-  const input = document.querySelector(`[data-option=${name}]`);
-  if (!input.closest("label").hidden) input.click();
-}
+const toggle = (name) => document.querySelector(`label:not([hidden]) > [data-option=${name}]`)?.click();
 
 /* ---- keys ---- */
 
@@ -449,21 +355,15 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping || $("help").open) return;
   const isOpen = $("viewer").open;
   if (!isOpen && "jk".includes(event.key) && order.length) return moveFocus(event.key === "j" ? 1 : -1);
-  if (isOpen && /^[1-9]$/.test(event.key)) {
-    const option = $("layer").options[event.key - 1];
-    if (option) [$("layer").value] = [option.value], viewer.set("layer", option.value);
-    return;
-  }
-  const found = [...(isOpen ? KEYS : []), ...ANYWHERE].find(([keys]) => keys.includes(event.key));
-  if (!found) return;
-  event.preventDefault();
-  found[2](event.key);
+  const option = isOpen && /^[1-9]$/.test(event.key) && $("layer").options[event.key - 1];
+  if (option) return $("layer").value = option.value, $("layer").dispatchEvent(new Event("input"));
+  const [, , act] = [...(isOpen ? KEYS : []), ...ANYWHERE].find(([keys]) => keys.includes(event.key)) ?? [];
+  if (act) event.preventDefault(), act(event.key);
 }
 
 function moveFocus(by) {
   const links = [...$("list").querySelectorAll("a")];
-  const at = links.indexOf(document.activeElement) + by;
-  links[Math.min(links.length - 1, Math.max(0, at))]?.focus();
+  links[Math.min(links.length - 1, Math.max(0, links.indexOf(document.activeElement) + by))]?.focus();
 }
 
 /* ---- putting it together ---- */
@@ -473,12 +373,9 @@ function update() {
   updateHead();
   updateList();
   updateObjects();
+  updateScales();
   updateViewer();
-  if (state.open >= 0) viewer.shown && (viewer.repaint(), viewer.draw());
-  requestAnimationFrame(() => document.querySelectorAll("#list > li").forEach((card) => {
-    const box = card.getBoundingClientRect();
-    if (box.bottom > 0 && box.top < innerHeight && box.width) drawCard(card);
-  }));
+  if (state.open >= 0 && viewer.shown) viewer.refill(), viewer.draw();
 }
 
 function showView(name) {
@@ -491,41 +388,38 @@ function showView(name) {
   update();
 }
 
+const onEach = (selector, event, act) =>
+  document.querySelectorAll(selector).forEach((one) => one.addEventListener(event, () => act(one)));
+
 function listen() {
-  document.querySelectorAll("nav [data-view]").forEach((button) => {
-    button.addEventListener("click", () => showView(button.dataset.view));
-  });
-  for (const id of ["search", "sort", "kind", "fold", "size", "most"]) {
-    $(id).addEventListener("input", () => ((state.limit = 60), update()));
-  }
-  document.querySelectorAll(".iou").forEach((input) => {
-    input.addEventListener("input", () => setThreshold(Math.round(input.value / 5)));
-  });
-  document.querySelectorAll("[data-option]").forEach((input) => input.addEventListener("input", () => {
+  onEach("nav [data-view]", "click", (button) => showView(button.dataset.view));
+  onEach("#search, #sort, #kind, #fold, #size, #most", "input", () => ((state.limit = 60), update()));
+  onEach(".iou", "input", (input) => setThreshold(Math.round(input.value / 5)));
+  onEach("#thumbnails", "input", ({ value }) => ((state.layer = value), update()));
+  onEach("[data-option]", "input", (input) => {
     viewer.set(input.dataset.option, input.type === "checkbox" ? input.checked : input.value);
-    $("plane-value").textContent = (viewer.options.threshold / 255).toFixed(2);
-  }));
+    $("plane-value").textContent = (viewer.options.threshold / 100).toFixed(2);
+    updateScales();
+  });
   $("csv").addEventListener("click", saveCsv);
+  $("canvas").addEventListener("pointermove", (event) => ($("pixel").textContent = viewer.describePixel(event)));
   $("scatter").addEventListener("click", (event) => {
     const row = nearestPoint(event);
     if (row) go(row.entry, [row.side, row.object]);
   });
   $("scatter").addEventListener("pointermove", (event) => {
     const row = nearestPoint(event);
-    const text = row && `${row.entry.id} ${nameObject(row.side, row.object)}: ${row.kind}, ${row.area} px²`;
-    $("scatter").title = text ?? "";
+    $("scatter").title = row ? `${row.entry.id} ${nameObject(row.side, row.object)}, ${row.area} px²` : "";
   });
-  for (const [id, by] of [["previous", -1], ["next", 1]]) $(id).addEventListener("click", () => step(by));
-  document.querySelectorAll("[data-close]").forEach((button) => {
-    button.addEventListener("click", () => button.closest("dialog").close());
-  });
-  document.querySelectorAll("[data-help]").forEach((button) => {
-    button.addEventListener("click", () => $("help").showModal());
-  });
+  onEach("#previous", "click", () => step(-1));
+  onEach("#next", "click", () => step(1));
+  onEach("[data-close]", "click", (button) => button.closest("dialog").close());
+  onEach("[data-help]", "click", () => $("help").showModal());
   $("viewer").addEventListener("close", () => {
     const card = cards.get(state.open);
     Object.assign(state, { open: -1, selected: null });
     if (location.hash.length > 1) history.replaceState(null, "", "#");
+    visible.forEach(updateCard);
     card?.querySelector("a").focus();
   });
   document.addEventListener("keydown", onKey);
@@ -538,7 +432,6 @@ function start() {
   $("keys").append(...rows.flatMap(([keys, meaning]) => [
     element("dt", {}, ...keys.map((key) => element("kbd", {}, key.replace("Arrow", "")))), element("dd", {}, meaning),
   ]));
-  document.body.classList.toggle("without-truth", !hasTruth);
   $("choice").open = innerWidth > 700;
   fillSelects();
   fillChips();

@@ -1,6 +1,7 @@
 // Scores of images from the areas of their objects and the pixels that pairs of them share: metrics/score.py,
 // metrics/matching.py and metrics/error_types.py once more. All comparisons are of integers; a pair matches where its
-// IoU is above the threshold, k twentieths; from one half on an object has one partner at most.
+// IoU is above the threshold, k twentieths; from one half on an object has one partner at most. Classes are scored by
+// their confusions, as metrics/pixels.py does.
 "use strict";
 
 const scores = (() => {
@@ -30,7 +31,21 @@ const scores = (() => {
     inPred.forEach((n, j) => n > 1 && (result.pred.kind[j] = "merging"));
     result.true.kind = result.true.kind.map((kind) => kind ?? "missed");
     result.pred.kind = result.pred.kind.map((kind) => kind ?? "extra");
-    return result;
+    return Object.assign(result, tally(result), { at: [] });
+  }
+
+  // What counts at any threshold are sums of: partners by level, and the kinds of objects without one.
+  function tally(compared) {
+    const [levels, ious] = [new Uint32Array(HIGHEST + 1), new Float64Array(HIGHEST + 1)];
+    const alone = Object.fromEntries([...TRUE_KINDS, ...PRED_KINDS].map((kind) => [kind, 0]));
+    for (const side of ["true", "pred"]) {
+      compared[side].kind.forEach((kind, i) => compared[side].partner[i] < 0 && (alone[kind] += 1));
+    }
+    compared.true.level.forEach((level, i) => {
+      levels[level] += level > 0;
+      ious[level] += level > 0 ? compared.true.iou[i] : 0;
+    });
+    return { levels, ious, alone };
   }
 
   function sides(areas) {
@@ -52,15 +67,15 @@ const scores = (() => {
     return side.level[object] >= k ? "found" : "outline";
   }
 
-  function countAt(compared, k) {
-    const counts = Object.fromEntries([...TRUE_KINDS, ...PRED_KINDS].map((kind) => [kind, 0]));
-    compared.true.kind.forEach((_, i) => (counts[kindAt(compared.true, i, k)] += 1));
-    compared.pred.kind.forEach((_, j) => {
-      const kind = kindAt(compared.pred, j, k);
-      if (kind !== "found" && kind !== "outline") counts[kind] += 1; // those two are counted with the true objects
-    });
-    const tp = counts.found;
-    return { ...counts, tp, fp: compared.pred.kind.length - tp, fn: compared.true.kind.length - tp };
+  const sum = (values, from = 0) => values.subarray(from).reduce((total, value) => total + value, 0);
+
+  // Objects of every kind (those with a partner count once, as true ones), and tp, fp, fn.
+  const countAt = (compared, k) => (compared.at[k] ??= countAnew(compared, k));
+
+  function countAnew({ levels, alone, true: { kind: trueKinds }, pred: { kind: predKinds } }, k) {
+    const tp = sum(levels, k);
+    const outline = sum(levels) - tp;
+    return { ...alone, found: tp, outline, tp, fp: predKinds.length - tp, fn: trueKinds.length - tp };
   }
 
   const divide = (part, whole) => (whole ? part / whole : 0);
@@ -69,9 +84,9 @@ const scores = (() => {
   const precisionOf = ({ tp, fp, fn }) => (tp + fp + fn ? tp / (tp + fp + fn) : 1);
 
   function scoreOf(compared) {
-    let sum = 0;
-    for (let k = LOWEST; k <= HIGHEST; k++) sum += precisionOf(countAt(compared, k));
-    return sum / (HIGHEST - LOWEST + 1);
+    let total = 0;
+    for (let k = LOWEST; k <= HIGHEST; k++) total += precisionOf(countAt(compared, k));
+    return total / (HIGHEST - LOWEST + 1);
   }
 
   // The row of ku.match(…, strict=True), summed over images.
@@ -80,10 +95,10 @@ const scores = (() => {
     let [perImage, precision, matched] = [0, 0, 0];
     for (const image of compared) {
       const counts = countAt(image, k);
-      for (const [name, n] of Object.entries(counts)) total[name] = (total[name] ?? 0) + n;
+      for (const name in counts) total[name] = (total[name] ?? 0) + counts[name];
       perImage += divide(counts.tp, counts.tp + counts.fp + counts.fn);
       precision += precisionOf(counts);
-      image.true.level.forEach((level, i) => level >= k && (matched += image.true.iou[i]));
+      matched += sum(image.ious, k);
     }
     const { tp = 0, fp = 0, fn = 0 } = total;
     return {
@@ -99,17 +114,23 @@ const scores = (() => {
     };
   }
 
-  // True objects matched here and not there (gained), and the reverse (lost), as lists of objects.
-  function changes(here, there, k) {
-    const [gained, lost] = [[], []];
-    here.true.level.forEach((level, i) => {
-      if (level >= k && there.true.level[i] < k) gained.push(i);
-      if (level < k && there.true.level[i] >= k) lost.push(i);
+  // The classes of a confusion (true class by predicted class, in pixels); without an IoU where a class is nowhere.
+  function classRows(confusion) {
+    return confusion.map((row, c) => {
+      const [truePx, predPx] = [row, confusion.map((other) => other[c])].map((px) => px.reduce((x, y) => x + y, 0));
+      return { truePx, predPx, iou: truePx + predPx ? row[c] / (truePx + predPx - row[c]) : null };
     });
-    return { gained, lost };
   }
 
+  function meanIou(rows) {
+    const ious = rows.map((row) => row.iou).filter((iou) => iou !== null);
+    return ious.length ? ious.reduce((x, y) => x + y, 0) / ious.length : 1;
+  }
+
+  const addConfusions = (all) => all.reduce((total, one) => total.map((row, i) => row.map((n, j) => n + one[i][j])));
+
   return {
-    LOWEST, HIGHEST, TRUE_KINDS, PRED_KINDS, compare, kindAt, countAt, precisionOf, scoreOf, summarize, changes,
+    LOWEST, HIGHEST, TRUE_KINDS, PRED_KINDS, compare, kindAt, countAt, precisionOf, scoreOf, summarize,
+    classRows, meanIou, addConfusions,
   };
 })();

@@ -24,12 +24,11 @@ function paintLabels(text, height, width) {
 // The edges between pixels of different ids, as lines that stay thin at any zoom.
 function traceOutlines(ids, height, width) {
   const path = new Path2D();
-  const idAt = (y, x) => (y < 0 || x < 0 || y >= height || x >= width ? 0 : ids[y * width + x]);
-  const trace = (lines, steps, before, after, point) => {
+  const trace = (lines, steps, acrossPx, alongPx, point) => {
     for (let line = 0; line <= lines; line++) {
       let start = -1;
-      for (let step = 0; step <= steps; step++) {
-        const isEdge = step < steps && before(line, step) !== after(line, step);
+      for (let step = 0, at = line * acrossPx; step <= steps; step++, at += alongPx) {
+        const isEdge = step < steps && (line > 0 ? ids[at - acrossPx] : 0) !== (line < lines ? ids[at] : 0);
         if (isEdge && start < 0) start = step;
         if (!isEdge && start >= 0) {
           path.moveTo(...point(line, start));
@@ -39,51 +38,100 @@ function traceOutlines(ids, height, width) {
       }
     }
   };
-  trace(height, width, (y, x) => idAt(y - 1, x), idAt, (y, x) => [x, y]);
-  trace(width, height, (x, y) => idAt(y, x - 1), (x, y) => idAt(y, x), (x, y) => [x, y]);
+  trace(height, width, width, 1, (row, column) => [column, row]);
+  trace(width, height, 1, width, (column, row) => [column, row]);
   return path;
 }
 
+const SIDES = ["true", "pred", "other"]; // an object is [side, number from 0]
+const isSame = (one, other) => one?.[0] === other[0] && one[1] === other[1];
+
 // Hues advance by the golden section, so that objects near each other differ most.
-const objectColour = (object, light = 58) => `hsl(${((object + 1) * 222.49) % 360} 85% ${light}%)`;
-
-const PLAIN = new Set(["found", "predicted"]); // drawn without a fill and an id
-const OUTLINES = { true: "#00cdff", pred: "#ffa000", other: "#ff5fd2" };
-
-function decodePicture(uri) {
-  const picture = new Image();
-  picture.src = uri;
-  return picture.decode().then(() => picture);
+function objectColour(side, object, light = 140) {
+  const hue = (2 * object + SIDES.indexOf(side) + 1) * 222.49;
+  return [0, 120, 240].map((shift) => light + 110 * Math.cos(((hue - shift) * Math.PI) / 180));
 }
 
-// Pictures of an image, decoded: { height, width, layers: {name: HTMLImageElement}, ids, paths, boxes }.
-async function decodeImage(entry, pictures) {
+const PLAIN = new Set(["found", "predicted", "labelled"]); // drawn without a fill and an id
+const OUTLINES = { true: "#00cdff", pred: "#ffa000", other: "#ff5fd2" };
+const HEAT = ["#000004", "#420a68", "#932667", "#dd513a", "#fca50a", "#fcffa4"]; // matplotlib's inferno
+const GRAYS = ["#000000", "#ffffff"];
+const bytesOf = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+const pack = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0; // as in an ImageData
+
+// The colour of a part, 0 to 1, of a scale.
+function colourAt(colours, part) {
+  const at = Math.min(1, Math.max(0, part)) * (colours.length - 1);
+  const low = Math.min(Math.floor(at), colours.length - 2);
+  return pack(colours[low].map((byte, c) => byte + (colours[low + 1][c] - byte) * (at - low)));
+}
+
+async function decodePicture(uri) {
+  const picture = new Image();
+  picture.src = uri;
+  await picture.decode();
+  return picture;
+}
+
+// Pictures of an image, decoded. A layer is { picture, step, high, stops }: its levels times `step` are values on a
+// scale of colours that ends at `high`; or { ids }: classes.
+async function decodeImage(entry, pictures, { high, classes }) {
   const [height, width] = entry.shown;
-  const names = ["image", ...Object.keys(pictures.planes)];
-  const uris = [pictures.image, ...Object.values(pictures.planes)];
-  const decoded = await Promise.all(uris.map(decodePicture));
-  const layers = Object.fromEntries(names.map((name, n) => [name, decoded[n]]));
+  const layer = async (name, [uri, step], top, stops) =>
+    [name, { picture: await decodePicture(uri), step, high: top, stops }];
+  const layers = Object.fromEntries(await Promise.all([
+    layer("image", [pictures.image, 1], 255, GRAYS),
+    ...Object.entries(pictures.planes).map(([name, plane]) => layer(name, plane, 1, GRAYS)),
+    ...Object.entries(pictures.weights).map(([name, weights]) => layer(name, weights, high, HEAT)),
+  ]));
   const [ids, paths, boxes] = [{}, {}, {}];
   for (const side of Object.keys(pictures.labels)) {
     ids[side] = paintLabels(pictures.labels[side], height, width);
     paths[side] = traceOutlines(ids[side], height, width);
-    boxes[side] = (entry.boxes[side] ?? []).map((box) => box.map((end) => (end * height) / entry.size[0]));
+    boxes[side] = (entry.boxes?.[side] ?? []).map((box) => box.map((end) => (end * height) / entry.size[0]));
+    if (classes.length) layers[side === "true" ? "true classes" : "predicted classes"] = { ids: ids[side] };
   }
-  return { height, width, layers, ids, paths, boxes, pixels: {} };
+  const palette = classes.length ? new Uint32Array(256).fill(pack([255, 255, 255])) : null; // white: not known
+  classes.forEach(({ colour }, c) => (palette[c] = pack(bytesOf(colour))));
+  return { height, width, layers, planes: Object.keys(pictures.planes), ids, paths, boxes, palette, painted: {} };
+}
+
+function pixelsOf(shown, layer) {
+  if (!layer.pixels) {
+    const context = new OffscreenCanvas(shown.width, shown.height).getContext("2d", { willReadFrequently: true });
+    context.drawImage(layer.picture, 0, 0);
+    layer.pixels = context.getImageData(0, 0, shown.width, shown.height).data;
+  }
+  return layer.pixels;
+}
+
+// A layer's colours, between `darkest` and `brightest` of 255 parts of its scale.
+function paintLayer(shown, name, darkest = 0, brightest = 255) {
+  const layer = shown.layers[name];
+  const painted = new ImageData(shown.width, shown.height);
+  const words = new Uint32Array(painted.data.buffer);
+  if (layer.ids) {
+    layer.ids.forEach((id, n) => (words[n] = shown.palette[id]));
+    return painted;
+  }
+  const [source, colours] = [pixelsOf(shown, layer), layer.stops.map(bytesOf)];
+  const table = Uint32Array.from({ length: 256 }, (_, level) =>
+    colourAt(colours, ((255 * level * layer.step) / layer.high - darkest) / Math.max(1, brightest - darkest)));
+  for (let n = 0, at = 0; n < words.length; n++, at += 4) { // an image has three levels, other layers the same thrice
+    const [red, green, blue] = [table[source[at]], table[source[at + 1]], table[source[at + 2]]];
+    words[n] = ((255 << 24) | (blue & 0xff0000) | (green & 0xff00) | (red & 0xff)) >>> 0;
+  }
+  return painted;
 }
 
 class Viewer {
   constructor(canvas, onPick) {
-    this.canvas = canvas;
-    this.onPick = onPick;
-    this.shown = null;
-    this.view = { zoom: 1, x: 0, y: 0 };
+    const [base, filled] = [document.createElement("canvas"), document.createElement("canvas")];
+    Object.assign(this, { canvas, onPick, base, filled, shown: null, box: null, view: { zoom: 1, x: 0, y: 0 } });
     this.options = {
       layer: "image", true: true, pred: true, other: false, fill: true, ids: true,
-      darkest: 0, brightest: 255, threshold: 128, mask: false,
+      darkest: 0, brightest: 255, threshold: 50, mask: false,
     };
-    this.base = document.createElement("canvas");
-    this.filled = document.createElement("canvas");
     this.listen();
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
@@ -93,17 +141,17 @@ class Viewer {
     const isNew = shown !== this.shown;
     Object.assign(this, { shown, kinds, selected });
     if (!(this.options.layer in shown.layers)) this.options.layer = "image";
+    this.box = selected && shown.boxes[selected[0]][selected[1]];
     if (isNew) this.resize();
     this.repaint();
-    if (selected) this.focus(selected);
+    if (this.box) this.showBox(this.box, 3);
     else if (isNew) this.fit();
     this.draw();
   }
 
   set(name, value) {
     this.options[name] = value;
-    if (this.shown) this.repaint();
-    this.draw();
+    if (this.shown) this.repaint(), this.draw();
   }
 
   resize() {
@@ -116,11 +164,6 @@ class Viewer {
 
   fit() {
     this.showBox([0, 0, this.shown.height, this.shown.width], 1);
-  }
-
-  focus([side, object]) {
-    const box = this.shown.boxes[side]?.[object];
-    if (box) this.showBox(box, 3);
   }
 
   // Centre a box (top, left, bottom, right), with `margin` times its size in view.
@@ -144,64 +187,46 @@ class Viewer {
     this.draw();
   }
 
-  pixelsOf(name) {
-    const { shown } = this;
-    if (!shown.pixels[name]) {
-      const canvas = new OffscreenCanvas(shown.width, shown.height);
-      const context = canvas.getContext("2d", { willReadFrequently: true });
-      context.drawImage(shown.layers[name], 0, 0);
-      shown.pixels[name] = context.getImageData(0, 0, shown.width, shown.height).data;
-    }
-    return shown.pixels[name];
-  }
-
-  // The layer with its contrast and, on the mask of a plane, a tint: what is above the threshold.
+  // The layer with its contrast and, on the mask of a plane, a tint: what reaches the threshold, in hundredths.
   repaint() {
     const { shown, options, base } = this;
     [base.width, base.height] = [shown.width, shown.height];
-    const context = base.getContext("2d");
-    const painted = context.createImageData(shown.width, shown.height);
-    const source = this.pixelsOf(options.layer);
-    const scale = 255 / Math.max(1, options.brightest - options.darkest);
-    const table = Uint8ClampedArray.from({ length: 256 }, (_, value) => (value - options.darkest) * scale);
-    const planes = Object.keys(shown.layers).filter((name) => name !== "image");
-    const plane = options.layer === "image" ? planes[0] : options.layer;
-    const mask = options.mask && plane ? this.pixelsOf(plane) : null;
-    for (let at = 0; at < source.length; at += 4) {
-      for (let c = at; c < at + 3; c++) painted.data[c] = table[source[c]];
-      painted.data[at + 3] = 255;
-      if (mask && mask[at] >= options.threshold) {
-        painted.data[at] = painted.data[at] / 2;
-        painted.data[at + 1] = painted.data[at + 1] / 2 + 110;
-        painted.data[at + 2] = painted.data[at + 2] / 2 + 60;
+    const painted = paintLayer(shown, options.layer, options.darkest, options.brightest);
+    const plane = shown.planes.includes(options.layer) ? options.layer : shown.planes[0];
+    if (options.mask && plane) {
+      const levels = pixelsOf(shown, shown.layers[plane]);
+      for (let at = 0; at < levels.length; at += 4) {
+        if (levels[at] < options.threshold) continue;
+        [0, 110, 60].forEach((more, c) => (painted.data[at + c] = painted.data[at + c] / 2 + more));
       }
     }
-    context.putImageData(painted, 0, 0);
-    this.fillUnmatched();
+    base.getContext("2d").putImageData(painted, 0, 0);
+    this.refill();
   }
 
-  fillUnmatched() {
+  // Objects in error, each in a colour of its own; of classes the wrong pixels, in the predicted class's colour.
+  refill() {
     const { shown, filled, kinds } = this;
-    [filled.width, filled.height] = [shown.width, shown.height];
-    const context = filled.getContext("2d");
-    for (const side of ["true", "pred"]) {
-      if (!shown.ids[side] || !this.options[side]) continue;
+    const painted = new ImageData(shown.width, shown.height);
+    const words = new Uint32Array(painted.data.buffer);
+    const { true: truth, pred } = shown.ids;
+    if (shown.palette && truth && pred) {
+      truth.forEach((id, n) => (words[n] = id === 255 || id === pred[n] ? 0 : shown.palette[pred[n]]));
+    }
+    for (const side of SIDES.filter((name) => shown.ids[name] && this.options[name]).reverse()) {
       shown.boxes[side].forEach((box, object) => {
         if (PLAIN.has(kinds(side, object))) return;
-        context.fillStyle = objectColour(2 * object + (side === "pred"));
+        const colour = pack(objectColour(side, object));
         const [top, left, bottom, right] = box.map(Math.round);
         for (let y = top; y < bottom; y++) {
-          for (let x = left, start = -1; x <= right; x++) {
-            const isIn = x < right && shown.ids[side][y * shown.width + x] === object + 1;
-            if (isIn && start < 0) start = x;
-            if (!isIn && start >= 0) {
-              context.fillRect(start, y, x - start, 1);
-              start = -1;
-            }
+          for (let n = y * shown.width + left; n < y * shown.width + right; n++) {
+            if (shown.ids[side][n] === object + 1) words[n] = colour;
           }
         }
       });
     }
+    [filled.width, filled.height] = [shown.width, shown.height];
+    filled.getContext("2d").putImageData(painted, 0, 0);
   }
 
   draw() {
@@ -214,7 +239,7 @@ class Viewer {
     context.imageSmoothingEnabled = view.zoom < 1;
     context.drawImage(this.base, 0, 0);
     if (options.fill) {
-      context.globalAlpha = 0.4;
+      context.globalAlpha = shown.palette ? 0.8 : 0.4;
       context.drawImage(this.filled, 0, 0);
       context.globalAlpha = 1;
     }
@@ -225,17 +250,16 @@ class Viewer {
       context.strokeStyle = OUTLINES[side];
       context.stroke(shown.paths[side]);
     }
-    if (this.selected) this.drawSelected(context, thin);
+    if (this.box) this.drawSelected(context, thin);
     if (options.ids) this.drawIds(context);
   }
 
   drawSelected(context, thin) {
-    const box = this.shown.boxes[this.selected[0]]?.[this.selected[1]];
-    if (!box) return;
+    const [top, left, bottom, right] = this.box;
     context.setLineDash([4 * thin, 3 * thin]);
     context.lineWidth = 2 * thin;
     context.strokeStyle = "#ffffff";
-    context.strokeRect(box[1] - 3 * thin, box[0] - 3 * thin, box[3] - box[1] + 6 * thin, box[2] - box[0] + 6 * thin);
+    context.strokeRect(left - 3 * thin, top - 3 * thin, right - left + 6 * thin, bottom - top + 6 * thin);
     context.setLineDash([]);
   }
 
@@ -247,42 +271,58 @@ class Viewer {
     context.textAlign = "center";
     context.lineWidth = 3 * ratio;
     context.strokeStyle = "#000";
-    for (const side of ["true", "pred"]) {
+    const taken = new Set(); // of two ids at nearly the same place the second is left out
+    for (const [row, side] of SIDES.entries()) {
       if (!this.options[side]) continue;
       shown.boxes[side]?.forEach(([top, left, bottom, right], object) => {
-        const isSelected = this.selected?.[0] === side && this.selected[1] === object;
-        if (PLAIN.has(this.kinds(side, object)) && !isSelected) return;
+        if (PLAIN.has(this.kinds(side, object)) && !isSame(this.selected, [side, object])) return;
         const x = ((left + right) / 2) * view.zoom + view.x;
-        const y = ((top + bottom) / 2) * view.zoom + view.y + (side === "pred" ? 13 : 0) * ratio;
+        const y = ((top + bottom) / 2) * view.zoom + view.y + 13 * row * ratio;
+        const place = `${Math.round(x / (26 * ratio))} ${Math.round(y / (13 * ratio))}`;
+        if (taken.size === taken.add(place).size) return;
         context.strokeText(nameObject(side, object), x, y);
-        context.fillStyle = objectColour(2 * object + (side === "pred"), 75);
+        context.fillStyle = `rgb(${objectColour(side, object, 190)})`;
         context.fillText(nameObject(side, object), x, y);
       });
     }
   }
 
-  // The object at a place of the screen; a predicted one where both are shown there and the true one is selected.
-  pick(x, y) {
+  // The place of the pointer on the canvas, and the pixel below it: row, column and their number n, or null.
+  place(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top].map((at) => (at * this.canvas.width) / box.width);
+  }
+
+  pixelAt(event) {
     const { shown, view } = this;
+    const [x, y] = this.place(event);
     const [column, row] = [Math.floor((x - view.x) / view.zoom), Math.floor((y - view.y) / view.zoom)];
-    if (column < 0 || row < 0 || column >= shown.width || row >= shown.height) return null;
-    const found = ["true", "pred"]
+    const isIn = shown && column >= 0 && row >= 0 && column < shown.width && row < shown.height;
+    return isIn ? { row, column, n: row * shown.width + column } : null;
+  }
+
+  describePixel(event) {
+    const at = this.pixelAt(event);
+    const { pixels, step } = at ? this.shown.layers[this.options.layer] : {};
+    return pixels ? `row ${at.row}, column ${at.column}: ${Number((pixels[4 * at.n] * step).toPrecision(3))}` : "";
+  }
+
+  // The object at the pointer; the next side's where one is selected already.
+  pick(event) {
+    const [{ shown }, at] = [this, this.pixelAt(event)];
+    if (!at || shown.palette) return null;
+    const found = SIDES
       .filter((side) => this.options[side] && shown.ids[side])
-      .map((side) => [side, shown.ids[side][row * shown.width + column] - 1])
-      .filter(([, object]) => object >= 0);
-    const isSelected = ([side, object]) => this.selected?.[0] === side && this.selected[1] === object;
-    return found.length > 1 && isSelected(found[0]) ? found[1] : (found[0] ?? null);
+      .map((side) => [side, shown.ids[side][at.n] - 1])
+      .filter(([side, object]) => object >= 0 && (side !== "other" || !PLAIN.has(this.kinds(side, object))));
+    return found[(found.findIndex((one) => isSame(this.selected, one)) + 1) % found.length] ?? null;
   }
 
   listen() {
     const { canvas } = this;
     const pointers = new Map();
     let moved = 0;
-    const place = (event) => {
-      const box = canvas.getBoundingClientRect();
-      const ratio = canvas.width / box.width;
-      return [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
-    };
+    const place = (event) => this.place(event);
     const spread = () => {
       const [a, b] = [...pointers.values()];
       return Math.hypot(a[0] - b[0], a[1] - b[1]);
@@ -305,7 +345,7 @@ class Viewer {
     });
     const release = (event) => {
       if (pointers.delete(event.pointerId) && moved < 5 && event.type === "pointerup" && this.shown) {
-        this.onPick(this.pick(...place(event)));
+        this.onPick(this.pick(event));
       }
     };
     canvas.addEventListener("pointerup", release);
@@ -318,26 +358,43 @@ class Viewer {
   }
 }
 
-// t3 is the third true object, p3 the third predicted one.
-const nameObject = (side, object) => `${side === "true" ? "t" : "p"}${object + 1}`;
+// t3 is the third true object, p3 the third predicted one, o3 that of another run.
+const nameObject = (side, object) => `${{ true: "t", pred: "p", other: "o" }[side]}${object + 1}`;
 
-function drawThumbnail(canvas, shown, kinds) {
+// A small picture of a layer, outlines if it is the image, and white dots on the objects in error.
+function drawThumbnail(canvas, shown, layer, kinds) {
   const scale = canvas.width / shown.width;
   canvas.height = Math.max(1, Math.round(shown.height * scale));
+  const name = layer in shown.layers ? layer : "image";
+  shown.painted[name] ??= paintThumbnail(shown, name, canvas.width, canvas.height);
   const context = canvas.getContext("2d");
-  context.drawImage(shown.layers.image, 0, 0, canvas.width, canvas.height);
+  context.drawImage(shown.painted[name], 0, 0);
   context.scale(scale, scale);
-  for (const [side, width] of [["true", 2.4], ["pred", 1.2]]) {
-    if (!shown.paths[side]) continue;
-    context.lineWidth = width / scale;
-    context.strokeStyle = OUTLINES[side];
-    context.stroke(shown.paths[side]);
-  }
   context.fillStyle = "#ffffff";
-  for (const side of ["true", "pred"]) {
+  for (const side of SIDES) {
     shown.boxes[side]?.forEach(([top, left, bottom, right], object) => {
       if (PLAIN.has(kinds(side, object))) return;
       context.fillRect((left + right) / 2 - 2 / scale, (top + bottom) / 2 - 2 / scale, 4 / scale, 4 / scale);
     });
   }
+}
+
+function paintThumbnail(shown, name, width, height) {
+  const [canvas, scale] = [new OffscreenCanvas(width, height), width / shown.width];
+  const context = canvas.getContext("2d");
+  if (name !== "image") {
+    const painted = new OffscreenCanvas(shown.width, shown.height);
+    painted.getContext("2d").putImageData(paintLayer(shown, name), 0, 0);
+    context.drawImage(painted, 0, 0, width, height);
+    return canvas;
+  }
+  context.drawImage(shown.layers.image.picture, 0, 0, width, height);
+  context.scale(scale, scale);
+  for (const [side, thick] of [["true", 2.4], ["pred", 1.2]]) {
+    if (!shown.paths[side]) continue;
+    context.lineWidth = thick / scale;
+    context.strokeStyle = OUTLINES[side];
+    context.stroke(shown.paths[side]);
+  }
+  return canvas;
 }
