@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
+from multiprocessing import active_children
 from threading import Thread
 from types import FrameType
 from typing import Annotated, Any, Never
@@ -151,6 +152,9 @@ def main_options(
 
 def _stop(number: int, _frame: FrameType | None) -> Never:
     signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would report its workers as killed
+    for worker in active_children():  # one that starts would be waited for, and then miss what it is to share
+        worker.kill()
     sys.exit(128 + number)
 
 

@@ -11,15 +11,20 @@ import signal
 import sys
 import time
 import traceback
+import types
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Never
 
 from kaggle_unet.cli import main
+from kaggle_unet.steps.build import load_ensemble
 from kaggle_unet.synthetic.files import write_dsb_zip, write_folder
+from tests.bench.warm import warm
 
 CONFIG = """\
 competition: {name: dsb2018}
@@ -32,6 +37,7 @@ training: {epochs: 2, batch: 4, threads: 1, optimizer: {name: adam, learning_rat
 postprocess: {min_area_px: 3}
 """
 CODES = {0, 2, 3, 4, 5, 130, 143}
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,14 @@ def call(
     words: Sequence[object],
     *,
     before: Callable[[], object] = nothing,
-    stop: tuple[float, int] | None = None,
+    stop: tuple[float, Callable[[int], object]] | None = None,
+    watch: Callable[[int], object] = abs,
     limit_s: float = 120,
 ) -> End:
-    """Run `kaggle-unet` with these words in a process; `stop` sends it a signal after some seconds."""
+    """Run `kaggle-unet` with these words in a process.
+
+    `stop` is done to its number after some seconds; `watch` five times a second.
+    """
     pipes = [os.pipe(), os.pipe()]  # files would be full where a disk is
     for ours, theirs in pipes:
         fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 2**20)
@@ -78,7 +88,7 @@ def call(
     child = os.fork()
     if child == 0:
         _run([str(word) for word in words], [theirs for _, theirs in pipes], before)
-    code = _wait(child, begin, stop, limit_s)
+    code = _wait(child, begin, stop, watch, limit_s)
     seconds = time.monotonic() - begin
     orphans = _wait_for_session(child)
     out, err = (_drain(*pipe) for pipe in pipes)
@@ -98,6 +108,7 @@ def _drain(ours: int, theirs: int) -> str:
 
 def _run(words: list[str], outputs: Sequence[int], before: Callable[[], object]) -> None:
     code = 70
+    sys.modules["__main__"] = types.ModuleType("__main__")  # workers would import the soak
     try:
         os.setsid()
         for number, pipe in enumerate(outputs, start=1):
@@ -119,21 +130,54 @@ def _run(words: list[str], outputs: Sequence[int], before: Callable[[], object])
         os._exit(code)
 
 
-def _wait(child: int, begin: float, stop: tuple[float, int] | None, limit_s: float) -> int:
+def start_anew(words: Sequence[object], **environment: str) -> Never:
+    """Go on as an interpreter that has just been started: for `before`."""
+    words = [sys.executable, "-m", "kaggle_unet", *map(str, words)]
+    os.execve(sys.executable, words, {**os.environ, "PYTHONPATH": str(ROOT), **environment})
+
+
+def _wait(
+    child: int,
+    begin: float,
+    stop: tuple[float, Callable[[int], object]] | None,
+    watch: Callable[[int], object],
+    limit_s: float,
+) -> int:
     """Wait for a process, and return its code; that of SIGALRM if it had to be ended."""
-    sent = is_late = False
+    is_late, watched = False, 0
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return -signal.SIGALRM if is_late else os.waitstatus_to_exitcode(status)
         now = time.monotonic() - begin
-        if stop is not None and not sent and now >= stop[0]:
-            os.kill(child, stop[1])
-            sent = True
+        if stop is not None and now >= stop[0]:
+            stop[1](child)
+            stop = None
+        if now > watched / 5:
+            watch(child)
+            watched += 1
         if now > limit_s:
             os.kill(child, signal.SIGKILL)
             is_late = True
         time.sleep(0.002)
+
+
+def send(number: int) -> Callable[[int], None]:
+    """Return what sends a signal to a process."""
+    return lambda process: os.kill(process, number)
+
+
+def kill_worker(process: int) -> None:
+    """Kill one of the workers of a process, as the system does where memory is short."""
+    workers = [one for one in _session(process) if one != process and b"spawn_main" in words_of(one)]
+    with suppress(ProcessLookupError):
+        os.kill(max(workers, default=2**22), signal.SIGKILL)
+
+
+def words_of(process: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    return b""
 
 
 def _wait_for_session(session: int) -> int:
@@ -167,6 +211,8 @@ def import_everything() -> None:
         "encodings.cp437",
         "encodings.idna",
         "concurrent.futures.process",
+        "onnx",
+        "onnxruntime",
         "zipfile",
         "lzma",
         "bz2",
@@ -183,11 +229,13 @@ def prepare(home: Path) -> Path:
     import_everything()
     made = home / "made"
     if (made / "done").exists():
+        warm_up(made)
         return made
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     write_dsb_zip(made / "train.zip", 1, 10, shape=(48, 56))
     write_dsb_zip(made / "test.zip", 2, 4, with_masks=False, shape=(48, 56))
+    write_dsb_zip(made / "many.zip", 4, 64, shape=(32, 32))  # enough for several processes
     write_folder(made / "folder", 3, 4, shape=(48, 56))
     (made / "config.yaml").write_text(CONFIG)
     run = made / "run"
@@ -205,4 +253,12 @@ def prepare(home: Path) -> Path:
             msg = f"the soak's experiment can't be made: {words[0]} ended with {end.code}: {end.err}"
             raise RuntimeError(msg)
     (made / "done").touch()
+    warm_up(made)
     return made
+
+
+@cache
+def warm_up(made: Path) -> None:
+    """Load the compiled loops, and what torch imports when a network is read: a command does it in a second."""
+    warm()
+    load_ensemble([made / "run" / "fold0"])

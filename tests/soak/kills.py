@@ -11,28 +11,33 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 
 from kaggle_unet.models.checkpoint import load_checkpoint
 from tests.soak.fuzz import freeze
-from tests.soak.home import call, prepare
+from tests.soak.home import End, call, kill_worker, prepare, send
 from tests.soak.row import Plan, Row
 
 LIMIT_S = 2  # from a signal to the end
 KILLED = "after a kill at any moment, the same command ends with the same bytes and leaves no temporary file or process"
+WORKER = "a worker that the system kills ends the command with the reason, or is not missed; the same command goes on"
 STOPPED = f"after Ctrl-C or SIGTERM it ends within {LIMIT_S} s, says what is kept, and goes on to the same bytes"
 
 
 @dataclass(frozen=True)
 class Verb:
-    """A command in a folder that holds a copy of the experiment, what it writes, and what goes on after a kill."""
+    """A command in a folder that holds a copy of the experiment, what it writes, and what goes on after a kill.
+
+    With `once` it refuses to write what is there.
+    """
 
     words: Sequence[str]
     results: Sequence[str]
     again: Sequence[str] = ()
+    once: bool = False
 
 
 RUN, TEST, PLAIN = "made/run", "made/test.zip", ("--second-level", "none")
@@ -64,16 +69,32 @@ VERBS = {
         ("out/vote.csv",),
     ),
     "convert": Verb(("convert", "made/folder", "out/coco.json", "--to", "coco"), ("out/coco.json",)),
+    "export": Verb(("export", RUN, "-o", "out/model.onnx"), ("out/model.onnx",)),
+    "init": Verb(("init", "out/new", "--data", "made/folder"), ("out/new/config.yaml",), once=True),
+    "score": Verb(("score", RUN, "--table", "out/scores.csv"), ("out/scores*.csv",)),
 }
+WITH_WORKERS = {
+    "make-targets, two workers": replace(
+        VERBS["make-targets"],
+        words=("make-targets", "made/config.yaml", "--data", "made/many.zip", "--store", "out/store", "--workers", "2"),
+    ),
+    "train, two workers": replace(
+        VERBS["train"],
+        words=(*VERBS["train"].words, "--set", "training.workers=2"),
+    ),
+}
+ALL = VERBS | WITH_WORKERS
 
 
 def rows(plan: Plan) -> Iterator[tuple[str, Callable[[], Row]]]:
-    """Yield two rows per verb."""
-    verbs = ("make-targets", "train") if plan.quick else VERBS
+    """Yield two rows per verb, and one where it has workers."""
+    verbs = ("make-targets", "train") if plan.quick else ALL
     for name in verbs:
         yield name, partial(kill, name, plan)
     for name in verbs:
         yield f"{name}, signals", partial(interrupt, name, plan)
+    for name in () if plan.quick else WITH_WORKERS:
+        yield f"{name}, one of them killed", partial(lose_worker, name, plan)
 
 
 @dataclass(frozen=True)
@@ -148,7 +169,7 @@ def die_at(number: int) -> Callable[[bool], None]:
 
 def kill(name: str, plan: Plan) -> Row:
     """Kill a verb, and call it again."""
-    row, verb, made = Row("kills", name, KILLED), VERBS[name], prepare(plan.home)
+    row, verb, made = Row("kills", name, KILLED), ALL[name], prepare(plan.home)
     with scratch(plan) as work:
         reference = measure(verb, made, work)
         for number in range(plan.tries(full=50, quick=2 if name != "train" else 1)):
@@ -160,7 +181,7 @@ def kill(name: str, plan: Plan) -> Row:
                 when = f"rename {at} of {reference.n_renames}"
             else:
                 seconds = rng.uniform(0.05, reference.seconds)
-                stop = seconds, signal.SIGKILL
+                stop = seconds, send(signal.SIGKILL)
                 end, when = call(in_folder(verb.words), before=lambda: os.chdir(work), stop=stop), f"{seconds:.2f} s"
             row.add(*judge(verb, work, reference, f"kill {number} at {when}", end.orphans))
     return row
@@ -170,9 +191,9 @@ def judge(verb: Verb, work: Path, reference: Reference, when: str, orphans: int)
     """Go on after a stop, and compare."""
     if orphans:
         return "orphan", f"{when}: {orphans} processes stay"
-    has_begun = any((work / "out").glob("**/*.json"))
-    end = call(in_folder([*verb.words, *(verb.again if has_begun else ())]), before=lambda: os.chdir(work))
-    outcome, said = end.verdict()
+    if verb.once and digest(verb, work) == reference.results:
+        return "done", ""
+    outcome, said = go_on(verb, work).verdict()
     if outcome != "done":
         return ("raw" if outcome == "refused" else outcome), f"{when}: the next call: {said}"
     found = digest(verb, work)
@@ -181,6 +202,12 @@ def judge(verb: Verb, work: Path, reference: Reference, when: str, orphans: int)
         return "wrong", f"{when}: {differing[:5]} differ"
     left = [str(path.relative_to(work)) for path in work.rglob(".*.tmp")]
     return ("litter", f"{when}: {left[:3]}") if left else ("done", "")
+
+
+def go_on(verb: Verb, work: Path) -> End:
+    """Call a verb again."""
+    has_begun = any((work / "out").glob("**/*.json"))
+    return call(in_folder([*verb.words, *(verb.again if has_begun else ())]), before=lambda: os.chdir(work))
 
 
 def digest(verb: Verb, work: Path) -> dict[str, str]:
@@ -201,14 +228,14 @@ def hash_tensors(file: Path) -> str:
 
 def interrupt(name: str, plan: Plan) -> Row:
     """Send a verb SIGINT or SIGTERM, and call it again."""
-    row, verb, made = Row("kills", f"{name}, signals", STOPPED), VERBS[name], prepare(plan.home)
+    row, verb, made = Row("kills", f"{name}, signals", STOPPED), ALL[name], prepare(plan.home)
     with scratch(plan) as work:
         reference = measure(verb, made, work)
         for number in range(plan.tries(full=20, quick=1)):
             rng = random.Random(f"{plan.seed}/{name}/signal {number}")
             fresh(made, work)
             which, seconds = (signal.SIGINT, signal.SIGTERM)[number % 2], rng.uniform(0.05, reference.seconds)
-            end = call(in_folder(verb.words), before=lambda: os.chdir(work), stop=(seconds, which))
+            end = call(in_folder(verb.words), before=lambda: os.chdir(work), stop=(seconds, send(which)))
             when = f"{which.name} at {seconds:.2f} s"
             outcome, said = end.verdict()
             if outcome in {"raw", "hang"} or end.code not in {0, 130, 143}:
@@ -219,4 +246,21 @@ def interrupt(name: str, plan: Plan) -> Row:
                 row.add("raw", f"{when}: says nothing of what is kept: {said}")
             else:
                 row.add(*judge(verb, work, reference, when, end.orphans))
+    return row
+
+
+def lose_worker(name: str, plan: Plan) -> Row:
+    """Kill one of a verb's workers, and call it again."""
+    row, verb, made = Row("kills", f"{name}, one of them killed", WORKER), ALL[name], prepare(plan.home)
+    with scratch(plan) as work:
+        reference = measure(verb, made, work)
+        for number in range(plan.tries(full=20, quick=1)):
+            fresh(made, work)
+            seconds = random.Random(f"{plan.seed}/{name}/worker {number}").uniform(0.05, reference.seconds)
+            end = call(in_folder(verb.words), before=lambda: os.chdir(work), stop=(seconds, kill_worker))
+            outcome, said = end.verdict()
+            if outcome == "refused":
+                outcome, said = judge(verb, work, reference, f"{seconds:.2f} s", end.orphans)
+                outcome = "refused" if outcome == "done" else outcome
+            row.add(outcome, f"a worker killed after {seconds:.2f} s: {said}")
     return row

@@ -23,8 +23,11 @@ class Row:
     refused: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    figures: str = ""
     seed: int = 0
     seconds: float = 0.0
+    commit: str = ""
+    date: str = ""
 
     def add(self, outcome: str, detail: str = "") -> None:
         """Count one try: `done`, `refused`, or one of the kinds of fault with what has happened."""
@@ -51,6 +54,7 @@ class Plan:
     seed: int
     n: int | None = None
     quick: bool = False
+    guided: bool = False
 
     def tries(self, full: int, quick: int) -> int:
         """How many tries a row has, unless the command line says it."""

@@ -6,8 +6,10 @@ import os
 import sys
 import time
 from pathlib import Path
+from subprocess import run
 
-from tests.soak import attacks, fuzz, kills, surroundings
+from tests.soak import attacks, broken_csvs, determinism, fuzz, kills, long_runs, odd_data, surroundings
+from tests.soak.home import ROOT
 from tests.soak.row import Part, Plan, Row, keep_row, read_rows, table
 
 PARTS: dict[str, Part] = {
@@ -15,11 +17,18 @@ PARTS: dict[str, Part] = {
     "kills": kills.rows,
     "attacks": attacks.rows,
     "surroundings": surroundings.rows,
+    "odd data": odd_data.rows,
+    "broken CSVs": broken_csvs.rows,
+    "determinism": determinism.rows,
+    "long runs": long_runs.rows,
 }
+GIT = (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "-uno"))
 
 
 def soak(plan: Plan, parts: list[str], only: str = "") -> list[Row]:
     """Try everything that an earlier call with this folder has not."""
+    said = [run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=False).stdout for words in GIT]
+    commit = said[0].strip() + "+" * bool(said[1])
     kept = plan.home / f"rows-{plan.seed}{'-quick' if plan.quick else ''}{f'-{plan.n}' if plan.n else ''}.jsonl"
     plan.home.mkdir(parents=True, exist_ok=True)
     found = {(row.part, row.name): row for row in read_rows(kept)}
@@ -30,6 +39,7 @@ def soak(plan: Plan, parts: list[str], only: str = "") -> list[Row]:
             begin = time.monotonic()
             row = make()
             row.seed, row.seconds = plan.seed, round(time.monotonic() - begin, 1)
+            row.commit, row.date = commit, time.strftime("%Y-%m-%d", time.gmtime())
             keep_row(kept, row)
             found[part, name] = row
             print(f"{part}: {name}: {row.n:,} tries, {row.n_faults} faults, {row.seconds:.0f} s", file=sys.stderr)
@@ -46,11 +56,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--n", type=int, help="tries of each row")
     parser.add_argument("--quick", action="store_true", help="a few tries of each row: seconds, not hours")
+    parser.add_argument("--guided", action="store_true", help="fuzz where new code is reached: needs atheris")
     parser.add_argument("--folder", type=Path, default=Path("soak"), help="where it works, and keeps finished rows")
     parser.add_argument("--json", type=Path, help="write all rows there")
     arguments = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", NO_ALBUMENTATIONS_UPDATE="1", CUDA_VISIBLE_DEVICES="")
-    plan = Plan(arguments.folder.absolute(), arguments.seed, arguments.n, arguments.quick)
+    plan = Plan(arguments.folder.absolute(), arguments.seed, arguments.n, arguments.quick, arguments.guided)
     rows = soak(plan, arguments.part or list(PARTS), arguments.only)
     print(table(rows))
     if arguments.json:
