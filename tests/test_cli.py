@@ -3,12 +3,15 @@
 import json
 import shlex
 import signal
+import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import typer
 
 from kaggle_unet.cli.app import VERBS, app
+from kaggle_unet.cli.app import _stop as stop
 from kaggle_unet.config import load_config
 from kaggle_unet.steps import demo, make_targets, predict, provenance, segment, submit, train, tune, vote
 from tests.steps.conftest import call
@@ -97,6 +100,18 @@ AT_ONCE = {
     "submit": (submit, "submit", ["CONFIG", "--data", "train", "-o", "x.csv"]),
 }
 GOES_ON = ("make-targets", "train", "predict", "segment", "tune")
+
+
+def test_a_signal_ends_the_workers_at_once():
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)}
+    worker = get_context("fork").Process(target=time.sleep, args=(60,))
+    worker.start()
+    with pytest.raises(SystemExit, match="143"):
+        stop(signal.SIGTERM, None)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    worker.join(10)
+    assert worker.exitcode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])

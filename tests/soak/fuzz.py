@@ -10,12 +10,15 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from types import FrameType
@@ -27,7 +30,7 @@ from kaggle_unet.errors import KitError
 from tests.soak.damage import damage
 from tests.soak.home import prepare
 from tests.soak.readers import READERS, Reader
-from tests.soak.row import Plan, Row
+from tests.soak.row import Plan, Row, read_rows
 
 LIMIT_S, LIMIT_BYTES = 10, 2 * 2**30
 PROMISE = "read as it was written, or refused with the file's name"
@@ -38,9 +41,27 @@ class _TooLong(BaseException):
 
 
 def rows(plan: Plan) -> Iterator[tuple[str, Callable[[], Row]]]:
-    """Yield a row per reader."""
+    """Yield a row per reader; with `--guided`, more, whose damage is led by the code that it reaches."""
     for name in READERS:
         yield name, partial(_fuzz_apart, name, plan)
+    if plan.guided and find_spec("atheris") is None:
+        print("guided fuzzing is left out: .venv/bin/pip install atheris", file=sys.stderr)
+    elif plan.guided:
+        for name in READERS:
+            yield f"{name}, guided", partial(_guide, name, plan)
+
+
+def _guide(name: str, plan: Plan) -> Row:
+    """Fuzz with atheris, which takes its process with it."""
+    n = str(plan.tries(full=10_000, quick=20))
+    kept = plan.home / "guided.jsonl"
+    kept.unlink(missing_ok=True)
+    words = [sys.executable, "-m", "tests.soak.guided", str(prepare(plan.home)), name, str(plan.seed), n, str(kept)]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, errors="replace")
+    row = read_rows(kept)[-1] if kept.exists() else Row("fuzz", f"{name}, guided", PROMISE)
+    if ended.returncode:
+        row.add("raw", f"input {row.n}: the process ended with {ended.returncode}: {ended.stderr[-300:]}")
+    return row
 
 
 def _fuzz_apart(name: str, plan: Plan) -> Row:
@@ -66,14 +87,19 @@ def _fuzz_apart(name: str, plan: Plan) -> Row:
     return row
 
 
-def _fuzz(name: str, made: Path, plan: Plan, row: Row, n: int, at: Any, results: Any) -> None:
+def restrain() -> None:
+    """Limit the memory of this process, and silence what decoders print."""
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + LIMIT_BYTES, resource.RLIM_INFINITY))
     signal.signal(signal.SIGPROF, _stop)
     warnings.simplefilter("ignore")
     logging.disable()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what decoders in C print
-    with tempfile.TemporaryDirectory(prefix="soak-fuzz-", dir=_fast_folder()) as folder:
+
+
+def _fuzz(name: str, made: Path, plan: Plan, row: Row, n: int, at: Any, results: Any) -> None:
+    restrain()
+    with tempfile.TemporaryDirectory(prefix="soak-fuzz-", dir=fast_folder()) as folder:
         home = Path(folder, "made")
         shutil.copytree(made, home)
         reader = READERS[name](home)
@@ -84,7 +110,7 @@ def _fuzz(name: str, made: Path, plan: Plan, row: Row, n: int, at: Any, results:
     results.send(row)
 
 
-def _fast_folder() -> str | None:
+def fast_folder() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
@@ -93,10 +119,15 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 def try_once(reader: Reader, sound: list[Any], rng: random.Random, number: int) -> tuple[str, str]:
-    """Read one damaged input, and judge what comes."""
+    """Damage an input, and read it."""
     which = rng.randrange(len(reader.seeds))
     is_deep = reader.deep is not None and rng.random() < 0.5
     data = (reader.deep if is_deep and reader.deep else damage)(reader.seeds[which], rng, reader.seeds)
+    return judge(reader, sound, data, is_deep, number)
+
+
+def judge(reader: Reader, sound: list[Any], data: bytes, is_deep: bool, number: int) -> tuple[str, str]:
+    """Read an input, and judge what comes."""
     begin = time.process_time()
     signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
     try:

@@ -213,6 +213,8 @@ def import_everything() -> None:
         "concurrent.futures.process",
         "onnx",
         "onnxruntime",
+        "rich._emoji_codes",
+        "rich.progress",
         "zipfile",
         "lzma",
         "bz2",

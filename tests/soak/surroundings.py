@@ -43,6 +43,12 @@ def no_memory(work: Path, rng: random.Random) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
+def few_files(work: Path, rng: random.Random) -> None:
+    """Open a few files at most at once, beside those that are open."""
+    most = len(os.listdir("/proc/self/fd")) + rng.choice((0, 1, 2, 4, 8))  # noqa: PTH208
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def read_only(work: Path, rng: random.Random) -> None:
     """Be a user who may read everything, and write nothing."""
     (work / "out").mkdir(exist_ok=True)
@@ -112,7 +118,7 @@ def tiny_limits(work: Path, rng: random.Random) -> None:
 SURROUNDINGS: dict[str, Callable[[Path, random.Random], None]] = {
     "full disk": full_disk,
     "little memory": no_memory,
-    "few open files": _limit(resource.RLIMIT_NOFILE, 12),
+    "few open files": few_files,
     "no processes or threads": _limit(resource.RLIMIT_NPROC, 1),
     "nothing may be written": read_only,
     "a file may not be read": unreadable,

@@ -9,13 +9,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.errors import DataError
+from kaggle_unet.types import Sample
 from tests.files import png
+from tests.soak.broken_csvs import BREAKS, OF_FILES, OF_SUBMISSIONS
+from tests.soak.broken_csvs import try_once as try_csv
 from tests.soak.damage import repair_png
 from tests.soak.fuzz import try_once
 from tests.soak.home import End
 from tests.soak.kills import VERBS
-from tests.soak.page import PAGE, TESTS, read_kept, render
+from tests.soak.long_runs import Meter
+from tests.soak.odd_data import compare, draw
+from tests.soak.page import PAGE, PROMISES, TESTS, read_kept, render
 from tests.soak.readers import Reader, find_broken_rule
 from tests.soak.row import Row, keep_row, read_rows, table
 
@@ -85,22 +91,49 @@ def test_repaired_checksums_are_right():
     assert repair_png(bytes(broken)) == sound
 
 
-def test_every_verb_of_the_pipeline_is_killed():
+def test_every_verb_that_writes_is_killed():
     from kaggle_unet.cli.app import VERBS as ALL
 
     assert set(ALL) - {name.split()[0] for name in VERBS} == {
         "demo",
-        "init",
         "bench-train",
-        "export",
         "kernel",
         "check",
-        "score",
         "doctor",
         "config show",
         "config diff",
         "config schema",
     }
+
+
+@pytest.mark.parametrize("name", [*BREAKS, *OF_SUBMISSIONS, *OF_FILES])
+def test_a_csv_broken_in_a_known_way_is_caught_and_its_unbroken_twin_is_not(name, tmp_path):
+    path, rng = tmp_path / "x.csv", random.Random(name)
+    assert try_csv(path, get_competition("dsb2018"), name, rng) == ""
+
+
+def test_a_broken_csv_that_passes_is_a_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.soak.broken_csvs.check_submission", lambda *_: ([], []))
+    said = try_csv(tmp_path / "x.csv", get_competition("tgs"), "runs out of order", random.Random(1))
+    assert said.startswith("check does not name line")
+
+
+def test_odd_data_that_are_read_to_other_values_are_a_fault():
+    drawn = draw(np.random.default_rng(1))
+    samples = [Sample(id_, image, labels.astype(np.int32)) for id_, (image, labels) in drawn.items()]
+    assert compare(samples, drawn) == ""
+    merged = {id_: (image, np.minimum(labels, 4)) for id_, (image, labels) in drawn.items()}
+    assert "other labels" in compare(samples, merged)
+    assert "another image" in compare(samples, {id_: (255 - image, labels) for id_, (image, labels) in drawn.items()})
+    assert compare(samples[1:], drawn) == "3 samples of 4"
+
+
+def test_growth_is_that_of_the_last_third_over_the_second(tmp_path):
+    meter = Meter(tmp_path, b"")
+    assert meter.growth([1, 9, 100, 99, 101, 100]) == pytest.approx(0.01)
+    meter(os.getpid())
+    assert meter.rss[0] > 2**20
+    assert meter.files[0] > 2
 
 
 def test_a_quick_soak_finds_no_fault(tmp_path, repository):
@@ -120,3 +153,11 @@ def test_the_page_is_that_of_the_last_soak_and_every_part_is_on_it():
 
     assert PAGE.read_text(encoding="utf-8") == render(read_kept()), "run python -m tests.soak.page"
     assert set(PARTS) == set(TESTS) >= {row.part for row in read_kept()}
+
+
+def test_every_promise_names_a_part_of_the_soak_or_a_test_that_is_there(repository):
+    for promise, places in PROMISES.items():
+        assert places, promise
+        for place in places:
+            file, _, name = place.partition("::")
+            assert place in TESTS or f"def {name}" in (repository / file).read_text(), place
