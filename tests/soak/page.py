@@ -64,6 +64,15 @@ PROMISES: Mapping[str, Sequence[str]] = {
         "tests/test_supply.py::test_a_wheel_built_twice_is_the_same_and_holds_what_git_does",
     ),
 }
+_COUNTED: Mapping[str, str] = {
+    "kills": "stopped commands",
+    "fuzz": "damaged files",
+    "attacks": "files that mean harm",
+    "surroundings": "commands in bad surroundings",
+    "determinism": "repeated commands",
+    "odd data": "odd data sets",
+    "broken CSVs": "broken submissions",
+}
 _PLACES = re.compile(r"/\S*/(kaggle_unet|site-packages|python3\.\d+|work|made)/")
 HEAD = """\
 # Reliability
@@ -86,10 +95,9 @@ def render(rows: Sequence[Row]) -> str:
     dates = sorted({row.date for row in rows if row.date})
     text = [
         HEAD,
-        f"In all {count['fuzz']:,} damaged files, {count['kills']:,} stopped commands,\n"
-        f"{count['broken CSVs']:,} broken CSVs, {count['odd data']:,} odd data sets,\n"
-        f"{count['surroundings']:,} commands in bad surroundings, {count['determinism']:,} repeated commands and {count['attacks']} attacks:\n"
-        f"{n_faults:,} faults ({', '.join(dates) or 'undated'}; {hours:.1f} hours of a shared core).\n",
+        f"In all {n_faults:,} faults ({', '.join(dates) or 'undated'}; {hours:.1f} hours of a shared core), in",
+        *(f"- {count[part]:,} {what}" for part, what in _COUNTED.items()),
+        "",
         "## Promises\n",
         "| promise | tried by |",
         "|---|---|",
