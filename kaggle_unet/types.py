@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Self, get_args
+from typing import Any, NamedTuple, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,36 @@ Planes = NDArray[np.float32]  # (C, H, W): targets of 0 and 1, or probabilities,
 HalfPlanes = NDArray[np.float16]  # (C, H, W): probabilities, as they are kept on disk
 Weights = NDArray[np.float32]  # (H, W): factors of the cross-entropy; a pixel of 0 does not count
 Inputs = NDArray[np.float32]  # (C, H, W): what a network is given for one image
+T = TypeVar("T")
+
+
+class Shard(NamedTuple):
+    """One of `of` equal shares of the images, `number` from 1; commands for all of them may run at once.
+
+    >>> Shard.parse("2/3").take("abcdefg")
+    'be'
+    """
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``K/N``."""
+        words = text.split("/")
+        if len(words) != 2 or not all(word.isdecimal() and len(word) < 7 for word in words):
+            raise ConfigError(f"--shard {text}: expected K/N, such as 1/4 for the first of four shares")
+        shard = cls(*map(int, words))
+        if not 1 <= shard.number <= shard.of:
+            raise ConfigError(f"--shard {text}: expected a number from 1 to {shard.of} before the slash")
+        return shard
+
+    def take(self, items: Sequence[T]) -> Sequence[T]:
+        """Return this share of some items."""
+        return items[self.number - 1 :: self.of]
+
+    def __str__(self) -> str:
+        return f"{self.number}-of-{self.of}"
 
 
 class Settings(BaseModel):

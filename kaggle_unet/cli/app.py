@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -39,6 +40,7 @@ VERBS: dict[str, tuple[Callable[..., None], str, str]] = {
         "nuclei/config.yaml --fold all --set training.epochs=5",
     ),
     "bench-train": (train.bench_train, "configs/dsb2018/quick.yaml", "runs/nuclei --steps 20 --json"),
+    "launch": (train.launch, "plan.yaml", "plan.yaml --executor slurm --status"),
     "predict": (predict.predict, "runs/nuclei --oof", "runs/nuclei --data new_images --planes planes"),
     "pseudo-label": (
         predict.pseudo_label,
@@ -81,7 +83,7 @@ VERBS: dict[str, tuple[Callable[..., None], str, str]] = {
     "doctor": (prepare.doctor, "", "--json"),
 }
 _STOPPED_BY: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
-_RESUMABLE = ("make-targets", "predict", "segment", "train", "tune")
+_RESUMABLE = ("launch", "make-targets", "predict", "segment", "train", "tune")
 _OF_PLANES = ("submit", "vote")
 
 _RESERVE_BYTES = 2**24  # for the last message, when there is no memory left
@@ -195,8 +197,17 @@ def _what_is_kept(words: Sequence[str]) -> str:
     return f"what was finished is kept; to go on: {shlex.join(['kaggle-unet', *again])}"
 
 
+def _end_with(parent: int) -> None:
+    """End when the process that started this one, for a task of a plan, has been killed."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main(arguments: list[str] | None = None) -> Never:
     """Run the command line and end the process with the code that fits."""
+    if parent := os.environ.pop("KAGGLE_UNET_PARENT", ""):
+        Thread(target=_end_with, args=(int(parent),), daemon=True).start()
     for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal has no letter for
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kaggle_unet.errors import ConfigError
+from kaggle_unet.types import Shard as ImageShard
 
 
 def parse_time(text: str) -> float:
@@ -253,6 +254,32 @@ KaggleImage = Annotated[
     ),
 ]
 KaggleOwner = Annotated[str, typer.Option("--owner", metavar="NAME", help="Your name on Kaggle, as in its addresses.")]
+
+# Many machines.
+Shard = Annotated[
+    ImageShard | None,
+    typer.Option(
+        "--shard",
+        metavar="K/N",
+        parser=ImageShard.parse,
+        help="Do only the K-th of N shares of the images; the same command without it does the rest and ends the work.",
+    ),
+]
+PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan's YAML file.")]
+Executor = Annotated[str, typer.Option("--executor", metavar="NAME", help="local, ray or slurm.")]
+LaunchFolder = Annotated[
+    Path | None,
+    typer.Option("--folder", metavar="DIR", help="Records and logs of the tasks. Default: launches/<plan>."),
+]
+LocalWorkers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="local: tasks at a time. Default: one per CPU they ask for.")
+]
+RayAddress = Annotated[
+    str | None, typer.Option("--address", metavar="HOST:PORT", help="ray: the cluster. Default: this machine.")
+]
+ShowStatus = Annotated[bool, typer.Option("--status", help="Say how far the plan is, from its files alone.")]
+OneTask = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Run this task only, as the executors do.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 
 # Output.
 OutputCsv = Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission to write.")]

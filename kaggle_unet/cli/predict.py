@@ -16,6 +16,7 @@ def predict(
     oof: options.OutOfFold = False,
     planes: options.PlanesFolder = None,
     store: options.Store = None,
+    shard: options.Shard = None,
     overrides: options.Overrides = None,
 ) -> None:
     """Write planes of probabilities, out-of-fold or for any images."""
@@ -27,7 +28,7 @@ def predict(
         if oof and data is None:
             folders = predict_out_of_fold(opened.config, checkpoints, opened.store, on_progress=on_progress)
         elif data is not None and planes is not None and not oof:
-            folders = [predict_data(opened.config, checkpoints, data, planes, on_progress=on_progress)]
+            folders = [predict_data(opened.config, checkpoints, data, planes, shard=shard, on_progress=on_progress)]
         else:
             msg = "predict: give either --oof, or --data DATA and --planes DIR, the folder for its planes"
             raise ConfigError(msg)
@@ -77,6 +78,7 @@ def submit(
     labels: options.LabelsFolder = None,
     decode: options.Decode = None,
     second_level: options.SecondLevel = None,
+    shard: options.Shard = None,
     time_budget: options.TimeBudget = None,
     overrides: options.Overrides = None,
 ) -> None:
@@ -86,9 +88,10 @@ def submit(
     opened = open_run(experiment, overrides, may_be_exported=True)
     with console.progress() as on_progress:
         how: dict[str, Any] = {"decode": decode, "second_level": second_level, "overrides": overrides or ()}
-        how |= {"labels_folder": labels, "time_budget_s": time_budget, "on_progress": on_progress}
+        how |= {"labels_folder": labels, "time_budget_s": time_budget, "shard": shard, "on_progress": on_progress}
         written = write(opened.config, data, checkpoint or [opened.run], output, **how)
-    console.result(written, console.submission)
+    if written is not None:
+        console.result(written, console.submission)
 
 
 @runs_networks
@@ -101,6 +104,7 @@ def segment(
     checkpoint: options.Checkpoints = None,
     decode: options.Decode = None,
     report: options.SegmentReport = False,
+    shard: options.Shard = None,
     overrides: options.Overrides = None,
 ) -> None:
     """Find the objects in any images: label images, overlays and measurements."""
@@ -109,8 +113,11 @@ def segment(
     opened = open_run(experiment, overrides, may_be_exported=True)
     with console.progress() as on_progress:
         how: dict[str, Any] = {"decode": decode, "overrides": overrides or (), "on_progress": on_progress}
-        how |= {"formats": formats or (), "pixel_size": pixel_size, "report": report}
+        how |= {"formats": formats or (), "pixel_size": pixel_size, "report": report, "shard": shard}
         written = write(opened.config, checkpoint or [opened.run], images, output, **how)
+    if shard is not None:
+        console.wrote(shard=str(shard))
+        return
     console.result(written, console.segmented)
     if report:
         console.wrote(report=output / "report.html")

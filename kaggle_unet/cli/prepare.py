@@ -90,6 +90,7 @@ def make_targets(
     accept_masks: options.AcceptMasks = False,
     export: options.Export = None,
     workers: options.Workers = 0,
+    shard: options.Shard = None,
     overrides: options.Overrides = None,
 ) -> None:
     """Prepare samples, target planes, weight maps and folds from a zip or a folder."""
@@ -109,8 +110,17 @@ def make_targets(
     with console.progress() as on_progress:
         allow = [*(["faulty samples"] if skip_bad else []), *(["doubtful masks"] if accept_masks else [])]
         report = prepare(
-            settings, data, folder, fold_file=fold_file, allow=allow, workers=workers, on_progress=on_progress
+            settings,
+            data,
+            folder,
+            fold_file=fold_file,
+            allow=allow,
+            shard=shard,
+            workers=workers,
+            on_progress=on_progress,
         )
+        if shard is not None:
+            return
         if export:
             export_targets(settings, folder, *export, workers=workers, on_progress=on_progress)
     console.result(report, console.data_report)

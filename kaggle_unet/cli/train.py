@@ -1,5 +1,6 @@
-"""Verbs that train and time a network: train, bench-train."""
+"""Verbs that train and time networks, one or many: train, bench-train, launch."""
 
+import shlex
 from functools import partial
 from pathlib import Path
 
@@ -66,3 +67,42 @@ def bench_train(
     with console.progress() as on_progress:
         result = measure(opened.config, opened.store, steps=steps, repeat=repeat, on_progress=on_progress)
     console.result(result, console.training_speed)
+
+
+def launch(
+    plan: options.PlanPath,
+    executor: options.Executor = "local",
+    folder: options.LaunchFolder = None,
+    workers: options.LocalWorkers = None,
+    address: options.RayAddress = None,
+    task: options.OneTask = None,
+    status: options.ShowStatus = False,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Run a plan of many commands (configs, folds, shards of the images) on this machine, on Ray or by SLURM."""
+    from kaggle_unet.errors import ConfigError, KitError
+    from kaggle_unet.steps import executors
+    from kaggle_unet.steps.launch import Launch, describe_launch, read_plan
+
+    opened = Launch(plan, read_plan(plan), folder or Path("launches") / plan.stem)
+    if task is not None and task not in opened.tasks:
+        raise ConfigError(f"--task {task}: {plan} has no such task; --dry-run lists them")
+    if executor not in {"local", "ray", "slurm"}:
+        raise ConfigError(f"--executor {executor}: expected local, ray or slurm")
+    if task is not None:
+        console.wrote(state=executors.run_in_slurm(opened, task))
+        return
+    if dry_run:
+        console.wrote(commands=[shlex.join(("kaggle-unet", *one.words)) for one in opened.tasks.values()])
+    elif not status and executor == "slurm":
+        console.wrote(jobs=" ".join(executors.submit_to_slurm(opened)))
+        console.next("kaggle-unet", "launch", plan, "--status")
+    elif not status:
+        console.launch(describe_launch(opened))
+        run = partial(executors.run_here, workers=workers)
+        run = partial(executors.run_on_ray, address=address) if executor == "ray" else run
+        run(opened, on_task=lambda one, state: console.note(f"{one.name}: {state}"))
+    found = describe_launch(opened)
+    console.result(found, console.launch)
+    if not (status or dry_run or executor == "slurm") and found["states"] != {"done": found["tasks"]}:
+        raise KitError(f"not all tasks are done; each has its log in {opened.folder}")

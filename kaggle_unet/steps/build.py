@@ -38,7 +38,7 @@ from kaggle_unet.training.device import (
 from kaggle_unet.training.distributed import Distributed, rank_shard
 from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.validate import ValidationResult, validate
-from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample
+from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample, Shard
 
 _OF_OTHERS = "can't be used with this config; give the run itself, which has its own, or leave out what is not of it"
 
@@ -216,8 +216,9 @@ def predict_samples(
     settings: InferenceSettings,
     *,
     done: Container[str] = (),
+    shard: Shard | None = None,
 ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
-    """Predict planes for samples of any sizes."""
+    """Predict planes for samples of any sizes, or for a shard of their batches."""
     config, device_config = ensemble.config, ensemble.device_config
     choose_operations(deterministic=config.training.deterministic)  # another model may have chosen otherwise
     settings = _padded(ensemble, settings)
@@ -235,9 +236,9 @@ def predict_samples(
         autocast_dtype=AUTOCAST_DTYPES[device_config.precision],
         channels_last=device_config.channels_last,
     )
-    wanted = (
-        id_ for batch in batches_of(ensemble, sizes, settings) if not all(id_ in done for id_ in batch) for id_ in batch
-    )
+    batches = batches_of(ensemble, sizes, settings)
+    batches = list(shard.take(batches)) if shard else batches
+    wanted = (id_ for batch in batches if not all(id_ in done for id_ in batch) for id_ in batch)
     for id_, planes in predict(map(show, map(load, wanted)), settings=settings):
         sample, rounded, scale = samples[id_], round_planes(planes), 1.0
         if settings.object_px is not None:

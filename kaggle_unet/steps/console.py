@@ -336,6 +336,16 @@ class Console:
         self.say(f"dropped  objects with a predicted IoU below {result.least_iou:.2f}")
         self.say(f"model    {run / 'second_level'}; submit uses it")
 
+    def launch(self, found: Mapping[str, Any]) -> None:
+        """Print how far a plan is."""
+        states = ", ".join(f"{count} {state}" for state, count in found["states"].items())
+        left = "" if found["hours_left"] is None else f"; {found['hours_left']:.2f} hours of tasks are left"
+        self.say(f"tasks    {states}{left}")
+        for one in found["running"]:
+            self.say("running  {task} on {host} for {minutes} minutes, attempt {attempt}".format(**one))
+        for name, reason in found["failed"].items():
+            self.say(f"failed   {name}: {reason}")
+
     def stats(self, found: Mapping[str, Any]) -> None:
         """Print pairs of name and value."""
         for name, value in found.items():

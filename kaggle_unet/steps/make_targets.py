@@ -3,9 +3,13 @@
 Samples are read, checked, encoded, written and scored in parallel on all cores; what the store already has is skipped.
 A size weight without a reference area needs the median area of the whole set: in a new store, the targets are then made
 from the stored samples in a second pass.
+
+A shard makes its share of samples and targets and keeps their round-trip scores in ``shards/``; the call for the whole
+finds them done.
 """
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -32,15 +36,25 @@ from kaggle_unet.masks.labels import areas_px, object_diameter_px
 from kaggle_unet.steps.doubts import find_doubt
 from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.provenance import describe_environment
-from kaggle_unet.store import Store, TargetSet, atomic_write, find_differences, lock, sample_file
+from kaggle_unet.store import (
+    Store,
+    TargetSet,
+    atomic_write,
+    find_differences,
+    lock,
+    read_record,
+    sample_file,
+    write_record,
+)
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import encode_with_weights
-from kaggle_unet.types import IGNORED_CLASS, DataIssue, Sample
+from kaggle_unet.types import IGNORED_CLASS, DataIssue, Sample, Shard
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_SHARDS = "shards"
 PNG_WEIGHT = 1000  # what a weight of 1 is in a PNG of 16 bits
 
 
@@ -64,30 +78,30 @@ class DataReport(TypedDict, total=False):
     confidence: dict[str, Any]  # of pseudo-labels only
 
 
-def make_targets(
+def make_targets(  # noqa: PLR0913  the options of a verb
     config: Config,
     data: str | Source,
     folder: Path,
     *,
     fold_file: Path | None = None,
     allow: Collection[str] = (),
+    shard: Shard | None = None,
     workers: int = 1,
     on_progress: OnProgress = lambda *_: None,
 ) -> DataReport:
     """Prepare a store for training, or add the targets of another codec or other weights to it.
 
-    `allow` may name faulty samples, which are then left out, and doubtful masks, which then are no error.
+    `allow` may name faulty samples, which are then left out, and doubtful masks, which then are no error. A shard
+    returns what it found in its own samples.
     """
     source = _open_source(config, data, folder, skip_bad="faulty samples" in allow)
-    with lock(folder):
-        if source is None:
-            store = Store.open(folder)
-        else:
-            identity = {"competition": plain(config.competition), "data": source.fingerprint()}
-            store = Store.create(folder, identity, {"environment": describe_environment(), "data": str(data)})
+    with lock(folder, shard=shard) as held:
+        store = _open_store(config, data, source, folder, may_clear=not held.others())
+        held.let_others_in()
         weights = resolve_weights(config.weights, store.report) if store.manifest["complete"] else config.weights
         preparation = Preparation(config, weights, store, source)
-        ids = store.ids if source is None else source.ids
+        ids: Sequence[str] = store.ids if source is None else source.ids
+        ids = shard.take(ids) if shard else ids
         n_stored = sum(sample_file(store.folder / "samples", id_).exists() for id_ in ids)
 
         def on_new(what: str, done: int, total: int) -> None:  # the stored ones are read again, which is soon done
@@ -104,6 +118,9 @@ def make_targets(
             **describe_set(stats, source.data_issues if source else (), config.codec.classes),
             "faulty": bad,
         }
+        if shard is not None:
+            _keep_scores(preparation, stats, shard)
+            return report
         if source is None:  # what was found in the data is known from the first call alone
             report = cast("DataReport", {**store.report, "ceiling": report["ceiling"]})
         if "doubtful masks" not in allow and (doubt := find_doubt(report, config.codec.name)):
@@ -118,7 +135,17 @@ def make_targets(
         report |= {"weights": plain(weights), "folds": {"settings": plain(config.folds), "lines": lines}}
         assert preparation.targets is not None
         store.finish(preparation.targets, folds, report)
+        shutil.rmtree(folder / _SHARDS, ignore_errors=True)
     return report
+
+
+def _keep_scores(preparation: "Preparation", stats: Sequence["SampleStats"], shard: Shard) -> None:
+    """Keep a shard's round-trip scores: half of the work that would be done again for the whole."""
+    if preparation.targets is not None:
+        preparation.store.flush((sample.id for sample in stats), preparation.targets)
+        scores = {sample.id: sample.round_trip_score for sample in stats}
+        about = {"targets": preparation.targets.identity, "scores": scores}
+        write_record(preparation.store.folder / _SHARDS / f"{shard}.json", about)
 
 
 def export_targets(
@@ -161,6 +188,15 @@ def _to_16_bits(values: NDArray[Any], what: str) -> NDArray[np.uint16]:
         msg = f"{what} reach {values.max():.0f}, more than the 16 bits of a PNG hold; take --export tiff"
         raise ConfigError(msg)
     return values.astype(np.uint16)
+
+
+def _open_store(config: Config, data: str | Source, source: Source | None, folder: Path, *, may_clear: bool) -> Store:
+    """Open the store of a source, or start it."""
+    if source is None:
+        return Store.open(folder)
+    identity = {"competition": plain(config.competition), "data": source.fingerprint()}
+    about = {"environment": describe_environment(), "data": str(data)}
+    return Store.create(folder, identity, about, may_clear=may_clear)
 
 
 def _open_source(config: Config, data: str | Source, folder: Path, *, skip_bad: bool) -> Source | None:
@@ -251,11 +287,20 @@ class Preparation:
         is_resolved = self.weights.size is None or self.weights.size.reference_area_px is not None
         return target_set(self.config.codec, self.weights, self.store) if is_resolved else None
 
+    @cached_property
+    def known_scores(self) -> dict[str, float]:
+        """Round-trip scores that shards have kept."""
+        made = [read_record(path, "delete it") for path in (self.store.folder / _SHARDS).glob("*.json")]
+        same = [one for one in made if self.targets and not find_differences(one["targets"], self.targets.identity)]
+        return {id_: score for one in same for id_, score in one["scores"].items()}
+
 
 def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | str:
     """Read, encode, write and score one sample, or return what is wrong with it; what is stored is not done again."""
     config, store, source, targets = preparation.config, preparation.store, preparation.source, preparation.targets
     sample, planes = None, None
+    if (known := preparation.known_scores.get(sample_id)) is not None:
+        return measure_sample(store.read(sample_id), known, config.codec.classes or ())
     with suppress(DataError):  # what is missing or, after a power cut, damaged is made
         sample = store.read(sample_id)
         planes = targets.read(sample_id)[0] if targets else None

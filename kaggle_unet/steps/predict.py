@@ -20,17 +20,23 @@ from kaggle_unet.steps.run import (
 )
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import planes_folder, write_planes
-from kaggle_unet.types import Sample
+from kaggle_unet.types import Sample, Shard
 
 
 def predict_data(
-    config: Config, checkpoints: Sequence[Path], data: str, folder: Path, *, on_progress: OnProgress
+    config: Config,
+    checkpoints: Sequence[Path],
+    data: str,
+    folder: Path,
+    *,
+    shard: Shard | None = None,
+    on_progress: OnProgress,
 ) -> Path:
-    """Predict planes of any images."""
+    """Predict planes of any images, or of a share of them."""
     ensemble = load_ensemble(checkpoints, config)
     source = open_images(config, data)
     sizes = read_shapes(source.ids, source.shape)
-    _predict(ensemble, sizes, source.load, folder, source.fingerprint(), on_progress)
+    _predict(ensemble, sizes, source.load, folder, source.fingerprint(), on_progress, shard)
     return folder
 
 
@@ -71,6 +77,7 @@ def _predict(
     folder: Path,
     data: str,
     on_progress: OnProgress,
+    shard: Shard | None = None,
 ) -> None:
     """Predict what an interrupted call has left undone; a batch is predicted whole if any of its planes is missing."""
     settings = plain(ensemble.config)
@@ -80,8 +87,9 @@ def _predict(
         "device": ensemble.device_config.record,
         "data": data,
     }
-    with planes_folder(folder, about, sizes) as done:
-        predicted = predict_samples(ensemble, sizes, load, ensemble.config.inference, done=done)
+    with planes_folder(folder, about, sizes, shard=shard) as done:
+        total = len(sizes) if shard is None else -(-len(sizes) // shard.of)
+        predicted = predict_samples(ensemble, sizes, load, ensemble.config.inference, done=done, shard=shard)
         for n, (sample, planes) in enumerate(predicted, 1):
             write_planes(folder, sample.id, planes)
-            on_progress("images", min(n + len(done), len(sizes)), len(sizes))
+            on_progress("images", min(n + len(done), total), total)

@@ -42,7 +42,7 @@ from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.submit import decode_concurrently, describe_ensemble
 from kaggle_unet.store import atomic_write, find_differences, lock, sample_file
 from kaggle_unet.store.atomic import try_to_write
-from kaggle_unet.types import Labels, Sample
+from kaggle_unet.types import Labels, Sample, Shard
 
 ABOUT, PARTS, TABLE, REPORT = "segment.json", ".measurements", "measurements.csv", "report.html"
 
@@ -69,9 +69,10 @@ def segment(  # noqa: PLR0913  the options of a verb
     decode: str | None = None,
     report: bool = False,
     overrides: Sequence[str] = (),
+    shard: Shard | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> Segmented:
-    """Segment images that no truth is known of."""
+    """Segment images that no truth is known of; a shard leaves the table to the call for the whole."""
     _check_request(config, formats)
     results = _Results(folder, find_images(places, config.competition), tuple(dict.fromkeys(formats)), pixel_size)
     images, ids = results.images, results.images.ids
@@ -85,20 +86,21 @@ def segment(  # noqa: PLR0913  the options of a verb
     settings = plain(chosen.config)
     used = {name: settings[name] for name in ("input", "codec", "inference", "decode", "postprocess")}
     used |= {"checkpoints": sorted(hashes.values()), "second_level": chosen.second_level_hash, "pixel_size": pixel_size}
-    with lock(folder):
+    with lock(folder, shard=shard) as held:
         results.begin(used, about)
+        held.let_others_in()
         done = {id_ for id_ in ids if results.has(id_)}
         for id_ in done:
             results.write_formats(id_)
-        predicted = predict_samples(ensemble, shapes, images.load, chosen.config.inference, done=done)
+        predicted = predict_samples(ensemble, shapes, images.load, chosen.config.inference, done=done, shard=shard)
         n_done = len(done)
         for sample, labels in decode_concurrently(predicted, chosen.decode):
             if sample.id not in done:  # predicted once more in a batch with others
                 results.write(sample, labels)
                 n_done += 1
                 on_progress("images", n_done, len(ids))
-        n_objects = results.join()
-        if report:
+        n_objects = 0 if shard else results.join()
+        if report and not shard:
             stats, page = {"images": ", ".join(places), ABOUT: (folder / ABOUT).read_text()}, folder / REPORT
             labelled = ((images.load(id_), results.read_labels(id_)) for id_ in ids)
             write_label_report(labelled, len(ids), folder.name, stats, page, on_progress=on_progress)

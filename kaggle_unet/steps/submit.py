@@ -1,9 +1,16 @@
-"""`submit`: images and checkpoints in, a CSV with its manifest out."""
+"""`submit`: images and checkpoints in, a CSV with its manifest out.
 
+A shard keeps the rows of its images beside the CSV, in ``<name>.csv.shards/``; the call for the whole takes those of
+the same networks, settings and images, predicts what is missing, and removes them.
+"""
+
+import json
 import math
+import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +20,7 @@ from kaggle_unet.competitions.competition import Competition, read_shapes
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids, to_rles
 from kaggle_unet.config import Config, plain
+from kaggle_unet.errors import ConfigError
 from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.models.checkpoint import Checkpoint
 from kaggle_unet.report.draw import colour_classes
@@ -25,8 +33,15 @@ from kaggle_unet.steps.check import Submission, describe_coverage, describe_data
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.time_budget import TimeBudget
-from kaggle_unet.store import atomic_write, find_differences, hash_plain, sample_file
-from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
+from kaggle_unet.store import (
+    atomic_write,
+    find_differences,
+    hash_plain,
+    read_record,
+    sample_file,
+    write_record,
+)
+from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample, Shard
 
 # Planes that may wait for their decoding, in pixels: one large image, or hundreds of small ones.
 _MOST_PENDING_PX = 1 << 24
@@ -43,9 +58,12 @@ def submit(  # noqa: PLR0913  the options of a verb
     second_level: str | None = None,
     overrides: Sequence[str] = (),
     time_budget_s: float | None = None,
+    shard: Shard | None = None,
     on_progress: OnProgress = lambda *_: None,
-) -> Submission:
-    """Write a submission."""
+) -> Submission | None:
+    """Write a submission, or a shard of its rows."""
+    if shard and time_budget_s is not None:
+        raise ConfigError("--time-budget is for the whole: leave out --shard, or divide the images among more shards")
     budget = None if time_budget_s is None else TimeBudget(time_budget_s)
     refuse_output(output)
     competition = get_competition(config.competition.name)
@@ -55,19 +73,30 @@ def submit(  # noqa: PLR0913  the options of a verb
     chosen = choose_decoder(config, hashes, decode=decode, second_level=second_level, overrides=overrides)
     sizes = read_shapes(source.ids, source.shape)
     order = order_ids(source.ids, competition, data)
-    found: dict[str, dict[str, list[str]]] = {}  # codes by image and id of a row
-    black = set()
+    about = {
+        "checkpoints": sorted(hashes.values()),
+        "data": source.fingerprint(),
+        "config": plain(chosen.config),
+        "second_level": chosen.second_level_hash,
+        "labels": labels_folder is not None,
+    }
+    shards = _Shards(output.with_name(f"{output.name}.shards"), about)
+    found, black = ({}, set()) if shard or budget else shards.read()
+    n_total = -(-len(sizes) // shard.of) if shard else len(sizes)
     settings = chosen.config.inference
     if budget:
         predicted = budget.predict(ensemble, sizes, source.load, settings, chosen.decode)
     else:
-        predicted = predict_samples(ensemble, sizes, source.load, settings)
+        predicted = predict_samples(ensemble, sizes, source.load, settings, done=set(found), shard=shard)
     for sample, decoded in decode_concurrently(predicted, chosen.decode):
         found[sample.id] = _to_rows(decoded, sample.id, config, competition)
         black |= {sample.id} if sample.kind == "black" else set()
-        on_progress("images", len(found), len(sizes))
+        on_progress("images", min(len(found), n_total), n_total)
         if labels_folder is not None:
             write_label_image(config, labels_folder, sample.id, decoded)
+    if shard:
+        shards.write(shard, found, black)
+        return None
     found |= {
         id_: {row: [""] for row in _row_ids(id_, config)} for id_ in order if id_ not in found
     }  # for lack of time
@@ -82,7 +111,35 @@ def submit(  # noqa: PLR0913  the options of a verb
     how += f"decoding {chosen.names['decoding']}, second level {chosen.names['second_level'] or 'none'}"
     rles = {row: codes for id_ in order for row, codes in found[id_].items()}
     shapes = {row: sizes[id_] for id_ in order for row in found[id_]}
-    return write_checked(output, competition, rles, shapes, black=black, how=how, manifest=manifest)
+    written = write_checked(output, competition, rles, shapes, black=black, how=how, manifest=manifest)
+    shutil.rmtree(shards.folder, ignore_errors=True)
+    return written
+
+
+Rows = dict[str, dict[str, list[str]]]  # codes by image and id of a row
+
+
+@dataclass(frozen=True)
+class _Shards:
+    """What shards have found, each in a file."""
+
+    folder: Path
+    about: Mapping[str, Any]
+
+    def write(self, shard: Shard, rows: Rows, black: Collection[str]) -> None:
+        """Keep a shard's rows."""
+        write_record(self.folder / f"{shard}.json", {"about": self.about, "rows": rows, "black": sorted(black)})
+
+    def read(self) -> tuple[Rows, set[str]]:
+        """Return the rows that shards of the same prediction have kept, and the ids of black images."""
+        rows: Rows = {}
+        black: set[str] = set()
+        for path in sorted(self.folder.glob("*.json")):
+            kept = read_record(path, "delete it")
+            if not find_differences(kept["about"], json.loads(json.dumps(self.about))):
+                rows |= kept["rows"]
+                black |= set(kept["black"])
+        return rows, black
 
 
 def _row_ids(sample_id: str, config: Config) -> list[str]:

@@ -25,6 +25,7 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from kaggle_unet.errors import DataError, LockedError, ResourceError
+from kaggle_unet.types import Shard
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp")
 _FLUSHED_AT_ONCE = 32
@@ -52,6 +53,8 @@ _NO_MEMORY = re.compile(
     re.IGNORECASE,
 )
 _LITTLE_BYTES = 2**26
+_SHARD_LOCKS = f"{_LOCK}.*-of-*"
+_SHARDS_BEGIN_WITHIN_S = 60
 _LONGEST_ID_BYTES = 200  # file systems allow 255, and a suffix and the temporary's name need some
 
 
@@ -199,26 +202,71 @@ def _is_for(path: Path, missing: str | None) -> bool:
     return found in path.absolute().parents or bool(_TEMPORARY.fullmatch(found.name))
 
 
-@contextmanager
-def lock(folder: str | Path, *, wait_s: float = 0) -> Iterator[None]:
-    """Keep other processes out of a folder for the length of the block; the system frees it if this one is killed."""
-    path = Path(folder) / _LOCK
-    holder = path.with_name(".lock.holder")  # not in the file itself: Windows lets nobody read a locked file
-    file_lock = FileLock(path, mode=0o666)
-    with resource_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+class Lock:
+    """A folder that is held; a shard lets the others in as soon as it has begun."""
+
+    def __init__(self, folder: Path, shard: Shard | None) -> None:
+        self._folder = folder
+        self._holder = folder / ".lock.holder"  # not in the file itself: Windows lets nobody read a locked file
+        self._whole = FileLock(folder / _LOCK, mode=0o666)
+        self._own = FileLock(folder / f"{_LOCK}.{shard}", mode=0o666) if shard else None
+
+    def acquire(self, wait_s: float) -> None:
+        """Take the folder, or raise a LockedError that names who has it."""
         try:
-            file_lock.acquire(timeout=wait_s)
+            self._whole.acquire(timeout=wait_s if self._own is None else max(wait_s, _SHARDS_BEGIN_WITHIN_S))
+            if self._own is not None:
+                self._own.acquire(timeout=0)
+            elif others := self.others():
+                raise Timeout(str(others[0]))
+            else:
+                for path in self._folder.glob(_SHARD_LOCKS):  # of shards that have ended
+                    path.unlink(missing_ok=True)
         except Timeout as error:
-            who = holder.read_text(errors="replace").strip() if holder.is_file() else ""
-            who = (
-                who or "another process, or its disk has no locks"
-            )  # which early versions of filelock do not tell apart
-            msg = f"{folder} is in use by {who}; wait until it ends, or stop it"
+            self.release()
+            who = self._holder.read_text(errors="replace").strip() if self._holder.is_file() else ""
+            # Early versions of filelock do not tell the second from the first.
+            who = who or "another process, or its disk has no locks"
+            msg = f"{self._folder} is in use by {who}; wait until it ends, or stop it"
             raise LockedError(msg) from error
+
+    def others(self) -> list[Path]:
+        """List the locks of other shards that are at work in the folder."""
+        own = None if self._own is None else self._own.lock_file
+        return [path for path in self._folder.glob(_SHARD_LOCKS) if str(path) != own and _is_held(path)]
+
+    def let_others_in(self) -> None:
+        """Leave the folder to all shards; for work on the whole it is held to the end."""
+        if self._own is not None:
+            self._whole.release()
+
+    def release(self) -> None:
+        """Free the folder."""
+        for held in (self._whole, self._own):
+            if held is not None:
+                held.release()
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+@contextmanager
+def lock(folder: str | Path, *, wait_s: float = 0, shard: Shard | None = None) -> Iterator[Lock]:
+    """Keep other processes out of a folder for the length of the block; the system frees it if this one is killed."""
+    folder = Path(folder)
+    held = Lock(folder, shard)
+    with resource_errors(folder / _LOCK):
+        folder.mkdir(parents=True, exist_ok=True)
+        held.acquire(wait_s)
+    holder = folder / ".lock.holder"
     try:
         atomic_write(holder, f"process {os.getpid()} on {socket.gethostname()}\n", flush=False)
-        yield
+        yield held
     finally:
         holder.unlink(missing_ok=True)
-        file_lock.release()
+        held.release()

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from kaggle_unet.errors import DataError, reading
+from kaggle_unet.errors import DataError, LockedError, reading
 from kaggle_unet.store.atomic import atomic_write, lock, resource_errors, sample_file
 from kaggle_unet.store.manifest import read_record, unpack_arrays, write_record
-from kaggle_unet.types import HalfPlanes, Planes
+from kaggle_unet.types import HalfPlanes, Planes, Shard
 
 ABOUT = "planes.json"
 _BEGUN = "planes.begun.json"
@@ -41,21 +41,25 @@ def read_planes(folder: Path, id_: str) -> Planes:
 
 
 @contextmanager
-def planes_folder(folder: Path, about: Mapping[str, Any], ids: Collection[str]) -> Iterator[set[str]]:
+def planes_folder(
+    folder: Path, about: Mapping[str, Any], ids: Collection[str], *, shard: Shard | None = None
+) -> Iterator[set[str]]:
     """Hold a folder for the planes of these samples, and yield the ids that an interrupted call has left done.
 
     Planes of any other prediction are removed. While the block runs, and after it has failed, there is no
-    ``planes.json``, so that half-written planes are never read.
+    ``planes.json``, so that half-written planes are never read; a shard leaves that file to the call for the whole.
     """
     if folder.is_symlink():
         raise DataError(f"{folder} is a symbolic link, which is not followed; remove it, or name another folder")
     for id_ in ids:  # before the first is predicted
         sample_file(folder, id_)
-    with lock(folder):
+    with lock(folder, shard=shard) as held:
         begun = {**json.loads(json.dumps(about)), "ids": sorted(ids)}
         done: set[str] = set()
         for left in (_read_about(folder / name) for name in (_BEGUN, ABOUT)):
             is_same = {**left, "ids": None} == {**begun, "ids": None}
+            if left["ids"] and not is_same and held.others():
+                raise LockedError(f"{folder} is in use by shards of another prediction; wait, or name another folder")
             for id_, file in {id_: sample_file(folder, id_) for id_ in left["ids"]}.items():
                 if is_same and id_ in ids and _is_sound(folder, id_):
                     done.add(id_)
@@ -65,8 +69,10 @@ def planes_folder(folder: Path, about: Mapping[str, Any], ids: Collection[str]) 
         write_record(folder / _BEGUN, begun)
         with resource_errors(folder / ABOUT):
             (folder / ABOUT).unlink(missing_ok=True)
+        held.let_others_in()
         yield done
-        (folder / _BEGUN).replace(folder / ABOUT)
+        if shard is None:
+            (folder / _BEGUN).replace(folder / ABOUT)
 
 
 def _read_about(path: Path) -> dict[str, Any]:

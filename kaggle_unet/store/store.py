@@ -53,13 +53,15 @@ class Store:
         self._kept: dict[str, Sample | None] = {}
 
     @classmethod
-    def create(cls, folder: str | Path, identity: Mapping[str, Any], about: Mapping[str, Any]) -> "Store":
-        """Start a store, or continue one of the same identity."""
+    def create(
+        cls, folder: str | Path, identity: Mapping[str, Any], about: Mapping[str, Any], *, may_clear: bool = True
+    ) -> "Store":
+        """Start a store, or continue one of the same identity; an interrupted one of another may be cleared."""
         folder = Path(folder)
         if (folder / "manifest.json").exists():
             store = cls(folder, read_manifest(folder))
             differing = find_differences(store.manifest["identity"], dict(identity))
-            if differing and store.manifest["complete"]:
+            if differing and (store.manifest["complete"] or not may_clear):
                 message = f"store {folder} was made for something else; pass another --store or delete it"
                 was, given = (one.get("data") for one in (store.manifest["about"], about))
                 places = f"data: was {was}, is {given}{' with other content' if was == given else ''}"
@@ -165,12 +167,17 @@ class Store:
     def finish(self, targets: "TargetSet", folds: "DataFrame", report: Mapping[str, Any]) -> None:
         """Write folds and report, and declare the samples and one target set complete."""
         ids = sorted(folds["id"])
-        flush_files(sample_file(folder, id_) for id_ in ids for folder in (self.folder / "samples", targets.folder))
+        self.flush(ids, targets)
         targets.write_manifest()
         atomic_write(self.folder / "folds.csv", to_csv(folds))
         write_record(self.folder / "report.json", report)
         self.manifest |= {"ids": ids, "complete": True, "folds_sha256": sha256(self.folder / "folds.csv")}
         self._write_manifest()
+
+    def flush(self, sample_ids: Iterable[str], targets: "TargetSet") -> None:
+        """Flush samples and their targets, so that they survive a power cut."""
+        folders = (self.folder / "samples", targets.folder)
+        flush_files(sample_file(folder, id_) for id_ in sample_ids for folder in folders)
 
     def _write_manifest(self) -> None:
         write_record(self.folder / "manifest.json", self.manifest)

@@ -1,0 +1,183 @@
+"""Who runs the tasks of a plan: processes of this machine, a Ray cluster, or SLURM.
+
+Each of them calls `Launch.run` somewhere, with the plan's folder on a disk that all machines share; which of them does
+makes no difference to any file. On this machine and on Ray, `_drive` hands out tasks whose needs are done; SLURM is
+given one job array for each stage, behind the stage before it, and requeues what it preempts.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from graphlib import TopologicalSorter
+from itertools import groupby
+from pathlib import Path
+from queue import Queue
+from shlex import join, quote
+from types import FrameType
+from typing import Never
+
+from kaggle_unet.errors import ConfigError, KitError, ResourceError, import_extra
+from kaggle_unet.steps.launch import Launch, State, Task, read_plan
+
+OnTask = Callable[[Task, str], None]
+_WARN_S = 120  # before its time is up, SLURM tells a task to end
+
+
+def run_here(launch: Launch, *, workers: int | None = None, on_task: OnTask = lambda *_: None) -> None:
+    """Run a plan by processes of this machine: as many as there are cores for, each with GPUs of its own."""
+    plan = launch.plan
+    n_workers = workers or max(1, (os.cpu_count() or 1) // plan.cpus)
+    gpus: Queue[str] = Queue()
+    for devices in _divide_gpus(plan.gpus):
+        gpus.put(devices)
+
+    def run(task: Task) -> State:
+        if not task.gpus:
+            return launch.run(task.name)
+        devices = gpus.get()
+        try:
+            return launch.run(task.name, environment={"CUDA_VISIBLE_DEVICES": devices})
+        finally:
+            gpus.put(devices)
+
+    with ThreadPoolExecutor(n_workers) as pool:
+        _drive(launch, lambda task: pool.submit(run, task), n_workers, on_task)
+
+
+def _divide_gpus(n_each: int) -> list[str]:
+    """Return the numbers of the GPUs that each task may see."""
+    if not n_each:
+        return []
+    import torch
+
+    n_all = torch.cuda.device_count()
+    if n_all < n_each:
+        raise ConfigError(f"gpus: {n_each} for each task, but this machine has {n_all}; lower it, or leave it out")
+    return [",".join(map(str, range(first, first + n_each))) for first in range(0, n_all - n_each + 1, n_each)]
+
+
+def run_on_ray(launch: Launch, address: str | None = None, *, on_task: OnTask = lambda *_: None) -> None:
+    """Run a plan on a Ray cluster, whose machines share this folder."""
+    ray, plan = import_extra("ray", "ray"), launch.plan
+    ray.init(address=address, log_to_driver=False)
+    memory = {} if plan.memory_gb is None else {"memory": plan.memory_gb * 2**30}
+    try:
+        remote = ray.remote(_run_named)
+
+        def submit(task: Task) -> Future[State]:
+            asks = {"num_cpus": plan.cpus, "num_gpus": task.gpus, "max_retries": 0, **memory}
+            where = [str(place) for place in (Path.cwd(), launch.path, launch.folder)]
+            future: Future[State] = remote.options(**asks).remote(*where, task.name).future()
+            return future
+
+        _drive(launch, submit, 2 * max(1, int(ray.cluster_resources().get("CPU", 1)) // plan.cpus), on_task)
+    finally:
+        ray.shutdown()
+
+
+def _run_named(home: str, plan: str, folder: str, name: str) -> State:
+    """Run a task in a process that knows nothing of the plan yet."""
+    os.chdir(home)
+    return Launch(Path(plan), read_plan(Path(plan)), Path(folder)).run(name)
+
+
+def _drive(launch: Launch, submit: Callable[[Task], Future[State]], most: int, on_task: OnTask) -> None:
+    """Hand out tasks as soon as what they need is done, and again those that were killed."""
+    waiting = TopologicalSorter({name: task.needs for name, task in launch.tasks.items()})
+    waiting.prepare()
+    ready: list[str] = []
+    running: dict[Future[State], Task] = {}
+    while True:
+        ready += waiting.get_ready()
+        while ready and len(running) < most:
+            task = launch.tasks[ready.pop(0)]
+            if launch.is_done(task):
+                waiting.done(task.name)
+                ready += waiting.get_ready()
+            else:
+                on_task(task, "running")
+                running[submit(task)] = task
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            task = running.pop(future)
+            try:
+                state: str = future.result()
+            except KitError as error:  # somebody else is at it
+                on_task(task, str(error))
+                continue
+            except Exception as error:  # noqa: BLE001  Ray's own, when a worker or a node dies
+                state = f"lost ({type(error).__name__})"
+            on_task(task, state)
+            if state == "done":
+                waiting.done(task.name)
+            elif launch.may_run_again(task):
+                ready.append(task.name)
+
+
+def submit_to_slurm(launch: Launch) -> list[str]:
+    """Submit a plan to SLURM, a job array for each stage; return the ids of the jobs."""
+    folder, jobs = launch.folder / "slurm", list[str]()
+    folder.mkdir(parents=True, exist_ok=True)
+    todo = sorted((task for task in launch.tasks.values() if not launch.is_done(task)), key=lambda task: task.stage)
+    for stage, found in groupby(todo, key=lambda task: task.stage):
+        tasks = list(found)
+        listing = folder / f"stage{stage}.txt"
+        listing.write_text("".join(f"{task.name}\n" for task in tasks))
+        behind = [f"--dependency=afterany:{jobs[-1]}"] if jobs else []
+        options = [f"--array=0-{len(tasks) - 1}", f"--job-name=stage{stage}", *behind, *_asks(launch, tasks[0])]
+        jobs.append(_sbatch([*options, f"--output={folder}/stage{stage}-%a.txt"], _script(launch, listing)))
+    return jobs
+
+
+def _asks(launch: Launch, task: Task) -> list[str]:
+    plan = launch.plan
+    asks = [f"--cpus-per-task={plan.cpus}", "--requeue", "--open-mode=append", f"--signal=B:USR1@{_WARN_S}"]
+    asks += [f"--gres=gpu:{task.gpus}"] if task.gpus else []
+    asks += [f"--mem={int(plan.memory_gb * 1024)}M"] if plan.memory_gb else []
+    return [*asks, *plan.slurm]
+
+
+def _script(launch: Launch, listing: Path) -> str:
+    """Return the script of an array's jobs: each runs one line of the listing."""
+    words = [sys.executable, "-m", "kaggle_unet", "launch", str(launch.path), "--folder", str(launch.folder)]
+    line = f"sed -n $((SLURM_ARRAY_TASK_ID + 1))p {quote(str(listing))}"
+    return f'#!/bin/sh\ncd {quote(str(Path.cwd()))}\nexec {join(words)} --task "$({line})"\n'
+
+
+def _sbatch(options: list[str], script: str) -> str:
+    try:
+        found = subprocess.run(
+            ["sbatch", "--parsable", *options], input=script, capture_output=True, text=True, check=True
+        )
+    except FileNotFoundError as error:
+        raise ConfigError("there is no sbatch here; run this on a machine that submits to SLURM") from error
+    except subprocess.CalledProcessError as error:
+        raise ResourceError(f"sbatch refuses the jobs: {error.stderr.strip()}") from error
+    return found.stdout.strip().partition(";")[0]
+
+
+class _TimeIsUp(BaseException):
+    """SLURM has warned that a job's time ends soon."""
+
+
+def run_in_slurm(launch: Launch, name: str) -> State:
+    """Run one task of a job array; queue it again if its time ran out, or if it was killed.
+
+    What SLURM preempts it queues again itself, and what somebody cancels is not to come back: both get SIGTERM.
+    """
+
+    def stop(_number: int, _frame: FrameType | None) -> Never:
+        raise _TimeIsUp
+
+    signal.signal(signal.SIGUSR1, stop)
+    state: State = "stopped"
+    with suppress(_TimeIsUp):
+        state = launch.run(name)
+    if launch.may_run_again(launch.tasks[name]) and state != "done" and (job := os.environ.get("SLURM_JOB_ID")):
+        subprocess.run(["scontrol", "requeue", job], check=False)
+    return state

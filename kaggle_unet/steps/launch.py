@@ -1,0 +1,356 @@
+"""`launch`: a plan of commands (configs × verbs × folds × shards of the images), run by processes, Ray or SLURM.
+
+A task is a command of the kit that anybody could type. Its folder below the plan's holds all that is known of it::
+
+    FOLDER/<config>/<verb>[-<fold>][-<K-of-N>]/task.json   its key, state and attempts
+                                               log.txt     what it printed
+
+The key hashes the command, its config and data, and the keys of the tasks it needs: a task whose key is recorded as
+done is not run again. Every verb goes on where an interrupted one stopped, so a task that was killed is simply run
+again. There is no other state: `read_states` reads these files, whoever runs the tasks.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from kaggle_unet.config import Config, load_config, parse_yaml, plain
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.steps.run import count_folds, experiment_of, fold_folder
+from kaggle_unet.store import hash_plain, lock, read_record, write_record
+from kaggle_unet.training.settings import LAST
+from kaggle_unet.types import Settings, Shard, explain_faults
+
+Verb = Literal["make-targets", "train", "predict", "tune", "submit", "segment"]
+State = Literal["waiting", "running", "done", "stopped", "failed"]
+_SHARDED = ("make-targets", "predict", "submit", "segment")
+_OF_TEST_IMAGES = ("predict", "submit", "segment")
+_ON_DEVICE = ("train", *_OF_TEST_IMAGES)
+_HOPELESS = ([2], [3])  # exit codes that the same command would end with again
+
+
+class PlannedConfig(Settings):
+    """A config with its data."""
+
+    config: Path
+    """The YAML file."""
+    data: str
+    """What `make-targets --data` takes."""
+    test: tuple[str, ...] | str | None = None
+    """The images of `predict`, `submit` and `segment`."""
+    set: tuple[str, ...] = ()
+    """Overrides of keys, as `--set` takes them."""
+    name: str = Field("", pattern=r"^[\w./-]*$")
+    """Names the store, the run and the results, which lie below `store`, `runs` and `results`; otherwise the config's
+    place does."""
+
+
+class Plan(Settings):
+    """What `launch` takes."""
+
+    configs: Annotated[tuple[PlannedConfig, ...], Field(min_length=1)]
+    """The configs."""
+    verbs: tuple[Verb, ...] = ("make-targets", "train", "tune", "submit")
+    """What is done with each, in this order."""
+    folds: tuple[Annotated[int, Field(ge=0)], ...] | Literal["all"] = "all"
+    """The folds that are trained."""
+    shards: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """Into how many tasks the images are divided."""
+    skip_bad: bool = False
+    """Set aside images that can't be read, with the reason, instead of stopping."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """How often a task is run again that was killed, or whose machine was lost."""
+    cpus: Annotated[int, Field(ge=1)] = 1
+    """Cores of a task."""
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs of a task that trains or predicts."""
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    """Memory of a task."""
+    slurm: tuple[str, ...] = ()
+    """Options of `sbatch` for every task, such as `--partition=gpu` and `--time=4:00:00`."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A command, and what it needs and makes."""
+
+    name: str
+    words: tuple[str, ...]
+    stage: int
+    needs: tuple[str, ...]
+    outputs: tuple[Path, ...]
+    key: str
+    gpus: int = 0
+    began: Path | None = None  # where it is, the command goes on with --resume
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan's YAML file."""
+    try:
+        tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read ({error}); expected a YAML file with configs and verbs") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(Plan.model_fields)}")
+    try:
+        return Plan.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(explain_faults(error, Plan, str(path))) from None
+
+
+def plan_tasks(plan: Plan) -> dict[str, Task]:
+    """List the tasks of a plan by name, each behind those it needs."""
+    names = [_name(one) for one in plan.configs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"configs: {', '.join(sorted(twice))} comes twice; give each a name of its own")
+    tasks: dict[str, Task] = {}
+    for one in plan.configs:
+        needs: tuple[Task, ...] = ()
+        for stage, verb in enumerate(plan.verbs):
+            shards, whole = _tasks_of(plan, one, verb, 2 * stage, needs)
+            tasks |= {task.name: task for task in (*shards, *whole)}
+            needs = whole
+    return tasks
+
+
+def _name(one: PlannedConfig) -> str:
+    return one.name or experiment_of(one.config).as_posix()
+
+
+def _tasks_of(
+    plan: Plan, one: PlannedConfig, verb: Verb, stage: int, needs: Sequence[Task]
+) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
+    """Return the tasks of one verb: those of its shards, and then the whole one or those of the folds."""
+    command = _Command(plan, one, verb)
+    if verb == "train":
+        return (), tuple(command.task(stage + 1, needs, fold=fold) for fold in command.folds)
+    shards: tuple[Task, ...] = ()
+    if verb in _SHARDED and plan.shards > 1:
+        parts = [Shard(number, plan.shards) for number in range(1, plan.shards + 1)]
+        shards = tuple(command.task(stage, needs, shard=shard) for shard in parts)
+    return shards, (command.task(stage + 1, (*needs, *shards)),)
+
+
+@dataclass(frozen=True)
+class _Command:
+    """One verb of one config."""
+
+    plan: Plan
+    one: PlannedConfig
+    verb: Verb
+
+    @cached_property
+    def config(self) -> Config:
+        return load_config(self.one.config, self.one.set)
+
+    @cached_property
+    def folds(self) -> Sequence[int]:
+        if self.plan.folds != "all":
+            return self.plan.folds
+        try:
+            return range(count_folds(self.config, self._place("store")))
+        except DataError as error:
+            msg = f"{self.one.config} takes its folds from {self.config.competition.folds}: name them, as in folds: [0]"
+            raise ConfigError(msg) from error
+
+    @cached_property
+    def stamps(self) -> Sequence[Any]:
+        return [_stamp(place) for place in self._places()]
+
+    def task(self, stage: int, needs: Sequence[Task], *, fold: int | None = None, shard: Shard | None = None) -> Task:
+        """Return a task with its key."""
+        words, outputs = self._words(fold), self._outputs(fold)
+        if shard is not None:
+            words, outputs = (*words, "--shard", f"{shard.number}/{shard.of}"), ()
+        parts = (self.verb, *(() if fold is None else (f"fold{fold}",)), *((str(shard),) if shard else ()))
+        made_of = {"words": words, "config": plain(self.config), "data": self.stamps, "version": version("kaggle-unet")}
+        key = hash_plain(json.loads(json.dumps({**made_of, "needs": [task.key for task in needs]})))
+        gpus = self.plan.gpus if self.verb in _ON_DEVICE else 0
+        began = None if fold is None else fold_folder(self._place("runs"), fold) / LAST
+        names = tuple(task.name for task in needs)
+        return Task(f"{_name(self.one)}/{'-'.join(parts)}", words, stage, names, outputs, key, gpus, began)
+
+    def _place(self, kind: str) -> Path:
+        return Path(kind) / _name(self.one)
+
+    def _places(self) -> Sequence[str]:
+        if self.verb not in _OF_TEST_IMAGES:
+            return (self.one.data,)
+        test = (self.one.test,) if isinstance(self.one.test, str) else self.one.test
+        if not test:
+            raise ConfigError(f"configs: {_name(self.one)} has no test, the images that {self.verb} needs")
+        return test
+
+    def _words(self, fold: int | None) -> tuple[str, ...]:
+        config, store, run = str(self.one.config), str(self._place("store")), str(self._place("runs"))
+        overrides = tuple(word for override in self.one.set for word in ("--set", override))
+        skip = ("--skip-bad",) if self.plan.skip_bad and self.verb != "predict" else ()
+        match self.verb:
+            case "make-targets":
+                places = ("--data", self.one.data, "--store", store, "--workers", str(self.plan.cpus))
+                return ("make-targets", config, *places, *skip, *overrides)
+            case "train":
+                return ("train", config, "--fold", str(fold), "--store", store, "--run", run, *overrides)
+            case "tune":
+                return ("tune", run)
+            case "predict":
+                return ("predict", run, "--data", *self._places(), "--planes", str(self._outputs(None)[0].parent))
+            case "submit":
+                return ("submit", run, "--data", *self._places(), "-o", str(self._outputs(None)[0]), *skip)
+            case "segment":
+                return ("segment", run, *self._places(), "-o", str(self._outputs(None)[0].parent), *skip)
+
+    def _outputs(self, fold: int | None) -> tuple[Path, ...]:
+        results = self._place("results")
+        return {
+            "make-targets": (self._place("store") / "manifest.json",),
+            "train": (fold_folder(self._place("runs"), fold or 0) / "result.json",),
+            "tune": (self._place("runs") / "decode.yaml",),
+            "predict": (results / "planes" / "planes.json",),
+            "submit": (results.with_name(f"{results.name}.csv"),),
+            "segment": (results / "measurements.csv",),
+        }[self.verb]
+
+
+def _stamp(place: str) -> list[Any]:
+    """Tell whether a file, or a folder's files, may have changed; the verbs look at what is in them."""
+    path = Path(place)
+    files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.is_file() else []
+    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A plan's tasks, and the folder of what is known of them."""
+
+    path: Path
+    plan: Plan
+    folder: Path
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """All tasks, each behind those it needs."""
+        return plan_tasks(self.plan)
+
+    def read(self, task: Task) -> dict[str, Any]:
+        """Return a task's record; that of another key only tells what became of earlier ones."""
+        path = self.folder / task.name / "task.json"
+        new = {"key": task.key, "state": "waiting", "attempts": [], "reason": ""}
+        if not path.exists():
+            return new
+        record = read_record(path, "delete it")
+        return record if record["key"] == task.key else new
+
+    def is_done(self, task: Task) -> bool:
+        """Return True if a task has been done and its outputs are there."""
+        return self.read(task)["state"] == "done" and all(path.exists() for path in task.outputs)
+
+    def may_run_again(self, task: Task) -> bool:
+        """Return True if a task was stopped, or failed in a way that need not happen again, and not too often."""
+        record = self.read(task)
+        codes = [attempt["code"] for attempt in record["attempts"]]
+        n_failed = sum(code not in _STOPPED for code in codes)
+        may_help = n_failed <= self.plan.retries and codes[-1:] not in _HOPELESS
+        return bool(codes) and (record["state"] == "stopped" or may_help)
+
+    def run(self, name: str, *, environment: Mapping[str, str] | None = None) -> State:
+        """Run a task if it is not done, in a process of its own, and record how it ended."""
+        task = self.tasks[name]
+        folder = self.folder / task.name
+        with lock(folder):
+            if self.is_done(task):
+                return "done"
+            record = self.read(task)
+            if missing := [needed for needed in task.needs if not self.is_done(self.tasks[needed])]:
+                return self._record(task, record, "waiting", f"needs {missing[0]}, which is not done")
+            begin = time.time()
+            attempt = {"host": socket.gethostname(), "pid": os.getpid(), "begin": round(begin, 1), "code": None}
+            record["attempts"].append(attempt)
+            self._record(task, record, "running", "")
+            log, code = folder / "log.txt", 143
+            try:
+                code = _run_command(task, log, {"OMP_NUM_THREADS": str(self.plan.cpus), **(environment or {})})
+            finally:  # told to end, it leaves a record, too
+                attempt |= {"code": code, "seconds": round(time.time() - begin, 1)}
+                state: State = "done" if code == 0 else "stopped" if code in _STOPPED else "failed"
+                self._record(task, record, state, "" if code == 0 else _last_words(log))
+            return state
+
+    def _record(self, task: Task, record: dict[str, Any], state: State, reason: str) -> State:
+        record |= {"state": state, "reason": reason}
+        write_record(self.folder / task.name / "task.json", record)
+        return state
+
+
+_STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
+
+
+def _run_command(task: Task, log: Path, environment: Mapping[str, str]) -> int:
+    """Run a task's command to its end; when this process is told to end, so is the command, which keeps what it has."""
+    resume = ("--resume",) if task.began is not None and task.began.exists() else ()
+    words = [sys.executable, "-m", "kaggle_unet", *task.words, *resume]
+    with log.open("ab") as file:
+        child = subprocess.Popen(
+            words,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment, "KAGGLE_UNET_PARENT": str(os.getpid())},
+        )
+        try:
+            return child.wait()
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+
+
+def _last_words(log: Path) -> str:
+    """Return the last error that a command has printed, or its last line."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [number for number, line in enumerate(lines) if line.startswith("error ")]
+    return " ".join(lines[errors[-1] :][:3] if errors else lines[-1:])[:500]
+
+
+def describe_launch(launch: Launch) -> dict[str, Any]:
+    """Say how far a plan is, from its files alone: the tasks by state, what runs where, what failed, the time left."""
+    records = {name: launch.read(task) for name, task in launch.tasks.items()}
+    states: dict[str, list[str]] = {}
+    for name, record in records.items():
+        states.setdefault(record["state"], []).append(name)
+    return {
+        "tasks": len(records),
+        "states": {state: len(names) for state, names in states.items()},
+        "running": [_where(name, records[name]) for name in states.get("running", [])],
+        "failed": {name: records[name]["reason"] for name in states.get("failed", [])},
+        "hours_left": _hours_left(launch, records),
+    }
+
+
+def _where(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    attempt = record["attempts"][-1]
+    minutes = round((time.time() - attempt["begin"]) / 60, 1)
+    return {"task": name, "host": attempt["host"], "minutes": minutes, "attempt": len(record["attempts"])}
+
+
+def _hours_left(launch: Launch, records: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """Estimate the hours of all tasks that are not done, one after the other, by those done of their kind."""
+    took: dict[int, list[float]] = {}
+    for name, record in records.items():
+        if record["state"] == "done":
+            took.setdefault(launch.tasks[name].stage, []).append(record["attempts"][-1]["seconds"])
+    left = [launch.tasks[name].stage for name, record in records.items() if record["state"] != "done"]
+    if not all(stage in took for stage in left):
+        return None
+    return round(sum(sum(took[stage]) / len(took[stage]) for stage in left) / 3600, 2)
