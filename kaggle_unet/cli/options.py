@@ -262,7 +262,7 @@ Shard = Annotated[
         "--shard",
         metavar="K/N",
         parser=ImageShard.parse,
-        help="Do only the K-th of N shares of the images; the same command without it does the rest and ends the work.",
+        help="Do the K-th of N shares of the images; the same command without it ends the work. Default: all.",
     ),
 ]
 PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan's YAML file.")]
@@ -278,7 +278,7 @@ RayAddress = Annotated[
     str | None, typer.Option("--address", metavar="HOST:PORT", help="ray: the cluster. Default: this machine.")
 ]
 ShowStatus = Annotated[bool, typer.Option("--status", help="Say how far the plan is, from its files alone.")]
-OneTask = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Run this task only, as the executors do.")]
+OneTask = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Run one task, as the executors do. Default: all.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 
 # Output.

@@ -90,7 +90,9 @@ def submit(
         how: dict[str, Any] = {"decode": decode, "second_level": second_level, "overrides": overrides or ()}
         how |= {"labels_folder": labels, "time_budget_s": time_budget, "shard": shard, "on_progress": on_progress}
         written = write(opened.config, data, checkpoint or [opened.run], output, **how)
-    if written is not None:
+    if written is None:
+        console.wrote(shard=str(shard))
+    else:
         console.result(written, console.submission)
 
 

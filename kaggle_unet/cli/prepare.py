@@ -120,6 +120,7 @@ def make_targets(
             on_progress=on_progress,
         )
         if shard is not None:
+            console.wrote(shard=str(shard))
             return
         if export:
             export_targets(settings, folder, *export, workers=workers, on_progress=on_progress)

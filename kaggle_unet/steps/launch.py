@@ -52,7 +52,7 @@ class PlannedConfig(Settings):
     """The images of `predict`, `submit` and `segment`."""
     set: tuple[str, ...] = ()
     """Overrides of keys, as `--set` takes them."""
-    name: str = Field("", pattern=r"^[\w./-]*$")
+    name: str = Field("", pattern=r"^(\w[\w.-]*(/\w[\w.-]*)*)?$")
     """Names the store, the run and the results, which lie below `store`, `runs` and `results`; otherwise the config's
     place does."""
 

@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from kaggle_unet.errors import LockedError, ResourceError
-from kaggle_unet.store import lock
+from kaggle_unet.store import atomic, lock
+from kaggle_unet.types import Shard
 
 
 def hold(folder, repository):
@@ -85,3 +86,29 @@ def test_a_lock_is_waited_for_where_that_is_wanted(tmp_path, repository):
         killer.start()
         with lock(tmp_path, wait_s=60):
             killer.join()
+
+
+def test_shards_share_a_folder_and_keep_out_the_whole(tmp_path):
+    first, second = Shard(1, 2), Shard(2, 2)
+    with lock(tmp_path, shard=first) as held:
+        assert held.others() == []
+        held.let_others_in()
+        with lock(tmp_path, shard=second) as other:
+            assert [path.name for path in other.others()] == [".lock.1-of-2"]
+            other.let_others_in()
+            for shard in (None, first, second):
+                with pytest.raises(LockedError, match="is in use by process"), lock(tmp_path, shard=shard):
+                    pass
+        with pytest.raises(LockedError), lock(tmp_path):
+            pass
+    with lock(tmp_path):
+        assert not list(tmp_path.glob(".lock.*-of-*"))
+
+
+def test_a_shard_does_not_begin_beside_one_that_begins_or_beside_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_SHARDS_BEGIN_WITHIN_S", 0)
+    for shard in (None, Shard(1, 2)):
+        with lock(tmp_path, shard=shard), pytest.raises(LockedError), lock(tmp_path, shard=Shard(2, 2)):
+            pass
+    with lock(tmp_path, shard=Shard(2, 2)):
+        pass

@@ -7,6 +7,7 @@ import pytest
 
 from kaggle_unet.errors import DataError, LockedError, ResourceError
 from kaggle_unet.store.planes import describe_planes, planes_folder, write_planes
+from kaggle_unet.types import Shard
 
 
 def contents(folder):
@@ -105,3 +106,14 @@ def test_a_folder_in_the_way_of_planes_is_named(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(ResourceError, match=rf"{name}: .*; a folder of that name is there; remove it"):
         predict_zeros(tmp_path, {"checkpoints": ["two"]}, "ab")
+
+
+def test_planes_that_shards_are_predicting_are_left_alone(tmp_path):
+    with planes_folder(tmp_path, {"checkpoints": ["one"]}, "abcd", shard=Shard(1, 2)):
+        write_planes(tmp_path, "a", PLANES)
+        refused = pytest.raises(LockedError, match="shards of another prediction")
+        with refused, planes_folder(tmp_path, {"checkpoints": ["two"]}, "abcd", shard=Shard(2, 2)):
+            pass
+        with planes_folder(tmp_path, {"checkpoints": ["one"]}, "abcd", shard=Shard(2, 2)) as done:
+            assert done == {"a"}
+    assert not (tmp_path / "planes.json").exists()

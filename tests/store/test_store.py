@@ -267,3 +267,13 @@ def test_a_store_whose_images_lost_8_of_16_bits_is_named_with_the_command_that_m
     for use in (Store.open, lambda folder: Store.create(folder, IDENTITY, {})):
         with pytest.raises(DataError, match=rf"kept 8 of an image's 16 bits; delete the store and run {command}"):
             use(store.folder)
+
+
+def test_an_interrupted_store_of_other_data_is_not_cleared_under_shards(tmp_path):
+    Store.create(tmp_path, {"data": "one"}, {})
+    (tmp_path / "samples").mkdir()
+    with pytest.raises(DataError, match="was made for something else"):
+        Store.create(tmp_path, {"data": "two"}, {}, may_clear=False)
+    assert (tmp_path / "samples").exists()
+    Store.create(tmp_path, {"data": "two"}, {})
+    assert not (tmp_path / "samples").exists()

@@ -1,0 +1,169 @@
+"""Plans: which tasks they have, when one is run, and what becomes of those that are killed or fail."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.steps import executors, launch
+from kaggle_unet.steps.launch import Launch, describe_launch, read_plan
+from tests.steps.conftest import COMMON, CONFIGS, call
+
+PLAN = """
+configs:
+  - {config: tiny.yaml, data: train, test: test, name: a}
+  - {config: tiny.yaml, data: train, test: test, name: b, set: [training.seed=7]}
+verbs: [make-targets, train, submit]
+shards: 2
+"""
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(CONFIGS["folder"] + COMMON)
+    Path("plan.yaml").write_text(PLAN)
+    Path("train").mkdir()
+    Path("train/a.png").write_bytes(b"a")
+
+
+def opened():
+    return Launch(Path("plan.yaml"), read_plan(Path("plan.yaml")), Path("launches/plan"))
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """The tasks whose commands were run; a task's codes, one for each attempt, may be set in `ran.codes`."""
+
+    class Ran(list):
+        """Names of tasks, in the order in which they ran."""
+
+    done = Ran()
+
+    def run(task, log, environment):
+        done.append(task.name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("at work\nerror the disk is full\nfree some space\n")
+        code = (done.codes.get(task.name) or [0]).pop(0)
+        for path in task.outputs if code == 0 else ():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return code
+
+    done.codes = {}
+    monkeypatch.setattr(launch, "_run_command", run)
+    return done
+
+
+def test_tasks_are_commands_that_anybody_could_type():
+    tasks = opened().tasks
+    assert list(tasks)[:8] == [
+        "a/make-targets-1-of-2", "a/make-targets-2-of-2", "a/make-targets", "a/train-fold0", "a/train-fold1",
+        "a/submit-1-of-2", "a/submit-2-of-2", "a/submit",
+    ]  # fmt: skip
+    assert tasks["b/train-fold1"].words == (
+        "train", "tiny.yaml", "--fold", "1", "--store", "store/b", "--run", "runs/b", "--set", "training.seed=7",
+    )  # fmt: skip
+    assert tasks["a/submit-2-of-2"].words[-2:] == ("--shard", "2/2")
+    assert tasks["a/submit"].needs == ("a/train-fold0", "a/train-fold1", "a/submit-1-of-2", "a/submit-2-of-2")
+
+
+def test_tasks_run_behind_what_they_need_and_once(ran):
+    executors.run_here(opened(), workers=2)
+    assert sorted(ran) == sorted(opened().tasks)
+    for name, task in opened().tasks.items():
+        assert all(ran.index(needed) < ran.index(name) for needed in task.needs)
+    executors.run_here(opened(), workers=2)
+    assert len(ran) == len(opened().tasks)
+
+
+def test_a_change_runs_again_what_depends_on_it_and_nothing_else(ran):
+    executors.run_here(opened(), workers=1)
+    ran.clear()
+    Path("plan.yaml").write_text(PLAN.replace("seed=7", "seed=8"))
+    executors.run_here(opened(), workers=1)
+    assert set(ran) == {name for name in opened().tasks if name.startswith("b/")}
+    ran.clear()
+    Path("runs/a/fold0/result.json").unlink()
+    executors.run_here(opened(), workers=1)
+    assert ran == ["a/train-fold0"]
+    ran.clear()
+    Path("train/b.png").write_bytes(b"b")
+    executors.run_here(opened(), workers=1)
+    assert set(ran) == {name for name in opened().tasks if "submit" not in name} | {
+        name for name in opened().tasks if "submit" in name
+    }
+
+
+def test_a_killed_task_runs_again_and_a_hopeless_one_does_not(ran):
+    ran.codes = {"a/train-fold0": [-9, 143, 0], "a/train-fold1": [3], "b/train-fold0": [-9, -9, -9, 0]}
+    executors.run_here(opened(), workers=2)
+    assert [ran.count(f"{name}/train-fold{fold}") for name in "ab" for fold in (0, 1)] == [3, 1, 3, 1]
+    assert not any("submit" in name for name in ran)
+    found = describe_launch(opened())
+    assert found["states"] == {"done": 8, "waiting": 6, "failed": 2}
+    assert found["failed"] == dict.fromkeys(
+        ("a/train-fold1", "b/train-fold0"), "error the disk is full free some space"
+    )
+    executors.run_here(opened(), workers=2)  # its cause has been removed
+    assert describe_launch(opened())["states"] == {"done": 16}
+
+
+def test_a_task_before_its_needs_says_what_it_waits_for(ran):
+    assert opened().run("a/train-fold0") == "waiting"
+    assert not ran
+    assert opened().read(opened().tasks["a/train-fold0"])["reason"] == "needs a/make-targets, which is not done"
+    assert not opened().may_run_again(opened().tasks["a/train-fold0"])
+
+
+def test_the_status_reads_files_only(ran):
+    executors.run_here(opened(), workers=1)
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    answer = call("launch", "plan.yaml", "--status", "--json")
+    assert json.loads(answer.out)["states"] == {"done": 16}
+    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*")} == before
+
+
+def test_a_launch_with_a_failure_says_where_the_logs_are(ran):
+    ran.codes = {"b/make-targets-2-of-2": [3]}
+    answer = call("launch", "plan.yaml", "--workers", 1)
+    assert answer.code == 1
+    assert "b/make-targets-2-of-2: error the disk is full" in answer.out
+    assert "not all tasks are done; each has its log in launches/plan" in answer.err
+
+
+def test_the_commands_of_a_plan_are_shown_before_anything_is_done(ran):
+    answer = call("launch", "plan.yaml", "--dry-run")
+    assert "kaggle-unet train tiny.yaml --fold 1 --store store/a --run runs/a\n" in answer.out
+    assert not ran
+    assert not Path("launches").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name: b": "name: a"}, "a comes twice"),
+        ({"test: test, ": ""}, "a has no test, the images that submit needs"),
+        ({"shards": "shard"}, "shard is not a setting; did you mean shards"),
+        ({"submit]": "sumbit]"}, "sumbit"),
+        ({"name: b": "name: ../b"}, "name"),
+        ({"tiny.yaml": "tinny.yaml"}, "tiny.yaml"),
+        ({PLAN: "- 1"}, "expected a mapping"),
+    ],
+)
+def test_a_plan_that_says_nothing_doable_is_refused(change, message):
+    for old, new in change.items():
+        Path("plan.yaml").write_text(PLAN.replace(old, new))
+    answer = call("launch", "plan.yaml", "--dry-run")
+    assert answer.code == 2
+    assert message in answer.err
+
+
+def test_gpus_are_shared_out_and_more_than_there_are_is_refused(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 5)
+    assert executors._divide_gpus(2) == ["0,1", "2,3"]
+    with pytest.raises(ConfigError, match="this machine has 5"):
+        executors._divide_gpus(6)
