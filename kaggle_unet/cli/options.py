@@ -278,7 +278,9 @@ RayAddress = Annotated[
     str | None, typer.Option("--address", metavar="HOST:PORT", help="ray: the cluster. Default: this machine.")
 ]
 ShowStatus = Annotated[bool, typer.Option("--status", help="Say how far the plan is, from its files alone.")]
-OneTask = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Run one task, as the executors do. Default: all.")]
+OneTask = Annotated[
+    str | None, typer.Option("--task", metavar="NAME", help="Run one task, as the executors do. Default: all.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 
 # Output.
