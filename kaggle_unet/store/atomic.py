@@ -9,6 +9,7 @@ A temporary file is locked as long as its process lives. Whoever first writes in
 
 import errno
 import hashlib
+import mmap
 import os
 import re
 import secrets
@@ -181,9 +182,9 @@ def _lacks_memory(error: BaseException | None) -> bool:
         if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
             return True
         error = error.__cause__ or error.__context__
-    try:
-        bytearray(_LITTLE_BYTES)
-    except MemoryError:
+    try:  # not by a large object, which freed memory that the process has kept may hold
+        mmap.mmap(-1, _LITTLE_BYTES).close()
+    except OSError:
         return True
     return False
 
