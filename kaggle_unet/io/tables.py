@@ -50,7 +50,10 @@ def read_table(data: bytes, where: str) -> Table:
     try:
         text = data.decode("utf-8-sig")
         rows = _read_quoted(text) if '"' in text else _read_plain(text)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{where} is not a CSV (line {line}: {error}); save it again as UTF-8 text") from error
+    except csv.Error as error:
         raise DataError(f"{where} is not a CSV ({error}); save it again as UTF-8 text") from error
     if not rows:
         raise DataError(f"{where} is empty; expected a header and rows")
@@ -120,8 +123,12 @@ def _read_plain(text: str) -> list[tuple[int, tuple[str, ...]]]:
 def _read_quoted(text: str) -> list[tuple[int, tuple[str, ...]]]:
     """Split any text into numbered rows."""
     old_limit = csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[tuple[int, tuple[str, ...]]] = [(0, ())]
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        return [(reader.line_num, tuple(row)) for row in reader if row]
+        rows += ((reader.line_num, tuple(row)) for row in reader)  # what stands before a fault is kept
+        return [row for row in rows if row[1]]
+    except csv.Error as error:
+        raise csv.Error(f"line {rows[-1][0] + 1}: {error}") from error
     finally:
         csv.field_size_limit(old_limit)

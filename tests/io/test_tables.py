@@ -58,7 +58,13 @@ def test_all_rows_of_another_length_are_named():
 
 
 @pytest.mark.parametrize(
-    ("data", "match"), [(b"", "is empty"), (b"\xff\xfe\x00", "is not a CSV"), (b'id,z\n"a,1\n', "not a CSV")]
+    ("data", "match"),
+    [
+        (b"", "is empty"),
+        (b"\xff\xfe\x00", r"is not a CSV \(line 1: "),
+        (b"id,z\na,1\nb,\xe9\n", r"is not a CSV \(line 3: "),
+        (b'id,z\na,1\n"b,1\nc,2\n', r"not a CSV \(line 3: unexpected end"),
+    ],
 )
 def test_what_is_no_table_is_named(data, match):
     with pytest.raises(DataError, match=rf"^x\.csv {match}|^x\.csv is {match}"):

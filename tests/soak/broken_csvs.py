@@ -131,7 +131,9 @@ def try_once(path: Path, competition: Competition, name: str, rng: random.Random
     header, *lines = sound.splitlines()
     at = rng.choice([at for at, line in enumerate(lines) if line.count(" ") > 2])
     if name in OF_FILES:
-        data, wanted = OF_FILES[name](sound, rng), str(path)
+        data = OF_FILES[name](sound, rng)
+        first = next(at for at, (one, other) in enumerate(zip(sound.encode(), data, strict=False)) if one != other)
+        wanted = f"line {data[:first].count(10) + 1}"
     else:
         broken = (BREAKS | OF_SUBMISSIONS)[name](lines, at, rng)
         data = "\n".join([header, *broken, ""]).encode()
@@ -139,7 +141,7 @@ def try_once(path: Path, competition: Competition, name: str, rng: random.Random
         wanted = f"line {at + 2}" if has_line else _id(lines, at)
     for judge in (check, read) if name not in OF_SUBMISSIONS else (check,):
         said = judge(path, data, competition, list(labels))
-        if not re.search(rf"{re.escape(wanted)}\b|line 1 is", said):
+        if not re.search(rf"{re.escape(wanted)}\b|has the columns", said):
             return f"{judge.__name__} does not name {wanted}: {said or 'nothing'}"
     return ""
 

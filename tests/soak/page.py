@@ -95,7 +95,7 @@ def render(rows: Sequence[Row]) -> str:
     dates = sorted({row.date for row in rows if row.date})
     text = [
         HEAD,
-        f"In all {n_faults:,} faults ({', '.join(dates) or 'undated'}; {hours:.1f} hours of a shared core), in",
+        f"In all {n_faults:,} faults ({', '.join(dates) or 'undated'}; {hours:.1f} hours of a shared core), in\n",
         *(f"- {count[part]:,} {what}" for part, what in _COUNTED.items()),
         "",
         "## Promises\n",
