@@ -51,9 +51,10 @@ def render_notebook(path: Path) -> str:
 
 
 def on_page_markdown(text: str, page: Any, **_: Any) -> str:
-    """Point links to files outside docs/ at the repository, and links to notebooks at their pages."""
+    """Point links out of docs/ at the repository, and those to notebooks at their pages."""
     folder = Path(page.file.src_uri).parent.as_posix()
     text = re.sub(r"(\]\((?!\w+:)[^)\s]+)\.ipynb\)", r"\1.md)", text)
+    text = re.sub(r"^```mermaid\n.*?^```\n", "", text, flags=re.DOTALL | re.M)  # needs mermaid.js; a table has it
 
     def point(link: re.Match[str]) -> str:
         target = normpath(join("docs", folder, link[1]))
