@@ -1,5 +1,6 @@
 """The command line as a whole: help, options of all verbs, documents, and how it ends when it is stopped."""
 
+import ctypes
 import json
 import shlex
 import signal
@@ -134,3 +135,16 @@ def test_a_stopped_command_says_what_is_kept_and_which_command_goes_on(verb, num
     elif verb in {"submit", "vote"}:
         wanted += "; kaggle-unet predict keeps the planes of each image and goes on"
     assert answer.err == f"error stopped by {name}; {wanted}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_ends_that_is_stopped_while_compiled_code_calls_python(number, tmp_path, monkeypatch):
+    def work(*_, **__):
+        ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(number))()
+        time.sleep(20)
+
+    module, function, words = AT_ONCE["doctor"]
+    monkeypatch.setattr(module, function, work)
+    begin = time.monotonic()
+    answer = call("-q", "doctor", *words)
+    assert (answer.code, answer.err.count("\n"), time.monotonic() - begin < 10) == (128 + number, 1, True)

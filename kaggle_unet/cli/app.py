@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from multiprocessing import active_children
-from threading import Thread
+from threading import Thread, Timer
 from types import FrameType
 from typing import Annotated, Any, Never
 
@@ -160,6 +160,16 @@ def _stop(number: int, _frame: FrameType | None) -> Never:
     sys.exit(128 + number)
 
 
+def _stop_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Stop once more where compiled code, numba's compiler for one, has called Python and dropped its SystemExit."""
+    number = lost.exc_value.code - 128 if isinstance(lost.exc_value, SystemExit) else 0  # type: ignore[operator]
+    if number in _STOPPED_BY:
+        signal.signal(number, _stop)
+        Timer(0.05, os.kill, (os.getpid(), number)).start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
 @contextmanager
 def _saying_what_is_kept(words: Sequence[str]) -> Iterator[None]:
     """End at Ctrl-C and SIGTERM, and say at once what is kept: the main thread may be in the midst of a long kernel."""
@@ -177,9 +187,11 @@ def _saying_what_is_kept(words: Sequence[str]) -> Iterator[None]:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     thread = Thread(target=say, daemon=True)
     thread.start()
+    hook, sys.unraisablehook = sys.unraisablehook, _stop_again
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.set_wakeup_fd(-1)
         os.close(writer)
         thread.join()
