@@ -5,7 +5,6 @@ surprises are avoided: a duplicate key is an error, `1e-3` is a number, `yes` is
 that names the nearest known one.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.data.settings import AugmentationSettings, FoldSettings, InputSettings
-from kaggle_unet.errors import ConfigError, list_few
+from kaggle_unet.errors import ConfigError, propose_path
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.settings import LossSettings, check_terms
 from kaggle_unet.metrics.pixels import ClassScore, score_classes
@@ -236,17 +235,6 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             msg += f"kaggle-unet train CONFIG --resume --run {path}"
         raise ConfigError(msg) from error
     return parse_config(text, overrides, where=str(path))
-
-
-def propose_path(given: str | Path, there: Sequence[Path]) -> str:
-    """Name the most similar of the paths that there are, or some of them, as the end of a message.
-
-    >>> propose_path("configs/quik.yaml", [Path("configs/tgs/quick.yaml"), Path("configs/tgs/final.yaml")])
-    '; did you mean configs/tgs/quick.yaml?'
-    """
-    names = list(dict.fromkeys(map(str, there)))
-    close = difflib.get_close_matches(str(given), names, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(list_few(names))}" if names else ""
 
 
 def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "config") -> Config:

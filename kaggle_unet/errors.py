@@ -15,8 +15,10 @@ Every message says what came, what was wanted and what to do, and names the file
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib import import_module
 from mmap import mmap
+from pathlib import Path
 from types import ModuleType
 
 MOST_SHOWN = 5
@@ -24,13 +26,16 @@ _LEAST_BYTES = 2**30  # tried on every verb
 
 
 def list_few(texts: Sequence[str], *, hint: str = "") -> list[str]:
-    """Return the first texts, and how many more there are.
-
-    >>> list_few("abcdefg")
-    ['a', 'b', 'c', 'd', 'e', '… and 2 more']
-    """
+    """Return the first texts, and how many more there are."""
     more = len(texts) - MOST_SHOWN
     return [*texts[:MOST_SHOWN], *([f"… and {more} more{hint}"] if more > 0 else [])]
+
+
+def propose_path(given: str | Path, there: Sequence[Path]) -> str:
+    """Name the most similar of the paths that there are, or some of them, as the end of a message."""
+    names = list(dict.fromkeys(map(str, there)))
+    close = get_close_matches(str(given), names, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(list_few(names))}" if names else ""
 
 
 class KitError(Exception):

@@ -149,11 +149,7 @@ def find_keys(name: str, keys: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def propose(keys: Mapping[str, Sequence[str]], form: str = "{}") -> str:
-    """Write keys that may be meant, each with the networks that alone have it.
-
-    >>> propose({"model.encoder": ["smp", "ternausnet"]}, "--set {}=resnet34")
-    '--set model.encoder=resnet34 (of smp and ternausnet)'
-    """
+    """Write keys that may be meant, each with the networks that alone have it."""
     return " or ".join(form.format(key) + f" (of {' and '.join(of)})" * bool(of) for key, of in keys.items())
 
 

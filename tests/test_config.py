@@ -44,21 +44,21 @@ def test_a_config_is_shown_with_the_default_behind_each_other_value(tmp_path):
         "competition.classes": ({"sky": 0, "field": [1, 2, 3]}, None),
         "codec.name": ("classes", "interior_border_background"),
         "codec.classes": (["sky", "field"], None),
-        "model": ("smp", "plain_unet"),
-        "training.swa": ("a section", None),
-        "inference.scales": ([1.0, 0.5], (1.0,)),
+        "model.name": ("smp", "plain_unet"),
+        "training.swa": ({"from_epoch": 3, "rate": None}, None),
+        "inference.scales": ([1.0, 0.5], [1.0]),
     }
     shown = show_config(config)
     assert parse_config(shown) == config
     assert shown.count("# default: ") == len(changes)
-    for line in ("\nmodel:  # default: plain_unet\n", "\n  swa:  # default: null\n    from_epoch: 3\n"):
+    for line in ("\n  name: smp  # default: plain_unet\n", "\n  swa:  # default: null\n    from_epoch: 3\n"):
         assert line in shown
     (tmp_path / "mine.yaml").write_text(CHANGED)
     answer = call("config", "show", tmp_path / "mine.yaml")
     assert (answer.code, answer.out) == (0, shown)
     document = json.loads(call("config", "show", tmp_path / "mine.yaml", "--json").out)
     assert document["config"] == plain(config)
-    assert document["changes"]["model"] == {"value": "smp", "default": "plain_unet"}
+    assert document["changes"]["model.name"] == {"value": "smp", "default": "plain_unet"}
 
 
 def test_two_configs_differ_in_the_keys_that_are_printed(tmp_path):
@@ -72,11 +72,9 @@ def test_two_configs_differ_in_the_keys_that_are_printed(tmp_path):
     assert "say the same" in call(*words, tmp_path / "one.yaml").out
 
 
-def test_the_schema_has_every_key_with_its_meaning_and_its_bounds(tmp_path):
+def test_the_schema_has_every_key_with_its_meaning_and_its_bounds():
     schema = config_schema()
     assert json.loads(call("config", "schema").out) == json.loads(call("config", "schema", "--json").out) == schema
-    assert call("config", "schema", "-o", tmp_path / "schema.json").code == 0
-    assert json.loads((tmp_path / "schema.json").read_text()) == schema
     names = {key.rpartition(".")[2] for key in list_keys(Config)}
     parts = [schema, *schema["$defs"].values()]
     assert {name for part in parts for name in part["properties"]} == names

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaggle_unet.cli.options import Debug, Json, Quiet, TrustCode
-from kaggle_unet.models.custom import trust_code as trusting
 from kaggle_unet.steps.console import Console
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ def as_command(verb: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(verb)
     def run(*arguments: Any, quiet: bool, debug: bool, as_json: bool, trust_code: bool = False, **options: Any) -> None:
+        from kaggle_unet.models.custom import trust_code as trusting
+
         with trusting(trust_code), console.answering(debug=debug, quiet=quiet, as_json=as_json):
             verb(*arguments, **options)
 

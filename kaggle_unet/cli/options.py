@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.types import Shard as ImageShard
@@ -22,191 +22,173 @@ def parse_time(text: str) -> float:
 
 
 # What a verb works on.
-ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The experiment's YAML file.")]
+ConfigPath = Annotated[Path, Argument(metavar="CONFIG", help="The experiment's YAML file.")]
 RunOrConfig = Annotated[
-    Path, typer.Argument(metavar="RUN_OR_CONFIG", help="A run's folder, or the YAML file of its experiment.")
+    Path, Argument(metavar="RUN_OR_CONFIG", help="A run's folder, or the YAML file of its experiment.")
 ]
-OtherRunOrConfig = Annotated[
-    Path, typer.Argument(metavar="OTHER", help="The run's folder or config to compare it with.")
-]
-RunsOrModel = Annotated[
-    list[Path], typer.Argument(metavar="RUN...", help="Runs to average, or a file that export wrote.")
-]
+RunsOrModel = Annotated[list[Path], Argument(metavar="RUN...", help="Runs to average, or a file that export wrote.")]
+OtherRunOrConfig = Annotated[Path, Argument(metavar="OTHER", help="The run's folder or config to compare it with.")]
 RunConfigOrModel = Annotated[
     Path,
-    typer.Argument(
+    Argument(
         metavar="RUN_OR_CONFIG", help="A run's folder, the YAML file of its experiment, or a file that export wrote."
     ),
 ]
 Predicted = Annotated[
     Path | None,
-    typer.Argument(
+    Argument(
         metavar="CSV_OR_LABELS_OR_RUN",
         help="A submission, or labels in any format, or a run's folder for its out-of-fold score.",
     ),
 ]
 ScoreTable = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--table", metavar="CSV", help="Write a row per image, and <name>_objects.csv with one per object. Default: no."
     ),
 ]
-CsvPath = Annotated[Path, typer.Argument(metavar="CSV", help="A submission.")]
+CsvPath = Annotated[Path, Argument(metavar="CSV", help="A submission.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a key of the config: --set training.epochs=5. Repeatable."
-    ),
+    Option("--set", metavar="KEY=VALUE", help="Override a key of the config: --set training.epochs=5. Repeatable."),
 ]
 
 # Data.
 Data = Annotated[
-    str, typer.Option("--data", metavar="DATA", help="A zip, a folder, or a path inside a zip: x.zip:dsb2018/train.")
+    str, Option("--data", metavar="DATA", help="A zip, a folder, or a path inside a zip: x.zip:dsb2018/train.")
 ]
-DataToPredict = Annotated[str | None, typer.Option("--data", metavar="DATA", help="Images to predict. Default: none.")]
+DataToPredict = Annotated[str | None, Option("--data", metavar="DATA", help="Images to predict. Default: none.")]
 Truth = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--truth",
         metavar="DATA",
         help="What --data takes, a CSV, or labels in any format. Default: none; a run has its own.",
     ),
 ]
 Competition = Annotated[
-    str, typer.Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (with the rules of DSB2018).")
+    str, Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (with the rules of DSB2018).")
 ]
 Metric = Annotated[
-    str | None,
-    typer.Option("--competition", metavar="NAME", help="The competition whose metric is used. Default: folder."),
+    str | None, Option("--competition", metavar="NAME", help="The competition whose metric is used. Default: folder.")
 ]
-Images = Annotated[str, typer.Option("--images", help="Subfolder of the images (folder only).")]
-Masks = Annotated[str, typer.Option("--masks", help="Subfolder of the masks (folder only).")]
+Images = Annotated[str, Option("--images", help="Subfolder of the images (folder only).")]
+Masks = Annotated[str, Option("--masks", help="Subfolder of the masks (folder only).")]
 LabelsIn = Annotated[
-    str,
-    typer.Argument(metavar="IN", help="Labels: a folder or zip of masks, with images or without, or one file of them."),
+    str, Argument(metavar="IN", help="Labels: a folder or zip of masks, with images or without, or one file of them.")
 ]
-LabelsOut = Annotated[Path, typer.Argument(metavar="OUT", help="The folder; for coco and rle the file.")]
-ToFormat = Annotated[
-    str, typer.Option("--to", metavar="FORMAT", help="tiff, png, ome-tiff, geojson, coco, imagej or rle.")
-]
+LabelsOut = Annotated[Path, Argument(metavar="OUT", help="The folder; for coco and rle the file.")]
+ToFormat = Annotated[str, Option("--to", metavar="FORMAT", help="tiff, png, ome-tiff, geojson, coco, imagej or rle.")]
 MasksAre = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--masks-are",
         metavar="KIND",
         help="labels, binary, colours, classes, files, coco, geojson, rois or rle. Default: guessed.",
     ),
 ]
 AcceptMasks = Annotated[
-    bool, typer.Option("--accept-masks", help="Go on although the masks look wrong, such as with specks for objects.")
+    bool, Option("--accept-masks", help="Go on although the masks look wrong, such as with specks for objects.")
 ]
-InitFolder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the new config.yaml.")]
+InitFolder = Annotated[Path, Argument(metavar="DIR", help="The folder of the new config.yaml.")]
 OverridesOfInit = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="A key of competition, such as competition.masks=dots. Repeatable."
-    ),
+    Option("--set", metavar="KEY=VALUE", help="A key of competition, such as competition.masks=dots. Repeatable."),
 ]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out faulty samples.")]
+SkipBad = Annotated[bool, Option("--skip-bad", help="Leave out faulty samples.")]
 
 ImagePlaces = Annotated[
-    list[str], typer.Argument(metavar="IMAGES...", help="Files, folders, globs or zips of images, without any masks.")
+    list[str], Argument(metavar="IMAGES...", help="Files, folders, globs or zips of images, without any masks.")
 ]
 
 # Stores, runs and checkpoints.
 Store = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--store",
         metavar="DIR",
         help="The store. Default: the run's; else store/ and the config's path below configs/, or its last two parts.",
     ),
 ]
 MovedStore = Annotated[
-    Path | None, typer.Option("--store", metavar="DIR", help="The run's store. Default: where it was made.")
+    Path | None, Option("--store", metavar="DIR", help="The run's store. Default: where it was made.")
 ]
 PseudoStore = Annotated[
     Path | None,
-    typer.Option("--store", metavar="DIR", help="Output store. Default: as --store of make-targets, with _pseudo."),
+    Option("--store", metavar="DIR", help="Output store. Default: as --store of make-targets, with _pseudo."),
 ]
 AddedStores = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--add-store", metavar="DIR", help="More samples to train on in every fold; never validated. Repeatable."
-    ),
+    Option("--add-store", metavar="DIR", help="More samples to train on in every fold; never validated. Repeatable."),
 ]
 Run = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--run",
         metavar="DIR",
         help="The run. Default: RUN; else runs/ and the config's path below configs/, or its last two parts.",
     ),
 ]
 ScoredRun = Annotated[
-    Path | None, typer.Option("--run", metavar="DIR", help="The run's folder; older spelling. Default: RUN.")
+    Path | None, Option("--run", metavar="DIR", help="The run's folder; older spelling. Default: RUN.")
 ]
 OtherRuns = Annotated[
     list[Path] | None,
-    typer.Option("--with", metavar="DIR", help="Another run to average with; its weight is searched, too. Repeatable."),
+    Option("--with", metavar="DIR", help="Another run to average with; its weight is searched, too. Repeatable."),
 ]
 Checkpoints = Annotated[
     list[Path] | None,
-    typer.Option(
+    Option(
         "--checkpoint",
         metavar="PATH",
         help="A file or a fold's folder (its best). Repeatable. Default: the best of each of the run's folds.",
     ),
 ]
-TrustCode = Annotated[
-    bool, typer.Option("--trust-code", help="Let model.name python:module:factory run that module's code.")
-]
+TrustCode = Annotated[bool, Option("--trust-code", help="Let model.name python:module:factory run that module's code.")]
 
 # Training.
 Folds = Annotated[
     str,
-    typer.Option(
+    Option(
         "--fold", metavar="N", help="The fold to hold out: a number, several as 0,2, or all. Default: none, say which."
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue after the last complete epoch.")]
-Track = Annotated[bool, typer.Option("--track", help="Also log to TensorBoard (extra: track).")]
+DryRun = Annotated[bool, Option("--dry-run", help="Check everything, and estimate minutes and disk; write nothing.")]
+Resume = Annotated[bool, Option("--resume", help="Continue after the last complete epoch.")]
+Track = Annotated[bool, Option("--track", help="Also log to TensorBoard (extra: track).")]
 Devices = Annotated[
-    int | None, typer.Option("--devices", min=1, help="Devices on this machine, with DDP. Default: torchrun's, or 1.")
+    int | None, Option("--devices", min=1, help="Devices on this machine, with DDP. Default: torchrun's, or 1.")
 ]
 Nodes = Annotated[
-    int | None, typer.Option("--nodes", min=1, help="Machines with as many devices. Default: torchrun's, or 1.")
+    int | None, Option("--nodes", min=1, help="Machines with as many devices. Default: torchrun's, or 1.")
 ]
 ShowBatch = Annotated[
-    Path | None, typer.Option("--show-batch", metavar="PNG", help="Draw the first batch, and stop. Default: train.")
+    Path | None, Option("--show-batch", metavar="PNG", help="Draw the first batch, and stop. Default: train.")
 ]
-Steps = Annotated[int, typer.Option("--steps", min=1, help="Steps per loop and round.")]
-Rounds = Annotated[int, typer.Option("--repeat", min=1, help="Rounds; the medians are printed.")]
+Steps = Annotated[int, Option("--steps", min=1, help="Steps per loop and round.")]
+Rounds = Annotated[int, Option("--repeat", min=1, help="Rounds; the medians are printed.")]
 
 # Prediction, decoding, choices.
-OutOfFold = Annotated[bool, typer.Option("--oof", help="Predict each fold's own validation samples instead.")]
+OutOfFold = Annotated[bool, Option("--oof", help="Predict each fold's own validation samples instead.")]
 PlanesFolder = Annotated[
-    Path | None, typer.Option("--planes", metavar="DIR", help="Output folder for the planes of --data. Default: none.")
+    Path | None, Option("--planes", metavar="DIR", help="Output folder for the planes of --data. Default: none.")
 ]
 Decode = Annotated[
     str | None,
-    typer.Option(
-        "--decode", metavar="FILE", help="A file that tune wrote, or config for the config's. Default: the run's."
-    ),
+    Option("--decode", metavar="FILE", help="A file that tune wrote, or config for the config's. Default: the run's."),
 ]
 MaybeRunOrConfig = Annotated[
     Path | None,
-    typer.Argument(
+    Argument(
         metavar="[RUN_OR_CONFIG]", help="A run's folder, or the YAML file of its experiment; or a store's folder."
     ),
 ]
 ReportedCsv = Annotated[
-    Path | None,
-    typer.Option("--csv", metavar="FILE", help="A submission to show on the images of --data. Default: a run."),
+    Path | None, Option("--csv", metavar="FILE", help="A submission to show on the images of --data. Default: a run.")
 ]
 Against = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--against",
         metavar="RUN2|FILE",
         help="Compare with another run, or with other decode parameters (a file, or config). Default: none.",
@@ -214,32 +196,27 @@ Against = Annotated[
 ]
 SecondLevel = Annotated[
     str | None,
-    typer.Option(
-        "--second-level", metavar="DIR", help="A folder that second-level wrote, or none. Default: the run's."
-    ),
+    Option("--second-level", metavar="DIR", help="A folder that second-level wrote, or none. Default: the run's."),
 ]
 TrainingImages = Annotated[
-    bool, typer.Option("--train", help="Also predict and score the images that each fold was trained on.")
+    bool, Option("--train", help="Also predict and score the images that each fold was trained on.")
 ]
-Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials per search; those of earlier calls count.")]
+Trials = Annotated[int, Option("--trials", min=1, help="Trials per search; those of earlier calls count.")]
 Confidence = Annotated[
-    float,
-    typer.Option("--confidence", min=0, max=1, help="Keep images with at least this fraction of certain pixels."),
+    float, Option("--confidence", min=0, max=1, help="Keep images with at least this fraction of certain pixels.")
 ]
 PixelConfidence = Annotated[
-    float, typer.Option("--pixel-confidence", min=0, max=1, help="A pixel is certain if max(p, 1 - p) is above this.")
+    float, Option("--pixel-confidence", min=0, max=1, help="A pixel is certain if max(p, 1 - p) is above this.")
 ]
-IgnoreUnsure = Annotated[
-    bool, typer.Option("--ignore-unsure", help="Exclude the other pixels of kept images from the loss.")
-]
-Csvs = Annotated[list[Path], typer.Option("--csv", metavar="CSV", help="A submission. Repeatable; at least two.")]
+IgnoreUnsure = Annotated[bool, Option("--ignore-unsure", help="Exclude the other pixels of kept images from the loss.")]
+Csvs = Annotated[list[Path], Option("--csv", metavar="CSV", help="A submission. Repeatable; at least two.")]
 Weights = Annotated[
     list[float] | None,
-    typer.Option("--weight", metavar="NUMBER", help="Weight of each --csv, in order; 1 by default. Repeatable."),
+    Option("--weight", metavar="NUMBER", help="Weight of each --csv, in order; 1 by default. Repeatable."),
 ]
 TimeBudget = Annotated[
     float | None,
-    typer.Option(
+    Option(
         "--time-budget",
         metavar="TIME",
         parser=parse_time,
@@ -249,59 +226,53 @@ TimeBudget = Annotated[
 ]
 KaggleImage = Annotated[
     Path | None,
-    typer.Option(
-        "--image", metavar="TXT", help="What python -V; pip freeze print on Kaggle. Default: an approximate list."
-    ),
+    Option("--image", metavar="TXT", help="What python -V; pip freeze print on Kaggle. Default: an approximate list."),
 ]
-KaggleOwner = Annotated[str, typer.Option("--owner", metavar="NAME", help="Your name on Kaggle, as in its addresses.")]
+KaggleOwner = Annotated[str, Option("--owner", metavar="NAME", help="Your name on Kaggle, as in its addresses.")]
 
 # Many machines.
 Shard = Annotated[
     ImageShard | None,
-    typer.Option(
+    Option(
         "--shard",
         metavar="K/N",
         parser=ImageShard.parse,
         help="Do the K-th of N shares of the images; the same command without it ends the work. Default: all.",
     ),
 ]
-PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan's YAML file.")]
-Executor = Annotated[str, typer.Option("--executor", metavar="NAME", help="local, ray or slurm.")]
+PlanPath = Annotated[Path, Argument(metavar="PLAN", help="The plan's YAML file.")]
+Executor = Annotated[str, Option("--executor", metavar="NAME", help="local, ray or slurm.")]
 LaunchFolder = Annotated[
-    Path | None,
-    typer.Option("--folder", metavar="DIR", help="Records and logs of the tasks. Default: launches/<plan>."),
+    Path | None, Option("--folder", metavar="DIR", help="Records and logs of the tasks. Default: launches/<plan>.")
 ]
 LocalWorkers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="local: tasks at a time. Default: one per CPU they ask for.")
+    int | None, Option("--workers", min=1, help="local: tasks at a time. Default: one per CPU they ask for.")
 ]
 RayAddress = Annotated[
-    str | None, typer.Option("--address", metavar="HOST:PORT", help="ray: the cluster. Default: this machine.")
+    str | None, Option("--address", metavar="HOST:PORT", help="ray: the cluster. Default: this machine.")
 ]
-ShowStatus = Annotated[bool, typer.Option("--status", help="Say how far the plan is, from its files alone.")]
+ShowStatus = Annotated[bool, Option("--status", help="Say how far the plan is, from its files alone.")]
 OneTask = Annotated[
-    str | None, typer.Option("--task", metavar="NAME", help="Run one task, as the executors do. Default: all.")
+    str | None, Option("--task", metavar="NAME", help="Run one task, as the executors do. Default: all.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
+PlannedOnly = Annotated[bool, Option("--dry-run", help="Show what would be done, and do nothing.")]
 
 # Output.
-OutputCsv = Annotated[Path, typer.Option("--output", "-o", metavar="CSV", help="The submission to write.")]
+OutputCsv = Annotated[Path, Option("--output", "-o", metavar="CSV", help="The submission to write.")]
 OutputPage = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The page to write. Default: report.html in the run or store.")
+    Path | None, Option("--output", "-o", help="The page to write. Default: report.html in the run or store.")
 ]
 SegmentReport = Annotated[
-    bool, typer.Option("--report", help="Also write report.html, a page to browse the images and their objects.")
+    bool, Option("--report", help="Also write report.html, a page to browse the images and their objects.")
 ]
 LabelsFolder = Annotated[
-    Path | None, typer.Option("--labels", metavar="DIR", help="Also write one label TIFF per image. Default: none.")
+    Path | None, Option("--labels", metavar="DIR", help="Also write one label TIFF per image. Default: none.")
 ]
-SchemaFile = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="JSON", help="The file to write. Default: print it.")
-]
-OutputModel = Annotated[Path, typer.Option("--output", "-o", metavar="ONNX", help="The file to write.")]
-OutputFolder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder of the results.")]
+OutputModel = Annotated[Path, Option("--output", "-o", metavar="ONNX", help="The file to write.")]
+OutputFolder = Annotated[Path, Option("--output", "-o", metavar="DIR", help="The folder of the results.")]
 LabelFormats = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--format",
         metavar="NAME",
         help="Also write geojson, coco, imagej, ome-tiff, png or rle, into DIR/NAME. Repeatable.",
@@ -309,17 +280,15 @@ LabelFormats = Annotated[
 ]
 PixelSize = Annotated[
     float | None,
-    typer.Option("--pixel-size", metavar="µm", help="Side of a pixel in micrometres. Default: what each file says."),
+    Option("--pixel-size", metavar="µm", help="Side of a pixel in micrometres. Default: what each file says."),
 ]
-DemoFolder = Annotated[Path, typer.Option("--folder", metavar="DIR", help="Output folder.")]
+DemoFolder = Annotated[Path, Option("--folder", metavar="DIR", help="Output folder.")]
 Export = Annotated[
     tuple[str, Path] | None,
-    typer.Option(
-        "--export", metavar="png|tiff DIR", help="Also write planes and weight maps as image files. Default: none."
-    ),
+    Option("--export", metavar="png|tiff DIR", help="Also write planes and weight maps as image files. Default: none."),
 ]
-Preview = Annotated[int, typer.Option("--preview", min=0, help="Draw the first N samples with their targets.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document, and nothing else.")]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Number of processes; 0 means one per core.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results and errors.")]
+Preview = Annotated[int, Option("--preview", min=0, help="Draw the first N samples with their targets.")]
+Json = Annotated[bool, Option("--json", help="Print the result as one JSON document, and nothing else.")]
+Workers = Annotated[int, Option("--workers", min=0, help="Number of processes; 0 means one per core.")]
+Debug = Annotated[bool, Option("--debug", help="Show tracebacks.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Show only results and errors.")]

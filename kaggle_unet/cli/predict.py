@@ -17,6 +17,7 @@ def predict(
     planes: options.PlanesFolder = None,
     store: options.Store = None,
     shard: options.Shard = None,
+    dry_run: options.DryRun = False,
     overrides: options.Overrides = None,
 ) -> None:
     """Write planes of probabilities, out-of-fold or for any images."""
@@ -24,15 +25,20 @@ def predict(
 
     opened = open_run(experiment, overrides, store=store, may_be_exported=not oof)
     checkpoints = checkpoint or [opened.run]
+    found: list[Any]
     with console.progress() as on_progress:
+        how: dict[str, Any] = {"on_progress": on_progress, "dry_run": dry_run}
         if oof and data is None:
-            folders = predict_out_of_fold(opened.config, checkpoints, opened.store, on_progress=on_progress)
+            found = predict_out_of_fold(opened.config, checkpoints, opened.store, **how)
         elif data is not None and planes is not None and not oof:
-            folders = [predict_data(opened.config, checkpoints, data, planes, shard=shard, on_progress=on_progress)]
+            found = [predict_data(opened.config, checkpoints, data, planes, shard=shard, **how)]
         else:
             msg = "predict: give either --oof, or --data DATA and --planes DIR, the folder for its planes"
             raise ConfigError(msg)
-    console.wrote(planes=folders)
+    if dry_run:
+        console.estimate(found)
+    else:
+        console.wrote(planes=found)
 
 
 @runs_networks
@@ -80,6 +86,7 @@ def submit(
     second_level: options.SecondLevel = None,
     shard: options.Shard = None,
     time_budget: options.TimeBudget = None,
+    dry_run: options.DryRun = False,
     overrides: options.Overrides = None,
 ) -> None:
     """Predict with the average of a run's checkpoints, decode, and write a CSV with its manifest."""
@@ -88,9 +95,12 @@ def submit(
     opened = open_run(experiment, overrides, may_be_exported=True)
     with console.progress() as on_progress:
         how: dict[str, Any] = {"decode": decode, "second_level": second_level, "overrides": overrides or ()}
-        how |= {"labels_folder": labels, "time_budget_s": time_budget, "shard": shard, "on_progress": on_progress}
-        written = write(opened.config, data, checkpoint or [opened.run], output, **how)
-    if written is None:
+        how |= {"labels_folder": labels, "time_budget_s": time_budget, "shard": shard, "dry_run": dry_run}
+        how |= {"on_progress": on_progress}
+        written: Any = write(opened.config, data, checkpoint or [opened.run], output, **how)
+    if dry_run:
+        console.estimate([written])
+    elif written is None:
         console.wrote(shard=str(shard))
     else:
         console.result(written, console.submission)

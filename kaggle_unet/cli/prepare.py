@@ -1,6 +1,5 @@
 """Verbs before the training: demo, doctor, config, init, make-targets, convert."""
 
-import json
 import os
 from pathlib import Path
 
@@ -52,18 +51,12 @@ def diff_configs(experiment: options.RunOrConfig, other: options.OtherRunOrConfi
         console.say(f"{experiment} and {other} say the same")
 
 
-def config_schema(output: options.SchemaFile = None) -> None:
-    """Print or write the JSON Schema of a config, by which an editor completes and checks keys."""
+def config_schema() -> None:
+    """Print the JSON Schema of a config, by which an editor completes and checks keys."""
     from kaggle_unet.steps.init import config_schema as describe
-    from kaggle_unet.store import atomic_write
 
-    text = json.dumps(describe(), indent=1, ensure_ascii=False) + "\n"
-    if output is None:
-        console.result(describe(), lambda _: console.say(text.rstrip()))
-    else:
-        atomic_write(output, text)
-        console.wrote(schema=output)
-        console.say(f"         first line of a config: # yaml-language-server: $schema={output.resolve()}")
+    console.as_json = True
+    console.result(describe())
 
 
 def init(

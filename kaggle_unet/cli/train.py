@@ -20,12 +20,13 @@ def train(
     devices: options.Devices = None,
     nodes: options.Nodes = None,
     show: options.ShowBatch = None,
+    dry_run: options.DryRun = False,
     overrides: options.Overrides = None,
 ) -> None:
     """Train one or more folds: checkpoints, metrics, curves, out-of-fold planes and score."""
     from kaggle_unet.config import load_config
     from kaggle_unet.steps.run import count_folds, experiment_of, parse_folds, run_folder, store_folder
-    from kaggle_unet.steps.train import show_batch, train_fold
+    from kaggle_unet.steps.train import estimate_training, show_batch, train_fold
     from kaggle_unet.training.distributed import init_distributed
 
     settings = load_config(config, overrides or ())
@@ -33,6 +34,9 @@ def train(
     folds = parse_folds(fold or ("0" if show else ""), count_folds(settings, store_path))
     if show is not None:
         console.wrote(batch=show_batch(settings, store_path, folds[0], show, add=add_store or ()))
+        return
+    if dry_run:
+        console.estimate([estimate_training(settings, store_path, run_path, folds, add=add_store or ())])
         return
     distributed = init_distributed(settings.training, devices, nodes)
     if not distributed.is_rank_zero:
@@ -77,7 +81,7 @@ def launch(
     address: options.RayAddress = None,
     task: options.OneTask = None,
     status: options.ShowStatus = False,
-    dry_run: options.DryRun = False,
+    dry_run: options.PlannedOnly = False,
 ) -> None:
     """Run a plan of many commands (configs, folds, shards of the images) on this machine, on Ray or by SLURM."""
     from kaggle_unet.errors import ConfigError, KitError

@@ -88,9 +88,9 @@ def bench_train(
         loader = open_loader(training_set, settings, distributed)
         batch = next(loader.epoch(1))
         loops: dict[str, Callable[[int], float]] = {
-            REAL: lambda number: _images_per_s(learner, _epochs(loader, number, steps), number),
-            BARE: lambda number: _images_per_s(learner, again(batch, steps), number),
-            PLAIN: lambda number: _images_per_s(simple, again(batch, steps), number),
+            REAL: lambda number: images_per_s(learner, _epochs(loader, number, steps), number),
+            BARE: lambda number: images_per_s(learner, again(batch, steps), number),
+            PLAIN: lambda number: images_per_s(simple, again(batch, steps), number),
         }
         speeds = _take_turns(loops, repeat, on_progress)
     medians = {name: statistics.median(values) for name, values in speeds.items()}
@@ -111,7 +111,8 @@ def bench_train(
     )
 
 
-def _images_per_s(learner: Learner, batches: Iterable[Batch], epoch: int) -> float:
+def images_per_s(learner: Learner, batches: Iterable[Batch], epoch: int) -> float:
+    """Measure training steps that learn nothing."""
     start = time.perf_counter()
     _, n_images = train_epoch(learner, batches, rate=lambda _: 0.0, epoch=epoch, on_step=lambda *_: None)
     _synchronize()

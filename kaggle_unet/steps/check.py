@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from kaggle_unet.errors import ConfigError, DataError, ResourceError
 from kaggle_unet.steps.provenance import describe_environment, name_place
 from kaggle_unet.store import atomic_write, sha256
 from kaggle_unet.store.atomic import try_to_write
+from kaggle_unet.types import Result
 
 SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
 # What a config of tgs has to say.
@@ -113,8 +113,7 @@ def refuse_output(output: Path) -> None:
     try_to_write(output)
 
 
-@dataclass(frozen=True)
-class Submission:
+class Submission(Result):
     """A CSV that was written."""
 
     path: Path
@@ -158,7 +157,7 @@ def write_checked(
         rejected.unlink()
         raise
     rejected.replace(output)
-    return Submission(output, **counts, slug=slug, how=how, warnings=warnings)
+    return Submission(path=output, **counts, slug=slug, how=how, warnings=warnings)
 
 
 def describe_data(data: str, source: Source) -> dict[str, str]:

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
@@ -23,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from kaggle_unet.errors import KitError, list_few
-from kaggle_unet.steps.progress import Stage, TextOf, TrainingStage, clock
+from kaggle_unet.steps.progress import Stage, TrainingStage, clock
 
 if TYPE_CHECKING:
     from kaggle_unet.steps.bench_train import TrainingSpeed
@@ -78,8 +77,8 @@ class Console:
         def say_what_goes_on() -> None:
             while not ended.wait(_SILENT_S / 8):
                 if time.monotonic() - self._spoke >= _SILENT_S and not (self._has_bar and self._stage):
-                    stage = self._stage
-                    self.note(stage.line() if stage else f"at work, {clock(time.monotonic() - begun)} elapsed")
+                    at_work = f"at work, {clock(time.monotonic() - begun)} elapsed"
+                    self.note(f"{self._stage.what}: {self._stage}" if self._stage else at_work)
 
         thread = Thread(target=say_what_goes_on, daemon=True)
         thread.start()
@@ -128,12 +127,7 @@ class Console:
 
     def result(self, found: Any, show: Callable[[Any], None] = lambda _: None) -> None:
         """Print a result for people, or make it a part of the document."""
-        if is_dataclass(found) and not hasattr(found, "to_json"):
-            self._document |= asdict(found)  # type: ignore[arg-type]
-        elif isinstance(found, tuple):
-            self._document |= found._asdict()  # type: ignore[attr-defined]
-        else:
-            self._document |= found if isinstance(found, dict) else found.to_json()
+        self._document |= found if isinstance(found, dict) else found.to_json()
         show(found)
 
     def note(self, line: str) -> None:
@@ -167,45 +161,30 @@ class Console:
     def _show(self, bar: Progress, stages: dict[str, tuple[Stage, TaskID]], what: str, done: int, total: int) -> None:
         if what not in stages:
             stage = Stage(what, total, first=done if 1 < done < total else 0)
-            stages[what] = stage, bar.add_task(what, total=total, text=lambda: f"{stage.note}, {stage.times()}")
+            stages[what] = stage, bar.add_task(what, total=total, stage=stage)
         self._stage, task = stages[what]
         was_done = self._stage.done >= total
         self._stage.update(done)
         bar.update(task, completed=done)
         if done == total and not was_done and not self._has_bar:
-            self.note(self._stage.line())
+            self.note(f"{what}: {self._stage}")
 
     @contextmanager
     def training(self, fold: int, settings: "TrainingSettings") -> Iterator[Callable[[Any], None]]:
-        """Show a fold's training: bars of the whole and of what is done now, and a line per epoch."""
-        from kaggle_unet.training.device import DeviceConfig
-        from kaggle_unet.training.fold import VALIDATION, EpochDone, PartDone, StepDone
-
+        """Show a fold's training: a bar, and a line per epoch."""
         with self._bar() as bar:
-            on_progress = partial(self._show, bar, {})
+            others: dict[str, tuple[Stage, TaskID]] = {}
             self._stage = stage = TrainingStage(fold, settings)
-            whole = bar.add_task(stage.what, total=settings.epochs, text=stage.times)
-            part = bar.add_task("", total=1, text=lambda: stage.note)
+            task = bar.add_task(stage.what, total=settings.epochs, stage=stage)
 
             def on_event(event: Any) -> None:
-                if isinstance(event, PartDone) and event.what != VALIDATION:
-                    on_progress(f"{stage.what}, {event.what}", event.done, event.total)
+                if after := getattr(event, "after", ""):
+                    self._show(bar, others, f"{stage.what}, {after}", event.done, event.total)
                     return
-                if isinstance(event, DeviceConfig):
-                    self.note(f"fold {fold}: {event.text}")
-                    stage.begin()
-                elif isinstance(event, StepDone):
-                    stage.step(event)
-                    bar.update(part, completed=event.step, total=event.n_steps)
-                elif isinstance(event, PartDone):
-                    stage.validate(event.done, event.total)
-                    bar.update(part, completed=event.done, total=event.total)
-                elif isinstance(event, EpochDone):
-                    stage.end_epoch(event)
-                    self.note(f"{stage.what}  {_epoch_line(event.row, is_best=event.is_best)}, {stage.times()}")
-                    self.warn(event.warning)
-                self._stage = stage
-                bar.update(whole, completed=stage.done)
+                if line := stage.take(event):
+                    self.note(f"{stage.what}: {line}")
+                self.warn(getattr(event, "warning", ""))
+                bar.update(task, completed=stage.done)
 
             yield on_event
 
@@ -219,6 +198,14 @@ class Console:
         if result.other_checkpoints:
             others = (f"{name} {score:.4f}" for name, score in result.other_checkpoints.items())
             self.say(f"         other checkpoints: {', '.join(others)}")
+
+    def estimate(self, found: Sequence[Any]) -> None:
+        """Print what a call would take."""
+        self._document["estimates"] = [one.to_json() for one in found]
+        for one in found:
+            self.say(f"would    {one.work}")
+            self.say(f"time     about {one.minutes:.1f} minutes, by {one.measured}")
+            self.say(f"disk     at most about {one.disk_bytes / 1e6:.1f} MB")
 
     def training_speed(self, result: "TrainingSpeed") -> None:
         """Print how fast training is."""
@@ -375,16 +362,10 @@ class Console:
 
     @contextmanager
     def _bar(self) -> Iterator[Progress]:
-        columns = (TextColumn("{task.description}"), BarColumn(20), TextOf())
+        columns = (TextColumn("{task.description}"), BarColumn(12), TextColumn("{task.fields[stage]}"))
         self._has_bar = self._err.is_terminal and not self.quiet
         try:
             with Progress(*columns, console=self._err, disable=not self._has_bar) as bar:
                 yield bar
         finally:
             self._has_bar, self._stage = False, None
-
-
-def _epoch_line(row: Mapping[str, Any], *, is_best: bool) -> str:
-    score = row.get("valid_score")
-    shown = "" if score is None else f"  validation {score:.4f}{' best' if is_best else ''}"
-    return f"epoch {row['epoch']}  loss {row['train_loss']:.4f}{shown}  {row['images_per_s']:.0f} images/s"

@@ -18,7 +18,6 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 from kaggle_unet.competitions.competition import CompetitionSettings, FileSource
 from kaggle_unet.competitions.registry import get_competition
@@ -26,7 +25,7 @@ from kaggle_unet.config import Config, parse_config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
-from kaggle_unet.store import atomic_write
+from kaggle_unet.store import atomic_write, find_differences
 from kaggle_unet.targets.border import border
 from kaggle_unet.types import Sample, describe_keys, models_of
 
@@ -249,41 +248,30 @@ def _count_steps(n_images: int) -> int:
     return wanted // _EPOCHS * _EPOCHS
 
 
-def list_changes(settings: BaseModel, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """List the keys whose value is not the default, with both; a section is one if none or another is the default."""
-    changes: dict[str, tuple[Any, Any]] = {}
-    values = plain(settings)
-    for name, field in type(settings).model_fields.items():
-        value, default, key = getattr(settings, name), field.get_default(call_default_factory=True), f"{prefix}{name}"
-        if isinstance(value, BaseModel):
-            if not isinstance(default, type(value)) and default is not PydanticUndefined:
-                changes[key] = values[name].get("name", "a section"), getattr(default, "name", default)
-            changes |= list_changes(value, f"{key}.")
-        elif value != default and default is not PydanticUndefined:
-            changes[key] = values[name], plain(default) if isinstance(default, BaseModel) else default
-    return changes
+def list_changes(config: Config) -> dict[str, tuple[Any, Any]]:
+    """List the keys whose value is not the default, with both."""
+    places = CompetitionSettings(name=config.competition.name)
+    defaults = plain(Config.model_construct(competition=places, model=type(config.model)()))
+    defaults["model"]["name"] = Config.model_fields["model"].default.name
+    return {key: (value, default) for key, default, value in find_differences(defaults, plain(config))}
 
 
 def show_config(config: Config) -> str:
     """Write a config, resolved, as YAML, with the default behind each value that is another."""
-    return "\n".join(_show(config, list_changes(config))) + "\n"
+    return "\n".join(_show(plain(config), list_changes(config))) + "\n"
 
 
-def _show(settings: BaseModel, changes: dict[str, tuple[Any, Any]], prefix: str = "") -> Iterator[str]:
-    for name, value in plain(settings).items():
-        line, key, inner = "  " * prefix.count(".") + f"{name}:", f"{prefix}{name}", getattr(settings, name)
-        mark = f"  # default: {to_flow(changes[key][1])}" if key in changes else ""
-        yield f"{line}{mark}" if isinstance(inner, BaseModel) else f"{line} {to_flow(value)}{mark}"
-        if isinstance(inner, BaseModel):
-            yield from _show(inner, changes, f"{key}.")
+def _show(tree: dict[str, Any], changes: dict[str, tuple[Any, Any]], above: tuple[str, ...] = ()) -> Iterator[str]:
+    for name, value in tree.items():
+        path = (*above, name)
+        mark = f"  # default: {to_flow(changes['.'.join(path)][1])}" if ".".join(path) in changes else ""
+        shown = f" {to_flow(value)}" if value == {} or not isinstance(value, dict) else ""
+        yield f"{'  ' * len(above)}{to_flow(name)}:{shown}{mark}"
+        yield from _show(value, changes, path) if isinstance(value, dict) else ()
 
 
 def to_flow(value: Any) -> str:
-    """Write a value as YAML on one line.
-
-    >>> to_flow({"a": [1, None]})
-    '{a: [1, null]}'
-    """
+    """Write a value as YAML on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf"), sort_keys=False)
     return text.removesuffix("...\n").strip()
 

@@ -1,26 +1,58 @@
-"""`predict`: images and checkpoints in, planes of probabilities out."""
+"""`predict`: images and checkpoints in, planes of probabilities out; or, before that, what it would take."""
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.steps.build import (
-    Ensemble,
-    load_ensemble,
-    open_images,
-    predict_samples,
-    without_weights,
-)
+from kaggle_unet.inference.flips import FLIP_SETS
+from kaggle_unet.inference.settings import InferenceSettings
+from kaggle_unet.steps.build import Ensemble, batches_of, load_ensemble, open_images, predict_samples, without_weights
 from kaggle_unet.steps.parallel import OnProgress
-from kaggle_unet.steps.run import (
-    find_checkpoints,
-    validation_ids,
-)
+from kaggle_unet.steps.run import find_checkpoints, validation_ids
 from kaggle_unet.store import Store
-from kaggle_unet.store.planes import planes_folder, write_planes
-from kaggle_unet.types import Sample, Shard
+from kaggle_unet.store.planes import encode_planes, planes_folder, write_planes
+from kaggle_unet.types import HalfPlanes, Planes, Result, Sample, Shard
+
+
+class Estimate(Result):
+    """What a call would take, by the speed and the sizes that were measured on a part of its work."""
+
+    work: str
+    minutes: float
+    disk_bytes: float
+    measured: str
+
+
+def count_views(settings: InferenceSettings) -> int:
+    """Count the views of an image whose mean is predicted."""
+    return len(FLIP_SETS[settings.flips]) * len(settings.scales)
+
+
+def estimate_prediction(
+    ensemble: Ensemble,
+    sizes: dict[str, tuple[int, int]],
+    load: Callable[[str], Sample],
+    settings: InferenceSettings,
+    count_bytes: Callable[[Sample, Planes | HalfPlanes], int] = lambda _, planes: len(encode_planes(planes)),
+) -> Estimate:
+    """Predict one batch twice and take the second time, when kernels are compiled, for every pixel of all images."""
+    batches = batches_of(ensemble, sizes, settings)
+    part = {id_: sizes[id_] for id_ in batches[len(batches) // 2]}
+    for _ in range(2):
+        start = time.perf_counter()
+        n_bytes = sum(count_bytes(sample, planes) for sample, planes in predict_samples(ensemble, part, load, settings))
+        seconds = time.perf_counter() - start
+    factor = sum(map(math.prod, sizes.values())) / sum(map(math.prod, part.values()))
+    return Estimate(
+        work=f"predict {len(sizes)} images (views: {count_views(settings)}, networks: {len(ensemble.models)})",
+        minutes=seconds * factor / 60,
+        disk_bytes=n_bytes * factor,
+        measured=f"{len(part)} of the images, predicted now",
+    )
 
 
 def predict_data(
@@ -31,21 +63,23 @@ def predict_data(
     *,
     shard: Shard | None = None,
     on_progress: OnProgress,
-) -> Path:
+    dry_run: bool,
+) -> Path | Estimate:
     """Predict planes of any images, or of a share of them."""
     ensemble = load_ensemble(checkpoints, config)
     source = open_images(config, data)
     sizes = read_shapes(source.ids, source.shape)
-    _predict(ensemble, sizes, source.load, folder, source.fingerprint(), on_progress, shard)
-    return folder
+    if dry_run:
+        return estimate_prediction(ensemble, sizes, source.load, config.inference)
+    return _predict(ensemble, sizes, source.load, folder, source.fingerprint(), on_progress, shard)
 
 
 def predict_out_of_fold(
-    config: Config, checkpoints: Sequence[Path], store_folder: Path, *, on_progress: OnProgress
-) -> list[Path]:
+    config: Config, checkpoints: Sequence[Path], store_folder: Path, *, on_progress: OnProgress, dry_run: bool
+) -> list[Path | Estimate]:
     """Predict planes of the samples that each checkpoint was not trained on."""
     store = Store.open(store_folder)
-    folders = []
+    folders: list[Path | Estimate] = []
     for file in find_checkpoints(checkpoints):
         if file.parent / "planes" in folders:
             msg = f"--oof: two checkpoints of {file.parent} would write the same planes; name one of them"
@@ -54,20 +88,21 @@ def predict_out_of_fold(
             msg = f"{file}: --oof needs a checkpoint that lies in its run, RUN/fold<N>, not in {file.parent.name}"
             raise ConfigError(msg)
         ids = validation_ids(file.parent.parent, int(file.parent.name.removeprefix("fold")))
-        folders.append(predict_stored(config, file, store, ids, on_progress=on_progress))
+        folders.append(predict_stored(config, file, store, ids, dry_run=dry_run, on_progress=on_progress))
     return folders
 
 
 def predict_stored(
-    config: Config, checkpoint: Path, store: Store, ids: Sequence[str], *, on_progress: OnProgress
-) -> Path:
+    config: Config, checkpoint: Path, store: Store, ids: Sequence[str], *, on_progress: OnProgress, dry_run: bool
+) -> Path | Estimate:
     """Predict planes of stored samples with one checkpoint."""
     ensemble = load_ensemble([checkpoint], without_weights(config))
     samples: dict[str, Sample] = {id_: store.read(id_) for id_ in ids}
     sizes = {id_: (sample.image.shape[0], sample.image.shape[1]) for id_, sample in samples.items()}
-    folder = checkpoint.parent / "planes"
-    _predict(ensemble, sizes, samples.__getitem__, folder, store.manifest["identity_sha256"], on_progress)
-    return folder
+    if dry_run:
+        return estimate_prediction(ensemble, sizes, samples.__getitem__, ensemble.config.inference)
+    folder, data = checkpoint.parent / "planes", store.manifest["identity_sha256"]
+    return _predict(ensemble, sizes, samples.__getitem__, folder, data, on_progress)
 
 
 def _predict(
@@ -78,7 +113,7 @@ def _predict(
     data: str,
     on_progress: OnProgress,
     shard: Shard | None = None,
-) -> None:
+) -> Path:
     """Predict what an interrupted call has left undone; a batch is predicted whole if any of its planes is missing."""
     settings = plain(ensemble.config)
     about = {
@@ -93,3 +128,4 @@ def _predict(
         for n, (sample, planes) in enumerate(predicted, 1):
             write_planes(folder, sample.id, planes)
             on_progress("images", min(n + len(done), total), total)
+    return folder

@@ -1,17 +1,16 @@
-"""How far a piece of work is: counts, rate, percent and times, as a line for a bar or for a log.
+"""How far a piece of work is: counts, rate, percent and times, as a line for a bar or a log.
 
 The time left follows from the mean rate of this call, not of the last seconds; what an earlier call has done does not
 count for it.
 """
 
 import time
-from typing import TYPE_CHECKING
-
-from rich.progress import ProgressColumn, Task
-from rich.text import Text
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kaggle_unet.training.fold import EpochDone, StepDone
+    from kaggle_unet.training.device import DeviceConfig
+    from kaggle_unet.training.fold import EpochDone, PartDone, StepDone
     from kaggle_unet.training.settings import TrainingSettings
 
 
@@ -30,15 +29,13 @@ class Stage:
     """A piece of work; `first` is what an earlier call had done of it."""
 
     def __init__(self, what: str, total: float, first: float = 0) -> None:
-        self.what, self.total, self.first, self.done = what, total, first, first
-        self.note = ""
-        self.begun = time.monotonic()
+        self.what, self.total, self.first, self.done, self.note = what, total, first, first, "begin"
+        self.begun, self.most_s = time.monotonic(), float("inf")
 
     def update(self, done: float) -> None:
         """Take a new state."""
         self.done = done
-        rate = (done - self.first) / max(self.passed_s, 1e-9)
-        self.note = f"{done} of {self.total}, {rate:.3g}/s"
+        self.note = f"{done} of {self.total}, {(done - self.first) / max(self.passed_s, 1e-9):.3g}/s"
 
     @property
     def passed_s(self) -> float:
@@ -48,17 +45,13 @@ class Stage:
     @property
     def left_s(self) -> float | None:
         """Seconds that the rest takes at the mean rate; None before anything is done."""
-        new = self.done - self.first
-        return (self.total - self.done) / new * self.passed_s if new > 0 else None
+        if (new := self.done - self.first) <= 0:
+            return None
+        return min((self.total - self.done) / new * self.passed_s, max(0.0, self.most_s - self.passed_s))
 
-    def times(self) -> str:
-        """Write percent, time elapsed and time left."""
+    def __str__(self) -> str:
         left = "time left not known yet" if (left_s := self.left_s) is None else f"{clock(left_s)} left"
-        return f"{self.done / max(self.total, 1):.0%}, {clock(self.passed_s)} elapsed, {left}"
-
-    def line(self) -> str:
-        """Write all of it."""
-        return f"{self.what}: {self.note}, {self.times()}"
+        return f"{self.note}, {self.done / max(self.total, 1):.0%}, {clock(self.passed_s)} elapsed, {left}"
 
 
 class TrainingStage(Stage):
@@ -69,48 +62,37 @@ class TrainingStage(Stage):
         self.most_s = (settings.minutes or float("inf")) * 60
         self._epoch = self._images = 0
         self._epoch_begun = self._trained = self.begun
-        self._step_share = 1.0  # until the first validation
-        self.note = "reading samples"
+        self._step_share = 1.0  # of an epoch's time, until the first validation
 
-    @property
-    def left_s(self) -> float | None:
-        """Seconds to the last epoch, or to the limit of `training.minutes`."""
-        left = super().left_s
-        return None if left is None else min(left, max(0.0, self.most_s - self.passed_s))
+    def take(self, event: "DeviceConfig | StepDone | PartDone | EpochDone") -> str:
+        """Take an event, and return what is to be printed of it."""
+        from kaggle_unet.training.fold import EpochDone, PartDone, StepDone
 
-    def begin(self) -> None:
-        """Begin now: the samples are read."""
-        self.begun = self._epoch_begun = time.monotonic()
-
-    def step(self, event: "StepDone") -> None:
-        """Count a step."""
-        if not self._epoch:
-            self.first = event.epoch - 1  # more than 0 where a training is resumed
-        if event.epoch != self._epoch:
-            self._epoch, self._images = event.epoch, 0
-        self._images += event.images
-        self._trained = time.monotonic()
-        rate = self._images / max(self._trained - self._epoch_begun, 1e-9)
-        self.done = event.epoch - 1 + self._step_share * event.step / event.n_steps
-        self.note = f"epoch {event.epoch} of {self.total}, step {event.step} of {event.n_steps}, "
-        self.note += f"loss {event.loss:.4f}, {rate:.3g} images/s"
-
-    def validate(self, done: int, total: int) -> None:
-        """Count validated images."""
-        self.done = min(self.total, self._epoch - 1 + self._step_share + (1 - self._step_share) * done / total)
-        self.note = f"epoch {self._epoch} of {self.total}, validating {done} of {total}"
-
-    def end_epoch(self, event: "EpochDone") -> None:
-        """Learn from a validated epoch which share of its time are steps."""
         now = time.monotonic()
-        if event.row["valid_score"] is not None:
-            self._step_share = (self._trained - self._epoch_begun) / max(now - self._epoch_begun, 1e-9)
-        self.done, self._epoch_begun = event.row["epoch"] or 0, now
+        if isinstance(event, StepDone):
+            if event.epoch != self._epoch:
+                self.first = self.first if self._epoch else event.epoch - 1  # more than 0 in a resumed training
+                self._epoch, self._images = event.epoch, 0
+            self._images, self._trained = self._images + event.images, now
+            self.done = event.epoch - 1 + self._step_share * event.step / event.n_steps
+            rate = self._images / max(now - self._epoch_begun, 1e-9)
+            self.note = f"epoch {event.epoch}/{self.total}, step {event.step}/{event.n_steps}, {rate:.3g} images/s"
+        elif isinstance(event, PartDone):
+            done = self._step_share + (1 - self._step_share) * event.done / event.total
+            self.done = min(self.total, self._epoch - 1 + done)
+            self.note = f"epoch {self._epoch}/{self.total}, validating {event.done}/{event.total}"
+        elif isinstance(event, EpochDone):
+            if event.row["valid_score"] is not None:
+                self._step_share = (self._trained - self._epoch_begun) / max(now - self._epoch_begun, 1e-9)
+            self.done, self._epoch_begun = event.row["epoch"] or 0, now
+            return f"{_epoch_line(event.row, is_best=event.is_best)}  {clock(self.left_s or 0)} left"
+        else:  # the samples are read, and what is measured begins
+            self.begun = self._epoch_begun = self._trained = now
+            return event.text
+        return ""
 
 
-class TextOf(ProgressColumn):
-    """What a task's `text` returns when the bar is drawn."""
-
-    def render(self, task: Task) -> Text:
-        """Return the text."""
-        return Text(task.fields["text"](), no_wrap=True)
+def _epoch_line(row: Mapping[str, Any], *, is_best: bool) -> str:
+    score = row.get("valid_score")
+    shown = "" if score is None else f"  validation {score:.4f}{' best' if is_best else ''}"
+    return f"epoch {row['epoch']}  loss {row['train_loss']:.4f}{shown}  {row['images_per_s']:.0f} images/s"

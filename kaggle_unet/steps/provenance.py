@@ -125,11 +125,7 @@ def examine() -> dict[str, Any]:
     }
     missing = sum(text != "installed" for text in found["extras"].values())
     verdict = "not ready" if broken else "ready, with less than is good" if scarce else "ready"
-    return {
-        **found,
-        "to fix": [*broken, *scarce],
-        "verdict": f"{verdict}; extras missing: {missing}",
-    }
+    return {**found, "to fix": [*broken, *scarce], "verdict": f"{verdict}; extras missing: {missing}"}
 
 
 def _find_fault(name: str) -> str:

@@ -22,17 +22,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from kaggle_unet.config import (
-    Config,
-    load_config,
-    parse_config,
-    parse_yaml,
-    plain,
-    propose_path,
-    to_yaml,
-    validate_config,
-)
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.config import Config, load_config, parse_config, parse_yaml, plain, to_yaml, validate_config
+from kaggle_unet.errors import ConfigError, DataError, propose_path
 from kaggle_unet.io.tables import read_folds, to_csv
 from kaggle_unet.models.settings import EXPORTED
 from kaggle_unet.steps.make_targets import changed_keys, divide, measure_sample, open_targets
@@ -322,7 +313,7 @@ def begin_run(
     open_targets(config, store)
     with lock(run, wait_s=60):  # another fold may begin at this moment
         if (run / "run.json").exists() and has_checkpoints(run):
-            _refuse_other_run(run, config, store, added)
+            refuse_other_run(run, config, store, added)
             return run_folds(run)
         folds = folds_for(store, config)
         about = {
@@ -392,7 +383,8 @@ def _describe_added(store: Store) -> dict[str, Any]:
     return {"store": str(store.folder), "hash": manifest["identity_sha256"], "data": data, "samples": len(store.ids)}
 
 
-def _refuse_other_run(run: Path, config: Config, store: Store, added: Sequence[Store]) -> None:
+def refuse_other_run(run: Path, config: Config, store: Store, added: Sequence[Store]) -> None:
+    """Refuse to train a run with anything else than it was begun with."""
     about = describe_run(run)
     if about["store_hash"] != store.manifest["identity_sha256"]:
         msg = f"{run} was trained from {about['store']}, not {store.folder}; pass that --store or another --run"

@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -42,12 +42,12 @@ from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.submit import decode_concurrently, describe_ensemble
 from kaggle_unet.store import atomic_write, find_differences, lock, sample_file
 from kaggle_unet.store.atomic import try_to_write
-from kaggle_unet.types import Labels, Sample, Shard
+from kaggle_unet.types import Labels, Result, Sample, Shard
 
 ABOUT, PARTS, TABLE, REPORT = "segment.json", ".measurements", "measurements.csv", "report.html"
 
 
-class Segmented(NamedTuple):
+class Segmented(Result):
     """What a call has brought: images segmented and images found done, and all objects in the folder."""
 
     folder: Path
@@ -105,7 +105,8 @@ def segment(  # noqa: PLR0913  the options of a verb
             labelled = ((images.load(id_), results.read_labels(id_)) for id_ in ids)
             write_label_report(labelled, len(ids), folder.name, stats, page, on_progress=on_progress)
     others = [f"{count} × {issue}" for issue, count in images.others.items()]
-    return Segmented(folder, len(ids), len(done), n_objects, results.formats, [*chosen.remarks, *others])
+    counts = {"images": len(ids), "done_before": len(done), "objects": n_objects}
+    return Segmented(folder=folder, **counts, formats=results.formats, warnings=[*chosen.remarks, *others])
 
 
 def _check_request(config: Config, formats: Sequence[str]) -> None:

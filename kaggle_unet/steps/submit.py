@@ -31,6 +31,7 @@ from kaggle_unet.steps.build import (
 )
 from kaggle_unet.steps.check import Submission, describe_coverage, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
+from kaggle_unet.steps.predict import Estimate, estimate_prediction
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.time_budget import TimeBudget
 from kaggle_unet.store import (
@@ -59,9 +60,10 @@ def submit(  # noqa: PLR0913  the options of a verb
     overrides: Sequence[str] = (),
     time_budget_s: float | None = None,
     shard: Shard | None = None,
+    dry_run: bool = False,
     on_progress: OnProgress = lambda *_: None,
-) -> Submission | None:
-    """Write a submission, or a shard of its rows."""
+) -> Submission | Estimate | None:
+    """Write a submission or a shard of its rows, or estimate what the whole would take."""
     if shard and time_budget_s is not None:
         raise ConfigError("--time-budget is for the whole: leave out --shard, or divide the images among more shards")
     budget = None if time_budget_s is None else TimeBudget(time_budget_s)
@@ -73,6 +75,13 @@ def submit(  # noqa: PLR0913  the options of a verb
     chosen = choose_decoder(config, hashes, decode=decode, second_level=second_level, overrides=overrides)
     sizes = read_shapes(source.ids, source.shape)
     order = order_ids(source.ids, competition, data)
+    if dry_run:
+
+        def count_bytes(sample: Sample, planes: Planes | HalfPlanes) -> int:
+            rows = _to_rows(chosen.decode(planes, sample.image), sample.id, config, competition)
+            return sum(len(f"{id_},{code}\n") for id_, codes in rows.items() for code in codes)
+
+        return estimate_prediction(ensemble, sizes, source.load, chosen.config.inference, count_bytes)
     about = {
         "checkpoints": sorted(hashes.values()),
         "data": source.fingerprint(),

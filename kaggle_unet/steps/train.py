@@ -6,38 +6,41 @@ never validated on; their order on the command line does not matter.
 
 import hashlib
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.inference.flips import FLIP_SETS
 from kaggle_unet.io.images import encode_png
 from kaggle_unet.report.draw import draw_batch
 from kaggle_unet.report.plots import plot_curves
+from kaggle_unet.steps.bench_train import images_per_s
 from kaggle_unet.steps.build import gather_parts, training_set_of
 from kaggle_unet.steps.make_targets import changed_keys
-from kaggle_unet.steps.predict import predict_stored
-from kaggle_unet.steps.run import (
-    begin_run,
-    fold_folder,
-    folds_for,
-    validation_ids,
-)
+from kaggle_unet.steps.predict import Estimate, count_views, predict_stored
+from kaggle_unet.steps.run import begin_run, fold_folder, folds_for, has_checkpoints, refuse_other_run, validation_ids
 from kaggle_unet.steps.score import out_of_fold, summarize_scores
 from kaggle_unet.store import Store, atomic_write, lock, write_record
 from kaggle_unet.targets.codecs import get_codec
+from kaggle_unet.training.device import seed_everything
 from kaggle_unet.training.distributed import Distributed, init_distributed
 from kaggle_unet.training.failures import TrainingFailure
 from kaggle_unet.training.fit import FitResult, fit_fold
-from kaggle_unet.training.fold import OnEvent, PartDone
+from kaggle_unet.training.fold import OnEvent, PartDone, open_loader
+from kaggle_unet.training.schedules import cycle_ends
 from kaggle_unet.training.settings import BEST, LAST
+from kaggle_unet.training.step import Learner
 from kaggle_unet.types import Image, Result, Sample
 
 if TYPE_CHECKING:
@@ -148,6 +151,52 @@ def train_fold(  # noqa: PLR0913  the options of a verb
         return distributed.on_rank_zero(lambda: _finish(config, store, run, fold, fitted, n_samples, on_event))
 
 
+def estimate_training(
+    config: Config, store_folder: Path, run: Path, folds: Sequence[int], *, add: Sequence[Path] = ()
+) -> Estimate:
+    """Measure some steps and a validation of some images, and take all of the folds' for as slow.
+
+    The planes are taken for as large as they are before compression, and a prediction of several views for as slow as
+    so many validations.
+    """
+    settings, store = config.training, Store.open(store_folder)
+    seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
+    distributed, added = init_distributed(settings, devices=1, nodes=1), _open_added(config, store, add)
+    if has_checkpoints(run):
+        refuse_other_run(run, config, store, added)
+    training, validation = _divide(folds_for(store, config), folds[0])
+    some = validation[:: math.ceil(len(validation) / 8)]
+    more = _read_added(config, added, store, training, lambda _: None)
+    parts = gather_parts(config, store, training, some, distributed, more)
+    learner = Learner(parts.build_model(), parts.loss, settings, distributed)
+    loader = open_loader(parts.training_set, settings, distributed)
+    speeds = [images_per_s(learner, islice(loader.epoch(1), n), 1) for n in (2, 12)]  # the first ones warm up
+    for _ in range(2):
+        start = time.perf_counter()
+        assert parts.validate is not None
+        parts.validate(lambda inputs: learner.predict(inputs, learner.eval_model.eval()))
+        valid_s = (time.perf_counter() - start) / len(some) * len(validation)
+    n_validations, views = math.ceil(settings.epochs / settings.validate_every), count_views(config.inference)
+    minutes = (settings.epochs * len(parts.training_set) / speeds[-1] + n_validations * valid_s) / 60
+    minutes = min(minutes, settings.minutes or math.inf) + views * valid_s / 60
+    weights, state = (_count_bytes(one.state_dict()) for one in (learner.network, learner.optimizer))
+    n_saved = 2 + len(cycle_ends(settings.schedule, settings.epochs)) + (settings.swa is not None)
+    planes = sum(math.prod(store.read(id_).image.shape[:2]) for id_ in validation) * len(get_codec(config.codec).planes)
+    disk = n_saved * weights + state + _count_bytes(learner.averages.state()) + 2 * planes
+    return Estimate(
+        work=f"train (folds: {len(folds)}): at most {settings.epochs} epochs of {len(loader)} steps, {n_validations} "
+        f"validations of {len(validation)} images, and their planes in {views} views",
+        minutes=minutes * len(folds),
+        disk_bytes=disk * len(folds),
+        measured=f"12 steps on {distributed.device_config.device} ({speeds[-1]:.3g} images/s) and a validation of "
+        f"{len(some)} images, done now",
+    )
+
+
+def _count_bytes(tree: Any) -> int:
+    return sum(leaf.nbytes for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+
+
 def _describe_few_steps(config: Config, n_crops: int, n_devices: int) -> str:
     """Return a warning where a training is too short for any network, as passes over few images are."""
     n_steps = config.training.epochs * math.ceil(n_crops / (config.training.batch * n_devices))
@@ -207,20 +256,18 @@ def _divide(folds: "DataFrame", fold: int) -> tuple[list[str], list[str]]:
 
 
 def _finish(
-    config: Config,
-    store: Store,
-    run: Path,
-    fold: int,
-    fitted: FitResult,
-    n_samples: dict[str, int],
-    on_event: OnEvent,
+    config: Config, store: Store, run: Path, fold: int, fitted: FitResult, n_samples: dict[str, int], on_event: OnEvent
 ) -> FoldResult:
     """Predict and score the samples that the fold has not seen, and record how it went."""
     folder = fold_folder(run, fold)
     atomic_write(folder / "curves.png", plot_curves(fitted.history))
-    ids = validation_ids(run, fold)
     predict_stored(
-        config, folder / BEST, store, ids, on_progress=lambda *done: on_event(PartDone("out-of-fold", *done[1:]))
+        config,
+        folder / BEST,
+        store,
+        validation_ids(run, fold),
+        on_progress=lambda _, done, total: on_event(PartDone(done, total, after="out-of-fold")),
+        dry_run=False,
     )
     scored = summarize_scores(
         [scored for scored, *_ in out_of_fold(run, config, store, [fold])], config.decoder.codec.pixel_classes
@@ -237,7 +284,7 @@ def _finish(
         device={**fitted.device_config.record, "batches": fitted.batches},
         **n_samples,
         samples=scored.images,
-        views=len(FLIP_SETS[config.inference.flips]) * len(config.inference.scales),
+        views=count_views(config.inference),
         oof_score=scored.score,
         oof_interval=scored.interval,
     )

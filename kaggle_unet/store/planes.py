@@ -26,11 +26,16 @@ def round_planes(planes: Planes | HalfPlanes) -> Planes | HalfPlanes:
     return planes if planes.dtype == np.float16 else planes.astype(np.float16).astype(np.float32)
 
 
-def write_planes(folder: Path, id_: str, planes: Planes | HalfPlanes) -> None:
-    """Write one sample's planes."""
+def encode_planes(planes: Planes | HalfPlanes) -> bytes:
+    """Encode one sample's planes."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, planes=planes.astype(np.float16, copy=False))
-    atomic_write(sample_file(folder, id_), buffer.getvalue())
+    return buffer.getvalue()
+
+
+def write_planes(folder: Path, id_: str, planes: Planes | HalfPlanes) -> None:
+    """Write one sample's planes."""
+    atomic_write(sample_file(folder, id_), encode_planes(planes))
 
 
 def read_planes(folder: Path, id_: str) -> Planes:

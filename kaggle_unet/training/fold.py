@@ -48,11 +48,11 @@ class StepDone:
 
 @dataclass(frozen=True)
 class PartDone:
-    """Images of a validation, or of what follows the training, are done."""
+    """Images of a validation, or of what is done `after` the training, are done."""
 
-    what: str
     done: int
     total: int
+    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,6 @@ class EpochDone:
     warning: str = ""
 
 
-VALIDATION = "validation"
 OnEvent = Callable[[DeviceConfig | StepDone | PartDone | EpochDone], None]
 
 
@@ -234,7 +233,7 @@ class Fold:
             nonlocal done
             outputs, done = self.learner.predict(inputs, network), done + len(inputs)
             if total:
-                on_event(PartDone(VALIDATION, done, total))
+                on_event(PartDone(done, total))
             return outputs
 
         def work() -> ValidationResult | None:

@@ -22,7 +22,7 @@ def shown(monkeypatch):
 
 def predict_test(trained, folder, *, batch=2, on_progress=lambda *_: None):
     config = load_config(trained.config, [f"inference.batch={batch}", "inference.flips=none"])
-    predict_data(config, [trained.run / "fold0"], str(trained.test), folder, on_progress=on_progress)
+    predict_data(config, [trained.run / "fold0"], str(trained.test), folder, on_progress=on_progress, dry_run=False)
 
 
 def stop_after_three(_what, done, _total):
