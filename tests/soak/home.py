@@ -78,7 +78,7 @@ def call(
 ) -> End:
     """Run `kaggle-unet` with these words in a process.
 
-    `stop` is done to its number after some seconds; `watch` five times a second.
+    `stop` is done to its number after some seconds; `watch` fifty times a second.
     """
     pipes = [os.pipe(), os.pipe()]  # files would be full where a disk is
     for ours, theirs in pipes:
@@ -153,7 +153,7 @@ def _wait(
         if stop is not None and now >= stop[0]:
             stop[1](child)
             stop = None
-        if now > watched / 5:
+        if now > watched / 50:
             watch(child)
             watched += 1
         if now > limit_s:

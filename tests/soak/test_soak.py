@@ -98,6 +98,7 @@ def test_every_verb_that_writes_is_killed():
         "demo",
         "bench-train",
         "kernel",
+        "launch",
         "check",
         "doctor",
         "config show",
@@ -128,12 +129,12 @@ def test_odd_data_that_are_read_to_other_values_are_a_fault():
     assert compare(samples[1:], drawn) == "3 samples of 4"
 
 
-def test_growth_is_that_of_the_last_third_over_the_second(tmp_path):
-    meter = Meter(tmp_path, b"")
-    assert meter.growth([1, 9, 100, 99, 101, 100]) == pytest.approx(0.01)
-    meter(os.getpid())
-    assert meter.rss[0] > 2**20
-    assert meter.files[0] > 2
+def test_what_a_process_takes_is_measured_once_it_has_started(tmp_path):
+    (tmp_path / "x.tmp").touch()
+    for waits_for in (b"another program", b""):
+        meter = Meter(tmp_path, waits_for)
+        meter(os.getpid())
+        assert (meter.peak > 2**20, meter.n_files > 3) == (not waits_for, not waits_for)
 
 
 def test_a_quick_soak_finds_no_fault(tmp_path, repository):
