@@ -136,16 +136,6 @@ def _stop(number: int, _frame: FrameType | None) -> Never:
     sys.exit(128 + number)
 
 
-def _stop_again(lost: "sys.UnraisableHookArgs") -> None:
-    """Stop once more where compiled code, numba's compiler for one, has called Python and dropped its SystemExit."""
-    number = lost.exc_value.code - 128 if isinstance(lost.exc_value, SystemExit) else 0  # type: ignore[operator]
-    if number in _STOPPED_BY:
-        signal.signal(number, _stop)
-        Timer(0.05, os.kill, (os.getpid(), number)).start()
-    else:
-        sys.__unraisablehook__(lost)
-
-
 @contextmanager
 def _saying_what_is_kept(words: Sequence[str]) -> Iterator[None]:
     """End at Ctrl-C and SIGTERM, and say at once what is kept: the main thread may be in the midst of a long kernel."""
@@ -158,12 +148,23 @@ def _saying_what_is_kept(words: Sequence[str]) -> Iterator[None]:
                 console.error(f"stopped by {name}; {_what_is_kept(words)}")
                 return
 
+    dropped: list[int] = []
+
+    def stop_again(lost: "sys.UnraisableHookArgs") -> None:  # numba's compiler calls Python, and drops its SystemExit
+        number = lost.exc_value.code - 128 if isinstance(lost.exc_value, SystemExit) else 0  # type: ignore[operator]
+        if number in _STOPPED_BY:
+            dropped.append(number)
+            signal.signal(number, _stop)
+            Timer(0.05, os.kill, (os.getpid(), number)).start()
+        elif not dropped and all(signal.getsignal(each) == _stop for each in _STOPPED_BY):
+            sys.__unraisablehook__(lost)  # what follows from a stop is no news
+
     for number in _STOPPED_BY:
         signal.signal(number, _stop)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     thread = Thread(target=say, daemon=True)
     thread.start()
-    hook, sys.unraisablehook = sys.unraisablehook, _stop_again
+    hook, sys.unraisablehook = sys.unraisablehook, stop_again
     try:
         yield
     finally:
