@@ -174,13 +174,18 @@ def pack_missing(folder: Path, extras: Iterable[str], image: Path) -> tuple[list
     return sorted(wheel.name for wheel in packed.values()), replaced
 
 
+def _find_checkout() -> Path | None:
+    """Return the folder with the kit's pyproject.toml, which may be newer than the installation; None without one."""
+    file = Path(__file__).parents[2] / "pyproject.toml"
+    return file.parent if file.is_file() and 'name = "kaggle-unet"' in file.read_text(encoding="utf-8") else None
+
+
 def _kit_requirements() -> list[str]:
-    """List what the kit requires: in a checkout by its pyproject.toml, which may be newer than the installation."""
-    pyproject = Path(__file__).parents[2] / "pyproject.toml"
-    if not pyproject.is_file():
+    """List what the kit requires, Python first."""
+    if (checkout := _find_checkout()) is None:
         kit = distribution("kaggle-unet")
         return [f"python{kit.metadata['Requires-Python']}", *(kit.requires or ())]
-    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"].items()
     more = (f"{line}; extra == '{extra}'" for extra, lines in extras for line in lines)
     return [f"python{project['requires-python']}", *project["dependencies"], *more]
@@ -209,17 +214,24 @@ def _download(folder: Path, name: str, specifier: SpecifierSet, python: str) -> 
 
 def pack_kit(folder: Path) -> Path:
     """Write the kit as it runs here as a wheel; the same files give the same bytes."""
-    package, about = Path(__file__).parents[1], distribution("kaggle-unet")
-    info = f"kaggle_unet-{about.version}.dist-info"
+    package, kit = Path(__file__).parents[1], distribution("kaggle-unet")
+    stem = f"kaggle_unet-{kit.version}"
+    info = f"{stem}.dist-info"
     sources = (file for file in sorted(package.rglob("*")) if file.is_file() and "__pycache__" not in file.parts)
     files = {file.relative_to(package.parent).as_posix(): file.read_bytes() for file in sources}
-    for name in ("METADATA", "entry_points.txt", "licenses/LICENSE"):
-        files[f"{info}/{name}"] = (about.read_text(name) or "").encode()
+    python, *required = _kit_requirements()
+    about = ["Metadata-Version: 2.4", "Name: kaggle-unet", f"Version: {kit.version}", "License-Expression: MIT"]
+    about += [f"Requires-Python: {python.removeprefix('python')}", *(f"Requires-Dist: {one}" for one in required)]
+    files[f"{info}/METADATA"] = "\n".join([*about, ""]).encode()
+    checkout = _find_checkout()
+    terms = (checkout / "LICENSE").read_text() if checkout else kit.read_text("licenses/LICENSE") or ""
+    files[f"{info}/licenses/LICENSE"] = terms.encode()
+    files[f"{info}/entry_points.txt"] = b"[console_scripts]\nkaggle-unet = kaggle_unet.cli:main\n"
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: kaggle-unet\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     hashes = {name: base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode() for name, data in files.items()}
     rows = [f"{name},sha256={hashes[name].rstrip('=')},{len(data)}\n" for name, data in files.items()]
     files[f"{info}/RECORD"] = "".join([*rows, f"{info}/RECORD,,\n"]).encode()
-    wheel = folder / f"kaggle_unet-{about.version}-py3-none-any.whl"
+    wheel = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
             archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # no time of its own

@@ -12,12 +12,14 @@ import subprocess
 import sys
 import venv
 import zipfile
-from importlib.metadata import distributions
+from importlib.metadata import PathDistribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import kaggle_unet
 from kaggle_unet.errors import ConfigError, KitError
 from kaggle_unet.steps import kernel
 from kaggle_unet.steps.kernel import pack_kit, pack_missing, read_image
@@ -175,6 +177,11 @@ def test_the_wheel_of_the_kit_is_the_same_twice_and_what_it_lists(tmp_path):
     package = {name for name in contents if name.startswith("kaggle_unet/")}
     assert {"kaggle_unet/py.typed", "kaggle_unet/steps/kaggle/notebook/submission.ipynb"} < package
     assert not [name for name in package if "__pycache__" in name]
+    about = PathDistribution(zipfile.Path(first, f"{Path(record).parent}/"))
+    assert (about.name, about.version) == ("kaggle-unet", kaggle_unet.__version__)
+    assert about.metadata["Requires-Python"] == ">=3.11"
+    assert {"torch<3,>=2.10", "packaging>=22"} < {str(Requirement(one)) for one in about.requires}
+    assert b"MIT License" in contents[record.replace("RECORD", "licenses/LICENSE")]
     assert b"kaggle-unet = kaggle_unet.cli:main" in contents[record.replace("RECORD", "entry_points.txt")]
 
 
@@ -274,6 +281,9 @@ place = {}
 for cell in json.load(open(sys.argv[1]))["cells"]:
     if cell["cell_type"] == "code":
         exec("".join(cell["source"]).replace("/kaggle/", sys.argv[2] + "/"), place)
+
+from kaggle_unet.steps.kernel import pack_kit
+pack_kit(Path(sys.argv[2], "working"))
 """
 
 
@@ -350,6 +360,8 @@ def test_without_internet_the_notebook_writes_the_bytes_that_submit_does(trained
     answer = call("submit", trained.run, "--data", tests, "-o", tmp_path / "here.csv")
     assert answer.code == 0, answer.err
     assert (kaggle / "working" / "submission.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+    (packed,), (again,) = (folder.rglob("kaggle_unet-*.whl") for folder in (inputs, kaggle / "working"))
+    assert again.read_bytes() == packed.read_bytes()  # an installed kit packs itself again
     manifest = json.loads((kaggle / "working" / "submission.json").read_text())
     here = json.loads((tmp_path / "here.json").read_text())
     assert manifest["time_budget"]["reduced"] == {}
