@@ -111,8 +111,7 @@ class Config(Settings):
             ("postprocess", self.postprocess != PostprocessSettings()),
         ):
             if is_set:
-                msg = f"{key} is for instances; the codec classes has none: leave it out"
-                raise ValueError(msg)
+                raise ValueError(f"{key} is for instances; the codec classes has none: leave it out")
 
     @model_validator(mode="after")
     def _classes_exist(self) -> Self:
@@ -163,8 +162,7 @@ class Config(Settings):
     def _augmentation_fits(self) -> Self:
         augmentation = self.augmentation
         if augmentation.scale[0] > augmentation.scale[1]:
-            msg = f"augmentation.scale is (low, high), not {augmentation.scale}"
-            raise ValueError(msg)
+            raise ValueError(f"augmentation.scale is (low, high), not {augmentation.scale}")
         if augmentation.crop_finds_objects and augmentation.crop_px is None:
             msg = f"augmentation.crop_finds_objects is {augmentation.crop_finds_objects:g}, but images are used whole; "
             raise ValueError(msg + "set augmentation.crop_px, or augmentation.crop_finds_objects to 0")
@@ -247,8 +245,7 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "conf
     """
     tree = parse_yaml(text, where)
     if not isinstance(tree, dict):
-        msg = f"{where}: a config must be a mapping of sections, not a {type(tree).__name__}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{where}: a config must be a mapping of sections, not a {type(tree).__name__}")
     for override in overrides:
         _set(tree, override)
     return validate_config(tree, where=where)
@@ -271,8 +268,7 @@ def validate_config(tree: Mapping[str, Any], *, where: str = "config") -> Config
     except ValidationError as error:
         raise ConfigError(explain_faults(error, Config, where)) from None
     except (TypeError, ValueError) as error:
-        msg = f"{where}: {error}; a config may contain only text, numbers, lists and mappings"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{where}: {error}; a config may contain only text, numbers, lists and mappings") from error
 
 
 def plain(config: BaseModel) -> dict[str, Any]:
@@ -294,8 +290,7 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             event: yaml.AliasEvent = self.get_event()  # type: ignore[no-untyped-call]
             assert event.start_mark is not None
-            msg = f"*{event.anchor} is an alias (line {event.start_mark.line + 1}); write its value out"
-            raise ConfigError(msg)
+            raise ConfigError(f"*{event.anchor} is an alias (line {event.start_mark.line + 1}); write its value out")
         return super().compose_node(parent, index)
 
 
@@ -304,11 +299,9 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            msg = f"key {key!r} is not text (line {key_node.start_mark.line + 1})"
-            raise ConfigError(msg)
+            raise ConfigError(f"key {key!r} is not text (line {key_node.start_mark.line + 1})")
         if key in seen:
-            msg = f"key {key!r} is given twice (line {key_node.start_mark.line + 1})"
-            raise ConfigError(msg)
+            raise ConfigError(f"key {key!r} is given twice (line {key_node.start_mark.line + 1})")
         seen[key] = loader.construct_object(value_node, deep=True)
     return seen
 
@@ -334,23 +327,19 @@ def parse_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except ConfigError as error:
-        msg = f"{where}: {error}; fix it"
-        raise ConfigError(msg) from None
+        raise ConfigError(f"{where}: {error}; fix it") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        msg = f"{where}: not YAML: {' '.join(str(error).split())[:300]}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())[:300]}") from error
 
 
 def _set(tree: dict[str, Any], override: str) -> None:
     path, equals, value = override.partition("=")
     if not equals or not all(path.split(".")):
-        msg = f"--set {override}: expected key.key=value, such as training.epochs=5"
-        raise ConfigError(msg)
+        raise ConfigError(f"--set {override}: expected key.key=value, such as training.epochs=5")
     *parents, last = path.split(".")
     section: Any = tree
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            msg = f"--set {override}: {parent} is a value, not a section"
-            raise ConfigError(msg)
+            raise ConfigError(f"--set {override}: {parent} is a value, not a section")
     section[last] = parse_yaml(value, f"--set {override}")

@@ -150,8 +150,7 @@ def read_shapes(ids: Sequence[str], shape: Callable[[str], tuple[int, int]]) -> 
         except DataError as error:
             faults.append(str(error))
     if faults:
-        msg = f"{len(faults)} of {len(ids)} images can't be read; leave them out, or fix them"
-        raise DataError(msg, faults)
+        raise DataError(f"{len(faults)} of {len(ids)} images can't be read; leave them out, or fix them", faults)
     return shapes
 
 

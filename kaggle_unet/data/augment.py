@@ -160,8 +160,7 @@ class CachedSample:
 def labels_of(sample: Sample) -> Labels:
     """Return a sample's labels, or raise `DataError` if it has none."""
     if sample.labels is None:
-        msg = f"sample {sample.id!r} has no labels; training and validation need labels: leave it out"
-        raise DataError(msg)
+        raise DataError(f"sample {sample.id!r} has no labels; training and validation need labels: leave it out")
     return sample.labels
 
 

@@ -123,8 +123,7 @@ class ValidationSet:
         batch: int,
     ) -> None:
         if not samples:
-            msg = "the validation set is empty; choose another fold, or fewer folds (folds.n)"
-            raise DataError(msg)
+            raise DataError("the validation set is empty; choose another fold, or fewer folds (folds.n)")
         self._samples = sorted(samples, key=lambda sample: sample.id)
         self._shapes = [padded_shape(labels_of(sample).shape, pad_spec) for sample in self._samples]
         self._read_targets = read_targets

@@ -53,8 +53,7 @@ def assign_folds(
     {'a': 1, 'b': 1, 'c': 0, 'd': 0, 'e': 0, 'f': 1}
     """
     if len(ids) < n:
-        msg = f"{len(ids)} samples cannot be divided into {n} folds; lower folds.n or add samples"
-        raise ConfigError(msg)
+        raise ConfigError(f"{len(ids)} samples cannot be divided into {n} folds; lower folds.n or add samples")
     if len(set(groups)) < n:
         groups = ids
     members: dict[str, list[int]] = defaultdict(list)

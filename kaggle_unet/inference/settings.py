@@ -48,6 +48,5 @@ class InferenceSettings(Settings):
     @classmethod
     def _refuse_nothing(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if weights is not None and not any(weights):
-            msg = "at least one weight must be above 0"
-            raise ValueError(msg)
+            raise ValueError("at least one weight must be above 0")
         return weights

@@ -70,8 +70,7 @@ def check_terms(settings: LossSettings, plane_names: Sequence[str], activation: 
         _refuse_sigmoid_only(settings)
     for term, key in _PLANES_OF.items():
         if unknown := sorted(set(getattr(settings, key)) - set(plane_names)):
-            msg = f"loss.{key} names {', '.join(unknown)}; the codec's planes are {', '.join(plane_names)}"
-            raise ConfigError(msg)
+            raise ConfigError(f"loss.{key} names {', '.join(unknown)}; the codec's planes are {', '.join(plane_names)}")
         if getattr(settings, term) and not any(term_plane_weights(settings, term, plane_names, activation)):
             msg = f"loss.{key} leaves no plane for loss.{term}; give one a weight above 0, or set loss.{term} to 0"
             raise ConfigError(msg)
@@ -104,5 +103,4 @@ def _refuse_sigmoid_only(settings: LossSettings) -> None:
         ("lovasz_symmetric", settings.lovasz_symmetric, "give its background a weight in loss.lovasz_planes"),
     ):
         if is_given:
-            msg = f"loss.{key} applies to sigmoid codecs, but this one is a softmax: {instead}"
-            raise ConfigError(msg)
+            raise ConfigError(f"loss.{key} applies to sigmoid codecs, but this one is a softmax: {instead}")

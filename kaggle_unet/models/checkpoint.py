@@ -38,8 +38,7 @@ def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
     try:
         tree = json.dumps(_take_tensors(checkpoint, "", tensors))
     except TypeError as error:
-        msg = f"checkpoint {path}: can't be written ({error}); store plain values and tensors"
-        raise KitError(msg) from error
+        raise KitError(f"checkpoint {path}: can't be written ({error}); store plain values and tensors") from error
     write_hashed(path, safetensors.torch.save(tensors, {METADATA: tree}))
 
 
@@ -59,8 +58,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     data, digest = read_hashed(path)
     checkpoint = _parse(data, path)
     if not isinstance(checkpoint, dict) or not {"format", "config", "model", "score"} <= checkpoint.keys():
-        msg = f"checkpoint {path}: not written by kaggle-unet; give a best{SUFFIX} or last{SUFFIX} of a run"
-        raise DataError(msg)
+        raise DataError(f"checkpoint {path}: not written by kaggle-unet; give a best{SUFFIX} or last{SUFFIX} of a run")
     if checkpoint["format"] != FORMAT:
         msg = f"checkpoint {path}: has format {checkpoint['format']}, this version of kaggle-unet reads format {FORMAT}"
         msg += "; use the version that wrote it, or train again"
@@ -71,8 +69,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def read_hashed(path: Path) -> tuple[bytes, str]:
     """Read a file that has its hash beside it, and return the hash, too."""
     if not path.is_file():
-        msg = f"checkpoint {path}: no such file; train the fold first, or give another --checkpoint"
-        raise DataError(msg)
+        raise DataError(f"checkpoint {path}: no such file; train the fold first, or give another --checkpoint")
     beside = _hash_file(path)
     if not beside.is_file():
         msg = f"checkpoint {path}: {beside.name} is missing; copy it along with the checkpoint, or, if you trust the "
@@ -154,8 +151,7 @@ def _parse(data: bytes, path: Path) -> Any:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a file of weights that somebody else wrote."""
     if not path.is_file():
-        msg = f"weights {path}: no such file; correct model.encoder_weights, or set it to null"
-        raise DataError(msg)
+        raise DataError(f"weights {path}: no such file; correct model.encoder_weights, or set it to null")
     with reading(f"weights {path}", "download it again, or give another file"):
         if path.suffix == SUFFIX:
             return safetensors.torch.load_file(path)
@@ -169,8 +165,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if isinstance(tensors, dict) and isinstance(tensors.get(wrapper), dict):
             tensors = tensors[wrapper]
     if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        msg = f"weights {path}: expected tensors by name, as torch.save(model.state_dict()) writes them"
-        raise DataError(msg)
+        raise DataError(f"weights {path}: expected tensors by name, as torch.save(model.state_dict()) writes them")
     return dict(tensors)
 
 

@@ -25,8 +25,7 @@ def refuse_unknown(key: str, name: str, known: Sequence[str]) -> None:
         return
     near = difflib.get_close_matches(name, known, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(known)[:20])}"
-    msg = f"{key} {name!r} is unknown; {hint}"
-    raise ConfigError(msg)
+    raise ConfigError(f"{key} {name!r} is unknown; {hint}")
 
 
 # Options that `build_smp` sets, or that would make the network return something else than logits.

@@ -60,15 +60,15 @@ class Decoder:
         cleaning, planes = self.postprocess, self.codec.check_planes(planes)
         if self.codec.is_semantic:
             return self.codec.decode(planes, self.decode)
-        if planes[0].size > self.stripe_above_px and not self.decode.single_object:
-            labels = np.empty(planes.shape[1:], dtype=np.int32)
-            decode_large(self.codec, planes, self.decode, cleaning, out=labels)
+        is_large = planes[0].size > self.stripe_above_px and not self.decode.single_object
+        if is_large or cleaning.fill_holes_px:
+            labels = (
+                decode_large(self.codec, planes, self.decode) if is_large else self.codec.decode(planes, self.decode)
+            )
+            labels = fill_holes(labels, cleaning.fill_holes_px, in_place=True)
+            labels = drop_small(labels, cleaning.min_area_px, in_place=True)
         else:  # without holes to fill, areas are known as soon as decoding ends
-            min_area_px = 0 if cleaning.fill_holes_px else cleaning.min_area_px
-            labels = self.codec.decode(planes, self.decode, min_area_px=min_area_px)
-            if cleaning.fill_holes_px:
-                labels = fill_holes(labels, cleaning.fill_holes_px, in_place=True)
-                labels = drop_small(labels, cleaning.min_area_px, in_place=True)
+            labels = self.codec.decode(planes, self.decode, min_area_px=cleaning.min_area_px)
         return labels if image is None else self.apply_rules(labels, image)
 
     def apply_rules(self, labels: Labels, image: Image) -> Labels:

@@ -218,8 +218,7 @@ class Regressor:
         """Fit trees to objects whose IoU is known; on a single thread, so that their number changes nothing."""
         lightgbm = import_lightgbm()
         if not len(features):
-            msg = "there is no object to learn from: the network found none in these images; train longer"
-            raise ConfigError(msg)
+            raise ConfigError("there is no object to learn from: the network found none in these images; train longer")
         data = lightgbm.Dataset(features, ious, feature_name=[name.replace(" ", "_") for name in names])
         settings = {
             "objective": "regression", "num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 20,

@@ -85,8 +85,7 @@ def refuse_faults(
     """Refuse a submission that breaks a rule."""
     errors, warnings = submission.check_submission(csv, competition, shapes, black=black)
     if errors:
-        msg = f"{csv}: {_count_rules(errors, competition)}"
-        raise DataError(msg, errors)
+        raise DataError(f"{csv}: {_count_rules(errors, competition)}", errors)
     return warnings
 
 
@@ -108,8 +107,7 @@ def competition_settings(name: str, **options: str) -> CompetitionSettings:
 def refuse_output(output: Path) -> None:
     """Refuse, before the long work, a path that cannot be a CSV with a manifest beside it."""
     if output.suffix != ".csv" or output.is_dir() or output.with_suffix(".json").is_dir():
-        msg = f"-o {output}: expected the path of a file that ends in .csv; its manifest will end in .json"
-        raise ConfigError(msg)
+        raise ConfigError(f"-o {output}: expected the path of a file that ends in .csv; its manifest will end in .json")
     try_to_write(output)
 
 
@@ -140,8 +138,7 @@ def write_checked(
     submission.write_rles(rejected, rles, competition)
     errors, warnings = submission.check_submission(rejected, competition, shapes, black=black)
     if errors:
-        msg = f"{rejected}: {_count_rules(errors, competition)}; this is a bug in kaggle-unet"
-        raise DataError(msg, errors)
+        raise DataError(f"{rejected}: {_count_rules(errors, competition)}; this is a bug in kaggle-unet", errors)
     warnings = [*manifest["warnings"], *warnings]
     counts = {
         "images": len(rles),

@@ -109,8 +109,7 @@ def demo(folder: Path, console: Console) -> dict[str, float]:
     console.say(f"csv      {nuclei / CSV}\npicture  {nuclei / PICTURE}\nreport   {nuclei / REPORT}")
     console.say(f"done in  {time.perf_counter() - begin:.0f} s")
     if network < classical + MUST_GAIN:
-        msg = f"the network gained less than {MUST_GAIN} over the classical method; please report this"
-        raise KitError(msg)
+        raise KitError(f"the network gained less than {MUST_GAIN} over the classical method; please report this")
     return {"network": network, "classical": classical, "salt": salt, "salt_blank": salt_blank}
 
 

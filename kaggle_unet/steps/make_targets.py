@@ -112,8 +112,7 @@ def make_targets(  # noqa: PLR0913  the options of a verb
         good = [sample.id for sample in stats]
         bad = [result for result in found if isinstance(result, str)]
         if bad and not ("faulty samples" in allow and stats):
-            msg = f"{data}: {len(bad)} of {len(ids)} samples are faulty; fix them, or pass --skip-bad"
-            raise DataError(msg, bad)
+            raise DataError(f"{data}: {len(bad)} of {len(ids)} samples are faulty; fix them, or pass --skip-bad", bad)
         report: DataReport = {
             **describe_set(stats, source.data_issues if source else (), config.codec.classes),
             "faulty": bad,
@@ -185,8 +184,7 @@ def _export_sample(
 
 def _to_16_bits(values: NDArray[Any], what: str) -> NDArray[np.uint16]:
     if values.max(initial=0) > np.iinfo(np.uint16).max:
-        msg = f"{what} reach {values.max():.0f}, more than the 16 bits of a PNG hold; take --export tiff"
-        raise ConfigError(msg)
+        raise ConfigError(f"{what} reach {values.max():.0f}, more than the 16 bits of a PNG hold; take --export tiff")
     return values.astype(np.uint16)
 
 

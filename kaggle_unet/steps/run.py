@@ -98,8 +98,7 @@ def open_experiment(
         return Experiment(given, exported, given, store_folder(given, store))
     if (given / "run.json").is_file():
         if run is not None and run.resolve() != given.resolve():
-            msg = f"{given} is a run and --run {run} another one; name one of them"
-            raise ConfigError(msg)
+            raise ConfigError(f"{given} is a run and --run {run} another one; name one of them")
         path = given / "config.yaml"
         return Experiment(path, load_config(path, overrides), given, store or Path(describe_run(given)["store"]))
     for home in (given.parent, given.parent.parent):
@@ -139,8 +138,7 @@ def _checkpoints_at(path: Path) -> list[Path]:
         if file.is_file():
             return [file]
     if not path.exists():
-        msg = f"{path}: no such checkpoint, fold or run; train it first, or give another --checkpoint"
-        raise DataError(msg)
+        raise DataError(f"{path}: no such checkpoint, fold or run; train it first, or give another --checkpoint")
     for name in (BEST, "best.pt"):
         numbered = {file.parent.name.removeprefix("fold"): file for file in path.glob(f"fold*/{name}")}
         if files := [numbered[number] for number in sorted(filter(str.isdigit, numbered), key=int)]:
@@ -164,8 +162,7 @@ def parse_folds(text: str, n: int) -> list[int]:
     [0, 2]
     """
     if not text:
-        msg = "train: choose the fold to hold out with --fold N, or use --fold all"
-        raise ConfigError(msg)
+        raise ConfigError("train: choose the fold to hold out with --fold N, or use --fold all")
     if text == "all":
         return list(range(n))
     words = text.split(",")
@@ -297,8 +294,7 @@ def _load(file: Path) -> DecodeFile:
         msg = f"{file}: {faults}; expected the sections {sections}, as kaggle-unet tune writes them"
         raise ConfigError(msg) from error
     if found.ensemble and not any(found.ensemble.values()):
-        msg = f"{file}: the weights of {ENSEMBLE} are all 0; at least one must be above 0"
-        raise ConfigError(msg)
+        raise ConfigError(f"{file}: the weights of {ENSEMBLE} are all 0; at least one must be above 0")
     return found
 
 
@@ -391,8 +387,7 @@ def refuse_other_run(run: Path, config: Config, store: Store, added: Sequence[St
         raise ConfigError(msg)
     differences = find_differences(plain(load_config(run / "config.yaml")), plain(config))
     if changed := [key for key, _, _ in differences if key not in SAFE_TO_CHANGE]:
-        msg = f"{run} was made with another config ({', '.join(changed)} differ); pass another --run"
-        raise ConfigError(msg)
+        raise ConfigError(f"{run} was made with another config ({', '.join(changed)} differ); pass another --run")
     before = about.get("added_stores", [])
     if [entry["hash"] for entry in before] != [other.manifest["identity_sha256"] for other in added]:
         names = ", ".join(entry["store"] for entry in before) or "none"

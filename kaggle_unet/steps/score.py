@@ -199,8 +199,7 @@ def folds_with_planes(run: Path) -> list[int]:
     known = sorted(run_folds(run)["fold"].dropna().unique().tolist())
     folds = [fold for fold in known if (fold_folder(run, fold) / "planes").exists()]
     if not folds:
-        msg = f"{run}: no fold has out-of-fold planes; train a fold, or run kaggle-unet predict --oof"
-        raise DataError(msg)
+        raise DataError(f"{run}: no fold has out-of-fold planes; train a fold, or run kaggle-unet predict --oof")
     return folds
 
 

@@ -24,24 +24,13 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.models.checkpoint import Checkpoint
 from kaggle_unet.report.draw import colour_classes
-from kaggle_unet.steps.build import (
-    load_ensemble,
-    open_images,
-    predict_samples,
-)
+from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.check import Submission, describe_coverage, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.predict import Estimate, estimate_prediction
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.time_budget import TimeBudget
-from kaggle_unet.store import (
-    atomic_write,
-    find_differences,
-    hash_plain,
-    read_record,
-    sample_file,
-    write_record,
-)
+from kaggle_unet.store import atomic_write, find_differences, hash_plain, read_record, sample_file, write_record
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample, Shard
 
 # Planes that may wait for their decoding, in pixels: one large image, or hundreds of small ones.

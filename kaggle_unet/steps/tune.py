@@ -187,8 +187,7 @@ def _list_images(run: Path, others: Sequence[Path]) -> "DataFrame":
         table = table.merge(planes, on="id", suffixes=("", f" of {other}"))
     if table.empty:
         runs = " and ".join(map(str, (run, *others)))
-        msg = f"{runs} have no out-of-fold planes of the same image; train the same folds"
-        raise DataError(msg)
+        raise DataError(f"{runs} have no out-of-fold planes of the same image; train the same folds")
     folders = table[[name for name in table.columns if name.startswith("planes")]]
     table["folders"] = list(folders.itertuples(index=False, name=None))
     table["part"] = [f"fold {fold}" for fold in table["fold"]]

@@ -72,12 +72,10 @@ def vote(
 
 def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:
     if len(csvs) < 2:
-        msg = f"vote: --csv names {len(csvs)} submission; expected two or more: repeat --csv"
-        raise ConfigError(msg)
+        raise ConfigError(f"vote: --csv names {len(csvs)} submission; expected two or more: repeat --csv")
     written = {path.resolve() for path in (output, output.with_suffix(".rejected.csv"))}
     if written & {csv.expanduser().resolve() for csv in csvs}:
-        msg = f"-o {output}: this would overwrite one of the submissions; give another path"
-        raise ConfigError(msg)
+        raise ConfigError(f"-o {output}: this would overwrite one of the submissions; give another path")
 
 
 def _read(

@@ -228,8 +228,7 @@ class Lock:
             who = self._holder.read_text(errors="replace").strip() if self._holder.is_file() else ""
             # Early versions of filelock do not tell the second from the first.
             who = who or "another process, or its disk has no locks"
-            msg = f"{self._folder} is in use by {who}; wait until it ends, or stop it"
-            raise LockedError(msg) from error
+            raise LockedError(f"{self._folder} is in use by {who}; wait until it ends, or stop it") from error
 
     def others(self) -> list[Path]:
         """List the locks of other shards that are at work in the folder."""

@@ -94,8 +94,7 @@ def init_distributed(settings: TrainingSettings, devices: int | None = None, nod
     )
     devices, nodes = devices or _read_torchrun("LOCAL_WORLD_SIZE"), nodes or _count_nodes()
     if device_config.device == "cuda" and devices > torch.cuda.device_count():
-        msg = f"--devices {devices}: this machine has {torch.cuda.device_count()}"
-        raise ConfigError(msg)
+        raise ConfigError(f"--devices {devices}: this machine has {torch.cuda.device_count()}")
     return Distributed(device_config, devices=devices, nodes=nodes)
 
 

@@ -190,8 +190,7 @@ def _translate_errors(inputs: Tensor, setting: str) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         shape = " × ".join(str(side) for side in inputs.shape)
-        msg = f"inputs of {shape} do not fit into the device's memory; lower {setting}"
-        raise ResourceError(msg) from error
+        raise ResourceError(f"inputs of {shape} do not fit into the device's memory; lower {setting}") from error
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

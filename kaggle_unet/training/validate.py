@@ -72,8 +72,7 @@ def validate(
             assert isinstance(logits, Tensor)
             value = float(loss(outputs, batch.planes.to(logits.device), batch.weights.to(logits.device))[0])
             if not math.isfinite(value):
-                msg = f"the validation loss is {value} on the samples {name_samples(batch.ids)}"
-                raise TrainingFailure(msg, batch)
+                raise TrainingFailure(f"the validation loss is {value} on the samples {name_samples(batch.ids)}", batch)
             first = first or batch
             losses += [value] * len(batch.ids)
             margin_y, margin_x = ((batch.inputs.shape[axis] - logits.shape[axis]) // 2 for axis in (-2, -1))

@@ -1,11 +1,11 @@
 from collections import Counter
+from functools import partial
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.postprocess import decoder
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.postprocess.striped import decode_large
@@ -35,49 +35,22 @@ def draw_planes(codec, rng, shape):
 @settings(max_examples=300, deadline=None)
 def test_stripes_give_the_labels_of_one_piece(codec, seed, shape, stripe_px, decode, postprocess):
     planes = draw_planes(codec, np.random.default_rng(seed), shape)
-    out = np.full(shape, -7, dtype=np.int32)
+    assert (decode_large(codec, planes, decode, stripe_px=stripe_px) == codec.decode(planes, decode)).all()
 
-    n = decode_large(codec, planes, decode, postprocess, out=out, stripe_px=stripe_px)
-
-    expected = Decoder(codec, decode, postprocess)(planes)
-    assert (out == expected).all()
-    assert n == expected.max(initial=0)
+    in_stripes = Decoder(codec, decode, postprocess, stripe_above_px=0)
+    assert (in_stripes(planes) == Decoder(codec, decode, postprocess)(planes)).all()
 
 
-def test_instances_and_their_holes_go_on_across_seams():
+def test_instances_and_their_holes_go_on_across_seams(monkeypatch):
     planes = np.zeros((1, 12, 12), dtype=np.float32)
     planes[0, 1:11, 1:11] = 1
     planes[0, 3:9, 5:7] = 0  # a hole that spans three stripes
-    out = np.empty((12, 12), dtype=np.int32)
-
-    decode_large(CODECS["mask"], planes, DecodeSettings(), PostprocessSettings(fill_holes_px=12), out=out, stripe_px=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(decoder, "decode_large", partial(decode_large, stripe_px=3))
+        out = Decoder(CODECS["mask"], postprocess=PostprocessSettings(fill_holes_px=12), stripe_above_px=0)(planes)
 
     assert (out[1:11, 1:11] == 1).all()
     assert out.sum() == 100
-
-
-@pytest.mark.parametrize("min_area_px", [0, 3, 5])
-def test_a_single_object_is_what_is_in_the_mask(min_area_px):
-    planes = np.zeros((1, 9, 4), dtype=np.float32)
-    planes[0, ::3, 1] = planes[0, 4, 2] = 1
-    decode, postprocess = DecodeSettings(single_object=True), PostprocessSettings(min_area_px=min_area_px)
-    out = np.empty((9, 4), dtype=np.int32)
-
-    n = decode_large(CODECS["mask"], planes, decode, postprocess, out=out, stripe_px=2)
-
-    assert (out == Decoder(CODECS["mask"], decode, postprocess)(planes)).all()
-    assert n == out.max()
-
-
-def test_holes_of_a_single_object_are_refused():
-    with pytest.raises(ConfigError, match="set it to 0"):
-        decode_large(
-            CODECS["mask"],
-            np.zeros((1, 2, 2), dtype=np.float32),
-            DecodeSettings(single_object=True),
-            PostprocessSettings(fill_holes_px=1),
-            out=np.empty((2, 2), dtype=np.int32),
-        )
 
 
 class Watched:
@@ -97,9 +70,7 @@ def test_no_more_is_read_at_a_time_than_a_stripe_or_a_component():
     for label, top in enumerate(range(2, 390, 12), start=1):
         labels[top : top + 9, 20:29] = label
     planes = Watched(CODECS["mask_border"].encode(labels, BorderSettings()))
-    out = np.empty(labels.shape, dtype=np.int32)
-
-    decode_large(CODECS["mask_border"], planes, DecodeSettings(), PostprocessSettings(), out=out, stripe_px=16)
+    out = decode_large(CODECS["mask_border"], planes, DecodeSettings(), stripe_px=16)
 
     assert (out == labels).all()
     assert max(planes.sizes) == 2 * 16 * 50
