@@ -82,8 +82,7 @@ def predict_out_of_fold(
     folders: list[Path | Estimate] = []
     for file in find_checkpoints(checkpoints):
         if file.parent / "planes" in folders:
-            msg = f"--oof: two checkpoints of {file.parent} would write the same planes; name one of them"
-            raise ConfigError(msg)
+            raise ConfigError(f"--oof: two checkpoints of {file.parent} would write the same planes; name one of them")
         if not file.parent.name.removeprefix("fold").isdigit():
             msg = f"{file}: --oof needs a checkpoint that lies in its run, RUN/fold<N>, not in {file.parent.name}"
             raise ConfigError(msg)

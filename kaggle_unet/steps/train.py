@@ -211,8 +211,7 @@ def _describe_few_steps(config: Config, n_crops: int, n_devices: int) -> str:
 def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add: Sequence[Path] = ()) -> Path:
     """Draw the first batch that a training would see."""
     if path.suffix != ".png":
-        msg = f"--show-batch {path}: expected the path of a file that ends in .png"
-        raise ConfigError(msg)
+        raise ConfigError(f"--show-batch {path}: expected the path of a file that ends in .png")
     store = Store.open(store_folder)
     training, _ = _divide(folds_for(store, config), fold)
     more = _read_added(config, _open_added(config, store, add), store, training, lambda _: None)
