@@ -8,7 +8,9 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from kaggle_unet.cli.app import app
 from kaggle_unet.config import Config
 from tests import settings_page, verbs_page
 from tests.settings_page import find_settings, list_keys
@@ -120,6 +122,49 @@ def test_the_functions_in_the_table_of_scores_exist():
 @pytest.mark.parametrize("page", [settings_page, verbs_page], ids=["settings", "verbs"])
 def test_a_generated_page_is_up_to_date(page):
     assert page.PAGE.read_text(encoding="utf-8") == page.render(), "run scripts/api"
+
+
+@pytest.fixture(scope="module")
+def command_line():
+    """Options by verb, those of all verbs included, and the keys that --set takes."""
+    command = get_command(app)
+    everywhere = {option for param in command.params for option in param.opts}
+    verbs = {
+        " ".join(words): everywhere
+        | {option for param in verb.params for option in (*param.opts, *param.secondary_opts)}
+        for words, verb in walk_verbs(command)
+    }
+    keys = {
+        row[0]
+        for section, field in Config.model_fields.items()
+        for settings in find_settings(field.annotation)
+        for row in list_keys(settings, section)
+    }
+    return verbs, keys
+
+
+def walk_verbs(command, *words):
+    """Yield all verbs with their words, such as config show."""
+    for name, verb in command.commands.items():
+        yield from walk_verbs(verb, *words, name) if hasattr(verb, "commands") else [((*words, name), verb)]
+
+
+@pytest.mark.parametrize("page", LIVING, ids=lambda page: page.name)
+def test_commands_that_a_page_shows_have_these_verbs_options_and_keys(page, command_line):
+    verbs, keys = command_line
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    wrong = []
+    for line in re.findall(r"^ {4,}(?:\w+=\S+ )?kaggle-unet (?!VERB|help)(.+?)(?: {2,}#.*| &)?$", text, re.MULTILINE):
+        words = re.sub(r"^(-\S+ )+", "", line).split()
+        verb = " ".join(words[:2]) if " ".join(words[:2]) in verbs else words[0]
+        options = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        unknown = options - verbs.get(verb, set())
+        set_keys = {key.partition("=")[0] for key in re.findall(r"--set[ =](\S+=)", line)} - {
+            "KEY",
+            "loss.tversky",
+        }  # of add-loss.md
+        wrong += [line] * bool(verb not in verbs or unknown or set_keys - keys)
+    assert wrong == []
 
 
 @pytest.mark.parametrize("section", list(Config.model_fields))
