@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kaggle_unet.synthetic.files import write_folder
 
-SETS = ((256, 40), (256, 160), (1024, 10), (1024, 40), (3072, 4))  # side in pixels, and number of images
+SETS = ((256, 25), (256, 100), (1024, 4), (1024, 16), (2560, 2))  # side in pixels, and number of images
 FAST = ["folds.n=2", "training.epochs=1", "augmentation.crops_per_epoch=32", "inference.flips=none"]
 VERBS = {
     "make-targets": "make-targets config.yaml --data data --store store",
