@@ -69,7 +69,7 @@ def test_two_configs_differ_in_the_keys_that_are_printed(tmp_path):
         "differences": {"training.epochs": [3, 5]}
     }
     assert call(*words, tmp_path / "other.yaml").out.splitlines()[1].split() == ["training.epochs", "3", "5"]
-    assert "say the same" in call(*words, tmp_path / "one.yaml").out
+    assert len(call(*words, tmp_path / "one.yaml").out.splitlines()) == 1
 
 
 def test_the_schema_has_every_key_with_its_meaning_and_its_bounds():

@@ -12,8 +12,35 @@ PAGE = Path(__file__).parents[1] / "docs" / "verbs.md"
 INTRO = """\
 # Verbs
 
-Every command is `kaggle-unet VERB`, and `kaggle-unet help VERB` prints what this page has. The exit codes are in
-[files](files.md#errors-and-exit-codes). This page is generated from the command line by `scripts/api`.
+Every command is `kaggle-unet VERB`, and `kaggle-unet help VERB` prints what this page has, with two examples. The
+exit codes are in [files](files.md#errors-and-exit-codes). This page is generated from the command line by
+`scripts/api`.
+
+## At the terminal
+
+Results go to standard output, progress, warnings and errors to standard error. With `--json`, standard output is one
+JSON document: the result, or the error with its exit code and the list of all faults, of which a terminal shows five.
+`NO_COLOR=1` turns colours off.
+
+**Progress.** A terminal has bars; a log has a line for each epoch and each finished step, and no more than ten
+seconds pass without one. The time left follows from the mean speed of this call: what an interrupted one had done
+doesn't count, and validations do. It is the time to the last epoch; early stopping may end a training sooner.
+
+**Before a long run.** `train`, `predict` and `submit` with `--dry-run` check the config, the data and the folders,
+time some training steps and a validation, or one batch of images, and print the minutes and the disk space that the
+whole would take. They write nothing.
+
+**Two scores of a fold.** The validation between epochs is quick: one view of each image. The out-of-fold score at the
+end is of the planes that `tune` and `report` work on, the mean of all views of `inference.flips` and
+`inference.scales`: with `d4` of eight. It is mostly the higher one; compare runs by it.
+
+**Keys.** `--set KEY=VALUE` overrides a key of the config and may be repeated. An option that a verb does not have is
+looked for among the [keys](settings.md): `--epochs 3` proposes `--set training.epochs=3`.
+
+**Completion.** `kaggle-unet --install-completion` makes the Tab key complete verbs and options in bash, zsh, fish and
+PowerShell, in terminals opened from then on; `--show-completion` prints the script instead.
+
+**Stopping.** Ctrl-C ends a command at once; its last line says what is kept and which command goes on from there.
 """
 OF_ALL = ("--quiet", "--debug", "--json")
 

@@ -1,13 +1,13 @@
 """Options of the command line, each defined once."""
 
 import re
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.types import Shard as ImageShard
 
 
 def parse_time(text: str) -> float:
@@ -21,61 +21,49 @@ def parse_time(text: str) -> float:
     return float(found[1]) * {"h": 3600, "m": 60, "s": 1}[found[2]]
 
 
+def parse_shard(text: str) -> Any:
+    """Parse a share of the images; numpy and pydantic are not imported for a help."""
+    from kaggle_unet.types import Shard
+
+    return Shard.parse(text)
+
+
+_dir = partial(Option, metavar="DIR")
+
 # What a verb works on.
 ConfigPath = Annotated[Path, Argument(metavar="CONFIG", help="The experiment's YAML file.")]
-RunOrConfig = Annotated[
-    Path, Argument(metavar="RUN_OR_CONFIG", help="A run's folder, or the YAML file of its experiment.")
-]
+RunOrConfig = Annotated[Path, Argument(metavar="RUN_OR_CONFIG", help="A run's folder, or its experiment's YAML file.")]
 RunsOrModel = Annotated[list[Path], Argument(metavar="RUN...", help="Runs to average, or a file that export wrote.")]
 OtherRunOrConfig = Annotated[Path, Argument(metavar="OTHER", help="The run's folder or config to compare it with.")]
-RunConfigOrModel = Annotated[
-    Path,
-    Argument(
-        metavar="RUN_OR_CONFIG", help="A run's folder, the YAML file of its experiment, or a file that export wrote."
-    ),
-]
+RunConfigOrModel = Annotated[Path, Argument(metavar="RUN_OR_CONFIG", help="A run, its YAML file, or a file of export.")]
 Predicted = Annotated[
     Path | None,
-    Argument(
-        metavar="CSV_OR_LABELS_OR_RUN",
-        help="A submission, or labels in any format, or a run's folder for its out-of-fold score.",
-    ),
+    Argument(metavar="CSV_OR_LABELS_OR_RUN", help="A CSV, labels in any format, or a run, to score out-of-fold."),
 ]
 ScoreTable = Annotated[
-    Path | None,
-    Option(
-        "--table", metavar="CSV", help="Write a row per image, and <name>_objects.csv with one per object. Default: no."
-    ),
+    Path | None, Option("--table", metavar="CSV", help="Write rows of images, and <name>_objects.csv. Default: no.")
 ]
 CsvPath = Annotated[Path, Argument(metavar="CSV", help="A submission.")]
 Overrides = Annotated[
-    list[str] | None,
-    Option("--set", metavar="KEY=VALUE", help="Override a key of the config: --set training.epochs=5. Repeatable."),
+    list[str] | None, Option("--set", metavar="KEY=VALUE", help="Override a key: --set training.epochs=5. Repeatable.")
 ]
 
 # Data.
 Data = Annotated[
-    str, Option("--data", metavar="DATA", help="A zip, a folder, or a path inside a zip: x.zip:dsb2018/train.")
+    str, Option("--data", metavar="DATA", help="A zip, a folder, or a place in a zip: x.zip:dsb2018/train.")
 ]
 DataToPredict = Annotated[str | None, Option("--data", metavar="DATA", help="Images to predict. Default: none.")]
 Truth = Annotated[
-    str | None,
-    Option(
-        "--truth",
-        metavar="DATA",
-        help="What --data takes, a CSV, or labels in any format. Default: none; a run has its own.",
-    ),
+    str | None, Option("--truth", metavar="DATA", help="Data, a CSV, or labels of any format. Default: a run's.")
 ]
 Competition = Annotated[
-    str, Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (with the rules of DSB2018).")
+    str, Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (by DSB2018's rules).")
 ]
-Metric = Annotated[
-    str | None, Option("--competition", metavar="NAME", help="The competition whose metric is used. Default: folder.")
-]
+Metric = Annotated[str | None, Option("--competition", metavar="NAME", help="Whose metric is used. Default: folder.")]
 Images = Annotated[str, Option("--images", help="Subfolder of the images (folder only).")]
 Masks = Annotated[str, Option("--masks", help="Subfolder of the masks (folder only).")]
 LabelsIn = Annotated[
-    str, Argument(metavar="IN", help="Labels: a folder or zip of masks, with images or without, or one file of them.")
+    str, Argument(metavar="IN", help="A folder or zip of masks, with or without images, or a file of labels.")
 ]
 LabelsOut = Annotated[Path, Argument(metavar="OUT", help="The folder; for coco and rle the file.")]
 ToFormat = Annotated[str, Option("--to", metavar="FORMAT", help="tiff, png, ome-tiff, geojson, coco, imagej or rle.")]
@@ -87,54 +75,36 @@ MasksAre = Annotated[
         help="labels, binary, colours, classes, files, coco, geojson, rois or rle. Default: guessed.",
     ),
 ]
-AcceptMasks = Annotated[
-    bool, Option("--accept-masks", help="Go on although the masks look wrong, such as with specks for objects.")
-]
+AcceptMasks = Annotated[bool, Option("--accept-masks", help="Go on although the masks look wrong, full of specks.")]
 InitFolder = Annotated[Path, Argument(metavar="DIR", help="The folder of the new config.yaml.")]
 OverridesOfInit = Annotated[
     list[str] | None,
-    Option("--set", metavar="KEY=VALUE", help="A key of competition, such as competition.masks=dots. Repeatable."),
+    Option("--set", metavar="KEY=VALUE", help="A key of competition: competition.masks=dots. Repeatable."),
 ]
 SkipBad = Annotated[bool, Option("--skip-bad", help="Leave out faulty samples.")]
 
-ImagePlaces = Annotated[
-    list[str], Argument(metavar="IMAGES...", help="Files, folders, globs or zips of images, without any masks.")
-]
+ImagePlaces = Annotated[list[str], Argument(metavar="IMAGES...", help="Files, folders, globs or zips of images.")]
 
 # Stores, runs and checkpoints.
 Store = Annotated[
     Path | None,
-    Option(
+    _dir(
         "--store",
-        metavar="DIR",
         help="The store. Default: the run's; else store/ and the config's path below configs/, or its last two parts.",
     ),
 ]
-MovedStore = Annotated[
-    Path | None, Option("--store", metavar="DIR", help="The run's store. Default: where it was made.")
-]
-PseudoStore = Annotated[
-    Path | None,
-    Option("--store", metavar="DIR", help="Output store. Default: as --store of make-targets, with _pseudo."),
-]
-AddedStores = Annotated[
-    list[Path] | None,
-    Option("--add-store", metavar="DIR", help="More samples to train on in every fold; never validated. Repeatable."),
-]
+MovedStore = Annotated[Path | None, _dir("--store", help="The run's store. Default: where it was made.")]
+PseudoStore = Annotated[Path | None, _dir("--store", help="Output store. Default: the usual one and _pseudo.")]
+AddedStores = Annotated[list[Path] | None, _dir("--add-store", help="Samples to train on in every fold. Repeatable.")]
 Run = Annotated[
     Path | None,
-    Option(
-        "--run",
-        metavar="DIR",
-        help="The run. Default: RUN; else runs/ and the config's path below configs/, or its last two parts.",
+    _dir(
+        "--run", help="The run. Default: RUN; else runs/ and the config's path below configs/, or its last two parts."
     ),
 ]
-ScoredRun = Annotated[
-    Path | None, Option("--run", metavar="DIR", help="The run's folder; older spelling. Default: RUN.")
-]
+ScoredRun = Annotated[Path | None, _dir("--run", help="The run's folder; older spelling. Default: RUN.")]
 OtherRuns = Annotated[
-    list[Path] | None,
-    Option("--with", metavar="DIR", help="Another run to average with; its weight is searched, too. Repeatable."),
+    list[Path] | None, _dir("--with", help="A run to average with, by a searched weight. Repeatable.")
 ]
 Checkpoints = Annotated[
     list[Path] | None,
@@ -148,43 +118,26 @@ TrustCode = Annotated[bool, Option("--trust-code", help="Let model.name python:m
 
 # Training.
 Folds = Annotated[
-    str,
-    Option(
-        "--fold", metavar="N", help="The fold to hold out: a number, several as 0,2, or all. Default: none, say which."
-    ),
+    str, Option("--fold", metavar="N", help="What to hold out: a fold, several (0,2), or all. Default: none.")
 ]
 DryRun = Annotated[bool, Option("--dry-run", help="Check everything, and estimate minutes and disk; write nothing.")]
 Resume = Annotated[bool, Option("--resume", help="Continue after the last complete epoch.")]
 Track = Annotated[bool, Option("--track", help="Also log to TensorBoard (extra: track).")]
-Devices = Annotated[
-    int | None, Option("--devices", min=1, help="Devices on this machine, with DDP. Default: torchrun's, or 1.")
-]
-Nodes = Annotated[
-    int | None, Option("--nodes", min=1, help="Machines with as many devices. Default: torchrun's, or 1.")
-]
-ShowBatch = Annotated[
-    Path | None, Option("--show-batch", metavar="PNG", help="Draw the first batch, and stop. Default: train.")
-]
+Devices = Annotated[int | None, Option("--devices", min=1, help="Devices of this machine. Default: torchrun's, or 1.")]
+Nodes = Annotated[int | None, Option("--nodes", min=1, help="Machines of as many devices. Default: torchrun's, or 1.")]
+ShowBatch = Annotated[Path | None, Option("--show-batch", metavar="PNG", help="Draw the first batch. Default: train.")]
 Steps = Annotated[int, Option("--steps", min=1, help="Steps per loop and round.")]
 Rounds = Annotated[int, Option("--repeat", min=1, help="Rounds; the medians are printed.")]
 
 # Prediction, decoding, choices.
 OutOfFold = Annotated[bool, Option("--oof", help="Predict each fold's own validation samples instead.")]
-PlanesFolder = Annotated[
-    Path | None, Option("--planes", metavar="DIR", help="Output folder for the planes of --data. Default: none.")
-]
+PlanesFolder = Annotated[Path | None, _dir("--planes", help="Folder for planes of --data. Default: none.")]
 Decode = Annotated[
-    str | None,
-    Option("--decode", metavar="FILE", help="A file that tune wrote, or config for the config's. Default: the run's."),
+    str | None, Option("--decode", metavar="FILE", help="A file of tune, or the word config. Default: the run's.")
 ]
-MaybeRunOrConfig = Annotated[
-    Path | None,
-    Argument(
-        metavar="[RUN_OR_CONFIG]", help="A run's folder, or the YAML file of its experiment; or a store's folder."
-    ),
-]
+MaybeRunOrConfig = Annotated[Path | None, Argument(metavar="[RUN_OR_CONFIG]", help="A run, its YAML file, or a store.")]
 ReportedCsv = Annotated[
-    Path | None, Option("--csv", metavar="FILE", help="A submission to show on the images of --data. Default: a run.")
+    Path | None, Option("--csv", metavar="FILE", help="A submission on the images of --data. Default: a run.")
 ]
 Against = Annotated[
     str | None,
@@ -195,24 +148,21 @@ Against = Annotated[
     ),
 ]
 SecondLevel = Annotated[
-    str | None,
-    Option("--second-level", metavar="DIR", help="A folder that second-level wrote, or none. Default: the run's."),
+    str | None, _dir("--second-level", help="A folder of second-level, or none. Default: the run's.")
 ]
-TrainingImages = Annotated[
-    bool, Option("--train", help="Also predict and score the images that each fold was trained on.")
-]
+TrainingImages = Annotated[bool, Option("--train", help="Also predict and score each fold's training images.")]
 Trials = Annotated[int, Option("--trials", min=1, help="Trials per search; those of earlier calls count.")]
 Confidence = Annotated[
-    float, Option("--confidence", min=0, max=1, help="Keep images with at least this fraction of certain pixels.")
+    float, Option("--confidence", min=0, max=1, help="Keep images with this fraction of certain pixels.")
 ]
 PixelConfidence = Annotated[
-    float, Option("--pixel-confidence", min=0, max=1, help="A pixel is certain if max(p, 1 - p) is above this.")
+    float, Option("--pixel-confidence", min=0, max=1, help="Pixels are certain if max(p, 1 - p) is above this.")
 ]
 IgnoreUnsure = Annotated[bool, Option("--ignore-unsure", help="Exclude the other pixels of kept images from the loss.")]
 Csvs = Annotated[list[Path], Option("--csv", metavar="CSV", help="A submission. Repeatable; at least two.")]
 Weights = Annotated[
     list[float] | None,
-    Option("--weight", metavar="NUMBER", help="Weight of each --csv, in order; 1 by default. Repeatable."),
+    Option("--weight", metavar="NUMBER", help="Weights of the --csv, in order. Default: 1. Repeatable."),
 ]
 TimeBudget = Annotated[
     float | None,
@@ -225,49 +175,38 @@ TimeBudget = Annotated[
     ),
 ]
 KaggleImage = Annotated[
-    Path | None,
-    Option("--image", metavar="TXT", help="What python -V; pip freeze print on Kaggle. Default: an approximate list."),
+    Path | None, Option("--image", metavar="TXT", help="python -V; pip freeze of Kaggle. Default: a rough list.")
 ]
 KaggleOwner = Annotated[str, Option("--owner", metavar="NAME", help="Your name on Kaggle, as in its addresses.")]
 
 # Many machines.
 Shard = Annotated[
-    ImageShard | None,
+    Any,
     Option(
         "--shard",
         metavar="K/N",
-        parser=ImageShard.parse,
+        parser=parse_shard,
         help="Do the K-th of N shares of the images; the same command without it ends the work. Default: all.",
     ),
 ]
 PlanPath = Annotated[Path, Argument(metavar="PLAN", help="The plan's YAML file.")]
 Executor = Annotated[str, Option("--executor", metavar="NAME", help="local, ray or slurm.")]
-LaunchFolder = Annotated[
-    Path | None, Option("--folder", metavar="DIR", help="Records and logs of the tasks. Default: launches/<plan>.")
-]
+LaunchFolder = Annotated[Path | None, _dir("--folder", help="Records and logs. Default: launches/<plan>.")]
 LocalWorkers = Annotated[
-    int | None, Option("--workers", min=1, help="local: tasks at a time. Default: one per CPU they ask for.")
+    int | None, Option("--workers", min=1, help="local: tasks at a time. Default: by CPUs asked for.")
 ]
-RayAddress = Annotated[
-    str | None, Option("--address", metavar="HOST:PORT", help="ray: the cluster. Default: this machine.")
-]
+RayAddress = Annotated[str | None, Option("--address", metavar="HOST", help="ray: the cluster. Default: this machine.")]
 ShowStatus = Annotated[bool, Option("--status", help="Say how far the plan is, from its files alone.")]
-OneTask = Annotated[
-    str | None, Option("--task", metavar="NAME", help="Run one task, as the executors do. Default: all.")
-]
+OneTask = Annotated[str | None, Option("--task", metavar="NAME", help="Run one task, as executors do. Default: all.")]
 PlannedOnly = Annotated[bool, Option("--dry-run", help="Show what would be done, and do nothing.")]
 
 # Output.
 OutputCsv = Annotated[Path, Option("--output", "-o", metavar="CSV", help="The submission to write.")]
 OutputPage = Annotated[
-    Path | None, Option("--output", "-o", help="The page to write. Default: report.html in the run or store.")
+    Path | None, Option("--output", "-o", help="The page. Default: report.html in the run or store.")
 ]
-SegmentReport = Annotated[
-    bool, Option("--report", help="Also write report.html, a page to browse the images and their objects.")
-]
-LabelsFolder = Annotated[
-    Path | None, Option("--labels", metavar="DIR", help="Also write one label TIFF per image. Default: none.")
-]
+SegmentReport = Annotated[bool, Option("--report", help="Also write report.html, to browse images and objects.")]
+LabelsFolder = Annotated[Path | None, _dir("--labels", help="Also write one label TIFF per image. Default: none.")]
 OutputModel = Annotated[Path, Option("--output", "-o", metavar="ONNX", help="The file to write.")]
 OutputFolder = Annotated[Path, Option("--output", "-o", metavar="DIR", help="The folder of the results.")]
 LabelFormats = Annotated[
@@ -279,10 +218,9 @@ LabelFormats = Annotated[
     ),
 ]
 PixelSize = Annotated[
-    float | None,
-    Option("--pixel-size", metavar="µm", help="Side of a pixel in micrometres. Default: what each file says."),
+    float | None, Option("--pixel-size", metavar="µm", help="A pixel's side in µm. Default: each file's.")
 ]
-DemoFolder = Annotated[Path, Option("--folder", metavar="DIR", help="Output folder.")]
+DemoFolder = Annotated[Path, _dir("--folder", help="Output folder.")]
 Export = Annotated[
     tuple[str, Path] | None,
     Option("--export", metavar="png|tiff DIR", help="Also write planes and weight maps as image files. Default: none."),

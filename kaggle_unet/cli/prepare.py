@@ -44,11 +44,7 @@ def diff_configs(experiment: options.RunOrConfig, other: options.OtherRunOrConfi
 
     found = find_differences(*(plain(open_run(given).config) for given in (experiment, other)))
     console.result({"differences": {key: values for key, *values in found}})
-    if found:
-        rows = [(key, *map(to_flow, values)) for key, *values in found]
-        console.table(("key", str(experiment), str(other)), rows)
-    else:
-        console.say(f"{experiment} and {other} say the same")
+    console.table(("key", str(experiment), str(other)), [(key, *map(to_flow, values)) for key, *values in found])
 
 
 def config_schema() -> None:

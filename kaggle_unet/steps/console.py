@@ -204,7 +204,7 @@ class Console:
         self._document["estimates"] = [one.to_json() for one in found]
         for one in found:
             self.say(f"would    {one.work}")
-            self.say(f"time     about {one.minutes:.1f} minutes, by {one.measured}")
+            self.say(f"time     about {one.minutes:.1f} minutes, as measured now on {one.measured}")
             self.say(f"disk     at most about {one.disk_bytes / 1e6:.1f} MB")
 
     def training_speed(self, result: "TrainingSpeed") -> None:

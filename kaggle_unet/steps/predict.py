@@ -48,10 +48,10 @@ def estimate_prediction(
         seconds = time.perf_counter() - start
     factor = sum(map(math.prod, sizes.values())) / sum(map(math.prod, part.values()))
     return Estimate(
-        work=f"predict {len(sizes)} images (views: {count_views(settings)}, networks: {len(ensemble.models)})",
+        work=f"{len(sizes)} images (views: {count_views(settings)}, networks: {len(ensemble.models)})",
         minutes=seconds * factor / 60,
         disk_bytes=n_bytes * factor,
-        measured=f"{len(part)} of the images, predicted now",
+        measured=f"{len(part)} of the images",
     )
 
 

@@ -35,7 +35,7 @@ class Stage:
     def update(self, done: float) -> None:
         """Take a new state."""
         self.done = done
-        self.note = f"{done} of {self.total}, {(done - self.first) / max(self.passed_s, 1e-9):.3g}/s"
+        self.note = f"{done} of {self.total}, {(done - self.first) / max(self.passed_s, 0.01):.3g}/s"
 
     @property
     def passed_s(self) -> float:

@@ -90,6 +90,7 @@ EXTRAS = {
     "onnx": ("the verb export, and exported files", "onnx onnxruntime"),
     "formats": ("compressed TIFFs, masks in COCO's RLE, selections of ImageJ", "imagecodecs pycocotools roifile"),
     "track": ("train --track", "tensorboard"),
+    "ray": ("launch --executor ray", "ray"),
 }
 # Of which less may be too little for a small training, and what to do then.
 LEAST_FREE = {

@@ -184,12 +184,12 @@ def estimate_training(
     planes = sum(math.prod(store.read(id_).image.shape[:2]) for id_ in validation) * len(get_codec(config.codec).planes)
     disk = n_saved * weights + state + _count_bytes(learner.averages.state()) + 2 * planes
     return Estimate(
-        work=f"train (folds: {len(folds)}): at most {settings.epochs} epochs of {len(loader)} steps, {n_validations} "
+        work=f"folds: {len(folds)}, each at most {settings.epochs} epochs of {len(loader)} steps, {n_validations} "
         f"validations of {len(validation)} images, and their planes in {views} views",
         minutes=minutes * len(folds),
         disk_bytes=disk * len(folds),
-        measured=f"12 steps on {distributed.device_config.device} ({speeds[-1]:.3g} images/s) and a validation of "
-        f"{len(some)} images, done now",
+        measured=f"{min(12, len(loader))} steps on {distributed.device_config.device} ({speeds[-1]:.3g} images/s) and "
+        f"a validation of {len(some)} images",
     )
 
 

@@ -143,3 +143,12 @@ def test_a_command_that_was_only_to_be_estimated_says_so_when_it_is_stopped(monk
     (tmp_path / "mine.yaml").write_text("competition: {name: folder}")
     answer = call("-q", "train", tmp_path / "mine.yaml", "--fold", 0, "--dry-run")
     assert (answer.code, answer.err) == (130, "error stopped by Ctrl-C; nothing was begun\n")
+
+
+def test_no_color_means_no_colour(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
+    Console().error("lost")
+    assert "\x1b[1;31merror" in capsys.readouterr().err
+    monkeypatch.setenv("NO_COLOR", "1")
+    Console().error("lost")
+    assert "31m" not in capsys.readouterr().err
