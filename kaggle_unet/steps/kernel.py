@@ -111,7 +111,7 @@ def _copy_checkpoints(checkpoints: Mapping[Path, Checkpoint], folder: Path) -> l
     for file, checkpoint in checkpoints.items():
         if str(checkpoint["config"]["model"]["name"]).startswith("python:"):
             raise ConfigError(f"{file}: this network is code of your own; export the run, and give the exported file")
-        name = Path(*file.absolute().parts[-3:])
+        name = Path(*file.absolute().parts[-1 if file.suffix == EXPORTED else -3 :])
         name = Path(str(len(names)), name) if name.as_posix() in names else name
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         for suffix in ("", ".sha256"):
