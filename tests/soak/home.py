@@ -6,6 +6,7 @@ starting one Python with torch takes dozens of times over.
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import sys
@@ -36,6 +37,7 @@ augmentation: {preset: light, crop_px: 32}
 training: {epochs: 2, batch: 4, threads: 1, optimizer: {name: adam, learning_rate: 1e-2}}
 postprocess: {min_area_px: 3}
 """
+_WORKER = re.compile(rb"multiprocessing\.(spawn|forkserver)")
 CODES = {0, 2, 3, 4, 5, 130, 143}
 ROOT = Path(__file__).parents[2]
 
@@ -169,7 +171,7 @@ def send(number: int) -> Callable[[int], None]:
 
 def kill_worker(process: int) -> None:
     """Kill one of the workers of a process, as the system does where memory is short."""
-    workers = [one for one in _session(process) if one != process and b"spawn_main" in words_of(one)]
+    workers = [one for one in _session(process) if one != process and _WORKER.search(words_of(one))]
     with suppress(ProcessLookupError):
         os.kill(max(workers, default=2**22), signal.SIGKILL)
 
