@@ -19,7 +19,6 @@ ENVIRONMENTS: Mapping[str, Mapping[str, str]] = {
     "hash seed 2": {"PYTHONHASHSEED": "2"},
     "locale C, another time zone": _ASCII,
     "OMP_NUM_THREADS=3, with training.threads: 1": {"OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "2"},
-    "loops compiled anew": {"NUMBA_CACHE_DIR": "cache"},
 }
 WORKERS: Mapping[str, Sequence[Sequence[str]]] = {
     "make-targets, two workers": [("--workers", "1"), ("--workers", "2"), ("--workers", "3")],
