@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MAX_SIDE_PX = 2048  # larger images are shrunk in the page
 SCRIPTS = ("scores.js", "viewer.js", "objects.js", "browser.js")
 TABLES = ("classes", "areas", "fixed", "thresholds")
+PAIRS = {"pred": ("true", "pred"), "other": ("true", "other"), "both": ("pred", "other")}  # sides whose objects overlap
 Card = dict[str, Any]
 Layers = Mapping[str, NDArray[np.floating]]
 NONE: Mapping[str, Any] = MappingProxyType({})
@@ -56,31 +57,19 @@ def render_report(
     environment = Environment(
         loader=PackageLoader("kaggle_unet.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    images = [card["data"] for card in cards]
-    names = {part: list(dict.fromkeys(name for card in cards for name in card[part])) for part in ("planes", "weights")}
-    sides = {side for card in cards for side in card["sides"]}
-    other = next((card["against"] for card in cards), "")
-    of_classes = [f"{word} classes" for side, word in (("true", "true"), ("pred", "predicted")) if side in sides]
+    data = _describe_images(cards, legend)
     return environment.get_template("report.html").render(
         title=title,
         stats=stats,
         columns=list(dict.fromkeys(key for fold in folds for key in fold)),
         folds=folds,
         cards=cards,
-        images=images,
-        sides=sides,
-        data={
-            "images": images,
-            "other": other,
-            "classes": [{"name": name, "colour": colour} for name, colour in legend.items()],
-            "high": max((image["high"] for image in images), default=0),
-            "layers": ["image", *names["planes"], *names["weights"], *(of_classes if legend else [])],
-            **names,
-        },
+        sides={side for card in cards for side in card["sides"]},
+        data=data,
         pictures=[Markup(card["pictures"]) for card in cards],
         scripts=[_read_page_file(name) for name in SCRIPTS],
         style=_read_page_file("style.css"),
-        other=other,
+        other=data["other"],
         totals=_totals(cards),
         legend=legend,
         kinds=_by_kind(cards),
@@ -90,6 +79,20 @@ def render_report(
         },
         ious=[f"{k / 20:.2f}" for k in THRESHOLDS_TWENTIETHS],
     )
+
+
+def _describe_images(cards: Sequence[Card], legend: Mapping[str, str]) -> dict[str, Any]:
+    """Collect what the scripts are given: all numbers of the images, and the layers and classes that they have."""
+    names = {part: list(dict.fromkeys(name for card in cards for name in card[part])) for part in ("planes", "weights")}
+    sides = {side for card in cards for side in card["sides"]}
+    of_classes = [f"{word} classes" for side, word in (("true", "true"), ("pred", "predicted")) if side in sides]
+    return names | {
+        "images": [card["data"] for card in cards],
+        "other": next((card["against"] for card in cards), ""),
+        "classes": [{"name": name, "colour": colour} for name, colour in legend.items()],
+        "high": max((card["data"]["high"] for card in cards), default=0),
+        "layers": ["image", *names["planes"], *names["weights"], *(of_classes if legend else [])],
+    }
 
 
 def _read_page_file(name: str) -> Markup:
@@ -125,19 +128,12 @@ def make_card(
         for side, part in parts.items()
         if part is not None
     }
-    pairs = {"pred": ("true", "pred"), "other": ("true", "other"), "both": ("pred", "other")}
-    overlaps = {name: count_overlap(sides[a], sides[b]) for name, (a, b) in pairs.items() if {a, b} <= sides.keys()}
+    overlaps = {name: count_overlap(sides[a], sides[b]) for name, (a, b) in PAIRS.items() if {a, b} <= sides.keys()}
     scores = {name: score_overlap(overlaps[name]) for name in ("pred", "other") if name in overlaps}
     areas = {side: np.bincount(part.ravel())[1:].tolist() for side, part in sides.items()}
-    numbers = {
-        "fold": fold,
-        "areas": areas,
-        "boxes": {side: _find_boxes(part) for side, part in sides.items()},
-        "pairs": {
-            name: np.stack([found.true, found.pred, found.shared_px], axis=1).tolist()
-            for name, found in overlaps.items()
-        },
-    }
+    boxes = {side: _find_boxes(part) for side, part in sides.items()}
+    pairs = {name: np.stack([one.true, one.pred, one.shared_px], axis=1).tolist() for name, one in overlaps.items()}
+    numbers = {"fold": fold, "areas": areas, "boxes": boxes, "pairs": pairs}
     return _show(sample, sides, planes, weights, numbers) | {
         "against": other[0] if other else "",
         "score": scores["pred"].mean if scores else 0.0,

@@ -98,15 +98,12 @@ def write_report(
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
     names, second = config.codec.classes or (), _open_second(against, run, config) if against else None
-    ids = [id_ for id_ in out_of_fold_samples(run)["id"] if not second or id_ in second.planes]
-    if not ids:
-        msg = f"{against} has no out-of-fold planes of any image that {run} has; compare runs on the same data"
-        raise DataError(msg)
+    ids = [id_ for id_ in out_of_fold_samples(run)["id"] if second is None or id_ in second.planes]
     decoders = {} if names else {value: apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS}
     scores, by_threshold, cards = list[Scored](), list[list[float]](), list[Card]()
     for row in out_of_fold(run, config, store):
         scored, sample, planes, _ = row
-        if second is None or sample.id in second.planes:
+        if sample.id in ids:
             assert sample.labels is not None
             others = (decoder(planes, sample.image) for decoder in decoders.values())
             by_threshold.append([config.metric(sample.labels, other).mean for other in others])
@@ -272,13 +269,15 @@ def _open_second(against: str, run: Path, config: Config) -> _Second:
     """Open what a run is compared with: another run, or its own planes with other decode parameters."""
     if config.codec.classes:
         raise ConfigError("--against compares objects, but this run's codec has classes of pixels; leave it out")
-    chosen: str | None = against
-    if Path(against).is_dir():
-        run, chosen = Path(against), None
-        describe_run(run)
-        config = load_config(run / "config.yaml")
-    config, _ = choose_decode_params(config, [run], chosen=chosen)
-    table = out_of_fold_samples(run)
+    other, chosen = (Path(against), None) if Path(against).is_dir() else (run, against)
+    if chosen is None:
+        describe_run(other)
+        config = load_config(other / "config.yaml")
+    config, _ = choose_decode_params(config, [other], chosen=chosen)
+    table = out_of_fold_samples(other)
+    if set(table["id"]).isdisjoint(out_of_fold_samples(run)["id"]):
+        msg = f"{against} has no out-of-fold planes of any image that {run} has; compare runs on the same data"
+        raise DataError(msg)
     return _Second(against, dict(zip(table["id"], table["planes"], strict=True)), config.decoder)
 
 

@@ -51,7 +51,8 @@ const SORTS = {
   ...(hasSide("true") ? { "most true objects": (a, b) => numberOf(b, "true") - numberOf(a, "true") } : {}),
   ...(hasSide("pred") ? { "most predicted objects": (a, b) => numberOf(b, "pred") - numberOf(a, "pred") } : {}),
   ...(compares ? { "most errors at this threshold": (a, b) => errorsOf(b) - errorsOf(a) } : {}),
-  ...(data.other ? { "score gained": (a, b) => b.change - a.change, "score lost": (a, b) => a.change - b.change } : {}),
+  ...(data.other ? { "best against the other": (a, b) => b.change - a.change } : {}),
+  ...(data.other ? { "worst against the other": (a, b) => a.change - b.change } : {}),
   ...Object.fromEntries(data.classes.map(({ name }, c) =>
     [`worst ${name}`, (a, b) => (a.rows[c].iou ?? 2) - (b.rows[c].iou ?? 2)])),
 };
@@ -100,7 +101,7 @@ function fillChips() {
   const groups = { "true objects": KINDS.slice(0, 5), "predicted": KINDS.slice(5),
     "classes": data.classes.map(({ name }) => name), [`changed from ${data.other}`]: CHANGES };
   for (const [name, kinds] of Object.entries(groups)) if (kinds.length) $("chips").append(group(name, kinds));
-  const plain = isScored || isClasses ? [] : [hasSide("true") ? "labelled" : "predicted"];
+  const plain = isScored || isClasses ? [] : [kindOf(data.images[0], sides[0], 0)];
   for (const kind of [...Object.values(groups).flat(), ...plain]) {
     $("meanings").append(element("dt", {}, kind), element("dd", {}, MEANINGS[kind]));
   }
@@ -121,7 +122,7 @@ const FIGURES = isClasses ? {
   recall: ["recall", "tp / (tp + fn)"],
   f1: ["F1", "2 tp / (2 tp + fp + fn)"],
   pq: ["PQ", "panoptic quality: F1 times the mean IoU of the matched pairs"],
-  change: ["score gained", "the score minus the other run's; the interval stands in Run and scores"],
+  change: ["score difference", "the score minus the other run's; the interval stands in Run and scores"],
   tp: ["tp", "found: pairs with an IoU above the threshold"],
   fp: ["fp", "predicted objects that are in no pair with an IoU above the threshold"],
   fn: ["fn", "true objects that are in no pair with an IoU above the threshold"],
@@ -162,8 +163,8 @@ function updateHead() {
   };
   const figures = Object.entries(FIGURES).filter(([key]) => isScored && (key !== "change" || data.other));
   $("figures").replaceChildren(...figures.map(figure));
-  const total = data.images.length;
-  $("count").textContent = `${order.length < total ? `${order.length} of ` : ""}${total} images`;
+  const chosen = order.length < data.images.length ? `${order.length} of ` : "";
+  $("count").textContent = `${chosen}${data.images.length} images`;
 }
 
 const setThreshold = (k) => ((state.k = Math.min(scores.HIGHEST, Math.max(scores.LOWEST, k))), update());
@@ -330,9 +331,9 @@ const KEYS = [
   [["k", "ArrowLeft"], "previous image", () => step(-1)],
   [["n", "ArrowDown"], "next object, those in error first", () => stepObject(1)],
   [["b", "ArrowUp"], "previous object", () => stepObject(-1)],
-  [["t"], "outlines of the truth", () => toggle("true")],
-  [["p"], "outlines of the prediction", () => toggle("pred")],
-  [["o"], "outlines of the other run", () => toggle("other")],
+  [["t"], "truth: show or hide", () => toggle("true")],
+  [["p"], "prediction: show or hide", () => toggle("pred")],
+  [["o"], "other run: show or hide", () => toggle("other")],
   [["f"], "fill objects in error, each in a colour of its own", () => toggle("fill")],
   [["i"], "ids of objects in error", () => toggle("ids")],
   [["m"], "mask: where the plane reaches its threshold", () => toggle("mask")],
@@ -428,7 +429,7 @@ function listen() {
 }
 
 function start() {
-  const rows = [...KEYS, ...ANYWHERE, [["1 … 9"], "image, planes"], [["Esc"], "close"]];
+  const rows = [...KEYS, ...ANYWHERE, [["1 … 9"], "image, planes, weight maps"], [["Esc"], "close"]];
   $("keys").append(...rows.flatMap(([keys, meaning]) => [
     element("dt", {}, ...keys.map((key) => element("kbd", {}, key.replace("Arrow", "")))), element("dd", {}, meaning),
   ]));

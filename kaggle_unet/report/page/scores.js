@@ -129,8 +129,6 @@ const scores = (() => {
 
   const addConfusions = (all) => all.reduce((total, one) => total.map((row, i) => row.map((n, j) => n + one[i][j])));
 
-  return {
-    LOWEST, HIGHEST, TRUE_KINDS, PRED_KINDS, compare, kindAt, countAt, precisionOf, scoreOf, summarize,
-    classRows, meanIou, addConfusions,
-  };
+  const ofObjects = { compare, kindAt, countAt, precisionOf, scoreOf, summarize };
+  return { LOWEST, HIGHEST, ...ofObjects, classRows, meanIou, addConfusions };
 })();

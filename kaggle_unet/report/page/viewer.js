@@ -56,6 +56,7 @@ const PLAIN = new Set(["found", "predicted", "labelled"]); // drawn without a fi
 const OUTLINES = { true: "#00cdff", pred: "#ffa000", other: "#ff5fd2" };
 const HEAT = ["#000004", "#420a68", "#932667", "#dd513a", "#fca50a", "#fcffa4"]; // matplotlib's inferno
 const GRAYS = ["#000000", "#ffffff"];
+const TINT = [0, 110, 60]; // of a mask
 const bytesOf = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
 const pack = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0; // as in an ImageData
 
@@ -126,8 +127,8 @@ function paintLayer(shown, name, darkest = 0, brightest = 255) {
 
 class Viewer {
   constructor(canvas, onPick) {
-    const [base, filled] = [document.createElement("canvas"), document.createElement("canvas")];
-    Object.assign(this, { canvas, onPick, base, filled, shown: null, box: null, view: { zoom: 1, x: 0, y: 0 } });
+    Object.assign(this, { canvas, onPick, shown: null, box: null, view: { zoom: 1, x: 0, y: 0 } });
+    Object.assign(this, { base: new OffscreenCanvas(1, 1), filled: new OffscreenCanvas(1, 1) });
     this.options = {
       layer: "image", true: true, pred: true, other: false, fill: true, ids: true,
       darkest: 0, brightest: 255, threshold: 50, mask: false,
@@ -155,9 +156,9 @@ class Viewer {
   }
 
   resize() {
-    const ratio = window.devicePixelRatio || 1;
-    this.canvas.width = Math.max(1, Math.round(this.canvas.clientWidth * ratio));
-    this.canvas.height = Math.max(1, Math.round(this.canvas.clientHeight * ratio));
+    const toPixels = (length) => Math.max(1, Math.round(length * (window.devicePixelRatio || 1)));
+    this.canvas.width = toPixels(this.canvas.clientWidth);
+    this.canvas.height = toPixels(this.canvas.clientHeight);
     if (this.shown && !this.selected) this.fit();
     this.draw();
   }
@@ -197,7 +198,7 @@ class Viewer {
       const levels = pixelsOf(shown, shown.layers[plane]);
       for (let at = 0; at < levels.length; at += 4) {
         if (levels[at] < options.threshold) continue;
-        [0, 110, 60].forEach((more, c) => (painted.data[at + c] = painted.data[at + c] / 2 + more));
+        for (let c = 0; c < 3; c++) painted.data[at + c] = painted.data[at + c] / 2 + TINT[c];
       }
     }
     base.getContext("2d").putImageData(painted, 0, 0);
@@ -371,7 +372,7 @@ function drawThumbnail(canvas, shown, layer, kinds) {
   context.drawImage(shown.painted[name], 0, 0);
   context.scale(scale, scale);
   context.fillStyle = "#ffffff";
-  for (const side of SIDES) {
+  for (const side of ["true", "pred"]) {
     shown.boxes[side]?.forEach(([top, left, bottom, right], object) => {
       if (PLAIN.has(kinds(side, object))) return;
       context.fillRect((left + right) / 2 - 2 / scale, (top + bottom) / 2 - 2 / scale, 4 / scale, 4 / scale);
