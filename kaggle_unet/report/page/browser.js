@@ -13,7 +13,7 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-const mark = (kind) => element("i", { style: `background: ${COLOURS[kind]}` });
+const mark = (kind) => element("i", { style: `background: ${WORDS[kind][0]}` });
 
 // Pictures are text in the page, or a script beside it that calls `takePictures`.
 const decoded = new Map();

@@ -12,11 +12,10 @@ function paintLabels(text, height, width) {
       if (bytes[n++] < 128) return value;
     }
   };
-  for (let at = 0; n < bytes.length; ) {
-    at += take();
-    const end = at + take();
-    ids.fill(take(), at, end);
-    at = end;
+  for (let end = 0; n < bytes.length; ) {
+    const start = end + take();
+    end = start + take();
+    ids.fill(take(), start, end);
   }
   return ids;
 }
@@ -68,8 +67,7 @@ function colourAt(colours, part) {
 }
 
 async function decodePicture(uri) {
-  const picture = new Image();
-  picture.src = uri;
+  const picture = Object.assign(new Image(), { src: uri });
   await picture.decode();
   return picture;
 }
@@ -247,8 +245,7 @@ class Viewer {
     const thin = (window.devicePixelRatio || 1) / view.zoom;
     for (const [side, width] of [["true", 3], ["other", 2.2], ["pred", 1.4]]) {
       if (!options[side] || !shown.paths[side]) continue;
-      context.lineWidth = width * thin;
-      context.strokeStyle = OUTLINES[side];
+      Object.assign(context, { lineWidth: width * thin, strokeStyle: OUTLINES[side] });
       context.stroke(shown.paths[side]);
     }
     if (this.box) this.drawSelected(context, thin);
@@ -258,8 +255,7 @@ class Viewer {
   drawSelected(context, thin) {
     const [top, left, bottom, right] = this.box;
     context.setLineDash([4 * thin, 3 * thin]);
-    context.lineWidth = 2 * thin;
-    context.strokeStyle = "#ffffff";
+    Object.assign(context, { lineWidth: 2 * thin, strokeStyle: "#ffffff" });
     context.strokeRect(left - 3 * thin, top - 3 * thin, right - left + 6 * thin, bottom - top + 6 * thin);
     context.setLineDash([]);
   }
@@ -268,10 +264,8 @@ class Viewer {
     const { shown, view } = this;
     const ratio = window.devicePixelRatio || 1;
     context.setTransform(1, 0, 0, 1, 0, 0);
-    context.font = `600 ${12 * ratio}px system-ui, sans-serif`;
-    context.textAlign = "center";
-    context.lineWidth = 3 * ratio;
-    context.strokeStyle = "#000";
+    const font = `600 ${12 * ratio}px system-ui, sans-serif`;
+    Object.assign(context, { font, textAlign: "center", lineWidth: 3 * ratio, strokeStyle: "#000" });
     const taken = new Set(); // of two ids at nearly the same place the second is left out
     for (const [row, side] of SIDES.entries()) {
       if (!this.options[side]) continue;
@@ -393,8 +387,7 @@ function paintThumbnail(shown, name, width, height) {
   context.scale(scale, scale);
   for (const [side, thick] of [["true", 2.4], ["pred", 1.2]]) {
     if (!shown.paths[side]) continue;
-    context.lineWidth = thick / scale;
-    context.strokeStyle = OUTLINES[side];
+    Object.assign(context, { lineWidth: thick / scale, strokeStyle: OUTLINES[side] });
     context.stroke(shown.paths[side]);
   }
   return canvas;
