@@ -172,10 +172,6 @@ class Config(Settings):
     def _model_fits(self) -> Self:
         model, inference = self.model, self.inference
         if isinstance(model, PlainUNetSettings):
-            rates = model.dropout
-            if isinstance(rates, tuple) and len(rates) != model.depth + 1:
-                msg = f"model.dropout has {len(rates)} rates but depth {model.depth} has {model.depth + 1} levels"
-                raise ValueError(msg)
             if model.padding == "valid" and self.augmentation.crop_px is None and self.competition.name != "tgs":
                 msg = "model.padding valid needs augmentation.crop_px: images of differing sizes can't share a batch"
                 raise ValueError(msg)

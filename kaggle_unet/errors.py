@@ -154,11 +154,11 @@ def refuse_little_memory() -> None:
         raise ResourceError(msg) from error
 
 
-def import_extra(name: str, extra: str = "formats") -> ModuleType:
+def import_extra(name: str, extra: str = "formats", user: str = "this format") -> ModuleType:
     """Import a library of an extra, or say how to install it."""
     try:
         return import_module(name)
     except ImportError as error:
         library = name.partition(".")[0]
-        msg = f"this format needs {library} ({error}); install it with: .venv/bin/pip install -e '.[{extra}]'"
+        msg = f"{user} needs {library} ({error}); install it with: .venv/bin/pip install -e '.[{extra}]'"
         raise ConfigError(msg) from error

@@ -4,7 +4,6 @@ Polygons follow the edges of pixels, so that whoever fills them gets the same la
 the table: of ids in order, overlaps and holes none is lost in any of them.
 """
 
-import csv
 import io
 import json
 import zipfile
@@ -20,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.errors import ConfigError, DataError, import_extra
 from kaggle_unet.io.images import encode_png, encode_tiff
+from kaggle_unet.io.tables import format_rows
 from kaggle_unet.masks.column_runs import find_column_runs
 from kaggle_unet.masks.labels import check_labels
 from kaggle_unet.masks.polygons import Polygon, trace_polygons
@@ -174,12 +174,8 @@ def _to_roi(name: str, polygons: Sequence[Polygon]) -> bytes:
 
 
 def _encode_rle(labels: Mapping[str, Labels], _: PixelSize) -> bytes:
-    table = io.StringIO(newline="")
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["ImageId", "EncodedPixels", "Height", "Width"])
-    for sample_id, values in labels.items():
-        writer.writerows([sample_id, rle, *values.shape] for rle in encode(values) or [""])
-    return table.getvalue().encode()
+    rows = ((sample_id, rle, *values.shape) for sample_id, values in labels.items() for rle in encode(values) or [""])
+    return format_rows(("ImageId", "EncodedPixels", "Height", "Width"), rows).encode()
 
 
 LABEL_FORMATS: Mapping[str, LabelFormat] = {

@@ -4,8 +4,6 @@ It has one row per object, or one per image where the mask is a single object. O
 cannot overlap; an image without any has one row with an empty field.
 """
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import prod, sqrt
@@ -17,9 +15,9 @@ from numpy.typing import ArrayLike
 from kaggle_unet.competitions.competition import Competition
 from kaggle_unet.competitions.pairing import RleRow, collect_rles
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import DataError, list_few
 from kaggle_unet.io.archive import open_archive
-from kaggle_unet.io.tables import Table, read_csv, read_table_beside
+from kaggle_unet.io.tables import Table, format_rows, read_csv, read_table_beside
 from kaggle_unet.masks.labels import check_labels
 from kaggle_unet.masks.rle import decode_and_count, decode_mask, encode, encode_mask, find_invalid_rles
 from kaggle_unet.store import atomic_write
@@ -74,12 +72,8 @@ def to_rles(labels: ArrayLike, competition: Competition, sample_id: str) -> list
 
 def write_rles(path: str | Path, rles: Mapping[str, Sequence[str]], competition: Competition) -> None:
     """Write rows as a CSV."""
-    table = io.StringIO(newline="")
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([competition.id_column, competition.rle_column])
-    for sample_id, of_image in rles.items():
-        writer.writerows([sample_id, rle] for rle in of_image)
-    atomic_write(path, table.getvalue())
+    rows = ((sample_id, rle) for sample_id, of_image in rles.items() for rle in of_image)
+    atomic_write(path, format_rows((competition.id_column, competition.rle_column), rows))
 
 
 def read_submission(path: str | Path, competition: str = "dsb2018") -> dict[str, list[str]]:
@@ -131,7 +125,6 @@ def order_ids(ids: Collection[str], competition: Competition, data: str) -> tupl
 
 # Kagglers saw 38 % of the public test tiles without salt, and 43 % is a strong model's share on all of them.
 _BLANK_SHARE = (0.38, 0.43)
-_MOST_NAMED = 5  # ids in one sentence
 
 
 def check_submission(
@@ -172,7 +165,7 @@ def _check_ids(rows: Sequence[RleRow], shapes: Mapping[str, tuple[int, int]]) ->
     if missing := sorted(shapes.keys() - found.keys()):
         yield f"{_count(missing, 'image')} without a row: {_name(missing)}; leave the field empty where nothing is"
     if unknown := sorted(found.keys() - shapes.keys()):
-        lines = ", ".join(str(found[key]) for key in unknown[:_MOST_NAMED])
+        lines = ", ".join(list_few([str(found[key]) for key in unknown]))
         yield f"{_count(unknown, 'id')} not in the test set: {_name(unknown)} (first in line {lines})"
 
 
@@ -235,5 +228,4 @@ def _count(items: Sequence[str], noun: str) -> str:
 
 
 def _name(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _MOST_NAMED} more" if len(ids) > _MOST_NAMED else ""
-    return ", ".join(ids[:_MOST_NAMED]) + more
+    return ", ".join(list_few(ids))

@@ -69,63 +69,29 @@ PRESETS = {
         turns=True, mirror=True, intensity=IntensityPreset(p_levels=0.5, contrast=(0.8, 1.2), brightness=(-0.1, 0.1))
     ),
     "nuclei": Preset(
-        turns=True,
-        mirror=True,
-        p_warp=0.5,
-        max_degrees=45,
+        turns=True, mirror=True, p_warp=0.5, max_degrees=45,
         intensity=IntensityPreset(
-            p_levels=0.5,
-            contrast=(0.7, 1.3),
-            brightness=(-0.15, 0.15),
-            p_gamma=0.5,
-            gamma=(0.6, 1.6),
-            p_noise=0.2,
-            noise=(0.01, 0.1),
-            p_blur=0.2,
-            p_hue=0.2,
-            p_shuffle=0.2,
-            p_gray=0.2,
+            p_levels=0.5, contrast=(0.7, 1.3), brightness=(-0.15, 0.15), p_gamma=0.5, gamma=(0.6, 1.6),
+            p_noise=0.2, noise=(0.01, 0.1), p_blur=0.2, p_hue=0.2, p_shuffle=0.2, p_gray=0.2,
         ),
     ),
     # A tile has an up and a down. A zoom of 1.25 shows 80 % of the tile's side, from anywhere in it.
     "salt": Preset(
-        mirror=True,
-        p_warp=0.4,
-        zoom=(1.0, 1.25),
+        mirror=True, p_warp=0.4, zoom=(1.0, 1.25),
         intensity=IntensityPreset(p_levels=0.3, contrast=(0.9, 1.1), brightness=(-0.1, 0.1)),
     ),
     "first_place": Preset(
-        turns=True,
-        mirror=True,
-        p_warp=0.7,
-        max_degrees=45,
-        p_bend=0.6,
-        bend_px=(1.0, 5.0),
-        p_paste=0.25,
-        max_pasted=5,
+        turns=True, mirror=True, p_warp=0.7, max_degrees=45, p_bend=0.6, bend_px=(1.0, 5.0), p_paste=0.25, max_pasted=5,
         intensity=IntensityPreset(
-            stretches=True,
-            p_local=0.35,
-            p_hue=0.5,
-            p_shuffle=0.2,
-            p_gray=0.25,
-            p_soften=0.4,
-            p_invert=0.2,
-            p_levels=0.4,
-            contrast=(0.8, 1.2),
-            brightness=(-0.2, 0.2),
-            p_noise=0.5,
-            noise=(0.01, 0.06),
+            stretches=True, p_local=0.35, p_hue=0.5, p_shuffle=0.2, p_gray=0.25, p_soften=0.4, p_invert=0.2,
+            p_levels=0.4, contrast=(0.8, 1.2), brightness=(-0.2, 0.2), p_noise=0.5, noise=(0.01, 0.06),
         ),
     ),
     "salt_first_place": Preset(
-        mirror=True,
-        p_warp=0.7,
-        zoom=(0.4, 1.6),
-        max_shift=0.1625,
+        mirror=True, p_warp=0.7, zoom=(0.4, 1.6), max_shift=0.1625,
         intensity=IntensityPreset(p_levels=0.3, contrast=(0.8, 1.2), brightness=(-0.2, 0.2)),
     ),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,13 +4,13 @@ Groups are assigned to folds one by one, the largest first, each to the fold tha
 share of every stratum and of all samples. The result depends on the set of ids, not on their order.
 """
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtrc
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.types import Labels
@@ -115,13 +115,7 @@ def chi_square_p(counts: NDArray[np.int64]) -> float:
     if freedom <= 0:
         return 1.0
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
-    half = float(((table - expected) ** 2 / expected).sum()) / 2
-    # Survival function by its recurrence over the degrees of freedom, from that of one (erfc) or two (exp).
-    odd = freedom % 2
-    p = math.erfc(math.sqrt(half)) if odd else math.exp(-half)
-    for k in range(1 if odd else 2, freedom, 2):
-        p += math.exp(k / 2 * math.log(half) - half - math.lgamma(k / 2 + 1)) if half > 0 else 0.0
-    return min(1.0, p)
+    return float(chdtrc(freedom, ((table - expected) ** 2 / expected).sum()))
 
 
 def describe_folds(folds: "DataFrame") -> list[str]:

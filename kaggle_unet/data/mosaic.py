@@ -11,7 +11,7 @@ their seams.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import cv2
@@ -63,14 +63,6 @@ class Seams(NamedTuple):
     fits: NDArray[np.bool_]
     is_candidate: NDArray[np.bool_]
     likeness: Matrix
-
-
-def compare_edges(tiles: Sequence[Edges]) -> dict[tuple[int, int], Seams]:
-    """Compare every tile with every other, side by side and one above the other."""
-    return {
-        RIGHT: _compare(np.stack([tile.right for tile in tiles]), np.stack([tile.left for tile in tiles])),
-        DOWN: _compare(np.stack([tile.bottom for tile in tiles]), np.stack([tile.top for tile in tiles])),
-    }
 
 
 def _compare(ends: Matrix, starts: Matrix) -> Seams:
@@ -172,9 +164,11 @@ def find_layouts(edges: Mapping[str, Edges]) -> list[dict[tuple[int, int], str]]
     layouts = []
     for shape, ids in by_shape.items():
         if len(ids) > 1 and min(shape) >= 2 * STRIP_PX:
-            for picture in _assemble(compare_edges([edges[id_] for id_ in ids]), len(ids)):
-                top, left = (min(place[k] for place in picture) for k in (0, 1))
-                layouts.append({(y - top, x - left): ids[picture[y, x]] for y, x in sorted(picture)})
+            _, right, left, bottom, top = zip(*(edges[id_] for id_ in ids), strict=True)
+            seams = {RIGHT: _compare(np.stack(right), np.stack(left)), DOWN: _compare(np.stack(bottom), np.stack(top))}
+            for picture in _assemble(seams, len(ids)):
+                first_y, first_x = (min(place[k] for place in picture) for k in (0, 1))
+                layouts.append({(y - first_y, x - first_x): ids[picture[y, x]] for y, x in sorted(picture)})
     return sorted(layouts, key=lambda layout: min(layout.values()))
 
 

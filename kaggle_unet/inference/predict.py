@@ -220,11 +220,10 @@ class CodecAdapter(nn.Module):
 
     def __init__(self, model: nn.Module, trained: CodecName, wanted: CodecName) -> None:
         super().__init__()
-        if not can_adapt(trained, wanted):
-            msg = f"planes of codec {trained} have no border, which {wanted} needs"
-            if "classes" in {trained, wanted}:
-                msg = f"planes of codec {trained} and those of {wanted} show different things"
-            raise ConfigError(msg)
+        if "classes" in {trained, wanted}:
+            raise ConfigError(f"planes of codec {trained} and those of {wanted} show different things")
+        if "border" in CODECS[wanted].planes and "border" not in CODECS[trained].planes:
+            raise ConfigError(f"planes of codec {trained} have no border, which {wanted} needs")
         self.model = model
         self.margin = int(getattr(model, "margin", 0))
         self._trained, self._wanted = CODECS[trained], CODECS[wanted]
@@ -286,13 +285,6 @@ def _to_logits(probs: Tensor, activation: Activation) -> Tensor:
 def _cut_margin(values: Tensor, margin: int) -> Tensor:
     rows, columns = (slice(margin, side - margin) for side in values.shape[-2:])
     return values[..., rows, columns]
-
-
-def can_adapt(trained: CodecName, wanted: CodecName) -> bool:
-    """Return True if the wanted codec's planes can be computed from the trained one's."""
-    if "classes" in {trained, wanted}:
-        return trained == wanted
-    return "border" not in CODECS[wanted].planes or "border" in CODECS[trained].planes
 
 
 def scale_to(known_px: float, found_px: float | None) -> float:

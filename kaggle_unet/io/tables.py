@@ -7,8 +7,9 @@ exactly, with faults named by their line (`read_csv`); our own tables are DataFr
 import csv
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,13 @@ def to_csv(table: "DataFrame") -> str:
     'id,loss\n00441,\n"a,b",0.333333\n'
     """
     return table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+
+
+def format_rows(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Format rows as CSV text with plain line ends."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(chain([header], rows))
+    return text.getvalue()
 
 
 def read_table_beside(archive: Archive, file_name: str) -> Table | None:

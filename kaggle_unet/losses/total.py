@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kaggle_unet.errors import ConfigError
 from kaggle_unet.losses.cross_entropy import (
     empty_cross_entropy,
     find_empty,
@@ -45,7 +44,7 @@ class SegmentationLoss(nn.Module):
         """Return the loss and its terms before their coefficients, detached.
 
         `outputs` are logits (B, C, h, w), or in training all that auxiliary heads give; planes (B, C, H, W) and weights
-        (B, H, W) are the targets. A term without the head that it needs raises `ConfigError`.
+        (B, H, W) are the targets.
         """
         logits, empty, sides, _ = (outputs, None, (), None) if isinstance(outputs, Tensor) else outputs
         batch, n_planes, height, width = logits.shape
@@ -60,11 +59,6 @@ class SegmentationLoss(nn.Module):
             terms["empty"] = empty_cross_entropy(empty.float(), is_empty, weights)
         if self.settings.deep_supervision and sides:
             terms["deep_supervision"] = self._supervise(sides, planes, weights)
-        if logits.requires_grad:
-            for name, key in (("empty", "model.empty_head"), ("deep_supervision", "model.deep_supervision")):
-                if getattr(self.settings, name) and name not in terms:
-                    msg = f"loss.{name} is {getattr(self.settings, name):g}, but the network has no such head; set "
-                    raise ConfigError(msg + f"{key}, or loss.{name} to 0")
         return self._sum(terms), {name: term.detach() for name, term in terms.items()}
 
     def _compare(self, logits: Tensor, planes: Tensor, weights: Tensor) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import ConfigError, list_few
 from kaggle_unet.models.checkpoint import read_tensors
 from kaggle_unet.models.custom import build_custom
 from kaggle_unet.models.encoder_networks import SmpNetwork, TernausNet, build_smp, check_smp, refuse_unknown
@@ -117,7 +117,7 @@ def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], *, where: st
     parts = {_part(name) for name in wanted}
     extra = [name for name in given.keys() - spelled.keys() if any(name.startswith(f"{part}.") for part in parts)]
     faults = {"missing": missing, "of another shape": reshaped, "unexpected": sorted(extra)}
-    if lines := [f"{what}: {_shorten(names)}" for what, names in faults.items() if names]:
+    if lines := [f"{what}: {', '.join(list_few(names))}" for what, names in faults.items() if names]:
         msg = f"weights {where} do not fit model.encoder; give the file of exactly this encoder, or null"
         raise ConfigError("\n  - ".join([msg, *lines]))
     # the encoders' own load_state_dict insists on heads and older names
@@ -183,8 +183,3 @@ def _fit(tensor: Tensor, wanted: Tensor) -> Tensor:
     """Adapt the channels of a first convolution of RGB images; return any other tensor as it is."""
     is_first = tensor.ndim == wanted.ndim == 4 and tensor.shape[1] == 3
     return fold_channels(tensor, wanted.shape[1]) if is_first and wanted.shape[1] != 3 else tensor
-
-
-def _shorten(names: list[str], limit: int = 5) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

@@ -33,21 +33,19 @@ def build_custom(settings: CustomSettings, in_channels: int, out_channels: int) 
     """Call the factory that a config names, and check the network on a small input."""
     _, module, factory = settings.name.split(":")
     if not _is_trusted.get():
-        msg = (
+        raise ConfigError(
             f"model.name {settings.name}: this network is code of the module {module}, which was not imported; if you "
+            "trust it, repeat with --trust-code (in Python: trust_code=True)"
         )
-        msg += "trust it, repeat with --trust-code (in Python: trust_code=True)"
-        raise ConfigError(msg)
     if "" not in sys.path:  # a console script looks beside itself only, not in the current folder
         sys.path.insert(0, "")
     try:
         network = getattr(importlib.import_module(module), factory)(in_channels, out_channels, **settings.options)
     except Exception as error:  # any code, so any error
-        msg = (
+        raise ConfigError(
             f"model.name {settings.name}: {type(error).__name__}: {error}; expected a module in the current folder or "
-        )
-        msg += f"an installed one, with a function {factory}(in_channels, out_channels, **model.options)"
-        raise ConfigError(msg) from error
+            f"an installed one, with a function {factory}(in_channels, out_channels, **model.options)"
+        ) from error
     return _check_output(network, settings, in_channels, out_channels)
 
 
@@ -66,15 +64,15 @@ def _check_output(network: object, settings: CustomSettings, in_channels: int, o
         with torch.inference_mode():
             logits = network.eval()(torch.zeros(shape))
     except Exception as error:  # any code, so any error
-        msg = (
+        raise ConfigError(
             f"model.name {settings.name}: on an input of shape {shape}: {type(error).__name__}: {error}; fix forward, "
-        )
-        raise ConfigError(msg + "or set model.input_multiple to what its sides must be multiples of") from error
+            "or set model.input_multiple to what its sides must be multiples of"
+        ) from error
     network.train(is_training)
     if not isinstance(logits, Tensor) or logits.shape != wanted or not logits.is_floating_point():
         came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        msg = (
+        raise ConfigError(
             f"model.name {settings.name}: returns {came} for an input of shape {shape}, expected float logits of shape "
+            f"{wanted}: one plane per plane of the codec"
         )
-        raise ConfigError(f"{msg}{wanted}: one plane per plane of the codec")
     return network

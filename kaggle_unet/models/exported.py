@@ -58,10 +58,10 @@ def load_exported(path: Path) -> Checkpoint:
         network = OnnxNetwork(data)
         about = json.loads(network.metadata.get(METADATA, "null"))
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        msg = (
+        raise DataError(
             f"exported file {path}: not written by this version of kaggle-unet; write it with: kaggle-unet export RUN "
+            f"-o {path.name}"
         )
-        raise DataError(f"{msg}-o {path.name}")
     network.margin = about["margin"]
     return {**about, "model": network, "sha256": digest}
 

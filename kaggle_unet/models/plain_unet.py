@@ -20,11 +20,7 @@ Rates = dict[str, float]  # dropout rates before, between and after the convolut
 
 def _dropout_rates(settings: PlainUNetSettings) -> tuple[list[Rates], list[Rates]]:
     """Return the dropout rates of the encoder's and the decoder's blocks."""
-    n_levels = settings.depth + 1
-    levels = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,) * n_levels
-    if len(levels) != n_levels:
-        msg = f"model.dropout has {len(levels)} rates, but depth {settings.depth} has {n_levels} levels; give one each"
-        raise ConfigError(msg)
+    levels = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,) * (settings.depth + 1)
     if settings.dropout_place == "bottleneck":
         return [*[Rates()] * settings.depth, {"after": levels[-1]}], [Rates()] * settings.depth
     rates: list[Rates] = [{settings.dropout_place: rate} for rate in levels]

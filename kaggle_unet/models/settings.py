@@ -71,6 +71,9 @@ class PlainUNetSettings(Settings):
         if self.padding == "valid" and self.unshuffle > 1:
             msg = "model.unshuffle requires padding same: without padding the pixels lost are counted one by one"
             raise ValueError(msg)
+        if isinstance(self.dropout, tuple) and len(self.dropout) != self.depth + 1:
+            msg = f"model.dropout has {len(self.dropout)} rates but depth {self.depth} has {self.depth + 1} levels"
+            raise ValueError(f"{msg}; give one each")
         if self.depth == 1 and (self.hypercolumn or self.deep_supervision):
             msg = "model.hypercolumn and model.deep_supervision need a depth of at least 2: a decoder with levels"
             raise ValueError(msg)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import ConfigError, import_extra
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.postprocess.settings import PostprocessSettings
@@ -186,7 +186,9 @@ def search(
     .. [1] Algorithms for Hyper-Parameter Optimization, 2011.
        https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization
     """
-    optuna = _import_optuna()
+    optuna = import_extra("optuna", "tune", "tune")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(
         study_name=name, direction="maximize", load_if_exists=True, storage=_open_journal(optuna, budget.journal)
     )
@@ -222,17 +224,6 @@ def _suggest(trial: Any, space: Space) -> dict[str, Any]:
 def _tidy(params: Mapping[str, Any]) -> dict[str, Any]:
     """Round 0.30000000000000004 to 0.3."""
     return {key: round(value, 6) if isinstance(value, float) else value for key, value in params.items()}
-
-
-def _import_optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        msg = f"tune needs Optuna ({error}); install it with: .venv/bin/pip install -e '.[tune]'"
-        raise ConfigError(msg) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    return optuna
 
 
 def _open_journal(optuna: Any, path: Path | None) -> Any:

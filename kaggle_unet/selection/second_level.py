@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from skimage.measure import regionprops_table
 
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import ConfigError, import_extra
 from kaggle_unet.masks.labels import components, relabel
 from kaggle_unet.metrics.error_types import find_mistakes
 from kaggle_unet.metrics.overlap import count_overlap
@@ -236,9 +236,4 @@ class Regressor:
 
 def import_lightgbm() -> Any:
     """Import LightGBM."""
-    try:
-        import lightgbm
-    except ImportError as error:
-        msg = f"second-level needs LightGBM ({error}); install it with: .venv/bin/pip install -e '.[second-level]'"
-        raise ConfigError(msg) from error
-    return lightgbm
+    return import_extra("lightgbm", "second-level", "second-level")

@@ -10,7 +10,7 @@ from kaggle_unet.competitions.competition import Competition, CompetitionSetting
 from kaggle_unet.competitions.pairing import OUTSIDE
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import validate_config
-from kaggle_unet.errors import ConfigError, DataError, ResourceError
+from kaggle_unet.errors import ConfigError, DataError, ResourceError, list_few
 from kaggle_unet.steps.provenance import describe_environment, name_place
 from kaggle_unet.store import atomic_write, sha256
 from kaggle_unet.store.atomic import try_to_write
@@ -75,8 +75,7 @@ def describe_coverage(source: Source) -> str:
     n = len(source.ids)
     if not unread:
         return f"all {n} images of the data"
-    names = ", ".join(unread[:5]) + (f" and {len(unread) - 5} more" if len(unread) > 5 else "")
-    return f"{n} of {n + len(unread)} images of the data; not {names}"
+    return f"{n} of {n + len(unread)} images of the data; not {', '.join(list_few(unread))}"
 
 
 def refuse_faults(

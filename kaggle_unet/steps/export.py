@@ -75,8 +75,8 @@ def _trace(network: nn.Module, ensemble: Ensemble, *, softmax: bool) -> tuple[by
         msg = f"this network can't be exported ({type(error).__name__}: {' '.join(str(error).split())[:300]}); predict "
         raise ConfigError(f"{msg}with its checkpoints") from error
     if not difference <= MOST_DIFFERENCE:
-        msg = (
+        raise ConfigError(
             f"this network can't be exported: on another size its graph differs by {difference:.2g} of a probability, "
+            f"at most {MOST_DIFFERENCE:g} is allowed; predict with its checkpoints"
         )
-        raise ConfigError(f"{msg}at most {MOST_DIFFERENCE:g} is allowed; predict with its checkpoints")
     return graph, difference

@@ -24,12 +24,16 @@ PACKAGES = (
 
 def describe_environment() -> dict[str, Any]:
     """Describe what this process runs on."""
+    packages = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            packages[name] = version(name)
     return {
         "command": [Path(sys.argv[0]).name, *map(_without_place, sys.argv[1:])],
         "commit": _git_commit(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "packages": {name: found for name in PACKAGES if (found := _version_of(name))},
+        "packages": packages,
     }
 
 
@@ -54,13 +58,6 @@ def name_place(text: str) -> str:
         is_fold = re.fullmatch(r"fold\d+", path.name)
         path = Path(*path.parts[-3 if path.suffix == ".safetensors" else -2 if is_fold else -1 :])
     return f"{path}:{inside}" if inside else str(path)
-
-
-def _version_of(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _git_commit() -> str | None:

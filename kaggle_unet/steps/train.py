@@ -21,7 +21,7 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.data.loading import BatchLoader
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.errors import ConfigError, DataError, list_few
 from kaggle_unet.io.images import encode_png
 from kaggle_unet.report.draw import draw_batch
 from kaggle_unet.report.plots import plot_curves
@@ -77,8 +77,8 @@ def _read_added(
     folders = ", ".join(str(other.folder) for other in added)
     refuse_missing_depths(config.input, numbers, numbers, f"--add-store {folders}")
     if left_out:
-        shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
-        on_warning(f"{len(left_out)} added samples are left out, as their images are among those held out: {shown}")
+        msg = f"{len(left_out)} added samples are left out, as their images are among those held out: "
+        on_warning(msg + ", ".join(list_few(left_out)))
     return [sample for sample in samples if sample.id in numbers]
 
 

@@ -9,16 +9,15 @@ import io
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import tifffile
-from numpy.typing import NDArray
 
-from kaggle_unet.io.images import encode_png
+from kaggle_unet.io.images import encode_png, encode_tiff
+from kaggle_unet.io.tables import format_rows
 from kaggle_unet.masks.rle import encode_mask
 from kaggle_unet.store import atomic_write
-from kaggle_unet.synthetic.images import Kind, draw_nuclei, draw_salt, drop_slivers, stain
+from kaggle_unet.synthetic.images import Kind, draw_nuclei, draw_salt, stain
 from kaggle_unet.synthetic.land import LAND_CLASSES, draw_land
 from kaggle_unet.types import IGNORED_CLASS, Image, Labels
 
@@ -34,18 +33,17 @@ def write_dsb_zip(
     with_masks: bool = True,
     shape: tuple[int, int] = (128, 128),
     kinds: tuple[Kind, ...] = ("gray-dark",),
-    mosaics: int = 0,
 ) -> dict[str, Labels]:
     """Write drawn nuclei as a zip of the 2018 Data Science Bowl; return the labels by id, in the order of the zip.
 
     ``<id>/images/<id>.png`` are RGBA of 8 bits, ``<id>/masks/<anything>.png`` gray images of 0 and 255, one per nucleus
     (none with `with_masks=False`, as in stage1_test.zip); ids are 64 hexadecimal digits. `kinds` of images are taken in
-    turn. The first `mosaics` pictures are drawn twice as high and wide, and each is cut into four of the `n` images.
+    turn.
     """
     rng = np.random.default_rng(seed)
     truth: dict[str, Labels] = {}
     files: list[tuple[str, bytes]] = []
-    for image, labels in _draw_set(rng, n, shape, kinds, mosaics):
+    for image, labels in _draw_set(rng, n, shape, kinds):
         id_ = rng.bytes(32).hex()
         truth[id_] = labels
         files.append((f"{id_}/images/{id_}.png", encode_png(_add_channels(image, alpha=True))))
@@ -56,26 +54,15 @@ def write_dsb_zip(
 
 
 def _draw_set(
-    rng: np.random.Generator, n: int, shape: tuple[int, int], kinds: tuple[Kind, ...], mosaics: int
+    rng: np.random.Generator, n: int, shape: tuple[int, int], kinds: tuple[Kind, ...]
 ) -> Iterator[tuple[Image, Labels]]:
-    """Draw single images and, before them, the tiles of mosaics; none without a nucleus, as in DSB2018's stage 1."""
-    assert 4 * mosaics <= n, f"{mosaics} mosaics are {4 * mosaics} images, more than {n}"
-    height, width = shape
-    tiles = [np.s_[top : top + height, left : left + width] for top in (0, height) for left in (0, width)]
-    for number in range(n - 3 * mosaics):
-        parts = tiles if number < mosaics else [np.s_[:, :]]
-        size = (2 * height, 2 * width) if number < mosaics else shape
-        image, labels = _draw_one(rng, size)
-        while not all(drop_slivers(labels[part]).any() for part in parts):
-            image, labels = _draw_one(rng, size)
-        image = stain(image, kinds[number % len(kinds)])
-        yield from ((image[part], drop_slivers(labels[part])) for part in parts)
-
-
-def _draw_one(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Image, Labels]:
-    """Draw one image, as densely populated as one of 128 × 128 with 13 nuclei, give or take."""
+    """Draw images as densely populated as one of 128 × 128 with 13 nuclei, give or take; none without a nucleus."""
     typical = 13 * shape[0] * shape[1] / 128**2
-    return draw_nuclei(rng, shape, n=max(1, round(typical * rng.uniform(0.6, 1.4))))
+    for number in range(n):
+        labels = np.zeros(shape, np.int32)
+        while not labels.any():
+            image, labels = draw_nuclei(rng, shape, n=max(1, round(typical * rng.uniform(0.6, 1.4))))
+        yield stain(image, kinds[number % len(kinds)]), labels
 
 
 def write_tgs_zip(path: Path, seed: int, n: int, *, with_masks: bool = True) -> dict[str, Labels]:
@@ -100,7 +87,7 @@ def write_tgs_zip(path: Path, seed: int, n: int, *, with_masks: bool = True) -> 
     _add_rows(path.parent / "depths.csv", ("id", "z"), depths)
     if with_masks:
         rows = [(id_, encode_mask(salt > 0)) for id_, salt in truth.items()]
-        atomic_write(path.parent / "train.csv", _csv(("id", "rle_mask"), rows))
+        atomic_write(path.parent / "train.csv", format_rows(("id", "rle_mask"), rows))
     return truth
 
 
@@ -115,15 +102,21 @@ def write_folder(
 ) -> dict[str, Labels]:
     """Write drawn nuclei as a folder of images and of 16-bit label images; return the labels by id."""
     rng = np.random.default_rng(seed)
-    encode = {"png": encode_png, "tif": _tiff}[suffix]
-    truth: dict[str, Labels] = {}
-    for folder in ("images", "masks"):
-        (path / folder).mkdir(parents=True, exist_ok=True)
-    for index, (image, labels) in enumerate(_draw_set(rng, n, shape, kinds, 0)):
-        id_ = f"nuclei_{index:03d}"
+    drawn = _draw_set(rng, n, shape, kinds)
+    pairs = ((image, labels, labels.astype(np.uint16)) for image, labels in drawn)
+    return _write_pairs(path, "nuclei", pairs, suffix)
+
+
+def _write_pairs(
+    path: Path, name: str, pairs: Iterable[tuple[Image, Labels, Image]], suffix: Literal["png", "tif"] = "png"
+) -> dict[str, Labels]:
+    """Write images and their masks into two folders; return the labels by id."""
+    encode, truth = {"png": encode_png, "tif": encode_tiff}[suffix], dict[str, Labels]()
+    for index, (image, labels, mask) in enumerate(pairs):
+        id_ = f"{name}_{index:03d}"
         truth[id_] = labels
         atomic_write(path / "images" / f"{id_}.{suffix}", encode(image))
-        atomic_write(path / "masks" / f"{id_}.{suffix}", encode(labels.astype(np.uint16)))
+        atomic_write(path / "masks" / f"{id_}.{suffix}", encode(mask))
     return truth
 
 
@@ -134,17 +127,11 @@ def write_land(
     rng = np.random.default_rng(seed)
     palette = np.zeros((IGNORED_CLASS + 1, 3), np.uint8)
     palette[: len(LAND_CLASSES)] = list(LAND_CLASSES.values())
-    truth: dict[str, Labels] = {}
-    for folder in ("images", "masks"):
-        (path / folder).mkdir(parents=True, exist_ok=True)
-    for index in range(n):
-        image, labels = draw_land(rng, shape)
-        id_ = f"land_{index:03d}"
-        truth[id_] = labels
-        atomic_write(path / "images" / f"{id_}.png", encode_png(image))
-        mask = palette[labels] if masks == "colours" else labels.astype(np.uint8)
-        atomic_write(path / "masks" / f"{id_}.png", encode_png(mask))
-    return truth
+    drawn = (draw_land(rng, shape) for _ in range(n))
+    pairs = (
+        (image, labels, palette[labels] if masks == "colours" else labels.astype(np.uint8)) for image, labels in drawn
+    )
+    return _write_pairs(path, "land", pairs)
 
 
 def _add_channels(image: Image, *, alpha: bool = False) -> Image:
@@ -152,26 +139,11 @@ def _add_channels(image: Image, *, alpha: bool = False) -> Image:
     return np.dstack([colours, np.full(image.shape[:2], 255, np.uint8)]) if alpha else colours
 
 
-def _tiff(pixels: NDArray[Any]) -> bytes:
-    """Encode as TIFF."""
-    buffer = io.BytesIO()
-    photometric = "rgb" if pixels.ndim == 3 else "minisblack"
-    tifffile.imwrite(buffer, pixels, photometric=photometric, metadata=None)
-    return buffer.getvalue()
-
-
-def _csv(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """Write rows as CSV text with plain line ends."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
-    return buffer.getvalue()
-
-
 def _add_rows(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Write a CSV that keeps the rows of ids it had and that are not among `rows`."""
     old = list(csv.reader(path.read_text().splitlines()))[1:] if path.exists() else []
     new = {row[0] for row in rows}
-    atomic_write(path, _csv(header, [tuple(row) for row in old if row[0] not in new] + [*rows]))
+    atomic_write(path, format_rows(header, [tuple(row) for row in old if row[0] not in new] + [*rows]))
 
 
 def _write_zip(path: Path, files: Iterable[tuple[str, bytes]]) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import import_extra
 from kaggle_unet.io.tables import to_csv
 from kaggle_unet.store import atomic_write
 
@@ -84,11 +84,9 @@ def tracking(folder: Path, *, wanted: bool) -> Iterator[Callable[[Row], None]]:
     if not wanted:
         yield lambda _: None
         return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        msg = f"--track needs TensorBoard ({error}); install it with: .venv/bin/pip install -e '.[track]'"
-        raise ConfigError(msg) from error
+    import_extra("tensorboard", "track", "--track")
+    from torch.utils.tensorboard import SummaryWriter
+
     with SummaryWriter(folder / "tensorboard") as writer:
 
         def track(row: Row) -> None:

@@ -100,7 +100,11 @@ def rate_factor(
         return _one_cycle(settings, progress / epochs)
     if progress < settings.warmup_epochs:
         return progress / settings.warmup_epochs
-    return _AFTER_WARMUP[settings.name](settings, progress, epochs)
+    if settings.name == "constant":
+        return 1.0
+    if settings.name == "exponential":  # a step belongs to the epoch it ends in: the last one is not yet the next one's
+        return max(settings.floor, settings.factor ** max(0, math.ceil(progress - settings.warmup_epochs) - 1))
+    return _cosines(settings, progress, epochs)
 
 
 def cycle_ends(settings: ScheduleSettings, epochs: int) -> list[int]:
@@ -126,30 +130,14 @@ def _one_cycle(settings: ScheduleSettings, done: float) -> float:
     return _between(1.0, settings.floor, done, settings.rise, 1.0)
 
 
-def _exponential(settings: ScheduleSettings, progress: float, _: int) -> float:
-    # A step belongs to the epoch it ends in, so the last step of an epoch is not yet the next one's.
-    n_epochs = max(0, math.ceil(progress - settings.warmup_epochs) - 1)
-    return max(settings.floor, settings.factor**n_epochs)
-
-
-def _snapshots(settings: ScheduleSettings, progress: float, epochs: int) -> float:
-    """Find the cycle that a step ends in; the last step of one is not yet the next one's."""
+def _cosines(settings: ScheduleSettings, progress: float, epochs: int) -> float:
+    """Fall along half a cosine in every cycle, of which `cosine` has one; a step belongs to the cycle it ends in."""
     start = 0.0
-    for end in cycle_ends(settings, epochs):
+    for end in cycle_ends(settings, epochs) or [epochs]:
         if progress <= end:
             return _between(1.0, settings.floor, progress, max(start, settings.warmup_epochs), end)
         start = end
     return settings.floor
-
-
-_AFTER_WARMUP: dict[str, Callable[[ScheduleSettings, float, int], float]] = {
-    "constant": lambda settings, progress, epochs: 1.0,  # noqa: ARG005  all are called alike
-    "cosine": lambda settings, progress, epochs: _between(
-        1.0, settings.floor, progress, settings.warmup_epochs, epochs
-    ),
-    "exponential": _exponential,
-    "snapshots": _snapshots,
-}
 
 
 def _plateau(settings: ScheduleSettings, monitored_values: Sequence[float | None]) -> float:

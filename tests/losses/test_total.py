@@ -301,9 +301,3 @@ class TestAnswersOfMoreThanOneHead:
         full = Outputs(half.logits.float(), half.empty.float(), tuple(side.float() for side in half.sides))
         loss = make_loss("sigmoid", **HEADS)
         assert torch.equal(loss(half, planes, weights)[0], loss(full, planes, weights)[0])
-
-    @pytest.mark.parametrize(("term", "key"), [("empty", "empty_head"), ("deep_supervision", "deep_supervision")])
-    def test_a_term_for_a_head_that_is_not_there_is_refused_while_training(self, term, key):
-        outputs, planes, weights = self.outputs()
-        with pytest.raises(ConfigError, match=rf"no such head; set model\.{key}, or loss\.{term} to 0"):
-            make_loss("sigmoid", **{term: 0.5})(outputs.logits.requires_grad_(), planes, weights)

@@ -234,8 +234,8 @@ def test_another_dropout_reads_the_same_checkpoint():
 
 
 def test_one_dropout_rate_for_each_level_or_an_error():
-    with pytest.raises(ConfigError, match="2 rates, but depth 2 has 3 levels"):
-        PlainUNet(1, 1, PlainUNetSettings(depth=2, dropout=(0.1, 0.2)))
+    with pytest.raises(ConfigError, match="2 rates but depth 2 has 3 levels"):
+        PlainUNetSettings(depth=2, dropout=(0.1, 0.2))
 
 
 def test_weights_keep_the_variance_and_biases_start_at_0():

@@ -72,19 +72,6 @@ def test_kinds_of_images_come_in_turn(tmp_path):
     assert [bool(np.median(image) > 127) for image in images] == [False, True, True]
 
 
-def test_tiles_of_a_mosaic_continue_each_other(tmp_path):
-    truth = list(write_dsb_zip(tmp_path / "z", 3, 5, shape=(96, 96), mosaics=1).values())
-    assert len(truth) == 5
-    left, right = truth[0][:, -1] > 0, truth[1][:, 0] > 0
-    upper, lower = truth[0][-1] > 0, truth[2][0] > 0
-    assert (left & right).sum() + (upper & lower).sum() > 0.5 * ((left | right).sum() + (upper | lower).sum()) > 0
-
-
-def test_no_tile_of_a_mosaic_is_without_a_nucleus(tmp_path):
-    truth = write_dsb_zip(tmp_path / "z", 4, 24, shape=(32, 32), mosaics=6)
-    assert min(labels.max() for labels in truth.values()) >= 1
-
-
 def test_tgs_files_have_kaggles_pixel_formats(tmp_path):
     truth = write_tgs_zip(tmp_path / "train.zip", 1, 40)
     files = read_zip(tmp_path / "train.zip")
