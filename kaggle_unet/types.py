@@ -11,13 +11,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NamedTuple, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kaggle_unet.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas
+
+    DataFrame = pandas.DataFrame
+else:
+    DataFrame = Any  # pandas takes long to import, and most commands do without it
 
 Image = NDArray[Any]  # uint8, uint16 or float32, (H, W) where gray, else (H, W, C); three channels are RGB
 Labels = NDArray[np.int32]  # (H, W): 0 is background, 1…n are the instances

@@ -6,17 +6,13 @@ share of every stratum and of all samples. The result depends on the set of ids,
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.types import Labels
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame, Labels
 
 
 def draw_samples(strata: Sequence[str], n_items: int, *, strength: float, seed: int) -> NDArray[np.intp]:
@@ -118,7 +114,7 @@ def chi_square_p(counts: NDArray[np.int64]) -> float:
     return float(chdtrc(freedom, ((table - expected) ** 2 / expected).sum()))
 
 
-def describe_folds(folds: "DataFrame") -> list[str]:
+def describe_folds(folds: DataFrame) -> list[str]:
     r"""Describe in lines of text how samples are divided between folds.
 
     >>> from pandas import DataFrame

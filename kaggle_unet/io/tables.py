@@ -11,13 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kaggle_unet.errors import DataError, reading
 from kaggle_unet.io.archive import Archive, find_excess
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame
 
 _LONGEST_FIELD = 2**28  # a run-length code of a large, ragged mask exceeds the csv module's 128 KiB
 
@@ -75,7 +72,7 @@ def read_csv(path: str | Path) -> Table:
     return read_table(data, str(path))
 
 
-def read_frame(path: Path, cure: str = "make its folder again", sha256: str | None = None) -> "DataFrame":
+def read_frame(path: Path, cure: str = "make its folder again", sha256: str | None = None) -> DataFrame:
     """Read a table that the kit wrote, of this hash; every column is text, and an empty field is empty text."""
     import pandas as pd
 
@@ -86,7 +83,7 @@ def read_frame(path: Path, cure: str = "make its folder again", sha256: str | No
         return pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
 
 
-def read_folds(path: Path, sha256: str | None = None) -> "DataFrame":
+def read_folds(path: Path, sha256: str | None = None) -> DataFrame:
     """Read a folds.csv: id, fold (missing for samples without one), group, stratum and kind."""
     cure = "copy it again, or make its folder again. To set folds by hand, name a file in competition.folds"
     table = read_frame(path, cure, sha256)
@@ -94,7 +91,7 @@ def read_folds(path: Path, sha256: str | None = None) -> "DataFrame":
         return table.assign(fold=table["fold"].mask(table["fold"] == "").astype("Int64"))
 
 
-def to_csv(table: "DataFrame") -> str:
+def to_csv(table: DataFrame) -> str:
     r"""Format a table: numbers have six digits at most, and what is missing is an empty field.
 
     >>> from pandas import DataFrame

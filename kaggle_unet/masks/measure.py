@@ -1,15 +1,13 @@
 """Measurements of objects: scikit-image's region properties as a table, in pixels and in micrometres."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.labels import check_labels, relabel
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame
 
 _COLUMNS = {
     "label": "label", "area": "area_px", "centroid-0": "y_px", "centroid-1": "x_px", "bbox-0": "top_px",
@@ -22,7 +20,7 @@ _INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max")
 
 def measure(
     labels: ArrayLike, image: NDArray[Any] | None = None, *, pixel_size: float | tuple[float, float] | None = None
-) -> "DataFrame":
+) -> DataFrame:
     """Measure every object of a label image.
 
     Parameters
@@ -95,7 +93,7 @@ def _intensities(labels: NDArray[np.int32], image: NDArray[Any], areas_px: NDArr
     return columns
 
 
-def _in_um(table: "DataFrame", pixel_size: float | tuple[float, float]) -> dict[str, Any]:
+def _in_um(table: DataFrame, pixel_size: float | tuple[float, float]) -> dict[str, Any]:
     height, width = pixel_size if isinstance(pixel_size, tuple) else (pixel_size, pixel_size)
     if not (0 < height < np.inf and 0 < width < np.inf):
         raise ConfigError(f"the pixel size is {pixel_size}; expected micrometres above 0")

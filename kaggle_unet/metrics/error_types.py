@@ -9,16 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import fsum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.metrics.score import ImageScore, score_overlap
-from kaggle_unet.types import Overlap
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame, Overlap
 
 # Error types of true and of predicted objects; `Mistakes` holds indices into these.
 TRUE_ERROR_TYPES = ("found", "merged", "split", "missed")
@@ -73,7 +70,7 @@ def find_mistakes(overlap: Overlap) -> Mistakes:
     return Mistakes(true, pred, best_iou, bias_px)
 
 
-def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_EDGES_PX) -> "DataFrame":
+def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_EDGES_PX) -> DataFrame:
     """Count error types by the objects' area in ranges, last over all, for a set of images."""
     from pandas import DataFrame
 
@@ -114,7 +111,7 @@ _REPLACED = {"merged": ("merged", "merging"), "split": ("split", "part"), "misse
 KINDS = ("outlines", *_REPLACED, "extra")
 
 
-def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> "DataFrame":
+def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> DataFrame:
     """Compute what fixing each error type alone would gain, over a set of images; no rows without images.
 
     The columns are error_type, score (with those errors fixed) and gain. Counts alone are fixed, no pixel is moved: a

@@ -7,7 +7,7 @@ tables of docs/scores.md.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,10 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.metrics.overlap import count_overlap, iou_twentieths
 from kaggle_unet.metrics.pixels import OF_MASKS, count_confusion, tabulate_pixels
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS
-from kaggle_unet.types import Labels, Overlap
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame, Labels, Overlap
 
 
-def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> "DataFrame":
+def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> DataFrame:
     """Match the instances of one image, and compute the literature's scores by IoU threshold.
 
     Parameters
@@ -66,7 +63,7 @@ def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> "D
     return table.assign(**{f"pixel_{name}": value for name, value in scores.items()})
 
 
-def summarize(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, strict: bool = False) -> "DataFrame":
+def summarize(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, strict: bool = False) -> DataFrame:
     """Compute the table of `match` over a set of images, given as pairs of labels or as overlaps; counts are over all.
 
     Every quotient is 0 where nothing matches, so an image without instances lowers `ap_per_image` even when rightly

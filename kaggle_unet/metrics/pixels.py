@@ -6,17 +6,14 @@ of every image. All edge cases are in the tables of docs/scores.md.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.labels import check_integers, check_mask
-from kaggle_unet.types import IGNORED_CLASS
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import IGNORED_CLASS, DataFrame
 
 OF_MASKS = ("background", "all objects")  # of labels whose instances all count as one
 SCORES = ("accuracy", "iou", "dice", "iou_smooth", "dice_smooth")
@@ -196,7 +193,7 @@ def score_classes(true: NDArray[Any], pred: NDArray[Any], names: Sequence[str]) 
 
 def tabulate_pixels(
     confusions: Sequence[NDArray[np.int64]], names: Sequence[str]
-) -> tuple[dict[str, float], "DataFrame"]:
+) -> tuple[dict[str, float], DataFrame]:
     """Score the pixels of images by their confusions: the scores of the set, and a row for every class and their mean.
 
     `accuracy` of a class is the fraction of its pixels that were found, of the set that of all pixels. `iou` and `dice`

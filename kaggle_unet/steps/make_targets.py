@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,10 +49,7 @@ from kaggle_unet.store import (
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import encode_with_weights
-from kaggle_unet.types import IGNORED_CLASS, DataIssue, Sample, Shard
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import IGNORED_CLASS, DataFrame, DataIssue, Sample, Shard
 
 _SHARDS = "shards"
 PNG_WEIGHT = 1000  # what a weight of 1 is in a PNG of 16 bits
@@ -400,9 +397,7 @@ def _summarise(data_issues: Iterable[DataIssue]) -> list[dict[str, Any]]:
     ]
 
 
-def divide(
-    stats: Sequence[SampleStats], settings: FoldSettings, chosen: Mapping[str, int] | None = None
-) -> "DataFrame":
+def divide(stats: Sequence[SampleStats], settings: FoldSettings, chosen: Mapping[str, int] | None = None) -> DataFrame:
     """Assign samples to folds, or take those that a folds file chose."""
     from pandas import DataFrame
 

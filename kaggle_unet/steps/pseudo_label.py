@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,7 @@ from kaggle_unet.steps.run import describe_run
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import WeightSettings
-from kaggle_unet.types import HalfPlanes, Planes, Sample
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame, HalfPlanes, Planes, Sample
 
 BOUNDS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.99)  # for which it is counted how many images would be kept
 
@@ -149,7 +146,7 @@ def _label(ensemble: Ensemble, source: Source, choice: Choice) -> Iterator[tuple
         yield replace(sample, labels=labels, ignore=ignore), image_confidence(pixels, choice.pixel_confidence)
 
 
-def _finish(preparation: Preparation, kept: Sequence[SampleStats], found: "DataFrame", choice: Choice) -> DataReport:
+def _finish(preparation: Preparation, kept: Sequence[SampleStats], found: DataFrame, choice: Choice) -> DataReport:
     """Declare the store complete, and report what was kept."""
     from pandas import DataFrame
 

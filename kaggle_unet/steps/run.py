@@ -18,7 +18,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -30,10 +30,7 @@ from kaggle_unet.steps.make_targets import changed_keys, divide, measure_sample,
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE
-from kaggle_unet.types import Settings
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame, Settings
 
 
 def experiment_of(config_path: Path) -> Path:
@@ -298,9 +295,7 @@ def _load(file: Path) -> DecodeFile:
     return found
 
 
-def begin_run(
-    run: Path, config: Config, store: Store, added: Sequence[Store], device: Mapping[str, Any]
-) -> "DataFrame":
+def begin_run(run: Path, config: Config, store: Store, added: Sequence[Store], device: Mapping[str, Any]) -> DataFrame:
     """Record what a run is made of; once it has a checkpoint, refuse anything else."""
     if changed := changed_keys(config, store):
         msg = f"{store.folder} was made with another config ({', '.join(changed)} differ); run kaggle-unet "
@@ -335,7 +330,7 @@ def count_folds(config: Config, store_folder: Path) -> int:
     return 1 + max(Store.open(store_folder).folds.values(), default=-1)
 
 
-def folds_for(store: Store, config: Config) -> "DataFrame":
+def folds_for(store: Store, config: Config) -> DataFrame:
     """Return which fold each sample is in."""
     if config.competition.folds or store.report["folds"]["settings"] == plain(config.folds):
         return store.read_folds()
@@ -354,7 +349,7 @@ def open_run(run: Path, store_folder: Path | None = None) -> tuple[Config, Store
     return load_config(run / "config.yaml"), store
 
 
-def run_folds(run: Path) -> "DataFrame":
+def run_folds(run: Path) -> DataFrame:
     """Read which fold of a run each sample is in."""
     return read_folds(run / "folds.csv", describe_run(run).get("folds_sha256"))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import fsum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,7 @@ from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import OF_CONFIG, choose_decode_params, fold_folder, open_run, run_folds
 from kaggle_unet.store import Store, atomic_write
 from kaggle_unet.store.planes import describe_planes, read_planes
-from kaggle_unet.types import Labels, Overlap, Planes, Sample
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame, Labels, Overlap, Planes, Sample
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,11 @@ class Scores:
     true_objects: int
     predicted_objects: int
     parts: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    per_iou: "DataFrame | None"
-    per_area: "DataFrame | None"
-    oracle_fixes: "DataFrame | None"
+    per_iou: DataFrame | None
+    per_area: DataFrame | None
+    oracle_fixes: DataFrame | None
     pixels: Mapping[str, float]
-    per_class: "DataFrame"
+    per_class: DataFrame
     per_image: Mapping[str, float]
     scored: Sequence[Scored]
     decoding: str | None = None
@@ -173,7 +170,7 @@ def out_of_fold(
         yield score_sample(config, sample, labels, parts, row["group"]), sample, planes, labels
 
 
-def out_of_fold_samples(run: Path, folds: Sequence[int] | None = None) -> "DataFrame":
+def out_of_fold_samples(run: Path, folds: Sequence[int] | None = None) -> DataFrame:
     """Return the rows of folds.csv that have out-of-fold planes, with the folder of these in a column `planes`."""
     from pandas import DataFrame, concat
 
@@ -254,7 +251,7 @@ def summarize_scores(scored: Sequence[Scored], classes: Sequence[str] = OF_MASKS
     )
 
 
-def _mean(images: "DataFrame") -> dict[str, Any]:
+def _mean(images: DataFrame) -> dict[str, Any]:
     scores = images["score"].tolist()
     interval = interval_of_mean(scores, images["group"].tolist())
     return {"score": fsum(scores) / len(scores), "interval": list(interval), "images": len(scores)}

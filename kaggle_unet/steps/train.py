@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -41,10 +41,7 @@ from kaggle_unet.training.fold import OnEvent, PartDone, open_loader
 from kaggle_unet.training.schedules import cycle_ends
 from kaggle_unet.training.settings import BEST, LAST
 from kaggle_unet.training.step import Learner
-from kaggle_unet.types import Image, Result, Sample
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame, Image, Result, Sample
 
 _FEWEST_STEPS = 300
 
@@ -228,7 +225,7 @@ def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
 
 def _begin(
     run: Path, config: Config, store: Store, added: Sequence[Store], distributed: Distributed, *, resume: bool
-) -> "DataFrame":
+) -> DataFrame:
     if resume and not (run / "run.json").exists():
         msg = f"--resume: there is no run in {run}, so there is nothing to resume; leave out --resume to start anew"
         raise ConfigError(msg)
@@ -244,7 +241,7 @@ def _has_begun(folder: Path) -> bool:
     return False
 
 
-def _divide(folds: "DataFrame", fold: int) -> tuple[list[str], list[str]]:
+def _divide(folds: DataFrame, fold: int) -> tuple[list[str], list[str]]:
     """Return the ids to train on and those to validate on."""
     inside, outside = sorted(folds["id"][folds["fold"] == fold]), sorted(folds["id"][folds["fold"] != fold])
     if not inside or not outside:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import yaml
@@ -39,10 +39,7 @@ from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_
 from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
-from kaggle_unet.types import Result
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame, Result
 
 _N_PARTS = 4  # of a single fold
 _FEW = 32  # images; below this a spawned interpreter costs more than it brings
@@ -121,13 +118,13 @@ def tune(
         return _write(config, folder, images, nested, effects, curve, alone)
 
 
-def _choose_params(nested: NestedResult, images: "DataFrame") -> Params:
+def _choose_params(nested: NestedResult, images: DataFrame) -> Params:
     """Return what the search has found, or the start where that gains nothing on held-out images."""
     is_used = held_out_gain(nested.before, nested.held_out, images["group"].tolist())["is_used"]
     return nested.found.params if is_used else nested.found.trials[0][0]
 
 
-def _identity(config: Config, store: Store, images: "DataFrame", names: Sequence[str]) -> str:
+def _identity(config: Config, store: Store, images: DataFrame, names: Sequence[str]) -> str:
     """Hash all that a search depends on; one of the same goes on with its journal."""
     settings = plain(config)
     planes = dict.fromkeys(folder for folders in images["folders"] for folder in folders)
@@ -179,7 +176,7 @@ def _split(params: Params) -> tuple[Params, dict[str, float]]:
     return {name: value for name, value in params.items() if name not in weights}, weights
 
 
-def _list_images(run: Path, others: Sequence[Path]) -> "DataFrame":
+def _list_images(run: Path, others: Sequence[Path]) -> DataFrame:
     """List the images that have out-of-fold planes in every run, in parts by the folds of the first."""
     table = out_of_fold_samples(run).reset_index(drop=True)
     for other in others:
@@ -200,7 +197,7 @@ def _list_images(run: Path, others: Sequence[Path]) -> "DataFrame":
 
 @contextmanager
 def _evaluation(
-    config: Config, store: Store, images: "DataFrame", weights: Sequence[str], workers: int
+    config: Config, store: Store, images: DataFrame, weights: Sequence[str], workers: int
 ) -> Iterator[Evaluate]:
     """Provide a function that scores all images, over several processes that each hold some of the planes."""
     workers = 1 if len(images) < _FEW else workers
@@ -225,7 +222,7 @@ def _evaluation(
             pool.shutdown(cancel_futures=True)
 
 
-def _make_scorer(config: Config, store_folder: Path, images: "DataFrame", weights: Sequence[str]) -> Evaluate:
+def _make_scorer(config: Config, store_folder: Path, images: DataFrame, weights: Sequence[str]) -> Evaluate:
     """Return a function that scores images, whose planes and truth it holds in memory."""
     store, metric = Store.open(store_folder), get_competition(config.competition.name).metric
     members_of = {
@@ -253,7 +250,7 @@ def _make_scorer(config: Config, store_folder: Path, images: "DataFrame", weight
 _scorer: list[Evaluate] = []  # of this process
 
 
-def _begin_process(config: Config, store_folder: Path, images: "DataFrame", weights: Sequence[str]) -> None:
+def _begin_process(config: Config, store_folder: Path, images: DataFrame, weights: Sequence[str]) -> None:
     begin_worker()
     _scorer[:] = [_make_scorer(config, store_folder, images, weights)]
 
@@ -265,7 +262,7 @@ def _score(params: dict[str, Any]) -> Scores:
 def _write(
     config: Config,
     folder: Path,
-    images: "DataFrame",
+    images: DataFrame,
     nested: NestedResult,
     effects: Mapping[str, Scores],
     curve: Mapping[float, float],
@@ -297,7 +294,7 @@ def _write(
     return result
 
 
-def _format_decode_file(config: Config, result: TuneResult, images: "DataFrame") -> str:
+def _format_decode_file(config: Config, result: TuneResult, images: DataFrame) -> str:
     rest, weights = _split(result.params)
     decoder = apply_params(rest, config.decoder)
     hashes = hashes_of_checkpoints(folder for folders in images["folders"] for folder in folders)

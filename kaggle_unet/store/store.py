@@ -19,7 +19,7 @@ import math
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +38,7 @@ from kaggle_unet.store.manifest import (
     write_arrays,
     write_record,
 )
-from kaggle_unet.types import DataIssue, Planes, Sample, Weights
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame, DataIssue, Planes, Sample, Weights
 
 
 class Store:
@@ -109,7 +106,7 @@ class Store:
         table = self.read_folds().dropna(subset="fold")
         return dict(zip(table["id"], table["fold"].tolist(), strict=True))
 
-    def read_folds(self) -> "DataFrame":
+    def read_folds(self) -> DataFrame:
         """Read which fold each sample is in, with what the folds were made from."""
         return read_folds(self.folder / "folds.csv", self.manifest.get("folds_sha256"))
 
@@ -164,7 +161,7 @@ class Store:
         paths = sorted((self.folder / "targets").glob("*/manifest.json"))
         return [read_manifest(path.parent)["identity"] for path in paths]
 
-    def finish(self, targets: "TargetSet", folds: "DataFrame", report: Mapping[str, Any]) -> None:
+    def finish(self, targets: "TargetSet", folds: DataFrame, report: Mapping[str, Any]) -> None:
         """Write folds and report, and declare the samples and one target set complete."""
         ids = sorted(folds["id"])
         self.flush(ids, targets)
