@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ Planes = NDArray[np.float32]  # (C, H, W): targets of 0 and 1, or probabilities,
 HalfPlanes = NDArray[np.float16]  # (C, H, W): probabilities, as they are kept on disk
 Weights = NDArray[np.float32]  # (H, W): factors of the cross-entropy; a pixel of 0 does not count
 Inputs = NDArray[np.float32]  # (C, H, W): what a network is given for one image
+Sliced: TypeAlias = Any  # an array read and written by boxes, which may be on disk: `numpy.memmap`, zarr
 T = TypeVar("T")
 
 

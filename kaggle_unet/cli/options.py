@@ -179,6 +179,10 @@ KaggleImage = Annotated[
 ]
 KaggleOwner = Annotated[str, Option("--owner", metavar="NAME", help="Your name on Kaggle, as in its addresses.")]
 
+SkipBadImages = Annotated[
+    bool, Option("--skip-bad", help="Set aside images that can't be read, with the reason, and go on.")
+]
+
 # Many machines.
 Shard = Annotated[
     Any,

@@ -116,16 +116,29 @@ def segment(
     checkpoint: options.Checkpoints = None,
     decode: options.Decode = None,
     report: options.SegmentReport = False,
+    skip_bad: options.SkipBadImages = False,
     shard: options.Shard = None,
     overrides: options.Overrides = None,
 ) -> None:
     """Find the objects in any images: label images, overlays and measurements."""
+    from kaggle_unet.io.slides import is_slide
     from kaggle_unet.steps.segment import segment as write
+    from kaggle_unet.steps.slide import segment_slides
 
     opened = open_run(experiment, overrides, may_be_exported=True)
     with console.progress() as on_progress:
         how: dict[str, Any] = {"decode": decode, "overrides": overrides or (), "on_progress": on_progress}
-        how |= {"formats": formats or (), "pixel_size": pixel_size, "report": report, "shard": shard}
+        how |= {"pixel_size": pixel_size, "shard": shard}
+        if any(map(is_slide, images)):
+            if formats or report or not all(map(is_slide, images)):
+                msg = "slides (OME-Zarr, TIFFs of more pixels than are read at once) are segmented apart from other "
+                raise ConfigError(f"{msg}images, and without --format and --report")
+            slides = segment_slides(
+                opened.config, checkpoint or [opened.run], [Path(one) for one in images], output, **how
+            )
+            console.result(slides, console.segmented_slides)
+            return
+        how |= {"formats": formats or (), "report": report, "skip_bad": skip_bad}
         written = write(opened.config, checkpoint or [opened.run], images, output, **how)
     if shard is not None:
         console.wrote(shard=str(shard))

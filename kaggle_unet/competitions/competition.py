@@ -141,16 +141,22 @@ class FileSource:
         return hashlib.sha256("\n".join([self.archive.fingerprint(files), stamp, numbers]).encode()).hexdigest()
 
 
-def read_shapes(ids: Sequence[str], shape: Callable[[str], tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """Read heights and widths of all images; a DataError names every file without a sound header."""
-    shapes, faults = {}, []
+def read_shapes(
+    ids: Sequence[str], shape: Callable[[str], tuple[int, int]], set_aside: dict[str, str] | None = None
+) -> dict[str, tuple[int, int]]:
+    """Read heights and widths; files without a sound header are set aside, or all named by a DataError."""
+    shapes: dict[str, tuple[int, int]] = {}
+    faults: dict[str, str] = {}
     for id_ in ids:
         try:
             shapes[id_] = shape(id_)
         except DataError as error:
-            faults.append(str(error))
-    if faults:
-        raise DataError(f"{len(faults)} of {len(ids)} images can't be read; leave them out, or fix them", faults)
+            faults[id_] = str(error)
+    if set_aside is not None:
+        set_aside |= faults
+    elif faults:
+        msg = f"{len(faults)} of {len(ids)} images can't be read; leave them out, or fix them"
+        raise DataError(msg, list(faults.values()))
     return shapes
 
 

@@ -93,23 +93,21 @@ def _encode_geojson(labels: Mapping[str, Labels], _: PixelSize) -> bytes:
     """Write a feature for each instance, named by its id, as QuPath imports annotations."""
     sample_id, values = _only(labels)
     height, width = values.shape
-    features = [
-        {
-            "type": "Feature",
-            "geometry": _to_geometry(polygons),
-            "properties": {"objectType": "annotation", "name": str(label)},
-        }
-        for label, polygons in trace_polygons(values).items()
-    ]
+    features = [to_feature(label, polygons) for label, polygons in trace_polygons(values).items()]
     about = {"image": {"name": sample_id, "height": height, "width": width}}  # which others' programs skip
     return json.dumps({"type": "FeatureCollection", **about, "features": features}).encode()
 
 
-def _to_geometry(polygons: Sequence[Polygon]) -> dict[str, Any]:
+def to_feature(label: int, polygons: Sequence[Polygon]) -> dict[str, Any]:
+    """Return an instance as a feature of GeoJSON."""
     parts = [[[*ring.tolist(), ring[0].tolist()] for ring in rings] for rings in polygons]
-    if len(parts) == 1:
-        return {"type": "Polygon", "coordinates": parts[0]}
-    return {"type": "MultiPolygon", "coordinates": parts}
+    is_one = len(parts) == 1
+    geometry = {"type": "Polygon" if is_one else "MultiPolygon", "coordinates": parts[0] if is_one else parts}
+    return {
+        "type": "Feature",
+        "geometry": geometry,
+        "properties": {"objectType": "annotation", "name": str(label)},
+    }
 
 
 def _encode_coco(labels: Mapping[str, Labels], _: PixelSize) -> bytes:

@@ -9,7 +9,7 @@ that are done, never single images of a batch.
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.inference.tiles import cut_tile, merge_tiles, plan_tiles
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecName
-from kaggle_unet.types import HalfPlanes, Inputs, Planes
+from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sliced
 
 Activation = Literal["sigmoid", "softmax"]
 _LEAST_PROBABILITY = 1e-6  # its logit is finite
@@ -106,8 +106,8 @@ class _Average:
         settings: InferenceSettings,
         activation: Activation,
         device: torch.device | str,
-        autocast_dtype: torch.dtype | None,
-        channels_last: bool,
+        autocast_dtype: torch.dtype | None = None,
+        channels_last: bool = False,
     ) -> None:
         models = [model.to(device).eval() for model in models]
         self._models = [model.to(memory_format=torch.channels_last) for model in models] if channels_last else models
@@ -199,16 +199,35 @@ class _Average:
 def _predict_tiles(name: str, image: Inputs, settings: InferenceSettings, average: _Average) -> HalfPlanes:
     """Predict tile by tile; memory beside inputs and result is that of one row of tiles."""
     _, height, width = image.shape
-    pad_spec = PadSpec(settings.pad_to_multiple, average.margin)
-    tiles = plan_tiles((height, width), tile_px=settings.tile_px, overlap_px=settings.overlap_px, pad_spec=pad_spec)
-    pieces = ((tile, average.predict([cut_tile(image, tile)], [name])[0]) for tile in tiles)
     planes: HalfPlanes | None = None
-    for rows, merged in merge_tiles(pieces, width):
+    for rows, merged in _merge_rows(name, image, settings, average, slice(0, height)):
         if planes is None:
             planes = np.empty((len(merged), height, width), dtype=np.float16)
         planes[:, rows] = merged
     assert planes is not None
     return planes
+
+
+def _merge_rows(
+    name: str, inputs: Sliced, settings: InferenceSettings, average: _Average, rows: slice
+) -> Iterator[tuple[slice, Planes]]:
+    """Predict the tiles that show some rows, and yield these as they become complete."""
+    _, height, width = inputs.shape
+    pad_spec = PadSpec(settings.pad_to_multiple, average.margin)
+    tiles = plan_tiles((height, width), tile_px=settings.tile_px, overlap_px=settings.overlap_px, pad_spec=pad_spec)
+    shown = [tile for tile in tiles if tile[0].out.start < rows.stop and tile[0].out.stop > rows.start]
+    pieces = ((tile, average.predict([cut_tile(inputs, tile)], [name])[0]) for tile in shown)
+    for found, merged in merge_tiles(pieces, width):
+        wanted = slice(max(found.start, rows.start), min(found.stop, rows.stop))
+        if wanted.start < wanted.stop:
+            yield wanted, merged[:, wanted.start - found.start : wanted.stop - found.start]
+
+
+def predict_rows(
+    models: Sequence[nn.Module], name: str, inputs: Sliced, rows: slice, settings: InferenceSettings, **device: Any
+) -> Iterator[tuple[slice, Planes]]:
+    """Predict some rows of an image that need not be in memory, as they are predicted with all others."""
+    return _merge_rows(name, inputs, settings, _Average(models, settings, **device), rows)
 
 
 class CodecAdapter(nn.Module):

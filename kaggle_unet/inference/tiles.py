@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.data.batch import PadSpec, padded_shape
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.types import Inputs, Planes
+from kaggle_unet.types import Inputs, Planes, Sliced
 
 ZERO_WEIGHT = 3 / 8  # of an overlap, at either side
 
@@ -48,7 +48,7 @@ def plan_tiles(shape: tuple[int, int], *, tile_px: int, overlap_px: int, pad_spe
     return [(row, column) for row in rows for column in columns]
 
 
-def cut_tile(inputs: Inputs, tile: Tile) -> Inputs:
+def cut_tile(inputs: Sliced, tile: Tile) -> Inputs:
     """Cut a tile out of an image, mirrored beyond its edges.
 
     >>> image = np.arange(6, dtype=np.float32).reshape(1, 1, 6)
@@ -56,11 +56,13 @@ def cut_tile(inputs: Inputs, tile: Tile) -> Inputs:
     >>> cut_tile(image, tile)[0, 0]
     array([0., 0., 1., 2., 3., 4., 5., 5.], dtype=float32)
     """
-    places = []
+    places, box = [], []
     for span, length in zip(tile, inputs.shape[1:], strict=True):
         place = np.arange(span.start, span.start + span.side) % (2 * length)
-        places.append(np.minimum(place, 2 * length - 1 - place))  # mirrored, the edge pixel included
-    pixels: Inputs = inputs[:, places[0][:, np.newaxis], places[1]]
+        place = np.minimum(place, 2 * length - 1 - place)  # mirrored, the edge pixel included
+        box.append(slice(int(place.min()), int(place.max()) + 1))
+        places.append(place - place.min())
+    pixels: Inputs = inputs[:, box[0], box[1]][:, places[0][:, np.newaxis], places[1]]
     return pixels
 
 

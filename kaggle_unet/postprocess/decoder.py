@@ -60,12 +60,10 @@ class Decoder:
         cleaning, planes = self.postprocess, self.codec.check_planes(planes)
         if self.codec.is_semantic:
             return self.codec.decode(planes, self.decode)
-        is_large = planes[0].size > self.stripe_above_px and not self.decode.single_object
-        if is_large or cleaning.fill_holes_px:
-            labels = (
-                decode_large(self.codec, planes, self.decode) if is_large else self.codec.decode(planes, self.decode)
-            )
-            labels = fill_holes(labels, cleaning.fill_holes_px, in_place=True)
+        if planes[0].size > self.stripe_above_px and not self.decode.single_object:
+            labels = decode_large(self.codec, planes, self.decode, cleaning)
+        elif cleaning.fill_holes_px:
+            labels = fill_holes(self.codec.decode(planes, self.decode), cleaning.fill_holes_px, in_place=True)
             labels = drop_small(labels, cleaning.min_area_px, in_place=True)
         else:  # without holes to fill, areas are known as soon as decoding ends
             labels = self.codec.decode(planes, self.decode, min_area_px=cleaning.min_area_px)

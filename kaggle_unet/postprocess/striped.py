@@ -5,7 +5,7 @@ reach its edge are joined with their continuations, and each is then decoded in 
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.ndimage
@@ -15,9 +15,11 @@ from scipy.sparse.csgraph import connected_components
 
 from kaggle_unet.kernels.labels import renumber_in_raster_order
 from kaggle_unet.masks.labels import components, whole_rows
+from kaggle_unet.postprocess.clean import fill_holes
+from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
-from kaggle_unet.types import Labels
+from kaggle_unet.types import Labels, Sliced
 
 
 class SeamComponent(NamedTuple):
@@ -77,29 +79,47 @@ def _touching(upper: NDArray[np.int64], lower: NDArray[np.int64]) -> NDArray[np.
     return np.unique(both[:, (both >= 0).all(axis=0)], axis=1)
 
 
-def decode_large(codec: Codec, planes: NDArray[Any], settings: DecodeSettings, *, stripe_px: int = 1024) -> Labels:
-    """Decode planes (C, H, W) as `Codec.decode` does, a stripe of rows at a time.
+def decode_large(
+    codec: Codec,
+    planes: Sliced,
+    settings: DecodeSettings,
+    cleaning: PostprocessSettings,
+    *,
+    out: Labels | None = None,
+    stripe_px: int = 1024,
+) -> Labels:
+    """Decode planes (C, H, W) as `Codec.decode` does, and clean the labels, a stripe of rows at a time.
 
-    Beside the labels, memory is that of one stripe, or of the box of the largest component that crosses a seam.
+    Beside the labels, which may be those of a file (`out`, zeros), memory is that of one stripe, or of the box of the
+    largest component that crosses a seam.
     """
     height, width = planes.shape[1:]
-    labels, n, crossing = np.zeros((height, width), dtype=np.int32), 0, SeamComponents()
-    for top in range(0, height, stripe_px):
-        stripe = np.array(planes[:, top : top + stripe_px], dtype=np.float32)
+    labels = np.zeros((height, width), dtype=np.int32) if out is None else out
+    stripes = [slice(top, min(top + stripe_px, height)) for top in range(0, height, stripe_px)]
+    n, crossing = 0, SeamComponents()
+    for rows in stripes:
+        stripe = np.array(planes[:, rows], dtype=np.float32)
         parts = components(codec.find_mask(stripe, settings))
         is_at_edge = np.zeros(int(parts.max(initial=0)) + 1, dtype=np.bool_)
-        is_at_edge[parts[0]] |= top > 0
-        is_at_edge[parts[-1]] |= top + stripe_px < height
+        is_at_edge[parts[0]] |= rows.start > 0
+        is_at_edge[parts[-1]] |= rows.stop < height
         is_at_edge[0] = False
-        crossing.add(parts, is_at_edge, top)
+        crossing.add(parts, is_at_edge, rows.start)
         stripe[:, is_at_edge[parts]] = 0  # below every threshold, so there is no mask
-        n = _add_instances(codec.decode(stripe, settings), n, labels[top : top + stripe_px])
+        n = _add_instances(codec.decode(stripe, settings), n, labels[rows])
+    boxes = [(rows, slice(0, width)) for rows in stripes]
     for top, left, bottom, right, (y, x) in crossing.join():
-        box = np.array(planes[:, top:bottom, left:right], dtype=np.float32)
+        boxes.append((slice(top, bottom), slice(left, right)))
+        box = np.array(planes[:, *boxes[-1]], dtype=np.float32)
         parts = components(codec.find_mask(box, settings))
         box[:, parts != parts[y - top, x - left]] = 0
-        n = _add_instances(codec.decode(box, settings), n, labels[top:bottom, left:right])
-    renumber_in_raster_order(whole_rows(labels.shape), labels, np.zeros(n + 1, dtype=np.int32), 0)
+        n = _add_instances(codec.decode(box, settings), n, labels[boxes[-1]])
+    for where in boxes if cleaning.fill_holes_px else ():  # a hole lies inside its instance's box
+        labels[where] = fill_holes(labels[where], cleaning.fill_holes_px)
+    areas_px = sum((np.bincount(labels[rows].ravel(), minlength=n + 1) for rows in stripes), np.zeros(n + 1, np.int64))
+    new_ids = np.where(areas_px < cleaning.min_area_px, np.int32(-1), np.int32(0))
+    new_ids[0] = 0
+    renumber_in_raster_order(whole_rows(labels.shape), labels, new_ids, 0)
     return labels
 
 

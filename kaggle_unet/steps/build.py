@@ -1,10 +1,11 @@
 """Builders: datasets, loss and network of a training from a config and a store, ensembles from checkpoints."""
 
 import math
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -14,8 +15,8 @@ from kaggle_unet.config import Config, plain, validate_config
 from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import prepare, refuse_missing_depths
-from kaggle_unet.errors import ConfigError, reading
-from kaggle_unet.inference.predict import CodecAdapter, plan_batches, predict_planes, scale_to
+from kaggle_unet.errors import ConfigError, DataError, reading
+from kaggle_unet.inference.predict import CodecAdapter, plan_batches, predict_planes, predict_rows, scale_to
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
@@ -38,7 +39,7 @@ from kaggle_unet.training.device import (
 from kaggle_unet.training.distributed import Distributed, rank_shard
 from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.validate import ValidationResult, validate
-from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample, Shard
+from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample, Shard, Sliced
 
 _OF_OTHERS = "can't be used with this config; give the run itself, which has its own, or leave out what is not of it"
 
@@ -217,9 +218,10 @@ def predict_samples(
     *,
     done: Container[str] = (),
     shard: Shard | None = None,
+    set_aside: dict[str, str] | None = None,
 ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
-    """Predict planes for samples of any sizes, or for a shard of their batches."""
-    config, device_config = ensemble.config, ensemble.device_config
+    """Predict planes for samples of any sizes, or for a shard of their batches; set aside what can't be read."""
+    config = ensemble.config
     choose_operations(deterministic=config.training.deterministic)  # another model may have chosen otherwise
     settings = _padded(ensemble, settings)
     samples: dict[str, Sample] = {}
@@ -228,18 +230,11 @@ def predict_samples(
         samples[sample.id] = sample
         return sample.id, prepare(sample.image, config.input, depth=sample.numbers.get("depth"))
 
-    predict = partial(
-        predict_planes,
-        ensemble.models,
-        activation=get_codec(config.codec).activation,
-        device=device_config.device,
-        autocast_dtype=AUTOCAST_DTYPES[device_config.precision],
-        channels_last=device_config.channels_last,
-    )
+    predict: Any = partial(predict_planes, ensemble.models, **_device_options(ensemble))
     batches = batches_of(ensemble, sizes, settings)
     batches = list(shard.take(batches)) if shard else batches
     wanted = (id_ for batch in batches if not all(id_ in done for id_ in batch) for id_ in batch)
-    for id_, planes in predict(map(show, map(load, wanted)), settings=settings):
+    for id_, planes in predict(map(show, _load(load, wanted, set_aside)), settings=settings):
         sample, rounded, scale = samples[id_], round_planes(planes), 1.0
         if settings.object_px is not None:
             scale = scale_to(settings.object_px, object_diameter_px(areas_px(config.decoder(rounded))[1:]))
@@ -248,6 +243,33 @@ def predict_samples(
             rounded = round_planes(better)
         del samples[id_]
         yield sample, rounded
+
+
+def _load(load: Callable[[str], Sample], ids: Iterable[str], set_aside: dict[str, str] | None) -> Iterator[Sample]:
+    for id_ in ids:
+        try:
+            yield load(id_)
+        except DataError as error:
+            if set_aside is None:
+                raise
+            set_aside[id_] = str(error)
+
+
+def predict_slide_rows(ensemble: Ensemble, name: str, inputs: Sliced, rows: slice) -> Iterator[tuple[slice, Planes]]:
+    """Predict some rows of an image that need not be in memory."""
+    choose_operations(deterministic=ensemble.config.training.deterministic)
+    settings = _padded(ensemble, ensemble.config.inference)
+    return predict_rows(ensemble.models, name, inputs, rows, settings, **_device_options(ensemble))
+
+
+def _device_options(ensemble: Ensemble) -> dict[str, Any]:
+    device_config = ensemble.device_config
+    return {
+        "activation": get_codec(ensemble.config.codec).activation,
+        "device": device_config.device,
+        "autocast_dtype": AUTOCAST_DTYPES[device_config.precision],
+        "channels_last": device_config.channels_last,
+    }
 
 
 def _scaled(settings: InferenceSettings, scale: float) -> InferenceSettings:

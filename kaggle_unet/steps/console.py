@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from kaggle_unet.steps.bench_train import TrainingSpeed
     from kaggle_unet.steps.check import Submission
     from kaggle_unet.steps.convert import Converted
-    from kaggle_unet.steps.make_targets import DataReport
+    from kaggle_unet.steps.data_report import DataReport
     from kaggle_unet.steps.parallel import OnProgress
     from kaggle_unet.steps.score import Scores
     from kaggle_unet.steps.second_level import SecondLevelResult
     from kaggle_unet.steps.segment import Segmented
+    from kaggle_unet.steps.slide import SegmentedSlides
     from kaggle_unet.steps.train import FoldResult
     from kaggle_unet.steps.tune import TuneResult
     from kaggle_unet.training.settings import TrainingSettings
@@ -269,6 +270,12 @@ class Console:
         self.say(f"images   {found.images}{done}; {found.objects} objects")
         for place in ("labels", "overlays", *found.formats, "measurements.csv"):
             self.say(f"wrote    {found.folder / place}")
+        self.warn_of(found.warnings)
+
+    def segmented_slides(self, found: "SegmentedSlides") -> None:
+        """Print where the results of slides are."""
+        self.wrote(slides=found.folders)
+        self.say(f"objects  {found.objects}")
         self.warn_of(found.warnings)
 
     def scores(self, result: "Scores") -> None:

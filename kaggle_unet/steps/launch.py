@@ -69,7 +69,7 @@ class Plan(Settings):
     shards: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Into how many tasks the images are divided."""
     skip_bad: bool = False
-    """Set aside images that can't be read, with the reason, instead of stopping."""
+    """`make-targets` and `segment`: leave out what can't be read, with the reason, instead of stopping."""
     retries: Annotated[int, Field(ge=0)] = 2
     """How often a task is run again that was killed, or whose machine was lost."""
     cpus: Annotated[int, Field(ge=1)] = 1
@@ -196,7 +196,7 @@ class _Command:
     def _words(self, fold: int | None) -> tuple[str, ...]:
         config, store, run = str(self.one.config), str(self._place("store")), str(self._place("runs"))
         overrides = tuple(word for override in self.one.set for word in ("--set", override))
-        skip = ("--skip-bad",) if self.plan.skip_bad and self.verb != "predict" else ()
+        skip = ("--skip-bad",) if self.plan.skip_bad else ()
         match self.verb:
             case "make-targets":
                 places = ("--data", self.one.data, "--store", store, "--workers", str(self.plan.cpus))
@@ -208,7 +208,7 @@ class _Command:
             case "predict":
                 return ("predict", run, "--data", *self._places(), "--planes", str(self._outputs(None)[0].parent))
             case "submit":
-                return ("submit", run, "--data", *self._places(), "-o", str(self._outputs(None)[0]), *skip)
+                return ("submit", run, "--data", *self._places(), "-o", str(self._outputs(None)[0]))
             case "segment":
                 return ("segment", run, *self._places(), "-o", str(self._outputs(None)[0].parent), *skip)
 

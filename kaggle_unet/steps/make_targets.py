@@ -10,13 +10,12 @@ finds them done.
 
 import json
 import shutil
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +24,14 @@ from kaggle_unet.competitions.competition import Source
 from kaggle_unet.competitions.folder import read_folds
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain
-from kaggle_unet.data.folds import assign_folds, coverage_class, describe_folds
+from kaggle_unet.data.folds import assign_folds, describe_folds
 from kaggle_unet.data.inputs import refuse_channels
-from kaggle_unet.data.mosaic import Edges, cut_edges, join_mosaics
+from kaggle_unet.data.mosaic import join_mosaics
 from kaggle_unet.data.settings import FoldSettings
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import split_location
 from kaggle_unet.io.images import encode_png, encode_tiff
-from kaggle_unet.masks.labels import areas_px, object_diameter_px
-from kaggle_unet.steps.doubts import find_doubt
+from kaggle_unet.steps.data_report import DataReport, SampleStats, describe_set, find_doubt, measure_sample
 from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import (
@@ -49,30 +47,10 @@ from kaggle_unet.store import (
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import encode_with_weights
-from kaggle_unet.types import IGNORED_CLASS, DataFrame, DataIssue, Sample, Shard
+from kaggle_unet.types import IGNORED_CLASS, DataFrame, Shard
 
 _SHARDS = "shards"
 PNG_WEIGHT = 1000  # what a weight of 1 is in a PNG of 16 bits
-
-
-class DataReport(TypedDict, total=False):
-    """What was found in a set, as ``report.json`` holds it."""
-
-    samples: int
-    instances: int
-    classes: dict[str, int]  # pixels, instead of instances
-    without_instances: int
-    instances_per_sample: dict[str, float]  # by quantile, as the next two
-    area_px: dict[str, float]
-    object_px: dict[str, float]
-    sizes: dict[str, int]
-    kinds: dict[str, int]
-    oddities: list[dict[str, Any]]  # data issues, by kind
-    ceiling: float  # mean round-trip score
-    faulty: list[str]
-    weights: dict[str, Any]
-    folds: dict[str, Any]
-    confidence: dict[str, Any]  # of pseudo-labels only
 
 
 def make_targets(  # noqa: PLR0913  the options of a verb
@@ -253,21 +231,6 @@ def open_targets(config: Config, store: Store) -> TargetSet:
 
 
 @dataclass(frozen=True)
-class SampleStats:
-    """What a set's description, its folds and its seams need of a sample: some kilobytes, without its arrays."""
-
-    id: str
-    kind: str
-    shape: tuple[int, int]
-    areas_px: NDArray[np.int64]
-    coverage: str
-    class_px: NDArray[np.int64]  # by class; empty for instances
-    edges: Edges
-    data_issues: tuple[DataIssue, ...]
-    round_trip_score: float  # of the decoded targets against the labels: what a perfect network would get
-
-
-@dataclass(frozen=True)
 class Preparation:
     """Where samples come from, how they are encoded and where they go; picklable."""
 
@@ -334,67 +297,6 @@ def add_targets(preparation: Preparation, sample_id: str) -> None:
         sample = preparation.store.read(sample_id)
         assert sample.labels is not None
         targets.write(sample_id, *encode_with_weights(sample.labels, codec, weights, sample.ignore))
-
-
-def measure_sample(sample: Sample, round_trip_score: float = float("nan"), classes: Sequence[str] = ()) -> SampleStats:
-    """Measure a sample, of instances or `classes`, while its arrays are in memory."""
-    assert sample.labels is not None
-    class_px = np.bincount(sample.labels.ravel(), minlength=len(classes))[: len(classes)]
-    return SampleStats(
-        id=sample.id,
-        kind=sample.kind,
-        shape=sample.labels.shape,
-        areas_px=np.zeros(0, dtype=np.int64) if classes else areas_px(sample.labels)[1:],
-        class_px=class_px,
-        coverage=coverage_class(sample.labels),
-        edges=cut_edges(sample.image),
-        data_issues=sample.data_issues,
-        round_trip_score=round_trip_score,
-    )
-
-
-def describe_set(
-    stats: Sequence[SampleStats], data_issues: Iterable[DataIssue], classes: Sequence[str] | None = None
-) -> DataReport:
-    """Describe a set."""
-    class_px = np.sum([sample.class_px for sample in stats], axis=0).tolist() if classes else []
-    counts = [len(sample.areas_px) for sample in stats]
-    return {
-        "samples": len(stats),
-        "instances": int(sum(counts)),
-        "classes": dict(zip(classes or (), class_px, strict=True)),
-        "instances_per_sample": _quantiles(counts),
-        "area_px": _quantiles(np.concatenate([*(sample.areas_px for sample in stats), np.zeros(0)])),
-        "object_px": _quantiles([px for sample in stats if (px := object_diameter_px(sample.areas_px))]),
-        "sizes": dict(Counter(f"{sample.shape[1]}×{sample.shape[0]}" for sample in stats).most_common()),
-        "kinds": dict(Counter(sample.kind for sample in stats).most_common()),
-        "without_instances": counts.count(0),
-        "oddities": _summarise([*data_issues, *(issue for sample in stats for issue in sample.data_issues)]),
-        "ceiling": float(np.mean([sample.round_trip_score for sample in stats])) if stats else 1.0,
-    }
-
-
-def _quantiles(values: Any) -> dict[str, float]:
-    if not len(values):
-        return {}
-    marks = {"min": 0, "p5": 5, "median": 50, "p95": 95, "max": 100}
-    return {name: float(np.percentile(values, mark)) for name, mark in marks.items()}
-
-
-def _summarise(data_issues: Iterable[DataIssue]) -> list[dict[str, Any]]:
-    table: dict[tuple[str, str], list[DataIssue]] = {}
-    for issue in data_issues:
-        table.setdefault((issue.kind, issue.action), []).append(issue)
-    return [
-        {
-            "what": what,
-            "samples": len(found),
-            "count": sum(issue.count for issue in found),
-            "done": done,
-            "example": found[0].sample,
-        }
-        for (what, done), found in sorted(table.items(), key=lambda item: -len(item[1]))
-    ]
 
 
 def divide(stats: Sequence[SampleStats], settings: FoldSettings, chosen: Mapping[str, int] | None = None) -> DataFrame:

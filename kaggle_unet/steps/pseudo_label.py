@@ -19,14 +19,8 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.data_issues import is_constant
 from kaggle_unet.io.tables import to_csv
 from kaggle_unet.steps.build import Ensemble, load_ensemble, open_images, predict_samples
-from kaggle_unet.steps.make_targets import (
-    DataReport,
-    Preparation,
-    SampleStats,
-    describe_set,
-    prepare_sample,
-    resolve_weights,
-)
+from kaggle_unet.steps.data_report import DataReport, SampleStats, describe_set
+from kaggle_unet.steps.make_targets import Preparation, prepare_sample, resolve_weights
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.steps.run import describe_run

@@ -26,7 +26,8 @@ from kaggle_unet.config import Config, load_config, parse_config, parse_yaml, pl
 from kaggle_unet.errors import ConfigError, DataError, propose_path
 from kaggle_unet.io.tables import read_folds, to_csv
 from kaggle_unet.models.settings import EXPORTED
-from kaggle_unet.steps.make_targets import changed_keys, divide, measure_sample, open_targets
+from kaggle_unet.steps.data_report import measure_sample
+from kaggle_unet.steps.make_targets import changed_keys, divide, open_targets
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE

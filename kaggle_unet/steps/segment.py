@@ -7,6 +7,7 @@
     DIR/<format>/<id>.<suffix>   other programs' formats
     DIR/measurements.csv         one row per object of every image in DIR
     DIR/segment.json             checkpoints and settings
+    DIR/set_aside.csv            with --skip-bad, the images that can't be read, and why
     DIR/report.html              with `--report`, a page to browse images and objects
 
 Images come and go one at a time. The measurements of each lie in `DIR/.measurements/` below the hash of its file: an
@@ -45,6 +46,7 @@ from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.types import Labels, Result, Sample, Shard
 
 ABOUT, PARTS, TABLE, REPORT = "segment.json", ".measurements", "measurements.csv", "report.html"
+SET_ASIDE = "set_aside.csv"
 
 
 class Segmented(Result):
@@ -69,6 +71,7 @@ def segment(  # noqa: PLR0913  the options of a verb
     decode: str | None = None,
     report: bool = False,
     overrides: Sequence[str] = (),
+    skip_bad: bool = False,
     shard: Shard | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> Segmented:
@@ -77,7 +80,8 @@ def segment(  # noqa: PLR0913  the options of a verb
     results = _Results(folder, find_images(places, config.competition), tuple(dict.fromkeys(formats)), pixel_size)
     images, ids = results.images, results.images.ids
     refuse_missing_depths(config.input, ids, images.numbers, ", ".join(places))
-    shapes = read_shapes(ids, images.shape)
+    set_aside: dict[str, str] | None = {} if skip_bad else None
+    shapes = read_shapes(ids, images.shape, set_aside)
     try_to_write(folder / ABOUT)
     ensemble = load_ensemble(checkpoints, config)
     hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
@@ -92,7 +96,8 @@ def segment(  # noqa: PLR0913  the options of a verb
         done = {id_ for id_ in ids if results.has(id_)}
         for id_ in done:
             results.write_formats(id_)
-        predicted = predict_samples(ensemble, shapes, images.load, chosen.config.inference, done=done, shard=shard)
+        options: dict[str, Any] = {"done": done, "shard": shard, "set_aside": set_aside}
+        predicted = predict_samples(ensemble, shapes, images.load, chosen.config.inference, **options)
         n_done = len(done)
         for sample, labels in decode_concurrently(predicted, chosen.decode):
             if sample.id not in done:  # predicted once more in a batch with others
@@ -102,11 +107,24 @@ def segment(  # noqa: PLR0913  the options of a verb
         n_objects = 0 if shard else results.join()
         if report and not shard:
             stats, page = {"images": ", ".join(places), ABOUT: (folder / ABOUT).read_text()}, folder / REPORT
-            labelled = ((images.load(id_), results.read_labels(id_)) for id_ in ids)
+            labelled = ((images.load(id_), results.read_labels(id_)) for id_ in ids if id_ not in (set_aside or ()))
             write_label_report(labelled, len(ids), folder.name, stats, page, on_progress=on_progress)
-    others = [f"{count} × {issue}" for issue, count in images.others.items()]
+        if not shard:
+            _write_set_aside(folder / SET_ASIDE, set_aside or {})
+    others = [f"set aside: {reason}" for reason in (set_aside or {}).values()]
+    others += [f"{count} × {issue}" for issue, count in images.others.items()]
     counts = {"images": len(ids), "done_before": len(done), "objects": n_objects}
     return Segmented(folder=folder, **counts, formats=results.formats, warnings=[*chosen.remarks, *others])
+
+
+def _write_set_aside(path: Path, reasons: dict[str, str]) -> None:
+    """Write which images can't be read, and why, or remove what an earlier call has written."""
+    if reasons:
+        from pandas import DataFrame
+
+        atomic_write(path, to_csv(DataFrame(sorted(reasons.items()), columns=["image", "reason"])))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _check_request(config: Config, formats: Sequence[str]) -> None:

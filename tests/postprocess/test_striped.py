@@ -35,7 +35,9 @@ def draw_planes(codec, rng, shape):
 @settings(max_examples=300, deadline=None)
 def test_stripes_give_the_labels_of_one_piece(codec, seed, shape, stripe_px, decode, postprocess):
     planes = draw_planes(codec, np.random.default_rng(seed), shape)
-    assert (decode_large(codec, planes, decode, stripe_px=stripe_px) == codec.decode(planes, decode)).all()
+    out = np.zeros(shape, np.int32)
+    assert decode_large(codec, planes, decode, postprocess, out=out, stripe_px=stripe_px) is out
+    assert (out == Decoder(codec, decode, postprocess)(planes)).all()
 
     in_stripes = Decoder(codec, decode, postprocess, stripe_above_px=0)
     assert (in_stripes(planes) == Decoder(codec, decode, postprocess)(planes)).all()
@@ -70,7 +72,7 @@ def test_no_more_is_read_at_a_time_than_a_stripe_or_a_component():
     for label, top in enumerate(range(2, 390, 12), start=1):
         labels[top : top + 9, 20:29] = label
     planes = Watched(CODECS["mask_border"].encode(labels, BorderSettings()))
-    out = decode_large(CODECS["mask_border"], planes, DecodeSettings(), stripe_px=16)
+    out = decode_large(CODECS["mask_border"], planes, DecodeSettings(), PostprocessSettings(), stripe_px=16)
 
     assert (out == labels).all()
     assert max(planes.sizes) == 2 * 16 * 50

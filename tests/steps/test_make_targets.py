@@ -10,7 +10,8 @@ from PIL import Image
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import load_config
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.steps.make_targets import divide, make_targets, measure_sample, open_targets
+from kaggle_unet.steps.data_report import measure_sample
+from kaggle_unet.steps.make_targets import divide, make_targets, open_targets
 from kaggle_unet.steps.parallel import map_samples
 from kaggle_unet.store import Store, write_record
 from kaggle_unet.synthetic.files import write_dsb_zip

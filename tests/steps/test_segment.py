@@ -266,3 +266,23 @@ def test_memory_does_not_grow_with_the_number_of_images(trained, tmp_path, monke
     segment(config, [trained.run / "fold0"], places, tmp_path / "out", on_progress=count)
     assert len(alive) == 20
     assert max(alive) <= 4
+
+
+@folder_only
+def test_images_that_cannot_be_read_are_set_aside_with_the_reason(trained, images, tmp_path):
+    (images / "broken.tif").write_bytes((images / "nuclei_001.tif").read_bytes()[:900])
+    (images / "empty.png").write_bytes(b"")
+    words = ("segment", trained.run, images, "-o", tmp_path / "x")
+    assert call(*words).code == 3
+    assert call(*words, "--skip-bad", "--shard", "1/2").code == 0
+    answer = call(*words, "--skip-bad")
+    assert answer.code == 0
+    assert "set aside: " in answer.err
+    table = read_csv(tmp_path / "x" / "set_aside.csv")
+    assert [row[0] for row in table.rows] == ["broken", "empty"]
+    assert "empty.png is empty" in table.rows[1][1]
+    assert len(list((tmp_path / "x" / "labels").iterdir())) == 4
+    (images / "broken.tif").unlink()
+    (images / "empty.png").unlink()
+    assert call(*words).code == 0
+    assert not (tmp_path / "x" / "set_aside.csv").exists()

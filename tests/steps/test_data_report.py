@@ -5,7 +5,7 @@ import pytest
 
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
-from kaggle_unet.steps.doubts import find_doubt
+from kaggle_unet.steps.data_report import find_doubt
 from kaggle_unet.steps.make_targets import make_targets
 from tests.files import png, write_folder
 

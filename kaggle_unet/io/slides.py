@@ -1,0 +1,147 @@
+"""Slides: images read by blocks, OME-Zarr and TIFFs in tiles (extra: slides); and arrays written as OME-Zarr.
+
+OME-Zarr is a folder whose metadata name the axes; its first array is the one of full resolution. What is written is
+version 0.4, which QuPath, napari and Fiji read.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from kaggle_unet.errors import DataError, import_extra, reading
+from kaggle_unet.io.archive import find_excess
+from kaggle_unet.io.tiff import find_plane, read_pixel_size
+from kaggle_unet.types import Image, Sliced
+
+_SUFFIXES = {".tif", ".tiff", ".btf"}
+_CHUNK_PX = 512
+_UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3}
+
+
+@dataclass(frozen=True)
+class Slide:
+    """An image that stays on disk."""
+
+    path: Path
+    pixels: Sliced
+    axes: str  # of the pixels, such as "cyx"
+    pixel_size: tuple[float, float] | None  # height and width in micrometres
+
+    @property
+    def name(self) -> str:
+        """The file's name without what tells its format."""
+        return self.path.name.partition(".ome.")[0].removesuffix(self.path.suffix)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return tuple(self.pixels.shape[self.axes.index(axis)] for axis in "yx")
+
+    def read(self, rows: slice, columns: slice) -> Image:
+        """Read a box, (H, W) or (H, W, C)."""
+        box = {"y": rows, "x": columns, "c": slice(None), "s": slice(None)}
+        with reading(self.path, "get it again"):
+            found = np.asarray(self.pixels[tuple(box.get(axis, 0) for axis in self.axes)])
+        kept = [axis for axis in self.axes if axis in box]
+        image = np.moveaxis(found, [kept.index(axis) for axis in "yx"], [0, 1])
+        return np.ascontiguousarray(image[..., 0] if image.shape[2:] == (1,) else image)
+
+    def stamp(self) -> list[Any]:
+        """Tell this slide from another of its name."""
+        files = (
+            [self.path]
+            if self.path.is_file()
+            else sorted(self.path.glob("**/.z*")) + sorted(self.path.glob("**/zarr.json"))
+        )
+        return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
+def is_slide(place: str) -> bool:
+    """Return True for a folder of OME-Zarr, and for a TIFF of more pixels than are read at once."""
+    path = Path(place)
+    if path.is_dir():
+        return path.suffix == ".zarr"
+    if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+        return False
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages.first
+            return page.is_tiled and bool(find_excess("IMAGE_PIXELS", page.imagewidth * page.imagelength))
+    except Exception:  # noqa: BLE001  whoever reads it says what is wrong
+        return False
+
+
+@contextmanager
+def open_slide(path: Path) -> Iterator[Slide]:
+    """Open a slide; a DataError says what it has that is more than one image of known channels."""
+    zarr = import_extra("zarr", "slides")
+    with ExitStack() as opened:
+        with reading(path, "get it again"):
+            slide = _open_zarr(zarr, path) if path.is_dir() else _open_tiff(zarr, path, opened)
+        sizes = dict(zip(slide.axes, slide.pixels.shape, strict=True))
+        if not {"y", "x"} <= sizes.keys() or any(n > 1 for axis, n in sizes.items() if axis not in "yxcs"):
+            raise DataError(
+                f"{path} has the axes {sizes}; expected one plane, y and x with or without c: save it apart"
+            )
+        if slide.pixels.dtype not in (np.uint8, np.uint16, np.float32):
+            raise DataError(f"{path} holds {slide.pixels.dtype}; expected uint8, uint16 or float32: convert it")
+        yield slide
+
+
+def _open_zarr(zarr: Any, path: Path) -> Slide:
+    group = zarr.open_group(path, mode="r")
+    about = dict(group.attrs)
+    first = about.get("ome", about)["multiscales"][0]
+    dataset = first["datasets"][0]
+    axes = "".join(axis["name"] for axis in first["axes"])
+    (scale,) = (one["scale"] for one in dataset["coordinateTransformations"] if one["type"] == "scale")
+    sizes = [
+        step * _UM[axis["unit"]]
+        for axis, step in zip(first["axes"], scale, strict=True)
+        if axis["name"] in "yx" and axis.get("unit") in _UM
+    ]
+    return Slide(path, group[dataset["path"]], axes, (sizes[0], sizes[1]) if len(sizes) == 2 else None)
+
+
+def _open_tiff(zarr: Any, path: Path, opened: ExitStack) -> Slide:
+    with path.open("rb") as file:
+        pixel_size = read_pixel_size(file)
+    series, _ = find_plane(opened.enter_context(tifffile.TiffFile(path)), str(path))
+    return Slide(path, zarr.open_array(series.aszarr(level=0), mode="r"), series.axes.lower(), pixel_size)
+
+
+def create_ome_zarr(
+    path: Path, shape: Sequence[int], dtype: str, pixel_size: tuple[float, float] | None, *, n_levels: int = 1
+) -> list[Sliced]:
+    """Create an image of OME-Zarr, or open the one that is there; return its levels, each of half the sides."""
+    zarr = import_extra("zarr", "slides")
+    lengths = [
+        tuple(-(-n // 2**level) if k >= len(shape) - 2 else n for k, n in enumerate(shape)) for level in range(n_levels)
+    ]
+    names, size = "cyx"[-len(shape) :], pixel_size or (1.0, 1.0)
+    axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}] if len(shape) == 3 else []
+    unit = {"unit": "micrometer"} if pixel_size else {}
+    axes += [{"name": name, "type": "space", **unit} for name in "yx"]
+    datasets = [
+        {
+            "path": str(level),
+            "coordinateTransformations": [
+                {"type": "scale", "scale": [1.0] * (len(names) - 2) + [side * 2**level for side in size]}
+            ],
+        }
+        for level in range(n_levels)
+    ]
+    group = zarr.open_group(path, mode="a", zarr_format=2)
+    group.attrs["multiscales"] = [{"version": "0.4", "name": path.stem, "axes": axes, "datasets": datasets}]
+    chunks = (*shape[:-2], _CHUNK_PX, _CHUNK_PX)
+    return [
+        group.require_array(
+            str(level), shape=one, dtype=dtype, chunks=chunks, chunk_key_encoding={"name": "v2", "separator": "/"}
+        )
+        for level, one in enumerate(lengths)
+    ]

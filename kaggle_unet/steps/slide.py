@@ -1,0 +1,285 @@
+"""`segment` of slides: images larger than memory, read by blocks, predicted in strips of rows, decoded in stripes.
+
+::
+
+    DIR/<name>/planes.ome.zarr    probabilities, float16 (C, H, W)
+    DIR/<name>/labels.ome.zarr    int32 (H, W), with levels of half the sides
+    DIR/<name>/objects.geojson    an outline of each object
+    DIR/<name>/measurements.csv   a row for each object
+    DIR/<name>/slide.json         checkpoints, settings, and the gray levels that become 0 and 1
+
+A shard predicts a part of the strips; the call for the whole predicts what is missing, decodes and measures. Labels are
+those of the slide in one piece. The gray levels are measured once, on stripes spread over the slide.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kaggle_unet.competitions.label_files import to_feature
+from kaggle_unet.config import Config, plain
+from kaggle_unet.data.inputs import IntensityRange, find_intensity_range, prepare
+from kaggle_unet.errors import ConfigError
+from kaggle_unet.io.slides import Slide, create_ome_zarr, open_slide
+from kaggle_unet.io.tables import to_csv
+from kaggle_unet.masks.measure import measure
+from kaggle_unet.masks.polygons import trace_polygons
+from kaggle_unet.postprocess.striped import decode_large
+from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_slide_rows
+from kaggle_unet.steps.parallel import OnProgress
+from kaggle_unet.steps.second_level import choose_decoder
+from kaggle_unet.store import atomic_write, find_differences, lock, read_record, write_record
+from kaggle_unet.targets.codecs import get_codec
+from kaggle_unet.types import Inputs, Labels, Planes, Result, Shard, Sliced
+
+STRIP_PX = 512  # rows that are predicted and written together: those of a chunk
+_STRIPE_PX = 1 << 25  # pixels that are decoded and measured together
+_SAMPLE_PX = 1 << 25  # pixels that the gray levels are measured on
+_SMALLEST_LEVEL_PX = 1024  # the longest side of the smallest level
+
+
+class SegmentedSlides(Result):
+    """The folder of each slide, and all objects."""
+
+    folders: list[Path]
+    objects: int
+    warnings: list[str]
+
+
+def segment_slides(  # noqa: PLR0913  the options of a verb
+    config: Config,
+    checkpoints: Sequence[Path],
+    paths: Sequence[Path],
+    folder: Path,
+    *,
+    pixel_size: float | None = None,
+    decode: str | None = None,
+    overrides: Sequence[str] = (),
+    shard: Shard | None = None,
+    on_progress: OnProgress = lambda *_: None,
+) -> SegmentedSlides:
+    """Segment slides one after the other, or predict a shard of each."""
+    ensemble = load_ensemble(checkpoints, config)
+    hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
+    chosen = choose_decoder(config, hashes, decode=decode, second_level="none", overrides=overrides)
+    settings = plain(chosen.config)
+    used = {name: settings[name] for name in ("input", "codec", "inference", "decode", "postprocess")}
+    used |= {"checkpoints": sorted(hashes.values()), "pixel_size": pixel_size}
+    ensemble = replace(ensemble, config=chosen.config)
+    folders, n_objects = [], 0
+    for path in paths:
+        with open_slide(path) as slide:
+            _refuse_whole_image_rules(chosen.config, slide)
+            folders.append(folder / slide.name)
+            size = (pixel_size, pixel_size) if pixel_size else slide.pixel_size
+            work = _Work(chosen.config, slide, folders[-1], size)
+            with lock(work.folder, shard=shard) as held:
+                levels = work.begin(json.loads(json.dumps({**used, "slide": slide.stamp()})))
+                held.let_others_in()
+                work.predict(ensemble, levels, shard, on_progress)
+                n_objects += 0 if shard else work.finish(on_progress)
+    return SegmentedSlides(folders=folders, objects=n_objects, warnings=chosen.remarks)
+
+
+def _refuse_whole_image_rules(config: Config, slide: Slide) -> None:
+    rules = {
+        "inference.object_px": config.inference.object_px is not None,
+        "decode.single_object": config.decode.single_object,
+        "input.channels with a ramp or depth": bool({"ramp", "gray_ramp", "depth"} & set(config.input.channels)),
+    }
+    if broken := [name for name, is_set in rules.items() if is_set]:
+        raise ConfigError(f"{slide.path} is read by blocks, and {broken[0]} needs the whole image; leave it out")
+
+
+@dataclass(frozen=True)
+class _SlideInputs:
+    """A slide as the network is shown it; only the boxes that are asked for are read."""
+
+    slide: Slide
+    config: Config
+    intensity_range: IntensityRange
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (len(self.config.input.channels), *self.slide.shape)
+
+    def __getitem__(self, box: tuple[slice, slice, slice]) -> Inputs:
+        image = self.slide.read(*box[1:])
+        return prepare(image, self.config.input, intensity_range=self.intensity_range)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is made of a slide, and where it goes."""
+
+    config: Config
+    slide: Slide
+    folder: Path
+    pixel_size: tuple[float, float] | None
+
+    @cached_property
+    def planes(self) -> Sliced:
+        shape = (len(get_codec(self.config.codec).planes), *self.slide.shape)
+        return create_ome_zarr(self.folder / "planes.ome.zarr", shape, "float16", self.pixel_size)[0]
+
+    def begin(self, used: dict[str, Any]) -> IntensityRange:
+        """Return the gray levels, measured by the first call; refuse results that were made otherwise."""
+        path = self.folder / "slide.json"
+        if path.exists():
+            record = read_record(path, f"delete {self.folder}")
+            if changed := ", ".join(key for key, _, _ in find_differences(record["used"], used)):
+                msg = f"{self.folder} holds results that were made otherwise ({changed} differ); give another -o, or "
+                raise ConfigError(f"{msg}delete it to segment the slide anew")
+        else:
+            low, high = self._measure_levels()
+            record = {"used": used, "levels": [np.asarray(low).tolist(), np.asarray(high).tolist()]}
+            write_record(path, record)
+        self.planes  # noqa: B018  created before any other shard writes
+        return tuple(record["levels"])
+
+    def _measure_levels(self) -> IntensityRange:
+        """Measure the gray levels on all of a small slide, on stripes of rows spread evenly over a large one."""
+        height, width = self.slide.shape
+        n = max(1, min(-(-height // STRIP_PX), _SAMPLE_PX // (STRIP_PX * width)))
+        step = max(1, -(-height // STRIP_PX) // n)
+        stripes = [
+            self.slide.read(_rows(number, height), slice(0, width)) for number in range(0, -(-height // STRIP_PX), step)
+        ]
+        return find_intensity_range(np.concatenate(stripes), self.config.input)
+
+    def predict(self, ensemble: Ensemble, levels: IntensityRange, shard: Shard | None, on_progress: OnProgress) -> None:
+        """Predict the strips that are missing, of a shard those of its part."""
+        height, _ = self.slide.shape
+        n_strips = -(-height // STRIP_PX)
+        number, of = shard or (1, 1)
+        first, last = (number - 1) * n_strips // of, number * n_strips // of
+        missing = [number for number in range(first, last) if not self._mark(number).exists()]
+        inputs, n_done = _SlideInputs(self.slide, self.config, levels), last - first - len(missing)
+        for run in _runs(missing):
+            rows = slice(run[0] * STRIP_PX, min((run[-1] + 1) * STRIP_PX, height))
+            predicted = predict_slide_rows(ensemble, self.slide.name, inputs, rows)
+            for strip, planes in _in_strips(predicted, rows):
+                self.planes[:, strip] = planes
+                atomic_write(self._mark(strip.start // STRIP_PX), b"")
+                n_done += 1
+                on_progress("strips", n_done, last - first)
+
+    def _mark(self, number: int) -> Path:
+        return self.folder / ".strips" / str(number)
+
+    def finish(self, on_progress: OnProgress) -> int:
+        """Decode, and write labels, outlines and measurements."""
+        height, width = self.slide.shape
+        stripe_px = max(1, _STRIPE_PX // (STRIP_PX * width)) * STRIP_PX
+        codec = get_codec(self.config.codec)
+        scratch = self.folder / ".labels"
+        labels = np.memmap(scratch, np.int32, "w+", shape=(height, width))
+        try:
+            settings = self.config.decode, self.config.postprocess
+            decode_large(codec, self.planes, *settings, out=labels, stripe_px=stripe_px)
+            n = int(max(labels[top : top + stripe_px].max() for top in range(0, height, stripe_px)))
+            self._write_labels(labels, stripe_px)
+            self._write_tables(labels, n, stripe_px, on_progress)
+        finally:
+            del labels
+            scratch.unlink()
+        return n
+
+    def _write_labels(self, labels: Sliced, stripe_px: int) -> None:
+        n_levels = 1 + max(0, math.ceil(math.log2(max(labels.shape) / _SMALLEST_LEVEL_PX)))
+        path = self.folder / "labels.ome.zarr"
+        levels = create_ome_zarr(path, labels.shape, "int32", self.pixel_size, n_levels=n_levels)
+        for top in range(0, labels.shape[0], stripe_px):
+            stripe = labels[top : top + stripe_px]
+            for level, array in enumerate(levels):
+                first = -(-top // 2**level)
+                shown = stripe[first * 2**level - top :: 2**level, :: 2**level]
+                array[first : first + len(shown)] = shown
+
+    def _write_tables(self, labels: Sliced, n: int, stripe_px: int, on_progress: OnProgress) -> None:
+        """Write measurements and outlines, object by object in the order of their ids."""
+        table, outlines = self.folder / "measurements.csv", self.folder / "objects.geojson"
+        features = outlines.with_suffix(".features")
+        with features.open("w", encoding="utf-8") as file:
+
+            def rows() -> Iterator[str]:
+                for number, (first, top, window) in enumerate(_windows(labels, stripe_px)):
+                    yield self._measure(window, first, top, with_header=number == 0)
+                    for id_, polygons in trace_polygons(window).items():
+                        moved = [[ring + np.array([0, top]) for ring in rings] for rings in polygons]
+                        file.write(("," if first + id_ > 1 else "") + json.dumps(to_feature(first + id_, moved)))
+                    on_progress("objects", first + int(window.max(initial=0)), n)
+
+            atomic_write(table, rows())
+        about = {"name": self.slide.name, "height": labels.shape[0], "width": labels.shape[1]}
+        begin = f'{{"type": "FeatureCollection", "image": {json.dumps(about)}, "features": ['
+        with features.open(encoding="utf-8") as file:
+            atomic_write(outlines, itertools.chain([begin], iter(lambda: file.read(1 << 20), ""), ["]}"]))
+        features.unlink()
+
+    def _measure(self, window: Labels, first: int, top: int, *, with_header: bool) -> str:
+        """Measure the objects of a window, whose ids begin behind `first`, as rows of the whole slide's table."""
+        image = self.slide.read(slice(top, top + len(window)), slice(0, window.shape[1]))
+        found = measure(window, image, pixel_size=self.pixel_size)
+        found["label"] += first
+        height_um = self.pixel_size[0] if self.pixel_size else 0
+        for column in ("y", "top", "bottom"):
+            found[f"{column}_px"] += top
+            if self.pixel_size:
+                found[f"{column}_um"] += top * height_um
+        found.insert(0, "image", self.slide.name)
+        text = to_csv(found)
+        return text if with_header else text.partition("\n")[2]
+
+
+def _windows(labels: Sliced, stripe_px: int) -> Iterator[tuple[int, int, Labels]]:
+    """Yield stripes with the objects that begin in them, whole: how many there are before, the top, labels from 1.
+
+    Ids rise with the objects' first pixels, so those that begin in a stripe follow on those of the stripe above.
+    """
+    first = 0
+    for top in range(0, labels.shape[0], stripe_px):
+        last = max(first, int(labels[top : top + stripe_px].max(initial=0)))
+        bottom = min(top + stripe_px, labels.shape[0])
+        while bottom < labels.shape[0] and ((labels[bottom - 1] > first) & (labels[bottom - 1] <= last)).any():
+            bottom = min(bottom + STRIP_PX, labels.shape[0])
+        window = np.array(labels[top:bottom])
+        window[(window <= first) | (window > last)] = first
+        yield first, top, window - np.int32(first)
+        first = last
+
+
+def _rows(number: int, height: int) -> slice:
+    return slice(number * STRIP_PX, min((number + 1) * STRIP_PX, height))
+
+
+def _runs(numbers: Sequence[int]) -> list[list[int]]:
+    """Divide numbers into runs without gaps: where one ends, tiles are predicted once more."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
+
+
+def _in_strips(blocks: Iterator[tuple[slice, Planes]], rows: slice) -> Iterator[tuple[slice, NDArray[np.float16]]]:
+    """Cut rows that come in blocks of any height into strips, which begin at multiples of their height."""
+    kept: list[NDArray[np.float16]] = []
+    top = rows.start
+    for block, planes in blocks:
+        kept.append(planes.astype(np.float16))
+        while block.stop - top >= STRIP_PX or (block.stop == rows.stop and top < rows.stop):
+            whole = np.concatenate(kept, axis=1)
+            strip = slice(top, min(top + STRIP_PX, rows.stop))
+            yield strip, whole[:, : strip.stop - top]
+            kept, top = [whole[:, strip.stop - top :]], strip.stop
