@@ -86,10 +86,16 @@ def call(
     for ours, theirs in pipes:
         fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 2**20)
         os.set_blocking(ours, False)
-    begin = time.monotonic()
+    ready, started = os.pipe()
     child = os.fork()
     if child == 0:
-        _run([str(word) for word in words], [theirs for _, theirs in pipes], before)
+        _run(
+            [str(word) for word in words], [theirs for _, theirs in pipes], lambda: (os.write(started, b"."), before())
+        )
+    os.read(ready, 1)  # where others compute, it may take a while
+    begin = time.monotonic()
+    for end in (ready, started):
+        os.close(end)
     code = _wait(child, begin, stop, watch, limit_s)
     seconds = time.monotonic() - begin
     orphans = _wait_for_session(child)
@@ -210,6 +216,7 @@ def import_everything() -> None:
         import_module(name)
     for name in (
         "cProfile",
+        "pstats",
         "encodings.cp437",
         "encodings.idna",
         "concurrent.futures.process",
