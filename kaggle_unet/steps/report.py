@@ -144,7 +144,7 @@ def _place(cards: list[Card], card: Card, output: Path, n: int, on_progress: OnP
     cards.append(card)
     if n > MOST_IN_PAGE:
         put_beside(card, output.with_name(f"{output.stem}_files") / f"{len(cards)}.js")
-    on_progress("images", len(cards), n)
+    on_progress("report", len(cards), n)
 
 
 def _tabulate(scores: Scores, by_threshold: Mapping[float, float]) -> dict[str, "DataFrame"]:
