@@ -19,7 +19,7 @@ def execute(path: Path) -> Any:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
-        options = {"timeout": 300, "coalesce_streams": True, "record_timing": False}
+        options = {"timeout": 600, "coalesce_streams": True, "record_timing": False}
         NotebookClient(notebook, resources=resources, **options).execute()
     return notebook
 

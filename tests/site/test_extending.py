@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -71,16 +70,9 @@ def test_the_contracts_hold_and_the_commands_work_on_the_changed_package(extende
     copy, _ = extended
     for name in ("tests", "pyproject.toml"):
         (copy / name).symlink_to(repository / name)
-    contracts = run(
-        copy,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "tests/targets/test_codecs.py::TestEveryCodec",
-        "tests/losses",
-    )
+    options = {"NUMBA_CACHE_DIR": str(copy / "numba")}
+    tests = ["tests/targets/test_codecs.py::TestEveryCodec", "tests/losses"]
+    contracts = run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, **options)
     assert contracts.returncode == 0, contracts.stdout[-3000:]
     config = copy / "configs/rooftops/quick.yaml"
     config.parent.mkdir(parents=True)
@@ -91,8 +83,6 @@ def test_the_contracts_hold_and_the_commands_work_on_the_changed_package(extende
     commands = [block for language, block in read_blocks(repository, PAGES[0]) if language == "sh"]
     assert len(commands) == 4
     for command in commands:
-        done = run(
-            copy, "-m", *command.replace("kaggle-unet", "kaggle_unet").split(), NUMBA_CACHE_DIR=str(copy / "numba")
-        )
+        done = run(copy, "-m", *command.replace("kaggle-unet", "kaggle_unet").split(), **options)
         assert done.returncode == 0, (command, done.stderr)
-    assert (Path(copy) / "buildings.csv").read_text().startswith("tile,rle\n")
+    assert (copy / "buildings.csv").read_text().startswith("tile,rle\n")
