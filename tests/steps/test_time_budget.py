@@ -98,6 +98,11 @@ def test_decoding_counts_once_however_many_views_there_are():
     assert budget.reduced == {}
 
 
+def test_slow_decoding_is_foreseen():
+    budget, _, _ = predict(80, pass_s=0.04, decode_s=10)
+    assert list(budget.reduced) == ["views: 1, networks: 1", EMPTY]
+
+
 def test_where_it_becomes_slower_later_images_get_less():
     _, found, clock = predict(330, slower_after=8)
     assert found == IDS
