@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -32,6 +32,9 @@ from kaggle_unet.steps.run import count_folds, experiment_of, fold_folder
 from kaggle_unet.store import hash_plain, lock, read_record, write_record
 from kaggle_unet.training.settings import LAST
 from kaggle_unet.types import Settings, Shard, explain_faults
+
+if TYPE_CHECKING:
+    from kaggle_unet.steps.predict import Estimate
 
 Verb = Literal["make-targets", "train", "predict", "tune", "submit", "segment"]
 State = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -160,7 +163,7 @@ class _Command:
         if self.plan.folds != "all":
             return self.plan.folds
         try:
-            return range(count_folds(self.config, self._place("store")))
+            return range(count_folds(self.config, self.place("store")))
         except DataError as error:
             msg = f"{self.one.config} takes its folds from {self.config.competition.folds}: name them, as in folds: [0]"
             raise ConfigError(msg) from error
@@ -178,11 +181,12 @@ class _Command:
         made_of = {"words": words, "config": plain(self.config), "data": self.stamps, "version": version("kaggle-unet")}
         key = hash_plain(json.loads(json.dumps({**made_of, "needs": [task.key for task in needs]})))
         gpus = self.plan.gpus if self.verb in _ON_DEVICE else 0
-        began = None if fold is None else fold_folder(self._place("runs"), fold) / LAST
+        began = None if fold is None else fold_folder(self.place("runs"), fold) / LAST
         names = tuple(task.name for task in needs)
         return Task(f"{_name(self.one)}/{'-'.join(parts)}", words, stage, names, outputs, key, gpus, began)
 
-    def _place(self, kind: str) -> Path:
+    def place(self, kind: str) -> Path:
+        """Return the folder of a config's store, run or results."""
         return Path(kind) / _name(self.one)
 
     def _places(self) -> Sequence[str]:
@@ -194,7 +198,7 @@ class _Command:
         return test
 
     def _words(self, fold: int | None) -> tuple[str, ...]:
-        config, store, run = str(self.one.config), str(self._place("store")), str(self._place("runs"))
+        config, store, run = str(self.one.config), str(self.place("store")), str(self.place("runs"))
         overrides = tuple(word for override in self.one.set for word in ("--set", override))
         skip = ("--skip-bad",) if self.plan.skip_bad else ()
         match self.verb:
@@ -213,11 +217,11 @@ class _Command:
                 return ("segment", run, *self._places(), "-o", str(self._outputs(None)[0].parent), *skip)
 
     def _outputs(self, fold: int | None) -> tuple[Path, ...]:
-        results = self._place("results")
+        results = self.place("results")
         return {
-            "make-targets": (self._place("store") / "manifest.json",),
-            "train": (fold_folder(self._place("runs"), fold or 0) / "result.json",),
-            "tune": (self._place("runs") / "decode.yaml",),
+            "make-targets": (self.place("store") / "manifest.json",),
+            "train": (fold_folder(self.place("runs"), fold or 0) / "result.json",),
+            "tune": (self.place("runs") / "decode.yaml",),
             "predict": (results / "planes" / "planes.json",),
             "submit": (results.with_name(f"{results.name}.csv"),),
             "segment": (results / "measurements.csv",),
@@ -336,6 +340,22 @@ def describe_launch(launch: Launch) -> dict[str, Any]:
         "failed": {name: records[name]["reason"] for name in states.get("failed", [])},
         "hours_left": _hours_left(launch, records),
     }
+
+
+def estimate_trainings(launch: Launch) -> tuple["list[Estimate]", list[str]]:
+    """Measure what the trainings that are left would take; name the configs that have no store to measure on."""
+    from kaggle_unet.steps.train import estimate_training
+
+    found, unknown = [], []
+    for one in launch.plan.configs:
+        command = _Command(launch.plan, one, "train")
+        store, run = command.place("store"), command.place("runs")
+        left = [fold for fold in command.folds if not (fold_folder(run, fold) / "result.json").exists()]
+        if (store / "manifest.json").exists() and left:
+            found.append(estimate_training(command.config, store, run, left))
+        elif left:
+            unknown.append(_name(one))
+    return found, unknown
 
 
 def _where(name: str, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.steps import executors, launch
+from kaggle_unet.steps import executors, launch, train
 from kaggle_unet.steps.launch import Launch, describe_launch, read_plan
+from kaggle_unet.steps.predict import Estimate
 from tests.steps.conftest import COMMON, CONFIGS, call
 
 PLAN = """
@@ -136,8 +137,24 @@ def test_a_launch_with_a_failure_says_where_the_logs_are(ran):
 def test_the_commands_of_a_plan_are_shown_before_anything_is_done(ran):
     answer = call("launch", "plan.yaml", "--dry-run")
     assert "kaggle-unet train tiny.yaml --fold 1 --store store/a --run runs/a\n" in answer.out
+    assert "the time of training a, b can be measured once make-targets is done" in answer.err
     assert not ran
     assert not Path("launches").exists()
+
+
+def test_trainings_that_are_not_done_are_measured_by_a_dry_run(ran, monkeypatch):
+    executors.run_here(opened(), workers=1)
+    Path("runs/b/fold1/result.json").unlink()
+    asked = []
+
+    def estimate(config, store, run, folds):
+        asked.append((config.training.seed, str(store), str(run), folds))
+        return Estimate(work="folds: 1", minutes=3, disk_bytes=10**6, measured="some steps")
+
+    monkeypatch.setattr(train, "estimate_training", estimate)
+    answer = call("launch", "plan.yaml", "--dry-run")
+    assert asked == [(7, "store/b", "runs/b", [1])]
+    assert "about 3.0 minutes, as measured now on some steps" in answer.out
 
 
 @pytest.mark.parametrize(
