@@ -1,7 +1,6 @@
 """Options of the command line, each defined once."""
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,156 +27,140 @@ def parse_shard(text: str) -> Any:
     return Shard.parse(text)
 
 
-_dir = partial(Option, metavar="DIR")
+def _option(words: str, text: str, **more: Any) -> Any:
+    """Describe an option: its names, then what stands for its value."""
+    names = [word for word in words.split() if word.startswith("-")]
+    return Option(*names, metavar=" ".join(words.split()[len(names) :]) or None, help=text, **more)
+
+
+def _argument(name: str, text: str) -> Any:
+    return Argument(metavar=name, help=text)
+
 
 # What a verb works on.
-ConfigPath = Annotated[Path, Argument(metavar="CONFIG", help="The experiment's YAML file.")]
-RunOrConfig = Annotated[Path, Argument(metavar="RUN_OR_CONFIG", help="A run's folder, or its experiment's YAML file.")]
-RunsOrModel = Annotated[list[Path], Argument(metavar="RUN...", help="Runs to average, or a file that export wrote.")]
-OtherRunOrConfig = Annotated[Path, Argument(metavar="OTHER", help="The run's folder or config to compare it with.")]
-RunConfigOrModel = Annotated[Path, Argument(metavar="RUN_OR_CONFIG", help="A run, its YAML file, or a file of export.")]
+ConfigPath = Annotated[Path, _argument("CONFIG", "The experiment's YAML file.")]
+RunOrConfig = Annotated[Path, _argument("RUN_OR_CONFIG", "A run's folder, or its experiment's YAML file.")]
+RunsOrModel = Annotated[list[Path], _argument("RUN...", "Runs to average, or a file that export wrote.")]
+OtherRunOrConfig = Annotated[Path, _argument("OTHER", "The run's folder or config to compare it with.")]
+RunConfigOrModel = Annotated[Path, _argument("RUN_OR_CONFIG", "A run, its YAML file, or a file of export.")]
 Predicted = Annotated[
-    Path | None,
-    Argument(metavar="CSV_OR_LABELS_OR_RUN", help="A CSV, labels in any format, or a run, to score out-of-fold."),
+    Path | None, _argument("CSV_OR_LABELS_OR_RUN", "A CSV, labels in any format, or a run, to score out-of-fold.")
 ]
 ScoreTable = Annotated[
-    Path | None, Option("--table", metavar="CSV", help="Write rows of images, and <name>_objects.csv. Default: no.")
+    Path | None, _option("--table CSV", "Write rows of images, and <name>_objects.csv. Default: no.")
 ]
-CsvPath = Annotated[Path, Argument(metavar="CSV", help="A submission.")]
+CsvPath = Annotated[Path, _argument("CSV", "A submission.")]
 Overrides = Annotated[
-    list[str] | None, Option("--set", metavar="KEY=VALUE", help="Override a key: --set training.epochs=5. Repeatable.")
+    list[str] | None, _option("--set KEY=VALUE", "Override a key: --set training.epochs=5. Repeatable.")
 ]
 
 # Data.
-Data = Annotated[
-    str, Option("--data", metavar="DATA", help="A zip, a folder, or a place in a zip: x.zip:dsb2018/train.")
-]
-DataToPredict = Annotated[str | None, Option("--data", metavar="DATA", help="Images to predict. Default: none.")]
-Truth = Annotated[
-    str | None, Option("--truth", metavar="DATA", help="Data, a CSV, or labels of any format. Default: a run's.")
-]
-Competition = Annotated[
-    str, Option("--competition", metavar="NAME", help="dsb2018, tgs or folder (by DSB2018's rules).")
-]
-Metric = Annotated[str | None, Option("--competition", metavar="NAME", help="Whose metric is used. Default: folder.")]
-Images = Annotated[str, Option("--images", help="Subfolder of the images (folder only).")]
-Masks = Annotated[str, Option("--masks", help="Subfolder of the masks (folder only).")]
-LabelsIn = Annotated[
-    str, Argument(metavar="IN", help="A folder or zip of masks, with or without images, or a file of labels.")
-]
-LabelsOut = Annotated[Path, Argument(metavar="OUT", help="The folder; for coco and rle the file.")]
-ToFormat = Annotated[str, Option("--to", metavar="FORMAT", help="tiff, png, ome-tiff, geojson, coco, imagej or rle.")]
+Data = Annotated[str, _option("--data DATA", "A zip, a folder, or a place in a zip: x.zip:dsb2018/train.")]
+DataToPredict = Annotated[str | None, _option("--data DATA", "Images to predict. Default: none.")]
+Truth = Annotated[str | None, _option("--truth DATA", "Data, a CSV, or labels of any format. Default: a run's.")]
+Competition = Annotated[str, _option("--competition NAME", "dsb2018, tgs or folder (by DSB2018's rules).")]
+Metric = Annotated[str | None, _option("--competition NAME", "Whose metric is used. Default: folder.")]
+Images = Annotated[str, _option("--images", "Subfolder of the images (folder only).")]
+Masks = Annotated[str, _option("--masks", "Subfolder of the masks (folder only).")]
+LabelsIn = Annotated[str, _argument("IN", "A folder or zip of masks, with or without images, or a file of labels.")]
+LabelsOut = Annotated[Path, _argument("OUT", "The folder; for coco and rle the file.")]
+ToFormat = Annotated[str, _option("--to FORMAT", "tiff, png, ome-tiff, geojson, coco, imagej or rle.")]
 MasksAre = Annotated[
     str | None,
-    Option(
-        "--masks-are",
-        metavar="KIND",
-        help="labels, binary, colours, classes, files, coco, geojson, rois or rle. Default: guessed.",
+    _option(
+        "--masks-are KIND", "labels, binary, colours, classes, files, coco, geojson, rois or rle. Default: guessed."
     ),
 ]
-AcceptMasks = Annotated[bool, Option("--accept-masks", help="Go on although the masks look wrong, full of specks.")]
-InitFolder = Annotated[Path, Argument(metavar="DIR", help="The folder of the new config.yaml.")]
+AcceptMasks = Annotated[bool, _option("--accept-masks", "Go on although the masks look wrong, full of specks.")]
+InitFolder = Annotated[Path, _argument("DIR", "The folder of the new config.yaml.")]
 OverridesOfInit = Annotated[
-    list[str] | None,
-    Option("--set", metavar="KEY=VALUE", help="A key of competition: competition.masks=dots. Repeatable."),
+    list[str] | None, _option("--set KEY=VALUE", "A key of competition: competition.masks=dots. Repeatable.")
 ]
-SkipBad = Annotated[bool, Option("--skip-bad", help="Leave out faulty samples.")]
+SkipBad = Annotated[bool, _option("--skip-bad", "Leave out faulty samples.")]
 
-ImagePlaces = Annotated[list[str], Argument(metavar="IMAGES...", help="Files, folders, globs or zips of images.")]
+ImagePlaces = Annotated[list[str], _argument("IMAGES...", "Files, folders, globs or zips of images.")]
 
 # Stores, runs and checkpoints.
 Store = Annotated[
     Path | None,
-    _dir(
-        "--store",
-        help="The store. Default: the run's; else store/ and the config's path below configs/, or its last two parts.",
+    _option(
+        "--store DIR",
+        "The store. Default: the run's; else store/ and the config's path below configs/, or its last two parts.",
     ),
 ]
-MovedStore = Annotated[Path | None, _dir("--store", help="The run's store. Default: where it was made.")]
-PseudoStore = Annotated[Path | None, _dir("--store", help="Output store. Default: the usual one and _pseudo.")]
-AddedStores = Annotated[list[Path] | None, _dir("--add-store", help="Samples to train on in every fold. Repeatable.")]
+MovedStore = Annotated[Path | None, _option("--store DIR", "The run's store. Default: where it was made.")]
+PseudoStore = Annotated[Path | None, _option("--store DIR", "Output store. Default: the usual one and _pseudo.")]
+AddedStores = Annotated[list[Path] | None, _option("--add-store DIR", "Samples to train on in every fold. Repeatable.")]
 Run = Annotated[
     Path | None,
-    _dir(
-        "--run", help="The run. Default: RUN; else runs/ and the config's path below configs/, or its last two parts."
+    _option(
+        "--run DIR", "The run. Default: RUN; else runs/ and the config's path below configs/, or its last two parts."
     ),
 ]
-ScoredRun = Annotated[Path | None, _dir("--run", help="The run's folder; older spelling. Default: RUN.")]
+ScoredRun = Annotated[Path | None, _option("--run DIR", "The run's folder; older spelling. Default: RUN.")]
 OtherRuns = Annotated[
-    list[Path] | None, _dir("--with", help="A run to average with, by a searched weight. Repeatable.")
+    list[Path] | None, _option("--with DIR", "A run to average with, by a searched weight. Repeatable.")
 ]
 Checkpoints = Annotated[
     list[Path] | None,
-    Option(
-        "--checkpoint",
-        metavar="PATH",
-        help="A file or a fold's folder (its best). Repeatable. Default: the best of each of the run's folds.",
+    _option(
+        "--checkpoint PATH",
+        "A file or a fold's folder (its best). Repeatable. Default: the best of each of the run's folds.",
     ),
 ]
-TrustCode = Annotated[bool, Option("--trust-code", help="Let model.name python:module:factory run that module's code.")]
+TrustCode = Annotated[bool, _option("--trust-code", "Let model.name python:module:factory run that module's code.")]
 
 # Training.
-Folds = Annotated[
-    str, Option("--fold", metavar="N", help="What to hold out: a fold, several (0,2), or all. Default: none.")
-]
-DryRun = Annotated[bool, Option("--dry-run", help="Check everything, and estimate minutes and disk; write nothing.")]
-Resume = Annotated[bool, Option("--resume", help="Continue after the last complete epoch.")]
-Track = Annotated[bool, Option("--track", help="Also log to TensorBoard (extra: track).")]
-Devices = Annotated[int | None, Option("--devices", min=1, help="Devices of this machine. Default: torchrun's, or 1.")]
-Nodes = Annotated[int | None, Option("--nodes", min=1, help="Machines of as many devices. Default: torchrun's, or 1.")]
-ShowBatch = Annotated[Path | None, Option("--show-batch", metavar="PNG", help="Draw the first batch. Default: train.")]
-Steps = Annotated[int, Option("--steps", min=1, help="Steps per loop and round.")]
-Rounds = Annotated[int, Option("--repeat", min=1, help="Rounds; the medians are printed.")]
+Folds = Annotated[str, _option("--fold N", "What to hold out: a fold, several (0,2), or all. Default: none.")]
+DryRun = Annotated[bool, _option("--dry-run", "Check everything, and estimate minutes and disk; write nothing.")]
+Resume = Annotated[bool, _option("--resume", "Continue after the last complete epoch.")]
+Track = Annotated[bool, _option("--track", "Also log to TensorBoard (extra: track).")]
+Devices = Annotated[int | None, _option("--devices", "Devices of this machine. Default: torchrun's, or 1.", min=1)]
+Nodes = Annotated[int | None, _option("--nodes", "Machines of as many devices. Default: torchrun's, or 1.", min=1)]
+ShowBatch = Annotated[Path | None, _option("--show-batch PNG", "Draw the first batch. Default: train.")]
+Steps = Annotated[int, _option("--steps", "Steps per loop and round.", min=1)]
+Rounds = Annotated[int, _option("--repeat", "Rounds; the medians are printed.", min=1)]
 
 # Prediction, decoding, choices.
-OutOfFold = Annotated[bool, Option("--oof", help="Predict each fold's own validation samples instead.")]
-PlanesFolder = Annotated[Path | None, _dir("--planes", help="Folder for planes of --data. Default: none.")]
-Decode = Annotated[
-    str | None, Option("--decode", metavar="FILE", help="A file of tune, or the word config. Default: the run's.")
-]
-MaybeRunOrConfig = Annotated[Path | None, Argument(metavar="[RUN_OR_CONFIG]", help="A run, its YAML file, or a store.")]
-ReportedCsv = Annotated[
-    Path | None, Option("--csv", metavar="FILE", help="A submission on the images of --data. Default: a run.")
-]
+OutOfFold = Annotated[bool, _option("--oof", "Predict each fold's own validation samples instead.")]
+PlanesFolder = Annotated[Path | None, _option("--planes DIR", "Folder for planes of --data. Default: none.")]
+Decode = Annotated[str | None, _option("--decode FILE", "A file of tune, or the word config. Default: the run's.")]
+MaybeRunOrConfig = Annotated[Path | None, _argument("[RUN_OR_CONFIG]", "A run, its YAML file, or a store.")]
+ReportedCsv = Annotated[Path | None, _option("--csv FILE", "A submission on the images of --data. Default: a run.")]
 Against = Annotated[
     str | None,
-    Option(
-        "--against",
-        metavar="RUN2|FILE",
-        help="Compare with another run, or with other decode parameters (a file, or config). Default: none.",
+    _option(
+        "--against RUN2|FILE",
+        "Compare with another run, or with other decode parameters (a file, or config). Default: none.",
     ),
 ]
 SecondLevel = Annotated[
-    str | None, _dir("--second-level", help="A folder of second-level, or none. Default: the run's.")
+    str | None, _option("--second-level DIR", "A folder of second-level, or none. Default: the run's.")
 ]
-TrainingImages = Annotated[bool, Option("--train", help="Also predict and score each fold's training images.")]
-Trials = Annotated[int, Option("--trials", min=1, help="Trials per search; those of earlier calls count.")]
+TrainingImages = Annotated[bool, _option("--train", "Also predict and score each fold's training images.")]
+Trials = Annotated[int, _option("--trials", "Trials per search; those of earlier calls count.", min=1)]
 Confidence = Annotated[
-    float, Option("--confidence", min=0, max=1, help="Keep images with this fraction of certain pixels.")
+    float, _option("--confidence", "Keep images with this fraction of certain pixels.", min=0, max=1)
 ]
 PixelConfidence = Annotated[
-    float, Option("--pixel-confidence", min=0, max=1, help="Pixels are certain if max(p, 1 - p) is above this.")
+    float, _option("--pixel-confidence", "Pixels are certain if max(p, 1 - p) is above this.", min=0, max=1)
 ]
-IgnoreUnsure = Annotated[bool, Option("--ignore-unsure", help="Exclude the other pixels of kept images from the loss.")]
-Csvs = Annotated[list[Path], Option("--csv", metavar="CSV", help="A submission. Repeatable; at least two.")]
+IgnoreUnsure = Annotated[bool, _option("--ignore-unsure", "Exclude the other pixels of kept images from the loss.")]
+Csvs = Annotated[list[Path], _option("--csv CSV", "A submission. Repeatable; at least two.")]
 Weights = Annotated[
-    list[float] | None,
-    Option("--weight", metavar="NUMBER", help="Weights of the --csv, in order. Default: 1. Repeatable."),
+    list[float] | None, _option("--weight NUMBER", "Weights of the --csv, in order. Default: 1. Repeatable.")
 ]
 TimeBudget = Annotated[
     float | None,
-    Option(
-        "--time-budget",
-        metavar="TIME",
-        parser=parse_time,
-        help="Be done in this time, such as 9h or 90m: if the measured speed is too low, with fewer views, then fewer "
+    _option(
+        "--time-budget TIME",
+        "Be done in this time, such as 9h or 90m: if the measured speed is too low, with fewer views, then fewer "
         "networks. Default: no limit.",
+        parser=parse_time,
     ),
 ]
-KaggleImage = Annotated[
-    Path | None, Option("--image", metavar="TXT", help="python -V; pip freeze of Kaggle. Default: a rough list.")
-]
-KaggleOwner = Annotated[str, Option("--owner", metavar="NAME", help="Your name on Kaggle, as in its addresses.")]
+KaggleImage = Annotated[Path | None, _option("--image TXT", "python -V; pip freeze of Kaggle. Default: a rough list.")]
+KaggleOwner = Annotated[str, _option("--owner NAME", "Your name on Kaggle, as in its addresses.")]
 
 SkipBadImages = Annotated[
     bool, Option("--skip-bad", help="Set aside images that can't be read, with the reason, and go on.")
@@ -186,51 +169,40 @@ SkipBadImages = Annotated[
 # Many machines.
 Shard = Annotated[
     Any,
-    Option(
-        "--shard",
-        metavar="K/N",
+    _option(
+        "--shard K/N",
+        "Do the K-th of N shares of the images; the same command without it ends the work. Default: all.",
         parser=parse_shard,
-        help="Do the K-th of N shares of the images; the same command without it ends the work. Default: all.",
     ),
 ]
-PlanPath = Annotated[Path, Argument(metavar="PLAN", help="The plan's YAML file.")]
-Executor = Annotated[str, Option("--executor", metavar="NAME", help="local, ray or slurm.")]
-LaunchFolder = Annotated[Path | None, _dir("--folder", help="Records and logs. Default: launches/<plan>.")]
-LocalWorkers = Annotated[
-    int | None, Option("--workers", min=1, help="local: tasks at a time. Default: by CPUs asked for.")
-]
-RayAddress = Annotated[str | None, Option("--address", metavar="HOST", help="ray: the cluster. Default: this machine.")]
-ShowStatus = Annotated[bool, Option("--status", help="Say how far the plan is, from its files alone.")]
-OneTask = Annotated[str | None, Option("--task", metavar="NAME", help="Run one task, as executors do. Default: all.")]
-PlannedOnly = Annotated[bool, Option("--dry-run", help="Show what would be done, and do nothing.")]
+PlanPath = Annotated[Path, _argument("PLAN", "The plan's YAML file.")]
+Executor = Annotated[str, _option("--executor NAME", "local, ray or slurm.")]
+LaunchFolder = Annotated[Path | None, _option("--folder DIR", "Records and logs. Default: launches/<plan>.")]
+LocalWorkers = Annotated[int | None, _option("--workers", "local: tasks at a time. Default: by CPUs asked for.", min=1)]
+RayAddress = Annotated[str | None, _option("--address HOST", "ray: the cluster. Default: this machine.")]
+ShowStatus = Annotated[bool, _option("--status", "Say how far the plan is, from its files alone.")]
+OneTask = Annotated[str | None, _option("--task NAME", "Run one task, as executors do. Default: all.")]
+PlannedOnly = Annotated[bool, _option("--dry-run", "Show what would be done, and do nothing.")]
 
 # Output.
-OutputCsv = Annotated[Path, Option("--output", "-o", metavar="CSV", help="The submission to write.")]
-OutputPage = Annotated[
-    Path | None, Option("--output", "-o", help="The page. Default: report.html in the run or store.")
-]
-SegmentReport = Annotated[bool, Option("--report", help="Also write report.html, to browse images and objects.")]
-LabelsFolder = Annotated[Path | None, _dir("--labels", help="Also write one label TIFF per image. Default: none.")]
-OutputModel = Annotated[Path, Option("--output", "-o", metavar="ONNX", help="The file to write.")]
-OutputFolder = Annotated[Path, Option("--output", "-o", metavar="DIR", help="The folder of the results.")]
+OutputCsv = Annotated[Path, _option("--output -o CSV", "The submission to write.")]
+OutputPage = Annotated[Path | None, _option("--output -o", "The page. Default: report.html in the run or store.")]
+SegmentReport = Annotated[bool, _option("--report", "Also write report.html, to browse images and objects.")]
+LabelsFolder = Annotated[Path | None, _option("--labels DIR", "Also write one label TIFF per image. Default: none.")]
+OutputModel = Annotated[Path, _option("--output -o ONNX", "The file to write.")]
+OutputFolder = Annotated[Path, _option("--output -o DIR", "The folder of the results.")]
 LabelFormats = Annotated[
     list[str] | None,
-    Option(
-        "--format",
-        metavar="NAME",
-        help="Also write geojson, coco, imagej, ome-tiff, png or rle, into DIR/NAME. Repeatable.",
-    ),
+    _option("--format NAME", "Also write geojson, coco, imagej, ome-tiff, png or rle, into DIR/NAME. Repeatable."),
 ]
-PixelSize = Annotated[
-    float | None, Option("--pixel-size", metavar="µm", help="A pixel's side in µm. Default: each file's.")
-]
-DemoFolder = Annotated[Path, _dir("--folder", help="Output folder.")]
+PixelSize = Annotated[float | None, _option("--pixel-size µm", "A pixel's side in µm. Default: each file's.")]
+DemoFolder = Annotated[Path, _option("--folder DIR", "Output folder.")]
 Export = Annotated[
     tuple[str, Path] | None,
-    Option("--export", metavar="png|tiff DIR", help="Also write planes and weight maps as image files. Default: none."),
+    _option("--export png|tiff DIR", "Also write planes and weight maps as image files. Default: none."),
 ]
-Preview = Annotated[int, Option("--preview", min=0, help="Draw the first N samples with their targets.")]
-Json = Annotated[bool, Option("--json", help="Print the result as one JSON document, and nothing else.")]
-Workers = Annotated[int, Option("--workers", min=0, help="Number of processes; 0 means one per core.")]
-Debug = Annotated[bool, Option("--debug", help="Show tracebacks.")]
-Quiet = Annotated[bool, Option("--quiet", "-q", help="Show only results and errors.")]
+Preview = Annotated[int, _option("--preview", "Draw the first N samples with their targets.", min=0)]
+Json = Annotated[bool, _option("--json", "Print the result as one JSON document, and nothing else.")]
+Workers = Annotated[int, _option("--workers", "Number of processes; 0 means one per core.", min=0)]
+Debug = Annotated[bool, _option("--debug", "Show tracebacks.")]
+Quiet = Annotated[bool, _option("--quiet -q", "Show only results and errors.")]

@@ -33,8 +33,7 @@ def predict(
         elif data is not None and planes is not None and not oof:
             found = [predict_data(opened.config, checkpoints, data, planes, shard=shard, **how)]
         else:
-            msg = "predict: give either --oof, or --data DATA and --planes DIR, the folder for its planes"
-            raise ConfigError(msg)
+            raise ConfigError("predict: give either --oof, or --data DATA and --planes DIR, the folder for its planes")
     if dry_run:
         console.estimate(found)
     else:

@@ -94,8 +94,7 @@ def make_targets(
     fold_file = config.parent / settings.competition.folds if settings.competition.folds else None
     workers = workers or os.cpu_count() or 1
     if export and export[0] not in {"png", "tiff"}:
-        msg = f"--export {export[0]}: expected png or tiff, and then a folder: --export png {export[1]}"
-        raise ConfigError(msg)
+        raise ConfigError(f"--export {export[0]}: expected png or tiff, and then a folder: --export png {export[1]}")
     with console.progress() as on_progress:
         allow = [*(["faulty samples"] if skip_bad else []), *(["doubtful masks"] if accept_masks else [])]
         report = prepare(

@@ -262,12 +262,7 @@ def _panel(
 
 
 def preview(
-    sample: Sample,
-    planes: Planes,
-    plane_names: Sequence[str],
-    weights: Mapping[str, Weights],
-    *,
-    side_px: int = 320,
+    sample: Sample, planes: Planes, plane_names: Sequence[str], weights: Mapping[str, Weights], *, side_px: int = 320
 ) -> Image:
     """Draw what a network is taught about a sample: outlines, instances, target planes, weight maps."""
     assert len(planes) == len(plane_names), f"{len(planes)} planes but {len(plane_names)} names"

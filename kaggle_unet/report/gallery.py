@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -26,10 +26,7 @@ from kaggle_unet.metrics.pixels import ClassScore
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS, score_overlap
 from kaggle_unet.report.draw import resize, stretch
 from kaggle_unet.store.atomic import atomic_write
-from kaggle_unet.types import Labels, Sample
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame, Labels, Sample
 
 MAX_SIDE_PX = 2048  # larger images are shrunk in the page
 SCRIPTS = ("scores.js", "viewer.js", "objects.js", "browser.js")
@@ -45,7 +42,7 @@ def render_report(
     stats: Mapping[str, object],
     folds: Sequence[Mapping[str, Any]],
     cards: Iterable[Card],
-    tables: "Mapping[str, DataFrame]" = NONE,
+    tables: Mapping[str, DataFrame] = NONE,
     plots: Mapping[str, bytes] = NONE,
     legend: Mapping[str, str] = NONE,
 ) -> str:
@@ -99,7 +96,7 @@ def _read_page_file(name: str) -> Markup:
     return Markup((files("kaggle_unet.report") / "page" / name).read_text(encoding="utf-8"))
 
 
-def _rows(table: "DataFrame | None") -> Sequence[Mapping[Any, Any]]:
+def _rows(table: DataFrame | None) -> Sequence[Mapping[Any, Any]]:
     return [] if table is None else table.to_dict("records")
 
 

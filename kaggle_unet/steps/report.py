@@ -6,7 +6,7 @@ Also pictures of a store's targets, and of what networks predict for an image th
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,7 @@ from kaggle_unet.masks.rle import decode
 from kaggle_unet.metrics.pixels import ClassScore, score_classes
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import Decoder
-from kaggle_unet.report.draw import (
-    colour_classes,
-    preview,
-)
+from kaggle_unet.report.draw import colour_classes, preview
 from kaggle_unet.report.gallery import Card, make_card, make_class_card, put_beside, render_report
 from kaggle_unet.report.plots import plot_curves, plot_thresholds
 from kaggle_unet.selection.search import MASK_THRESHOLD, THRESHOLDS, apply_params
@@ -45,10 +42,7 @@ from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import distance_weights, size_weights
-from kaggle_unet.types import Image, Labels, Planes, Sample, Weights
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from kaggle_unet.types import DataFrame, Image, Labels, Planes, Sample, Weights
 
 MOST_IN_PAGE = 1000  # images whose pictures the page itself holds, some 150 MB; those of more lie beside it
 TUNE_PLOT = Path("tune", "landscape.png")
@@ -147,7 +141,7 @@ def _place(cards: list[Card], card: Card, output: Path, n: int, on_progress: OnP
     on_progress("report", len(cards), n)
 
 
-def _tabulate(scores: Scores, by_threshold: Mapping[float, float]) -> dict[str, "DataFrame"]:
+def _tabulate(scores: Scores, by_threshold: Mapping[float, float]) -> dict[str, DataFrame]:
     from pandas import DataFrame
 
     thresholds = DataFrame([{"threshold": f"{value:.2f}", "score": score} for value, score in by_threshold.items()])
