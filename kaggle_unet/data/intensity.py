@@ -2,14 +2,10 @@
 
 Brightness, contrast, gamma and noise are measured in the image's own intensity range: a fifth of full scale would
 overwhelm a dark image whose nuclei are 27 levels bright. Colours, blur and local contrast are albumentations', imported
-on first use because that takes seconds. Every call is reseeded: otherwise all workers would draw the same numbers [1]_.
+on first use because that takes seconds. Every call is reseeded: otherwise all workers would draw the same numbers
+(fixed upstream after 2.0.8, the last release: https://github.com/albumentations-team/albumentations/pull/2561).
 Images beyond 8 bits, and those whose channels have ranges of their own, do without the filters that albumentations
 computes in 8 bits or for colours alone: CLAHE, median, hue.
-
-References
-----------
-.. [1] Workers with identical random states, fixed upstream after 2.0.8, the last release:
-   https://github.com/albumentations-team/albumentations/pull/2561
 """
 
 import os

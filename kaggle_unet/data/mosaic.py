@@ -196,9 +196,7 @@ def _mutual_best_pairs(seams: Seams) -> Iterator[tuple[int, int]]:
 
 
 def _judge(
-    proposals: list[tuple[tuple[int, int], int, int]],
-    pictures: list[Picture],
-    seams: Mapping[tuple[int, int], Seams],
+    proposals: list[tuple[tuple[int, int], int, int]], pictures: list[Picture], seams: Mapping[tuple[int, int], Seams]
 ) -> Iterator[tuple[float, int, int, Picture]]:
     """Yield the acceptable joins: how strong, which two pictures, and what they become."""
     where = {tile: (i, place) for i, picture in enumerate(pictures) for place, tile in picture.items()}

@@ -119,24 +119,10 @@ def lovasz_hinge(
 
 
 def lovasz_softmax(probs: Tensor, planes: Tensor, counted: Tensor, *, over: Over) -> Tensor:
-    """Compute the Lovász-Softmax loss of every plane, with the errors |target − probability|; see `lovasz_hinge`.
+    """Compute the Lovász-Softmax loss of every plane, shape (C,): as `lovasz_hinge`, of errors |target − probability|.
 
-    Parameters
-    ----------
-    probs, planes : float32 tensor, shape (B, C, H, W)
-        Probabilities, and targets of which those above ½ are positive.
-    counted : float32 tensor, shape (B, H, W)
-        1 where a pixel counts, 0 where not.
-    over : {"batch", "image"}
-        The IoU of the whole batch, or that of each image with a mean over all images afterwards.
+    It lies between 0 and 1. A plane that is empty in the target costs its largest false probability.
 
-    Returns
-    -------
-    losses : float32 tensor, shape (C,)
-        Between 0 and 1. A plane that is empty in the target costs its largest false probability.
-
-    Examples
-    --------
     >>> probs, yes = torch.tensor([[[[0.75, 0.5]]]]), torch.ones(1, 1, 1, 2)
     >>> lovasz_softmax(probs, yes, torch.ones(1, 1, 2), over="image")  # (¼ + ½) / 2
     tensor([0.3750])

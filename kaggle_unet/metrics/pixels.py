@@ -173,17 +173,10 @@ class ClassScore:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row for every class in truth or prediction."""
-        columns = (
-            self.names,
-            self.confusion.sum(axis=1).tolist(),
-            self.confusion.sum(axis=0).tolist(),
-            self.ious.tolist(),
-        )
-        rows = [
-            dict(zip(("class", "true_px", "predicted_px", "iou"), row, strict=True))
-            for row in zip(*columns, strict=True)
-        ]
-        return [row for row in rows if row["true_px"] + row["predicted_px"]]
+        true, pred = self.confusion.sum(axis=1).tolist(), self.confusion.sum(axis=0).tolist()
+        rows = zip(self.names, true, pred, self.ious.tolist(), strict=True)
+        columns = ("class", "true_px", "predicted_px", "iou")
+        return [dict(zip(columns, row, strict=True)) for row in rows if row[1] + row[2]]
 
 
 def score_classes(true: NDArray[Any], pred: NDArray[Any], names: Sequence[str]) -> ClassScore:

@@ -130,15 +130,11 @@ _N_IN = 512  # channels of the lowest map of every VGG
 
 
 class TernausNet(nn.Module):
-    """TernausNet [1]_: VGG11 without its classifier, five blocks up, skip connections before each pooling.
+    """TernausNet: VGG11 without its classifier, five blocks up, skip connections before each pooling.
 
     With VGG11, 3 channels in and one plane out there are 22,927,393 parameters, as in the authors' UNet11. With VGG16
-    the decoder is the same; the authors' own UNet16 has another one, which is in no paper.
-
-    References
-    ----------
-    .. [1] Iglovikov, Shvets: TernausNet: U-Net with VGG11 Encoder Pre-Trained on ImageNet for Image Segmentation, 2018.
-       https://arxiv.org/abs/1801.05746, https://github.com/ternaus/TernausNet
+    the decoder is the same; the authors' own UNet16 has another one, which is in no paper. Iglovikov, Shvets 2018,
+    https://arxiv.org/abs/1801.05746, https://github.com/ternaus/TernausNet.
     """
 
     def __init__(

@@ -53,14 +53,10 @@ def forward_all(network: nn.Module, inputs: Tensor) -> Tensor | Outputs:
 
 
 class ScSE(nn.Module):
-    """Concurrent spatial and channel squeeze and excitation: x · channel gate + x · pixel gate [1]_.
+    """Concurrent spatial and channel squeeze and excitation: x · channel gate + x · pixel gate.
 
-    The channel gate squeezes to a sixteenth of the channels, but to 4 at least (or all that there are).
-
-    References
-    ----------
-    .. [1] Roy, Navab, Wachinger: Concurrent Spatial and Channel 'Squeeze & Excitation' in Fully Convolutional Networks,
-       2018. https://arxiv.org/abs/1803.02579
+    The channel gate squeezes to a sixteenth of the channels, but to 4 at least (or all that there are). Roy, Navab,
+    Wachinger 2018, https://arxiv.org/abs/1803.02579.
     """
 
     def __init__(self, channels: int) -> None:
@@ -100,15 +96,11 @@ class EmptyHead(nn.Module):
 
 
 class Hypercolumn(nn.Module):
-    """The maps of all levels of a decoder, side by side at the size of the last [1]_.
+    """The maps of all levels of a decoder, side by side at the size of the last.
 
     A 1 × 1 convolution brings each map to the last one's width while it is still small, then it is enlarged bilinearly;
-    a 3 × 3 convolution with norm and activation reads all of them.
-
-    References
-    ----------
-    .. [1] Hariharan, Arbeláez, Girshick, Malik: Hypercolumns for Object Segmentation, 2015.
-       https://arxiv.org/abs/1411.5752
+    a 3 × 3 convolution with norm and activation reads all of them. Hariharan, Arbeláez, Girshick, Malik 2015,
+    https://arxiv.org/abs/1411.5752.
     """
 
     def __init__(self, widths: Sequence[int], *, norm: nn.Module, activation: nn.Module) -> None:

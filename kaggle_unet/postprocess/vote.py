@@ -31,21 +31,17 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
     A set is the labels of the image by one voter, with any ids; without weights, each set weighs 1.
 
     Objects of two sets are the same nucleus where their IoU is above 1/2. As the objects of a set are disjoint, an
-    object has at most one such partner in each [1]_. It and its partners are a group; its support is what their sets
-    weigh together. Groups are taken by support, then by the mean IoU of the object and the others (itself included,
-    by weight, in steps of 2⁻³¹), then by the object's run-length code as text. A group has those of its objects that
-    no group before it has; it is left out if the object that it starts from is gone, or if the sets of what it still
-    has weigh no more than half of all. A group's pixels are those that more than half of its weight claims; of several
-    groups the one with most votes has the pixel, at a tie the one taken first. A group vanishes if none are left.
+    object has at most one such partner in each (https://arxiv.org/abs/1801.00868, section 4.1). It and its partners
+    are a group; its support is what their sets weigh together. Groups are taken by support, then by the mean IoU of
+    the object and the others (itself included, by weight, in steps of 2⁻³¹), then by the object's run-length code as
+    text. A group has those of its objects that no group before it has; it is left out if the object that it starts
+    from is gone, or if the sets of what it still has weigh no more than half of all. A group's pixels are those that
+    more than half of its weight claims; of several groups the one with most votes has the pixel, at a tie the one
+    taken first. A group vanishes if none are left.
 
     So what more than half of all weight has pixel for pixel comes back pixel for pixel, and two sets of equal weight
     keep the pixels that both have, of the objects that both have. The time is linear in the pixels for any number of
     objects, and quadratic in the number of sets.
-
-    References
-    ----------
-    .. [1] A. Kirillov, K. He, R. Girshick, C. Rother, P. Dollár, "Panoptic Segmentation", CVPR 2019, section 4.1.
-       https://arxiv.org/abs/1801.00868
     """
     int_weights = np.array(to_integer_weights(weights, len(labels)), dtype=np.int64)
     sets = [relabel(voted) for voted in labels]

@@ -178,13 +178,9 @@ def search(
 ) -> SearchResult:
     """Search the parameters of the highest score; the start need not lie in the space, and wins ties.
 
-    Optuna's tree-structured Parzen estimator [1]_, after `N_AT_RANDOM` random trials. Each trial has its own seed, so
-    what it tries depends on the trials before it alone, whether the search was interrupted or not.
-
-    References
-    ----------
-    .. [1] Algorithms for Hyper-Parameter Optimization, 2011.
-       https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization
+    Optuna's tree-structured Parzen estimator, after `N_AT_RANDOM` random trials. Each trial has its own seed, so what
+    it tries depends on the trials before it alone, whether the search was interrupted or not. Bergstra et al. 2011,
+    https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization.
     """
     optuna = import_extra("optuna", "tune", "tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -3,11 +3,8 @@
 One seed threshold for a whole set splits some nuclei too often and others too rarely. Here every image is decoded at
 several; each object of each decoding is described by its shape, its probabilities and its neighbours, and a regressor
 predicts its IoU with the truth. Of every component of the mask, the decoding with the highest mean IoU is kept, and
-objects with too low an IoU are dropped. This follows the 1st place of the 2018 Data Science Bowl [1]_.
-
-References
-----------
-.. [1] https://www.kaggle.com/competitions/data-science-bowl-2018/discussion/54741
+objects with too low an IoU are dropped. This follows the 1st place of the 2018 Data Science Bowl,
+https://www.kaggle.com/competitions/data-science-bowl-2018/discussion/54741.
 """
 
 from collections.abc import Sequence

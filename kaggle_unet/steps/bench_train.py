@@ -2,12 +2,8 @@
 
 Three loops take turns in one run, so that other load on the machine affects all of them alike: the training loop, the
 same steps on one batch that is always there, and those steps in fp32 with contiguous tensors and nothing compiled. The
-bare step is compared with the two sides of a roofline [1]_, the device's peak rates, both measured and not read from a
-data sheet.
-
-References
-----------
-.. [1] Williams, Waterman, Patterson: Roofline, 2009. https://doi.org/10.1145/1498765.1498785
+bare step is compared with the two sides of a roofline (https://doi.org/10.1145/1498765.1498785), the device's peak
+rates, both measured and not read from a data sheet.
 """
 
 import math

@@ -2,11 +2,7 @@
 
 It has no special code: it writes zips and configs to a folder and runs the same steps as the verbs. The nuclei it is
 scored on are drawn from a different seed than those it trains on, and the score is shown beside that of a method
-without learning: background subtraction, Otsu's threshold [1]_, watershed of the distance transform.
-
-References
-----------
-.. [1] Otsu, "A threshold selection method from gray-level histograms", IEEE Trans. SMC 9 (1979).
+without learning: background subtraction, Otsu's threshold, watershed of the distance transform.
 """
 
 import shutil

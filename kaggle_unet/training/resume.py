@@ -63,13 +63,7 @@ def snapshot_name(number: int) -> str:
 
 
 def _describe(config: Mapping[str, Any], history: Sequence[Row], score: float | None) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "config": dict(config),
-        "epoch": len(history),
-        "score": score,
-        "history": list(history),
-    }
+    return {"format": FORMAT, "config": dict(config), "epoch": len(history), "score": score, "history": list(history)}
 
 
 def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> Checkpoint | None:

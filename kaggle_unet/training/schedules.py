@@ -79,17 +79,10 @@ def rate_factor(
 
     `progress` counts the epochs done after this step, with a fraction: 1.5 is the middle of the second epoch.
     `monitored_values` are those of the epochs so far, higher is better, None without validation. `one_cycle` is Smith's
-    super-convergence [1]_ as `torch.optim.lr_scheduler.OneCycleLR` has it, but with a constant momentum. `snapshots`
-    restarts a cosine [2]_ at the full rate. No schedule goes below `floor`, except in a warm-up and in the rise of
-    `one_cycle`.
+    super-convergence (https://arxiv.org/abs/1708.07120) as `torch.optim.lr_scheduler.OneCycleLR` has it, but with a
+    constant momentum. `snapshots` restarts a cosine at the full rate (https://arxiv.org/abs/1704.00109). No schedule
+    goes below `floor`, except in a warm-up and in the rise of `one_cycle`.
 
-    References
-    ----------
-    .. [1] Smith, Topin: Super-convergence, 2017. https://arxiv.org/abs/1708.07120
-    .. [2] Huang et al.: Snapshot ensembles, 2017. https://arxiv.org/abs/1704.00109
-
-    Examples
-    --------
     >>> cosine = ScheduleSettings(name="cosine", warmup_epochs=1, floor=0)
     >>> [round(rate_factor(cosine, progress=p, epochs=5), 3) for p in (0.5, 1, 3, 5)]
     [0.5, 1.0, 0.5, 0.0]
@@ -163,12 +156,9 @@ def _move_average(decay: float, averaged: Tensors, current: Tensors, n_averaged:
 
 
 class Averages:
-    """The moving average of a network's weights over steps, and their mean over epochs [1]_.
+    """The moving average of a network's weights over steps, and their mean over epochs.
 
-    References
-    ----------
-    .. [1] Izmailov et al.: Averaging weights leads to wider optima and better generalization, 2018.
-       https://arxiv.org/abs/1803.05407
+    Izmailov et al.: Averaging weights leads to wider optima and better generalization, https://arxiv.org/abs/1803.05407.
     """
 
     def __init__(self, network: nn.Module, ema: EmaSettings | None, swa: SwaSettings | None) -> None:

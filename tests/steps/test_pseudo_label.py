@@ -222,7 +222,7 @@ def test_ids_in_two_stores_are_refused_and_listed(trained, labelled):
         answer = call(*words, *(word for folder in added for word in ("--add-store", folder)))
         assert answer.code == 3
         assert "ids are in more than one of" in answer.err
-        assert all(id_ in answer.err for id_ in Store.open(added[0]).ids)
+        assert all(id_ in answer.err for id_ in Store.open(added[0]).ids[:5])  # the first; --json lists them all
     assert not (trained.home / "never").exists()
 
 
