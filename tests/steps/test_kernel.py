@@ -157,8 +157,10 @@ def test_a_version_that_pip_cannot_find_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     from packaging.specifiers import SpecifierSet
 
-    with pytest.raises(KitError, match=r"no wheel of timm>=0\.1 for Python 3\.12 \(ERROR: No matching.*PIP_FIND_LINKS"):
-        kernel._download(tmp_path, "timm", SpecifierSet(">=0.1"), "3.12")
+    with pytest.raises(
+        KitError, match=r"no wheel of nowhere>=0\.1 for Python 3\.12 \(ERROR: No matching.*PIP_FIND_LINKS"
+    ):
+        kernel._download(tmp_path, "nowhere", SpecifierSet(">=0.1"), "3.12")
 
 
 def test_the_wheel_of_the_kit_is_the_same_twice_and_what_it_lists(tmp_path):

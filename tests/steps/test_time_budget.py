@@ -129,6 +129,7 @@ def test_what_is_no_time_is_refused(text):
         parse_time(text)
 
 
+@pytest.mark.parametrize("trained", ["dsb2018", "tgs"], indirect=True)
 def test_enough_time_gives_the_same_bytes_and_none_gives_a_valid_csv(trained, tmp_path):
     def submit(name, *words):
         words = ("submit", trained.run, "--data", trained.test, "-o", tmp_path / f"{name}.csv", *words)
