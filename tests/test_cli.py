@@ -138,6 +138,21 @@ def test_a_stopped_command_says_what_is_kept_and_which_command_goes_on(verb, num
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_fails_because_of_a_stop_is_not_reported(number, monkeypatch):
+    def stop(*_, **__):
+        try:
+            signal.raise_signal(number)
+        finally:
+            raise RuntimeError("follows from the stop")
+
+    module, function, _ = AT_ONCE["doctor"]
+    monkeypatch.setattr(module, function, stop)
+    answer = call("-q", "doctor")
+    assert (answer.code, answer.err.count("\n")) == (128 + number, 1)
+    assert answer.err.startswith("error stopped by ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_ends_that_is_stopped_while_compiled_code_calls_python(number, tmp_path, monkeypatch):
     def work(*_, **__):
         for fault in (lambda: signal.raise_signal(number), lambda: {}["what a stop has left half done"]):

@@ -159,14 +159,18 @@ def _saying_what_is_kept(words: Sequence[str]) -> Iterator[None]:
         elif not dropped and all(signal.getsignal(each) == _stop for each in _STOPPED_BY):
             sys.__unraisablehook__(lost)  # what follows from a stop is no news
 
-    for number in _STOPPED_BY:
-        signal.signal(number, _stop)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     thread = Thread(target=say, daemon=True)
     thread.start()
     hook, sys.unraisablehook = sys.unraisablehook, stop_again
     try:
+        for number in _STOPPED_BY:  # not before there is who says it
+            signal.signal(number, _stop)
         yield
+    except Exception:
+        if stopped := [number for number in _STOPPED_BY if signal.getsignal(number) == signal.SIG_DFL]:
+            sys.exit(128 + stopped[0])  # what follows from a stop is no news
+        raise
     finally:
         sys.unraisablehook = hook
         signal.set_wakeup_fd(-1)

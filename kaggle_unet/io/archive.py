@@ -235,6 +235,8 @@ def _open_zip(archive: ZipArchive, process: int, stamp: tuple[int, int]) -> _Ope
         raise DataError(f"{archive.where()} is encrypted; unpack it with its password, and pass the folder")
     if (declared := read_entry_count(handle)) not in {len(named) % 2**16, 2**16 - 1}:
         raise DataError(f"{archive.where()} lists {len(named)} files of {declared}: it is damaged; download it again")
+    if cut := [info.orig_filename for _, info in named if "\0" in info.orig_filename]:
+        raise DataError(f"{archive.where()} has the name {cut[0]!r}: it is damaged; download it again")
     if dangers := list(_find_dangers(files, handle.fp.seek(0, os.SEEK_END))):
         raise DataError(f"{archive.where()}: refused, the zip is not safe to read", dangers[:20])
     return handle, {name: info for name, info in named if name and not is_junk(name)}  # "./" has no name

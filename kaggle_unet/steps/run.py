@@ -366,7 +366,10 @@ def describe_run(run: Path) -> dict[str, Any]:
     if not (run / "run.json").exists():
         msg = f"{run}: no run here (it has no run.json){_propose_run(run)}; make one with kaggle-unet train CONFIG"
         raise DataError(f"{msg} --fold 0, or give another")
-    return read_record(run / "run.json", "copy the run again, or train another one")
+    about = read_record(run / "run.json", cure := "copy the run again, or train another one")
+    if "store_hash" not in about:
+        raise DataError(f"{run / 'run.json'} does not say which store it was trained on, so it is damaged; {cure}")
+    return about
 
 
 def _describe_added(store: Store) -> dict[str, Any]:

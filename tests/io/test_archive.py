@@ -379,6 +379,12 @@ def test_a_zip_that_lists_fewer_files_than_it_declares_is_damaged(tmp_path):
         open_archive(tmp_path / "a.zip")
 
 
+def test_a_name_with_a_nul_which_would_end_there_is_damaged(tmp_path):
+    (tmp_path / "x.zip").write_bytes(zipped({"images/a.png": b"a"}).replace(b"images/a.png", b"images/\0.png"))
+    with pytest.raises(DataError, match=r"x\.zip has the name .images/.x00\.png.: it is damaged"):
+        list(open_archive(tmp_path / "x.zip").names)
+
+
 def test_the_docs_list_every_limit(repository):
     page = (repository / "docs" / "files.md").read_text()
     assert [name for name in LIMITS if f"`KAGGLE_UNET_MAX_{name}`" not in page] == []

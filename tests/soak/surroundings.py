@@ -202,7 +202,7 @@ def at_once(plan: Plan) -> Row:
                     is_whole = (
                         digest(verb, work) == reference.results
                         and codes[0] == 0
-                        and codes[1] in {0, 2 if verb.once else 0, 3, 5}
+                        and codes[1] in {0, 2 if verb.once or verb.again else 0, 3, 5}
                     )
                     worst = ("done", "") if is_whole else ("wrong", f"ends {codes}: {ends[1].err[-200:]}")
                 row.add(worst[0], f"{name}: {worst[1]}")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.steps.run import find_checkpoints, look_at_decode_params, open_experiment
+from kaggle_unet.steps.run import describe_run, find_checkpoints, look_at_decode_params, open_experiment
 from tests.steps.conftest import call
 
 NAME = "best.safetensors"
@@ -19,7 +19,7 @@ def make_run(home, *folds):
         (home / fold).mkdir(parents=True)
         (home / fold / NAME).touch()
     (home / "config.yaml").write_text("competition: {name: dsb2018}\ntraining: {epochs: 3}")
-    (home / "run.json").write_text(json.dumps({"store": "store/of/it"}))
+    (home / "run.json").write_text(json.dumps({"store": "store/of/it", "store_hash": "0"}))
     return home
 
 
@@ -167,3 +167,9 @@ def test_tune_ties_its_file_to_the_checkpoints_it_searched_on(trained, moved, tm
     assert is_other
     assert "decode.yaml was searched without" in answer.err.replace("\n", " ")
     assert "searched without" in " ".join(json.loads((tmp_path / "x.json").read_text())["warnings"])
+
+
+def test_a_run_that_does_not_say_its_store_is_damaged(tmp_path):
+    (tmp_path / "run.json").write_text('{"store": "x"}')
+    with pytest.raises(DataError, match="does not say which store it was trained on"):
+        describe_run(tmp_path)
