@@ -89,14 +89,14 @@ def check(seed):
             try:
                 source = get_competition(competition).read(data, settings, with_masks=True, skip_bad=skip_bad)
             except DataError as error:
-                said += str(error)
+                said += f"{error} {error.problems}"
                 continue
             said += " ".join(f"{issue.sample} {issue.kind}" for issue in source.data_issues)
             for id_ in source.ids:
                 try:
                     found[id_] = source.load(id_)
                 except DataError as error:
-                    said += str(error)
+                    said += f"{error} {error.problems}"
     said, faults = unicodedata.normalize("NFC", said), []
     for id_, (image, labels) in truth.items():
         name = unicodedata.normalize("NFC", faulty.get(id_, ""))

@@ -155,7 +155,7 @@ def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
     features = [{"geometry": part} if "coordinates" in part else part for part in features]
     if not all(isinstance(part.get("geometry"), dict) for part in features):
         raise DataError(f"{where} is no GeoJSON, whose objects have a geometry each; convert it, or export it as COCO")
-    kinds = [(feature.get("properties") or {}).get("objectType", "") for feature in features]
+    kinds = [str((feature.get("properties") or {}).get("objectType", "")) for feature in features]
     has_cells = any(kind in {"detection", "cell", "tile"} for kind in kinds)
     runs: dict[bool, list[Runs]] = {False: [], True: []}
     left_out: Counter[str] = Counter()

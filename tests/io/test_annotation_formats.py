@@ -42,6 +42,12 @@ def test_absurd_geojson_is_refused(text):
         read_geojson(text.encode(), "x.geojson", (9, 9))
 
 
+def test_a_kind_of_object_that_is_no_text_is_none_of_qupaths():
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [2, 0], [2, 2], [0, 2]]]}
+    tree = {"type": "Feature", "geometry": square, "properties": {"objectType": ["annotation"]}}
+    assert len(read_geojson(json.dumps(tree).encode(), "x.geojson", (4, 4)).runs) == 1
+
+
 def test_a_selection_that_ends_early_is_refused():
     with pytest.raises(DataError, match="save them again"):
         read_rois(b"Iout\0\xe4", "x.roi", (9, 9))
