@@ -37,7 +37,7 @@ def plot_curves(history: Sequence[Row], kind: str = "png") -> bytes:
     losses, scores = figure.subplots(2) if kind == "svg" else figure.subplots(1, 2)
     _draw_line(losses, history, "train_loss", "training", "#888888")
     _draw_line(losses, history, "valid_loss", "validation", "#1f77b4")
-    _draw_line(scores, history, "valid_iou", "IoU of pixels", "#bbbbbb")
+    _draw_line(scores, history, "valid_iou", "IoU of pixels", "#888888")
     _draw_line(scores, history, "valid_score", "validation", "#d95f02")
     _mark_best(scores, history)
     for axes, label in ((losses, "loss"), (scores, "score")):
