@@ -75,7 +75,7 @@ def test_ids_are_compared_as_text(check):
 def test_of_many_ids_five_are_named(tmp_path):
     (tmp_path / "x.csv").write_text("id,rle_mask\n")
     (error,), _ = check_submission(tmp_path / "x.csv", get_competition("tgs"), {str(i): (2, 2) for i in range(9)})
-    assert error == "9 images without a row: 0, 1, 2, 3, 4 and 4 more; leave the field empty where nothing is"
+    assert error == "9 images without a row: 0, 1, 2, 3, 4, … and 4 more; leave the field empty where nothing is"
 
 
 def test_two_rows_of_a_single_object_are_an_error(check):

@@ -133,7 +133,7 @@ def test_masks_that_are_not_wanted_are_no_images_elsewhere(tmp_path):
 def test_the_coverage_names_what_is_not_read(tmp_path):
     source = read("folder", FOLDER | {f"more/{k}.png": PNG for k in range(7)}, tmp_path)
     names = ", ".join(f"more/{k}.png" for k in range(5))
-    assert describe_coverage(source) == f"3 of 10 images of the data; not {names} and 2 more"
+    assert describe_coverage(source) == f"3 of 10 images of the data; not {names}, … and 2 more"
 
 
 def test_one_of_several_channels_is_chosen_by_the_config(tmp_path):
