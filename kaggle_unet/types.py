@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kaggle_unet.errors import ConfigError
+from kaggle_unet.errors import ConfigError, list_few
 
 if TYPE_CHECKING:
     import pandas
@@ -131,7 +131,7 @@ def explain_faults(error: ValidationError, model: type[BaseModel], where: str = 
             lines.append(str(fault["ctx"]["error"]))
         else:
             lines.append(f"{path} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
-    return f"{where}: " + f"\n{where}: ".join(dict.fromkeys(lines))
+    return f"{where}: " + f"\n{where}: ".join(list_few(list(dict.fromkeys(lines))))
 
 
 def list_keys(model: type[BaseModel], prefix: str = "") -> dict[str, list[str]]:

@@ -45,7 +45,7 @@ def check_submission(
     Raises
     ------
     DataError
-        If Kaggle would reject the file; all broken rules are listed, with their lines.
+        If Kaggle would reject the file; its `problems` are all broken rules, with their lines.
 
     Examples
     --------

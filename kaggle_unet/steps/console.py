@@ -77,9 +77,10 @@ class Console:
 
         def say_what_goes_on() -> None:
             while not ended.wait(_SILENT_S / 8):
-                if time.monotonic() - self._spoke >= _SILENT_S and not (self._has_bar and self._stage):
+                stage = self._stage
+                if time.monotonic() - self._spoke >= _SILENT_S and not (self._has_bar and stage):
                     at_work = f"at work, {clock(time.monotonic() - begun)} elapsed"
-                    self.note(f"{self._stage.what}: {self._stage}" if self._stage else at_work)
+                    self.note(f"{stage.what}: {stage}" if stage else at_work)
 
         thread = Thread(target=say_what_goes_on, daemon=True)
         thread.start()
@@ -161,13 +162,13 @@ class Console:
 
     def _show(self, bar: Progress, stages: dict[str, tuple[Stage, TaskID]], what: str, done: int, total: int) -> None:
         if what not in stages:
-            stage = Stage(what, total, first=done if 1 < done < total else 0)
+            stage = Stage(what, total, first=done)
             stages[what] = stage, bar.add_task(what, total=total, stage=stage)
         self._stage, task = stages[what]
-        was_done = self._stage.done >= total
-        self._stage.update(done)
+        if is_news := self._stage.note == "begin" or self._stage.done < total:
+            self._stage.update(done)
         bar.update(task, completed=done)
-        if done == total and not was_done and not self._has_bar:
+        if is_news and done == total and not self._has_bar:
             self.note(f"{what}: {self._stage}")
 
     @contextmanager

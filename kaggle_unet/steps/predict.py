@@ -12,7 +12,7 @@ from kaggle_unet.inference.flips import FLIP_SETS
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.steps.build import Ensemble, batches_of, load_ensemble, open_images, predict_samples, without_weights
 from kaggle_unet.steps.parallel import OnProgress
-from kaggle_unet.steps.run import find_checkpoints, validation_ids
+from kaggle_unet.steps.run import find_checkpoints, open_run, validation_ids
 from kaggle_unet.store import Store
 from kaggle_unet.store.planes import encode_planes, planes_folder, write_planes
 from kaggle_unet.types import HalfPlanes, Planes, Result, Sample, Shard
@@ -78,7 +78,6 @@ def predict_out_of_fold(
     config: Config, checkpoints: Sequence[Path], store_folder: Path, *, on_progress: OnProgress, dry_run: bool
 ) -> list[Path | Estimate]:
     """Predict planes of the samples that each checkpoint was not trained on."""
-    store = Store.open(store_folder)
     folders: list[Path | Estimate] = []
     for file in find_checkpoints(checkpoints):
         if file.parent / "planes" in folders:
@@ -86,7 +85,8 @@ def predict_out_of_fold(
         if not file.parent.name.removeprefix("fold").isdigit():
             msg = f"{file}: --oof needs a checkpoint that lies in its run, RUN/fold<N>, not in {file.parent.name}"
             raise ConfigError(msg)
-        ids = validation_ids(file.parent.parent, int(file.parent.name.removeprefix("fold")))
+        run, fold = file.parent.parent, int(file.parent.name.removeprefix("fold"))
+        ids, (_, store) = validation_ids(run, fold), open_run(run, store_folder)
         folders.append(predict_stored(config, file, store, ids, dry_run=dry_run, on_progress=on_progress))
     return folders
 

@@ -26,7 +26,7 @@ def clock(seconds: float) -> str:
 
 
 class Stage:
-    """A piece of work; `first` is what an earlier call had done of it."""
+    """A piece of work; `first` is what was done of it when it was first heard of."""
 
     def __init__(self, what: str, total: float, first: float = 0) -> None:
         self.what, self.total, self.first, self.done, self.note = what, total, first, first, "begin"
@@ -35,7 +35,8 @@ class Stage:
     def update(self, done: float) -> None:
         """Take a new state."""
         self.done = done
-        self.note = f"{done} of {self.total}, {(done - self.first) / max(self.passed_s, 0.01):.3g}/s"
+        rate = f", {(done - self.first) / max(self.passed_s, 1e-9):.3g}/s" if done > self.first else ""
+        self.note = f"{done} of {self.total}{rate}"
 
     @property
     def passed_s(self) -> float:

@@ -82,7 +82,9 @@ def pseudo_label(
         weights = resolve_weights(weights, Store.open(Path(describe_run(run)["store"])).report)
     identity = _identity(config, source, ensemble, weights, choice)
     with lock(folder):
-        store = Store.create(folder, identity, {"environment": describe_environment(), "data": data})
+        names = ", ".join("/".join(file.parts[-3:]) for file in ensemble.checkpoints)
+        about = {"environment": describe_environment(), "data": data, "checkpoints": names}
+        store = Store.create(folder, identity, about)
         if store.manifest["complete"]:
             return cast("DataReport", store.report)
         preparation = Preparation(config, weights, store, source)

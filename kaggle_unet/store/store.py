@@ -60,10 +60,7 @@ class Store:
             differing = find_differences(store.manifest["identity"], dict(identity))
             if differing and (store.manifest["complete"] or not may_clear):
                 message = f"store {folder} was made for something else; pass another --store or delete it"
-                was, given = (one.get("data") for one in (store.manifest["about"], about))
-                places = f"data: was {was}, is {given}{' with other content' if was == given else ''}"
-                others = [f"{key}: was {old!r}, is {new!r}" for key, old, new in differing if key != "data"]
-                raise DataError(message, [places, *others] if len(others) < len(differing) else others)
+                raise DataError(message, [_name_difference(*one, store.manifest["about"], about) for one in differing])
             if not differing:
                 return store._refuse_fewer_levels() if store.manifest["complete"] else store
             for kind in ("samples", "targets"):  # an interrupted store of other data: nobody has used it yet
@@ -178,6 +175,13 @@ class Store:
 
     def _write_manifest(self) -> None:
         write_record(self.folder / "manifest.json", self.manifest)
+
+
+def _name_difference(key: str, old: Any, new: Any, made: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """Say what differs: by the names that `about` has for data and checkpoints, of which an identity has hashes."""
+    name = key.rpartition(".")[2]
+    was, given = (about.get(name, repr(value)) for about, value in ((made, old), (asked, new)))
+    return f"{key}: was {was}, is {given}{' with other content' if was == given else ''}"
 
 
 class TargetSet:

@@ -82,6 +82,7 @@ def test_a_set_of_targets_is_complete_when_its_store_is_finished(store):
     assert targets.is_complete
 
 
+ABOUT = {"data": "x.zip", "checkpoints": "run/fold0"}
 OTHER = {"competition": {"name": "tgs", "skip": ["a"]}}
 
 
@@ -92,6 +93,17 @@ def test_another_identity_is_refused_with_every_difference(store, tmp_path):
     assert caught.value.problems == (
         "competition.skip: was ['a', 'b'], is ['a']",
         "source: was 'abc', is None",
+    )
+
+
+def test_data_and_checkpoints_are_named_not_hashed_where_they_differ(tmp_path):
+    fill(Store.create(tmp_path / "labelled", {"data": "ab", "labels": {"checkpoints": ["cd"]}}, ABOUT))
+    other = {**ABOUT, "checkpoints": "run/fold1"}
+    with pytest.raises(DataError) as caught:
+        Store.create(tmp_path / "labelled", {"data": "ef", "labels": {"checkpoints": ["01"]}}, other)
+    assert caught.value.problems == (
+        "data: was x.zip, is x.zip with other content",
+        "labels.checkpoints: was run/fold0, is run/fold1",
     )
 
 
