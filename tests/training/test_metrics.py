@@ -36,6 +36,6 @@ def test_without_tracking_nothing_is_written(tmp_path):
 
 
 def test_tracking_without_tensorboard_says_how_to_install_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ConfigError, match=r"\.venv/bin/pip install -e '\.\[track\]'"), tracking(tmp_path, wanted=True):
         pass
