@@ -17,8 +17,7 @@ from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.io.tables import format_rows
 from kaggle_unet.masks.rle import encode_mask
 from kaggle_unet.store import atomic_write
-from kaggle_unet.synthetic.images import Kind, draw_nuclei, draw_salt, stain
-from kaggle_unet.synthetic.land import LAND_CLASSES, draw_land
+from kaggle_unet.synthetic.images import LAND_CLASSES, Kind, draw_land, draw_nuclei, draw_salt, stain
 from kaggle_unet.types import IGNORED_CLASS, Image, Labels
 
 # The date of the competition's own files; a zip without a fixed date would differ from call to call.
