@@ -161,7 +161,7 @@ def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
     left_out: Counter[str] = Counter()
     for feature, kind in zip(features, kinds, strict=True):
         geometry, properties = feature.get("geometry") or {}, feature.get("properties") or {}
-        rings = {"Polygon": lambda x: [x], "MultiPolygon": list}.get(geometry.get("type", ""))
+        rings = {"Polygon": lambda x: [x], "MultiPolygon": list}.get(str(geometry.get("type", "")))
         if rings is None or (has_cells and kind == "annotation"):
             left_out["regions around cells" if rings else f"shapes without an area ({geometry.get('type')})"] += 1
             continue

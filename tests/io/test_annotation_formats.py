@@ -48,6 +48,11 @@ def test_a_kind_of_object_that_is_no_text_is_none_of_qupaths():
     assert len(read_geojson(json.dumps(tree).encode(), "x.geojson", (4, 4)).runs) == 1
 
 
+def test_a_kind_of_shape_that_is_no_text_is_left_out():
+    objects = read_geojson(b'{"geometry": {"type": ["Polygon"], "coordinates": []}}', "x.geojson", (4, 4))
+    assert [note.count for note in objects.notes] == [1]
+
+
 def test_a_selection_that_ends_early_is_refused():
     with pytest.raises(DataError, match="save them again"):
         read_rois(b"Iout\0\xe4", "x.roi", (9, 9))

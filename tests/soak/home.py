@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 import types
@@ -133,6 +134,7 @@ def _run(words: list[str], outputs: Sequence[int], before: Callable[[], object])
         code = 1
     finally:
         with suppress(BaseException):
+            threading._shutdown()  # an interpreter that ends waits for its threads, and so for its workers
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
@@ -189,8 +191,8 @@ def words_of(process: int) -> bytes:
 
 
 def _wait_for_session(session: int) -> int:
-    """Wait three seconds for what a process has started; kill what is left, and return its number."""
-    for _ in range(30):
+    """Wait ten seconds for what a process has started; kill what is left, and return its number."""
+    for _ in range(100):
         if not (left := _session(session)):
             return 0
         time.sleep(0.1)
