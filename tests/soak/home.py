@@ -220,6 +220,8 @@ def import_everything() -> None:
         "cProfile",
         "pstats",
         "encodings.cp437",
+        "encodings.utf_8_sig",
+        "getpass",
         "encodings.idna",
         "concurrent.futures.process",
         "onnx",
