@@ -222,6 +222,7 @@ def import_everything() -> None:
         "encodings.cp437",
         "encodings.utf_8_sig",
         "getpass",
+        "ctypes.wintypes",
         "encodings.idna",
         "concurrent.futures.process",
         "onnx",

@@ -84,7 +84,8 @@ is rendered from [soak.json](soak.json) by `python -m tests.soak.page`, never by
 A fault is `wrong`: another result without a word; `hang`: longer than promised; `raw`: a traceback, a crash, or no
 reason; `outside`: a file touched that was not named; `orphan`: a process that stays; `litter`: a temporary file that
 stays; `memory`: more of it than promised. Damaged files are read by the reader itself, half of them with
-repaired checksums, so that the damage reaches what lies beneath; commands are real processes.
+repaired checksums, so that the damage reaches what lies beneath; commands are real processes. Each row has its commit,
+with a + where the next commit's changes were in it.
 """
 
 
