@@ -13,7 +13,7 @@ from kaggle_unet.config import validate_config
 from kaggle_unet.errors import ConfigError, DataError, ResourceError, list_few
 from kaggle_unet.steps.provenance import describe_environment, name_place
 from kaggle_unet.store import atomic_write, sha256
-from kaggle_unet.store.atomic import try_to_write
+from kaggle_unet.store.atomic import lock_file, try_to_write
 from kaggle_unet.types import Result
 
 SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
@@ -133,27 +133,35 @@ def write_checked(
     manifest: Mapping[str, Any],
 ) -> Submission:
     """Write a CSV with its manifest, and give it its name only if it keeps every rule."""
-    rejected = output.with_suffix(".rejected.csv")
-    submission.write_rles(rejected, rles, competition)
-    errors, warnings = submission.check_submission(rejected, competition, shapes, black=black)
-    if errors:
-        raise DataError(f"{rejected}: {_count_rules(errors, competition)}; this is a bug in kaggle-unet", errors)
-    warnings = [*manifest["warnings"], *warnings]
-    counts = {
-        "images": len(rles),
-        "objects": sum(bool(rle) for of_image in rles.values() for rle in of_image),
-        "blank": sum(not any(of_image) for of_image in rles.values()),
-    }
-    slug = SLUGS[competition.name]
-    about = {"csv": output.name, "sha256": sha256(rejected), "slug": slug, **counts, **manifest, "warnings": warnings}
-    about["environment"] = describe_environment()
-    try:  # no CSV without its manifest
-        atomic_write(output.with_suffix(".json"), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-    except ResourceError:
-        rejected.unlink()
-        raise
-    rejected.replace(output)
-    return Submission(path=output, **counts, slug=slug, how=how, warnings=warnings)
+    with lock_file(output):
+        rejected = output.with_suffix(".rejected.csv")
+        submission.write_rles(rejected, rles, competition)
+        errors, warnings = submission.check_submission(rejected, competition, shapes, black=black)
+        if errors:
+            raise DataError(f"{rejected}: {_count_rules(errors, competition)}; this is a bug in kaggle-unet", errors)
+        warnings = [*manifest["warnings"], *warnings]
+        counts = {
+            "images": len(rles),
+            "objects": sum(bool(rle) for of_image in rles.values() for rle in of_image),
+            "blank": sum(not any(of_image) for of_image in rles.values()),
+        }
+        slug = SLUGS[competition.name]
+        about = {
+            "csv": output.name,
+            "sha256": sha256(rejected),
+            "slug": slug,
+            **counts,
+            **manifest,
+            "warnings": warnings,
+        }
+        about["environment"] = describe_environment()
+        try:  # no CSV without its manifest
+            atomic_write(output.with_suffix(".json"), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+        except ResourceError:
+            rejected.unlink()
+            raise
+        rejected.replace(output)
+        return Submission(path=output, **counts, slug=slug, how=how, warnings=warnings)
 
 
 def describe_data(data: str, source: Source) -> dict[str, str]:

@@ -22,6 +22,7 @@ from typing import Never
 
 from kaggle_unet.errors import ConfigError, KitError, ResourceError, import_extra
 from kaggle_unet.steps.launch import Launch, State, Task, read_plan
+from kaggle_unet.store import atomic_write
 
 OnTask = Callable[[Task, str], None]
 _WARN_S = 120  # before its time is up, SLURM tells a task to end
@@ -122,12 +123,11 @@ def _drive(launch: Launch, submit: Callable[[Task], Future[State]], most: int, o
 def submit_to_slurm(launch: Launch) -> list[str]:
     """Submit a plan to SLURM, a job array for each stage; return the ids of the jobs."""
     folder, jobs = launch.folder / "slurm", list[str]()
-    folder.mkdir(parents=True, exist_ok=True)
     todo = sorted((task for task in launch.tasks.values() if not launch.is_done(task)), key=lambda task: task.stage)
     for stage, found in groupby(todo, key=lambda task: task.stage):
         tasks = list(found)
         listing = folder / f"stage{stage}.txt"
-        listing.write_text("".join(f"{task.name}\n" for task in tasks))
+        atomic_write(listing, "".join(f"{task.name}\n" for task in tasks))
         behind = [f"--dependency=afterany:{jobs[-1]}"] if jobs else []
         options = [f"--array=0-{len(tasks) - 1}", f"--job-name=stage{stage}", *behind, *_asks(launch, tasks[0])]
         jobs.append(_sbatch([*options, f"--output={folder}/stage{stage}-%a.txt"], _script(launch, listing)))

@@ -55,7 +55,7 @@ _NO_MEMORY = re.compile(
 )
 _LITTLE_BYTES = 2**26
 _SHARD_LOCKS = f"{_LOCK}.*-of-*"
-_SHARDS_BEGIN_WITHIN_S = 60
+_SHARDS_BEGIN_WITHIN_S = _OUTPUT_WITHIN_S = 60
 _LONGEST_ID_BYTES = 200  # file systems allow 255, and a suffix and the temporary's name need some
 
 
@@ -82,10 +82,13 @@ def atomic_write(path: str | Path, data: bytes | str | Iterable[str], *, flush: 
             with _open_temporary(temporary) as file:
                 for piece in (data,) if isinstance(data, bytes | str) else data:
                     file.write(piece.encode(errors="backslashreplace") if isinstance(piece, str) else piece)
+                file.flush()
                 if flush:
-                    file.flush()
                     os.fsync(file.fileno())
-            temporary.replace(target)
+                if sys.platform != "win32":  # while it is locked: nobody sweeps it on its last step
+                    temporary.replace(target)
+            if sys.platform == "win32":
+                temporary.replace(target)
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -201,6 +204,23 @@ def _is_for(path: Path, missing: str | None) -> bool:
     """Return True if what is missing is a folder or the temporary file of a path, not what the block reads."""
     found = Path(missing or "").absolute()
     return found in path.absolute().parents or bool(_TEMPORARY.fullmatch(found.name))
+
+
+@contextmanager
+def lock_file(path: Path) -> Iterator[None]:
+    """Let one process at a time write a file and what belongs to it; others wait for some time."""
+    held = FileLock(path.with_name(f".{path.name[:80]}.lock"), mode=0o666)
+    with resource_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held.acquire(timeout=_OUTPUT_WITHIN_S)
+        except Timeout as error:
+            raise LockedError(f"another process is writing {path}; wait until it ends, or give another name") from error
+    try:
+        yield
+    finally:
+        Path(held.lock_file).unlink(missing_ok=True)
+        held.release()
 
 
 class Lock:

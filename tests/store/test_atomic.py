@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from kaggle_unet.errors import ResourceError, refuse_little_memory
-from kaggle_unet.store import atomic_write, sha256
+from kaggle_unet.store import atomic, atomic_write, sha256
 from kaggle_unet.store.atomic import explain_os_error, flush_files, resource_errors, to_resource_error, try_to_write
 
 
@@ -280,3 +280,16 @@ def test_nothing_begins_where_libraries_would_end_the_process():
     refuse_little_memory()
     with leaving(500), pytest.raises(ResourceError, match=r"under 1 GiB of memory can be had; .* \(ulimit -v\)"):
         refuse_little_memory()
+
+
+def test_a_whole_file_is_not_swept_before_it_has_its_name(tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def sweep_first(path, target):
+        atomic._sweep.cache_clear()
+        atomic._sweep(tmp_path, 0)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", sweep_first)
+    atomic_write(tmp_path / "x", b"x", flush=False)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"x"]

@@ -112,3 +112,14 @@ def test_a_shard_does_not_begin_beside_one_that_begins_or_beside_the_whole(tmp_p
             pass
     with lock(tmp_path, shard=Shard(2, 2)):
         pass
+
+
+def test_one_process_at_a_time_writes_a_file_and_its_lock_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_OUTPUT_WITHIN_S", 0)
+    with atomic.lock_file(tmp_path / "x.csv"):
+        refused = pytest.raises(LockedError, match=r"another process is writing .*x\.csv; wait")
+        with refused, atomic.lock_file(tmp_path / "x.csv"):
+            pass
+        with atomic.lock_file(tmp_path / "y.csv"):
+            pass
+    assert not list(tmp_path.iterdir())
