@@ -17,7 +17,6 @@ FAST = ["folds.n=2", "training.epochs=1", "augmentation.crops_per_epoch=32", "in
 VERBS = {
     "make-targets": "make-targets config.yaml --data data --store store",
     "train": "train config.yaml --fold all --store store --run run",
-    "predict --oof": "predict run --oof",
     "score": "score run",
     "tune": "tune run --trials 5",
     "second-level": "second-level run",
