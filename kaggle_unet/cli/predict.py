@@ -185,7 +185,7 @@ def export(
         f"probabilities differ from torch's by {about['largest_difference']:.1g})"
     )
     if not about["config"]["codec"]["classes"]:  # segment finds objects
-        console.next("kaggle-unet", "segment", output, "IMAGES", "-o", output.with_suffix(""))
+        console.next("kaggle-unet", "segment", output, "IMAGES", "-o", Path("results") / output.stem)
 
 
 @runs_networks
@@ -200,8 +200,10 @@ def kernel(
     overrides: options.Overrides = None,
 ) -> None:
     """Write a Kaggle dataset and a notebook that makes the submission from it, without internet."""
+    from kaggle_unet.steps.check import competition_settings
     from kaggle_unet.steps.kernel import write_kernel
 
+    competition_settings(competition)  # an error names the option, not the run's config
     words = [*(overrides or ()), f"competition.name={competition}"]
     opened = [open_run(run, words, may_be_exported=True) for run in runs]
     written = write_kernel(

@@ -51,7 +51,7 @@ def train(
     if settings.competition.name == "folder" and not settings.codec.classes:
         console.next("kaggle-unet", "segment", run_path, "IMAGES", "-o", Path("results") / experiment_of(config))
     else:
-        output = Path("submissions") / experiment_of(config).with_suffix(".csv")
+        output = Path("results") / experiment_of(config).with_suffix(".csv")
         test = ("FOLDER", "--labels", "labels") if settings.codec.classes else ("TEST.zip",)
         console.next("kaggle-unet", "submit", run_path, "--data", *test, "-o", output)
 
@@ -106,7 +106,8 @@ def launch(
         console.wrote(jobs=" ".join(executors.submit_to_slurm(opened)))
         console.next("kaggle-unet", "launch", plan, "--status")
     elif not status:
-        console.launch(describe_launch(opened))
+        if (before := describe_launch(opened))["states"] != {"done": before["tasks"]}:
+            console.launch(before)
         run = partial(executors.run_here, workers=workers)
         run = partial(executors.run_on_ray, address=address) if executor == "ray" else run
         run(opened, on_task=lambda one, state: console.note(f"{one.name}: {state}"))

@@ -334,12 +334,14 @@ class Console:
     def launch(self, found: Mapping[str, Any]) -> None:
         """Print how far a plan is."""
         states = ", ".join(f"{count} {state}" for state, count in found["states"].items())
-        left = "" if found["hours_left"] is None else f"; {found['hours_left']:.2f} hours of tasks are left"
+        left = "" if not found["hours_left"] else f"; {found['hours_left']:.2f} hours of tasks are left"
         self.say(f"tasks    {states}{left}")
         for one in found["running"]:
             self.say("running  {task} on {host} for {minutes} minutes, attempt {attempt}".format(**one))
         for name, reason in found["failed"].items():
             self.say(f"failed   {name}: {reason}")
+        for path in found["results"]:
+            self.say(f"result   {path}")
 
     def stats(self, found: Mapping[str, Any]) -> None:
         """Print pairs of name and value."""

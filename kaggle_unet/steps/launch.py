@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from kaggle_unet.config import Config, load_config, parse_yaml, plain
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.errors import ConfigError, DataError, propose_path
 from kaggle_unet.steps.run import count_folds, experiment_of, fold_folder
 from kaggle_unet.store import hash_plain, lock, read_record, write_record
 from kaggle_unet.training.settings import LAST
@@ -103,6 +103,8 @@ def read_plan(path: Path) -> Plan:
     """Read a plan's YAML file."""
     try:
         tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no plan {path}{propose_path(path, list(path.parent.glob('*.y*ml')))}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} can't be read ({error}); expected a YAML file with configs and verbs") from error
     if not isinstance(tree, dict):
@@ -339,6 +341,7 @@ def describe_launch(launch: Launch) -> dict[str, Any]:
         "running": [_where(name, records[name]) for name in states.get("running", [])],
         "failed": {name: records[name]["reason"] for name in states.get("failed", [])},
         "hours_left": _hours_left(launch, records),
+        "results": [str(path) for task in launch.tasks.values() for path in task.outputs if launch.is_done(task)],
     }
 
 

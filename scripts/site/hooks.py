@@ -9,6 +9,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 REPOSITORY = "https://github.com/kaggle-unet/kaggle-unet/blob/main"
+SEARCHED_FIRST = {"how-to/": 2, "tutorial": 2, "notebooks/": 0.5, "decisions/": 0.2, "experiments": 0.2, "golden": 0.2}
 
 
 def on_config(config: Any) -> Any:
@@ -51,7 +52,9 @@ def render_notebook(path: Path) -> str:
 
 
 def on_page_markdown(text: str, page: Any, **_: Any) -> str:
-    """Point links out of docs/ at the repository, and those to notebooks at their pages."""
+    """Point links out of docs/ at the repository, and those to notebooks at their pages; weigh pages for searches."""
+    weights = [weight for start, weight in SEARCHED_FIRST.items() if page.file.src_uri.startswith(start)]
+    page.meta["search"] = {"boost": weights[0] if weights else 1}
     folder = Path(page.file.src_uri).parent.as_posix()
     text = re.sub(r"(\]\((?!\w+:)[^)\s]+)\.ipynb\)", r"\1.md)", text)
     text = re.sub(r"^```mermaid\n.*?^```\n", "", text, flags=re.DOTALL | re.M)  # needs mermaid.js; a table has it

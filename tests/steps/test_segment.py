@@ -278,6 +278,7 @@ def test_images_that_cannot_be_read_are_set_aside_with_the_reason(trained, image
     answer = call(*words, "--skip-bad")
     assert answer.code == 0
     assert "set aside: " in answer.err
+    assert "images   4, " in answer.out
     table = read_csv(tmp_path / "x" / "set_aside.csv")
     assert [row[0] for row in table.rows] == ["broken", "empty"]
     assert "empty.png is empty" in table.rows[1][1]

@@ -1,5 +1,6 @@
 """The trainer on a device: as on the CPU in fp32, and what mixed precision adds; on a GPU by `scripts/gpu-check`."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -128,7 +129,9 @@ def test_ddp_of_one_process_takes_the_same_steps(device, monkeypatch):
         monkeypatch.setenv(name, value)
     alone, ddp = distributed_on(device), distributed_on(device)
     backend = "nccl" if device == "cuda" else "gloo"
-    ddp.fabric = Fabric(accelerator=device, devices=1, strategy=DDPStrategy(process_group_backend=backend))
+    with warnings.catch_warnings():  # where SLURM is installed
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        ddp.fabric = Fabric(accelerator=device, devices=1, strategy=DDPStrategy(process_group_backend=backend))
     try:
         ddp.fabric.launch()
         learners = [unet(each, accumulate=2) for each in (alone, ddp)]

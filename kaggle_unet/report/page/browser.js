@@ -116,7 +116,7 @@ const FIGURES = isClasses ? {
   accuracy: ["accuracy", "the share of the pixels whose class is right"],
 } : {
   score: ["score", "the mean over the images of their precision, averaged over the IoU thresholds 0.50 to 0.95"],
-  mean_precision: ["precision at this IoU",
+  mean_precision: ["AP at this IoU",
     "the mean over the images of tp / (tp + fp + fn); 1 where nothing is and nothing was found"],
   ap_pooled: ["AP, pooled", "tp / (tp + fp + fn) over all objects together"],
   recall: ["recall", "tp / (tp + fn)"],
