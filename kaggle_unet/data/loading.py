@@ -1,10 +1,12 @@
 """The order of an epoch, and batches in that order, prepared in worker processes or in the main one."""
 
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import TypeVar
 
 import cv2
@@ -145,6 +147,10 @@ def move_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch
 
 
 def _start_worker(_: int) -> None:
-    """Keep each worker to one core, as there are several."""
+    """Keep each worker to one core, as there are several, and end it when the training is killed."""
+    if (
+        parent := parent_process()
+    ) is not None:  # torch looks at the server instead, which lives as long as its workers
+        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
