@@ -163,7 +163,7 @@ def test_trainings_that_are_not_done_are_measured_by_a_dry_run(ran, monkeypatch)
         ({"name: b": "name: a"}, "a comes twice"),
         ({"test: test, ": ""}, "a has no test, the images that submit needs"),
         ({"shards": "shard"}, "shard is not a setting; did you mean shards"),
-        ({"submit]": "sumbit]"}, "sumbit"),
+        ({"submit]": "hand-in]"}, "hand-in"),
         ({"name: b": "name: ../b"}, "name"),
         ({"tiny.yaml": "tinny.yaml"}, "tiny.yaml"),
         ({PLAN: "- 1"}, "expected a mapping"),
