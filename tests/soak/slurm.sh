@@ -35,7 +35,7 @@ SlurmUser=root
 SlurmdUser=root
 SlurmctldPort=17100
 AuthType=auth/munge
-AuthInfo=socket=$folder/munge/socket
+AuthInfo=socket=$folder/munge/socket,cred_expire=5
 CryptoType=crypto/munge
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool-%n
