@@ -145,8 +145,7 @@ def load(path: str | Path, *, trust_code: bool = False) -> Model:
 
     with trusting(trust_code):
         ensemble = load_ensemble([Path(path)])
-    hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
-    chosen = choose_decoder(ensemble.config, hashes)
+    chosen = choose_decoder(ensemble.config, ensemble.hashes)
     for remark in chosen.remarks:
         warnings.warn(remark, stacklevel=2)
     return Model(chosen.config, ensemble, chosen.decode)

@@ -19,7 +19,7 @@ from kaggle_unet.io.tiff import find_plane, read_pixel_size
 from kaggle_unet.types import Image, Sliced
 
 _SUFFIXES = {".tif", ".tiff", ".btf"}
-_CHUNK_PX = 512
+CHUNK_PX = 512
 _UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3}
 
 
@@ -138,7 +138,7 @@ def create_ome_zarr(
     ]
     group = zarr.open_group(path, mode="a", zarr_format=2)
     group.attrs["multiscales"] = [{"version": "0.4", "name": path.stem, "axes": axes, "datasets": datasets}]
-    chunks = (*shape[:-2], _CHUNK_PX, _CHUNK_PX)
+    chunks = (*shape[:-2], CHUNK_PX, CHUNK_PX)
     return [
         group.require_array(
             str(level), shape=one, dtype=dtype, chunks=chunks, chunk_key_encoding={"name": "v2", "separator": "/"}

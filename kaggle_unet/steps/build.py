@@ -129,6 +129,11 @@ class Ensemble:
     checkpoints: Mapping[Path, Checkpoint]  # each with its sha256, score and config, without its weights
     device_config: DeviceConfig
 
+    @property
+    def hashes(self) -> dict[Path, str]:
+        """The sha256 of each checkpoint."""
+        return {file: checkpoint["sha256"] for file, checkpoint in self.checkpoints.items()}
+
 
 def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemble:
     """Load networks that may be averaged, to predict with a config or as the first of them was trained."""

@@ -34,8 +34,7 @@ def export(
     ensemble = load_ensemble(checkpoints, config)
     if exported := [str(file) for file in ensemble.checkpoints if file.suffix == EXPORTED]:
         raise ConfigError(f"export: {', '.join(exported)} is exported already; give the run, or its checkpoints")
-    hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
-    chosen = choose_decoder(config, hashes, decode=decode, overrides=overrides)
+    chosen = choose_decoder(config, ensemble.hashes, decode=decode, overrides=overrides)
     codec = get_codec(config.codec)
     network: nn.Module = MeanNetwork(ensemble.models, chosen.config.inference, codec.activation)
     network = ensemble.models[0] if len(ensemble.models) == 1 else network

@@ -341,7 +341,9 @@ def describe_launch(launch: Launch) -> dict[str, Any]:
         "running": [_where(name, records[name]) for name in states.get("running", [])],
         "failed": {name: records[name]["reason"] for name in states.get("failed", [])},
         "hours_left": _hours_left(launch, records),
-        "results": [str(path) for task in launch.tasks.values() for path in task.outputs if launch.is_done(task)],
+        "results": [
+            str(path) for name in states.get("done", ()) for path in launch.tasks[name].outputs if path.exists()
+        ],
     }
 
 

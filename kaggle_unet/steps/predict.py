@@ -116,7 +116,7 @@ def _predict(
     """Predict what an interrupted call has left undone; a batch is predicted whole if any of its planes is missing."""
     settings = plain(ensemble.config)
     about = {
-        "checkpoints": [checkpoint["sha256"] for checkpoint in ensemble.checkpoints.values()],
+        "checkpoints": list(ensemble.hashes.values()),
         **{name: settings[name] for name in ("inference", "input", "codec", "decode", "postprocess")},
         "device": ensemble.device_config.record,
         "data": data,

@@ -112,7 +112,7 @@ def _identity(
         "competition": settings["competition"],
         "data": source.fingerprint(),
         "pseudo_labels": {
-            "checkpoints": [checkpoint["sha256"] for checkpoint in ensemble.checkpoints.values()],
+            "checkpoints": list(ensemble.hashes.values()),
             **{name: settings[name] for name in ("codec", "inference", "decode", "postprocess")},
             "choice": choice._asdict(),
             "weights": plain(weights),

@@ -84,12 +84,15 @@ def segment(  # noqa: PLR0913  the options of a verb
     shapes = read_shapes(ids, images.shape, set_aside)
     try_to_write(folder / ABOUT)
     ensemble = load_ensemble(checkpoints, config)
-    hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
-    chosen = choose_decoder(config, hashes, decode=decode, overrides=overrides)
+    chosen = choose_decoder(config, ensemble.hashes, decode=decode, overrides=overrides)
     about = chosen.names | describe_ensemble(chosen.config, ensemble.checkpoints)
     settings = plain(chosen.config)
     used = {name: settings[name] for name in ("input", "codec", "inference", "decode", "postprocess")}
-    used |= {"checkpoints": sorted(hashes.values()), "second_level": chosen.second_level_hash, "pixel_size": pixel_size}
+    used |= {
+        "checkpoints": sorted(ensemble.hashes.values()),
+        "second_level": chosen.second_level_hash,
+        "pixel_size": pixel_size,
+    }
     with lock(folder, shard=shard) as held:
         results.begin(used, about)
         held.let_others_in()

@@ -28,7 +28,7 @@ from kaggle_unet.competitions.label_files import to_feature
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import IntensityRange, find_intensity_range, prepare
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.io.slides import Slide, create_ome_zarr, open_slide
+from kaggle_unet.io.slides import CHUNK_PX, Slide, create_ome_zarr, open_slide
 from kaggle_unet.io.tables import to_csv
 from kaggle_unet.masks.measure import measure
 from kaggle_unet.masks.polygons import trace_polygons
@@ -40,7 +40,7 @@ from kaggle_unet.store import atomic_write, find_differences, lock, read_record,
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.types import Inputs, Labels, Planes, Result, Shard, Sliced
 
-STRIP_PX = 512  # rows that are predicted and written together: those of a chunk
+STRIP_PX = CHUNK_PX  # rows that are predicted and written together: no two shards write one chunk
 _STRIPE_PX = 1 << 25  # pixels that are decoded and measured together
 _SAMPLE_PX = 1 << 25  # pixels that the gray levels are measured on
 _SMALLEST_LEVEL_PX = 1024  # the longest side of the smallest level
@@ -68,11 +68,10 @@ def segment_slides(  # noqa: PLR0913  the options of a verb
 ) -> SegmentedSlides:
     """Segment slides one after the other, or predict a shard of each."""
     ensemble = load_ensemble(checkpoints, config)
-    hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
-    chosen = choose_decoder(config, hashes, decode=decode, second_level="none", overrides=overrides)
+    chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level="none", overrides=overrides)
     settings = plain(chosen.config)
     used = {name: settings[name] for name in ("input", "codec", "inference", "decode", "postprocess")}
-    used |= {"checkpoints": sorted(hashes.values()), "pixel_size": pixel_size}
+    used |= {"checkpoints": sorted(ensemble.hashes.values()), "pixel_size": pixel_size}
     ensemble = replace(ensemble, config=chosen.config)
     folders, n_objects = [], 0
     for path in paths:

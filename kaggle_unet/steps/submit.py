@@ -60,8 +60,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)
     source = open_images(config, data)
-    hashes = {file: checkpoint["sha256"] for file, checkpoint in ensemble.checkpoints.items()}
-    chosen = choose_decoder(config, hashes, decode=decode, second_level=second_level, overrides=overrides)
+    chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level=second_level, overrides=overrides)
     sizes = read_shapes(source.ids, source.shape)
     order = order_ids(source.ids, competition, data)
     if dry_run:
@@ -72,7 +71,7 @@ def submit(  # noqa: PLR0913  the options of a verb
 
         return estimate_prediction(ensemble, sizes, source.load, chosen.config.inference, count_bytes)
     about = {
-        "checkpoints": sorted(hashes.values()),
+        "checkpoints": sorted(ensemble.hashes.values()),
         "data": source.fingerprint(),
         "config": plain(chosen.config),
         "second_level": chosen.second_level_hash,
