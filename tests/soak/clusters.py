@@ -14,12 +14,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from kaggle_unet.steps.launch import Launch, describe_launch, read_plan
+from kaggle_unet.steps.launch import Launch, read_plan
 from kaggle_unet.synthetic.files import write_dsb_zip
 from tests.soak.home import CONFIG
 from tests.soak.kills import hash_tensors
@@ -75,48 +75,66 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
-def run_here(home: Path, interrupt: Callable[[], object] = lambda: None) -> None:
-    """Run the plan by processes of this machine; a launch that is killed is called again."""
+def launch_until_it_ends(home: Path, interrupt: Callable[[], object], *words: str) -> None:
+    """Call `launch`, and again if it is killed."""
     while True:
-        process = subprocess.Popen([*COMMAND, "--workers", "2"], cwd=home, env=environment(), stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([*COMMAND, *words], cwd=home, env=environment(), stderr=subprocess.DEVNULL)
         interrupt()
         if process.wait() >= 0:
             return
         interrupt = lambda: None  # noqa: E731
 
 
+def run_here(home: Path, interrupt: Callable[[], object] = lambda: None) -> None:
+    """Run the plan by processes of this machine."""
+    launch_until_it_ends(home, interrupt, "--workers", "2")
+
+
+class RayCluster:
+    """A Ray of two nodes of one core; the processes of a node are those of a session."""
+
+    def __init__(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"127.0.0.1:{port}"
+        self.head = _start_ray("--head", f"--port={port}", "--include-dashboard=false")
+        self.node = _start_ray(f"--address={self.address}")
+
+    def kill_node(self, _home: Path, **_: object) -> str:
+        """Kill the second node with all that runs there, and start another."""
+        kill_sessions({self.node})
+        self.node = _start_ray(f"--address={self.address}")
+        return "node of Ray"
+
+    def run(self, home: Path, interrupt: Callable[[], object] = lambda: None) -> None:
+        """Run the plan on the cluster."""
+        launch_until_it_ends(home, interrupt, "--executor", "ray", "--address", self.address)
+
+
+def _start_ray(*words: str) -> int:
+    ray = [str(Path(sys.executable).with_name("ray")), "start", "--num-cpus=1", "--disable-usage-stats"]
+    process = subprocess.Popen([*ray, *words], env=environment(), stdout=subprocess.DEVNULL, start_new_session=True)
+    assert process.wait() == 0, words
+    return process.pid
+
+
 @contextmanager
-def ray_cluster() -> Iterator[str]:
-    """Start a Ray of two nodes of one core, and yield its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"127.0.0.1:{port}"
+def ray_cluster() -> Iterator[RayCluster]:
+    """Start a Ray cluster, and end it."""
+    cluster = RayCluster()
     try:
-        _ray("start", "--head", f"--port={port}", "--num-cpus=1", "--include-dashboard=false")
-        start_ray_node(address)
-        yield address
+        yield cluster
     finally:
-        _ray("stop", "--force")
+        kill_sessions({cluster.node, cluster.head})
 
 
-def start_ray_node(address: str) -> None:
-    """Add a node to a Ray cluster."""
-    _ray("start", f"--address={address}", "--num-cpus=1")
-
-
-def _ray(*words: str) -> None:
-    quiet = ("--disable-usage-stats",) if words[0] == "start" else ()
-    ray = str(Path(sys.executable).with_name("ray"))
-    subprocess.run([ray, *words, *quiet], check=True, capture_output=True, env=environment())
-
-
-def run_on_ray(address: str, home: Path, interrupt: Callable[[], object] = lambda: None) -> None:
-    """Run the plan on a Ray cluster."""
-    words = [*COMMAND, "--executor", "ray", "--address", address]
-    process = subprocess.Popen(words, cwd=home, env=environment(), stderr=subprocess.DEVNULL)
-    interrupt()
-    process.wait()
+def kill_sessions(sessions: set[int]) -> None:
+    """Kill all processes of these sessions."""
+    for pid, _, session in _processes():
+        if session in sessions:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -134,11 +152,25 @@ def slurm_cluster(folder: Path) -> Iterator[Path]:
 
 
 def run_by_slurm(home: Path, interrupt: Callable[[], object] = lambda: None) -> None:
-    """Run the plan by SLURM, and wait until no job is left."""
-    subprocess.run([*COMMAND, "--executor", "slurm"], cwd=home, env=environment(), check=True, capture_output=True)
-    interrupt()
-    while jobs():
-        time.sleep(0.5)
+    """Run the plan by SLURM until no job is left; once more if what looks after a job was killed."""
+    while True:
+        subprocess.run([*COMMAND, "--executor", "slurm"], cwd=home, env=environment(), check=True, capture_output=True)
+        is_again = interrupt()
+        while jobs():
+            time.sleep(0.5)
+        if not is_again:
+            return
+        interrupt = lambda: None  # noqa: E731
+
+
+def kill_slurm_node(folder: Path, _home: Path, **_: object) -> str:
+    """Kill the second node with all that runs there, and start it again."""
+    of_node = {f"SLURM_CONF={folder}/slurm.conf", "SLURMD_NODENAME=n2"}
+    kill_sessions({session for pid, _, session in _processes() if of_node <= set(_read(pid, "environ").split("\0"))})
+    os.kill(int((folder / "slurmd-n2.pid").read_text()), signal.SIGKILL)
+    time.sleep(2)
+    subprocess.run(["slurmd", "-N", "n2"], check=True)
+    return "node of SLURM"
 
 
 def jobs(state: str = "PENDING,RUNNING,COMPLETING,CONFIGURING,SUSPENDED") -> list[str]:
@@ -163,75 +195,75 @@ def disturb(name: str, plan: Plan) -> Row:
     seconds, expected = time.monotonic() - begin, digest(home / "expected")
     with _started(name, home) as (run, kinds):
         for number in range(plan.tries(full=7, quick=0)):
-            rng = random.Random(f"{plan.seed}/{name}/{number}")
-            kind, delay = kinds[number % len(kinds)], rng.uniform(0.1, 0.9) * seconds
+            rng, said = random.Random(f"{plan.seed}/{name}/{number}"), list[str]()
+            kind, delay = list(kinds)[number % len(kinds)], rng.uniform(0.1, 0.9) * seconds
             write_home(home / "tried", 1)
-            said = list[str]()
-            run(home / "tried", partial(_after, delay, kind, rng, said))
+            run(home / "tried", partial(disturb_once, home / "tried", delay, partial(kinds[kind], rng=rng), said))
             outcome, detail = judge(home / "tried", expected)
-            row.add(outcome, f"{kind} killed after {delay:.1f} s ({said}): {detail}")
+            row.add(outcome if said else "raw", f"{kind} killed after {delay:.1f} s ({said}): {detail}")
             shutil.rmtree(home / "tried")
     return row
 
 
 @contextmanager
-def _started(name: str, home: Path) -> Iterator[tuple[Callable[..., None], list[str]]]:
+def _started(name: str, home: Path) -> Iterator[tuple[Callable[..., None], dict[str, Callable[..., str]]]]:
+    """Yield what runs a plan, and what may be killed."""
+    kinds: dict[str, Callable[..., str]] = {"worker": kill_one, "parent": partial(kill_one, is_launch=True)}
     if name == "local":
-        yield run_here, ["worker", "parent"]
+        yield run_here, kinds
     elif name == "ray":
-        with ray_cluster() as address:
-            yield partial(run_on_ray, address), ["worker", "parent", f"node {address}"]
+        with ray_cluster() as cluster:
+            yield cluster.run, kinds | {"node": cluster.kill_node}
     else:
         with slurm_cluster(home / "slurm") as folder:
-            yield run_by_slurm, ["worker", "parent", "job", f"node {folder}"]
+            yield run_by_slurm, kinds | {"job": requeue_one, "node": partial(kill_slurm_node, folder)}
 
 
-def _after(delay: float, kind: str, rng: random.Random, said: list[str]) -> None:
-    """Kill something after a while: what is there then, or the first that comes."""
+def disturb_once(home: Path, delay: float, kill: Callable[[Path], str], said: list[str]) -> bool:
+    """Kill something after a while: what is there then, or the first that comes; True if nobody will restart it."""
     time.sleep(delay)
-    kind, _, where = kind.partition(" ")
-    for _ in range(100):
-        if kind == "node":
-            said.append(_kill_node(where))
-            return
-        if kind == "job" and (found := jobs("RUNNING")):
-            subprocess.run(["scontrol", "requeue", said.append(one := rng.choice(found)) or one], check=False)
-            return
-        if found := find_processes("launch" if kind == "parent" else "worker"):
-            pid, words = rng.choice(found)
-            said.append(words)
-            os.kill(pid, signal.SIGKILL)
-            return
+    end = time.monotonic() + 30
+    while not said and time.monotonic() < end:
+        if found := kill(home):
+            said.append(found)
         time.sleep(0.1)
+    return " launch " in "".join(said)
 
 
-def _kill_node(where: str) -> str:
-    if Path(where).is_dir():
-        subprocess.run(["sh", str(SCRIPT), "node", where], check=False, capture_output=True)
-        return "slurmd"
-    raylets = [pid for pid, words in _processes() if "raylet/raylet" in words and "--head" not in words]
-    os.kill(max(raylets), signal.SIGKILL)  # the one that was started last
-    start_ray_node(where)
-    return "raylet"
+def requeue_one(_home: Path, rng: random.Random) -> str:
+    """Requeue a job, as SLURM does with one that it preempts."""
+    if not (found := jobs("RUNNING")):
+        return ""
+    chosen = rng.choice(found)
+    subprocess.run(["scontrol", "requeue", chosen], check=False)
+    return f"job {chosen}"
 
 
-def find_processes(kind: str) -> list[tuple[int, str]]:
-    """List the processes that do a task's work, or those that look after one."""
-    mine = [(pid, words) for pid, words in _processes() if "-m kaggle_unet " in words or words.startswith("ray::_run")]
-    is_launch = [" kaggle_unet launch " in words or words.startswith("ray::") for _, words in mine]
-    return [one for one, launches in zip(mine, is_launch, strict=True) if launches == (kind == "launch")]
+def kill_one(home: Path, rng: random.Random, *, is_launch: bool = False) -> str:
+    """Kill a process that does a task's work, or one that looks after tasks."""
+    found = []
+    for pid, words, _ in _processes():
+        looks_after = " kaggle_unet launch " in words or words.startswith("ray::_run")
+        if looks_after if is_launch else "-m kaggle_unet " in words and not looks_after:
+            with suppress(OSError):
+                found += [(pid, words)] if Path(f"/proc/{pid}/cwd").readlink() == home else []
+    if not found:
+        return ""
+    pid, words = rng.choice(found)
+    os.kill(pid, signal.SIGKILL)
+    return words
 
 
-def _processes() -> Iterator[tuple[int, str]]:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            yield int(path.parent.name), path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-        except OSError:
-            continue
+def _processes() -> list[tuple[int, str, int]]:
+    """List all processes: number, words, session."""
+    found = []
+    for pid in (int(path.name) for path in Path("/proc").glob("[0-9]*")):
+        with suppress(ProcessLookupError):
+            found.append((pid, _read(pid, "cmdline").replace("\0", " ").strip(), os.getsid(pid)))
+    return found
 
 
-def is_done(home: Path) -> bool:
-    """Return True if every task of a plan is done."""
-    launch = Launch(home / "plan.yaml", read_plan(home / "plan.yaml"), home / "launches" / "plan")
-    found = describe_launch(launch)
-    return bool(found["states"] == {"done": found["tasks"]})
+def _read(pid: int, what: str) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/{what}").read_bytes().decode(errors="replace")
+    return ""

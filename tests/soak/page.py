@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 KEPT, PAGE = ROOT / "docs" / "soak.json", ROOT / "docs" / "reliability.md"
 TESTS: Mapping[str, str] = {
     "kills": "tests/soak/kills.py",
+    "clusters": "tests/soak/clusters.py",
     "fuzz": "tests/soak/fuzz.py",
     "attacks": "tests/soak/attacks.py",
     "surroundings": "tests/soak/surroundings.py",
@@ -48,6 +49,8 @@ PROMISES: Mapping[str, Sequence[str]] = {
         "kills",
         "tests/test_promises.py::test_ctrl_c_says_what_goes_on_and_leaves_neither_processes_nor_files",
     ),
+    "A plan ends with the same bytes on processes, on Ray and by SLURM, whatever is killed, and nothing is done "
+    "twice.": ("clusters", "tests/steps/test_clusters.py"),
     "No process stays behind.": (
         "kills",
         "tests/steps/test_parallel.py::test_when_the_parent_is_killed_its_workers_end_and_leave_no_folder",
@@ -66,6 +69,7 @@ PROMISES: Mapping[str, Sequence[str]] = {
 }
 _COUNTED: Mapping[str, str] = {
     "kills": "stopped commands",
+    "clusters": "disturbed plans",
     "fuzz": "damaged files",
     "attacks": "files that mean harm",
     "surroundings": "commands in bad surroundings",

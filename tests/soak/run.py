@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 from subprocess import run
 
-from tests.soak import attacks, broken_csvs, determinism, fuzz, kills, long_runs, odd_data, surroundings
+from tests.soak import attacks, broken_csvs, clusters, determinism, fuzz, kills, long_runs, odd_data, surroundings
 from tests.soak.home import ROOT
 from tests.soak.row import Part, Plan, Row, keep_row, read_rows, table
 
 PARTS: dict[str, Part] = {
     "fuzz": fuzz.rows,
     "kills": kills.rows,
+    "clusters": clusters.rows,
     "attacks": attacks.rows,
     "surroundings": surroundings.rows,
     "odd data": odd_data.rows,

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A SLURM of two nodes of one core on this machine, for tests: slurm.sh start|node|stop FOLDER. Nothing outside FOLDER is
+# A SLURM of two nodes of one core on this machine, for tests: slurm.sh start|stop FOLDER. Nothing outside FOLDER is
 # written; commands find it by SLURM_CONF=FOLDER/slurm.conf. Needs Debian's slurm-wlm and munge, and root.
 set -eu
 folder=$2
@@ -7,18 +7,12 @@ export SLURM_CONF="$folder/slurm.conf"
 host=$(hostname -s)
 
 kill_pid() {
-    [ -s "$1" ] && kill "${2:--TERM}" "$(cat "$1")" 2>/dev/null || true
+    [ -s "$1" ] && kill "$(cat "$1")" 2>/dev/null || true
 }
 
 case "$1" in
 stop)
     for name in ctld slurmd-n1 slurmd-n2 munged; do kill_pid "$folder/$name.pid"; done
-    exit 0 ;;
-node) # kill the second node with all that runs there, and start it again
-    kill_pid "$folder/slurmd-n2.pid" -KILL
-    pkill -KILL -f "slurmstepd.*n2" 2>/dev/null || true
-    sleep 2
-    slurmd -N n2
     exit 0 ;;
 esac
 
