@@ -16,6 +16,7 @@ def predict(
     oof: options.OutOfFold = False,
     planes: options.PlanesFolder = None,
     store: options.Store = None,
+    skip_bad: options.SkipBadImages = False,
     shard: options.Shard = None,
     dry_run: options.DryRun = False,
     overrides: options.Overrides = None,
@@ -25,15 +26,18 @@ def predict(
 
     opened = open_run(experiment, overrides, store=store, may_be_exported=not oof)
     checkpoints = checkpoint or [opened.run]
+    set_aside: dict[str, str] | None = {} if skip_bad else None
     found: list[Any]
     with console.progress() as on_progress:
         how: dict[str, Any] = {"on_progress": on_progress, "dry_run": dry_run}
         if oof and data is None:
             found = predict_out_of_fold(opened.config, checkpoints, opened.store, **how)
         elif data is not None and planes is not None and not oof:
-            found = [predict_data(opened.config, checkpoints, data, planes, shard=shard, **how)]
+            how |= {"shard": shard, "set_aside": set_aside}
+            found = [predict_data(opened.config, checkpoints, data, planes, **how)]
         else:
             raise ConfigError("predict: give either --oof, or --data DATA and --planes DIR, the folder for its planes")
+    console.warn_of([f"set aside: {reason}" for reason in (set_aside or {}).values()])
     if dry_run:
         console.estimate(found)
     else:
@@ -85,6 +89,7 @@ def submit(
     second_level: options.SecondLevel = None,
     shard: options.Shard = None,
     time_budget: options.TimeBudget = None,
+    skip_bad: options.SkipBadImages = False,
     dry_run: options.DryRun = False,
     overrides: options.Overrides = None,
 ) -> None:
@@ -94,8 +99,8 @@ def submit(
     opened = open_run(experiment, overrides, may_be_exported=True)
     with console.progress() as on_progress:
         how: dict[str, Any] = {"decode": decode, "second_level": second_level, "overrides": overrides or ()}
-        how |= {"labels_folder": labels, "time_budget_s": time_budget, "shard": shard, "dry_run": dry_run}
-        how |= {"on_progress": on_progress}
+        how |= {"labels_folder": labels, "time_budget_s": time_budget, "skip_bad": skip_bad, "shard": shard}
+        how |= {"dry_run": dry_run, "on_progress": on_progress}
         written: Any = write(opened.config, data, checkpoint or [opened.run], output, **how)
     if dry_run:
         console.estimate([written])

@@ -155,7 +155,7 @@ def read_shapes(
     if set_aside is not None:
         set_aside |= faults
     elif faults:
-        msg = f"{len(faults)} of {len(ids)} images can't be read; fix them, or leave them out (segment: --skip-bad)"
+        msg = f"{len(faults)} of {len(ids)} images can't be read; fix them, or set them aside by --skip-bad"
         raise DataError(msg, list(faults.values()))
     return shapes
 

@@ -72,7 +72,7 @@ class Plan(Settings):
     shards: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Into how many tasks the images are divided."""
     skip_bad: bool = False
-    """`make-targets` and `segment`: leave out what can't be read, with the reason, instead of stopping."""
+    """Leave out what can't be read, with the reason, instead of stopping; a submission has an empty row for it."""
     retries: Annotated[int, Field(ge=0)] = 2
     """How often a task is run again that was killed, or whose machine was lost."""
     cpus: Annotated[int, Field(ge=1)] = 1
@@ -202,7 +202,7 @@ class _Command:
     def _words(self, fold: int | None) -> tuple[str, ...]:
         config, store, run = str(self.one.config), str(self.place("store")), str(self.place("runs"))
         overrides = tuple(word for override in self.one.set for word in ("--set", override))
-        skip = ("--skip-bad",) if self.plan.skip_bad else ()
+        skip, out = ("--skip-bad",) if self.plan.skip_bad else (), self._outputs(None)[0]
         match self.verb:
             case "make-targets":
                 places = ("--data", self.one.data, "--store", store, "--workers", str(self.plan.cpus))
@@ -212,11 +212,11 @@ class _Command:
             case "tune":
                 return ("tune", run)
             case "predict":
-                return ("predict", run, "--data", *self._places(), "--planes", str(self._outputs(None)[0].parent))
+                return ("predict", run, "--data", *self._places(), "--planes", str(out.parent), *skip)
             case "submit":
-                return ("submit", run, "--data", *self._places(), "-o", str(self._outputs(None)[0]))
+                return ("submit", run, "--data", *self._places(), "-o", str(out), *skip)
             case "segment":
-                return ("segment", run, *self._places(), "-o", str(self._outputs(None)[0].parent), *skip)
+                return ("segment", run, *self._places(), "-o", str(out.parent), *skip)
 
     def _outputs(self, fold: int | None) -> tuple[Path, ...]:
         results = self.place("results")

@@ -2,20 +2,24 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.flips import FLIP_SETS
 from kaggle_unet.inference.settings import InferenceSettings
+from kaggle_unet.io.tables import format_rows
 from kaggle_unet.steps.build import Ensemble, batches_of, load_ensemble, open_images, predict_samples, without_weights
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import find_checkpoints, open_run, validation_ids
-from kaggle_unet.store import Store
+from kaggle_unet.store import Store, atomic_write
 from kaggle_unet.store.planes import encode_planes, planes_folder, write_planes
 from kaggle_unet.types import HalfPlanes, Planes, Result, Sample, Shard
+
+SET_ASIDE = "set_aside.csv"
 
 
 class Estimate(Result):
@@ -38,13 +42,16 @@ def estimate_prediction(
     load: Callable[[str], Sample],
     settings: InferenceSettings,
     count_bytes: Callable[[Sample, Planes | HalfPlanes], int] = lambda _, planes: len(encode_planes(planes)),
+    *,
+    set_aside: dict[str, str] | None = None,
 ) -> Estimate:
     """Predict one batch twice and take the second time, when kernels are compiled, for every pixel of all images."""
     batches = batches_of(ensemble, sizes, settings)
     part = {id_: sizes[id_] for id_ in batches[len(batches) // 2]}
     for _ in range(2):
         start = time.perf_counter()
-        n_bytes = sum(count_bytes(sample, planes) for sample, planes in predict_samples(ensemble, part, load, settings))
+        predicted = predict_samples(ensemble, part, load, settings, set_aside=set_aside)
+        n_bytes = sum(count_bytes(sample, planes) for sample, planes in predicted)
         seconds = time.perf_counter() - start
     factor = sum(map(math.prod, sizes.values())) / sum(map(math.prod, part.values()))
     return Estimate(
@@ -55,23 +62,33 @@ def estimate_prediction(
     )
 
 
-def predict_data(
+def write_set_aside(folder: Path, reasons: Mapping[str, str]) -> None:
+    """Write which images can't be read, and why, or remove what an earlier call has written."""
+    if reasons:
+        atomic_write(folder / SET_ASIDE, format_rows(("image", "reason"), sorted(reasons.items())))
+    else:
+        (folder / SET_ASIDE).unlink(missing_ok=True)
+
+
+def predict_data(  # noqa: PLR0913  the options of a verb
     config: Config,
     checkpoints: Sequence[Path],
     data: str,
     folder: Path,
     *,
+    set_aside: dict[str, str] | None = None,
     shard: Shard | None = None,
     on_progress: OnProgress,
     dry_run: bool,
 ) -> Path | Estimate:
-    """Predict planes of any images, or of a share of them."""
+    """Predict planes of any images, or of a share of them; put what can't be read into `set_aside` if it is given."""
     ensemble = load_ensemble(checkpoints, config)
     source = open_images(config, data)
-    sizes = read_shapes(source.ids, source.shape)
+    sizes = read_shapes(source.ids, source.shape, set_aside)
     if dry_run:
-        return estimate_prediction(ensemble, sizes, source.load, config.inference)
-    return _predict(ensemble, sizes, source.load, folder, source.fingerprint(), on_progress, shard)
+        return estimate_prediction(ensemble, sizes, source.load, config.inference, set_aside=set_aside)
+    how: dict[str, Any] = {"shard": shard, "set_aside": set_aside}
+    return _predict(ensemble, sizes, source.load, folder, source.fingerprint(), on_progress, **how)
 
 
 def predict_out_of_fold(
@@ -111,9 +128,10 @@ def _predict(
     folder: Path,
     data: str,
     on_progress: OnProgress,
-    shard: Shard | None = None,
+    **how: Any,
 ) -> Path:
     """Predict what an interrupted call has left undone; a batch is predicted whole if any of its planes is missing."""
+    shard: Shard | None = how.get("shard")
     settings = plain(ensemble.config)
     about = {
         "checkpoints": list(ensemble.hashes.values()),
@@ -123,8 +141,10 @@ def _predict(
     }
     with planes_folder(folder, about, sizes, shard=shard) as done:
         total = len(sizes) if shard is None else -(-len(sizes) // shard.of)
-        predicted = predict_samples(ensemble, sizes, load, ensemble.config.inference, done=done, shard=shard)
+        predicted = predict_samples(ensemble, sizes, load, ensemble.config.inference, done=done, **how)
         for n, (sample, planes) in enumerate(predicted, 1):
             write_planes(folder, sample.id, planes)
             on_progress("images", min(n + len(done), total), total)
+        if shard is None:
+            write_set_aside(folder, how.get("set_aside") or {})
     return folder

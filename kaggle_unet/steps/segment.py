@@ -37,6 +37,7 @@ from kaggle_unet.masks.measure import measure
 from kaggle_unet.report.draw import draw_overlay
 from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.steps.parallel import OnProgress
+from kaggle_unet.steps.predict import write_set_aside
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.steps.report import write_label_report
 from kaggle_unet.steps.second_level import choose_decoder
@@ -46,7 +47,6 @@ from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.types import Labels, Result, Sample, Shard
 
 ABOUT, PARTS, TABLE, REPORT = "segment.json", ".measurements", "measurements.csv", "report.html"
-SET_ASIDE = "set_aside.csv"
 
 
 class Segmented(Result):
@@ -115,21 +115,11 @@ def segment(  # noqa: PLR0913  the options of a verb
                 labelled, len(ids) - len(set_aside or ()), folder.name, stats, page, on_progress=on_progress
             )
         if not shard:
-            _write_set_aside(folder / SET_ASIDE, set_aside or {})
+            write_set_aside(folder, set_aside or {})
     others = [f"set aside: {reason}" for reason in (set_aside or {}).values()]
     others += [f"{count} × {issue}" for issue, count in images.others.items()]
     counts = {"images": len(ids) - len(set_aside or ()), "done_before": len(done), "objects": n_objects}
     return Segmented(folder=folder, **counts, formats=results.formats, warnings=[*chosen.remarks, *others])
-
-
-def _write_set_aside(path: Path, reasons: dict[str, str]) -> None:
-    """Write which images can't be read, and why, or remove what an earlier call has written."""
-    if reasons:
-        from pandas import DataFrame
-
-        atomic_write(path, to_csv(DataFrame(sorted(reasons.items()), columns=["image", "reason"])))
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _check_request(config: Config, formats: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.check import Submission, describe_coverage, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.predict import Estimate, estimate_prediction
+from kaggle_unet.steps.provenance import name_place
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.time_budget import TimeBudget
 from kaggle_unet.store import atomic_write, find_differences, hash_plain, read_record, sample_file, write_record
@@ -48,6 +49,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     second_level: str | None = None,
     overrides: Sequence[str] = (),
     time_budget_s: float | None = None,
+    skip_bad: bool = False,
     shard: Shard | None = None,
     dry_run: bool = False,
     on_progress: OnProgress = lambda *_: None,
@@ -61,15 +63,16 @@ def submit(  # noqa: PLR0913  the options of a verb
     ensemble = load_ensemble(checkpoints, config)
     source = open_images(config, data)
     chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level=second_level, overrides=overrides)
-    sizes = read_shapes(source.ids, source.shape)
-    order = order_ids(source.ids, competition, data)
+    set_aside: dict[str, str] | None = {} if skip_bad else None
+    sizes = read_shapes(source.ids, source.shape, set_aside)
+    order, settings = order_ids(source.ids, competition, data), chosen.config.inference
     if dry_run:
 
         def count_bytes(sample: Sample, planes: Planes | HalfPlanes) -> int:
             rows = _to_rows(chosen.decode(planes, sample.image), sample.id, config, competition)
             return sum(len(f"{id_},{code}\n") for id_, codes in rows.items() for code in codes)
 
-        return estimate_prediction(ensemble, sizes, source.load, chosen.config.inference, count_bytes)
+        return estimate_prediction(ensemble, sizes, source.load, settings, count_bytes, set_aside=set_aside)
     about = {
         "checkpoints": sorted(ensemble.hashes.values()),
         "data": source.fingerprint(),
@@ -80,11 +83,12 @@ def submit(  # noqa: PLR0913  the options of a verb
     shards = _Shards(output.with_name(f"{output.name}.shards"), about)
     found, black = ({}, set()) if shard or budget else shards.read()
     n_total = -(-len(sizes) // shard.of) if shard else len(sizes)
-    settings = chosen.config.inference
     if budget:
-        predicted = budget.predict(ensemble, sizes, source.load, settings, chosen.decode)
+        predicted = budget.predict(ensemble, sizes, source.load, settings, chosen.decode, set_aside)
     else:
-        predicted = predict_samples(ensemble, sizes, source.load, settings, done=set(found), shard=shard)
+        predicted = predict_samples(
+            ensemble, sizes, source.load, settings, done=set(found), shard=shard, set_aside=set_aside
+        )
     for sample, decoded in decode_concurrently(predicted, chosen.decode):
         found[sample.id] = _to_rows(decoded, sample.id, config, competition)
         black |= {sample.id} if sample.kind == "black" else set()
@@ -96,10 +100,12 @@ def submit(  # noqa: PLR0913  the options of a verb
         return None
     found |= {
         id_: {row: [""] for row in _row_ids(id_, config)} for id_ in order if id_ not in found
-    }  # for lack of time
+    }  # for lack of time, or set aside
+    reasons = {id_: reason.replace(data, name_place(data)) for id_, reason in (set_aside or {}).items()}
     manifest = {
-        "warnings": [*chosen.remarks, *(budget.remarks(len(sizes)) if budget else [])],
+        "warnings": [*chosen.remarks, *(budget.remarks(len(sizes)) if budget else []), *_remarks(reasons, len(order))],
         **chosen.names,
+        **({"set_aside": reasons} if reasons else {}),
         **({"time_budget": {"seconds": budget.seconds, "reduced": budget.reduced}} if budget else {}),
         "data": describe_data(data, source),
         **describe_ensemble(chosen.config, ensemble.checkpoints),
@@ -107,10 +113,15 @@ def submit(  # noqa: PLR0913  the options of a verb
     how = f"covers   {describe_coverage(source)}\n"
     how += f"decoding {chosen.names['decoding']}, second level {chosen.names['second_level'] or 'none'}"
     rles = {row: codes for id_ in order for row, codes in found[id_].items()}
-    shapes = {row: sizes[id_] for id_ in order for row in found[id_]}
+    shapes = {row: sizes.get(id_, (0, 0)) for id_ in order for row in found[id_]}
     written = write_checked(output, competition, rles, shapes, black=black, how=how, manifest=manifest)
     shutil.rmtree(shards.folder, ignore_errors=True)
     return written
+
+
+def _remarks(reasons: Mapping[str, str], n_images: int) -> list[str]:
+    n = len(reasons)
+    return [f"{n} of {n_images} images can't be read and have empty rows", *reasons.values()] if n else []
 
 
 Rows = dict[str, dict[str, list[str]]]  # codes by image and id of a row

@@ -64,6 +64,7 @@ class TimeBudget:
         load: Callable[[str], Sample],
         settings: InferenceSettings,
         decode: Callable[[Planes | HalfPlanes, Any], Any],
+        set_aside: dict[str, str] | None = None,
     ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
         """Predict planes as `predict_samples` does while there is time."""
         levels = list_levels(settings, len(ensemble.models))
@@ -72,7 +73,7 @@ class TimeBudget:
         def timed(batch: dict[str, tuple[int, int]], level: Level) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
             """Predict, and add up the time that this took, and that until the next image was asked for."""
             start = monotonic()
-            for one in predict_samples(ensemble, batch, load, level.settings):
+            for one in predict_samples(ensemble, batch, load, level.settings, set_aside=set_aside):
                 given = monotonic()
                 self._predicting_s += given - start
                 yield one

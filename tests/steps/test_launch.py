@@ -67,6 +67,9 @@ def test_tasks_are_commands_that_anybody_could_type():
         "train", "tiny.yaml", "--fold", "1", "--store", "store/b", "--run", "runs/b", "--set", "training.seed=7",
     )  # fmt: skip
     assert tasks["a/submit-2-of-2"].words[-2:] == ("--shard", "2/2")
+    Path("plan.yaml").write_text(f"{PLAN}skip_bad: true\n")
+    skipping = {name for name, task in opened().tasks.items() if "--skip-bad" in task.words}
+    assert skipping == {name for name in tasks if "train" not in name}
     assert tasks["a/submit"].needs == ("a/train-fold0", "a/train-fold1", "a/submit-1-of-2", "a/submit-2-of-2")
 
 

@@ -1,10 +1,15 @@
-"""An interrupted prediction goes on, and all planes of a folder were predicted in one way."""
+"""An interrupted prediction goes on; all planes of a folder are of one prediction; what can't be read is told."""
+
+import json
+import shutil
 
 import pytest
 
 from kaggle_unet.config import load_config
+from kaggle_unet.io.tables import read_csv
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.steps.predict import predict_data
+from tests.steps.conftest import call
 
 
 @pytest.fixture
@@ -18,6 +23,14 @@ def shown(monkeypatch):
 
     monkeypatch.setattr(PlainUNet, "forward", watch)
     return sizes
+
+
+def poison(trained, images):
+    """Copy the test images, and add one with a sound header alone and one that is empty."""
+    shutil.copytree(trained.test / "images", images)
+    sound = next(iter(sorted(images.iterdir())))
+    (images / f"broken{sound.suffix}").write_bytes(sound.read_bytes()[:900])
+    (images / "empty.png").write_bytes(b"")
 
 
 def predict_test(trained, folder, *, batch=2, on_progress=lambda *_: None):
@@ -52,3 +65,34 @@ def test_an_interrupted_prediction_redoes_whole_batches_only_and_gives_the_same_
     assert not shown  # all is there
     predict_test(trained, tmp_path / "cut", batch=1)
     assert sum(shown) == n_images  # another batch moves last bits
+
+
+@pytest.mark.parametrize("trained", ["folder"], indirect=True)
+def test_images_that_cannot_be_read_are_set_aside_and_the_others_predicted(trained, tmp_path):
+    poison(trained, tmp_path / "images")
+    words = ("predict", trained.run, "--data", tmp_path, "--planes", tmp_path / "planes")
+    assert call(*words).code == 3
+    assert call(*words, "--skip-bad", "--shard", "1/2").code == 0
+    answer = call(*words, "--skip-bad")
+    assert answer.code == 0
+    assert answer.err.count("set aside: ") == 2
+    assert [row[0] for row in read_csv(tmp_path / "planes" / "set_aside.csv").rows] == ["broken", "empty"]
+    assert len(list((tmp_path / "planes").glob("*.npz"))) == 4
+
+
+@pytest.mark.parametrize("trained", ["folder"], indirect=True)
+def test_an_image_that_cannot_be_read_has_an_empty_row_that_is_told(trained, tmp_path):
+    words = ("submit", trained.run, "--data", tmp_path, "-o", tmp_path / "x.csv", "--skip-bad")
+    poison(trained, tmp_path / "images")
+    assert call(*words, "--shard", "1/2").code == 0
+    for more in ((), ("--time-budget", "1h")):
+        answer = call(*words, *more)
+        assert answer.code == 0
+        assert "2 of 6 images can't be read and have empty rows" in answer.err
+        rows = read_csv(tmp_path / "x.csv").rows
+        assert {id_ for id_, code in rows if not code} >= {"broken", "empty"}
+        assert len({id_ for id_, _ in rows}) == 6
+        manifest = json.loads((tmp_path / "x.json").read_text())
+        assert sorted(manifest["set_aside"]) == ["broken", "empty"]
+        assert str(tmp_path) not in (tmp_path / "x.json").read_text()
+    assert call(*words[:-1]).code == 3

@@ -26,7 +26,7 @@ def predict(seconds, *, pass_s=1.0, decode_s=0.0, slower_after=None):
     """Predict ten images, in batches of two, with three networks and a clock of one's own."""
     clock = SimpleNamespace(now=0.0, passes=[])
 
-    def predict_samples(ensemble, sizes, load, settings):
+    def predict_samples(ensemble, sizes, load, settings, **_):
         networks = sum(map(bool, settings.weights or (1,) * len(ensemble.models)))
         for id_ in sizes:
             clock.passes.append(networks * len(FLIP_SETS[settings.flips]))
