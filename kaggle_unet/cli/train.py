@@ -1,6 +1,7 @@
 """Verbs that train and time networks, one or many: train, bench-train, launch."""
 
 import shlex
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def launch(
     """Run a plan of many commands (configs, folds, shards of the images) on this machine, on Ray or by SLURM."""
     from kaggle_unet.errors import ConfigError, KitError
     from kaggle_unet.steps import executors
-    from kaggle_unet.steps.launch import Launch, describe_launch, estimate_trainings, read_plan
+    from kaggle_unet.steps.launch import Launch, describe_launch, read_plan
 
     opened = Launch(plan, read_plan(plan), folder or Path("launches") / plan.stem)
     if task is not None and task not in opened.tasks:
@@ -98,10 +99,13 @@ def launch(
         return
     if dry_run:
         console.wrote(commands=[shlex.join(("kaggle-unet", *one.words)) for one in opened.tasks.values()])
-        estimates, unknown = estimate_trainings(opened) if "train" in opened.plan.verbs else ([], [])
+        estimates, unknown = executors.estimate_trainings(opened) if "train" in opened.plan.verbs else ([], [])
         console.estimate(estimates)
         if unknown:
             console.note(f"the time of training {', '.join(unknown)} can be measured once make-targets is done")
+        (n_bytes, unknown), free = executors.estimate_disk(opened), shutil.disk_usage(Path()).free
+        console.wrote(disk=f"at most {n_bytes / 1e9:.2f} GB before compression; {free / 1e9:.2f} GB are free")
+        console.warn_of([*(["the disk may be too small for all results"] if n_bytes > free else []), *unknown])
     elif not status and executor == "slurm":
         console.wrote(jobs=" ".join(executors.submit_to_slurm(opened)))
         console.next("kaggle-unet", "launch", plan, "--status")

@@ -1,10 +1,11 @@
-"""Who runs the tasks of a plan: processes of this machine, a Ray cluster, or SLURM.
+"""Who runs the tasks of a plan: processes of this machine, a Ray cluster, or SLURM; and what it would take.
 
 Each of them calls `Launch.run` somewhere, with the plan's folder on a disk that all machines share; which of them does
 makes no difference to any file. On this machine and on Ray, `_drive` hands out tasks whose needs are done; SLURM is
 given one job array for each stage, behind the stage before it, and requeues what it preempts.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -18,11 +19,19 @@ from pathlib import Path
 from queue import Queue
 from shlex import join, quote
 from types import FrameType
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
+from kaggle_unet.competitions.competition import FileSource, read_shapes
+from kaggle_unet.competitions.image_files import ImageFiles, find_images
+from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.errors import ConfigError, KitError, ResourceError, import_extra
-from kaggle_unet.steps.launch import Launch, State, Task, read_plan
+from kaggle_unet.steps.launch import Command, Launch, State, Task, name_of, read_plan
+from kaggle_unet.steps.run import fold_folder
 from kaggle_unet.store import atomic_write
+from kaggle_unet.targets.codecs import get_codec
+
+if TYPE_CHECKING:
+    from kaggle_unet.steps.predict import Estimate
 
 OnTask = Callable[[Task, str], None]
 _WARN_S = 120  # before its time is up, SLURM tells a task to end
@@ -159,6 +168,59 @@ def _sbatch(options: list[str], script: str) -> str:
     except subprocess.CalledProcessError as error:
         raise ResourceError(f"sbatch refuses the jobs: {error.stderr.strip()}") from error
     return found.stdout.strip().partition(";")[0]
+
+
+def estimate_trainings(launch: Launch) -> tuple["list[Estimate]", list[str]]:
+    """Measure what the trainings that are left would take; name the configs that have no store to measure on."""
+    from kaggle_unet.steps.train import estimate_training
+
+    found, unknown = [], []
+    for one in launch.plan.configs:
+        command = Command(launch.plan, one, "train")
+        store, run = command.place("store"), command.place("runs")
+        left = [fold for fold in command.folds if not (fold_folder(run, fold) / "result.json").exists()]
+        if (store / "manifest.json").exists() and left:
+            found.append(estimate_training(command.config, store, run, left))
+        elif left:
+            unknown.append(name_of(one))
+    return found, unknown
+
+
+def estimate_disk(launch: Launch) -> tuple[float, list[str]]:
+    """Bound the bytes of the results that are left, as if nothing were compressed; say what can't be foretold."""
+    n_bytes, unknown = 0.0, []
+    for one in launch.plan.configs:
+        for verb in launch.plan.verbs:
+            try:
+                n_bytes += _bound_bytes(Command(launch.plan, one, verb))
+            except KitError as error:
+                unknown.append(f"the disk that {verb} of {name_of(one)} takes can't be foretold: {error}")
+    return n_bytes, unknown
+
+
+def _bound_bytes(command: Command) -> float:
+    """Bound the bytes of a verb's results: arrays of so many bytes a pixel, checkpoints, and a block of each file."""
+    config, verb = command.config, command.verb
+    folds = command.folds if verb == "train" else (None,)
+    if verb in {"tune", "submit"} or all(path.exists() for fold in folds for path in command.outputs(fold)):
+        return 0
+    read = get_competition(config.competition.name).read
+    n_bytes, n_planes = 0.0, len(get_codec(config.codec).planes)
+    if verb == "train":
+        from kaggle_unet.steps.train import bound_checkpoints
+
+        n_bytes += len(folds) * bound_checkpoints(config)
+    sources: list[ImageFiles | FileSource] = (
+        [find_images(command.places(), config.competition)]
+        if verb == "segment"
+        else [read(place, config.competition, with_masks=False, skip_bad=True) for place in command.places()]
+    )
+    for source in sources:
+        image, shapes = source.load(source.ids[0]).image, read_shapes(source.ids, source.shape, {})
+        stored = max(3, image.nbytes / math.prod(image.shape[:2])) + 9 + n_planes / 8  # labels, weights, ignored pixels
+        px_bytes = {"make-targets": stored, "segment": 4 + 3}.get(verb, 2 * n_planes)  # labels and overlays; planes
+        n_bytes += px_bytes * sum(map(math.prod, shapes.values())) + 3 * 4096 * len(shapes)
+    return n_bytes
 
 
 class _TimeIsUp(BaseException):

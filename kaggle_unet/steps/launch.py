@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -32,9 +32,6 @@ from kaggle_unet.steps.run import count_folds, experiment_of, fold_folder
 from kaggle_unet.store import hash_plain, lock, read_record, write_record
 from kaggle_unet.training.settings import LAST
 from kaggle_unet.types import Settings, Shard, explain_faults
-
-if TYPE_CHECKING:
-    from kaggle_unet.steps.predict import Estimate
 
 Verb = Literal["make-targets", "train", "predict", "tune", "submit", "segment"]
 State = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -117,7 +114,7 @@ def read_plan(path: Path) -> Plan:
 
 def plan_tasks(plan: Plan) -> dict[str, Task]:
     """List the tasks of a plan by name, each behind those it needs."""
-    names = [_name(one) for one in plan.configs]
+    names = [name_of(one) for one in plan.configs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"configs: {', '.join(sorted(twice))} comes twice; give each a name of its own")
     tasks: dict[str, Task] = {}
@@ -130,7 +127,8 @@ def plan_tasks(plan: Plan) -> dict[str, Task]:
     return tasks
 
 
-def _name(one: PlannedConfig) -> str:
+def name_of(one: PlannedConfig) -> str:
+    """Return what names a config's store, run and results."""
     return one.name or experiment_of(one.config).as_posix()
 
 
@@ -138,7 +136,7 @@ def _tasks_of(
     plan: Plan, one: PlannedConfig, verb: Verb, stage: int, needs: Sequence[Task]
 ) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
     """Return the tasks of one verb: those of its shards, and then the whole one or those of the folds."""
-    command = _Command(plan, one, verb)
+    command = Command(plan, one, verb)
     if verb == "train":
         return (), tuple(command.task(stage + 1, needs, fold=fold) for fold in command.folds)
     shards: tuple[Task, ...] = ()
@@ -149,7 +147,7 @@ def _tasks_of(
 
 
 @dataclass(frozen=True)
-class _Command:
+class Command:
     """One verb of one config."""
 
     plan: Plan
@@ -158,10 +156,12 @@ class _Command:
 
     @cached_property
     def config(self) -> Config:
+        """The config with its overrides."""
         return load_config(self.one.config, self.one.set)
 
     @cached_property
     def folds(self) -> Sequence[int]:
+        """The folds that are trained."""
         if self.plan.folds != "all":
             return self.plan.folds
         try:
@@ -171,38 +171,45 @@ class _Command:
             raise ConfigError(msg) from error
 
     @cached_property
-    def stamps(self) -> Sequence[Any]:
-        return [_stamp(place) for place in self._places()]
+    def stamp(self) -> str:
+        """A hash of the names, sizes and times of the data's files."""
+        return hash_plain([_stamp(place) for place in self.places()])
 
     def task(self, stage: int, needs: Sequence[Task], *, fold: int | None = None, shard: Shard | None = None) -> Task:
         """Return a task with its key."""
-        words, outputs = self._words(fold), self._outputs(fold)
+        words, outputs = self._words(fold), self.outputs(fold)
         if shard is not None:
             words, outputs = (*words, "--shard", f"{shard.number}/{shard.of}"), ()
         parts = (self.verb, *(() if fold is None else (f"fold{fold}",)), *((str(shard),) if shard else ()))
-        made_of = {"words": words, "config": plain(self.config), "data": self.stamps, "version": version("kaggle-unet")}
+        made_of = {
+            "words": words,
+            "config": plain(self.config),
+            "data": self.stamp,
+            "version": version("kaggle-unet"),
+        }
         key = hash_plain(json.loads(json.dumps({**made_of, "needs": [task.key for task in needs]})))
         gpus = self.plan.gpus if self.verb in _ON_DEVICE else 0
         began = None if fold is None else fold_folder(self.place("runs"), fold) / LAST
         names = tuple(task.name for task in needs)
-        return Task(f"{_name(self.one)}/{'-'.join(parts)}", words, stage, names, outputs, key, gpus, began)
+        return Task(f"{name_of(self.one)}/{'-'.join(parts)}", words, stage, names, outputs, key, gpus, began)
 
     def place(self, kind: str) -> Path:
         """Return the folder of a config's store, run or results."""
-        return Path(kind) / _name(self.one)
+        return Path(kind) / name_of(self.one)
 
-    def _places(self) -> Sequence[str]:
+    def places(self) -> Sequence[str]:
+        """Return what is read of the data."""
         if self.verb not in _OF_TEST_IMAGES:
             return (self.one.data,)
         test = (self.one.test,) if isinstance(self.one.test, str) else self.one.test
         if not test:
-            raise ConfigError(f"configs: {_name(self.one)} has no test, the images that {self.verb} needs")
+            raise ConfigError(f"configs: {name_of(self.one)} has no test, the images that {self.verb} needs")
         return test
 
     def _words(self, fold: int | None) -> tuple[str, ...]:
         config, store, run = str(self.one.config), str(self.place("store")), str(self.place("runs"))
         overrides = tuple(word for override in self.one.set for word in ("--set", override))
-        skip, out = ("--skip-bad",) if self.plan.skip_bad else (), self._outputs(None)[0]
+        skip, out = ("--skip-bad",) if self.plan.skip_bad else (), self.outputs(None)[0]
         match self.verb:
             case "make-targets":
                 places = ("--data", self.one.data, "--store", store, "--workers", str(self.plan.cpus))
@@ -212,13 +219,14 @@ class _Command:
             case "tune":
                 return ("tune", run)
             case "predict":
-                return ("predict", run, "--data", *self._places(), "--planes", str(out.parent), *skip)
+                return ("predict", run, "--data", *self.places(), "--planes", str(out.parent), *skip)
             case "submit":
-                return ("submit", run, "--data", *self._places(), "-o", str(out), *skip)
+                return ("submit", run, "--data", *self.places(), "-o", str(out), *skip)
             case "segment":
-                return ("segment", run, *self._places(), "-o", str(out.parent), *skip)
+                return ("segment", run, *self.places(), "-o", str(out.parent), *skip)
 
-    def _outputs(self, fold: int | None) -> tuple[Path, ...]:
+    def outputs(self, fold: int | None) -> tuple[Path, ...]:
+        """Return the file that is written last."""
         results = self.place("results")
         return {
             "make-targets": (self.place("store") / "manifest.json",),
@@ -345,22 +353,6 @@ def describe_launch(launch: Launch) -> dict[str, Any]:
             str(path) for name in states.get("done", ()) for path in launch.tasks[name].outputs if path.exists()
         ],
     }
-
-
-def estimate_trainings(launch: Launch) -> tuple["list[Estimate]", list[str]]:
-    """Measure what the trainings that are left would take; name the configs that have no store to measure on."""
-    from kaggle_unet.steps.train import estimate_training
-
-    found, unknown = [], []
-    for one in launch.plan.configs:
-        command = _Command(launch.plan, one, "train")
-        store, run = command.place("store"), command.place("runs")
-        left = [fold for fold in command.folds if not (fold_folder(run, fold) / "result.json").exists()]
-        if (store / "manifest.json").exists() and left:
-            found.append(estimate_training(command.config, store, run, left))
-        elif left:
-            unknown.append(_name(one))
-    return found, unknown
 
 
 def _where(name: str, record: Mapping[str, Any]) -> dict[str, Any]:

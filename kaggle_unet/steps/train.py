@@ -26,7 +26,7 @@ from kaggle_unet.io.images import encode_png
 from kaggle_unet.report.draw import draw_batch
 from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.steps.bench_train import images_per_s
-from kaggle_unet.steps.build import gather_parts, training_set_of
+from kaggle_unet.steps.build import build_model, gather_parts, training_set_of
 from kaggle_unet.steps.make_targets import changed_keys
 from kaggle_unet.steps.predict import Estimate, count_views, predict_stored
 from kaggle_unet.steps.run import begin_run, fold_folder, folds_for, has_checkpoints, refuse_other_run, validation_ids
@@ -177,9 +177,8 @@ def estimate_training(
     minutes = (settings.epochs * len(parts.training_set) / speeds[-1] + n_validations * valid_s) / 60
     minutes = min(minutes, settings.minutes or math.inf) + views * valid_s / 60
     weights, state = (_count_bytes(one.state_dict()) for one in (learner.network, learner.optimizer))
-    n_saved = 2 + len(cycle_ends(settings.schedule, settings.epochs)) + (settings.swa is not None)
     planes = sum(math.prod(store.read(id_).image.shape[:2]) for id_ in validation) * len(get_codec(config.codec).planes)
-    disk = n_saved * weights + state + _count_bytes(learner.averages.state()) + 2 * planes
+    disk = _count_saved(config) * weights + state + _count_bytes(learner.averages.state()) + 2 * planes
     return Estimate(
         work=f"folds: {len(folds)}, each at most {settings.epochs} epochs of {len(loader)} steps, {n_validations} "
         f"validations of {len(validation)} images, and their planes in {views} views",
@@ -188,6 +187,16 @@ def estimate_training(
         measured=f"{min(12, len(loader))} steps on {distributed.device_config.device} ({speeds[-1]:.3g} images/s) and "
         f"a validation of {len(some)} images",
     )
+
+
+def _count_saved(config: Config) -> int:
+    settings = config.training
+    return 2 + len(cycle_ends(settings.schedule, settings.epochs)) + (settings.swa is not None)
+
+
+def bound_checkpoints(config: Config) -> int:
+    """Bound the bytes of a fold's checkpoints: networks, and what is kept to go on: two moments and two averages."""
+    return (_count_saved(config) + 4) * _count_bytes(build_model(config, load_encoder=False).state_dict())
 
 
 def _count_bytes(tree: Any) -> int:

@@ -1,14 +1,19 @@
 """Plans: which tasks they have, when one is run, and what becomes of those that are killed or fail."""
 
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from kaggle_unet.config import load_config
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.steps import executors, launch, train
+from kaggle_unet.steps.build import build_model
 from kaggle_unet.steps.launch import Launch, describe_launch, read_plan
 from kaggle_unet.steps.predict import Estimate
+from kaggle_unet.synthetic.files import write_folder
 from tests.steps.conftest import COMMON, CONFIGS, call
 
 PLAN = """
@@ -158,6 +163,33 @@ def test_trainings_that_are_not_done_are_measured_by_a_dry_run(ran, monkeypatch)
     answer = call("launch", "plan.yaml", "--dry-run")
     assert asked == [(7, "store/b", "runs/b", [1])]
     assert "about 3.0 minutes, as measured now on some steps" in answer.out
+
+
+def test_the_disk_is_bounded_by_the_sizes_of_the_images(ran, monkeypatch):
+    write_folder(Path("data"), 1, 8, shape=(48, 56))
+    plan = "{configs: [{config: tiny.yaml, data: data, test: %s, name: a}], verbs: [%s]}"
+    n_px, n_files = 8 * 48 * 56, 8 * 3
+    network = sum(
+        value.nbytes for value in build_model(load_config(Path("tiny.yaml")), load_encoder=False).state_dict().values()
+    )
+    for verbs, expected in {
+        "make-targets": n_px * (3 + 4 + 4 + 1 + 2 / 8) + n_files * 4096,
+        "make-targets, predict, tune": n_px * (12.25 + 2 * 2) + 2 * n_files * 4096,
+        "train": n_px * 2 * 2 + n_files * 4096 + 2 * (2 + 4) * network,
+        "segment": n_px * 7 + n_files * 4096,
+    }.items():
+        Path("plan.yaml").write_text(plan % ("data/images" if verbs == "segment" else "data", verbs))
+        assert executors.estimate_disk(opened()) == (expected, [])
+    executors.run_here(opened(), workers=1)
+    assert executors.estimate_disk(opened()) == (0, [])
+    Path("plan.yaml").write_text(plan % ("data", "make-targets"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    answer = call("launch", "plan.yaml", "--dry-run")
+    assert "at most 0.00 GB before compression; 0.00 GB are free" in answer.out
+    assert "the disk may be too small for all results" in answer.err
+    Path("plan.yaml").write_text(PLAN)
+    answer = call("launch", "plan.yaml", "--dry-run")
+    assert "the disk that make-targets of a takes can't be foretold: train has no images" in answer.err
 
 
 @pytest.mark.parametrize(
