@@ -55,7 +55,11 @@ def run_here(launch: Launch, *, workers: int | None = None, on_task: OnTask = la
             gpus.put(devices)
 
     with ThreadPoolExecutor(n_workers) as pool:
-        _drive(launch, lambda task: pool.submit(run, task), n_workers, on_task)
+        try:
+            _drive(launch, lambda task: pool.submit(run, task), n_workers, on_task)
+        except BaseException:  # threads don't learn that this process is told to end
+            launch.stop.set()
+            raise
 
 
 def _divide_gpus(n_each: int) -> list[str]:

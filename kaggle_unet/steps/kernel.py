@@ -14,11 +14,11 @@ import sys
 import tomllib
 import zipfile
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PathDistribution, distribution, distributions
 from pathlib import Path
 from string import Template
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -34,7 +34,7 @@ from kaggle_unet.steps.build import load_ensemble
 from kaggle_unet.steps.check import SLUGS
 from kaggle_unet.steps.run import run_of
 from kaggle_unet.steps.second_level import NONE, SecondLevel, choose_decoder
-from kaggle_unet.store.atomic import resource_errors
+from kaggle_unet.store.atomic import lock_file
 
 TEST_FILES = {"dsb2018": "stage1_test.zip", "tgs": "test.zip"}
 _TEMPLATES = Path(__file__).parent / "kaggle"
@@ -81,9 +81,7 @@ def write_kernel(  # noqa: PLR0913  the options of a verb
     extras = ["onnx"] * any(file.suffix == EXPORTED for file in loaded) + ["second-level"] * bool(second)
     title = " ".join(("kaggle unet", *run_of(next(iter(loaded))).parts[-2:])).removesuffix(EXPORTED)
     slug = re.sub("[^a-z0-9]+", "-", title.lower())[:50].strip("-")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with resource_errors(output), TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as temporary:
-        folder = Path(temporary, "kernel")
+    with _complete_folder(output) as folder:
         dataset = folder / "dataset"
         wheels, remarks = pack_missing(dataset / "wheels", extras, image or _TEMPLATES.with_name("kaggle_image.txt"))
         wheels.append(pack_kit(dataset / "wheels").name)
@@ -101,8 +99,20 @@ def write_kernel(  # noqa: PLR0913  the options of a verb
             checkpoints=json.dumps(names),
             second_level='str(KIT / "second_level")' if second else f'"{NONE}"',
         )
-        folder.rename(output)
     return Kernel(f"{owner}/{slug}", competition, wheels, [*chosen.remarks, *remarks])
+
+
+@contextmanager
+def _complete_folder(output: Path) -> Iterator[Path]:
+    """Yield a folder that is given its name when all is written; remove what is left of one that was not."""
+    begun = output.with_name(f".{output.name[:80]}.tmp")
+    with lock_file(output):
+        shutil.rmtree(begun, ignore_errors=True)
+        try:
+            yield begun
+            begun.replace(output)
+        finally:
+            shutil.rmtree(begun, ignore_errors=True)
 
 
 def _copy_checkpoints(checkpoints: Mapping[Path, Checkpoint], folder: Path) -> list[str]:

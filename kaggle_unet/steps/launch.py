@@ -18,10 +18,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -252,6 +253,7 @@ class Launch:
     path: Path
     plan: Plan
     folder: Path
+    stop: Event = field(default_factory=Event)  # when it is set, commands that run here are told to end
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
@@ -295,7 +297,9 @@ class Launch:
             self._record(task, record, "running", "")
             log, code = folder / "log.txt", 143
             try:
-                code = _run_command(task, log, {"OMP_NUM_THREADS": str(self.plan.cpus), **(environment or {})})
+                code = _run_command(
+                    task, log, {"OMP_NUM_THREADS": str(self.plan.cpus), **(environment or {})}, self.stop
+                )
             finally:  # told to end, it leaves a record, too
                 attempt |= {"code": code, "seconds": round(time.time() - begin, 1)}
                 state: State = "done" if code == 0 else "stopped" if code in _STOPPED else "failed"
@@ -311,7 +315,7 @@ class Launch:
 _STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 
 
-def _run_command(task: Task, log: Path, environment: Mapping[str, str]) -> int:
+def _run_command(task: Task, log: Path, environment: Mapping[str, str], stop: Event) -> int:
     """Run a task's command to its end; when this process is told to end, so is the command, which keeps what it has."""
     resume = ("--resume",) if task.began is not None and task.began.exists() else ()
     words = [sys.executable, "-m", "kaggle_unet", *task.words, *resume]
@@ -323,11 +327,12 @@ def _run_command(task: Task, log: Path, environment: Mapping[str, str]) -> int:
             env={**os.environ, **environment, "KAGGLE_UNET_PARENT": str(os.getpid())},
         )
         try:
-            return child.wait()
-        except BaseException:
+            while child.poll() is None and not stop.wait(0.05):
+                pass
+        finally:
             child.terminate()
             child.wait()
-            raise
+        return child.returncode
 
 
 def _last_words(log: Path) -> str:

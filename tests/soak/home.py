@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.metadata import distributions
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Never
@@ -254,6 +255,11 @@ def prepare(home: Path) -> Path:
     write_dsb_zip(made / "many.zip", 4, 64, shape=(32, 32))  # enough for several processes
     write_folder(made / "folder", 3, 4, shape=(48, 56))
     (made / "config.yaml").write_text(CONFIG)
+    (made / "plan.yaml").write_text(
+        "{configs: [{config: made/config.yaml, data: made/train.zip, name: x}], verbs: [make-targets]}"
+    )
+    here = sorted({f"{one.name}=={one.version}" for one in distributions()})  # kernel has nothing to download
+    (made / "image.txt").write_text("\n".join([f"Python {sys.version_info[0]}.{sys.version_info[1]}", *here]))
     run = made / "run"
     for words in (
         ("make-targets", made / "config.yaml", "--data", made / "train.zip", "--store", made / "store"),

@@ -70,6 +70,12 @@ VERBS = {
     ),
     "convert": Verb(("convert", "made/folder", "out/coco.json", "--to", "coco"), ("out/coco.json",)),
     "export": Verb(("export", RUN, "-o", "out/model.onnx"), ("out/model.onnx",)),
+    "kernel": Verb(
+        ("kernel", RUN, "--competition", "dsb2018", "-o", "out/kernel", "--image", "made/image.txt"),
+        ("out/kernel/**/*",),
+        once=True,
+    ),
+    "launch": Verb(("launch", "made/plan.yaml", "--folder", "out/launch"), ("store/**/*.npz", "store/**/folds.csv")),
     "init": Verb(("init", "out/new", "--data", "made/folder"), ("out/new/config.yaml",), once=True),
     "score": Verb(("score", RUN, "--table", "out/scores.csv"), ("out/scores*.csv",)),
 }

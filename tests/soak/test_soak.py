@@ -97,8 +97,6 @@ def test_every_verb_that_writes_is_killed():
     assert set(ALL) - {name.split()[0] for name in VERBS} == {
         "demo",
         "bench-train",
-        "kernel",
-        "launch",
         "check",
         "doctor",
         "config show",

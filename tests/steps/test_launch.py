@@ -47,7 +47,7 @@ def ran(monkeypatch):
 
     done = Ran()
 
-    def run(task, log, environment):
+    def run(task, log, environment, stop):
         done.append(task.name)
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("at work\nerror the disk is full\nfree some space\n")
@@ -117,6 +117,20 @@ def test_a_killed_task_runs_again_and_a_hopeless_one_does_not(ran):
     )
     executors.run_here(opened(), workers=2)  # its cause has been removed
     assert describe_launch(opened())["states"] == {"done": 16}
+
+
+def test_commands_end_when_the_launch_is_told_to(monkeypatch):
+    Path("sleep").write_text("#!/bin/sh\nexec sleep 60\n")
+    Path("sleep").chmod(0o755)
+    monkeypatch.setattr(launch.sys, "executable", "./sleep")
+
+    def interrupt(task, state):
+        if task.name == "a/make-targets-2-of-2":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        executors.run_here(opened(), workers=2, on_task=interrupt)
+    assert describe_launch(opened())["states"] == {"stopped": 1, "waiting": 15}
 
 
 def test_a_task_before_its_needs_says_what_it_waits_for(ran):
