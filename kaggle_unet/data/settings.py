@@ -86,7 +86,8 @@ class FoldSettings(Settings):
     """Number of folds."""
     seed: int = 0
     """Seed of the shuffling."""
-    group: Literal["mosaic", "none"] = "none"
-    """`mosaic` keeps tiles cut from one picture in one fold."""
+    group: Literal["mosaic", "kind", "none"] = "none"
+    """`mosaic` keeps tiles cut from one picture in one fold; `kind` all images of a type, so that with as many folds as
+    types each is predicted by a network that has not seen its like."""
     stratify: Literal["kind", "coverage", "none"] = "kind"
     """What is distributed evenly over the folds: image types, or classes of mask coverage."""

@@ -307,8 +307,9 @@ def divide(stats: Sequence[SampleStats], settings: FoldSettings, chosen: Mapping
     mosaics = join_mosaics({sample.id: sample.edges for sample in stats}) if settings.group == "mosaic" else {}
     groups = [mosaics.get(id_, id_) for id_ in ids]
     strata = [{"kind": sample.kind, "coverage": sample.coverage}.get(settings.stratify, "") for sample in stats]
-    if chosen is None:
-        chosen = assign_folds(ids, strata=strata, groups=groups, n=settings.n, seed=settings.seed)
     kinds = [sample.kind for sample in stats]
+    if chosen is None:
+        inseparable = kinds if settings.group == "kind" else groups
+        chosen = assign_folds(ids, strata=strata, groups=inseparable, n=settings.n, seed=settings.seed)
     columns = {"id": ids, "fold": list(map(chosen.get, ids)), "group": groups, "stratum": strata, "kind": kinds}
     return DataFrame(columns).astype({"fold": "Int64"})

@@ -9,12 +9,14 @@ from PIL import Image
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import load_config
+from kaggle_unet.data.settings import FoldSettings
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.steps.data_report import measure_sample
 from kaggle_unet.steps.make_targets import divide, make_targets, open_targets
 from kaggle_unet.steps.parallel import map_samples
 from kaggle_unet.store import Store, write_record
 from kaggle_unet.synthetic.files import write_dsb_zip
+from kaggle_unet.types import Sample
 from tests.steps.conftest import CONFIGS, call
 
 
@@ -187,6 +189,16 @@ def test_stored_samples_are_divided_as_they_were_when_they_were_made(drawn, tmp_
     rows = divide([measure_sample(store.read(id_)) for id_ in store.ids], config.folds)
 
     assert dict(zip(rows["id"], rows["fold"], strict=True)) == store.folds
+
+
+def test_folds_by_kind_hold_out_a_whole_type_each():
+    kinds = ["gray-dark"] * 9 + ["colour"] * 3 + ["gray-bright"]
+    blank = np.zeros((8, 8), np.uint8)
+    samples = [Sample(f"id{number}", blank, blank.astype(np.int32), kind=kind) for number, kind in enumerate(kinds)]
+
+    rows = divide([measure_sample(sample) for sample in samples], FoldSettings(n=3, group="kind"))
+
+    assert rows.groupby("fold")["kind"].unique().map(list).tolist() == [["gray-dark"], ["colour"], ["gray-bright"]]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
