@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from datetime import date
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
@@ -86,6 +87,51 @@ def test_every_link_leads_somewhere(page):
         if not file.exists() or (anchor and anchor not in map(slug, re.findall(r"^#+ (.*)", text, re.MULTILINE))):
             dead.append(target)
     assert dead == []
+
+
+NUMBER = r"(\d+(\.\d+)?)?"
+COLUMNS = {
+    "date": r"\d{4}-\d\d-\d\d",
+    "commit": r"[0-9a-f]{7,40}",
+    "config": r"(configs/[\w/]+\.yaml)?",
+    "change": r'[^"]*',
+    "data": r'[^"]+',
+    "cpu_minutes": NUMBER,
+    "score": r"[01]\.\d+",
+    "low": NUMBER,
+    "high": NUMBER,
+    "train_score": NUMBER,
+    "memory_gib": NUMBER,
+    "verdict": "kept|discarded|rival",
+    "entry": r"[\w-]+",
+}
+
+
+def find_faults(row, log, entries):
+    """Return what in a row of the table of experiments is malformed, or is not what the log says."""
+    faults = [column for column, pattern in COLUMNS.items() if not re.fullmatch(pattern, row[column])]
+    text = entries.get(row["entry"], "")
+    interval = f"({row['low']} to {row['high']})" if row["low"] or row["high"] else ""
+    said = {
+        "date": row["entry"].startswith(row["date"]),
+        "config": (ROOT / row["config"]).exists() or row["config"] in log,
+        "score": re.search(rf"(?<![\d.]){re.escape(row['score'])}(?!\d)", text),
+        "interval": interval in text,
+        "entry": text,
+    }
+    return faults + [name for name, found in said.items() if not found]
+
+
+def test_the_table_of_experiments_says_what_the_log_says():
+    log = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    entries = {slug(entry.partition("\n")[0]): entry for entry in re.split(r"^## ", log, flags=re.MULTILINE)[1:]}
+    header, *lines = (ROOT / "docs" / "experiments.tsv").read_text(encoding="utf-8").splitlines()
+    assert header.split("\t") == list(COLUMNS)
+    rows = [dict(zip(COLUMNS, line.split("\t"), strict=True)) for line in lines]
+    dates = [date.fromisoformat(row["date"]) for row in rows]
+    faults = [(number, *find_faults(row, log, entries)) for number, row in enumerate(rows, 2)]
+    assert [fault for fault in faults if len(fault) > 1] == [], "line and columns of docs/experiments.tsv"
+    assert dates == sorted(dates)
 
 
 # The log and the decisions are dated: they may name what is gone since.
