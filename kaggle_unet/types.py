@@ -36,6 +36,7 @@ Weights = NDArray[np.float32]  # (H, W): factors of the cross-entropy; a pixel o
 Inputs = NDArray[np.float32]  # (C, H, W): what a network is given for one image
 Sliced: TypeAlias = Any  # an array read and written by boxes, which may be on disk: `numpy.memmap`, zarr
 T = TypeVar("T")
+FULL = -1  # the fold of a training on all images, none of which is held out
 
 
 class Shard(NamedTuple):

@@ -111,7 +111,10 @@ Checkpoints = Annotated[
 TrustCode = Annotated[bool, _option("--trust-code", "Let model.name python:module:factory run that module's code.")]
 
 # Training.
-Folds = Annotated[str, _option("--fold N", "What to hold out: a fold, several (0,2), or all. Default: none.")]
+Folds = Annotated[
+    str,
+    _option("--fold N", "What to hold out: a fold, several (0,2), all in turn, or full for nothing. Default: none."),
+]
 DryRun = Annotated[bool, _option("--dry-run", "Check everything, and estimate minutes and disk; write nothing.")]
 Resume = Annotated[bool, _option("--resume", "Continue after the last complete epoch.")]
 Track = Annotated[bool, _option("--track", "Also log to TensorBoard (extra: track).")]

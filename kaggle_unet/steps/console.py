@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from kaggle_unet.errors import KitError, list_few
-from kaggle_unet.steps.progress import Stage, TrainingStage, clock
+from kaggle_unet.steps.progress import Stage, TrainingStage, clock, name_fold
 
 if TYPE_CHECKING:
     from kaggle_unet.steps.bench_train import TrainingSpeed
@@ -194,8 +194,10 @@ class Console:
         """Print what a fold reached."""
         ended = f"best epoch {result.best_epoch} of {result.epochs} ({result.stopped_by})"
         how = ("", "") if result.views == 1 else (" (one view of each image)", f" (the mean of {result.views} views)")
-        oof = f"out-of-fold {result.oof_score:.4f}{how[1]} on {result.samples} samples"
-        self.say(f"fold {result.fold}   {ended}, validation {result.best_score:.4f}{how[0]}; {oof}")
+        oof = "on images of its own training"
+        if result.oof_score is not None:
+            oof = f"out-of-fold {result.oof_score:.4f}{how[1]} on {result.samples} samples"
+        self.say(f"{name_fold(result.fold)}   {ended}, validation {result.best_score:.4f}{how[0]}; {oof}")
         self.say(f"         {result.folder}")
         if result.other_checkpoints:
             others = (f"{name} {score:.4f}" for name, score in result.other_checkpoints.items())

@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kaggle_unet.types import FULL
+
 if TYPE_CHECKING:
     from kaggle_unet.training.device import DeviceConfig
     from kaggle_unet.training.fold import EpochDone, PartDone, StepDone
@@ -55,11 +57,16 @@ class Stage:
         return f"{self.note}, {self.done / max(self.total, 1):.0%}, {clock(self.passed_s)} elapsed, {left}"
 
 
+def name_fold(fold: int) -> str:
+    """Name a fold as it is printed."""
+    return "all images" if fold == FULL else f"fold {fold}"
+
+
 class TrainingStage(Stage):
     """The training of a fold, counted in epochs, of whose time validation takes its share."""
 
     def __init__(self, fold: int, settings: "TrainingSettings") -> None:
-        super().__init__(f"fold {fold}", settings.epochs)
+        super().__init__(name_fold(fold), settings.epochs)
         self.most_s = (settings.minutes or float("inf")) * 60
         self._epoch = self._images = 0
         self._epoch_begun = self._trained = self.begun

@@ -31,7 +31,7 @@ from kaggle_unet.steps.make_targets import changed_keys, divide, open_targets
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE
-from kaggle_unet.types import DataFrame, Settings
+from kaggle_unet.types import FULL, DataFrame, Settings
 
 
 def experiment_of(config_path: Path) -> Path:
@@ -118,12 +118,13 @@ def _propose_run(given: Path) -> str:
 
 def fold_folder(run: Path, fold: int) -> Path:
     """Return the folder of one fold."""
-    return run / f"fold{fold}"
+    return run / ("full" if fold == FULL else f"fold{fold}")
 
 
 def has_checkpoints(run: Path) -> bool:
     """Return True if a fold of a run has finished an epoch, perhaps under an earlier version."""
-    return any(file.suffix in {".safetensors", ".pt"} for file in run.glob("fold*/*"))
+    files = (*run.glob("fold*/*"), *fold_folder(run, FULL).glob("*"))
+    return any(file.suffix in {".safetensors", ".pt"} for file in files)
 
 
 def find_checkpoints(paths: Iterable[Path]) -> list[Path]:
@@ -161,11 +162,11 @@ def parse_folds(text: str, n: int) -> list[int]:
     """
     if not text:
         raise ConfigError("train: choose the fold to hold out with --fold N, or use --fold all")
-    if text == "all":
-        return list(range(n))
+    if text in {"all", "full"}:
+        return [FULL] if text == "full" else list(range(n))
     words = text.split(",")
     if not all(word.strip().isdigit() and int(word) < n for word in words):
-        msg = f"--fold {text}: there are {n} folds; give all, or numbers from 0 to {n - 1} separated by commas"
+        msg = f"--fold {text}: there are {n} folds; give all, full, or numbers from 0 to {n - 1} separated by commas"
         raise ConfigError(msg)
     return sorted({int(word) for word in words})
 

@@ -41,7 +41,7 @@ from kaggle_unet.training.fold import OnEvent, PartDone, open_loader
 from kaggle_unet.training.schedules import cycle_ends
 from kaggle_unet.training.settings import BEST, LAST
 from kaggle_unet.training.step import Learner
-from kaggle_unet.types import DataFrame, Image, Result, Sample
+from kaggle_unet.types import FULL, DataFrame, Image, Result, Sample
 
 _FEWEST_STEPS = 300
 
@@ -99,8 +99,8 @@ class FoldResult(Result):
     added_samples: int
     samples: int
     views: int
-    oof_score: float
-    oof_interval: Sequence[float]
+    oof_score: float | None
+    oof_interval: Sequence[float] | None
 
 
 def train_fold(  # noqa: PLR0913  the options of a verb
@@ -251,7 +251,9 @@ def _has_begun(folder: Path) -> bool:
 
 
 def _divide(folds: DataFrame, fold: int) -> tuple[list[str], list[str]]:
-    """Return the ids to train on and those to validate on."""
+    """Return the ids to train on and those to validate on; those of fold 0 are both if all images are trained on."""
+    if fold == FULL:
+        return sorted(folds["id"][folds["fold"].notna()]), sorted(folds["id"][folds["fold"] == 0])
     inside, outside = sorted(folds["id"][folds["fold"] == fold]), sorted(folds["id"][folds["fold"] != fold])
     if not inside or not outside:
         msg = f"fold {fold} has {len(inside)} samples to validate on and {len(outside)} to train on; lower folds.n, "
@@ -263,20 +265,21 @@ def _divide(folds: DataFrame, fold: int) -> tuple[list[str], list[str]]:
 def _finish(
     config: Config, store: Store, run: Path, fold: int, fitted: FitResult, n_samples: dict[str, int], on_event: OnEvent
 ) -> FoldResult:
-    """Predict and score the samples that the fold has not seen, and record how it went."""
+    """Predict and score the samples that the fold has not seen, if there are any, and record how it went."""
     folder = fold_folder(run, fold)
     atomic_write(folder / "curves.png", plot_curves(fitted.history))
-    predict_stored(
-        config,
-        folder / BEST,
-        store,
-        validation_ids(run, fold),
-        on_progress=lambda _, done, total: on_event(PartDone(done, total, after="out-of-fold")),
-        dry_run=False,
-    )
-    scored = summarize_scores(
-        [scored for scored, *_ in out_of_fold(run, config, store, [fold])], config.decoder.codec.pixel_classes
-    )
+    scored = None
+    if fold != FULL:
+        predict_stored(
+            config,
+            folder / BEST,
+            store,
+            validation_ids(run, fold),
+            on_progress=lambda _, done, total: on_event(PartDone(done, total, after="out-of-fold")),
+            dry_run=False,
+        )
+        found = [scored for scored, *_ in out_of_fold(run, config, store, [fold])]
+        scored = summarize_scores(found, config.decoder.codec.pixel_classes)
     result = FoldResult(
         fold=fold,
         folder=str(folder),
@@ -288,10 +291,10 @@ def _finish(
         seconds=sum(row["seconds"] or 0.0 for row in fitted.history),
         device={**fitted.device_config.record, "batches": fitted.batches},
         **n_samples,
-        samples=scored.images,
+        samples=scored.images if scored else 0,
         views=count_views(config.inference),
-        oof_score=scored.score,
-        oof_interval=scored.interval,
+        oof_score=scored.score if scored else None,
+        oof_interval=scored.interval if scored else None,
     )
     write_record(folder / "result.json", result.to_json())
     return result

@@ -48,6 +48,21 @@ def test_snapshots_are_checkpoints_that_a_submission_can_combine(prepared, tmp_p
     assert len({checkpoint["sha256"] for checkpoint in manifest["checkpoints"]}) == 4
 
 
+def test_a_training_on_all_images_has_no_score_and_is_submitted_where_it_is_named(prepared, tmp_path):
+    config, test, store = prepared
+    run = tmp_path / "run"
+    answer = call("train", config, "--fold", "full", "--store", store, "--run", run, "--set", "training.epochs=1")
+    assert answer.code == 0, answer.err
+    assert "all images" in answer.out
+    assert "out-of-fold" not in answer.out
+    result = json.loads((run / "full" / "result.json").read_text())
+    assert result["training_samples"] == len(Store.open(store).ids)
+    assert not {"oof_score", "oof_interval"} & set(result)
+    assert call("submit", run, "--data", test, "-o", tmp_path / "x.csv").code == 3  # no fold has a checkpoint
+    answer = call("submit", run, "--data", test, "--checkpoint", run / "full", "-o", tmp_path / "x.csv")
+    assert answer.code == 0, answer.err
+
+
 def test_weights_of_an_ensemble_are_for_it_alone(prepared, tmp_path):
     config, test, _ = prepared
     weights = "inference.weights=[2, 1]"
