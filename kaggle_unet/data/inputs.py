@@ -6,7 +6,7 @@ normalised with the range of the image it was cut from: with its own, it would d
 and brightness augmentation would be undone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -121,6 +121,18 @@ def prepare(
         inputs -= settings.mean
         inputs /= settings.std
     return inputs
+
+
+def channel_weights(wanted: Sequence[str], shown: Sequence[str]) -> NDArray[np.float32] | None:
+    """Return the weights (wanted, shown) that make channels of others, which share a range; None if they can't.
+
+    >>> channel_weights(["gray", "red"], ["red", "green", "blue"])
+    array([[0.299, 0.587, 0.114],
+           [1.   , 0.   , 0.   ]], dtype=float32)
+    """
+    luma = dict(zip(COLOURS, LUMA, strict=True)) if set(COLOURS) <= set(shown) else {}
+    rows = [{name: 1.0} if name in shown else luma if name == "gray" else {} for name in wanted]
+    return np.array([[row.get(name, 0) for name in shown] for row in rows], np.float32) if all(rows) else None
 
 
 def _normalise(levels: Image, low: float, high: float, plane: NDArray[np.float32]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -228,6 +229,22 @@ def predict_rows(
 ) -> Iterator[tuple[slice, Planes]]:
     """Predict some rows of an image that need not be in memory, as they are predicted with all others."""
     return _merge_rows(name, inputs, settings, _Average(models, settings, **device), rows)
+
+
+class ChannelAdapter(nn.Module):
+    """A network whose inputs are sums of the channels that are shown, such as the luma of three colours."""
+
+    def __init__(self, model: nn.Module, weights: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.model = model
+        self.margin = int(getattr(model, "margin", 0))
+        self.register_buffer("weights", torch.from_numpy(weights)[..., None, None])  # (own, shown, 1, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Compute the network's logits."""
+        # summed one by one: a product of matrices would be rounded to the dtype of autocast
+        logits: Tensor = self.model((inputs.unsqueeze(1) * self.get_buffer("weights")).sum(dim=2))
+        return logits
 
 
 class CodecAdapter(nn.Module):

@@ -1,13 +1,17 @@
-"""Networks of different codecs answer in the same planes."""
+"""Networks of different codecs answer in the same planes, and are shown the same image in different channels."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from torch import nn
 
+from kaggle_unet.data.inputs import channel_weights, prepare
+from kaggle_unet.data.settings import InputSettings
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.inference.predict import CodecAdapter, predict_planes
+from kaggle_unet.inference.predict import ChannelAdapter, CodecAdapter, predict_planes
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings
@@ -70,3 +74,23 @@ def test_probabilities_add_up_or_are_left_over():
 def test_no_border_is_made_of_a_mask(wanted):
     with pytest.raises(ConfigError, match=f"planes of codec mask have no border, which {wanted} needs"):
         CodecAdapter(nn.Identity(), "mask", wanted)
+
+
+@pytest.mark.parametrize("wanted", [("gray",), ("blue", "gray", "red")])
+@given(image=arrays(np.uint8, (5, 4, 3)), mean=st.sampled_from([0.0, 0.4]))
+@settings(max_examples=25, deadline=None)
+def test_a_network_sees_the_same_in_colours_as_in_channels_of_its_own(wanted, image, mean):
+    shown = InputSettings(channels=("red", "green", "blue"), invert_bright=True, mean=mean, std=0.2)
+    weights = channel_weights(wanted, shown.channels)
+    adapted = ChannelAdapter(nn.Identity(), weights)(torch.from_numpy(prepare(image, shown))[None])
+
+    expected = prepare(image, shown.model_copy(update={"channels": wanted}))
+
+    np.testing.assert_allclose(adapted[0].numpy(), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown"), [(["gray"], ["red", "blue"]), (["red", "ramp"], ["red"]), (["red"], ["gray"])]
+)
+def test_channels_that_are_not_shown_can_not_be_made(wanted, shown):
+    assert channel_weights(wanted, shown) is None

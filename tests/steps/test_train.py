@@ -63,6 +63,22 @@ def test_a_training_on_all_images_has_no_score_and_is_submitted_where_it_is_name
     assert answer.code == 0, answer.err
 
 
+def test_networks_of_gray_and_of_colours_are_averaged_where_colours_are_shown(prepared, tmp_path):
+    _, test, _ = prepared
+    gray, colour = tmp_path / "gray", tmp_path / "colour"
+    assert train(prepared, gray, "training.epochs=1").code == 0
+    assert train(prepared, colour, "training.epochs=1", "input.channels=[red, green, blue]").code == 0
+    both = ("--data", test, "--checkpoint", colour, "--checkpoint", gray)
+    answer = call("submit", colour, *both, "-o", tmp_path / "x.csv")
+    assert answer.code == 0, answer.err
+    answer = call("submit", gray, *both, "-o", tmp_path / "y.csv")
+    assert answer.code == 2
+    assert "input.channels" in answer.err
+    answer = call("tune", colour, "--with", gray, "--trials", 2)
+    assert answer.code == 0, answer.err
+    assert "differs from" in call("tune", gray, "--with", colour, "--trials", 2).err
+
+
 def test_weights_of_an_ensemble_are_for_it_alone(prepared, tmp_path):
     config, test, _ = prepared
     weights = "inference.weights=[2, 1]"
