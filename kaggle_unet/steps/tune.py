@@ -113,16 +113,28 @@ def tune(
             for key, value in start.items()
             if nested.found.params[key] != value
         }
-        params = _choose_params(nested, images)
+        gain = held_out_gain(nested.before, nested.held_out, images["group"].tolist())
+        params = nested.found.params if gain["is_used"] else nested.found.trials[0][0]
         curve = {value: float(evaluate({**params, MASK_THRESHOLD: value}).mean()) for value in THRESHOLDS}
         alone = evaluate({**start, **dict.fromkeys(names, 0.0)}) if names else None
-        return _write(config, folder, images, nested, effects, curve, alone)
-
-
-def _choose_params(nested: NestedResult, images: DataFrame) -> Params:
-    """Return what the search has found, or the start where that gains nothing on held-out images."""
-    is_used = held_out_gain(nested.before, nested.held_out, images["group"].tolist())["is_used"]
-    return nested.found.params if is_used else nested.found.trials[0][0]
+        result = TuneResult(
+            folder=str(folder),
+            images=len(images),
+            alone=None if alone is None else float(alone.mean()),
+            trials=len(nested.found.trials) - 1,
+            after=float(nested.after.mean()),
+            params=params,
+            effects={
+                key: [float(gains.mean()), *interval_of_mean(gains, images["group"].tolist())]
+                for key, gains in effects.items()
+            },
+            by_threshold={f"{value:.2f}": score for value, score in curve.items()},
+            params_without=nested.params_without,
+            per_image=dict(zip(images["id"], np.column_stack([nested.before, nested.held_out]).tolist(), strict=True)),
+            **gain,
+        )
+        _write(config, result, images, nested, curve)
+        return result
 
 
 def _identity(config: Config, store: Store, images: DataFrame, names: Sequence[str]) -> str:
@@ -264,38 +276,16 @@ def _score(params: dict[str, Any]) -> Scores:
 
 
 def _write(
-    config: Config,
-    folder: Path,
-    images: DataFrame,
-    nested: NestedResult,
-    effects: Mapping[str, Scores],
-    curve: Mapping[float, float],
-    alone: Scores | None,
-) -> TuneResult:
-    """Write the result, its picture and the parameters that `submit` takes."""
-    groups = images["group"].tolist()
-    gain = held_out_gain(nested.before, nested.held_out, groups)
-    params = nested.found.params if gain["is_used"] else nested.found.trials[0][0]
-    result = TuneResult(
-        folder=str(folder),
-        images=len(images),
-        alone=None if alone is None else float(alone.mean()),
-        trials=len(nested.found.trials) - 1,
-        after=float(nested.after.mean()),
-        params=params,
-        effects={key: [float(gains.mean()), *interval_of_mean(gains, groups)] for key, gains in effects.items()},
-        by_threshold={f"{value:.2f}": score for value, score in curve.items()},
-        params_without=nested.params_without,
-        per_image=dict(zip(images["id"], np.column_stack([nested.before, nested.held_out]).tolist(), strict=True)),
-        **gain,
-    )
+    config: Config, result: TuneResult, images: DataFrame, nested: NestedResult, curve: Mapping[float, float]
+) -> None:
+    """Write the result, its pictures and the parameters that `submit` takes."""
+    folder = Path(result.folder)
     atomic_write(folder / "tune" / "result.json", json.dumps(result.to_json(), indent=1))
     title = f"{len(images)} images, out-of-fold: {result.before:.4f} before, {result.held_out:.4f} held-out after"
     plot = plot_search(nested.found.trials, nested.found.params, title=title)
     atomic_write(folder / "tune" / "landscape.png", plot)
-    atomic_write(folder / "tune" / "thresholds.png", plot_thresholds(curve, params[MASK_THRESHOLD]))
+    atomic_write(folder / "tune" / "thresholds.png", plot_thresholds(curve, result.params[MASK_THRESHOLD]))
     atomic_write(folder / DECODE_FILE, _format_decode_file(config, result, images))
-    return result
 
 
 def _format_decode_file(config: Config, result: TuneResult, images: DataFrame) -> str:
