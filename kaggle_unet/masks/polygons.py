@@ -25,8 +25,9 @@ def trace_polygons(labels: Labels) -> dict[int, list[Polygon]]:
     """
     labels = np.asarray(labels)
     pieces = np.pad(skimage.measure.label(labels, background=0, connectivity=1).astype(np.int32), 1)
-    window = np.stack([pieces[:-1, :-1], pieces[:-1, 1:], pieces[1:, :-1], pieces[1:, 1:]])
-    n_most = 4 * int((window != window[0]).any(axis=0).sum())  # corners, each at most once for each pixel that meets it
+    first = pieces[:-1, :-1]
+    is_corner = (pieces[:-1, 1:] != first) | (pieces[1:, :-1] != first) | (pieces[1:, 1:] != first)
+    n_most = 4 * int(is_corner.sum())  # each at most once for each pixel that meets it
     vertices, firsts = np.empty((n_most, 2), np.int32), np.empty(n_most // 4 + 1, np.int64)
     ids = np.empty(n_most // 4, np.int32)
     n_rings = trace_rings(pieces, np.zeros(pieces.shape, np.bool_), vertices, firsts, ids)

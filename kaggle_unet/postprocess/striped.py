@@ -4,6 +4,7 @@ Components of the mask are decoded independently of each other. Those inside a s
 reach its edge are joined with their continuations, and each is then decoded in its own bounding box.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import Labels, Sliced
+
+_MORE_PX = 64  # rows that are added to a window until its objects are whole
 
 
 class SeamComponent(NamedTuple):
@@ -129,3 +132,34 @@ def _add_instances(found: Labels, n: int, labels: Labels) -> int:
     """Add instances to a part of labels, numbered from the n that there are; return how many there are then."""
     np.copyto(labels, found + np.int32(n), where=found > 0)
     return n + int(found.max(initial=0))
+
+
+class Window(NamedTuple):
+    """Rows that hold some objects whole: those with ids above `first`, up to `last`."""
+
+    top: int
+    bottom: int
+    first: int
+    last: int
+
+    def read(self, labels: Sliced) -> Labels:
+        """Read the window's own objects, numbered from 1."""
+        found = np.array(labels[self.top : self.bottom])
+        found[(found <= self.first) | (found > self.last)] = self.first
+        found -= np.int32(self.first)
+        return found
+
+
+def plan_windows(labels: Sliced, height_px: int) -> Iterator[Window]:
+    """Divide rows into windows with the objects that begin in them.
+
+    Ids rise with the objects' first pixels, so those that begin in a window follow on those of the window above.
+    """
+    first, height = 0, labels.shape[0]
+    for top in range(0, height, height_px):
+        last = max(first, int(labels[top : top + height_px].max(initial=0)))
+        bottom = min(top + height_px, height)
+        while bottom < height and ((labels[bottom - 1] > first) & (labels[bottom - 1] <= last)).any():
+            bottom = min(bottom + _MORE_PX, height)
+        yield Window(top, bottom, first, last)
+        first = last

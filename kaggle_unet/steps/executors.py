@@ -63,7 +63,7 @@ def run_here(launch: Launch, *, workers: int | None = None, on_task: OnTask = la
 
 
 def _divide_gpus(n_each: int) -> list[str]:
-    """Return the numbers of the GPUs that each task may see."""
+    """Return the names of the GPUs that each task may see, among those that this process sees."""
     if not n_each:
         return []
     import torch
@@ -71,7 +71,9 @@ def _divide_gpus(n_each: int) -> list[str]:
     n_all = torch.cuda.device_count()
     if n_all < n_each:
         raise ConfigError(f"gpus: {n_each} for each task, but this machine has {n_all}; lower it, or leave it out")
-    return [",".join(map(str, range(first, first + n_each))) for first in range(0, n_all - n_each + 1, n_each)]
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = seen.split(",") if seen else [str(number) for number in range(n_all)]
+    return [",".join(names[first : first + n_each]) for first in range(0, n_all - n_each + 1, n_each)]
 
 
 def run_on_ray(launch: Launch, address: str | None = None, *, on_task: OnTask = lambda *_: None) -> None:

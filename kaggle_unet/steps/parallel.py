@@ -20,21 +20,23 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def map_samples(
-    work: Callable[[str], Any],
-    ids: Sequence[str],
+    work: Callable[[Any], Any],
+    ids: Sequence[Any],
     workers: int,
     what: str = "samples",
     on_progress: OnProgress = lambda *_: None,
+    *,
+    least: int = 64,
 ) -> Iterator[Any]:
     """Do per-sample work over several processes, in order, and report progress while results are taken."""
-    is_alone = workers <= 1 or len(ids) < 64  # a spawned interpreter costs about as much as this many samples
+    is_alone = workers <= 1 or len(ids) < least  # a spawned interpreter costs about as much as 64 samples
     results = map(work, ids) if is_alone else _map_over_processes(work, ids, workers)
     for done, result in enumerate(results, 1):
         on_progress(what, done, len(ids))
         yield result
 
 
-def _map_over_processes(work: Callable[[str], Any], ids: Sequence[str], workers: int) -> Iterator[Any]:
+def _map_over_processes(work: Callable[[Any], Any], ids: Sequence[Any], workers: int) -> Iterator[Any]:
     # `work` holds the listing of a whole zip, some MB: each process reads it once, from a file; through a pipe, the
     # next one would start only when this one has imported everything. Samples go out one by one, for a single one may
     # have a hundred times the pixels of another.
@@ -60,7 +62,7 @@ def explain_killed_workers(remedy: str) -> Iterator[None]:
         raise ResourceError(f"a worker process was killed, most often because memory ran out; {remedy}") from error
 
 
-_adopted: list[Callable[[str], Any]] = []
+_adopted: list[Callable[[Any], Any]] = []
 
 
 def _adopt(shared: Path) -> None:
@@ -84,5 +86,5 @@ def _end_after(parent: Any, shared: Path | None) -> None:
     os._exit(1)
 
 
-def _work_on(id_: str) -> Any:
+def _work_on(id_: Any) -> Any:
     return _adopted[0](id_)

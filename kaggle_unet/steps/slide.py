@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,16 +32,19 @@ from kaggle_unet.io.slides import CHUNK_PX, Slide, create_ome_zarr, open_slide
 from kaggle_unet.io.tables import to_csv
 from kaggle_unet.masks.measure import measure
 from kaggle_unet.masks.polygons import trace_polygons
-from kaggle_unet.postprocess.striped import decode_large
-from kaggle_unet.steps.build import Ensemble, load_ensemble, predict_slide_rows
-from kaggle_unet.steps.parallel import OnProgress
+from kaggle_unet.postprocess.striped import Window, decode_large, plan_windows
+from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.store import atomic_write, find_differences, lock, read_record, write_record
 from kaggle_unet.targets.codecs import get_codec
-from kaggle_unet.types import Inputs, Labels, Planes, Result, Shard, Sliced
+from kaggle_unet.types import DataFrame, Inputs, Labels, Planes, Result, Shard, Sliced
+
+if TYPE_CHECKING:
+    from kaggle_unet.steps.build import Ensemble
 
 STRIP_PX = CHUNK_PX  # rows that are predicted and written together: no two shards write one chunk
-_STRIPE_PX = 1 << 25  # pixels that are decoded and measured together
+_STRIPE_PX = 1 << 25  # pixels that are decoded together
+_MOST_WORKERS = 8  # that measure: decoding, which is not divided, takes as long then
 _SAMPLE_PX = 1 << 25  # pixels that the gray levels are measured on
 _SMALLEST_LEVEL_PX = 1024  # the longest side of the smallest level
 
@@ -67,6 +70,8 @@ def segment_slides(  # noqa: PLR0913  the options of a verb
     on_progress: OnProgress = lambda *_: None,
 ) -> SegmentedSlides:
     """Segment slides one after the other, or predict a shard of each."""
+    from kaggle_unet.steps.build import load_ensemble  # torch, which the processes that measure can do without
+
     ensemble = load_ensemble(checkpoints, config)
     chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level="none", overrides=overrides)
     settings = plain(chosen.config)
@@ -154,8 +159,12 @@ class _Work:
         ]
         return find_intensity_range(np.concatenate(stripes), self.config.input)
 
-    def predict(self, ensemble: Ensemble, levels: IntensityRange, shard: Shard | None, on_progress: OnProgress) -> None:
+    def predict(
+        self, ensemble: "Ensemble", levels: IntensityRange, shard: Shard | None, on_progress: OnProgress
+    ) -> None:
         """Predict the strips that are missing, of a shard those of its part."""
+        from kaggle_unet.steps.build import predict_slide_rows
+
         height, _ = self.slide.shape
         n_strips = -(-height // STRIP_PX)
         number, of = shard or (1, 1)
@@ -184,13 +193,13 @@ class _Work:
         try:
             settings = self.config.decode, self.config.postprocess
             decode_large(codec, self.planes, *settings, out=labels, stripe_px=stripe_px)
-            n = int(max(labels[top : top + stripe_px].max() for top in range(0, height, stripe_px)))
             self._write_labels(labels, stripe_px)
-            self._write_tables(labels, n, stripe_px, on_progress)
+            windows = list(plan_windows(labels, STRIP_PX))
+            self._write_tables(scratch, windows, on_progress)
         finally:
             del labels
             scratch.unlink()
-        return n
+        return windows[-1].last
 
     def _write_labels(self, labels: Sliced, stripe_px: int) -> None:
         n_levels = 1 + max(0, math.ceil(math.log2(max(labels.shape) / _SMALLEST_LEVEL_PX)))
@@ -203,57 +212,59 @@ class _Work:
                 shown = stripe[first * 2**level - top :: 2**level, :: 2**level]
                 array[first : first + len(shown)] = shown
 
-    def _write_tables(self, labels: Sliced, n: int, stripe_px: int, on_progress: OnProgress) -> None:
+    def _write_tables(self, scratch: Path, windows: Sequence[Window], on_progress: OnProgress) -> None:
         """Write measurements and outlines, object by object in the order of their ids."""
+        from torch import get_num_threads
+
         table, outlines = self.folder / "measurements.csv", self.folder / "objects.geojson"
-        features = outlines.with_suffix(".features")
+        features, (height, width) = outlines.with_suffix(".features"), self.slide.shape
+        tables = _Tables(self.slide.path, scratch, self.slide.shape, self.pixel_size)
         with features.open("w", encoding="utf-8") as file:
 
             def rows() -> Iterator[str]:
-                for number, (first, top, window) in enumerate(_windows(labels, stripe_px)):
-                    yield self._measure(window, first, top, with_header=number == 0)
-                    for id_, polygons in trace_polygons(window).items():
-                        moved = [[ring + np.array([0, top]) for ring in rings] for rings in polygons]
-                        file.write(("," if first + id_ > 1 else "") + json.dumps(to_feature(first + id_, moved)))
-                    on_progress("objects", first + int(window.max(initial=0)), n)
+                described = map_samples(tables.describe, windows, min(get_num_threads(), _MOST_WORKERS), least=2)
+                for window, (text, found) in zip(windows, described, strict=True):
+                    yield text if window.top == 0 else text.partition("\n")[2]
+                    file.write(f",{found}" if found and window.first else found)
+                    on_progress("objects", window.last, windows[-1].last)
 
             atomic_write(table, rows())
-        about = {"name": self.slide.name, "height": labels.shape[0], "width": labels.shape[1]}
+        about = {"name": self.slide.name, "height": height, "width": width}
         begin = f'{{"type": "FeatureCollection", "image": {json.dumps(about)}, "features": ['
         with features.open(encoding="utf-8") as file:
             atomic_write(outlines, itertools.chain([begin], iter(lambda: file.read(1 << 20), ""), ["]}"]))
         features.unlink()
 
-    def _measure(self, window: Labels, first: int, top: int, *, with_header: bool) -> str:
-        """Measure the objects of a window, whose ids begin behind `first`, as rows of the whole slide's table."""
-        image = self.slide.read(slice(top, top + len(window)), slice(0, window.shape[1]))
-        found = measure(window, image, pixel_size=self.pixel_size)
-        found["label"] += first
-        height_um = self.pixel_size[0] if self.pixel_size else 0
+
+@dataclass(frozen=True)
+class _Tables:
+    """The table of a slide's objects and their outlines, made of windows of its labels on disk by any process."""
+
+    slide: Path
+    labels: Path
+    shape: tuple[int, int]
+    pixel_size: tuple[float, float] | None
+
+    def describe(self, window: Window) -> tuple[str, str]:
+        """Return the lines of the table for a window's objects, the header first, and their outlines as features."""
+        labels = window.read(np.memmap(self.labels, np.int32, "r", shape=self.shape))
+        features = []
+        for id_, polygons in trace_polygons(labels).items():
+            moved = [[ring + np.array([0, window.top]) for ring in rings] for rings in polygons]
+            features.append(json.dumps(to_feature(window.first + id_, moved)))
+        return to_csv(self._measure(labels, window)), ",".join(features)
+
+    def _measure(self, labels: Labels, window: Window) -> DataFrame:
+        with open_slide(self.slide) as slide:
+            image, name = slide.read(slice(window.top, window.bottom), slice(0, self.shape[1])), slide.name
+        found = measure(labels, image, pixel_size=self.pixel_size)
+        found["label"] += window.first
         for column in ("y", "top", "bottom"):
-            found[f"{column}_px"] += top
+            found[f"{column}_px"] += window.top
             if self.pixel_size:
-                found[f"{column}_um"] += top * height_um
-        found.insert(0, "image", self.slide.name)
-        text = to_csv(found)
-        return text if with_header else text.partition("\n")[2]
-
-
-def _windows(labels: Sliced, stripe_px: int) -> Iterator[tuple[int, int, Labels]]:
-    """Yield stripes with the objects that begin in them, whole: how many there are before, the top, labels from 1.
-
-    Ids rise with the objects' first pixels, so those that begin in a stripe follow on those of the stripe above.
-    """
-    first = 0
-    for top in range(0, labels.shape[0], stripe_px):
-        last = max(first, int(labels[top : top + stripe_px].max(initial=0)))
-        bottom = min(top + stripe_px, labels.shape[0])
-        while bottom < labels.shape[0] and ((labels[bottom - 1] > first) & (labels[bottom - 1] <= last)).any():
-            bottom = min(bottom + STRIP_PX, labels.shape[0])
-        window = np.array(labels[top:bottom])
-        window[(window <= first) | (window > last)] = first
-        yield first, top, window - np.int32(first)
-        first = last
+                found[f"{column}_um"] += window.top * self.pixel_size[0]
+        found.insert(0, "image", name)
+        return found
 
 
 def _rows(number: int, height: int) -> slice:

@@ -4,11 +4,13 @@ from functools import partial
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from kaggle_unet.postprocess import decoder
+from kaggle_unet.masks.labels import components
+from kaggle_unet.postprocess import decoder, striped
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.postprocess.settings import PostprocessSettings
-from kaggle_unet.postprocess.striped import decode_large
+from kaggle_unet.postprocess.striped import decode_large, plan_windows
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import BorderSettings, DecodeSettings
 
@@ -77,3 +79,19 @@ def test_no_more_is_read_at_a_time_than_a_stripe_or_a_component():
     assert (out == labels).all()
     assert max(planes.sizes) == 2 * 16 * 50
     assert sum(size * count for size, count in planes.sizes.items()) < 2 * planes.array.size
+
+
+def test_windows_give_every_object_once_and_whole(monkeypatch):
+    monkeypatch.setattr(striped, "_MORE_PX", 1)
+
+    @given(arrays(np.bool_, (13, 9)), st.integers(1, 5))
+    def law(mask, height_px):
+        labels = components(mask)  # in one piece each, as decoded ones are
+        found = np.zeros_like(labels)
+        for window in plan_windows(labels, height_px):
+            part, objects = found[window.top : window.bottom], window.read(labels)
+            assert not part[objects > 0].any()
+            part[objects > 0] = objects[objects > 0] + window.first
+        np.testing.assert_array_equal(found, labels)
+
+    law()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,8 @@ configs:
 verbs: [make-targets, train, submit]
 shards: 2
 """
+
+TWO_MORE = PLAN.splitlines(keepends=True)[3]
 
 
 @pytest.fixture(autouse=True)
@@ -229,7 +232,28 @@ def test_a_plan_that_says_nothing_doable_is_refused(change, message):
 def test_gpus_are_shared_out_and_more_than_there_are_is_refused(monkeypatch):
     import torch
 
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 5)
     assert executors._divide_gpus(2) == ["0,1", "2,3"]
     with pytest.raises(ConfigError, match="this machine has 5"):
         executors._divide_gpus(6)
+
+
+def test_shards_run_side_by_side_on_a_gpu_each_of_those_that_are_seen(monkeypatch, ran):
+    import torch
+
+    Path("plan.yaml").write_text(PLAN.replace("shards: 2", "shards: 3\ngpus: 1").replace(TWO_MORE, ""))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-ab,5")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    together, run, seen = threading.Barrier(3), launch._run_command, []
+
+    def meet(task, log, environment, stop):
+        if task.name.startswith("a/submit-"):
+            together.wait(timeout=20)
+            seen.append(environment["CUDA_VISIBLE_DEVICES"])
+        return run(task, log, environment, stop)
+
+    monkeypatch.setattr(launch, "_run_command", meet)
+    executors.run_here(opened(), workers=3)
+    assert sorted(seen) == ["2", "5", "GPU-ab"]
+    assert "a/submit" in ran
