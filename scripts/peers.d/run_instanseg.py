@@ -62,6 +62,7 @@ def train(part: Part, validation: Part, work: Path, seconds: float) -> dict[str,
     with suppress(TimeUpError):
         script.instanseg_training(
             {"Train": describe(part), "Validation": describe(validation)},
+            source_dataset="[subset]",
             output_path=str(work),
             experiment_str="model",
             length_of_epoch=CROPS,
