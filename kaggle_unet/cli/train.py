@@ -103,9 +103,9 @@ def launch(
         console.estimate(estimates)
         if unknown:
             console.note(f"the time of training {', '.join(unknown)} can be measured once make-targets is done")
-        (n_bytes, unknown), free = executors.estimate_disk(opened), shutil.disk_usage(Path()).free
+        n_bytes, free = executors.bound_disk(opened), shutil.disk_usage(Path()).free
         console.wrote(disk=f"at most {n_bytes / 1e9:.2f} GB before compression; {free / 1e9:.2f} GB are free")
-        console.warn_of([*(["the disk may be too small for all results"] if n_bytes > free else []), *unknown])
+        console.warn("the disk may be too small for all results" if n_bytes > free else "")
     elif not status and executor == "slurm":
         console.wrote(jobs=" ".join(executors.submit_to_slurm(opened)))
         console.next("kaggle-unet", "launch", plan, "--status")

@@ -19,19 +19,15 @@ from pathlib import Path
 from queue import Queue
 from shlex import join, quote
 from types import FrameType
-from typing import TYPE_CHECKING, Never
+from typing import Any, Never
 
-from kaggle_unet.competitions.competition import FileSource, read_shapes
-from kaggle_unet.competitions.image_files import ImageFiles, find_images
+from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.errors import ConfigError, KitError, ResourceError, import_extra
 from kaggle_unet.steps.launch import Command, Launch, State, Task, name_of, read_plan
 from kaggle_unet.steps.run import fold_folder
 from kaggle_unet.store import atomic_write
 from kaggle_unet.targets.codecs import get_codec
-
-if TYPE_CHECKING:
-    from kaggle_unet.steps.predict import Estimate
 
 OnTask = Callable[[Task, str], None]
 _WARN_S = 120  # before its time is up, SLURM tells a task to end
@@ -166,9 +162,8 @@ def _script(launch: Launch, listing: Path) -> str:
 
 def _sbatch(options: list[str], script: str) -> str:
     try:
-        found = subprocess.run(
-            ["sbatch", "--parsable", *options], input=script, capture_output=True, text=True, check=True
-        )
+        words = ["sbatch", "--parsable", *options]
+        found = subprocess.run(words, input=script, capture_output=True, text=True, check=True)
     except FileNotFoundError as error:
         raise ConfigError("there is no sbatch here; run this on a machine that submits to SLURM") from error
     except subprocess.CalledProcessError as error:
@@ -176,7 +171,7 @@ def _sbatch(options: list[str], script: str) -> str:
     return found.stdout.strip().partition(";")[0]
 
 
-def estimate_trainings(launch: Launch) -> tuple["list[Estimate]", list[str]]:
+def estimate_trainings(launch: Launch) -> tuple[list[Any], list[str]]:
     """Measure what the trainings that are left would take; name the configs that have no store to measure on."""
     from kaggle_unet.steps.train import estimate_training
 
@@ -192,41 +187,27 @@ def estimate_trainings(launch: Launch) -> tuple["list[Estimate]", list[str]]:
     return found, unknown
 
 
-def estimate_disk(launch: Launch) -> tuple[float, list[str]]:
-    """Bound the bytes of the results that are left, as if nothing were compressed; say what can't be foretold."""
-    n_bytes, unknown = 0.0, []
-    for one in launch.plan.configs:
-        for verb in launch.plan.verbs:
-            try:
-                n_bytes += _bound_bytes(Command(launch.plan, one, verb))
-            except KitError as error:
-                unknown.append(f"the disk that {verb} of {name_of(one)} takes can't be foretold: {error}")
-    return n_bytes, unknown
+def bound_disk(launch: Launch) -> float:
+    """Bound the bytes of the stores, planes and checkpoints that are not there yet, as if nothing were compressed."""
+    plan = launch.plan
+    return sum(_bound_bytes(Command(plan, one, verb)) for one in plan.configs for verb in plan.verbs)
 
 
 def _bound_bytes(command: Command) -> float:
-    """Bound the bytes of a verb's results: arrays of so many bytes a pixel, checkpoints, and a block of each file."""
+    from kaggle_unet.steps.train import bound_checkpoints
+
     config, verb = command.config, command.verb
     folds = command.folds if verb == "train" else (None,)
-    if verb in {"tune", "submit"} or all(path.exists() for fold in folds for path in command.outputs(fold)):
+    if verb in {"tune", "submit", "segment"} or all(path.exists() for one in folds for path in command.outputs(one)):
         return 0
-    read = get_competition(config.competition.name).read
-    n_bytes, n_planes = 0.0, len(get_codec(config.codec).planes)
-    if verb == "train":
-        from kaggle_unet.steps.train import bound_checkpoints
-
-        n_bytes += len(folds) * bound_checkpoints(config)
-    sources: list[ImageFiles | FileSource] = (
-        [find_images(command.places(), config.competition)]
-        if verb == "segment"
-        else [read(place, config.competition, with_masks=False, skip_bad=True) for place in command.places()]
-    )
-    for source in sources:
-        image, shapes = source.load(source.ids[0]).image, read_shapes(source.ids, source.shape, {})
-        stored = max(3, image.nbytes / math.prod(image.shape[:2])) + 9 + n_planes / 8  # labels, weights, ignored pixels
-        px_bytes = {"make-targets": stored, "segment": 4 + 3}.get(verb, 2 * n_planes)  # labels and overlays; planes
-        n_bytes += px_bytes * sum(map(math.prod, shapes.values())) + 3 * 4096 * len(shapes)
-    return n_bytes
+    kind, (data,) = get_competition(config.competition.name), command.places()
+    source = kind.read(data, config.competition, with_masks=False, skip_bad=True)
+    image, n_planes = source.load(source.ids[0]).image, len(get_codec(config.codec).planes)
+    stored = max(3, image.nbytes / math.prod(image.shape[:2])) + 9 + n_planes / 8  # labels, weights, ignored pixels
+    n_px = sum(map(math.prod, read_shapes(source.ids, source.shape, {}).values()))
+    n_bytes = n_px * (stored if verb == "make-targets" else 2 * n_planes)
+    n_bytes += 2 * 4096 * len(source.ids)  # a file's last block may be empty
+    return n_bytes + (len(folds) * bound_checkpoints(config) if verb == "train" else 0)
 
 
 class _TimeIsUp(BaseException):

@@ -14,8 +14,8 @@ import sys
 import tomllib
 import zipfile
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from importlib.metadata import PathDistribution, distribution, distributions
 from pathlib import Path
 from string import Template
@@ -81,8 +81,11 @@ def write_kernel(  # noqa: PLR0913  the options of a verb
     extras = ["onnx"] * any(file.suffix == EXPORTED for file in loaded) + ["second-level"] * bool(second)
     title = " ".join(("kaggle unet", *run_of(next(iter(loaded))).parts[-2:])).removesuffix(EXPORTED)
     slug = re.sub("[^a-z0-9]+", "-", title.lower())[:50].strip("-")
-    with _complete_folder(output) as folder:
-        dataset = folder / "dataset"
+    folder = output.with_name(f".{output.name[:80]}.tmp")
+    dataset = folder / "dataset"
+    with lock_file(output), ExitStack() as at_end:
+        shutil.rmtree(folder, ignore_errors=True)  # of a killed call
+        at_end.callback(shutil.rmtree, folder, ignore_errors=True)
         wheels, remarks = pack_missing(dataset / "wheels", extras, image or _TEMPLATES.with_name("kaggle_image.txt"))
         wheels.append(pack_kit(dataset / "wheels").name)
         names = _copy_checkpoints(loaded, dataset / "checkpoints")
@@ -99,20 +102,8 @@ def write_kernel(  # noqa: PLR0913  the options of a verb
             checkpoints=json.dumps(names),
             second_level='str(KIT / "second_level")' if second else f'"{NONE}"',
         )
+        folder.replace(output)
     return Kernel(f"{owner}/{slug}", competition, wheels, [*chosen.remarks, *remarks])
-
-
-@contextmanager
-def _complete_folder(output: Path) -> Iterator[Path]:
-    """Yield a folder that is given its name when all is written; remove what is left of one that was not."""
-    begun = output.with_name(f".{output.name[:80]}.tmp")
-    with lock_file(output):
-        shutil.rmtree(begun, ignore_errors=True)
-        try:
-            yield begun
-            begun.replace(output)
-        finally:
-            shutil.rmtree(begun, ignore_errors=True)
 
 
 def _copy_checkpoints(checkpoints: Mapping[Path, Checkpoint], folder: Path) -> list[str]:

@@ -182,12 +182,7 @@ class Command:
         if shard is not None:
             words, outputs = (*words, "--shard", f"{shard.number}/{shard.of}"), ()
         parts = (self.verb, *(() if fold is None else (f"fold{fold}",)), *((str(shard),) if shard else ()))
-        made_of = {
-            "words": words,
-            "config": plain(self.config),
-            "data": self.stamp,
-            "version": version("kaggle-unet"),
-        }
+        made_of = {"words": words, "config": plain(self.config), "data": self.stamp, "version": version("kaggle-unet")}
         key = hash_plain(json.loads(json.dumps({**made_of, "needs": [task.key for task in needs]})))
         gpus = self.plan.gpus if self.verb in _ON_DEVICE else 0
         began = None if fold is None else fold_folder(self.place("runs"), fold) / LAST
@@ -205,6 +200,8 @@ class Command:
         test = (self.one.test,) if isinstance(self.one.test, str) else self.one.test
         if not test:
             raise ConfigError(f"configs: {name_of(self.one)} has no test, the images that {self.verb} needs")
+        if len(test) > 1 and self.verb != "segment":
+            raise ConfigError(f"configs: {name_of(self.one)} has a test of several places; {self.verb} takes one")
         return test
 
     def _words(self, fold: int | None) -> tuple[str, ...]:
@@ -297,9 +294,8 @@ class Launch:
             self._record(task, record, "running", "")
             log, code = folder / "log.txt", 143
             try:
-                code = _run_command(
-                    task, log, {"OMP_NUM_THREADS": str(self.plan.cpus), **(environment or {})}, self.stop
-                )
+                environment = {"OMP_NUM_THREADS": str(self.plan.cpus), **(environment or {})}
+                code = _run_command(task, log, environment, self.stop)
             finally:  # told to end, it leaves a record, too
                 attempt |= {"code": code, "seconds": round(time.time() - begin, 1)}
                 state: State = "done" if code == 0 else "stopped" if code in _STOPPED else "failed"
@@ -320,12 +316,8 @@ def _run_command(task: Task, log: Path, environment: Mapping[str, str], stop: Ev
     resume = ("--resume",) if task.began is not None and task.began.exists() else ()
     words = [sys.executable, "-m", "kaggle_unet", *task.words, *resume]
     with log.open("ab") as file:
-        child = subprocess.Popen(
-            words,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment, "KAGGLE_UNET_PARENT": str(os.getpid())},
-        )
+        env = {**os.environ, **environment, "KAGGLE_UNET_PARENT": str(os.getpid())}
+        child = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT, env=env)
         try:
             while child.poll() is None and not stop.wait(0.05):
                 pass

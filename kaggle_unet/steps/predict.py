@@ -19,8 +19,6 @@ from kaggle_unet.store import Store, atomic_write
 from kaggle_unet.store.planes import encode_planes, planes_folder, write_planes
 from kaggle_unet.types import HalfPlanes, Planes, Result, Sample, Shard
 
-SET_ASIDE = "set_aside.csv"
-
 
 class Estimate(Result):
     """What a call would take, by the speed and the sizes that were measured on a part of its work."""
@@ -42,15 +40,13 @@ def estimate_prediction(
     load: Callable[[str], Sample],
     settings: InferenceSettings,
     count_bytes: Callable[[Sample, Planes | HalfPlanes], int] = lambda _, planes: len(encode_planes(planes)),
-    *,
-    set_aside: dict[str, str] | None = None,
 ) -> Estimate:
     """Predict one batch twice and take the second time, when kernels are compiled, for every pixel of all images."""
     batches = batches_of(ensemble, sizes, settings)
     part = {id_: sizes[id_] for id_ in batches[len(batches) // 2]}
     for _ in range(2):
         start = time.perf_counter()
-        predicted = predict_samples(ensemble, part, load, settings, set_aside=set_aside)
+        predicted = predict_samples(ensemble, part, load, settings, set_aside={})  # an estimate needs not all
         n_bytes = sum(count_bytes(sample, planes) for sample, planes in predicted)
         seconds = time.perf_counter() - start
     factor = sum(map(math.prod, sizes.values())) / sum(map(math.prod, part.values()))
@@ -64,10 +60,11 @@ def estimate_prediction(
 
 def write_set_aside(folder: Path, reasons: Mapping[str, str]) -> None:
     """Write which images can't be read, and why, or remove what an earlier call has written."""
+    path = folder / "set_aside.csv"
     if reasons:
-        atomic_write(folder / SET_ASIDE, format_rows(("image", "reason"), sorted(reasons.items())))
+        atomic_write(path, format_rows(("image", "reason"), sorted(reasons.items())))
     else:
-        (folder / SET_ASIDE).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def predict_data(  # noqa: PLR0913  the options of a verb
@@ -86,7 +83,7 @@ def predict_data(  # noqa: PLR0913  the options of a verb
     source = open_images(config, data)
     sizes = read_shapes(source.ids, source.shape, set_aside)
     if dry_run:
-        return estimate_prediction(ensemble, sizes, source.load, config.inference, set_aside=set_aside)
+        return estimate_prediction(ensemble, sizes, source.load, config.inference)
     how: dict[str, Any] = {"shard": shard, "set_aside": set_aside}
     return _predict(ensemble, sizes, source.load, folder, source.fingerprint(), on_progress, **how)
 

@@ -72,7 +72,7 @@ def submit(  # noqa: PLR0913  the options of a verb
             rows = _to_rows(chosen.decode(planes, sample.image), sample.id, config, competition)
             return sum(len(f"{id_},{code}\n") for id_, codes in rows.items() for code in codes)
 
-        return estimate_prediction(ensemble, sizes, source.load, settings, count_bytes, set_aside=set_aside)
+        return estimate_prediction(ensemble, sizes, source.load, settings, count_bytes)
     about = {
         "checkpoints": sorted(ensemble.hashes.values()),
         "data": source.fingerprint(),
@@ -103,25 +103,21 @@ def submit(  # noqa: PLR0913  the options of a verb
     }  # for lack of time, or set aside
     reasons = {id_: reason.replace(data, name_place(data)) for id_, reason in (set_aside or {}).items()}
     manifest = {
-        "warnings": [*chosen.remarks, *(budget.remarks(len(sizes)) if budget else []), *_remarks(reasons, len(order))],
+        "warnings": [*chosen.remarks, *(budget.remarks(len(sizes)) if budget else []), *reasons.values()],
         **chosen.names,
         **({"set_aside": reasons} if reasons else {}),
         **({"time_budget": {"seconds": budget.seconds, "reduced": budget.reduced}} if budget else {}),
         "data": describe_data(data, source),
         **describe_ensemble(chosen.config, ensemble.checkpoints),
     }
-    how = f"covers   {describe_coverage(source)}\n"
+    unread = f"; {len(reasons)} of them can't be read and have an empty row" if reasons else ""
+    how = f"covers   {describe_coverage(source)}{unread}\n"
     how += f"decoding {chosen.names['decoding']}, second level {chosen.names['second_level'] or 'none'}"
     rles = {row: codes for id_ in order for row, codes in found[id_].items()}
     shapes = {row: sizes.get(id_, (0, 0)) for id_ in order for row in found[id_]}
     written = write_checked(output, competition, rles, shapes, black=black, how=how, manifest=manifest)
     shutil.rmtree(shards.folder, ignore_errors=True)
     return written
-
-
-def _remarks(reasons: Mapping[str, str], n_images: int) -> list[str]:
-    n = len(reasons)
-    return [f"{n} of {n_images} images can't be read and have empty rows", *reasons.values()] if n else []
 
 
 Rows = dict[str, dict[str, list[str]]]  # codes by image and id of a row

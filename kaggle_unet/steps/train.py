@@ -176,27 +176,21 @@ def estimate_training(
     n_validations, views = math.ceil(settings.epochs / settings.validate_every), count_views(config.inference)
     minutes = (settings.epochs * len(parts.training_set) / speeds[-1] + n_validations * valid_s) / 60
     minutes = min(minutes, settings.minutes or math.inf) + views * valid_s / 60
-    weights, state = (_count_bytes(one.state_dict()) for one in (learner.network, learner.optimizer))
     planes = sum(math.prod(store.read(id_).image.shape[:2]) for id_ in validation) * len(get_codec(config.codec).planes)
-    disk = _count_saved(config) * weights + state + _count_bytes(learner.averages.state()) + 2 * planes
     return Estimate(
         work=f"folds: {len(folds)}, each at most {settings.epochs} epochs of {len(loader)} steps, {n_validations} "
         f"validations of {len(validation)} images, and their planes in {views} views",
         minutes=minutes * len(folds),
-        disk_bytes=disk * len(folds),
+        disk_bytes=(bound_checkpoints(config) + 2 * planes) * len(folds),
         measured=f"{min(12, len(loader))} steps on {distributed.device_config.device} ({speeds[-1]:.3g} images/s) and "
         f"a validation of {len(some)} images",
     )
 
 
-def _count_saved(config: Config) -> int:
-    settings = config.training
-    return 2 + len(cycle_ends(settings.schedule, settings.epochs)) + (settings.swa is not None)
-
-
 def bound_checkpoints(config: Config) -> int:
     """Bound the bytes of a fold's checkpoints: networks, and what is kept to go on: two moments and two averages."""
-    return (_count_saved(config) + 4) * _count_bytes(build_model(config, load_encoder=False).state_dict())
+    settings, weights = config.training, _count_bytes(build_model(config, load_encoder=False).state_dict())
+    return (2 + len(cycle_ends(settings.schedule, settings.epochs)) + (settings.swa is not None) + 4) * weights
 
 
 def _count_bytes(tree: Any) -> int:

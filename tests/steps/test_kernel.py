@@ -368,11 +368,3 @@ def test_without_internet_the_notebook_writes_the_bytes_that_submit_does(trained
     here = json.loads((tmp_path / "here.json").read_text())
     assert manifest["time_budget"]["reduced"] == {}
     assert manifest["checkpoints"] == here["checkpoints"]
-
-
-def test_what_a_killed_call_has_left_is_removed(tmp_path):
-    (tmp_path / ".k.tmp" / "left").mkdir(parents=True)
-    with kernel._complete_folder(tmp_path / "k") as folder:
-        (folder / "new").mkdir(parents=True)
-        assert not (tmp_path / "k").exists()
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["k", "new"]

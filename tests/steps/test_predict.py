@@ -88,7 +88,7 @@ def test_an_image_that_cannot_be_read_has_an_empty_row_that_is_told(trained, tmp
     for more in ((), ("--time-budget", "1h")):
         answer = call(*words, *more)
         assert answer.code == 0
-        assert "2 of 6 images can't be read and have empty rows" in answer.err
+        assert "all 6 images of the data; 2 of them can't be read and have an empty row" in answer.out
         rows = read_csv(tmp_path / "x.csv").rows
         assert {id_ for id_, code in rows if not code} >= {"broken", "empty"}
         assert len({id_ for id_, _ in rows}) == 6
