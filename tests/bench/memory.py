@@ -36,13 +36,14 @@ VERBS = {
 STARTER = """
 import resource, subprocess, sys
 code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_maxrss / 2**10, used.ru_utime + used.ru_stime)
 sys.exit(code)
 """
 
 
-def measure(words: list[str], folder: Path) -> float:
-    """Run a verb in a folder, and return its peak in MiB."""
+def measure(words: list[str], folder: Path) -> tuple[float, float]:
+    """Run a verb in a folder, and return its peak in MiB and its CPU seconds."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     verb = [sys.executable, "-m", "kaggle_unet", "-q", *words]
     command = [sys.executable, "-S", "-c", STARTER, *verb]
@@ -50,7 +51,8 @@ def measure(words: list[str], folder: Path) -> float:
     if done.returncode:
         msg = f"{' '.join(words)} ended with {done.returncode}"
         raise RuntimeError(msg)
-    return float(done.stdout)
+    peak, cpu_s = map(float, done.stdout.split())
+    return peak, cpu_s
 
 
 def measure_set(folder: Path, side: int, n: int, verbs: dict[str, str] = VERBS) -> dict[str, float]:
@@ -61,7 +63,7 @@ def measure_set(folder: Path, side: int, n: int, verbs: dict[str, str] = VERBS) 
     peaks: dict[str, float] = {}
     for verb, words in verbs.items():
         more = [word for pair in FAST for word in ("--set", pair)] if "config.yaml" in words else []
-        peaks[verb] = measure([*words.split(), *more], folder)
+        peaks[verb], _ = measure([*words.split(), *more], folder)
         if verb == "submit":
             (folder / "b.csv").write_bytes((folder / "a.csv").read_bytes())
     return peaks
