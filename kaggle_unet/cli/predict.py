@@ -30,13 +30,16 @@ def predict(
     found: list[Any]
     with console.progress() as on_progress:
         how: dict[str, Any] = {"on_progress": on_progress, "dry_run": dry_run}
-        if oof and data is None:
+        if oof and data is None and planes is None and shard is None and not skip_bad:
             found = predict_out_of_fold(opened.config, checkpoints, opened.store, **how)
         elif data is not None and planes is not None and not oof:
             how |= {"shard": shard, "set_aside": set_aside}
             found = [predict_data(opened.config, checkpoints, data, planes, **how)]
         else:
-            raise ConfigError("predict: give either --oof, or --data DATA and --planes DIR, the folder for its planes")
+            msg = (
+                "predict: give either --oof, or --data DATA and --planes DIR, the folder of its planes; to these alone "
+            )
+            raise ConfigError(msg + "--shard and --skip-bad belong")
     console.warn_of([f"set aside: {reason}" for reason in (set_aside or {}).values()])
     if dry_run:
         console.estimate(found)

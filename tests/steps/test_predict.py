@@ -78,6 +78,9 @@ def test_images_that_cannot_be_read_are_set_aside_and_the_others_predicted(train
     assert answer.err.count("set aside: ") == 2
     assert [row[0] for row in read_csv(tmp_path / "planes" / "set_aside.csv").rows] == ["broken", "empty"]
     assert len(list((tmp_path / "planes").glob("*.npz"))) == 4
+    answer = call("predict", trained.run, "--oof", "--skip-bad")
+    assert answer.code == 2
+    assert "to these alone --shard and --skip-bad belong" in answer.err
 
 
 @pytest.mark.parametrize("trained", ["folder"], indirect=True)
