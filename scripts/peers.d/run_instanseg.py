@@ -35,21 +35,23 @@ def describe(part: Part) -> list[dict[str, Any]]:
 
 def train(part: Part, validation: Part, work: Path, seconds: float) -> dict[str, int]:
     """Run its script, with each of its two phases ended by time."""
-    until, epochs = [seconds], [0]
+    until, starts = seconds, [0.0]  # of its epochs
     loader, train_epoch, phase = torch.utils.data.DataLoader, AI_utils.train_epoch, script.main
 
     def load_here(*args: Any, num_workers: int, persistent_workers: bool, **more: Any) -> Any:  # noqa: ARG001
         return loader(*args, **more)
 
     def train_in_time(*args: Any, **more: Any) -> Any:
-        if process_time() > until[0]:
+        now = process_time()
+        if now + (now - starts[-1]) / 2 > until and len(starts) > 1:  # the nearer end
             raise TimeUpError
-        epochs[0] += 1
+        starts.append(now)
         return train_epoch(*args, **more)
 
     def end_in_time(model: Any, *args: Any, epoch_name: str = "output_epoch", **more: Any) -> Any:
+        nonlocal until
         is_hot = epoch_name == "hotstart_epoch"
-        until[0] = process_time() + (seconds - process_time()) / 4 if is_hot else seconds
+        until = process_time() + (seconds - process_time()) / 4 if is_hot else seconds
         try:
             return phase(model, *args, epoch_name=epoch_name, **more)
         except TimeUpError:
@@ -72,7 +74,8 @@ def train(part: Part, validation: Part, work: Path, seconds: float) -> dict[str,
             rng_seed=1,
             device="cpu",
         )
-    return {"steps": epochs[0] * CROPS // BATCH, "crops": epochs[0] * CROPS, "side_px": 256}
+    crops = (len(starts) - 1) * CROPS
+    return {"steps": crops // BATCH, "crops": crops, "side_px": 256}
 
 
 def load(work: Path) -> tuple[Any, Any]:
