@@ -82,6 +82,13 @@ def test_a_submission_with_sizes_read_as_truth_is_what_was_written(labels, tmp_p
     np.testing.assert_array_equal(truth["a"], labels)
 
 
+def test_a_submission_of_many_objects_is_checked_whatever_the_limit_of_lines(tmp_path, monkeypatch):
+    monkeypatch.setenv("KAGGLE_UNET_MAX_CSV_LINES", "3")
+    labels = np.arange(1, 7).reshape(1, 6)
+    write_submission(tmp_path / "x.csv", {"a": labels})
+    assert check_submission(tmp_path / "x.csv", get_competition("dsb2018"), {"a": labels.shape})[0] == []
+
+
 def test_the_sample_submission_decides_the_order_if_it_lists_the_same_ids(tmp_path):
     competition = get_competition("tgs")
     data = write_zip(tmp_path / "test.zip", {"images/a.png": png(LABELS.astype(np.uint8))})

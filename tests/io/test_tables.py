@@ -94,3 +94,4 @@ def test_a_csv_of_more_lines_than_memory_holds_is_refused_before_it_is_split(mon
     read_table(b"id,z\na,1\nb,2\n", "x.csv")
     with pytest.raises(DataError, match=r"x\.csv has too many lines: 4 is above the limit of 3"):
         read_table(b"id,z\na,1\nb,2\nc,3\n", "x.csv")
+    assert len(read_table(b"id,z\na,1\nb,2\nc,3\n", "x.csv", allowed=4).rows) == 3
