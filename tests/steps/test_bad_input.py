@@ -94,7 +94,7 @@ def test_an_unknown_key_is_a_usage_error(config, tmp_path):
 
 
 def test_a_checkpoint_of_other_channels_is_refused_before_any_image_is_read(trained, tmp_path):
-    words = ["--set", "input.channels=[red, green, blue]"]
+    words = ["--set", "input.channels=[red]"]
     answer = call("submit", trained.config, "--data", tmp_path / "nowhere.zip", *trained.checkpoints,
                   "-o", tmp_path / "x.csv", *words)  # fmt: skip
     assert answer.code == 2
