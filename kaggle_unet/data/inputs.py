@@ -135,6 +135,13 @@ def channel_weights(wanted: Sequence[str], shown: Sequence[str]) -> NDArray[np.f
     return np.array([[row.get(name, 0) for name in shown] for row in rows], np.float32) if all(rows) else None
 
 
+def shown_as(inputs: Mapping[str, Any], channels: Sequence[str]) -> Mapping[str, Any]:
+    """Return a network's section `input` with the channels that are shown, where its own can be made of them."""
+    own = inputs.get("channels")
+    can_be_made = own and channel_weights(own, channels) is not None
+    return {**inputs, "channels": list(channels)} if can_be_made else inputs
+
+
 def _normalise(levels: Image, low: float, high: float, plane: NDArray[np.float32]) -> None:
     """Fill a plane with the gray levels of one channel, or the luma of three, normalised."""
     origin, span = np.float32(low), np.float32(high - low)

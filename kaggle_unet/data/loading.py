@@ -149,9 +149,8 @@ def move_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch
 
 def _start_worker(_: int) -> None:
     """Keep each worker to one core, as there are several, and end it when the training is killed."""
-    if (
-        parent := parent_process()
-    ) is not None:  # torch looks at the server instead, which lives as long as its workers
+    # torch looks at the server instead, which lives as long as its workers
+    if (parent := parent_process()) is not None:
         Thread(target=_end_after, args=(parent,), daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

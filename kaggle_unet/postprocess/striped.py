@@ -58,9 +58,8 @@ class SeamComponents:
 
     def join(self) -> list[SeamComponent]:
         """Return the components that the pieces make up."""
-        upper, lower = np.concatenate([np.zeros((2, 0), np.int64), *self._pairs], axis=1).astype(
-            np.int32
-        )  # for scipy 1.11
+        pairs = np.concatenate([np.zeros((2, 0), np.int64), *self._pairs], axis=1)
+        upper, lower = pairs.astype(np.int32)  # scipy 1.11 takes no others
         n = len(self._pieces)
         touch = scipy.sparse.coo_array((np.ones(len(upper), np.bool_), (upper, lower)), shape=(n, n))
         n_components, ids = connected_components(touch, directed=False) if n else (0, np.zeros(0, np.int32))

@@ -14,7 +14,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain, validate_config
 from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.data.dataset import TrainingSet, ValidationSet
-from kaggle_unet.data.inputs import channel_weights, prepare, refuse_missing_depths
+from kaggle_unet.data.inputs import channel_weights, prepare, refuse_missing_depths, shown_as
 from kaggle_unet.errors import ConfigError, DataError, reading
 from kaggle_unet.inference.predict import (
     ChannelAdapter,
@@ -154,7 +154,10 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
     if weights is not None and len(weights) != len(checkpoints):
         msg = f"inference.weights has {len(weights)} numbers, but there are {len(checkpoints)} different checkpoints; "
         raise ConfigError(f"{msg}give one for each, in order, or leave it out")
-    trained_with = {file: _as_if_shown(checkpoint["config"], config) for file, checkpoint in checkpoints.items()}
+    trained_with = {
+        file: {"input": shown_as(checkpoint["config"].get("input") or {}, config.input.channels)}
+        for file, checkpoint in checkpoints.items()
+    }
     check_compatible(trained_with, "checkpoints can't be averaged; predict and submit them apart, or leave some out")
     check_compatible({Path("the config"): plain(config), **trained_with}, f"the checkpoints {_OF_OTHERS}")
     loaded = [_load_model(file, checkpoint, config) for file, checkpoint in checkpoints.items()]
@@ -169,14 +172,6 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
     margin = max(int(getattr(model, "margin", 0)) for model, _ in loaded)
     pad_spec = PadSpec(max(multiple for _, multiple in loaded), margin)
     return Ensemble([model for model, _ in loaded], config, pad_spec, about, device_config)
-
-
-def _as_if_shown(trained: Mapping[str, Any], config: Config) -> Mapping[str, Any]:
-    """Return a network's config, with the channels of the one to predict with where its own can be made of them."""
-    inputs, channels = trained["input"], plain(config)["input"]["channels"]
-    if channel_weights(inputs["channels"], channels) is None:
-        return trained
-    return {**trained, "input": {**inputs, "channels": channels}}
 
 
 def without_weights(config: Config) -> Config:
@@ -200,8 +195,9 @@ def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.
     head = getattr(config.model, "empty_head", None)
     if head is not None and hasattr(model, "gate_above"):  # it is not learnt: the config to predict with says it
         model.gate_above = head.gate_above
-    weights = channel_weights(trained.input.channels, config.input.channels)
-    if weights is not None and trained.input.channels != config.input.channels:
+    if trained.input.channels != config.input.channels:
+        weights = channel_weights(trained.input.channels, config.input.channels)
+        assert weights is not None, "the checkpoints are compatible"
         model = ChannelAdapter(model, weights)
     if trained.codec.classes != config.codec.classes:
         given, wanted = (", ".join(codec.classes or ("objects",)) for codec in (trained.codec, config.codec))

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.config import Config, plain
@@ -84,8 +83,8 @@ def predict_data(  # noqa: PLR0913  the options of a verb
     sizes = read_shapes(source.ids, source.shape, set_aside)
     if dry_run:
         return estimate_prediction(ensemble, sizes, source.load, config.inference)
-    how: dict[str, Any] = {"shard": shard, "set_aside": set_aside}
-    return _predict(ensemble, sizes, source.load, folder, source.fingerprint(), on_progress, **how)
+    data_hash = source.fingerprint()
+    return _predict(ensemble, sizes, source.load, folder, data_hash, on_progress, shard=shard, set_aside=set_aside)
 
 
 def predict_out_of_fold(
@@ -118,17 +117,18 @@ def predict_stored(
     return _predict(ensemble, sizes, samples.__getitem__, folder, data, on_progress)
 
 
-def _predict(
+def _predict(  # noqa: PLR0913  what its two callers differ in
     ensemble: Ensemble,
     sizes: dict[str, tuple[int, int]],
     load: Callable[[str], Sample],
     folder: Path,
     data: str,
     on_progress: OnProgress,
-    **how: Any,
+    *,
+    shard: Shard | None = None,
+    set_aside: dict[str, str] | None = None,
 ) -> Path:
     """Predict what an interrupted call has left undone; a batch is predicted whole if any of its planes is missing."""
-    shard: Shard | None = how.get("shard")
     settings = plain(ensemble.config)
     about = {
         "checkpoints": list(ensemble.hashes.values()),
@@ -138,10 +138,12 @@ def _predict(
     }
     with planes_folder(folder, about, sizes, shard=shard) as done:
         total = len(sizes) if shard is None else -(-len(sizes) // shard.of)
-        predicted = predict_samples(ensemble, sizes, load, ensemble.config.inference, done=done, **how)
+        predicted = predict_samples(
+            ensemble, sizes, load, ensemble.config.inference, done=done, shard=shard, set_aside=set_aside
+        )
         for n, (sample, planes) in enumerate(predicted, 1):
             write_planes(folder, sample.id, planes)
             on_progress("images", min(n + len(done), total), total)
         if shard is None:
-            write_set_aside(folder, how.get("set_aside") or {})
+            write_set_aside(folder, set_aside or {})
     return folder

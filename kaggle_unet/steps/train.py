@@ -245,9 +245,9 @@ def _has_begun(folder: Path) -> bool:
 
 
 def _divide(folds: DataFrame, fold: int) -> tuple[list[str], list[str]]:
-    """Return the ids to train on and those to validate on; those of fold 0 are both if all images are trained on."""
+    """Return the ids to train on and to validate on; where all are trained on, the first fold's are both."""
     if fold == FULL:
-        return sorted(folds["id"][folds["fold"].notna()]), sorted(folds["id"][folds["fold"] == 0])
+        return sorted(folds["id"][folds["fold"].notna()]), sorted(folds["id"][folds["fold"] == folds["fold"].min()])
     inside, outside = sorted(folds["id"][folds["fold"] == fold]), sorted(folds["id"][folds["fold"] != fold])
     if not inside or not outside:
         msg = f"fold {fold} has {len(inside)} samples to validate on and {len(outside)} to train on; lower folds.n, "

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, load_config, plain
-from kaggle_unet.data.inputs import channel_weights
+from kaggle_unet.data.inputs import shown_as
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.report.plots import plot_search, plot_thresholds
@@ -164,10 +164,8 @@ def _refuse_beside(config: Config, trained: Config, run: Path, other: Path) -> N
     """Refuse a run of other images, or one whose networks can't be averaged with the first run's."""
     about = describe_run(other)
     theirs = load_config(other / "config.yaml")
-    inputs = theirs.input
-    if channel_weights(inputs.channels, trained.input.channels) is not None:
-        inputs = inputs.model_copy(update={"channels": trained.input.channels})
-    sections = {"input": (trained.input, inputs), "codec.name": (trained.codec.name, theirs.codec.name)}
+    inputs = shown_as(plain(theirs)["input"], trained.input.channels)
+    sections = {"input": (plain(trained)["input"], inputs), "codec.name": (trained.codec.name, theirs.codec.name)}
     different = [name for name, (mine, its) in sections.items() if mine != its]
     different += ["data"] if about["data"] != describe_run(run)["data"] else []
     different += ["competition"] if theirs.competition.name != config.competition.name else []

@@ -98,9 +98,9 @@ def hash_results(folder: Path) -> str:
 
 def show_stages(words: list[str]) -> None:
     """Segment slides in this process, and print what each stage takes."""
-    for owner, name in ((slide._Work, "predict"), (slide, "decode_large"), (slide._Work, "_write_labels")):
+    work = slide._Work
+    for owner, name in ((work, "predict"), (slide, "decode_large"), (work, "_write_labels"), (work, "_write_tables")):
         setattr(owner, name, _timed(name, getattr(owner, name)))
-    slide._Work._write_tables = _timed("_write_tables", slide._Work._write_tables)
     call(words)
 
 

@@ -5,14 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
+from pandas import DataFrame
 from PIL import Image
 
 from kaggle_unet.config import load_config
-from kaggle_unet.steps.train import train_fold
+from kaggle_unet.steps.train import _divide, train_fold
 from kaggle_unet.store import Store
 from kaggle_unet.synthetic import files as drawn
 from kaggle_unet.synthetic.images import draw_salt
 from kaggle_unet.training.fold import EpochDone
+from kaggle_unet.types import FULL
 from tests.steps.conftest import call
 
 
@@ -61,6 +63,11 @@ def test_a_training_on_all_images_has_no_score_and_is_submitted_where_it_is_name
     assert call("submit", run, "--data", test, "-o", tmp_path / "x.csv").code == 3  # no fold has a checkpoint
     answer = call("submit", run, "--data", test, "--checkpoint", run / "full", "-o", tmp_path / "x.csv")
     assert answer.code == 0, answer.err
+
+
+def test_a_training_on_all_images_is_watched_on_the_first_fold_that_there_is():
+    folds = DataFrame({"id": ["a", "b", "c"], "fold": [2, 1, None]}).astype({"fold": "Int64"})
+    assert _divide(folds, FULL) == (["a", "b"], ["b"])
 
 
 def test_networks_of_gray_and_of_colours_are_averaged_where_colours_are_shown(prepared, tmp_path):
