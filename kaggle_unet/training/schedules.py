@@ -23,19 +23,75 @@ from kaggle_unet.training.settings import EmaSettings, OptimizerSettings, Schedu
 Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
+class Muon(Optimizer):
+    """AdamW, but orthogonal updates for the weights between layers of at least four channels each.
+
+    Each such weight's Nesterov momentum, as a matrix of outputs × (inputs × kernel), is replaced by the nearest
+    orthogonal matrix (K. Jordan 2024, https://kellerjordan.github.io/posts/muon), scaled to the size of AdamW's
+    updates (arXiv 2502.16982), so that all weights share a learning rate.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Parameter], *, lr: float, weight_decay: float = 0.0, momentum: float = 0.95
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Update all parameters that have gradients."""
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, parameter.grad, group)
+        return loss
+
+    def _update(self, parameter: Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        state["step"] = step = state.get("step", 0) + 1
+        if step == 1:
+            state["mean"] = torch.zeros_like(parameter)
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        if parameter.ndim > 1 and min(parameter.shape[:2]) >= 4:
+            mean = state["mean"].lerp_(gradient, 1 - group["momentum"])
+            update = gradient.lerp(mean, group["momentum"]).movedim(1, -1)  # channels_last: a matrix without a copy
+            matrix = _orthogonalize(update.flatten(1)).to(parameter)
+            scale = 0.2 * math.sqrt(max(matrix.shape))
+            parameter.sub_(matrix.view(update.shape).movedim(-1, 1), alpha=group["lr"] * scale)
+        else:
+            if step == 1:
+                state["square"] = torch.zeros_like(parameter)
+            mean = state["mean"].lerp_(gradient, 0.1)
+            square = state["square"].lerp_(gradient.square(), 0.05)
+            size = (square / (1 - 0.95**step)).sqrt_().add_(1e-8)
+            parameter.addcdiv_(mean, size, value=-group["lr"] / (1 - 0.9**step))
+
+
+def _orthogonalize(matrix: Tensor) -> Tensor:
+    """Bring all singular values to about 1 by five Newton-Schulz iterations in bfloat16."""
+    found = matrix.bfloat16()
+    found = found.mT if len(matrix) > matrix.shape[1] else found
+    found = found / found.norm().clamp(min=1e-7)
+    for _ in range(5):
+        gram = found @ found.mT
+        found = torch.addmm(found, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), found, beta=3.4445)
+    return found.mT if len(matrix) > matrix.shape[1] else found
+
+
 _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
     "adagrad": torch.optim.Adagrad,
+    "muon": Muon,
 }
 
 
 def create_optimizer(settings: OptimizerSettings, parameters: Iterable[Parameter]) -> Optimizer:
     """Build an optimiser of torch."""
     options: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-    if settings.name in ("sgd", "rmsprop"):
+    if settings.name in ("sgd", "rmsprop", "muon"):
         options["momentum"] = settings.momentum
     if settings.name == "sgd":
         options["nesterov"] = settings.momentum > 0

@@ -20,14 +20,14 @@ def _spell_number(value: Any) -> Any:
 class OptimizerSettings(Settings):
     """The optimiser."""
 
-    name: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad"] = "adam"
-    """torch's own; `sgd` uses Nesterov momentum."""
+    name: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "muon"] = "adam"
+    """torch's own, and `muon`: AdamW with orthogonal updates of convolutions. `sgd` is Nesterov's."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """As in torch; `momentum` is used by `sgd` and `rmsprop`."""
+    """As in torch; for `muon` three to five times AdamW's."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """As in torch; `momentum` is used by `sgd` and `rmsprop`."""
+    """As in torch; decoupled for `adamw` and `muon`."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """As in torch; `momentum` is used by `sgd` and `rmsprop`."""
+    """As in torch; used by `sgd`, `rmsprop` and `muon`."""
 
 
 class ScheduleSettings(Settings):
