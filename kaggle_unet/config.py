@@ -267,10 +267,10 @@ def validate_config(tree: Mapping[str, Any], *, where: str = "config") -> Config
         raise ConfigError(f"{where}: {error}; a config may contain only text, numbers, lists and mappings") from error
 
 
-def plain(config: BaseModel) -> dict[str, Any]:
-    """Turn settings into plain values that JSON and YAML can hold."""
-    tree: dict[str, Any] = config.model_dump(mode="json")
-    return tree
+def plain(settings: BaseModel, *sections: str) -> dict[str, Any]:
+    """Turn settings, or some of their sections, into plain values that JSON and YAML can hold."""
+    tree = settings.model_dump(mode="json")
+    return {name: tree[name] for name in sections or tree}
 
 
 def to_yaml(config: Config) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 else:
     DataFrame = Any  # pandas takes long to import, and most commands do without it
 
+Shape = tuple[int, int]  # (H, W)
 Image = NDArray[Any]  # uint8, uint16 or float32, (H, W) where gray, else (H, W, C); three channels are RGB
 Labels = NDArray[np.int32]  # (H, W): 0 is background, 1…n are the instances
 IGNORED_CLASS = 255  # in labels of classes: a pixel whose class is not known
@@ -35,6 +36,7 @@ HalfPlanes = NDArray[np.float16]  # (C, H, W): probabilities, as they are kept o
 Weights = NDArray[np.float32]  # (H, W): factors of the cross-entropy; a pixel of 0 does not count
 Inputs = NDArray[np.float32]  # (C, H, W): what a network is given for one image
 Sliced: TypeAlias = Any  # an array read and written by boxes, which may be on disk: `numpy.memmap`, zarr
+PixelSize = float | tuple[float, float] | None  # micrometres a pixel, or its height and width
 T = TypeVar("T")
 FULL = -1  # the fold of a training on all images, none of which is held out
 

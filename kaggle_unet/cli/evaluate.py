@@ -85,7 +85,6 @@ def report(
     competition: options.Metric = None,
 ) -> None:
     """Write an HTML page to browse every out-of-fold prediction and its errors, a submission, or a store's targets."""
-    from kaggle_unet.errors import ConfigError
     from kaggle_unet.steps.report import write_report, write_store_report, write_submission_report
 
     is_plain = not (against or train or decode or store)

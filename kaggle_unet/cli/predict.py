@@ -36,10 +36,8 @@ def predict(
             how |= {"shard": shard, "set_aside": set_aside}
             found = [predict_data(opened.config, checkpoints, data, planes, **how)]
         else:
-            msg = (
-                "predict: give either --oof, or --data DATA and --planes DIR, the folder of its planes; to these alone "
-            )
-            raise ConfigError(msg + "--shard and --skip-bad belong")
+            msg = "predict: give either --oof, or --data DATA and --planes DIR, the folder of its planes; to these "
+            raise ConfigError(msg + "alone --shard and --skip-bad belong")
     console.warn_of([f"set aside: {reason}" for reason in (set_aside or {}).values()])
     if dry_run:
         console.estimate(found)

@@ -132,8 +132,7 @@ def convert(
     from kaggle_unet.steps.check import competition_settings
     from kaggle_unet.steps.convert import convert as write
 
-    places = {"images": images, "masks": masks, **({"masks_are": masks_are} if masks_are else {})}
+    settings = competition_settings("folder", images=images, masks=masks, masks_are=masks_are)
     with console.progress() as on_progress:
-        settings = competition_settings("folder", **places)
         result = write(data, output, to, settings, pixel_size=pixel_size, on_progress=on_progress)
     console.result(result, console.converted)

@@ -14,9 +14,8 @@ from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import to_data_issues
 from kaggle_unet.io.images import decode_image, read_shape
 from kaggle_unet.io.masks import MaskReader
-from kaggle_unet.metrics.overlap import count_overlap
-from kaggle_unet.metrics.score import ImageScore, score_overlap
-from kaggle_unet.types import DataIssue, Image, Labels, Sample, Settings
+from kaggle_unet.metrics.score import ImageScore, score_image
+from kaggle_unet.types import DataIssue, Image, Labels, Sample, Settings, Shape
 
 CompetitionName = Literal["dsb2018", "tgs", "folder"]
 MaskKind = Literal["labels", "binary", "colours", "classes", "files", "coco", "geojson", "rois", "rle"]
@@ -59,7 +58,7 @@ class Competition(ABC):
     id_column = "ImageId"
     rle_column = "EncodedPixels"
     single_object = False  # an image's mask is one object, and one row of the CSV
-    fixed_shape: tuple[int, int] | None = None  # height and width where all images have the same
+    fixed_shape: Shape | None = None  # height and width where all images have the same
     sample_submissions: tuple[str, ...] = ()  # names of the files that list the ids of a test set
 
     @abstractmethod
@@ -75,7 +74,7 @@ class Competition(ABC):
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
         """Score one image as the competition does: mean precision over ten IoU thresholds, object by object."""
-        return score_overlap(count_overlap(true, pred))
+        return score_image(true, pred)
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class FileSource:
     numbers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by id, such as the depth
     data_issues: tuple[DataIssue, ...] = ()  # of the source as a whole, found before any sample was read
     channel: int | str | None = None
-    fixed_shape: tuple[int, int] | None = None
+    fixed_shape: Shape | None = None
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -100,8 +99,7 @@ class FileSource:
         """Read one sample; a DataError names every faulty file of it."""
         name = self.images[sample_id]
         image, notes = decode_image(self.archive.read(name), self.archive.where(name), self.channel)
-        if self.fixed_shape is not None and image.shape[:2] != self.fixed_shape:
-            raise self._wrong_shape(name, image.shape)
+        self._check_shape(name, image.shape)
         labels = ignore = None
         if self.masks is not None:
             labels, ignore, mask_notes = self.masks.read(self.archive, sample_id, image)
@@ -116,18 +114,18 @@ class FileSource:
             data_issues=to_data_issues(sample_id, notes),
         )
 
-    def shape(self, sample_id: str) -> tuple[int, int]:
+    def shape(self, sample_id: str) -> Shape:
         """Read an image's height and width from its header."""
         name = self.images[sample_id]
         with self.archive.open(name) as file:
             shape = read_shape(file, self.archive.where(name))
-        if self.fixed_shape is not None and shape != self.fixed_shape:
-            raise self._wrong_shape(name, shape)
+        self._check_shape(name, shape)
         return shape
 
-    def _wrong_shape(self, name: str, shape: tuple[int, ...]) -> DataError:
-        sizes = "{} × {} pixels; expected {} × {}".format(*shape[:2], *(self.fixed_shape or ()))
-        return DataError(f"{self.archive.where(name)} has {sizes}, as all images of the competition; get it again")
+    def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        if self.fixed_shape is not None and shape[:2] != self.fixed_shape:
+            sizes = "{} × {} pixels; expected {} × {}".format(*shape[:2], *self.fixed_shape)
+            raise DataError(f"{self.archive.where(name)} has {sizes}, as all images of the competition; get it again")
 
     def fingerprint(self) -> str:
         """Hash all that the samples are made from; a zip and its unpacked folder have one fingerprint."""
@@ -142,10 +140,10 @@ class FileSource:
 
 
 def read_shapes(
-    ids: Sequence[str], shape: Callable[[str], tuple[int, int]], set_aside: dict[str, str] | None = None
-) -> dict[str, tuple[int, int]]:
+    ids: Sequence[str], shape: Callable[[str], Shape], set_aside: dict[str, str] | None = None
+) -> dict[str, Shape]:
     """Read heights and widths; files without a sound header are set aside, or all named by a DataError."""
-    shapes: dict[str, tuple[int, int]] = {}
+    shapes: dict[str, Shape] = {}
     faults: dict[str, str] = {}
     for id_ in ids:
         try:

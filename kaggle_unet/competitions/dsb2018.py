@@ -39,7 +39,7 @@ class Dsb2018(Competition):
             empty: dict[str, tuple[str, ...]] = {key: () for key in pairing.images if f"{key}/masks/" in folders}
             masks = FileMasks({**empty, **files}, merge_object_masks)
         elif with_masks is not False:
-            masks = find_rle_masks(pairing, _LABELS_CSV, (self.id_column, self.rle_column), single_object=False)
+            masks = find_rle_masks(pairing, _LABELS_CSV, self)
         left_alone = "[^/]+/masks/.*" if with_masks is False else "(?!)"
         notes = find_unread(pairing, masks, _FOLDERS, f"{example} and <id>/masks/*.png", left_alone=left_alone)
         found = pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS, skip_bad=skip_bad)

@@ -14,7 +14,7 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import FolderArchive, open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
 from kaggle_unet.io.tiff import read_pixel_size
-from kaggle_unet.types import Sample
+from kaggle_unet.types import Sample, Shape
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ImageFiles:
         """Read one image."""
         return self.sources[sample_id].load(sample_id)
 
-    def shape(self, sample_id: str) -> tuple[int, int]:
+    def shape(self, sample_id: str) -> Shape:
         """Read one image's height and width from its header."""
         return self.sources[sample_id].shape(sample_id)
 

@@ -25,9 +25,7 @@ from kaggle_unet.masks.labels import check_labels
 from kaggle_unet.masks.polygons import Polygon, trace_polygons
 from kaggle_unet.masks.rle import encode
 from kaggle_unet.store import atomic_write, sample_file
-from kaggle_unet.types import Labels
-
-PixelSize = float | tuple[float, float] | None  # micrometres a pixel, or its height and width
+from kaggle_unet.types import Labels, PixelSize
 
 _MOST_OF_16_BITS = 65535
 _FARTHEST_OF_IMAGEJ = 32767  # a selection's frame has 16 bits and a sign
@@ -188,11 +186,7 @@ LABEL_FORMATS: Mapping[str, LabelFormat] = {
 
 
 def write_labels(
-    labels: ArrayLike | Mapping[str, ArrayLike],
-    path: str | Path,
-    format: str = "tiff",
-    *,
-    pixel_size: float | tuple[float, float] | None = None,
+    labels: ArrayLike | Mapping[str, ArrayLike], path: str | Path, format: str = "tiff", *, pixel_size: PixelSize = None
 ) -> None:
     """Write labels for other programs.
 

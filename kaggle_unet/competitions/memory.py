@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.images import classify_kind, drop_alpha, to_image
 from kaggle_unet.masks.labels import check_labels, check_mask, relabel
-from kaggle_unet.types import DataIssue, Image, Sample
+from kaggle_unet.types import DataIssue, Image, Sample, Shape
 
 
 def convert_array(pixels: NDArray[Any], *, keep_channels: bool = False) -> Image:
@@ -71,7 +71,7 @@ class MemorySource:
         """Return one sample."""
         return self.samples[sample_id]
 
-    def shape(self, sample_id: str) -> tuple[int, int]:
+    def shape(self, sample_id: str) -> Shape:
         """Return an image's height and width."""
         height, width = self.samples[sample_id].image.shape[:2]
         return height, width

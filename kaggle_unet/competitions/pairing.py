@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from kaggle_unet.competitions.competition import Competition
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.images import SUFFIX_PATTERN
 from kaggle_unet.io.masks import MaskReader, RleMasks
 from kaggle_unet.io.tables import Table, read_table_beside
 from kaggle_unet.store import sample_file
-from kaggle_unet.types import DataIssue
+from kaggle_unet.types import DataIssue, Shape
 
 # What holds images or annotations, read here or not.
 DATA = re.compile(
@@ -168,15 +169,14 @@ def match_names(pattern: re.Pattern[str], archive: Archive) -> Iterator[tuple[st
             yield found["id"], name
 
 
-def find_rle_masks(
-    pairing: Pairing, file_name: str, columns: tuple[str, str], *, single_object: bool
-) -> RleMasks | None:
+def find_rle_masks(pairing: Pairing, file_name: str, competition: Competition) -> RleMasks | None:
     """Look for a CSV with the masks of a set of images, in the archive or beside it."""
     table = read_table_beside(pairing.archive, file_name)
     if table is None:
         return None
-    rles = {key: rles for key, rles in collect_rles(table, *columns).items() if key in pairing.images}
-    return RleMasks(rles, table.where, single_object) if rles else None
+    found = collect_rles(table, competition.id_column, competition.rle_column)
+    rles = {key: rles for key, rles in found.items() if key in pairing.images}
+    return RleMasks(rles, table.where, competition.single_object) if rles else None
 
 
 class RleRow(NamedTuple):
@@ -185,7 +185,7 @@ class RleRow(NamedTuple):
     line: int
     sample_id: str
     rle: str
-    shape: tuple[int, int]
+    shape: Shape
 
 
 def collect_rles(table: Table, id_column: str, rle_column: str) -> dict[str, tuple[str, ...]]:

@@ -21,6 +21,7 @@ from kaggle_unet.io.tables import Table, format_rows, read_csv, read_table_besid
 from kaggle_unet.masks.labels import check_labels
 from kaggle_unet.masks.rle import decode_and_count, decode_mask, encode, encode_mask, find_invalid_rles
 from kaggle_unet.store import atomic_write
+from kaggle_unet.types import Shape
 
 
 def write_submission(path: str | Path, labels: Mapping[str, ArrayLike], competition: str = "dsb2018") -> None:
@@ -128,7 +129,7 @@ _BLANK_SHARE = (0.38, 0.43)
 
 
 def check_submission(
-    path: str | Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], *, black: Collection[str] = ()
+    path: str | Path, competition: Competition, shapes: Mapping[str, Shape], *, black: Collection[str] = ()
 ) -> tuple[list[str], list[str]]:
     """Find every broken rule of a CSV: errors, which Kaggle refuses, and warnings, which a person should look at.
 
@@ -149,7 +150,7 @@ def check_submission(
     return errors, [*_look_at_blanks(rows, competition), *_look_at_masks(sound, competition, black)]
 
 
-def _take_rows(table: Table, competition: Competition, shapes: Mapping[str, tuple[int, int]]) -> list[RleRow]:
+def _take_rows(table: Table, competition: Competition, shapes: Mapping[str, Shape]) -> list[RleRow]:
     wanted = (competition.id_column, competition.rle_column)
     if table.columns != wanted:
         found = ",".join(table.columns)
@@ -160,7 +161,7 @@ def _take_rows(table: Table, competition: Competition, shapes: Mapping[str, tupl
     ]
 
 
-def _check_ids(rows: Sequence[RleRow], shapes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+def _check_ids(rows: Sequence[RleRow], shapes: Mapping[str, Shape]) -> Iterator[str]:
     found = {row.sample_id: row.line for row in reversed(rows)}
     if missing := sorted(shapes.keys() - found.keys()):
         yield f"{_count(missing, 'image')} without a row: {_name(missing)}; leave the field empty where nothing is"

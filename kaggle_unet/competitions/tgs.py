@@ -45,13 +45,19 @@ class Tgs(Competition):
         sets = {"train": ("train",), "test": ("test",)}
         archive = locate_set(open_archive(data), _IMAGE, "images/<id>.png", **sets, with_masks=with_masks)
         pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
-        masks = None if with_masks is False else _find_masks(pairing)
+        masks = None if with_masks is False else self._find_masks(pairing)
         left_alone = "masks/.*" if with_masks is False else "(?!)"
         notes = find_unread(pairing, masks, _FOLDERS, "images/<id>.png", left_alone=left_alone)
         found = pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS, skip_bad=skip_bad)
         numbers, data_issues = _find_depths(pairing)
         issues, shape = (*pairing.data_issues, *found, *notes, *data_issues), self.fixed_shape
         return FileSource(archive, pairing.images, masks, classify_tile, numbers, issues, fixed_shape=shape)
+
+    def _find_masks(self, pairing: Pairing) -> MaskReader | None:
+        """Take mask files, else the rows of train.csv if it knows any of the images."""
+        if names := list_masks(pairing, match_names(_MASK, pairing.archive)):
+            return FileMasks(names, take_whole_mask)
+        return find_rle_masks(pairing, _LABELS_CSV, self)
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
         """Score one tile: the mask is one object, wherever it lies."""
@@ -61,13 +67,6 @@ class Tgs(Competition):
 def classify_tile(image: Image) -> str:
     """Classify a tile as seismic, or as black if it has no content."""
     return "black" if is_constant(image) else "seismic"
-
-
-def _find_masks(pairing: Pairing) -> MaskReader | None:
-    """Take mask files, else the rows of train.csv if it knows any of the images."""
-    if names := list_masks(pairing, match_names(_MASK, pairing.archive)):
-        return FileMasks(names, take_whole_mask)
-    return find_rle_masks(pairing, _LABELS_CSV, ("id", "rle_mask"), single_object=True)
 
 
 def _find_depths(pairing: Pairing) -> tuple[Mapping[str, Mapping[str, float]], tuple[DataIssue, ...]]:

@@ -18,7 +18,7 @@ from kaggle_unet.io.images import SUFFIX_PATTERN
 from kaggle_unet.io.masks import MaskReader, RleMasks
 from kaggle_unet.io.tables import Table, read_table
 from kaggle_unet.masks.rle import find_invalid_rles
-from kaggle_unet.types import DataIssue, Labels
+from kaggle_unet.types import DataIssue, Labels, Shape
 
 Found = tuple[Labels, str | None, tuple[DataIssue, ...]]
 Read = Callable[[str], Found]
@@ -144,7 +144,7 @@ def _read_objects(table: Table, competition: Competition) -> Iterator[RleRow]:
 
 
 def _refuse_faults(table: Table, objects: list[RleRow]) -> None:
-    shapes: dict[str, tuple[int, int]] = {}
+    shapes: dict[str, Shape] = {}
     problems = []
     faulty = find_invalid_rles([row.rle for row in objects], [row.shape[0] * row.shape[1] for row in objects])
     for index, row in enumerate(objects):

@@ -9,6 +9,7 @@ that are done, never single images of a batch.
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby, islice
 from typing import Any, Literal
 
 import numpy as np
@@ -24,22 +25,20 @@ from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.inference.tiles import cut_tile, merge_tiles, plan_tiles
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecName
-from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sliced
+from kaggle_unet.types import HalfPlanes, Inputs, Planes, Shape, Sliced
 
 Activation = Literal["sigmoid", "softmax"]
 _LEAST_PROBABILITY = 1e-6  # its logit is finite
 
 
-def plan_batches(
-    shapes: Mapping[str, tuple[int, int]], settings: InferenceSettings, *, margin: int = 0
-) -> list[tuple[str, ...]]:
+def plan_batches(shapes: Mapping[str, Shape], settings: InferenceSettings, *, margin: int = 0) -> list[tuple[str, ...]]:
     """Group images whose padded sizes are equal.
 
     >>> settings = InferenceSettings(batch=8, pad_to_multiple=32)
     >>> plan_batches({"b": (20, 30), "c": (64, 64), "a": (32, 32)}, settings)
     [('a', 'b'), ('c',)]
     """
-    groups: dict[tuple[int, int], list[str]] = {}
+    groups: dict[Shape, list[str]] = {}
     pad_spec, size = PadSpec(settings.pad_to_multiple, margin), settings.batch
     for sample in sorted(shapes):
         groups.setdefault(padded_shape(shapes[sample], pad_spec), []).append(sample)
@@ -80,22 +79,13 @@ def predict_planes(
 
 def _gather_batches(
     items: Iterable[tuple[str, Inputs]], settings: InferenceSettings, pad_spec: PadSpec
-) -> Iterator[tuple[tuple[int, int], list[str], list[Inputs]]]:
+) -> Iterator[tuple[Shape, tuple[str, ...], tuple[Inputs, ...]]]:
     """Gather consecutive items of one padded shape, a batch at most; images that need tiles come alone."""
-    shape, names, images = (0, 0), list[str](), list[Inputs]()
-    for name, image in items:
-        new_shape = padded_shape(image.shape[1:], pad_spec)
-        if names and (len(names) == settings.batch or new_shape != shape):
+    for shape, group in groupby(items, lambda item: padded_shape(item[1].shape[1:], pad_spec)):
+        size = 1 if max(shape) > settings.tile_px else settings.batch
+        while batch := list(islice(group, size)):
+            names, images = zip(*batch, strict=True)
             yield shape, names, images
-            names, images = [], []
-        shape = new_shape
-        names.append(name)
-        images.append(image)
-        if max(shape) > settings.tile_px:
-            yield shape, names, images
-            names, images = [], []
-    if names:
-        yield shape, names, images
 
 
 class _Average:
@@ -153,10 +143,8 @@ class _Average:
         self._batch = len(images) // 2
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-        what += (
-            f"; from here on {self._batch} at once, which may change last bits. Set inference.batch to that next time"
-        )
-        warnings.warn(what, stacklevel=2)
+        what += f"; from here on {self._batch} at once, which may change last bits. Set inference.batch to that "
+        warnings.warn(f"{what}next time", stacklevel=2)
 
     @torch.inference_mode()
     def _mean_over_scales(self, images: Sequence[Inputs]) -> Planes | None:

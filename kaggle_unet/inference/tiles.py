@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.data.batch import PadSpec, padded_shape
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.types import Inputs, Planes, Sliced
+from kaggle_unet.types import Inputs, Planes, Shape, Sliced
 
 ZERO_WEIGHT = 3 / 8  # of an overlap, at either side
 
@@ -34,7 +34,7 @@ class TileSpan:
 Tile = tuple[TileSpan, TileSpan]  # its rows and its columns
 
 
-def plan_tiles(shape: tuple[int, int], *, tile_px: int, overlap_px: int, pad_spec: PadSpec) -> list[Tile]:
+def plan_tiles(shape: Shape, *, tile_px: int, overlap_px: int, pad_spec: PadSpec) -> list[Tile]:
     """Lay tiles over an image, row by row: all of one size, no more than needed, with a longest side of `tile_px`.
 
     Neighbours overlap by `overlap_px` at least; with a margin by twice the margin instead, so that outputs abut.
@@ -136,5 +136,4 @@ def _rise(size: int, overlap: int) -> NDArray[np.float64]:
         return np.ones(size)
     silent = int(ZERO_WEIGHT * overlap)
     risen = np.clip((np.arange(size) + 0.5 - silent) / (overlap - 2 * silent), 0, 1)
-    rise: NDArray[np.float64] = (1 - np.cos(np.pi * risen)) / 2
-    return rise
+    return np.asarray((1 - np.cos(np.pi * risen)) / 2)

@@ -27,12 +27,11 @@ from kaggle_unet.io.tables import Table
 from kaggle_unet.masks.column_runs import Runs, find_column_runs
 from kaggle_unet.masks.polygons import fill_polygons
 from kaggle_unet.masks.rle import decode
-from kaggle_unet.types import Image, Mask
+from kaggle_unet.types import Image, Mask, Shape
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
 
-Shape = tuple[int, int]
 _PAIRS = re.compile(r"\s*(?:-1\s*|(?:\d+\s+\d+\s*)*)")  # some write -1 where there is no object
 _CLEARLY = 1.1  # how much better one order of codes must be
 

@@ -97,7 +97,7 @@ class Archive(ABC):
 
     @abstractmethod
     def open_zip(self, name: str) -> "ZipArchive":
-        """Open a zip that lies in this archive."""
+        """Enter a zip that lies in this archive; it is read when something of it is."""
 
     def fingerprint(self, names: Iterable[str] | None = None) -> str:
         """Hash names, sizes and checksums, so that a changed file is noticed.
@@ -120,7 +120,9 @@ class Archive(ABC):
         if len(found) != 1:
             message = f"{self.where()} holds {len(found)} files called {zip_name!r}, expected one; {self.describe()}"
             raise DataError(message, [self.where(name) for name in found])
-        return self.open_zip(found[0])
+        inner = self.open_zip(found[0])
+        inner.opened()
+        return inner
 
     def named(self, file_name: str) -> list[str]:
         """List the files whose last part is `file_name`, those in the fewest folders first."""
@@ -206,10 +208,8 @@ class ZipArchive(Archive):
         return ":".join([str(self.path), *self.inner, *([full] if full else [])])
 
     def open_zip(self, name: str) -> "ZipArchive":
-        """Open a zip inside this one."""
-        inner = ZipArchive(self.path, inner=(*self.inner, self.prefix + name))
-        inner.opened()
-        return inner
+        """Enter a zip inside this one."""
+        return ZipArchive(self.path, inner=(*self.inner, self.prefix + name))
 
     def opened(self) -> _Opened:
         """Open the zip, or take it as this process has opened it before; its entries go by their names."""
@@ -315,10 +315,8 @@ class FolderArchive(Archive):
         return str(self.path / self.prefix / name)
 
     def open_zip(self, name: str) -> ZipArchive:
-        """Open a zip in this folder."""
-        zipped = ZipArchive(self.path / self.prefix / name)
-        zipped.opened()
-        return zipped
+        """Enter a zip in this folder."""
+        return ZipArchive(self.path / self.prefix / name)
 
 
 def open_archive(data: str | Path) -> Archive:
@@ -327,7 +325,7 @@ def open_archive(data: str | Path) -> Archive:
     archive: Archive = FolderArchive(path) if path.is_dir() else ZipArchive(path)
     if isinstance(archive, ZipArchive):
         archive.opened()
-    return archive.at(place) if place else archive
+    return archive.at(place)
 
 
 def split_location(data: str | Path) -> tuple[Path, str]:

@@ -26,7 +26,7 @@ from kaggle_unet.errors import ConfigError, DataError, KitError
 from kaggle_unet.io.archive import find_excess
 from kaggle_unet.io.data_issues import Note
 from kaggle_unet.io.tiff import ORIENTATION, STARTS, TURNS, find_plane, name_channels, read_plane, refuse_several
-from kaggle_unet.types import Image, Mask
+from kaggle_unet.types import Image, Mask, Shape
 
 Pixels = NDArray[Any]
 Purpose = Literal["image", "mask", "labels"]
@@ -45,7 +45,7 @@ class Window(NamedTuple):
     pixels: Pixels
     y: int
     x: int
-    shape: tuple[int, int]
+    shape: Shape
 
 
 def decode_image(data: bytes, where: str, channel: int | str | None = None) -> tuple[Image, tuple[Note, ...]]:
@@ -161,7 +161,7 @@ def decode_mask_window(data: bytes, where: str) -> Window:
     return Window(mask, 0, 0, (mask.shape[0], mask.shape[1]))
 
 
-def read_shape(file: IO[bytes], where: str) -> tuple[int, int]:
+def read_shape(file: IO[bytes], where: str) -> Shape:
     """Read an image's height and width from its header, without reading its pixels."""
     with _opened(file, where) as pillow:
         if pillow is None or pillow.format == "TIFF":

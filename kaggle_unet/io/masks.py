@@ -20,7 +20,7 @@ from kaggle_unet.io.label_images import count_neighbours, find_void, number_clas
 from kaggle_unet.masks.column_runs import find_column_runs, paint_instances
 from kaggle_unet.masks.labels import components, relabel
 from kaggle_unet.masks.rle import decode_and_count
-from kaggle_unet.types import Image, Labels, Mask
+from kaggle_unet.types import Image, Labels, Mask, Shape
 
 File = tuple[bytes, str]  # content, and where it lies for messages
 Masks = tuple[Labels, Mask | None, tuple[Note, ...]]  # labels, pixels that do not count, and what was found
@@ -56,7 +56,7 @@ class RleMasks:
     single_object: bool = False
     by_rows: bool = False
     from_zero: bool = False
-    shapes: Mapping[str, tuple[int, int]] | None = None
+    shapes: Mapping[str, Shape] | None = None
 
     @property
     def files(self) -> Mapping[str, tuple[str, ...]]:
@@ -118,13 +118,12 @@ MaskReader = FileMasks | RleMasks | CocoMasks
 def merge_object_masks(files: Iterable[File], image: Image | None) -> Masks:
     """Merge one binary file per object; a pixel in several of them goes to the smallest."""
     instances, problems = [], []
-    shape = None if image is None else (image.shape[0], image.shape[1])
+    shape = _size(image)
     for data, where in files:
         try:
             window = decode_mask_window(data, where)
             shape = shape or window.shape
-            if window.shape != shape:
-                _check_size(window.shape, shape, where)
+            _check_size(window.shape, shape, where)
         except DataError as error:
             problems.append(str(error))
         else:
@@ -245,8 +244,7 @@ def take_rois(files: Iterable[File], image: Image | None) -> Masks:
 def _paint(objects: Objects) -> Masks:
     labels, n_contested, n_empty = paint_instances(objects.runs, objects.shape)
     void = (paint_instances(objects.ignored, objects.shape)[0] > 0) & (labels == 0) if objects.ignored else None
-    ignored = () if void is None else _describe_void(void)
-    return labels, void, (*objects.notes, *ignored, *describe_objects(labels, n_contested, n_empty))
+    return labels, void, (*objects.notes, *_describe_void(void), *describe_objects(labels, n_contested, n_empty))
 
 
 def _note_components(labels: Labels, number: int) -> Note:
@@ -266,5 +264,5 @@ def _check_size(shape: tuple[int, ...], expected: tuple[int, ...] | None, where:
         raise DataError(f"{where} has {sizes}{turned}; export it at the image's size")
 
 
-def _size(image: Image | None) -> tuple[int, int] | None:
+def _size(image: Image | None) -> Shape | None:
     return None if image is None else (image.shape[0], image.shape[1])

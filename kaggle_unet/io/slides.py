@@ -15,12 +15,11 @@ import tifffile
 
 from kaggle_unet.errors import DataError, import_extra, reading
 from kaggle_unet.io.archive import find_excess
-from kaggle_unet.io.tiff import find_plane, read_pixel_size
-from kaggle_unet.types import Image, Sliced
+from kaggle_unet.io.tiff import UNITS_UM, find_plane, read_pixel_size
+from kaggle_unet.types import Image, Shape, Sliced
 
 _SUFFIXES = {".tif", ".tiff", ".btf"}
 CHUNK_PX = 512
-_UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3}
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Slide:
         return self.path.name.partition(".ome.")[0].removesuffix(self.path.suffix)
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> Shape:
         """Height and width."""
         return tuple(self.pixels.shape[self.axes.index(axis)] for axis in "yx")
 
@@ -101,9 +100,9 @@ def _open_zarr(zarr: Any, path: Path) -> Slide:
     axes = "".join(axis["name"] for axis in first["axes"])
     (scale,) = (one["scale"] for one in dataset["coordinateTransformations"] if one["type"] == "scale")
     sizes = [
-        step * _UM[axis["unit"]]
+        step * UNITS_UM[axis["unit"]]
         for axis, step in zip(first["axes"], scale, strict=True)
-        if axis["name"] in "yx" and axis.get("unit") in _UM
+        if axis["name"] in "yx" and axis.get("unit") in UNITS_UM
     ]
     return Slide(path, group[dataset["path"]], axes, (sizes[0], sizes[1]) if len(sizes) == 2 else None)
 

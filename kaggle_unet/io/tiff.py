@@ -19,11 +19,10 @@ from kaggle_unet.errors import DataError
 
 Pixels = NDArray[Any]
 
-_UNITS_UM = {
+UNITS_UM = {  # as OME and ImageJ write them
     "nm": 1e-3, "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "\\u00b5m": 1.0, "mm": 1e3, "cm": 1e4,
+    "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3,
 }  # fmt: skip
-_WIDTH, _HEIGHT, _UNIT = 282, 283, 296  # tags: pixels per unit along x and y, and the unit
-_CENTIMETRE = 3
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION = 274  # number of the tag, in EXIF and TIFF alike
 _COLOURS = ("MINISWHITE", "MINISBLACK", "RGB", "YCBCR")
@@ -96,13 +95,11 @@ def read_pixel_size(file: IO[bytes]) -> tuple[float, float] | None:
             tags = tiff.pages.first.tags
             if tiff.ome_metadata:
                 return _of_ome(tiff.ome_metadata)
-            if tiff.imagej_metadata:
-                unit = _UNITS_UM.get(str(tiff.imagej_metadata.get("unit", "")).lower())
-            else:
-                unit = _UNITS_UM["cm"] if _UNIT in tags and tags[_UNIT].value == _CENTIMETRE else None
-            if unit is None:
-                return None
-            (x_pixels, x_units), (y_pixels, y_units) = tags[_WIDTH].value, tags[_HEIGHT].value
+            name = (tiff.imagej_metadata or {}).get("unit", "")
+            if not tiff.imagej_metadata and tags.valueof("ResolutionUnit") == tifffile.RESUNIT.CENTIMETER:
+                name = "cm"
+            unit = UNITS_UM[str(name).lower()]
+            (x_pixels, x_units), (y_pixels, y_units) = tags["XResolution"].value, tags["YResolution"].value
             sides = unit * y_units / y_pixels, unit * x_units / x_pixels
             return sides if min(sides) > 0 else None
     except (tifffile.TiffFileError, LookupError, ValueError, TypeError, ArithmeticError, struct.error):
@@ -114,7 +111,7 @@ def _of_ome(xml: str) -> tuple[float, float] | None:
     for axis in "YX":
         size = re.search(rf'\bPhysicalSize{axis}="([^"]+)"', xml)
         unit = re.search(rf'\bPhysicalSize{axis}Unit="([^"]+)"', xml)
-        factor = _UNITS_UM.get(unit[1].lower() if unit else "µm")
+        factor = UNITS_UM.get(unit[1].lower() if unit else "µm")
         if size is None or factor is None or not 0 < float(size[1]) < math.inf:
             return None
         sizes.append(float(size[1]) * factor)

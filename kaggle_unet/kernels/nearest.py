@@ -137,9 +137,7 @@ def find_two_nearest(
             for px in range(n):
                 square = best[px]
                 is_wanted = (square > 0) & (square <= limit)
-                second[px] = (
-                    far if is_wanted else to_integer(0)
-                )  # pixels that are not wanted do not keep the loop going
+                second[px] = far if is_wanted else to_integer(0)  # those not wanted do not keep the loop going
                 square = square if is_wanted else far
                 least = square if square < least else least
             last = int(reach_px - sqrt(least)) if least < far else -1

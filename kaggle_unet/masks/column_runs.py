@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.kernels.rle import ID, find_segments, join_segments, paint_runs
 from kaggle_unet.masks.labels import check_mask, check_shape, relabel
-from kaggle_unet.types import Labels, Mask
+from kaggle_unet.types import Labels, Mask, Shape
 
 Runs = NDArray[np.int64]
 Firsts = NDArray[np.int64]
@@ -64,7 +64,7 @@ def _span(is_in: NDArray[np.bool_]) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 
 
-def paint_masks(masks: Iterable[ArrayLike], shape: tuple[int, int]) -> tuple[Labels, int, int]:
+def paint_masks(masks: Iterable[ArrayLike], shape: Shape) -> tuple[Labels, int, int]:
     """Merge masks into labels; a pixel claimed by several goes to the smallest mask.
 
     Parameters
@@ -106,7 +106,7 @@ def paint_masks(masks: Iterable[ArrayLike], shape: tuple[int, int]) -> tuple[Lab
     return paint_instances(instances, shape)
 
 
-def paint_instances(instances: Sequence[Runs], shape: tuple[int, int]) -> tuple[Labels, int, int]:
+def paint_instances(instances: Sequence[Runs], shape: Shape) -> tuple[Labels, int, int]:
     """Merge the column runs of instances into labels, by the rules of `paint_masks`."""
     runs = np.concatenate([np.empty((0, 2), np.int64), *instances])
     firsts = np.cumsum([0, *map(len, instances)], dtype=np.int64)
@@ -114,7 +114,7 @@ def paint_instances(instances: Sequence[Runs], shape: tuple[int, int]) -> tuple[
     return labels, n_contested, len(instances) - int(labels.max(initial=0))
 
 
-def paint_column_runs(runs: Runs, firsts: Firsts, shape: tuple[int, int]) -> tuple[Labels, int]:
+def paint_column_runs(runs: Runs, firsts: Firsts, shape: Shape) -> tuple[Labels, int]:
     """Paint the runs of all instances by the rules of `paint_masks`; return labels and the pixels contested."""
     labels = np.full(shape, 0, dtype=np.int32)  # written here, as fresh memory read first would be mapped in twice
     n_contested = paint_runs(runs, firsts, np.arange(len(firsts) - 1), labels)

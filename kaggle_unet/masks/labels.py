@@ -14,7 +14,7 @@ from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.kernels.components import count_changes, count_parts, paint_runs
 from kaggle_unet.kernels.components import find_components as _find_components
 from kaggle_unet.kernels.labels import ID_WITHOUT_PLACE, count_areas, renumber_in_raster_order, replace_ids
-from kaggle_unet.types import Labels, Mask
+from kaggle_unet.types import Labels, Mask, Shape
 
 _FEWEST_OBJECTS = 3  # fewer give no reliable diameter
 _HIGHEST_ID = _MOST_PX = np.iinfo(np.int32).max  # kernels count pixels in 32 bits
@@ -22,7 +22,6 @@ _HIGHEST_ID = _MOST_PX = np.iinfo(np.int32).max  # kernels count pixels in 32 bi
 _PLACES, _PX_PER_PLACE = 2048, 64
 
 Connectivity = Literal[4, 8]
-Shape = tuple[int, int]
 
 
 class Components(NamedTuple):
@@ -34,7 +33,7 @@ class Components(NamedTuple):
     n: int
 
 
-def blank_classes(shape: tuple[int, int]) -> NDArray[np.uint8]:
+def blank_classes(shape: Shape) -> NDArray[np.uint8]:
     """Make an empty image of classes for `find_components`: a frame of one row, and rows of whole 64-bit words."""
     n_y, n_x = shape
     return np.zeros((n_y + 2, (n_x // 8 + 1) * 8), dtype=np.uint8)
@@ -63,7 +62,7 @@ def find_components_of_mask(mask: Mask, *, connectivity: Connectivity = 8) -> Co
     return find_components(classes, connectivity=connectivity)[0]
 
 
-def whole_rows(shape: tuple[int, int]) -> NDArray[np.int32]:
+def whole_rows(shape: Shape) -> NDArray[np.int32]:
     """Make one run of every row, for kernels that look at runs only."""
     runs = np.zeros((shape[0], 3), dtype=np.int32)
     runs[:, 0] = np.arange(shape[0])

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.labels import check_labels, relabel
-from kaggle_unet.types import DataFrame
+from kaggle_unet.types import DataFrame, PixelSize
 
 _COLUMNS = {
     "label": "label", "area": "area_px", "centroid-0": "y_px", "centroid-1": "x_px", "bbox-0": "top_px",
@@ -18,9 +18,7 @@ _PROPERTIES = ("label", "area", "centroid", "bbox", "perimeter", "eccentricity",
 _INTENSITIES = ("intensity_mean", "intensity_min", "intensity_max")
 
 
-def measure(
-    labels: ArrayLike, image: NDArray[Any] | None = None, *, pixel_size: float | tuple[float, float] | None = None
-) -> DataFrame:
+def measure(labels: ArrayLike, image: NDArray[Any] | None = None, *, pixel_size: PixelSize = None) -> DataFrame:
     """Measure every object of a label image.
 
     Parameters

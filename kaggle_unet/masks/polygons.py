@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kaggle_unet.kernels.polygons import trace_rings
 from kaggle_unet.masks.column_runs import Runs, find_column_runs
-from kaggle_unet.types import Labels
+from kaggle_unet.types import Labels, Shape
 
 Ring = NDArray[np.int32]  # (n, 2): corners (x, y), without the first one again at the end
 Polygon = list[Ring]  # the outer ring, then holes
@@ -41,7 +41,7 @@ def trace_polygons(labels: Labels) -> dict[int, list[Polygon]]:
     return dict(sorted(found.items()))
 
 
-def fill_polygons(polygons: Iterable[Sequence[ArrayLike]], shape: tuple[int, int]) -> Runs:
+def fill_polygons(polygons: Iterable[Sequence[ArrayLike]], shape: Shape) -> Runs:
     """Return the column runs of the pixels whose centres lie in any of some polygons, of what lies in the image."""
     filled = [_fill_rings(rings, shape) for rings in polygons]
     top, left = min((y for _, y, _ in filled), default=0), min((x for _, _, x in filled), default=0)
@@ -53,7 +53,7 @@ def fill_polygons(polygons: Iterable[Sequence[ArrayLike]], shape: tuple[int, int
     return find_column_runs(whole, top=top, left=left, n_y=shape[0])[0]
 
 
-def _fill_rings(rings: Sequence[ArrayLike], shape: tuple[int, int]) -> tuple[NDArray[np.int32], int, int]:
+def _fill_rings(rings: Sequence[ArrayLike], shape: Shape) -> tuple[NDArray[np.int32], int, int]:
     """Fill one polygon by the even-odd rule: a row's pixels change sides where its line of centres crosses an edge."""
     corners = [np.asarray(ring, dtype=np.float64).reshape(-1, 2) for ring in rings]
     starts = np.concatenate([np.empty((0, 2)), *corners])

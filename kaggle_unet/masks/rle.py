@@ -18,7 +18,7 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.kernels.rle import MOST_DIGITS, UNREADABLE, read_rle_text, write_rle_text
 from kaggle_unet.masks.column_runs import Firsts, Runs, find_column_runs, paint_column_runs, runs_of_mask
 from kaggle_unet.masks.labels import check_mask, check_shape, refuse_ids, to_labels
-from kaggle_unet.types import Labels, Mask
+from kaggle_unet.types import Labels, Mask, Shape
 
 __all__ = ["decode", "decode_mask", "describe_faults", "encode", "encode_mask"]
 _INTEGER = re.compile(rf"[+-]?[0-9]{{1,{MOST_DIGITS}}}", re.ASCII)
@@ -50,7 +50,7 @@ def encode_mask(mask: ArrayLike) -> str:
     return "".join(_write(runs, np.array([0, len(runs)]), mask.size)) if len(runs) else ""
 
 
-def decode_mask(rle: str, shape: tuple[int, int]) -> Mask:
+def decode_mask(rle: str, shape: Shape) -> Mask:
     """Read one mask from its run-length code.
 
     Parameters
@@ -106,7 +106,7 @@ def encode(labels: ArrayLike) -> list[str]:
     return _write(runs, firsts, checked.size)
 
 
-def decode(rles: Sequence[str], shape: tuple[int, int]) -> Labels:
+def decode(rles: Sequence[str], shape: Shape) -> Labels:
     """Read instances from their run-length codes; where they overlap, the smaller one wins.
 
     Parameters
@@ -134,7 +134,7 @@ def decode(rles: Sequence[str], shape: tuple[int, int]) -> Labels:
     return decode_and_count(rles, shape)[0]
 
 
-def decode_and_count(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Labels, int]:
+def decode_and_count(rles: Sequence[str], shape: Shape) -> tuple[Labels, int]:
     """Read instances as `decode` does, and count the pixels that more than one of them claims."""
     return paint_column_runs(*_read(rles, shape), shape)
 
@@ -186,7 +186,7 @@ def _find_run_faults(pairs: Runs, n_px: int) -> list[str]:
     return [f"run '{' '.join(map(str, pairs[broken][0]))}' {what}" for broken, what in rules if broken.any()]
 
 
-def _read(rles: Sequence[str], shape: tuple[int, int]) -> tuple[Runs, Firsts]:
+def _read(rles: Sequence[str], shape: Shape) -> tuple[Runs, Firsts]:
     """Read the runs of all codes, 0-based, or raise."""
     n_y, n_x = check_shape(shape)
     if (found := _read_plain(rles, n_y * n_x)) is not None:

@@ -163,8 +163,7 @@ class ClassScore:
         """The IoU of every class; NaN for classes that are neither in the truth nor in the prediction."""
         shared = np.diagonal(self.confusion)
         union = self.confusion.sum(axis=0) + self.confusion.sum(axis=1) - shared
-        ious: NDArray[np.float64] = np.divide(shared, union, out=np.full(shared.shape, np.nan), where=union > 0)
-        return ious
+        return np.asarray(np.divide(shared, union, out=np.full(shared.shape, np.nan), where=union > 0))
 
     @property
     def mean(self) -> float:
@@ -203,9 +202,9 @@ def tabulate_pixels(
             "class": list(names),
             "true_px": true_px,
             "predicted_px": pred_px,
-            "accuracy": _quotients(shared_px, np.where(true_px > 0, true_px, pred_px)),
-            "iou": _quotients(shared_px, true_px + pred_px - shared_px),
-            "dice": _quotients(2 * shared_px, true_px + pred_px),
+            "accuracy": quotients(shared_px, np.where(true_px > 0, true_px, pred_px)),
+            "iou": quotients(shared_px, true_px + pred_px - shared_px),
+            "dice": quotients(2 * shared_px, true_px + pred_px),
             "iou_smooth": ((shared + SMOOTH_PX) / (true + pred - shared + SMOOTH_PX)).mean(axis=0),
             "dice_smooth": ((2 * shared + SMOOTH_PX) / (true + pred + SMOOTH_PX)).mean(axis=0),
         }
@@ -213,11 +212,11 @@ def tabulate_pixels(
     mean = table[true_px + pred_px > 0][list(SCORES)].mean().fillna(1.0)  # no pixel at all
     sums = {"class": "mean", "true_px": true_px.sum(), "predicted_px": pred_px.sum()}
     of_set = table.iloc[1] if tuple(names) == OF_MASKS else mean
-    accuracy = float(_quotients(shared_px.sum(), true_px.sum()))
+    accuracy = float(quotients(shared_px.sum(), true_px.sum()))
     table = concat([table, DataFrame([{**sums, **mean}])], ignore_index=True)
     return {name: float(of_set[name]) for name in SCORES} | {"accuracy": accuracy}, table
 
 
-def _quotients(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> NDArray[np.float64]:
+def quotients(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> NDArray[np.float64]:
     """Divide, and return 1 where there is nothing to divide by."""
     return np.divide(parts, wholes, out=np.ones(np.shape(wholes)), where=wholes > 0)

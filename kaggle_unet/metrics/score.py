@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.metrics.overlap import count_overlap, iou_twentieths, pair_of_masks
-from kaggle_unet.metrics.pixels import count_pixels
+from kaggle_unet.metrics.pixels import count_pixels, quotients
 from kaggle_unet.types import Overlap
 
 # 0.50, 0.55, …, 0.95
@@ -33,9 +33,7 @@ class ImageScore:
     @property
     def precision(self) -> NDArray[np.float64]:
         """Precision tp / (tp + fp + fn) by threshold; 1 if truth and prediction are both empty."""
-        n = self.tp + self.fp + self.fn
-        precision: NDArray[np.float64] = np.divide(self.tp, n, out=np.ones(n.shape), where=n > 0)
-        return precision
+        return quotients(self.tp, self.tp + self.fp + self.fn)
 
     @property
     def mean(self) -> float:

@@ -70,10 +70,8 @@ def render_report(
         totals=_totals(cards),
         legend=legend,
         kinds=_by_kind(cards),
-        **{name: _rows(tables.get(name)) for name in TABLES},
-        plots={
-            name: _to_uri(picture, "png" if picture[:1] == b"\x89" else "svg+xml") for name, picture in plots.items()
-        },
+        **{name: tables[name].to_dict("records") if name in tables else [] for name in TABLES},
+        plots={name: _to_uri(plot, "png" if plot[:1] == b"\x89" else "svg+xml") for name, plot in plots.items()},
         ious=[f"{k / 20:.2f}" for k in THRESHOLDS_TWENTIETHS],
     )
 
@@ -94,10 +92,6 @@ def _describe_images(cards: Sequence[Card], legend: Mapping[str, str]) -> dict[s
 
 def _read_page_file(name: str) -> Markup:
     return Markup((files("kaggle_unet.report") / "page" / name).read_text(encoding="utf-8"))
-
-
-def _rows(table: DataFrame | None) -> Sequence[Mapping[Any, Any]]:
-    return [] if table is None else table.to_dict("records")
 
 
 def _to_uri(picture: bytes, kind: str) -> str:
@@ -128,7 +122,8 @@ def make_card(
     overlaps = {name: count_overlap(sides[a], sides[b]) for name, (a, b) in PAIRS.items() if {a, b} <= sides.keys()}
     scores = {name: score_overlap(overlaps[name]) for name in ("pred", "other") if name in overlaps}
     areas = {side: np.bincount(part.ravel())[1:].tolist() for side, part in sides.items()}
-    boxes = {side: _find_boxes(part) for side, part in sides.items()}
+    # top, left, bottom and right of every object, the ends excluded
+    boxes = {side: [[y.start, x.start, y.stop, x.stop] for y, x in find_objects(part)] for side, part in sides.items()}
     pairs = {name: np.stack([one.true, one.pred, one.shared_px], axis=1).tolist() for name, one in overlaps.items()}
     numbers = {"fold": fold, "areas": areas, "boxes": boxes, "pairs": pairs}
     return _show(sample, sides, planes, weights, numbers) | {
@@ -198,11 +193,6 @@ def _fit(picture: NDArray[Any], *, smooth: bool = True) -> NDArray[Any]:
     return resize(picture, MAX_SIDE_PX, smooth=smooth) if max(picture.shape[:2]) > MAX_SIDE_PX else picture
 
 
-def _find_boxes(labels: Labels) -> list[list[int]]:
-    """Return top, left, bottom and right of every instance of dense labels, the ends excluded."""
-    return [[y.start, x.start, y.stop, x.stop] for y, x in find_objects(labels)]
-
-
 def _encode_labels(labels: Labels) -> str:
     """Encode labels as row-major runs (pixels skipped, length, id) of base-128 numbers, in base64."""
     flat = labels.ravel()
@@ -228,18 +218,14 @@ def _encode_lossless(picture: NDArray[Any]) -> str:
 def _totals(cards: Sequence[Card]) -> dict[str, Any]:
     """Sum over all samples; bars are counts of scores in ten steps."""
     scores = np.array([card["score"] for card in cards])
-    counts = np.histogram(scores, bins=10, range=(0, 1))[0]
+    counts, first = np.histogram(scores, bins=10, range=(0, 1))[0], cards[0] if cards else {}
     return {
         "n": len(cards),
         "scored": bool(cards) and all({"true", "pred"} <= {*card["sides"]} for card in cards),
-        "mean": float(scores.mean()) if len(cards) else 0.0,
-        "median": float(np.median(scores)) if len(cards) else 0.0,
-        **{
-            key: sum(card[key] for card in cards) if cards and key in cards[0] else None for key in ("n_true", "n_pred")
-        },
-        "precision": np.mean([card["precision"] for card in cards], axis=0).tolist()
-        if cards and cards[0].get("precision")
-        else [],
+        "mean": float(scores.mean()) if cards else 0.0,
+        "median": float(np.median(scores)) if cards else 0.0,
+        **{key: sum(card[key] for card in cards) if key in first else None for key in ("n_true", "n_pred")},
+        "precision": np.mean([card["precision"] for card in cards], axis=0).tolist() if first.get("precision") else [],
         "bars": counts.tolist(),
         "highest": max(1, int(counts.max())),
     }
@@ -248,9 +234,6 @@ def _totals(cards: Sequence[Card]) -> dict[str, Any]:
 def _by_kind(cards: Sequence[Card]) -> list[dict[str, Any]]:
     """Count and score every image type; empty where there is only one."""
     kinds = sorted({card["kind"] for card in cards})
-    groups = [[card for card in cards if card["kind"] == kind] for kind in kinds]
-    return [
-        {"kind": kind or "(none)", **_totals(group)}
-        for kind, group in zip(kinds, groups, strict=True)
-        if len(kinds) > 1
-    ]
+    if len(kinds) < 2:
+        return []
+    return [{"kind": kind or "(none)", **_totals([card for card in cards if card["kind"] == kind])} for kind in kinds]

@@ -46,7 +46,7 @@ from kaggle_unet.training.device import (
 from kaggle_unet.training.distributed import Distributed, rank_shard
 from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.validate import ValidationResult, validate
-from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample, Shard, Sliced
+from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample, Shape, Shard, Sliced
 
 _OF_OTHERS = "can't be used with this config; give the run itself, which has its own, or leave out what is not of it"
 
@@ -217,9 +217,7 @@ def open_images(config: Config, data: str) -> Source:
     return source
 
 
-def batches_of(
-    ensemble: Ensemble, sizes: Mapping[str, tuple[int, int]], settings: InferenceSettings
-) -> list[tuple[str, ...]]:
+def batches_of(ensemble: Ensemble, sizes: Mapping[str, Shape], settings: InferenceSettings) -> list[tuple[str, ...]]:
     """Group samples as `predict_samples` does."""
     return plan_batches(sizes, _padded(ensemble, settings), margin=ensemble.pad_spec.margin)
 
@@ -231,7 +229,7 @@ def _padded(ensemble: Ensemble, settings: InferenceSettings) -> InferenceSetting
 
 def predict_samples(
     ensemble: Ensemble,
-    sizes: dict[str, tuple[int, int]],
+    sizes: dict[str, Shape],
     load: Callable[[str], Sample],
     settings: InferenceSettings,
     *,

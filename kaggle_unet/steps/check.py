@@ -14,7 +14,7 @@ from kaggle_unet.errors import ConfigError, DataError, ResourceError, list_few
 from kaggle_unet.steps.provenance import describe_environment, name_place
 from kaggle_unet.store import atomic_write, sha256
 from kaggle_unet.store.atomic import lock_file, try_to_write
-from kaggle_unet.types import Result
+from kaggle_unet.types import Result, Shape
 
 SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
 # What a config of tgs has to say.
@@ -79,7 +79,7 @@ def describe_coverage(source: Source) -> str:
 
 
 def refuse_faults(
-    csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], *, black: Collection[str] = ()
+    csv: Path, competition: Competition, shapes: Mapping[str, Shape], *, black: Collection[str] = ()
 ) -> list[str]:
     """Refuse a submission that breaks a rule."""
     errors, warnings = submission.check_submission(csv, competition, shapes, black=black)
@@ -97,7 +97,7 @@ def find_black(competition: Competition, source: Source) -> set[str]:
     return {id_ for id_ in source.ids if competition.single_object and source.load(id_).kind == "black"}
 
 
-def competition_settings(name: str, **options: str) -> CompetitionSettings:
+def competition_settings(name: str, **options: str | None) -> CompetitionSettings:
     """Build a competition's settings from the command line."""
     others = _OF_TGS if name == "tgs" else {}
     return validate_config({"competition": {"name": name, **options}, **others}, where="--competition").competition
@@ -126,7 +126,7 @@ def write_checked(
     output: Path,
     competition: Competition,
     rles: Mapping[str, Sequence[str]],
-    shapes: Mapping[str, tuple[int, int]],
+    shapes: Mapping[str, Shape],
     *,
     black: Collection[str],
     how: str,
@@ -153,8 +153,8 @@ def write_checked(
             **counts,
             **manifest,
             "warnings": warnings,
+            "environment": describe_environment(),
         }
-        about["environment"] = describe_environment()
         try:  # no CSV without its manifest
             atomic_write(output.with_suffix(".json"), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
         except ResourceError:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kaggle_unet.data.folds import coverage_class
 from kaggle_unet.data.mosaic import Edges, cut_edges
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
-from kaggle_unet.types import DataIssue, Sample
+from kaggle_unet.types import DataIssue, Sample, Shape
 
 _FEWEST_PX = 4  # of half of the objects; a nucleus or cell at any useful scale has more
 _WORST_ROUND_TRIP = 0.9  # of a codec with borders; real nuclei reach 0.99
@@ -43,7 +43,7 @@ class SampleStats:
 
     id: str
     kind: str
-    shape: tuple[int, int]
+    shape: Shape
     areas_px: NDArray[np.int64]
     coverage: str
     class_px: NDArray[np.int64]  # by class; empty for instances

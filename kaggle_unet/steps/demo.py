@@ -7,7 +7,7 @@ without learning: background subtraction, Otsu's threshold, watershed of the dis
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from skimage.feature import peak_local_max
 from skimage.filters import gaussian, threshold_otsu
 from skimage.segmentation import watershed
 
-from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, load_config
 from kaggle_unet.errors import KitError
 from kaggle_unet.io.images import encode_png
@@ -129,18 +128,16 @@ def _run(part: Part, home: Path, console: Console) -> tuple[float, float]:
     submit(config, str(test_zip), [run], home / CSV)
     check_submission(home / CSV, test_zip, config.competition.name)
     write_report(run, home / REPORT, store)
-    _write_overview(config, [run], str(test_zip), truth, home / PICTURE)
+    _write_overview(config, run, str(test_zip), truth, home / PICTURE)
     score = score_submission(home / CSV, truth, config.competition.name).score
     return score, _score_without_network(config, test_zip, truth)
 
 
-def _write_overview(
-    config: Config, checkpoints: Sequence[Path], data: str, truth: Mapping[str, Labels], path: Path
-) -> Path:
+def _write_overview(config: Config, run: Path, data: str, truth: Mapping[str, Labels], path: Path) -> None:
     """Draw one image with its target planes, the predicted planes, and the labels decoded from them."""
     id_ = max(sorted(truth), key=lambda id_: (int(truth[id_].max()), int((truth[id_] > 0).sum())))
     source = open_images(config, data)
-    ensemble = load_ensemble(checkpoints, config)
+    ensemble = load_ensemble([run], config)
     ((sample, planes),) = predict_samples(ensemble, {id_: source.shape(id_)}, source.load, config.inference)
     codec = get_codec(config.codec)
     found = config.decoder(planes, sample.image)
@@ -154,7 +151,6 @@ def _write_overview(
         ]
     panels.append((f"labels: {found.max(initial=0)} of {truth[id_].max(initial=0)}", colour_labels(_enlarge(found))))
     atomic_write(path, encode_png(compose(panels, text_px=OVERVIEW_TEXT_PX)))
-    return path
 
 
 def _enlarge(values: np.ndarray) -> np.ndarray:
@@ -163,12 +159,11 @@ def _enlarge(values: np.ndarray) -> np.ndarray:
 
 def _score_without_network(config: Config, test_zip: Path, truth: dict[str, Labels]) -> float:
     """Score the classical method for nuclei, no salt at all for salt."""
-    source, metric = open_images(config, str(test_zip)), get_competition(config.competition.name).metric
-    means = []
+    source, means = open_images(config, str(test_zip)), []
     for id_, labels in truth.items():
         is_salt = config.competition.name == "tgs"
         found = np.zeros_like(labels) if is_salt else segment_classically(source.load(id_).image)
-        means.append(metric(labels, found).mean)
+        means.append(config.metric(labels, found).mean)
     return float(np.mean(means))
 
 

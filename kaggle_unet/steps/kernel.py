@@ -39,12 +39,8 @@ from kaggle_unet.store.atomic import lock_file
 TEST_FILES = {"dsb2018": "stage1_test.zip", "tgs": "test.zip"}
 _TEMPLATES = Path(__file__).parent / "kaggle"
 _OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
-_NOT_PACKED = (
-    "python",
-    "torch",
-    "torchvision",
-    "numpy",
-)  # gigabytes, or what the image's other packages are compiled for
+# Gigabytes, or what the image's other packages are compiled for.
+_NOT_PACKED = ("python", "torch", "torchvision", "numpy")
 _PLATFORMS = (*(f"manylinux_2_{minor}_x86_64" for minor in range(35, 4, -1)), "manylinux2014_x86_64")
 _LINUX = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
 
@@ -74,9 +70,9 @@ def write_kernel(  # noqa: PLR0913  the options of a verb
         raise ConfigError("kernel: a folder of images is no competition on Kaggle; give --competition dsb2018 or tgs")
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise ConfigError(f"-o {output}: is there already; remove it, or give another folder")
-    loaded = load_ensemble(checkpoints, config).checkpoints
-    hashes = {file: checkpoint["sha256"] for file, checkpoint in loaded.items()}
-    chosen = choose_decoder(config, hashes, decode=decode, second_level=second_level, overrides=overrides)
+    ensemble = load_ensemble(checkpoints, config)
+    loaded = ensemble.checkpoints
+    chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level=second_level, overrides=overrides)
     second = chosen.decode.folder if isinstance(chosen.decode, SecondLevel) else None
     extras = ["onnx"] * any(file.suffix == EXPORTED for file in loaded) + ["second-level"] * bool(second)
     title = " ".join(("kaggle unet", *run_of(next(iter(loaded))).parts[-2:])).removesuffix(EXPORTED)

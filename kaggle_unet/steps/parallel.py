@@ -47,7 +47,7 @@ def _map_over_processes(work: Callable[[Any], Any], ids: Sequence[Any], workers:
         is_done = False
         try:
             with explain_killed_workers("use fewer: --workers 1"):
-                yield from pool.map(_work_on, ids)
+                yield from pool.map(work_on, ids)
             is_done = True
         finally:  # when all is done, nothing waits for the processes to take themselves apart; else none may go on
             pool.shutdown(wait=not is_done, cancel_futures=True)
@@ -67,12 +67,18 @@ _adopted: list[Callable[[Any], Any]] = []
 
 def _adopt(shared: Path) -> None:
     """Read a process's work, when it starts."""
-    begin_worker(shared.parent)
+    _leave_to_parent(shared.parent)
     with suppress(FileNotFoundError):  # the others have done everything by now
         _adopted[:] = [pickle.loads(shared.read_bytes())]
 
 
-def begin_worker(shared: Path | None = None) -> None:
+def begin_worker(make: Callable[..., Callable[[Any], Any]], *parts: Any) -> None:
+    """Make a process's work, when it starts."""
+    _leave_to_parent()
+    _adopted[:] = [make(*parts)]
+
+
+def _leave_to_parent(shared: Path | None = None) -> None:
     """Leave Ctrl-C to the process that started this one, and end when that is killed: nothing else would end it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if (parent := parent_process()) is not None:
@@ -86,5 +92,6 @@ def _end_after(parent: Any, shared: Path | None) -> None:
     os._exit(1)
 
 
-def _work_on(id_: Any) -> Any:
-    return _adopted[0](id_)
+def work_on(task: Any) -> Any:
+    """Do a task in a process that has begun."""
+    return _adopted[0](task)

@@ -16,7 +16,7 @@ from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import find_checkpoints, open_run, validation_ids
 from kaggle_unet.store import Store, atomic_write
 from kaggle_unet.store.planes import encode_planes, planes_folder, write_planes
-from kaggle_unet.types import HalfPlanes, Planes, Result, Sample, Shard
+from kaggle_unet.types import HalfPlanes, Planes, Result, Sample, Shape, Shard
 
 
 class Estimate(Result):
@@ -35,7 +35,7 @@ def count_views(settings: InferenceSettings) -> int:
 
 def estimate_prediction(
     ensemble: Ensemble,
-    sizes: dict[str, tuple[int, int]],
+    sizes: dict[str, Shape],
     load: Callable[[str], Sample],
     settings: InferenceSettings,
     count_bytes: Callable[[Sample, Planes | HalfPlanes], int] = lambda _, planes: len(encode_planes(planes)),
@@ -119,7 +119,7 @@ def predict_stored(
 
 def _predict(  # noqa: PLR0913  what its two callers differ in
     ensemble: Ensemble,
-    sizes: dict[str, tuple[int, int]],
+    sizes: dict[str, Shape],
     load: Callable[[str], Sample],
     folder: Path,
     data: str,
@@ -129,10 +129,9 @@ def _predict(  # noqa: PLR0913  what its two callers differ in
     set_aside: dict[str, str] | None = None,
 ) -> Path:
     """Predict what an interrupted call has left undone; a batch is predicted whole if any of its planes is missing."""
-    settings = plain(ensemble.config)
     about = {
         "checkpoints": list(ensemble.hashes.values()),
-        **{name: settings[name] for name in ("inference", "input", "codec", "decode", "postprocess")},
+        **plain(ensemble.config, "inference", "input", "codec", "decode", "postprocess"),
         "device": ensemble.device_config.record,
         "data": data,
     }

@@ -107,13 +107,12 @@ def pseudo_label(
 def _identity(
     config: Config, source: Source, ensemble: Ensemble, weights: WeightSettings, choice: Choice
 ) -> dict[str, Any]:
-    settings = plain(config)
     return {
-        "competition": settings["competition"],
+        "competition": plain(config.competition),
         "data": source.fingerprint(),
         "pseudo_labels": {
             "checkpoints": list(ensemble.hashes.values()),
-            **{name: settings[name] for name in ("codec", "inference", "decode", "postprocess")},
+            **plain(config, "codec", "inference", "decode", "postprocess"),
             "choice": choice._asdict(),
             "weights": plain(weights),
         },

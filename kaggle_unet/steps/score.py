@@ -1,7 +1,7 @@
 """`score`: score a submission against the truth, or a run on its out-of-fold planes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import fsum
 from pathlib import Path
 from typing import Any
@@ -63,19 +63,15 @@ class Scores:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, tables as lists of rows."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        decoding, fixes, per_image = (values.pop(name) for name in ("decoding", "oracle_fixes", "per_image"))
-        trained_on, _ = values.pop("trained_on"), values.pop("scored")
-        fixes = None if fixes is None else fixes.rename(columns={"error_type": "mended"})
-        tables = {"per_iou": self.per_iou, "per_area": self.per_area, "mended": fixes}
-        values = {name: value for name, value in values.items() if name not in tables}
+        plain = ("score", "interval", "images", "true_objects", "predicted_objects", "parts", "pixels")
+        fixes = None if self.oracle_fixes is None else self.oracle_fixes.rename(columns={"error_type": "mended"})
+        tables = {"per_class": self.per_class, "per_iou": self.per_iou, "per_area": self.per_area, "mended": fixes}
         return {
-            **({"decoding": decoding} if decoding else {}),
-            **values,
+            **({"decoding": self.decoding} if self.decoding else {}),
+            **{name: getattr(self, name) for name in plain},
             **{name: table.to_dict("records") for name, table in tables.items() if table is not None},
-            "per_class": self.per_class.to_dict("records"),
-            "per_image": per_image,
-            **({"trained_on": trained_on.to_json()} if trained_on else {}),
+            "per_image": self.per_image,
+            **({"trained_on": self.trained_on.to_json()} if self.trained_on else {}),
         }
 
 
@@ -90,7 +86,7 @@ def score_predictions(
 ) -> Scores:
     """Score a submission as Kaggle would, or labels in any format; `masks_are` is the truth's kind."""
     places = {"images": images, "masks": masks}
-    settings = competition_settings(name, **places, **({"masks_are": masks_are} if masks_are else {}))
+    settings = competition_settings(name, **places, masks_are=masks_are)
     labels = read_truth(truth, get_competition(settings.name), settings)
     if predicted.suffix == ".csv":
         return score_submission(predicted, labels, name)

@@ -9,7 +9,6 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config
 from kaggle_unet.errors import ConfigError, DataError, reading
 from kaggle_unet.postprocess.decoder import Decoder
@@ -121,7 +120,6 @@ class _Study:
     """Images in parts, and regressors fitted without some of the parts."""
 
     def __init__(self, config: Config, known: Sequence[_Known], parts: Sequence[int]) -> None:
-        self._metric = get_competition(config.competition.name).metric
         self._config = config
         self._known, self._parts = known, parts
         self._fitted: dict[frozenset[int], Regressor] = {}
@@ -143,7 +141,7 @@ class _Study:
 
     def score(self, image: _Known, labels: Labels) -> float:
         """Score an image as `submit` would write it."""
-        return self._metric(image.truth, self._config.decoder.apply_rules(labels, image.image)).mean
+        return self._config.metric(image.truth, self._config.decoder.apply_rules(labels, image.image)).mean
 
     def find_least_iou(self, *without: int) -> float:
         """Return the least IoU that is best for the other parts, each predicted by a regressor fitted without it."""

@@ -14,8 +14,6 @@ Images come and go one at a time. The measurements of each lie in `DIR/.measurem
 image that has them is done. All results in a folder are of the same networks and settings; others are refused.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +30,7 @@ from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.images import encode_png
 from kaggle_unet.io.label_images import read_values
-from kaggle_unet.io.tables import Table, read_table, to_csv
+from kaggle_unet.io.tables import Table, format_rows, read_table, to_csv
 from kaggle_unet.masks.measure import measure
 from kaggle_unet.report.draw import draw_overlay
 from kaggle_unet.steps.build import load_ensemble, predict_samples
@@ -86,9 +84,8 @@ def segment(  # noqa: PLR0913  the options of a verb
     ensemble = load_ensemble(checkpoints, config)
     chosen = choose_decoder(config, ensemble.hashes, decode=decode, overrides=overrides)
     about = chosen.names | describe_ensemble(chosen.config, ensemble.checkpoints)
-    settings = plain(chosen.config)
-    used = {name: settings[name] for name in ("input", "codec", "inference", "decode", "postprocess")}
-    used |= {
+    used = {
+        **plain(chosen.config, "input", "codec", "inference", "decode", "postprocess"),
         "checkpoints": sorted(ensemble.hashes.values()),
         "second_level": chosen.second_level_hash,
         "pixel_size": pixel_size,
@@ -227,12 +224,9 @@ def _read_part(part: Path) -> Table:
 
 def _join(parts: Sequence[Path], columns: Sequence[str]) -> Iterator[str]:
     """Yield the text of one table; images with fewer channels, or without a pixel size, have empty fields."""
-    for part in (None, *parts):
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        if part is None:
-            writer.writeheader()
-        else:
-            table = _read_part(part)
-            writer.writerows(dict(zip(table.columns, row, strict=True)) for row in table.rows)
-        yield text.getvalue()
+    yield format_rows(columns, ())
+    for part in parts:
+        table = _read_part(part)
+        found = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+        rows = ([fields.get(name, "") for name in columns] for fields in found)
+        yield format_rows(columns, rows).partition("\n")[2]

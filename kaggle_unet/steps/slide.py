@@ -37,7 +37,7 @@ from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.store import atomic_write, find_differences, lock, read_record, write_record
 from kaggle_unet.targets.codecs import get_codec
-from kaggle_unet.types import DataFrame, Inputs, Labels, Planes, Result, Shard, Sliced
+from kaggle_unet.types import DataFrame, Inputs, Labels, Planes, Result, Shape, Shard, Sliced
 
 if TYPE_CHECKING:
     from kaggle_unet.steps.build import Ensemble
@@ -74,8 +74,7 @@ def segment_slides(  # noqa: PLR0913  the options of a verb
 
     ensemble = load_ensemble(checkpoints, config)
     chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level="none", overrides=overrides)
-    settings = plain(chosen.config)
-    used = {name: settings[name] for name in ("input", "codec", "inference", "decode", "postprocess")}
+    used = plain(chosen.config, "input", "codec", "inference", "decode", "postprocess")
     used |= {"checkpoints": sorted(ensemble.hashes.values()), "pixel_size": pixel_size}
     ensemble = replace(ensemble, config=chosen.config)
     folders, n_objects = [], 0
@@ -152,11 +151,10 @@ class _Work:
     def _measure_levels(self) -> IntensityRange:
         """Measure the gray levels on all of a small slide, on stripes of rows spread evenly over a large one."""
         height, width = self.slide.shape
-        n = max(1, min(-(-height // STRIP_PX), _SAMPLE_PX // (STRIP_PX * width)))
-        step = max(1, -(-height // STRIP_PX) // n)
-        stripes = [
-            self.slide.read(_rows(number, height), slice(0, width)) for number in range(0, -(-height // STRIP_PX), step)
-        ]
+        tops = range(0, height, STRIP_PX)
+        n = max(1, min(len(tops), _SAMPLE_PX // (STRIP_PX * width)))
+        spread = tops[:: max(1, len(tops) // n)]
+        stripes = [self.slide.read(slice(top, min(top + STRIP_PX, height)), slice(0, width)) for top in spread]
         return find_intensity_range(np.concatenate(stripes), self.config.input)
 
     def predict(
@@ -171,8 +169,9 @@ class _Work:
         first, last = (number - 1) * n_strips // of, number * n_strips // of
         missing = [number for number in range(first, last) if not self._mark(number).exists()]
         inputs, n_done = _SlideInputs(self.slide, self.config, levels), last - first - len(missing)
-        for run in _runs(missing):
-            rows = slice(run[0] * STRIP_PX, min((run[-1] + 1) * STRIP_PX, height))
+        gaps = np.flatnonzero(np.diff(missing) > 1) + 1
+        for run in np.split(missing, gaps) if missing else ():  # where one ends, tiles are predicted once more
+            rows = slice(int(run[0]) * STRIP_PX, min((int(run[-1]) + 1) * STRIP_PX, height))
             predicted = predict_slide_rows(ensemble, self.slide.name, inputs, rows)
             for strip, planes in _in_strips(predicted, rows):
                 self.planes[:, strip] = planes
@@ -242,7 +241,7 @@ class _Tables:
 
     slide: Path
     labels: Path
-    shape: tuple[int, int]
+    shape: Shape
     pixel_size: tuple[float, float] | None
 
     def describe(self, window: Window) -> tuple[str, str]:
@@ -265,21 +264,6 @@ class _Tables:
                 found[f"{column}_um"] += window.top * self.pixel_size[0]
         found.insert(0, "image", name)
         return found
-
-
-def _rows(number: int, height: int) -> slice:
-    return slice(number * STRIP_PX, min((number + 1) * STRIP_PX, height))
-
-
-def _runs(numbers: Sequence[int]) -> list[list[int]]:
-    """Divide numbers into runs without gaps: where one ends, tiles are predicted once more."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and runs[-1][-1] == number - 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return runs
 
 
 def _in_strips(blocks: Iterator[tuple[slice, Planes]], rows: slice) -> Iterator[tuple[slice, NDArray[np.float16]]]:

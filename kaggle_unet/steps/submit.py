@@ -98,9 +98,8 @@ def submit(  # noqa: PLR0913  the options of a verb
     if shard:
         shards.write(shard, found, black)
         return None
-    found |= {
-        id_: {row: [""] for row in _row_ids(id_, config)} for id_ in order if id_ not in found
-    }  # for lack of time, or set aside
+    for id_ in order:  # those that are not there are so for lack of time, or set aside
+        found.setdefault(id_, {row: [""] for row in _row_ids(id_, config)})
     reasons = {id_: reason.replace(data, name_place(data)) for id_, reason in (set_aside or {}).items()}
     manifest = {
         "warnings": [*chosen.remarks, *(budget.remarks(len(sizes)) if budget else []), *reasons.values()],
@@ -206,7 +205,7 @@ def without_places(tree: Any) -> Any:
 
 def describe_ensemble(config: Config, checkpoints: Mapping[Path, Checkpoint]) -> dict[str, Any]:
     """Describe how the checkpoints were trained, which need not be what the config says, and how they predict."""
-    trained, used, listed = next(iter(checkpoints.values()))["config"], plain(config), []
+    trained, listed = next(iter(checkpoints.values()))["config"], []
     for file, one in checkpoints.items():
         others = {key: its for key, _, its in find_differences(trained, one["config"])}
         about = {"name": "/".join(file.parts[-3:]), "sha256": one["sha256"], "validation_score": one["score"]}
@@ -215,6 +214,6 @@ def describe_ensemble(config: Config, checkpoints: Mapping[Path, Checkpoint]) ->
         "checkpoints": listed,
         "config": trained,
         "config_hash": hash_plain(trained),
-        "prediction": {name: used[name] for name in ("codec", "inference", "decode", "postprocess")},
+        "prediction": plain(config, "codec", "inference", "decode", "postprocess"),
     }
     return {name: without_places(value) for name, value in described.items()}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from kaggle_unet.inference.flips import FLIP_SETS
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.steps.build import Ensemble, batches_of, predict_samples
-from kaggle_unet.types import HalfPlanes, Planes, Sample
+from kaggle_unet.types import HalfPlanes, Planes, Sample, Shape
 
 _RESERVE = 0.05  # of the time, for decoding what waits, and for writing and checking the CSV
 EMPTY = "nothing, as no time was left"
@@ -60,7 +60,7 @@ class TimeBudget:
     def predict(
         self,
         ensemble: Ensemble,
-        sizes: Mapping[str, tuple[int, int]],
+        sizes: Mapping[str, Shape],
         load: Callable[[str], Sample],
         settings: InferenceSettings,
         decode: Callable[[Planes | HalfPlanes, Any], Any],
@@ -70,7 +70,7 @@ class TimeBudget:
         levels = list_levels(settings, len(ensemble.models))
         batches = [{id_: sizes[id_] for id_ in batch} for batch in batches_of(ensemble, sizes, settings)]
 
-        def timed(batch: dict[str, tuple[int, int]], level: Level) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
+        def timed(batch: dict[str, Shape], level: Level) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
             """Predict, and add up the time that this took, and that until the next image was asked for."""
             start = monotonic()
             for one in predict_samples(ensemble, batch, load, level.settings, set_aside=set_aside):
@@ -112,5 +112,5 @@ class TimeBudget:
         return [how.format(len(ids), n_images, name) for name, ids in self.reduced.items()]
 
 
-def _area_px(sizes: Mapping[str, tuple[int, int]]) -> int:
+def _area_px(sizes: Mapping[str, Shape]) -> int:
     return sum(height * width for height, width in sizes.values())

@@ -189,12 +189,9 @@ def estimate_training(
 
 def bound_checkpoints(config: Config) -> int:
     """Bound the bytes of a fold's checkpoints: networks, and what is kept to go on: two moments and two averages."""
-    settings, weights = config.training, _count_bytes(build_model(config, load_encoder=False).state_dict())
-    return (2 + len(cycle_ends(settings.schedule, settings.epochs)) + (settings.swa is not None) + 4) * weights
-
-
-def _count_bytes(tree: Any) -> int:
-    return sum(leaf.nbytes for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+    settings, state = config.training, build_model(config, load_encoder=False).state_dict()
+    n_bytes = sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, Tensor))
+    return (2 + len(cycle_ends(settings.schedule, settings.epochs)) + (settings.swa is not None) + 4) * n_bytes
 
 
 def _describe_few_steps(config: Config, n_crops: int, n_devices: int) -> str:

@@ -13,7 +13,6 @@ import numpy as np
 import yaml
 from pydantic import Field
 
-from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, load_config, plain
 from kaggle_unet.data.inputs import shown_as
 from kaggle_unet.errors import ConfigError, DataError
@@ -35,7 +34,7 @@ from kaggle_unet.selection.search import (
     params_of,
     space_of,
 )
-from kaggle_unet.steps.parallel import OnProgress, begin_worker, explain_killed_workers
+from kaggle_unet.steps.parallel import OnProgress, begin_worker, explain_killed_workers, work_on
 from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
 from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
@@ -139,14 +138,13 @@ def tune(
 
 def _identity(config: Config, store: Store, images: DataFrame, names: Sequence[str]) -> str:
     """Hash all that a search depends on; one of the same goes on with its journal."""
-    settings = plain(config)
     planes = dict.fromkeys(folder for folders in images["folders"] for folder in folders)
     return hash_plain(
         {
-            "start": {name: settings[name] for name in ("competition", "codec", "decode", "postprocess")},
+            "start": plain(config, "competition", "codec", "decode", "postprocess"),
             "planes": [describe_planes(folder) for folder in planes],
             "truth": store.manifest["identity_sha256"],
-            **({"weights": names, "mean": settings["inference"]["mean"]} if names else {}),
+            **({"weights": names, "mean": config.inference.mean} if names else {}),
         }
     )
 
@@ -170,10 +168,8 @@ def _refuse_beside(config: Config, trained: Config, run: Path, other: Path) -> N
     different += ["data"] if about["data"] != describe_run(run)["data"] else []
     different += ["competition"] if theirs.competition.name != config.competition.name else []
     if different:
-        msg = (
-            f"--with {other}: differs from {run} in {' and '.join(different)}, so they can't be averaged; leave it out"
-        )
-        raise ConfigError(msg)
+        msg = f"--with {other}: differs from {run} in {' and '.join(different)}, so they can't be averaged; leave it "
+        raise ConfigError(f"{msg}out")
 
 
 def _name_weights(run: Path, others: Sequence[Path]) -> list[str]:
@@ -219,11 +215,11 @@ def _evaluation(
         yield _make_scorer(config, store.folder, images, weights)
         return
     parts = [(config, store.folder, images[number::workers], weights) for number in range(workers)]
-    pools = [ProcessPoolExecutor(1, get_context("spawn"), _begin_process, part) for part in parts]
+    pools = [ProcessPoolExecutor(1, get_context("spawn"), begin_worker, (_make_scorer, *part)) for part in parts]
     try:
 
         def evaluate(params: Params) -> Scores:
-            futures = [pool.submit(_score, dict(params)) for pool in pools]
+            futures = [pool.submit(work_on, dict(params)) for pool in pools]
             scores = np.empty(len(images))
             with explain_killed_workers("end other programs, and run the same command, which goes on"):
                 for number, future in enumerate(futures):
@@ -238,7 +234,7 @@ def _evaluation(
 
 def _make_scorer(config: Config, store_folder: Path, images: DataFrame, weights: Sequence[str]) -> Evaluate:
     """Return a function that scores images, whose planes and truth it holds in memory."""
-    store, metric = Store.open(store_folder), get_competition(config.competition.name).metric
+    store, metric = Store.open(store_folder), config.metric
     members_of = {
         id_: [read_planes(folder, id_).astype(np.float16) for folder in folders]
         for id_, folders in zip(images["id"], images["folders"], strict=True)
@@ -259,18 +255,6 @@ def _make_scorer(config: Config, store_folder: Path, images: DataFrame, weights:
         return np.array(scores)
 
     return score
-
-
-_scorer: list[Evaluate] = []  # of this process
-
-
-def _begin_process(config: Config, store_folder: Path, images: DataFrame, weights: Sequence[str]) -> None:
-    begin_worker()
-    _scorer[:] = [_make_scorer(config, store_folder, images, weights)]
-
-
-def _score(params: dict[str, Any]) -> Scores:
-    return _scorer[0](params)
 
 
 def _write(

@@ -16,6 +16,7 @@ from kaggle_unet.postprocess.vote import to_integer_weights, vote_labels, vote_m
 from kaggle_unet.steps.check import Submission, describe_data, find_black, refuse_faults, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.store import sha256
+from kaggle_unet.types import Shape
 
 
 def vote(
@@ -63,7 +64,7 @@ def vote(
         "warnings": _look_at_votes(csvs, [vote["sha256"] for vote in votes], int_weights),
         "data": describe_data(data, source),
         "votes": votes,
-        "config": {"competition": plain(config)["competition"], "decode": {"single_object": is_single}},
+        "config": {**plain(config, "competition"), "decode": {"single_object": is_single}},
     }
     how = "votes    " + ", ".join(f"{vote['name']} {vote['weight']:g}" for vote in votes)
     black = find_black(competition, source)
@@ -78,9 +79,7 @@ def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:
         raise ConfigError(f"-o {output}: this would overwrite one of the submissions; give another path")
 
 
-def _read(
-    csv: Path, competition: Competition, shapes: Mapping[str, tuple[int, int]], data: str
-) -> Mapping[str, Sequence[str]]:
+def _read(csv: Path, competition: Competition, shapes: Mapping[str, Shape], data: str) -> Mapping[str, Sequence[str]]:
     """Read a submission for exactly these images that keeps the rules."""
     rles = read_submission(csv, competition.name)
     missing, unknown = sorted(set(shapes) - set(rles)), sorted(set(rles) - set(shapes))

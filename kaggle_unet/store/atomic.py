@@ -228,7 +228,7 @@ class Lock:
 
     def __init__(self, folder: Path, shard: Shard | None) -> None:
         self._folder = folder
-        self._holder = folder / ".lock.holder"  # not in the file itself: Windows lets nobody read a locked file
+        self.holder = folder / ".lock.holder"  # not in the file itself: Windows lets nobody read a locked file
         self._whole = FileLock(folder / _LOCK, mode=0o666)
         self._own = FileLock(folder / f"{_LOCK}.{shard}", mode=0o666) if shard else None
 
@@ -245,7 +245,7 @@ class Lock:
                     path.unlink(missing_ok=True)
         except Timeout as error:
             self.release()
-            who = self._holder.read_text(errors="replace").strip() if self._holder.is_file() else ""
+            who = self.holder.read_text(errors="replace").strip() if self.holder.is_file() else ""
             # Early versions of filelock do not tell the second from the first.
             who = who or "another process, or its disk has no locks"
             raise LockedError(f"{self._folder} is in use by {who}; wait until it ends, or stop it") from error
@@ -283,10 +283,9 @@ def lock(folder: str | Path, *, wait_s: float = 0, shard: Shard | None = None) -
     with resource_errors(folder / _LOCK):
         folder.mkdir(parents=True, exist_ok=True)
         held.acquire(wait_s)
-    holder = folder / ".lock.holder"
     try:
-        atomic_write(holder, f"process {os.getpid()} on {socket.gethostname()}\n", flush=False)
+        atomic_write(held.holder, f"process {os.getpid()} on {socket.gethostname()}\n", flush=False)
         yield held
     finally:
-        holder.unlink(missing_ok=True)
+        held.holder.unlink(missing_ok=True)
         held.release()

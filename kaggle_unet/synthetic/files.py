@@ -18,7 +18,7 @@ from kaggle_unet.io.tables import format_rows
 from kaggle_unet.masks.rle import encode_mask
 from kaggle_unet.store import atomic_write
 from kaggle_unet.synthetic.images import LAND_CLASSES, Kind, draw_land, draw_nuclei, draw_salt, stain
-from kaggle_unet.types import IGNORED_CLASS, Image, Labels
+from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Shape
 
 # The date of the competition's own files; a zip without a fixed date would differ from call to call.
 _DATE = (2018, 4, 16, 0, 0, 0)
@@ -30,7 +30,7 @@ def write_dsb_zip(
     n: int,
     *,
     with_masks: bool = True,
-    shape: tuple[int, int] = (128, 128),
+    shape: Shape = (128, 128),
     kinds: tuple[Kind, ...] = ("gray-dark",),
 ) -> dict[str, Labels]:
     """Write drawn nuclei as a zip of the 2018 Data Science Bowl; return the labels by id, in the order of the zip.
@@ -53,7 +53,7 @@ def write_dsb_zip(
 
 
 def _draw_set(
-    rng: np.random.Generator, n: int, shape: tuple[int, int], kinds: tuple[Kind, ...]
+    rng: np.random.Generator, n: int, shape: Shape, kinds: tuple[Kind, ...]
 ) -> Iterator[tuple[Image, Labels]]:
     """Draw images as densely populated as one of 128 × 128 with 13 nuclei, give or take; none without a nucleus."""
     typical = 13 * shape[0] * shape[1] / 128**2
@@ -95,7 +95,7 @@ def write_folder(
     seed: int,
     n: int,
     *,
-    shape: tuple[int, int] = (128, 128),
+    shape: Shape = (128, 128),
     kinds: tuple[Kind, ...] = ("gray-dark",),
     suffix: Literal["png", "tif"] = "png",
 ) -> dict[str, Labels]:
@@ -120,7 +120,7 @@ def _write_pairs(
 
 
 def write_land(
-    path: Path, seed: int, n: int, *, shape: tuple[int, int] = (128, 128), masks: Literal["colours", "ids"] = "colours"
+    path: Path, seed: int, n: int, *, shape: Shape = (128, 128), masks: Literal["colours", "ids"] = "colours"
 ) -> dict[str, Labels]:
     """Write drawn land as a folder of images and of masks in the colours or the ids of classes; return these by id."""
     rng = np.random.default_rng(seed)

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Mask
+from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Mask, Shape
 
 Field = NDArray[np.float32]
 
 
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma_px: float) -> Field:
+def smooth_noise(rng: np.random.Generator, shape: Shape, sigma_px: float) -> Field:
     """Draw Gaussian noise of mean 0 and standard deviation 1 that varies over about `sigma_px` pixels."""
     noise = blur(rng.standard_normal(shape).astype(np.float32), sigma_px)
     return np.asarray((noise - noise.mean()) / (noise.std() + 1e-9), dtype=np.float32)
@@ -63,7 +63,7 @@ class _Nucleus:
 
 def draw_nuclei(
     rng: np.random.Generator,
-    shape: tuple[int, int] = (128, 128),
+    shape: Shape = (128, 128),
     *,
     n: int = 13,
     radius_px: float = 10.0,
@@ -114,9 +114,7 @@ def draw_nuclei(
     return _expose(rng, np.clip(light, 0, None)), drop_slivers(owner)
 
 
-def _place(
-    rng: np.random.Generator, shape: tuple[int, int], n: int, radius_px: float, clustering: float
-) -> list[_Nucleus]:
+def _place(rng: np.random.Generator, shape: Shape, n: int, radius_px: float, clustering: float) -> list[_Nucleus]:
     """Place nuclei one by one, many against an earlier one; those that would cover another are tried elsewhere."""
     nuclei: list[_Nucleus] = []
     for _ in range(20 * n):
@@ -135,7 +133,7 @@ def _place(
     return nuclei
 
 
-def _divide(nuclei: list[_Nucleus], shape: tuple[int, int]) -> tuple[Labels, Field]:
+def _divide(nuclei: list[_Nucleus], shape: Shape) -> tuple[Labels, Field]:
     """Assign each pixel to the nucleus whose centre is nearest, in radii; also return the depth, 1 at a centre."""
     owner = np.zeros(shape, np.int32)
     nearest = np.ones(shape, np.float32)
@@ -164,7 +162,7 @@ def _render_intensity(rng: np.random.Generator, owner: Labels, depth: Field, n: 
     return blur(np.where(is_blurred, 0, light), rng.uniform(0.7, 1.2)) + blur(np.where(is_blurred, light, 0), 1.7)
 
 
-def _draw_debris(rng: np.random.Generator, shape: tuple[int, int], n: int) -> Field:
+def _draw_debris(rng: np.random.Generator, shape: Shape, n: int) -> Field:
     """Specks and threads: brighter than nuclei, too small or too thin to be one."""
     canvas = np.zeros(shape, np.float32)
     for _ in range(n):
@@ -199,8 +197,7 @@ def stain(image: Image, kind: Kind) -> Image:
         return image
     background, absorbance = _DYES[kind]
     dye = image / max(1.0, float(np.percentile(image, 99.5)))
-    seen: Image = np.round(background * np.exp(-np.multiply.outer(dye, absorbance))).astype(np.uint8)
-    return seen
+    return np.asarray(np.round(background * np.exp(-np.multiply.outer(dye, absorbance))), dtype=np.uint8)
 
 
 # Kaggle's TGS tiles.
@@ -286,7 +283,7 @@ _LIGHT = np.array([[150, 150, 80], [50, 80, 45], [45, 70, 95], [125, 120, 118], 
 _TEXTURE_PX, _CONTRAST = (3.0, 1.2, 6.0, 2.0, 1.5), (14, 22, 5, 7, 16)  # of each class: grain and its strength
 
 
-def draw_land(rng: np.random.Generator, shape: tuple[int, int] = (128, 128)) -> tuple[Image, Labels]:
+def draw_land(rng: np.random.Generator, shape: Shape = (128, 128)) -> tuple[Image, Labels]:
     """Draw an RGB image of fields, forests, water, roads and buildings, and every pixel's class (0…4, clouds 255).
 
     Colours overlap between images, as haze and light differ, so that texture and form have to tell classes apart.

@@ -72,8 +72,7 @@ class Codec:
 
     def find_mask(self, planes: Planes, settings: DecodeSettings) -> Mask:
         """Mark the pixels of all instances, before any instance is dropped."""
-        mask: Mask = self.decode(planes, settings.model_copy(update={"single_object": True})) > 0
-        return mask
+        return self.decode(planes, settings.model_copy(update={"single_object": True})) > 0
 
     def classify(self, planes: Planes) -> NDArray[np.uint8]:
         """Return the index of every pixel's class, uint8 (H, W); a border's pixels are of no other class."""
