@@ -38,8 +38,8 @@ labels = model.segment(image)  # int32 (H, W); 0 is background, 1…n are the in
 ```
 
 Every name below is imported when it is first used. `Image`, `Labels`, `Mask`, `Planes` and `Weights` are numpy arrays,
-as `kaggle_unet.types` describes them. This page is generated from the docstrings by
-`scripts/api`.
+`Shape` and `PixelSize` a height and a width, as `kaggle_unet.types` describes them. This page is generated from the
+docstrings by `scripts/api`.
 """
 
 
