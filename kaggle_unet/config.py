@@ -153,6 +153,8 @@ class Config(Settings):
         if self.decode.single_object and self.codec.name != "mask":
             msg = f"decode.single_object requires the codec mask, not {self.codec.name}: a single object has no borders"
             raise ValueError(msg)
+        if self.decode.expected_iou and not self.decode.single_object:
+            raise ValueError("decode.expected_iou decides on whole images: it requires decode.single_object")
         if self.decode.single_object and self.inference.object_px is not None:
             msg = f"inference.object_px is {self.inference.object_px:g}, but the size of a single object says nothing "
             raise ValueError(f"{msg}about the scale; leave it out")

@@ -142,9 +142,24 @@ def runs(mask):
     return found
 
 
+def mask_of_best_iou(inside, least):
+    """Try every level, the highest first; nothing if the best mask's expected IoU is below `least`."""
+    best, found = -1.0, inside < 0
+    for level in sorted(set(inside[inside > 0].tolist()), reverse=True):
+        mask = inside >= level
+        iou = inside[mask].sum(dtype=float) / (mask.sum() + inside[~mask].sum(dtype=float))
+        if iou > best:
+            best, found = iou, mask
+    return found if best >= least else inside < 0
+
+
 def decode(inside, core, border, rules, min_area_px):
     """Do what the settings say, one sentence after the other."""
-    mask = inside > np.float32(rules.mask_threshold)
+    mask = (
+        mask_of_best_iou(inside, rules.mask_threshold)
+        if rules.expected_iou
+        else inside > np.float32(rules.mask_threshold)
+    )
     ground = 1 - core if border is None else (1 - core + border) / 2
     levels = np.rint(np.clip(ground, 0, 1) * 255)
     seeds = mask & (core > np.float32(rules.seed_threshold))

@@ -127,6 +127,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_one_of_any_section(te
         ("weights: {classes: {interiour: 2}}", "interiour"),
         ("loss: {dice_planes: {mask: 1}}", "loss.dice_planes names mask"),
         ("decode: {single_object: true}", "single_object"),
+        ("decode: {expected_iou: true}", "requires decode.single_object"),
         ("augmentation: {scale: [2, 1]}", "scale"),
         ("codec: {name: [1}", "not YAML"),
         ("model: {filters: 3}", "model.name is missing"),

@@ -105,6 +105,9 @@ class DecodeSettings(Settings):
         Whether a component of the mask without any seed becomes an instance of its own.
     single_object : bool
         Whether all pixels of the mask are one instance (TGS).
+    expected_iou : bool
+        With `single_object`, cut each image where the expected IoU of the mask is highest; `mask_threshold` is then the
+        expected IoU below which an image is left empty.
 
     Examples
     --------
@@ -118,3 +121,4 @@ class DecodeSettings(Settings):
     min_seed_px: Annotated[int, Field(ge=0)] = 0
     keep_seedless: bool = True
     single_object: bool = False
+    expected_iou: bool = False

@@ -63,6 +63,8 @@ def _classify(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Compute every pixel's class (outside, mask or seed) and elevation, both with a frame of one pixel."""
     above, core_above = np.float32(settings.mask_threshold), np.float32(settings.seed_threshold)
+    if settings.expected_iou:
+        above = _level_of_best_iou(core if inside is None else inside, least=settings.mask_threshold)
     border_at_most = np.float32(np.inf if border is None else settings.border_threshold)
     if inside is None and above >= 1:
         above = np.float32(np.inf)  # min(core + border, 1) is never above 1, and the kernel leaves the minimum out
@@ -78,3 +80,16 @@ def _classify(
     factors = np.float32(inside is None), np.float32(border is not None)
     classify(whole, centre, edge, thresholds, *factors, classes[1:-1], levels[1:-1])
     return classes, levels
+
+
+def _level_of_best_iou(inside: Plane, least: float) -> np.float32:
+    """Return the level above which lies the mask of the highest expected IoU; infinity if that is below `least`.
+
+    Of all masks of k pixels, that of the k most probable ones has the highest expected IoU, about Σ p over it divided
+    by k + Σ p over the rest (RankSEG, https://arxiv.org/abs/2510.15362).
+    """
+    ordered = np.sort(inside, axis=None)[::-1]
+    sums = ordered.cumsum(dtype=np.float64)
+    expected = sums / (np.arange(1, len(sums) + 1) + sums[-1] - sums)
+    best = int(expected.argmax())
+    return np.nextafter(ordered[best], np.float32(0)) if expected[best] >= least else np.float32(np.inf)

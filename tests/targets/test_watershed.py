@@ -104,6 +104,28 @@ def test_decoding_does_what_the_twin_does(drawn, inside_is, has_border):
     assert (mask == (inside > np.float32(rules.mask_threshold))).all()
 
 
+EIGHTHS = hnp.arrays(np.float32, strategies.shapes(14), elements=st.sampled_from([0, 0.125, 0.25, 0.5, 0.75, 1]))
+
+
+@given(EIGHTHS, st.sampled_from([0, 0.3, 0.5, 0.75, 1]), st.sampled_from([0, 1, 6]))
+@settings(deadline=None)
+def test_the_mask_of_the_best_expected_iou_is_the_best_of_all_levels(inside, least, min_area_px):
+    rules = DecodeSettings(mask_threshold=least, single_object=True, expected_iou=True)
+
+    labels = decode_instances(inside, inside, None, rules, min_area_px=min_area_px)
+
+    assert (labels == naive.decode(inside, inside, None, rules, min_area_px)).all()
+
+
+def test_faint_salt_is_drawn_whole_or_not_at_all():
+    rules = DecodeSettings(single_object=True, expected_iou=True)
+    sure = plane([0.9, 0.9, 0.45, 0.1])  # with the third pixel 2.25 / 3.1, without it 1.8 / 2.55
+    faint = plane([0.6, 0.1, 0.1, 0.1])  # at best 0.6 / 1.3
+
+    assert decode_instances(sure, sure, None, rules).tolist() == [[1, 1, 1, 0]]
+    assert decode_instances(faint, faint, None, rules).tolist() == [[0, 0, 0, 0]]
+
+
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (1, 9), (9, 1)])
 def test_images_of_any_shape_decode(shape):
     full = np.ones(shape, dtype=np.float32)
