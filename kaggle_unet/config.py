@@ -114,16 +114,11 @@ class Config(Settings):
                 raise ValueError(f"{key} is for instances; the codec classes has none: leave it out")
 
     @model_validator(mode="after")
-    def _classes_exist(self) -> Self:
-        classes = get_codec(self.codec).classes
-        if unknown := sorted(set(self.weights.classes) - set(classes)):
-            msg = f"weights.classes names {', '.join(unknown)}; the codec's classes are {', '.join(classes)}"
-            raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _loss_fits(self) -> Self:
+    def _weights_and_loss_fit(self) -> Self:
         codec = get_codec(self.codec)
+        if unknown := sorted(set(self.weights.classes) - set(codec.classes)):
+            msg = f"weights.classes names {', '.join(unknown)}; the codec's classes are {', '.join(codec.classes)}"
+            raise ValueError(msg)
         try:
             check_terms(self.loss, codec.planes, codec.activation)
         except ConfigError as error:

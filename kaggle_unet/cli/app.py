@@ -69,7 +69,6 @@ class _Verb(TyperCommand):
     """A verb whose unknown options are looked for among the keys of a config."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the words after the verb."""
         words = list(args)
         try:
             return super().parse_args(ctx, args)

@@ -131,6 +131,7 @@ def segment(
     from kaggle_unet.steps.slide import segment_slides
 
     opened = open_run(experiment, overrides, may_be_exported=True)
+    checkpoints = checkpoint or [opened.run]
     with console.progress() as on_progress:
         how: dict[str, Any] = {"decode": decode, "overrides": overrides or (), "on_progress": on_progress}
         how |= {"pixel_size": pixel_size, "shard": shard}
@@ -138,13 +139,11 @@ def segment(
             if formats or report or not all(map(is_slide, images)):
                 msg = "slides (OME-Zarr, TIFFs of more pixels than are read at once) are segmented apart from other "
                 raise ConfigError(f"{msg}images, and without --format and --report")
-            slides = segment_slides(
-                opened.config, checkpoint or [opened.run], [Path(one) for one in images], output, **how
-            )
+            slides = segment_slides(opened.config, checkpoints, list(map(Path, images)), output, **how)
             console.result(slides, console.segmented_slides)
             return
         how |= {"formats": formats or (), "report": report, "skip_bad": skip_bad}
-        written = write(opened.config, checkpoint or [opened.run], images, output, **how)
+        written = write(opened.config, checkpoints, images, output, **how)
     if shard is not None:
         console.wrote(shard=str(shard))
         return
@@ -212,16 +211,8 @@ def kernel(
     competition_settings(competition)  # an error names the option, not the run's config
     words = [*(overrides or ()), f"competition.name={competition}"]
     opened = [open_run(run, words, may_be_exported=True) for run in runs]
-    written = write_kernel(
-        opened[0].config,
-        [one.run for one in opened],
-        output,
-        owner=owner,
-        image=image,
-        decode=decode,
-        second_level=second_level,
-        overrides=words,
-    )
+    how: dict[str, Any] = {"decode": decode, "second_level": second_level, "overrides": words}
+    written = write_kernel(opened[0].config, [one.run for one in opened], output, owner=owner, image=image, **how)
     console.wrote(dataset=output / "dataset", notebook=output / "notebook" / "submission.ipynb", wheel=written.wheels)
     console.warn_of(written.remarks)
     if owner == "INSERT-KAGGLE-NAME":

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from kaggle_unet.cli import options
 from kaggle_unet.cli.base import console, open_run, repeat
@@ -92,26 +93,17 @@ def make_targets(
     settings = load_config(config, overrides or ())
     folder = store_folder(config, store)
     fold_file = config.parent / settings.competition.folds if settings.competition.folds else None
-    workers = workers or os.cpu_count() or 1
     if export and export[0] not in {"png", "tiff"}:
         raise ConfigError(f"--export {export[0]}: expected png or tiff, and then a folder: --export png {export[1]}")
     with console.progress() as on_progress:
         allow = [*(["faulty samples"] if skip_bad else []), *(["doubtful masks"] if accept_masks else [])]
-        report = prepare(
-            settings,
-            data,
-            folder,
-            fold_file=fold_file,
-            allow=allow,
-            shard=shard,
-            workers=workers,
-            on_progress=on_progress,
-        )
+        how: dict[str, Any] = {"workers": workers or os.cpu_count() or 1, "on_progress": on_progress}
+        report = prepare(settings, data, folder, fold_file=fold_file, allow=allow, shard=shard, **how)
         if shard is not None:
             console.wrote(shard=str(shard))
             return
         if export:
-            export_targets(settings, folder, *export, workers=workers, on_progress=on_progress)
+            export_targets(settings, folder, *export, **how)
     console.result(report, console.data_report)
     console.wrote(store=folder, export=export[1:] if export else [])
     console.wrote(preview=write_target_figures(settings, folder, preview))

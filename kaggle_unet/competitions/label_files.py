@@ -101,11 +101,8 @@ def to_feature(label: int, polygons: Sequence[Polygon]) -> dict[str, Any]:
     parts = [[[*ring.tolist(), ring[0].tolist()] for ring in rings] for rings in polygons]
     is_one = len(parts) == 1
     geometry = {"type": "Polygon" if is_one else "MultiPolygon", "coordinates": parts[0] if is_one else parts}
-    return {
-        "type": "Feature",
-        "geometry": geometry,
-        "properties": {"objectType": "annotation", "name": str(label)},
-    }
+    properties = {"objectType": "annotation", "name": str(label)}
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
 
 
 def _encode_coco(labels: Mapping[str, Labels], _: PixelSize) -> bytes:

@@ -9,9 +9,7 @@ from kaggle_unet.competitions.folder import Folder
 from kaggle_unet.competitions.tgs import Tgs
 from kaggle_unet.errors import ConfigError
 
-COMPETITIONS: Mapping[str, Competition] = MappingProxyType(
-    {competition.name: competition for competition in (Dsb2018(), Tgs(), Folder())}
-)
+COMPETITIONS: Mapping[str, Competition] = MappingProxyType({one.name: one for one in (Dsb2018(), Tgs(), Folder())})
 
 
 def get_competition(name: str) -> Competition:

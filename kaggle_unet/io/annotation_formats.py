@@ -102,10 +102,9 @@ def _decode_segmentation(segmentation: Any, shape: Shape) -> Runs:
     if isinstance(segmentation, Mapping):
         if list(segmentation["size"]) != list(shape):
             raise DataError(f"its size is {segmentation['size']}, its image's {list(shape)} (height, width)")
-        counts = segmentation["counts"]
-        return _take_counts(
-            _decompress(counts) if isinstance(counts, str | bytes) else np.array(counts, np.int64), shape
-        )
+        found = segmentation["counts"]
+        counts = _decompress(found) if isinstance(found, str | bytes) else np.array(found, np.int64)
+        return _take_counts(counts, shape)
     if not segmentation:
         raise DataError("it has no segmentation (a box alone is no mask); export polygons or run-length codes")
     polygons = [list(map(float, polygon)) for polygon in segmentation]

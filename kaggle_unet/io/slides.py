@@ -52,11 +52,8 @@ class Slide:
 
     def stamp(self) -> list[Any]:
         """Tell this slide from another of its name."""
-        files = (
-            [self.path]
-            if self.path.is_file()
-            else sorted(self.path.glob("**/.z*")) + sorted(self.path.glob("**/zarr.json"))
-        )
+        about = [path for names in (".z*", "zarr.json") for path in sorted(self.path.glob(f"**/{names}"))]
+        files = [self.path] if self.path.is_file() else about
         return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
@@ -122,25 +119,13 @@ def create_ome_zarr(
     lengths = [
         tuple(-(-n // 2**level) if k >= len(shape) - 2 else n for k, n in enumerate(shape)) for level in range(n_levels)
     ]
-    names, size = "cyx"[-len(shape) :], pixel_size or (1.0, 1.0)
     axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}] if len(shape) == 3 else []
     unit = {"unit": "micrometer"} if pixel_size else {}
     axes += [{"name": name, "type": "space", **unit} for name in "yx"]
-    datasets = [
-        {
-            "path": str(level),
-            "coordinateTransformations": [
-                {"type": "scale", "scale": [1.0] * (len(names) - 2) + [side * 2**level for side in size]}
-            ],
-        }
-        for level in range(n_levels)
-    ]
+    sides = [[side * 2**level for side in pixel_size or (1.0, 1.0)] for level in range(n_levels)]
+    scales = [{"type": "scale", "scale": [1.0] * (len(shape) - 2) + both} for both in sides]
+    datasets = [{"path": str(k), "coordinateTransformations": [scale]} for k, scale in enumerate(scales)]
     group = zarr.open_group(path, mode="a", zarr_format=2)
     group.attrs["multiscales"] = [{"version": "0.4", "name": path.stem, "axes": axes, "datasets": datasets}]
-    chunks = (*shape[:-2], CHUNK_PX, CHUNK_PX)
-    return [
-        group.require_array(
-            str(level), shape=one, dtype=dtype, chunks=chunks, chunk_key_encoding={"name": "v2", "separator": "/"}
-        )
-        for level, one in enumerate(lengths)
-    ]
+    how = {"chunks": (*shape[:-2], CHUNK_PX, CHUNK_PX), "chunk_key_encoding": {"name": "v2", "separator": "/"}}
+    return [group.require_array(str(k), shape=one, dtype=dtype, **how) for k, one in enumerate(lengths)]

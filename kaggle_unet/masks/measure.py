@@ -85,9 +85,7 @@ def _intensities(labels: NDArray[np.int32], image: NDArray[Any], areas_px: NDArr
         mean, least, most = (found[name] for name in _INTENSITIES)
         columns |= {f"mean{suffix}": mean, f"min{suffix}": least, f"max{suffix}": most, f"sum{suffix}": mean * areas_px}
     if image.dtype.kind in "biu":  # whole numbers are printed in full
-        columns |= {
-            name: np.round(column).astype(np.int64) for name, column in columns.items() if not name.startswith("mean")
-        }
+        columns |= {name: np.round(found).astype(np.int64) for name, found in columns.items() if "mean" not in name}
     return columns
 
 

@@ -77,9 +77,7 @@ def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_E
     overlaps = list(overlaps)
     found = [find_mistakes(overlap) for overlap in overlaps]
     true_px = _chain([overlap.areas_true_px for overlap in overlaps])
-    extra_px = _chain(
-        [overlap.areas_pred_px[mistakes.pred == _ALONE] for overlap, mistakes in zip(overlaps, found, strict=True)]
-    )
+    extra_px = _chain([one.areas_pred_px[its.pred == _ALONE] for one, its in zip(overlaps, found, strict=True)])
     types = _chain([image.true for image in found])
     best_iou, bias_px = _chain([image.best_iou for image in found]), _chain([image.bias_px for image in found])
     names = [f"{low}–{high - 1}" for low, high in pairwise(edges_px)] + [f"{edges_px[-1]} and more", "all"]
@@ -133,7 +131,6 @@ def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> DataFrame:
 
 
 def _fix_one_type(overlap: Overlap, score: ImageScore) -> dict[str, ImageScore]:
-    """Return one image's score with each error type fixed."""
     mistakes = find_mistakes(overlap)
     n_true = {kind: int((mistakes.true == index).sum()) for index, kind in enumerate(TRUE_ERROR_TYPES)}
     n_pred = {kind: int((mistakes.pred == index).sum()) for index, kind in enumerate(PRED_ERROR_TYPES)}

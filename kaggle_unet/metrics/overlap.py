@@ -108,9 +108,8 @@ def merge_instances(overlap: Overlap) -> Overlap:
 
 def pair_of_masks(n_shared_px: int, n_true_px: int, n_pred_px: int) -> Overlap:
     """Return the overlap of two masks, one instance each."""
-    shared_px, areas_true_px, areas_pred_px = (
-        np.array([n] if n else [], dtype=np.int64) for n in (n_shared_px, n_true_px, n_pred_px)
-    )
+    sizes = (n_shared_px, n_true_px, n_pred_px)
+    shared_px, areas_true_px, areas_pred_px = (np.array([n] if n else [], dtype=np.int64) for n in sizes)
     first = np.zeros(shared_px.size, dtype=np.int64)
     return Overlap(areas_true_px, areas_pred_px, first, first, shared_px)
 

@@ -56,10 +56,8 @@ def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> 
     int_weights = to_integer_weights(weights, len(masks))
     masks = [check_mask(mask) for mask in masks]
     _refuse_other_shapes(masks)
-    votes = np.zeros(masks[0].shape, dtype=np.int64)
-    for mask, weight in zip(masks, int_weights, strict=True):
-        votes += weight * mask
-    return 2 * votes > sum(int_weights)
+    votes = sum(weight * mask.astype(np.int64) for mask, weight in zip(masks, int_weights, strict=True))
+    return np.asarray(2 * votes > sum(int_weights))
 
 
 def to_integer_weights(weights: Sequence[float] | None, n: int) -> tuple[int, ...]:

@@ -209,7 +209,6 @@ def _encode_labels(labels: Labels) -> str:
 
 
 def _encode_lossless(picture: NDArray[Any]) -> str:
-    """Encode a picture as a data URI."""
     buffer = io.BytesIO()
     Pillow.fromarray(picture.astype(np.uint8)).save(buffer, "WEBP", lossless=True, method=4, exact=True)
     return _to_uri(buffer.getvalue(), "webp")

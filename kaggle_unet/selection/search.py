@@ -59,14 +59,14 @@ def space_of(codec: CodecName, *, single_object: bool) -> Space:
     if codec == "classes":
         raise ConfigError("the codec classes takes every pixel's most probable class, so there is nothing to tune")
     if single_object:  # salt of a few hundred pixels is mostly wrong, a nucleus of forty mostly right
-        wide: Space = {
+        return {
+            **_MASK,
             "decode.expected_iou": (False, True),
             "postprocess.min_area_px": Interval(0, 400, 10),
             "postprocess.fill_holes_px": Interval(0, 400, 20),
             "postprocess.constant_is_empty": (False, True),
             "postprocess.full_is_empty": (False, True),
         }
-        return {**_MASK, **wide}
     if codec == "mask":
         return {**_MASK, "postprocess.fill_holes_px": Interval(0, 100, 10)}
     return dict(_SEEDED)

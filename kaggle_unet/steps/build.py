@@ -104,7 +104,6 @@ def _read(config: Config, store: Store, ids: Sequence[str]) -> list[Sample]:
 
 
 def _validate(config: Config, store: Store, ids: Sequence[str], loss: SegmentationLoss) -> partial[ValidationResult]:
-    """Prepare the validation on samples."""
     validation_set = ValidationSet(
         _read(config, store, ids),
         open_targets(config, store).read,

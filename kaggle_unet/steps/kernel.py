@@ -189,7 +189,6 @@ def _kit_requirements() -> list[str]:
 
 
 def _for_kaggle(requirements: Iterable[str], extras: Iterable[str], python: str) -> list[Requirement]:
-    """List those that apply on Kaggle."""
     on_kaggle = {**_LINUX, "python_version": python, "python_full_version": f"{python}.0"}
     places = [{**on_kaggle, "extra": extra} for extra in ("", *extras)]
     return [one for one in map(Requirement, requirements) if not one.marker or any(map(one.marker.evaluate, places))]

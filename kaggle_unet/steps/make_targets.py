@@ -88,10 +88,8 @@ def make_targets(  # noqa: PLR0913  the options of a verb
         bad = [result for result in found if isinstance(result, str)]
         if bad and not ("faulty samples" in allow and stats):
             raise DataError(f"{data}: {len(bad)} of {len(ids)} samples are faulty; fix them, or pass --skip-bad", bad)
-        report: DataReport = {
-            **describe_set(stats, source.data_issues if source else (), config.codec.classes),
-            "faulty": bad,
-        }
+        report = describe_set(stats, source.data_issues if source else (), config.codec.classes)
+        report["faulty"] = bad
         if shard is not None:
             _keep_scores(preparation, stats, shard)
             return report
@@ -164,7 +162,6 @@ def _to_16_bits(values: NDArray[Any], what: str) -> NDArray[np.uint16]:
 
 
 def _open_store(config: Config, data: str | Source, source: Source | None, folder: Path, *, may_clear: bool) -> Store:
-    """Open the store of a source, or start it."""
     if source is None:
         return Store.open(folder)
     identity = {"competition": plain(config.competition), "data": source.fingerprint()}
@@ -276,9 +273,8 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
     assert sample.labels is not None
     if planes is None:  # without a reference area, planes are only scored for now
         try:
-            planes, weights = encode_with_weights(
-                sample.labels, config.codec, preparation.weights if targets else WeightSettings(), sample.ignore
-            )
+            settings = preparation.weights if targets else WeightSettings()
+            planes, weights = encode_with_weights(sample.labels, config.codec, settings, sample.ignore)
         except DataError as error:  # ids that are no classes
             return f"sample {sample_id!r}: {error}"
         if targets:

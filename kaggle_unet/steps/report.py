@@ -206,9 +206,8 @@ def write_store_report(folder: Path, output: Path, on_progress: OnProgress = lam
     store = Store.open(folder)
     sets = [TargetSet(folder, identity) for identity in store.target_identities()]
     competition, folds = store.manifest["identity"]["competition"], store.folds
-    names = next(
-        (targets.identity["codec"]["classes"] for targets in sets if "classes" in targets.identity["codec"]), ()
-    )
+    codecs = [targets.identity["codec"] for targets in sets]
+    names = next((codec["classes"] for codec in codecs if "classes" in codec), ())
     single = get_competition(competition["name"]).single_object
 
     cards = list[Card]()
@@ -226,10 +225,8 @@ def write_store_report(folder: Path, output: Path, on_progress: OnProgress = lam
             card = make_card(sample, None, planes, fold, weights=maps, single=single)
         _place(cards, card, output, len(store.ids), on_progress)
     legend = _legend(names, competition["classes"])
-    atomic_write(
-        output,
-        render_report("/".join(folder.absolute().parts[-2:]), _describe_store(store, sets), [], cards, legend=legend),
-    )
+    title, stats = "/".join(folder.absolute().parts[-2:]), _describe_store(store, sets)
+    atomic_write(output, render_report(title, stats, [], cards, legend=legend))
     return output
 
 

@@ -111,9 +111,8 @@ def open_experiment(
 
 
 def _propose_run(given: Path) -> str:
-    return propose_path(
-        given, [file.parent for depth in ("*", "*/*") for file in Path("runs").glob(f"{depth}/run.json")]
-    )
+    runs = [file.parent for depth in ("*", "*/*") for file in Path("runs").glob(f"{depth}/run.json")]
+    return propose_path(given, runs)
 
 
 def fold_folder(run: Path, fold: int) -> Path:
@@ -198,9 +197,8 @@ def choose_decode_params(
     if file is None:
         return config, None
     found = _load(file)
-    config = validate_config(
-        {**plain(config), **found.model_dump(include=set(SECTIONS), exclude_none=True)}, where=str(file)
-    )
+    sections = found.model_dump(include=set(SECTIONS), exclude_none=True)
+    config = validate_config({**plain(config), **sections}, where=str(file))
     if not found.ensemble:
         return config, file
     runs = [run.resolve() for run in runs]

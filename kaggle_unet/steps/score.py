@@ -75,22 +75,13 @@ class Scores:
         }
 
 
-def score_predictions(
-    predicted: Path,
-    truth: str,
-    name: str,
-    *,
-    images: str = "images",
-    masks: str = "masks",
-    masks_are: str | None = None,
-) -> Scores:
-    """Score a submission as Kaggle would, or labels in any format; `masks_are` is the truth's kind."""
-    places = {"images": images, "masks": masks}
-    settings = competition_settings(name, **places, masks_are=masks_are)
+def score_predictions(predicted: Path, truth: str, name: str, **places: str | None) -> Scores:
+    """Score a submission as Kaggle would, or labels in any format; `places` are `images`, `masks` and `masks_are`."""
+    settings = competition_settings(name, **places)
     labels = read_truth(truth, get_competition(settings.name), settings)
     if predicted.suffix == ".csv":
         return score_submission(predicted, labels, name)
-    folder = competition_settings("folder", **places)
+    folder = competition_settings("folder", **{**places, "masks_are": None})  # the labels' own kind is guessed
     return score_labels(predicted, read_truth(str(predicted), get_competition("folder"), folder), labels, name)
 
 

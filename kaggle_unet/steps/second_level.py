@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from kaggle_unet.config import Config
+from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError, DataError, reading
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.selection.search import held_out_gain
@@ -40,8 +40,6 @@ _LEAST_IOUS = tuple(np.round(np.arange(0, 0.65, 0.05), 2).tolist())  # 0 drops n
 
 
 class _Known(NamedTuple):
-    """An image with its truth and its candidates with their true IoUs."""
-
     id: str
     group: str
     image: Image
@@ -250,9 +248,7 @@ def _read_result(folder: Path) -> dict[str, Any]:
 def _identity(config: Config) -> str:
     """Hash all that a regressor's features depend on, beside the networks."""
     names = feature_names(get_codec(config.codec))
-    return hash_plain(
-        [config.codec.name, config.decode.model_dump(), config.postprocess.model_dump(), SEED_THRESHOLDS, names]
-    )
+    return hash_plain([config.codec.name, *plain(config, "decode", "postprocess").values(), SEED_THRESHOLDS, names])
 
 
 def _divide(groups: Sequence[str], run: Path) -> dict[str, int]:
@@ -263,7 +259,6 @@ def _divide(groups: Sequence[str], run: Path) -> dict[str, int]:
 
 
 def _read_image(config: Config, store: Store, folders: dict[str, Path], groups: dict[str, str], id_: str) -> _Known:
-    """Read an image and find its candidates."""
     sample, planes = store.read(id_), read_planes(folders[id_], id_)
     if sample.labels is None:
         raise DataError(f"{store.folder}: sample {id_!r} has no labels to learn from")

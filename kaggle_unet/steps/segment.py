@@ -130,8 +130,6 @@ def _check_request(config: Config, formats: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class _Results:
-    """The files of a folder."""
-
     folder: Path
     images: ImageFiles
     formats: tuple[str, ...]

@@ -130,7 +130,6 @@ class _Shards:
     about: Mapping[str, Any]
 
     def write(self, shard: Shard, rows: Rows, black: Collection[str]) -> None:
-        """Keep a shard's rows."""
         write_record(self.folder / f"{shard}.json", {"about": self.about, "rows": rows, "black": sorted(black)})
 
     def read(self) -> tuple[Rows, set[str]]:

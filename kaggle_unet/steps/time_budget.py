@@ -32,9 +32,8 @@ def list_levels(settings: InferenceSettings, n_networks: int) -> list[Level]:
     """
     weights = settings.weights or (1.0,) * n_networks
     fewer: list[dict[str, Any]] = [{}]
-    fewer += [
-        {"flips": name} for name in ("horizontal", "none") if len(FLIP_SETS[name]) < len(FLIP_SETS[settings.flips])
-    ]
+    n_flips = len(FLIP_SETS[settings.flips])
+    fewer += [{"flips": name} for name in ("horizontal", "none") if len(FLIP_SETS[name]) < n_flips]
     if len(settings.scales) > 1:
         fewer.append({"scales": (min(settings.scales, key=lambda scale: abs(scale - 1)),)})
     order = sorted((k for k, weight in enumerate(weights) if weight), key=lambda k: -weights[k])

@@ -92,7 +92,6 @@ def _read(csv: Path, competition: Competition, shapes: Mapping[str, Shape], data
 
 
 def _look_at_votes(csvs: Sequence[Path], hashes: Sequence[str], weights: Sequence[int]) -> list[str]:
-    """Return warnings about votes that are allowed but unusual."""
     found = []
     firsts: dict[str, Path] = {}
     for csv, digest, weight in zip(csvs, hashes, weights, strict=True):

@@ -37,8 +37,7 @@ _REMEDIES = {
     errno.EROFS: "the disk is read-only; write elsewhere",
     errno.EISDIR: "a folder of that name is there; remove it, or choose another name",
     errno.ENOENT: "its folder has gone, or takes no files; write elsewhere",
-    errno.ENOTDIR: "one of its folders is a file; write elsewhere",
-    errno.EEXIST: "one of its folders is a file; write elsewhere",
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "one of its folders is a file; write elsewhere"),
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EIO: "the disk fails; write to another one",
     errno.ELOOP: "it is a symbolic link, which is not followed; remove it",
@@ -172,10 +171,9 @@ def resource_errors(path: Path) -> Iterator[None]:
 def to_resource_error(error: Exception) -> ResourceError | None:
     """Turn what the system has refused, in whatever words a library says it, into its error; None if it is no such."""
     if _lacks_memory(error):
+        said = " ".join(str(error).split()) or type(error).__name__
         remedy = "end other programs, work on smaller pieces, or raise the limit of memory or threads (ulimit)"
-        return ResourceError(
-            f"out of memory or threads ({' '.join(str(error).split()) or type(error).__name__}); {remedy}"
-        )
+        return ResourceError(f"out of memory or threads ({said}); {remedy}")
     return ResourceError(explain_os_error(error)) if isinstance(error, OSError) else None
 
 

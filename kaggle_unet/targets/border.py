@@ -73,7 +73,6 @@ def mark_border(labels: Labels, settings: BorderSettings) -> Mask:
 
 
 def _mark(labels: Labels, radius_px: int, is_contour: bool, value: int, marked: NDArray[np.uint8]) -> None:
-    """Mark the border of one radius with a value."""
     rows = np.empty((2 * radius_px + 6, 2 * (labels.shape[1] + 2 * radius_px)), dtype=np.int32)
     if mark_near(labels, radius_px, is_contour, value, rows, marked) < 0:
         refuse_ids(labels)
