@@ -107,7 +107,6 @@ def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
 def _find_table(data: str) -> Table | None:
     """Read what is named if it is a CSV, bare, zipped or inside a zip."""
     path, place = split_location(data)
-    archive: Archive
     name = (place or path.name).lower()
     if name.endswith(".csv.zip"):
         archive = open_archive(data)

@@ -105,7 +105,8 @@ def plot_search(trials: Sequence[tuple[Params, float]], chosen: Params, *, title
         dots.set_label("a trial, later ones darker")
         panel.plot(values[:1], scores[:1], "x", color="#444444", label="the config's values")
         panel.plot([float(chosen[key])], [best], "o", mfc="none", mec="#d95f02", ms=10, label="the best trial")
-        panel.set_xlabel(f"{key}{_unit(key)}", fontsize=8)
+        unit = " (px²)" if key.endswith("_px") else " (probability)" if key.endswith("_threshold") else ""
+        panel.set_xlabel(f"{key}{unit}", fontsize=8)
         panel.set_ylim(low - margin, best + 2 * margin)
         panel.tick_params(labelsize=7)
     for panel in panels.flat[len(keys) :]:
@@ -115,7 +116,3 @@ def plot_search(trials: Sequence[tuple[Params, float]], chosen: Params, *, title
     figure.suptitle(title, fontsize=9)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return _save(figure, "png")
-
-
-def _unit(key: str) -> str:
-    return " (px²)" if key.endswith("_px") else " (probability)" if key.endswith("_threshold") else ""

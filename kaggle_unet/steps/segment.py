@@ -104,18 +104,16 @@ def segment(  # noqa: PLR0913  the options of a verb
                 results.write(sample, labels)
                 n_done += 1
                 on_progress("images", n_done, len(ids))
-        n_objects = 0 if shard else results.join()
+        n, n_objects = len(ids) - len(set_aside or ()), 0 if shard else results.join()
         if report and not shard:
             stats, page = {"images": ", ".join(places), ABOUT: (folder / ABOUT).read_text()}, folder / REPORT
             labelled = ((images.load(id_), results.read_labels(id_)) for id_ in ids if id_ not in (set_aside or ()))
-            write_label_report(
-                labelled, len(ids) - len(set_aside or ()), folder.name, stats, page, on_progress=on_progress
-            )
+            write_label_report(labelled, n, folder.name, stats, page, on_progress=on_progress)
         if not shard:
             write_set_aside(folder, set_aside or {})
     others = [f"set aside: {reason}" for reason in (set_aside or {}).values()]
     others += [f"{count} × {issue}" for issue, count in images.others.items()]
-    counts = {"images": len(ids) - len(set_aside or ()), "done_before": len(done), "objects": n_objects}
+    counts = {"images": n, "done_before": len(done), "objects": n_objects}
     return Segmented(folder=folder, **counts, formats=results.formats, warnings=[*chosen.remarks, *others])
 
 

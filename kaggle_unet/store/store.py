@@ -162,7 +162,7 @@ class Store:
         """Write folds and report, and declare the samples and one target set complete."""
         ids = sorted(folds["id"])
         self.flush(ids, targets)
-        targets.write_manifest()
+        write_record(targets.folder / "manifest.json", {"format": FORMAT, "identity": targets.identity})
         atomic_write(self.folder / "folds.csv", to_csv(folds))
         write_record(self.folder / "report.json", report)
         self.manifest |= {"ids": ids, "complete": True, "folds_sha256": sha256(self.folder / "folds.csv")}
@@ -217,7 +217,3 @@ class TargetSet:
             assert weights.shape == planes.shape[1:], "weights cover the planes"
             arrays["weights"] = weights.astype(np.float32, copy=False)
         write_arrays(sample_file(self.folder, sample_id), arrays)
-
-    def write_manifest(self) -> None:
-        """Declare the set complete."""
-        write_record(self.folder / "manifest.json", {"format": FORMAT, "identity": self.identity})
