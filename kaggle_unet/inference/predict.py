@@ -50,17 +50,23 @@ def plan_batches(shapes: Mapping[str, Shape], settings: InferenceSettings, *, ma
 
 
 def predict_planes(
-    models: Sequence[nn.Module], items: Iterable[tuple[str, Inputs]], *, settings: InferenceSettings, **device: Any
+    models: Sequence[nn.Module],
+    items: Iterable[tuple[str, Inputs]],
+    *,
+    settings: InferenceSettings,
+    activation: Activation,
+    device: torch.device | str,
+    autocast_dtype: torch.dtype | None = None,
+    channels_last: bool = False,
 ) -> Iterator[tuple[str, Planes | HalfPlanes]]:
     """Predict the planes of images, one after the other, float16 for images predicted in tiles.
 
     Items are ids and inputs in the order of `plan_batches`; consecutive ones of one padded size share a batch. The
-    models are moved to the device and put into evaluation mode. The padding is mirrored, and at least as wide as the
+    models are moved to `device` and put into evaluation mode. The padding is mirrored, and at least as wide as the
     largest `margin` among the models, the pixels that an unpadded U-Net loses at each edge, so that the whole image is
-    predicted. Images with a padded side above `settings.tile_px` go through the models tile by tile. `device` are the
-    arguments of `_Average` from `activation` on.
+    predicted. Images with a padded side above `settings.tile_px` go through the models tile by tile.
     """
-    average = _Average(models, settings, **device)
+    average = _Average(models, settings, activation, device, autocast_dtype, channels_last)
     for shape, names, images in _gather_batches(items, settings, PadSpec(settings.pad_to_multiple, average.margin)):
         if max(shape) > settings.tile_px:
             yield names[0], _predict_tiles(names[0], images[0], settings, average)
