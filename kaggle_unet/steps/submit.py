@@ -98,7 +98,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     if shard:
         shards.write(shard, found, black)
         return None
-    for id_ in order:  # those that are not there are so for lack of time, or set aside
+    for id_ in order:  # what is missing was set aside, or there was no time for it
         found.setdefault(id_, {row: [""] for row in _row_ids(id_, config)})
     reasons = {id_: reason.replace(data, name_place(data)) for id_, reason in (set_aside or {}).items()}
     manifest = {

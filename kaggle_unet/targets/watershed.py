@@ -63,8 +63,6 @@ def _classify(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Compute every pixel's class (outside, mask or seed) and elevation, both with a frame of one pixel."""
     above, core_above = np.float32(settings.mask_threshold), np.float32(settings.seed_threshold)
-    if settings.expected_iou:
-        above = _level_of_best_iou(core if inside is None else inside, least=settings.mask_threshold)
     border_at_most = np.float32(np.inf if border is None else settings.border_threshold)
     if inside is None and above >= 1:
         above = np.float32(np.inf)  # min(core + border, 1) is never above 1, and the kernel leaves the minimum out
@@ -74,6 +72,9 @@ def _classify(
         plane if plane.dtype == np.float32 and plane.flags.carray else np.array(plane, np.float32, order="C")
         for plane in planes
     )
+    if settings.expected_iou:
+        all_inside = np.minimum(centre + edge, np.float32(1)) if inside is None else whole
+        above = _level_of_best_iou(all_inside, least=settings.mask_threshold)
     classes = blank_classes(core.shape)
     levels = np.empty_like(classes)
     thresholds = above, core_above, border_at_most

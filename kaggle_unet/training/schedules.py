@@ -69,13 +69,13 @@ class Muon(Optimizer):
 
 def _orthogonalize(matrix: Tensor) -> Tensor:
     """Bring all singular values to about 1 by five Newton-Schulz iterations in bfloat16."""
-    found = matrix.bfloat16()
-    found = found.mT if len(matrix) > matrix.shape[1] else found
+    is_tall = len(matrix) > matrix.shape[1]
+    found = matrix.mT.bfloat16() if is_tall else matrix.bfloat16()
     found = found / found.norm().clamp(min=1e-7)
     for _ in range(5):
         gram = found @ found.mT
         found = torch.addmm(found, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), found, beta=3.4445)
-    return found.mT if len(matrix) > matrix.shape[1] else found
+    return found.mT if is_tall else found
 
 
 _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

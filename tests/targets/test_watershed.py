@@ -111,10 +111,13 @@ EIGHTHS = hnp.arrays(np.float32, strategies.shapes(14), elements=st.sampled_from
 @settings(deadline=None)
 def test_the_mask_of_the_best_expected_iou_is_the_best_of_all_levels(inside, least, min_area_px):
     rules = DecodeSettings(mask_threshold=least, single_object=True, expected_iou=True)
+    border = np.flip(inside)
 
     labels = decode_instances(inside, inside, None, rules, min_area_px=min_area_px)
+    of_sum = decode_instances(None, inside, border, rules, min_area_px=min_area_px)
 
     assert (labels == naive.decode(inside, inside, None, rules, min_area_px)).all()
+    assert (of_sum == naive.decode(np.minimum(inside + border, 1), inside, border, rules, min_area_px)).all()
 
 
 def test_faint_salt_is_drawn_whole_or_not_at_all():
