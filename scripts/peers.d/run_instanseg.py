@@ -21,6 +21,7 @@ from instanseg.utils.tiling import _instanseg_padding, _recover_padding
 from stages import Part, run
 
 CROPS, BATCH = 60, 3
+TRIALS = 15  # of thresholds; its default is 50, each of which takes a minute of a core on a network that has seen little
 
 
 class TimeUpError(Exception):
@@ -108,7 +109,11 @@ def tune(validation: Part, work: Path) -> None:
     planes = torch.stack([predict_planes(model, image) for image in crop[0]])
     labels = torch.stack([torch.tensor(one)[None] for one in crop[1]])
     found = AI_utils.optimize_hyperparameters(
-        torch.nn.Identity(), method.postprocessing, data_loader=[(planes, labels, None)], show_progressbar=False
+        torch.nn.Identity(),
+        method.postprocessing,
+        data_loader=[(planes, labels, None)],
+        max_evals=TRIALS,
+        show_progressbar=False,
     )
     (work / "thresholds.json").write_text(json.dumps(found))
 
