@@ -46,7 +46,7 @@ class CompetitionSettings(Settings):
     """`folder` and `dsb2018`: the one channel of each image that is read, by number from 0 or by the name that an
     OME-TIFF or ImageJ gives it; otherwise all are."""
     folds: str | None = None
-    """`folder` only: a CSV with columns `id,fold`, relative to the config; an id with an empty fold is left out."""
+    """A CSV of your own folds, with columns `id,fold`, relative to the config; an id with an empty fold is left out."""
     skip: tuple[str, ...] = ()
     """Ids of samples to leave out."""
 

@@ -95,6 +95,17 @@ def refuse_other_shapes(path: Path, state: Any, build: Callable[[], nn.Module]) 
         raise DataError(msg)
 
 
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Give a network the weights of another one of the same shape."""
+    state, wanted = load_checkpoint(path)["model"], model.state_dict()
+    shapes = [{name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (state, wanted)]
+    if differences := [f"{name}: {theirs}, here {own}" for name, theirs, own in find_differences(*shapes)]:
+        msg = f"training.start_from: the network of {path} has other tensors than this config's; make model, "
+        msg += "input.channels and codec as they were there, or leave it out"
+        raise ConfigError("\n  - ".join([msg, *list_few(differences)]))
+    model.load_state_dict(state)
+
+
 class _WithoutDraws(TorchFunctionMode):
     """Draws no initial weights: torch would import its compiler for those of networks that take no memory, in 3 s."""
 

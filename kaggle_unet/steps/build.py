@@ -27,7 +27,13 @@ from kaggle_unet.inference.predict import (
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.total import SegmentationLoss
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
-from kaggle_unet.models.checkpoint import Checkpoint, check_compatible, load_checkpoint, refuse_other_shapes
+from kaggle_unet.models.checkpoint import (
+    Checkpoint,
+    check_compatible,
+    load_checkpoint,
+    load_weights,
+    refuse_other_shapes,
+)
 from kaggle_unet.models.create import create_model, input_sizes
 from kaggle_unet.models.exported import OnnxNetwork, load_exported
 from kaggle_unet.models.settings import EXPORTED, CustomSettings
@@ -82,12 +88,13 @@ def gather_parts(
     validation: Sequence[str],
     distributed: Distributed,
     added: Sequence[Sample] = (),
+    start: Path | None = None,
 ) -> FoldParts:
-    """Build everything a fold is fitted with."""
+    """Build everything a fold is fitted with; `start` is the checkpoint that it begins with."""
     loss = loss_of(config)
     own = rank_shard(validation, distributed)
     return FoldParts(
-        build_model=partial(build_model, config),
+        build_model=partial(build_model, config, start=start),
         loss=loss,
         training_set=training_set_of(config, store, training, added),
         validate=_validate(config, store, own, loss) if own else None,
@@ -119,10 +126,14 @@ def _pad_spec(config: Config) -> PadSpec:
     return PadSpec(math.lcm(multiple, config.inference.pad_to_multiple), margin)
 
 
-def build_model(config: Config, *, load_encoder: bool = True) -> nn.Module:
-    """Make the network of a config."""
-    channels, planes = config.input.channels, get_codec(config.codec).planes
-    return create_model(config.model, in_channels=len(channels), out_channels=len(planes), load_encoder=load_encoder)
+def build_model(config: Config, *, load_encoder: bool = True, start: Path | None = None) -> nn.Module:
+    """Make the network of a config, with the weights of a checkpoint if one is given."""
+    n_channels, n_planes = len(config.input.channels), len(get_codec(config.codec).planes)
+    load_encoder = load_encoder and start is None
+    model = create_model(config.model, in_channels=n_channels, out_channels=n_planes, load_encoder=load_encoder)
+    if start is not None:
+        load_weights(model, start)
+    return model
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,23 @@ from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.errors import ConfigError, DataError, list_few
 from kaggle_unet.io.images import encode_png
+from kaggle_unet.models.checkpoint import SUFFIX
 from kaggle_unet.report.draw import draw_batch
 from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.steps.bench_train import images_per_s
 from kaggle_unet.steps.build import build_model, gather_parts, training_set_of
 from kaggle_unet.steps.make_targets import changed_keys
 from kaggle_unet.steps.predict import Estimate, count_views, predict_stored
-from kaggle_unet.steps.run import begin_run, fold_folder, folds_for, has_checkpoints, refuse_other_run, validation_ids
+from kaggle_unet.steps.run import (
+    begin_run,
+    fold_folder,
+    folds_for,
+    has_checkpoints,
+    refuse_other_run,
+    run_folds,
+    run_of,
+    validation_ids,
+)
 from kaggle_unet.steps.score import out_of_fold, summarize_scores
 from kaggle_unet.store import Store, atomic_write, lock, write_record
 from kaggle_unet.targets.codecs import get_codec
@@ -128,7 +138,8 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     with ExitStack() as held:
         distributed.on_rank_zero(lambda: held.enter_context(lock(folder)))
         is_resuming = distributed.on_rank_zero(lambda: resume and _has_begun(folder))
-        parts = gather_parts(config, store, training, validation, distributed, more)
+        start = None if is_resuming else find_start(config.training.start_from, fold, validation)
+        parts = gather_parts(config, store, training, validation, distributed, more, start)
         on_warning(_describe_few_steps(config, len(parts.training_set), distributed.size))
         try:
             fitted = fit_fold(
@@ -164,7 +175,8 @@ def estimate_training(
     training, validation = _divide(folds_for(store, config), folds[0])
     some = validation[:: math.ceil(len(validation) / 8)]
     more = _read_added(config, added, store, training, lambda _: None)
-    parts = gather_parts(config, store, training, some, distributed, more)
+    first = find_start(settings.start_from, folds[0], validation)
+    parts = gather_parts(config, store, training, some, distributed, more, first)
     learner = Learner(parts.build_model(), parts.loss, settings, distributed)
     loader = open_loader(parts.training_set, settings, distributed)
     speeds = [images_per_s(learner, islice(loader.epoch(1), n), 1) for n in (2, 12)]  # the first ones warm up
@@ -221,6 +233,27 @@ def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
     picture = draw_batch(batch, get_codec(config.codec).planes, config.input.channels)
     atomic_write(path, encode_png(picture))
     return path
+
+
+def find_start(given: str | None, fold: int, validation: Sequence[str]) -> Path | None:
+    """Find the checkpoint that a fold begins with, and refuse one whose training has seen samples to validate on."""
+    if given is None:
+        return None
+    path = Path(given)
+    path = fold_folder(path, fold) if (path / "run.json").is_file() else path
+    file = path / BEST if path.suffix != SUFFIX else path
+    if not file.is_file():
+        raise ConfigError(f"training.start_from: {file}: no such file; train it, or give another run or checkpoint")
+    run = run_of(file)
+    if fold != FULL and (run / "run.json").is_file():
+        folds = run_folds(run).dropna(subset="fold")
+        is_seen = [fold_folder(run, other).name != file.parent.name for other in folds["fold"]]
+        if known := sorted(set(folds["id"][is_seen]).intersection(validation)):
+            msg = f"training.start_from: {file} has been trained on {len(known)} of the {len(validation)} samples that "
+            msg += f"fold {fold} validates on ({', '.join(list_few(known))}), and would score too well; give a run of "
+            msg += "the same folds. If those were other images of the same names, copy the file out of its run"
+            raise ConfigError(msg)
+    return file
 
 
 def _begin(

@@ -88,6 +88,9 @@ class TrainingSettings(Settings):
     """The optimiser."""
     schedule: ScheduleSettings = ScheduleSettings()
     """How the learning rate changes."""
+    start_from: str | None = None
+    """The run or checkpoint whose weights a training begins with; of a run, each fold takes the best of the same fold.
+    For a second stage with another loss or rate, or to fine-tune a network of other data."""
     freeze_encoder_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs during which the encoder is frozen, including its batch norm."""
     ema: EmaSettings | None = None

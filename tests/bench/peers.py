@@ -16,6 +16,8 @@ import sys
 from pathlib import Path, PurePosixPath
 from zipfile import ZipFile
 
+from kaggle_unet.config import load_config
+
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs" / "stardist" / "final.yaml"
 INSIDE = "dsb2018/train"  # of the zip
@@ -108,7 +110,8 @@ def run_ours(data: Path, folder: Path, work: Path, seconds: float) -> dict[str, 
     predict_s = cpu_s(
         [*ours, "segment", str(work / "run"), str(images), "-o", str(work), "--set", "inference.flips=d4"], log
     )
-    seen = {"crops": epochs * crops, "steps": epochs * -(-crops // 8), "side_px": 128, "tuned_on": "the 67"}
+    n_steps = epochs * -(-crops // load_config(CONFIG).training.batch)
+    seen = {"crops": epochs * crops, "steps": n_steps, "side_px": 128, "tuned_on": "the 67"}
     return {"train_cpu_s": train_s, "tune_cpu_s": tune_s, "predict_cpu_s": predict_s, **seen}
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from pandas import DataFrame
 from PIL import Image
 
 from kaggle_unet.config import load_config
+from kaggle_unet.models.checkpoint import load_checkpoint
 from kaggle_unet.steps.train import _divide, train_fold
 from kaggle_unet.store import Store
 from kaggle_unet.synthetic import files as drawn
@@ -70,6 +73,37 @@ def test_a_training_on_all_images_is_watched_on_the_first_fold_that_there_is():
     assert _divide(folds, FULL) == (["a", "b"], ["b"])
 
 
+def test_a_second_stage_begins_with_the_weights_of_the_same_fold(prepared, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert train(prepared, first, "training.epochs=1").code == 0
+    still = "training.optimizer={name: sgd, learning_rate: 1e-12}", "training.epochs=1"
+    answer = train(prepared, second, f"training.start_from={first}", *still)
+    assert answer.code == 0, answer.err
+    before, after = (load_checkpoint(run / "fold0" / "best.safetensors")["model"] for run in (first, second))
+    weights = [name for name in before if name.endswith(".weight")]
+    assert weights
+    assert all(np.allclose(before[name], after[name], atol=1e-7) for name in weights)
+
+
+def test_a_start_that_knows_the_validation_samples_or_has_another_shape_is_refused(prepared, tmp_path):
+    config, _, store = prepared
+    run, file = tmp_path / "run", tmp_path / "run" / "fold1" / "best.safetensors"
+    words = ["train", config, "--store", store, "--run", run, "--set", "training.epochs=1", "--fold", 1]
+    assert call(*words).code == 0
+
+    def start(path, *options):
+        return train(prepared, tmp_path / "other", f"training.start_from={path}", *options)
+
+    assert "validates on" in (known := start(file)).err
+    assert "fold0/best.safetensors: no such file" in (missing := start(run)).err.replace("\n", "")
+    for name in (file.name, f"{file.name}.sha256"):
+        shutil.copy(file.parent / name, tmp_path / name)
+    alone = tmp_path / file.name
+    assert "has other tensors than this config's" in (shaped := start(alone, "model.filters=5")).err
+    assert [answer.code for answer in (known, missing, shaped)] == [2, 2, 2]
+    assert start(alone, "training.epochs=1").code == 0
+
+
 def test_networks_of_gray_and_of_colours_are_averaged_where_colours_are_shown(prepared, tmp_path):
     _, test, _ = prepared
     gray, colour = tmp_path / "gray", tmp_path / "colour"
@@ -126,8 +160,9 @@ def test_a_training_that_goes_wrong_is_shown_and_ends_with_1(prepared, tmp_path)
 
 
 def test_an_empty_fold_is_named(drawn_config, tmp_path):
-    config, data, _ = drawn_config("folder")
-    ids = sorted(path.stem for path in (data / "images").iterdir())
+    config, data, _ = drawn_config("tgs")
+    with ZipFile(data) as archive:
+        ids = sorted(Path(name).stem for name in archive.namelist() if name.startswith("images/"))
     rows = [f"{id_},{2 * (number % 2)}" for number, id_ in enumerate(ids)]
     (config.parent / "folds.csv").write_text("\n".join(["id,fold", *rows]) + "\n")
     words = ["--store", tmp_path / "store", "--set", "competition.folds=folds.csv"]
