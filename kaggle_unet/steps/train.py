@@ -138,7 +138,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     with ExitStack() as held:
         distributed.on_rank_zero(lambda: held.enter_context(lock(folder)))
         is_resuming = distributed.on_rank_zero(lambda: resume and _has_begun(folder))
-        start = None if is_resuming else find_start(config.training.start_from, fold, validation)
+        start = None if is_resuming else _find_start(config.training.start_from, fold, validation)
         parts = gather_parts(config, store, training, validation, distributed, more, start)
         on_warning(_describe_few_steps(config, len(parts.training_set), distributed.size))
         try:
@@ -175,7 +175,7 @@ def estimate_training(
     training, validation = _divide(folds_for(store, config), folds[0])
     some = validation[:: math.ceil(len(validation) / 8)]
     more = _read_added(config, added, store, training, lambda _: None)
-    first = find_start(settings.start_from, folds[0], validation)
+    first = _find_start(settings.start_from, folds[0], validation)
     parts = gather_parts(config, store, training, some, distributed, more, first)
     learner = Learner(parts.build_model(), parts.loss, settings, distributed)
     loader = open_loader(parts.training_set, settings, distributed)
@@ -235,7 +235,7 @@ def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
     return path
 
 
-def find_start(given: str | None, fold: int, validation: Sequence[str]) -> Path | None:
+def _find_start(given: str | None, fold: int, validation: Sequence[str]) -> Path | None:
     """Find the checkpoint that a fold begins with, and refuse one whose training has seen samples to validate on."""
     if given is None:
         return None
