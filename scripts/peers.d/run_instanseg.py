@@ -21,7 +21,7 @@ from instanseg.utils.tiling import _instanseg_padding, _recover_padding
 from stages import Part, run
 
 CROPS, BATCH = 60, 3
-TRIALS = 15  # of thresholds; its default is 50, each of which takes a minute of a core on a network that has seen little
+TRIALS = 15  # of thresholds; by default 50, each of which takes a minute of a core on a network that has seen little
 
 
 class TimeUpError(Exception):
