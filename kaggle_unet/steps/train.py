@@ -23,7 +23,6 @@ from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.data.loading import BatchLoader
 from kaggle_unet.errors import ConfigError, DataError, list_few
 from kaggle_unet.io.images import encode_png
-from kaggle_unet.models.checkpoint import SUFFIX
 from kaggle_unet.report.draw import draw_batch
 from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.steps.bench_train import images_per_s
@@ -241,7 +240,7 @@ def _find_start(given: str | None, fold: int, validation: Sequence[str]) -> Path
         return None
     path = Path(given)
     path = fold_folder(path, fold) if (path / "run.json").is_file() else path
-    file = path / BEST if path.suffix != SUFFIX else path
+    file = path / BEST if path.is_dir() or not path.suffix else path
     if not file.is_file():
         raise ConfigError(f"training.start_from: {file}: no such file; train it, or give another run or checkpoint")
     run = run_of(file)

@@ -101,6 +101,9 @@ def test_a_start_that_knows_the_validation_samples_or_has_another_shape_is_refus
     alone = tmp_path / file.name
     assert "has other tensors than this config's" in (shaped := start(alone, "model.filters=5")).err
     assert [answer.code for answer in (known, missing, shaped)] == [2, 2, 2]
+    (tmp_path / "weights.pth").touch()
+    assert "checkpoint" in (answer := start(tmp_path / "weights.pth")).err
+    assert (answer.code, "best.safetensors" in answer.err) == (3, False)
     assert start(alone, "training.epochs=1").code == 0
 
 
