@@ -48,7 +48,7 @@ VERBS: dict[str, tuple[Callable[..., None], str, str]] = {
         "runs/dsb2018/final --competition dsb2018 -o kernel",
         "runs/tgs/a --competition tgs -o k --image image.txt",
     ),
-    "tune": (evaluate.tune, "runs/dsb2018/quick", "runs/dsb2018/quick --trials 500 --with runs/dsb2018/light"),
+    "tune": (evaluate.tune, "runs/dsb2018/quick", "runs/dsb2018/quick --trials 500 --with runs/dsb2018/final"),
     "second-level": (evaluate.second_level, "runs/dsb2018/quick", "runs/dsb2018/quick --decode config"),
     "check": (predict.check, "x.csv --data test.zip --competition dsb2018", "x.csv --data test.zip --competition tgs"),
     "score": (evaluate.score, "runs/dsb2018/quick --train", "x.csv --truth solution.csv --competition dsb2018"),
