@@ -96,7 +96,8 @@ def describe(folder: Path) -> dict[str, str]:
         found[f"{name}/scores.json"] = _hash(scores)
         decode = yaml.safe_load((home / "run/decode.yaml").read_text())
         decode.pop("checkpoints", None)  # hashes of the files, whose format may change
-        decode.pop("codec", None)  # which earlier versions did not record
+        for key in ("codec", "views"):  # which earlier versions did not record
+            decode.pop(key, None)
         found[f"{name}/run/decode.yaml"] = _hash(json.dumps(decode, sort_keys=True).encode())
         found[f"{name}/targets"] = _hash_targets(home / "store")
         for planes in (home / "planes", home / "run/fold0/planes", home / "run/fold1/planes"):

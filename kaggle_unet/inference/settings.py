@@ -6,6 +6,8 @@ from pydantic import Field, field_validator
 
 from kaggle_unet.types import Settings
 
+VIEWS = ("flips", "mean", "scales", "object_px", "pad_to_multiple")  # what of these settings changes planes noticeably
+
 
 class InferenceSettings(Settings):
     """Prediction of planes, out-of-fold and for a submission.

@@ -184,6 +184,7 @@ class DecodeFile(Settings):
     ensemble: dict[str, Annotated[float, Field(ge=0)]] = Field({})  # the weight of each of several runs
     codec: str | None = None  # its name; None in a file of an earlier version, as the next one
     checkpoints: list[str] | None = None  # hashes
+    views: list[dict[str, Any]] = Field([])  # how their planes were predicted; different if runs differ
 
 
 def choose_decode_params(
@@ -213,16 +214,19 @@ def choose_decode_params(
     return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": weights})}), file
 
 
-def look_at_decode_params(file: Path | None, checkpoints: Collection[str], codec: str) -> list[str]:
-    """Warn where decode parameters were searched for another codec, or without the checkpoints of these hashes."""
+def look_at_decode_params(file: Path | None, checkpoints: Collection[str], config: Config) -> list[str]:
+    """Warn where decode parameters were searched for another codec, other checkpoints or planes predicted otherwise."""
     if file is None:
         return []
-    found, again = _load(file), "run kaggle-unet tune again"
-    remarks = []
-    if found.codec not in {None, codec}:
-        remarks = [
-            f"{file} was searched for the codec {found.codec}, this one is {codec}; leave it out with --decode config"
-        ]
+    found, again, remarks = _load(file), "run kaggle-unet tune again", list[str]()
+    if found.codec not in {None, codec := config.codec.name}:
+        msg = f"{file} was searched for the codec {found.codec}, this one is {codec}; leave it out with --decode config"
+        remarks.append(msg)
+    mine = plain(config)["inference"]
+    for name in sorted({name for views in found.views for name in views if views[name] != mine.get(name)}):
+        theirs = " and ".join(dict.fromkeys(str(views[name]) for views in found.views))
+        msg = f"{file} was searched on planes predicted with inference.{name} {theirs}, these with {mine.get(name)}; "
+        remarks.append(f"{msg}run kaggle-unet predict --oof with the same settings, and tune again")
     if file.suffix == EXPORTED:
         return remarks
     if found.checkpoints is None:

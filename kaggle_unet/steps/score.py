@@ -14,6 +14,7 @@ from kaggle_unet.competitions.submission import read_submission
 from kaggle_unet.competitions.truth import Truth, read_truth
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
+from kaggle_unet.inference.settings import VIEWS
 from kaggle_unet.io.tables import to_csv
 from kaggle_unet.masks.rle import decode
 from kaggle_unet.metrics.error_types import tabulate_areas, tabulate_oracle_fixes
@@ -176,6 +177,13 @@ def out_of_fold_samples(run: Path, folds: Sequence[int] | None = None) -> DataFr
 def hashes_of_checkpoints(folders: Iterable[Path]) -> list[str]:
     """Return the hashes of the checkpoints that predicted the planes in some folders."""
     return sorted({digest for folder in set(folders) for digest in describe_planes(folder)["checkpoints"]})
+
+
+def views_of_planes(folders: Iterable[Path]) -> list[dict[str, Any]]:
+    """Return the settings of prediction that shaped the planes in some folders, each combination once."""
+    found = [describe_planes(folder)["inference"] for folder in dict.fromkeys(folders)]
+    views = [{name: settings[name] for name in VIEWS} for settings in found]
+    return [entry for number, entry in enumerate(views) if entry not in views[:number]]
 
 
 def folds_with_planes(run: Path) -> list[int]:

@@ -217,7 +217,7 @@ def choose_decoder(
         "decoding": name_decode_params(file),
         "second_level": "/".join(second.folder.parts[-2:]) if second else None,
     }
-    remarks = [*look_at_decode_params(file, hashes.values(), config.codec.name), *remarks]
+    remarks = [*look_at_decode_params(file, hashes.values(), config), *remarks]
     second_level_hash = sha256(second.folder / "model.txt") if second else None
     return ChosenDecoder(config, second or config.decoder, names, second_level_hash, remarks)
 

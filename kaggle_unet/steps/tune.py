@@ -36,7 +36,7 @@ from kaggle_unet.selection.search import (
 )
 from kaggle_unet.steps.parallel import OnProgress, begin_worker, explain_killed_workers, work_on
 from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
-from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples
+from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples, views_of_planes
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
 from kaggle_unet.types import DataFrame, Result
@@ -273,9 +273,10 @@ def _write(
 def _format_decode_file(config: Config, result: TuneResult, images: DataFrame) -> str:
     rest, weights = _split(result.params)
     decoder = apply_params(rest, config.decoder)
-    hashes = hashes_of_checkpoints(folder for folders in images["folders"] for folder in folders)
+    folders = [folder for folders in images["folders"] for folder in folders]
     sections: dict[str, Any] = {"decode": plain(decoder.decode), "postprocess": plain(decoder.postprocess)}
-    sections |= {"codec": config.codec.name, "checkpoints": hashes}
+    sections |= {"codec": config.codec.name, "checkpoints": hashes_of_checkpoints(folders)}
+    sections |= {"views": views_of_planes(folders)}
     if weights:
         sections[ENSEMBLE] = {".": 1.0, **{name.removeprefix(_WEIGHT_OF): weights[name] for name in weights}}
     origin = "found by kaggle-unet tune" if result.is_used else "the config's: kaggle-unet tune found nothing better"
