@@ -1,7 +1,7 @@
 """`tune`: search decode parameters, and the weights of an ensemble, on out-of-fold planes."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -107,33 +107,36 @@ def tune(
                 "trials", searches.index(name) * n_trials + done, len(searches) * n_trials
             ),
         )
-        effects = {
-            key: nested.after - evaluate({**nested.found.params, key: value})
-            for key, value in start.items()
-            if nested.found.params[key] != value
-        }
-        gain = held_out_gain(nested.before, nested.held_out, images["group"].tolist())
-        params = nested.found.params if gain["is_used"] else nested.found.trials[0][0]
-        curve = {value: float(evaluate({**params, MASK_THRESHOLD: value}).mean()) for value in THRESHOLDS}
-        alone = evaluate({**start, **dict.fromkeys(names, 0.0)}) if names else None
-        result = TuneResult(
-            folder=str(folder),
-            images=len(images),
-            alone=None if alone is None else float(alone.mean()),
-            trials=len(nested.found.trials) - 1,
-            after=float(nested.after.mean()),
-            params=params,
-            effects={
-                key: [float(gains.mean()), *interval_of_mean(gains, images["group"].tolist())]
-                for key, gains in effects.items()
-            },
-            by_threshold={f"{value:.2f}": score for value, score in curve.items()},
-            params_without=nested.params_without,
-            per_image=dict(zip(images["id"], np.column_stack([nested.before, nested.held_out]).tolist(), strict=True)),
-            **gain,
-        )
-        _write(config, result, images, nested, curve)
+        result = _summarize(folder, images, nested, evaluate, start)
+        _write(config, result, images, nested)
         return result
+
+
+def _summarize(folder: Path, images: DataFrame, nested: NestedResult, evaluate: Evaluate, start: Params) -> TuneResult:
+    """Weigh what was found: the gain on held-out images, by changed value, and the score at other mask thresholds."""
+    groups, others = images["group"].tolist(), _split(start)[1]
+    gain = held_out_gain(nested.before, nested.held_out, groups)
+    params = nested.found.params if gain["is_used"] else nested.found.trials[0][0]
+    gains = {
+        key: nested.after - evaluate({**nested.found.params, key: value})
+        for key, value in start.items()
+        if nested.found.params[key] != value
+    }
+    curve = {value: evaluate({**params, MASK_THRESHOLD: value}) for value in THRESHOLDS}
+    alone = evaluate({**start, **dict.fromkeys(others, 0.0)}) if others else None
+    return TuneResult(
+        folder=str(folder),
+        images=len(images),
+        alone=None if alone is None else float(alone.mean()),
+        trials=len(nested.found.trials) - 1,
+        after=float(nested.after.mean()),
+        params=params,
+        effects={key: [float(its.mean()), *interval_of_mean(its, groups)] for key, its in gains.items()},
+        by_threshold={f"{value:.2f}": float(scores.mean()) for value, scores in curve.items()},
+        params_without=nested.params_without,
+        per_image=dict(zip(images["id"], np.column_stack([nested.before, nested.held_out]).tolist(), strict=True)),
+        **gain,
+    )
 
 
 def _identity(config: Config, store: Store, images: DataFrame, names: Sequence[str]) -> str:
@@ -257,15 +260,14 @@ def _make_scorer(config: Config, store_folder: Path, images: DataFrame, weights:
     return score
 
 
-def _write(
-    config: Config, result: TuneResult, images: DataFrame, nested: NestedResult, curve: Mapping[float, float]
-) -> None:
+def _write(config: Config, result: TuneResult, images: DataFrame, nested: NestedResult) -> None:
     """Write the result, its pictures and the parameters that `submit` takes."""
     folder = Path(result.folder)
     atomic_write(folder / "tune" / "result.json", json.dumps(result.to_json(), indent=1))
     title = f"{len(images)} images, out-of-fold: {result.before:.4f} before, {result.held_out:.4f} held-out after"
     plot = plot_search(nested.found.trials, nested.found.params, title=title)
     atomic_write(folder / "tune" / "landscape.png", plot)
+    curve = {float(value): score for value, score in result.by_threshold.items()}
     atomic_write(folder / "tune" / "thresholds.png", plot_thresholds(curve, result.params[MASK_THRESHOLD]))
     atomic_write(folder / DECODE_FILE, _format_decode_file(config, result, images))
 
