@@ -32,7 +32,7 @@ whole would take. They write nothing.
 
 **Two scores of a fold.** The validation between epochs is quick: one view of each image. The out-of-fold score at the
 end is of the planes that `tune` and `report` work on, the mean of all views of `inference.flips` and
-`inference.scales`: with `d4` of eight. It is mostly the higher one; compare runs by it.
+`inference.scales`: eight with `d4`. It is usually higher; compare runs by it.
 
 **Keys.** `--set KEY=VALUE` overrides a key of the config and may be repeated. An option that a verb does not have is
 looked for among the [keys](settings.md): `--epochs 3` proposes `--set training.epochs=3`.

@@ -81,7 +81,7 @@ def report(
     train: options.TrainingImages = False,
     against: options.Against = None,
     csv: options.ReportedCsv = None,
-    data: options.DataToPredict = None,
+    data: options.PredictedData = None,
     competition: options.Metric = None,
 ) -> None:
     """Write an HTML page to browse every out-of-fold prediction and its errors, a submission, or a store's targets."""

@@ -57,8 +57,10 @@ Overrides = Annotated[
 # Data.
 Data = Annotated[str, _option("--data DATA", "A zip, a folder, or a place in a zip: x.zip:dsb2018/train.")]
 DataToPredict = Annotated[str | None, _option("--data DATA", "Images to predict. Default: none.")]
-Truth = Annotated[str | None, _option("--truth DATA", "Data, a CSV, or labels of any format. Default: a run's.")]
+PredictedData = Annotated[str | None, _option("--data DATA", "The images of --csv. Default: none.")]
+Truth = Annotated[str | None, _option("--truth DATA", "Data, a CSV, or labels of any format. Default: the run's own.")]
 Competition = Annotated[str, _option("--competition NAME", "dsb2018, tgs or folder (by DSB2018's rules).")]
+CompetitionOnKaggle = Annotated[str, _option("--competition NAME", "dsb2018 or tgs.")]
 Metric = Annotated[str | None, _option("--competition NAME", "Whose metric is used. Default: folder.")]
 Images = Annotated[str, _option("--images", "Subfolder of the images (folder only).")]
 Masks = Annotated[str, _option("--masks", "Subfolder of the masks (folder only).")]
@@ -85,7 +87,7 @@ Store = Annotated[
     Path | None,
     _option(
         "--store DIR",
-        "The store. Default: the run's; else store/ and the config's path below configs/, or its last two parts.",
+        "The store. Default: the run's; else store/ and the config's path below configs/ (nuclei/config.yaml: nuclei).",
     ),
 ]
 MovedStore = Annotated[Path | None, _option("--store DIR", "The run's store. Default: where it was made.")]
@@ -94,7 +96,8 @@ AddedStores = Annotated[list[Path] | None, _option("--add-store DIR", "Samples t
 Run = Annotated[
     Path | None,
     _option(
-        "--run DIR", "The run. Default: RUN; else runs/ and the config's path below configs/, or its last two parts."
+        "--run DIR",
+        "The run. Default: RUN; else runs/ and the config's path below configs/ (nuclei/config.yaml: nuclei).",
     ),
 ]
 ScoredRun = Annotated[Path | None, _option("--run DIR", "The run's folder; older spelling. Default: RUN.")]
@@ -120,7 +123,9 @@ Resume = Annotated[bool, _option("--resume", "Continue after the last complete e
 Track = Annotated[bool, _option("--track", "Also log to TensorBoard (extra: track).")]
 Devices = Annotated[int | None, _option("--devices", "Devices of this machine. Default: torchrun's, or 1.", min=1)]
 Nodes = Annotated[int | None, _option("--nodes", "Machines of as many devices. Default: torchrun's, or 1.", min=1)]
-ShowBatch = Annotated[Path | None, _option("--show-batch PNG", "Draw the first batch. Default: train.")]
+ShowBatch = Annotated[
+    Path | None, _option("--show-batch PNG", "Draw the first batch, and do not train. Default: train.")
+]
 Steps = Annotated[int, _option("--steps", "Steps per loop and round.", min=1)]
 Rounds = Annotated[int, _option("--repeat", "Rounds; the medians are printed.", min=1)]
 

@@ -68,8 +68,11 @@ def pseudo_label(
     usual = store_folder(experiment, None)
     folder = store or usual.with_name(f"{usual.name}_pseudo")
     choice = Choice(confidence, pixel_confidence, ignore_unsure)
+    how: dict[str, Any] = {"overrides": overrides or (), "on_warning": console.warn}
     with console.progress() as on_progress:
-        report = label(opened.config, data, checkpoint or (), opened.run, folder, choice, on_progress=on_progress)
+        report = label(
+            opened.config, data, checkpoint or (), opened.run, folder, choice, **how, on_progress=on_progress
+        )
     console.result(report, console.data_report)
     console.wrote(store=folder, preview=write_target_figures(opened.config, folder, preview))
     has_run = (opened.run / "run.json").exists()
@@ -196,7 +199,7 @@ def export(
 @runs_networks
 def kernel(
     runs: options.RunsOrModel,
-    competition: options.Competition,
+    competition: options.CompetitionOnKaggle,
     output: options.OutputFolder,
     owner: options.KaggleOwner = "INSERT-KAGGLE-NAME",
     image: options.KaggleImage = None,

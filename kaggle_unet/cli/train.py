@@ -26,9 +26,11 @@ def train(
 ) -> None:
     """Train one or more folds: checkpoints, metrics, curves, out-of-fold planes and score."""
     from kaggle_unet.config import load_config
-    from kaggle_unet.steps.run import count_folds, experiment_of, parse_folds, run_folder, store_folder
+    from kaggle_unet.steps.run import count_folds, experiment_of, fold_folder, parse_folds, run_folder, store_folder
     from kaggle_unet.steps.train import estimate_training, show_batch, train_fold
     from kaggle_unet.training.distributed import init_distributed
+    from kaggle_unet.training.settings import BEST
+    from kaggle_unet.types import FULL
 
     settings = load_config(config, overrides or ())
     run_path, store_path = run_folder(config, run), store_folder(config, store)
@@ -49,12 +51,16 @@ def train(
             results.append(fit(number, on_event=on_event, on_warning=console.warn, distributed=distributed))
         console.fold_result(results[-1])
     console.result({"folds": [result.to_json() for result in results]})
+    is_beside = FULL in folds and any(run_path.glob(f"fold*/{BEST}"))  # named, or only the folds' networks are used
+    named = ("--checkpoint", run_path, "--checkpoint", fold_folder(run_path, FULL)) if is_beside else ()
     if settings.competition.name == "folder" and not settings.codec.classes:
-        console.next("kaggle-unet", "segment", run_path, "IMAGES", "-o", Path("results") / experiment_of(config))
+        console.next(
+            "kaggle-unet", "segment", run_path, "IMAGES", *named, "-o", Path("results") / experiment_of(config)
+        )
     else:
         output = Path("results") / experiment_of(config).with_suffix(".csv")
         test = ("FOLDER", "--labels", "labels") if settings.codec.classes else ("TEST.zip",)
-        console.next("kaggle-unet", "submit", run_path, "--data", *test, "-o", output)
+        console.next("kaggle-unet", "submit", run_path, "--data", *test, *named, "-o", output)
 
 
 @runs_networks

@@ -29,10 +29,15 @@ class Folder(Competition):
     def read(
         self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None, skip_bad: bool = False
     ) -> FileSource:
-        """Open a folder, a zip, or a place in a zip, that holds the two subfolders of the config."""
+        """Open a folder, a zip, or a place in a zip, that holds the two subfolders of the config, or only images."""
+        archive = open_archive(data)
+        if with_masks is False and not any(
+            _pattern(settings.images).fullmatch(compose(name)) for name in archive.names
+        ):
+            settings = settings.model_copy(update={"images": "."})
         images, wanted = _pattern(settings.images), f"{settings.masks}/<id>.png (or .tif, …)"
-        example = f"{settings.images}/<id>.png"
-        archive = locate_set(open_archive(data), images, example, with_masks=with_masks)
+        example = f"{start_of(settings.images)}<id>.png"
+        archive = locate_set(archive, images, example, with_masks=with_masks)
         found, beside = part_masks(list(match_names(images, archive)), archive, settings)
         pairing = list_images(archive, found, () if with_masks is False else settings.skip)
         pairing.named_files.extend(beside)

@@ -49,7 +49,7 @@ def plan_batches(shapes: Mapping[str, Shape], settings: InferenceSettings, *, ma
     ]
 
 
-def predict_planes(
+def predict_planes(  # noqa: PLR0913  what the networks need, each by its name
     models: Sequence[nn.Module],
     items: Iterable[tuple[str, Inputs]],
     *,
@@ -58,15 +58,17 @@ def predict_planes(
     device: torch.device | str,
     autocast_dtype: torch.dtype | None = None,
     channels_last: bool = False,
+    multiple: int | None = None,
 ) -> Iterator[tuple[str, Planes | HalfPlanes]]:
     """Predict the planes of images, one after the other, float16 for images predicted in tiles.
 
     Items are ids and inputs in the order of `plan_batches`; consecutive ones of one padded size share a batch. The
     models are moved to `device` and put into evaluation mode. The padding is mirrored, and at least as wide as the
     largest `margin` among the models, the pixels that an unpadded U-Net loses at each edge, so that the whole image is
-    predicted. Images with a padded side above `settings.tile_px` go through the models tile by tile.
+    predicted. Images with a padded side above `settings.tile_px` go through the models tile by tile. At other scales,
+    sides are rounded to `multiple`, which the networks need; by default it is what images are padded to.
     """
-    average = _Average(models, settings, activation, device, autocast_dtype, channels_last)
+    average = _Average(models, settings, activation, device, autocast_dtype, channels_last, multiple)
     for shape, names, images in _gather_batches(items, settings, PadSpec(settings.pad_to_multiple, average.margin)):
         if max(shape) > settings.tile_px:
             yield names[0], _predict_tiles(names[0], images[0], settings, average)
@@ -99,6 +101,7 @@ class _Average:
         device: torch.device | str,
         autocast_dtype: torch.dtype | None = None,
         channels_last: bool = False,
+        multiple: int | None = None,
     ) -> None:
         models = [model.to(device).eval() for model in models]
         self._models = [model.to(memory_format=torch.channels_last) for model in models] if channels_last else models
@@ -109,6 +112,7 @@ class _Average:
             msg = f"inference.scales {settings.scales}: a network without padding takes images as they are; leave it "
             raise ConfigError(msg + "out")
         self._settings = settings
+        self._multiple = multiple or settings.pad_to_multiple
         self._batch = settings.batch
         self._device = torch.device(device)
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -149,7 +153,7 @@ class _Average:
     @torch.inference_mode()
     def _mean_over_scales(self, images: Sequence[Inputs]) -> Planes | None:
         """Predict images at all scales; None if memory runs out. No generator, which would leak the inference mode."""
-        scales, multiple, total = self._settings.scales, self._settings.pad_to_multiple, None
+        scales, multiple, total = self._settings.scales, self._multiple, None
         try:
             inputs = torch.from_numpy(np.stack(images)).to(self._device).contiguous(memory_format=self._layout)
             height, width = inputs.shape[-2:]

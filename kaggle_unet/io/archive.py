@@ -336,4 +336,4 @@ def split_location(data: str | Path) -> tuple[Path, str]:
         with suppress(OSError):  # a name that is too long, or a folder we may not enter
             if path.exists():
                 return path, text[end + 1 :]
-    raise DataError(f"no such file or folder: {text}; give the zip that Kaggle serves, a folder, or ZIP:place")
+    raise DataError(f"no such file or folder: {text}; give a file, a folder, a zip, or ZIP:place")

@@ -88,13 +88,13 @@ def gather_parts(
     validation: Sequence[str],
     distributed: Distributed,
     added: Sequence[Sample] = (),
-    start: Path | None = None,
+    build: Callable[[], nn.Module] | None = None,
 ) -> FoldParts:
-    """Build everything a fold is fitted with; `start` is the checkpoint that it begins with."""
+    """Gather everything a fold is fitted with; `build` makes the network, by default with the config's own weights."""
     loss = loss_of(config)
     own = rank_shard(validation, distributed)
     return FoldParts(
-        build_model=partial(build_model, config, start=start),
+        build_model=build or partial(build_model, config),
         loss=loss,
         training_set=training_set_of(config, store, training, added),
         validate=_validate(config, store, own, loss) if own else None,
@@ -293,6 +293,7 @@ def _device_options(ensemble: Ensemble) -> dict[str, Any]:
     device_config = ensemble.device_config
     return {
         "activation": get_codec(ensemble.config.codec).activation,
+        "multiple": ensemble.pad_spec.multiple,
         "device": device_config.device,
         "autocast_dtype": AUTOCAST_DTYPES[device_config.precision],
         "channels_last": device_config.channels_last,
@@ -300,10 +301,10 @@ def _device_options(ensemble: Ensemble) -> dict[str, Any]:
 
 
 def _scaled(settings: InferenceSettings, scale: float) -> InferenceSettings:
-    """Show images larger or smaller; tiles are cut so that the network is shown no larger ones, and as much around."""
+    """Show images larger or smaller; tiles are cut so that the network is shown as large ones, and as much around."""
     changes = {
         "scales": tuple(scale * each for each in settings.scales),
-        "tile_px": max(32, int(settings.tile_px / max(1.0, scale))),
-        "overlap_px": math.ceil(settings.overlap_px / min(1.0, scale)),
+        "tile_px": max(32, math.ceil(settings.tile_px / scale)),
+        "overlap_px": math.ceil(settings.overlap_px / scale),
     }
     return settings.model_copy(update=changes)

@@ -245,6 +245,7 @@ class Console:
             self.say(line)
         self.warn_of([f"left out: {fault}" for fault in report["faulty"]])
         if sure := report.get("confidence"):
+            self.say(f"decoding {sure.get('decoding', 'config')}, second level {sure.get('second_level') or 'none'}")
             self.say("confidence: " + ", ".join(f"p{mark} {value:.4f}" for mark, value in sure["quantiles"]))
             self.say("kept at confidence: " + ", ".join(f"{bound:g} {count}" for bound, count in sure["kept_at"]))
             self.say("kept     {kept} of {images} images; {constant} constant images are left out".format(**sure))

@@ -17,9 +17,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
@@ -119,13 +120,28 @@ def plan_tasks(plan: Plan) -> dict[str, Task]:
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"configs: {', '.join(sorted(twice))} comes twice; give each a name of its own")
     tasks: dict[str, Task] = {}
-    for one in plan.configs:
+    first_stage = dict.fromkeys(names, 0)
+    for one, start in _order(plan):
+        if start is not None:
+            first_stage[name_of(one)] = first_stage[start] + 2 * len(plan.verbs)
         needs: tuple[Task, ...] = ()
         for stage, verb in enumerate(plan.verbs):
-            shards, whole = _tasks_of(plan, one, verb, 2 * stage, needs)
+            shards, whole = _tasks_of(plan, one, verb, first_stage[name_of(one)] + 2 * stage, needs, tasks)
             tasks |= {task.name: task for task in (*shards, *whole)}
             needs = whole
     return tasks
+
+
+def _order(plan: Plan) -> list[tuple[PlannedConfig, str | None]]:
+    """List the configs, each behind the planned one that `training.start_from` names, and that one's name."""
+    planned = {name_of(one): one for one in plan.configs}
+    starts = {name: Command(plan, one, "train").find_start(planned) for name, one in planned.items()}
+    needs = {name: () if start is None else (start,) for name, start in starts.items()}
+    try:
+        return [(planned[name], starts[name]) for name in TopologicalSorter(needs).static_order()]
+    except CycleError as error:
+        msg = f"configs: training.start_from leads from {' to '.join(error.args[1])}; let one of them start afresh"
+        raise ConfigError(msg) from None
 
 
 def name_of(one: PlannedConfig) -> str:
@@ -134,12 +150,15 @@ def name_of(one: PlannedConfig) -> str:
 
 
 def _tasks_of(
-    plan: Plan, one: PlannedConfig, verb: Verb, stage: int, needs: Sequence[Task]
+    plan: Plan, one: PlannedConfig, verb: Verb, stage: int, needs: Sequence[Task], before: Mapping[str, Task]
 ) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
     """Return the tasks of one verb: those of its shards, and then the whole one or those of the folds."""
     command = Command(plan, one, verb)
     if verb == "train":
-        return (), tuple(command.task(stage + 1, needs, fold=fold) for fold in command.folds)
+        starts = {fold: before.get(command.name_start(fold)) for fold in command.folds}
+        return (), tuple(
+            command.task(stage + 1, (*needs, *([start] if start else [])), fold=fold) for fold, start in starts.items()
+        )
     shards: tuple[Task, ...] = ()
     if verb in _SHARDED and plan.shards > 1:
         parts = [Shard(number, plan.shards) for number in range(1, plan.shards + 1)]
@@ -188,6 +207,22 @@ class Command:
         began = None if fold is None else fold_folder(self.place("runs"), fold) / LAST
         names = tuple(task.name for task in needs)
         return Task(f"{name_of(self.one)}/{'-'.join(parts)}", words, stage, names, outputs, key, gpus, began)
+
+    def find_start(self, planned: Iterable[str]) -> str | None:
+        """Return the name of the planned config whose run `training.start_from` is or lies in."""
+        start = self.config.training.start_from
+        if start is None or self.verb not in self.plan.verbs:
+            return None
+        place = Path(start).absolute()
+        found = [name for name in planned if place.is_relative_to(Path("runs", name).absolute())]
+        return max(found, key=len, default=None)
+
+    def name_start(self, fold: int) -> str:
+        """Return the name that the task has from whose run a fold starts, if it is in the plan."""
+        if (name := self.find_start(map(name_of, self.plan.configs))) is None:
+            return ""
+        inside = Path(self.config.training.start_from or "").absolute().relative_to(Path("runs", name).absolute()).parts
+        return f"{name}/train-{inside[0] if inside else f'fold{fold}'}"
 
     def place(self, kind: str) -> Path:
         """Return the folder of a config's store, run or results."""

@@ -41,7 +41,10 @@ def estimate_prediction(
     count_bytes: Callable[[Sample, Planes | HalfPlanes], int] = lambda _, planes: len(encode_planes(planes)),
 ) -> Estimate:
     """Predict one batch twice and take the second time, when kernels are compiled, for every pixel of all images."""
+    work = f"{len(sizes)} images (views: {count_views(settings)}, networks: {len(ensemble.models)})"
     batches = batches_of(ensemble, sizes, settings)
+    if not batches:
+        return Estimate(work=work, minutes=0, disk_bytes=0, measured="no image, as none can be read")
     part = {id_: sizes[id_] for id_ in batches[len(batches) // 2]}
     for _ in range(2):
         start = time.perf_counter()
@@ -50,7 +53,7 @@ def estimate_prediction(
         seconds = time.perf_counter() - start
     factor = sum(map(math.prod, sizes.values())) / sum(map(math.prod, part.values()))
     return Estimate(
-        work=f"{len(sizes)} images (views: {count_views(settings)}, networks: {len(ensemble.models)})",
+        work=work,
         minutes=seconds * factor / 60,
         disk_bytes=n_bytes * factor,
         measured=f"{len(part)} of the images",

@@ -4,7 +4,7 @@ The store is an ordinary one, made sample by sample as `make-targets` makes it; 
 confidence in each image, kept or not, is in `confidence.csv` beside them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from kaggle_unet.steps.make_targets import Preparation, prepare_sample, resolve_
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.steps.run import describe_run
+from kaggle_unet.steps.second_level import ChosenDecoder, choose_decoder
 from kaggle_unet.store import Store, atomic_write, lock
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import WeightSettings
@@ -62,7 +63,7 @@ def image_confidence(pixels: NDArray[np.float32], above: float) -> float:
     return float(np.mean(pixels > above))
 
 
-def pseudo_label(
+def pseudo_label(  # noqa: PLR0913  the options of a verb
     config: Config,
     data: str,
     checkpoints: Sequence[Path],
@@ -70,27 +71,32 @@ def pseudo_label(
     folder: Path,
     choice: Choice,
     *,
+    overrides: Sequence[str] = (),
+    on_warning: Callable[[str], None] = lambda _: None,
     on_progress: OnProgress = lambda *_: None,
 ) -> DataReport:
-    """Label images by networks and store those they are sure of."""
+    """Label images by networks, decoded as `submit` decodes them, and store those they are sure of."""
     from pandas import DataFrame
 
     ensemble = load_ensemble(checkpoints or [run], config)
+    chosen = choose_decoder(config, ensemble.hashes, overrides=overrides)
+    for remark in chosen.remarks:
+        on_warning(remark)
     source = open_images(config, data)
     weights = config.weights
     if weights.size is not None and weights.size.reference_area_px is None:  # it is that of the networks' own store
         weights = resolve_weights(weights, Store.open(Path(describe_run(run)["store"])).report)
-    identity = _identity(config, source, ensemble, weights, choice)
+    identity = _identity(chosen, source, ensemble, weights, choice)
     with lock(folder):
         names = ", ".join("/".join(file.parts[-3:]) for file in ensemble.checkpoints)
-        about = {"environment": describe_environment(), "data": data, "checkpoints": names}
+        about = {"environment": describe_environment(), "data": data, "checkpoints": names, **chosen.names}
         store = Store.create(folder, identity, about)
         if store.manifest["complete"]:
             return cast("DataReport", store.report)
         preparation = Preparation(config, weights, store, source)
         kept: list[SampleStats] = []
         rows = []
-        for sample, confidence in _label(ensemble, source, choice):
+        for sample, confidence in _label(ensemble, chosen, source, choice):
             stored = None
             with suppress(DataError):
                 stored = store.read(sample.id)  # an interrupted call has kept it
@@ -101,37 +107,43 @@ def pseudo_label(
             rows.append((sample.id, confidence, is_empty))
             on_progress("images", len(rows), len(source.ids))
         found = DataFrame(rows, columns=["id", "confidence", "constant"]).sort_values("id")
-        return _finish(preparation, kept, found, choice)
+        return _finish(preparation, kept, found, choice, chosen.names)
 
 
 def _identity(
-    config: Config, source: Source, ensemble: Ensemble, weights: WeightSettings, choice: Choice
+    chosen: ChosenDecoder, source: Source, ensemble: Ensemble, weights: WeightSettings, choice: Choice
 ) -> dict[str, Any]:
     return {
-        "competition": plain(config.competition),
+        "competition": plain(chosen.config.competition),
         "data": source.fingerprint(),
         "pseudo_labels": {
             "checkpoints": list(ensemble.hashes.values()),
-            **plain(config, "codec", "inference", "decode", "postprocess"),
+            **plain(chosen.config, "codec", "inference", "decode", "postprocess"),
+            **({"second_level": chosen.second_level_hash} if chosen.second_level_hash else {}),
             "choice": choice._asdict(),
             "weights": plain(weights),
         },
     }
 
 
-def _label(ensemble: Ensemble, source: Source, choice: Choice) -> Iterator[tuple[Sample, float]]:
+def _label(ensemble: Ensemble, chosen: ChosenDecoder, source: Source, choice: Choice) -> Iterator[tuple[Sample, float]]:
     """Yield every image with its predicted labels, and how sure they are."""
-    config = ensemble.config
-    codec = get_codec(config.codec)
+    codec = get_codec(chosen.config.codec)
     sizes = read_shapes(source.ids, source.shape)
-    for sample, planes in predict_samples(ensemble, sizes, source.load, config.inference):
-        labels = config.decoder(planes, sample.image)
+    for sample, planes in predict_samples(ensemble, sizes, source.load, chosen.config.inference):
+        labels = chosen.decode(planes, sample.image)
         pixels = pixel_confidence(planes, codec.activation)
         ignore = pixels <= choice.pixel_confidence if choice.ignore_unsure else None
         yield replace(sample, labels=labels, ignore=ignore), image_confidence(pixels, choice.pixel_confidence)
 
 
-def _finish(preparation: Preparation, kept: Sequence[SampleStats], found: DataFrame, choice: Choice) -> DataReport:
+def _finish(
+    preparation: Preparation,
+    kept: Sequence[SampleStats],
+    found: DataFrame,
+    choice: Choice,
+    names: Mapping[str, str | None],
+) -> DataReport:
     """Declare the store complete, and report what was kept."""
     from pandas import DataFrame
 
@@ -151,6 +163,7 @@ def _finish(preparation: Preparation, kept: Sequence[SampleStats], found: DataFr
         "weights": plain(preparation.weights),
         "folds": {"settings": plain(config.folds), "lines": ["no folds: added samples are trained on in every fold"]},
         "confidence": {
+            **names,
             "images": len(found),
             "kept": len(kept),
             "constant": int(found["constant"].sum()),

@@ -97,7 +97,8 @@ def score_labels(
     """Score run-length codes or labels by id against labels."""
     missing = sorted(set(truth) - set(predicted))
     if missing:
-        msg = f"{where}: {len(missing)} of the {len(truth)} images to be scored are missing; every image needs a row"
+        msg = f"{where}: {len(missing)} of the {len(truth)} images to be scored are missing; every image of the truth "
+        msg += "needs a row, or a label image of its name"
         raise DataError(msg, missing[:20])
     scored = []
     for id_ in truth:

@@ -81,10 +81,10 @@ def submit(  # noqa: PLR0913  the options of a verb
         "labels": labels_folder is not None,
     }
     shards = _Shards(output.with_name(f"{output.name}.shards"), about)
-    found, black = ({}, set()) if shard or budget else shards.read()
+    found, black = ({}, set()) if shard else shards.read()
     n_total = -(-len(sizes) // shard.of) if shard else len(sizes)
     if budget:
-        predicted = budget.predict(ensemble, sizes, source.load, settings, chosen.decode, set_aside)
+        predicted = budget.predict(ensemble, sizes, source.load, settings, chosen.decode, set_aside, done=set(found))
     else:
         predicted = predict_samples(
             ensemble, sizes, source.load, settings, done=set(found), shard=shard, set_aside=set_aside

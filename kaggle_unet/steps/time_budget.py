@@ -4,7 +4,7 @@ What is left out, and in which order, is fixed; when, the clock decides, before 
 is predicted in full, in the same batches as without a budget, so the CSV is the same.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -64,10 +64,13 @@ class TimeBudget:
         settings: InferenceSettings,
         decode: Callable[[Planes | HalfPlanes, Any], Any],
         set_aside: dict[str, str] | None = None,
+        *,
+        done: Container[str] = (),
     ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
         """Predict planes as `predict_samples` does while there is time."""
         levels = list_levels(settings, len(ensemble.models))
         batches = [{id_: sizes[id_] for id_ in batch} for batch in batches_of(ensemble, sizes, settings)]
+        batches = [batch for batch in batches if not all(id_ in done for id_ in batch)]
 
         def timed(batch: dict[str, Shape], level: Level) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
             """Predict, and add up the time that this took, and that until the next image was asked for."""
@@ -82,7 +85,8 @@ class TimeBudget:
             self._px += _area_px(batch)
             self._passes_px += _area_px(batch) * level.passes
 
-        for _ in range(2 if len(levels) > 1 and monotonic() < self._end else 0):  # the first time, kernels are compiled
+        measures = bool(batches) and len(levels) > 1 and monotonic() < self._end
+        for _ in range(2 if measures else 0):  # the first time, kernels are compiled
             self._predicting_s = self._other_s = self._px = self._passes_px = 0.0
             for sample, planes in timed(batches[len(batches) // 2], levels[-1]):
                 decode(planes, sample.image)

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,12 @@ from kaggle_unet.steps.make_targets import changed_keys
 from kaggle_unet.steps.predict import Estimate, count_views, predict_stored
 from kaggle_unet.steps.run import (
     begin_run,
+    checkpoint_to_start_from,
     fold_folder,
     folds_for,
     has_checkpoints,
     refuse_other_run,
-    run_folds,
-    run_of,
+    samples_learnt_by,
     validation_ids,
 )
 from kaggle_unet.steps.score import out_of_fold, summarize_scores
@@ -138,7 +139,8 @@ def train_fold(  # noqa: PLR0913  the options of a verb
         distributed.on_rank_zero(lambda: held.enter_context(lock(folder)))
         is_resuming = distributed.on_rank_zero(lambda: resume and _has_begun(folder))
         start = None if is_resuming else _find_start(config.training.start_from, fold, validation)
-        parts = gather_parts(config, store, training, validation, distributed, more, start)
+        build = partial(build_model, config, load_encoder=not is_resuming, start=start)
+        parts = gather_parts(config, store, training, validation, distributed, more, build)
         on_warning(_describe_few_steps(config, len(parts.training_set), distributed.size))
         try:
             fitted = fit_fold(
@@ -175,7 +177,8 @@ def estimate_training(
     some = validation[:: math.ceil(len(validation) / 8)]
     more = _read_added(config, added, store, training, lambda _: None)
     first = _find_start(settings.start_from, folds[0], validation)
-    parts = gather_parts(config, store, training, some, distributed, more, first)
+    build = partial(build_model, config, start=first)
+    parts = gather_parts(config, store, training, some, distributed, more, build)
     learner = Learner(parts.build_model(), parts.loss, settings, distributed)
     loader = open_loader(parts.training_set, settings, distributed)
     speeds = [images_per_s(learner, islice(loader.epoch(1), n), 1) for n in (2, 12)]  # the first ones warm up
@@ -238,20 +241,17 @@ def _find_start(given: str | None, fold: int, validation: Sequence[str]) -> Path
     """Find the checkpoint that a fold begins with, and refuse one whose training has seen samples to validate on."""
     if given is None:
         return None
-    path = Path(given)
-    path = fold_folder(path, fold) if (path / "run.json").is_file() else path
-    file = path / BEST if path.is_dir() or not path.suffix else path
+    file = checkpoint_to_start_from(given, fold)
     if not file.is_file():
         raise ConfigError(f"training.start_from: {file}: no such file; train it, or give another run or checkpoint")
-    run = run_of(file)
-    if fold != FULL and (run / "run.json").is_file():
-        folds = run_folds(run).dropna(subset="fold")
-        is_seen = [fold_folder(run, other).name != file.parent.name for other in folds["fold"]]
-        if known := sorted(set(folds["id"][is_seen]).intersection(validation)):
-            msg = f"training.start_from: {file} has been trained on {len(known)} of the {len(validation)} samples that "
-            msg += f"fold {fold} validates on ({', '.join(list_few(known))}), and would score too well; give a run of "
-            msg += "the same folds. If those were other images of the same names, copy the file out of its run"
-            raise ConfigError(msg)
+    if fold != FULL and (known := sorted(samples_learnt_by(file).intersection(validation))):
+        msg = f"training.start_from: {file} has been trained on {len(known)} of the {len(validation)} samples that "
+        msg += f"fold {fold} validates on ({', '.join(list_few(known))}), itself or where it began, and would score "
+        msg += (
+            "too well; give a run of the same folds. If those were other images of the same names, copy the file out "
+        )
+        msg += "of its run"
+        raise ConfigError(msg)
     return file
 
 

@@ -77,7 +77,7 @@ class Store:
     def open(cls, folder: str | Path) -> "Store":
         """Open a complete store."""
         folder = Path(folder)
-        remedy = f"run kaggle-unet make-targets CONFIG --data ZIP --store {folder}"
+        remedy = f"run kaggle-unet make-targets CONFIG --data DATA --store {folder}"
         if not (folder / "manifest.json").exists():
             raise DataError(f"there is no store in {folder}; {remedy}")
         store = cls(folder, read_manifest(folder))

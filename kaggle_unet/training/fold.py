@@ -195,11 +195,11 @@ class Fold:
 
     def _finish_mean(self, folder: Path, config: Mapping[str, Any], on_event: OnEvent) -> float:
         """Measure batch norm for the mean over epochs on new crops, validate it and save it."""
-        if (folder / MEAN).exists():  # a finished training that is resumed
-            return float(load_checkpoint(folder / MEAN)["score"])
+        epoch = len(self.history)
+        if (folder / MEAN).exists() and (written := load_checkpoint(folder / MEAN))["epoch"] == epoch:
+            return float(written["score"])  # a finished training that is resumed
         mean = self.learner.averages.mean
         assert mean is not None
-        epoch = len(self.history)
         self.learner.update_batch_norm(mean, self._loader.epoch(epoch + 1))
         score = self._validate(mean, epoch, on_event).score
         self._distributed.on_rank_zero(lambda: save_mean(folder, self.learner, config, self.history, score))

@@ -102,6 +102,16 @@ def test_masks_are_left_alone_where_none_are_wanted(tmp_path):
     assert read("folder", flat, tmp_path / "flat", with_masks=False, images=".").ids == ("a", "b", "c")
 
 
+def test_images_without_masks_need_no_subfolder(tmp_path):
+    flat = {f"{id_}.png": PNG for id_ in "abc"}
+    for zipped in (False, True):
+        assert read("folder", flat, tmp_path / "flat", zipped=zipped, with_masks=False).ids == ("a", "b", "c")
+    with pytest.raises(DataError, match="several sets of images"):
+        read("folder", {"days/1/a.png": PNG, "days/2/b.png": PNG}, tmp_path / "days", with_masks=False)
+    with pytest.raises(DataError, match=r"no images named like images/<id>\.png"):
+        read("folder", flat, tmp_path / "train")
+
+
 @pytest.mark.parametrize("competition", ["folder", "dsb2018"])
 def test_names_composed_and_decomposed_are_one_name(competition, tmp_path):
     composed, decomposed = "Zähl", "Za\u0308hl"

@@ -280,6 +280,17 @@ def test_scaled_sides_are_what_the_network_takes():
     np.testing.assert_allclose(planes[:, 0, 0], [sigmoid(0.08), sigmoid(0.08)], rtol=1e-5)
 
 
+def test_scaled_sides_need_not_be_those_that_images_are_padded_to():
+    image, how = (
+        draw(np.random.default_rng(0), 32, 32)[:, :20, :20],
+        InferenceSettings(scales=(0.75,), pad_to_multiple=32),
+    )
+    ((_, planes),) = predict_planes(
+        [Sides()], [("a", image)], settings=how, activation="sigmoid", device="cpu", multiple=8
+    )
+    np.testing.assert_allclose(planes[:, 0, 0], sigmoid(0.24), rtol=1e-5)
+
+
 @given(scale=st.sampled_from([0.5, 0.75, 1.5, 2.0]), seed=st.integers(0, 99), flips=st.sampled_from(["none", "d4"]))
 @settings(max_examples=20, deadline=None)
 def test_planes_of_every_scale_lie_where_the_image_lies(scale, seed, flips):

@@ -12,7 +12,7 @@ from kaggle_unet.config import load_config
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.steps import executors, launch, train
 from kaggle_unet.steps.build import build_model
-from kaggle_unet.steps.launch import Launch, describe_launch, read_plan
+from kaggle_unet.steps.launch import Launch, describe_launch, plan_tasks, read_plan
 from kaggle_unet.steps.predict import Estimate
 from kaggle_unet.synthetic.files import write_folder
 from tests.steps.conftest import COMMON, CONFIGS, call
@@ -79,6 +79,24 @@ def test_tasks_are_commands_that_anybody_could_type():
     skipping = {name for name, task in opened().tasks.items() if "--skip-bad" in task.words}
     assert skipping == {name for name in tasks if "train" not in name}
     assert tasks["a/submit"].needs == ("a/train-fold0", "a/train-fold1", "a/submit-1-of-2", "a/submit-2-of-2")
+
+
+def test_a_training_waits_for_the_planned_one_that_it_starts_from():
+    second = "{config: tiny.yaml, data: train, test: test, name: z/second, set: [training.start_from=runs/b]}"
+    third = "{config: tiny.yaml, data: train, name: a/third, set: [training.start_from=runs/z/second/fold1]}"
+    Path("plan.yaml").write_text(PLAN.replace("configs:\n", f"configs:\n  - {second}\n").replace("submit", "tune"))
+    tasks = opened().tasks
+    assert tasks["z/second/train-fold1"].needs == ("z/second/make-targets", "b/train-fold1")
+    assert tasks["z/second/make-targets-1-of-2"].stage > tasks["b/tune"].stage
+    Path("plan.yaml").write_text(Path("plan.yaml").read_text().replace("configs:\n", f"configs:\n  - {third}\n"))
+    tasks = opened().tasks
+    assert tasks["a/third/train-fold0"].needs == ("a/third/make-targets", "z/second/train-fold1")
+    before = tasks["a/third/train-fold0"].key
+    Path("plan.yaml").write_text(Path("plan.yaml").read_text().replace("seed=7", "seed=8"))
+    assert opened().tasks["a/third/train-fold0"].key != before
+    Path("plan.yaml").write_text(PLAN.replace("training.seed=7", "training.start_from=runs/b/fold0"))
+    with pytest.raises(ConfigError, match=r"start_from leads from b to b; let one of them start afresh"):
+        plan_tasks(opened().plan)
 
 
 def test_tasks_run_behind_what_they_need_and_once(ran):
@@ -206,7 +224,7 @@ def test_the_disk_is_bounded_by_the_sizes_of_the_images(ran, monkeypatch):
     Path("plan.yaml").write_text(PLAN)
     answer = call("launch", "plan.yaml", "--dry-run")
     assert answer.code == 3
-    assert "train has no images" in answer.err
+    assert "train/a.png is no image" in answer.err
 
 
 @pytest.mark.parametrize(

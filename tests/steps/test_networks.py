@@ -124,6 +124,16 @@ def test_images_that_are_shown_larger_are_cut_into_tiles_as_small_as_others():
     assert ((planes[0] > 0.5) == (sample.image > 0)).mean() > 0.97
 
 
+@pytest.mark.parametrize(("radius", "overlap_px"), [(4, 32), (40, 32), (4, 120)])
+def test_a_network_is_shown_tiles_of_one_size_at_every_scale(radius, overlap_px):
+    settings = InferenceSettings(object_px=20, tile_px=128, overlap_px=overlap_px)
+    network, sample = Bright(), discs(radius)
+    ensemble = Ensemble([network], NUCLEI, PadSpec(8), {}, DEVICE)
+    ((_, planes),) = predict_samples(ensemble, {"x": sample.image.shape}, lambda _: sample, settings)
+    assert max(max(shape) for shape in network.sizes) <= 128 + 8 * 20 / (2 * radius)  # rounded up before it is scaled
+    assert ((planes[0] > 0.5) == (sample.image > 0)).mean() > 0.97
+
+
 def test_checkpoints_of_other_codecs_are_combined_where_their_planes_allow_it(trained, tmp_path):
     def submit(codec, *files):
         words = [word for file in files for word in ("--checkpoint", file)]

@@ -113,6 +113,24 @@ def test_labels_are_those_that_submit_would_write(trained, labelled, test_data):
         np.testing.assert_array_equal(planes, CODECS[config.codec.name].encode(sample.labels, config.codec.border))
 
 
+def test_a_tuned_decoding_is_that_of_the_labels_too(trained, test_data, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+    (run / "decode.yaml").write_text("decode: {mask_threshold: 0.4, seed_threshold: 0.4, single_object: %s}" % (
+        "true" if trained.name == "tgs" else "false"))  # fmt: skip
+    answer = call("submit", run, "--data", test_data, "--labels", tmp_path / "labels", "-o", tmp_path / "x.csv")
+    assert answer.code == 0, answer.err
+    answer = call("pseudo-label", run, "--data", test_data, "--store", tmp_path / "store", "--confidence", 0)
+    assert answer.code == 0, answer.err
+    assert "decoding run/decode.yaml" in answer.out
+    assert "does not record the checkpoints" in answer.err
+    store = Store.open(tmp_path / "store")
+    assert set(store.ids) == {own_id(trained, id_) for id_ in trained.truth}
+    for id_ in store.ids:
+        with Image.open(tmp_path / "labels" / f"{id_}.tif") as written:
+            np.testing.assert_array_equal(store.read(id_).labels, np.asarray(written))
+
+
 def test_unsure_pixels_of_a_kept_image_count_in_no_loss(trained, labelled, bounds):
     store = Store.open(labelled[0])
     maps = {own_id(trained, id_): pixels for id_, pixels in spread(trained).items()}

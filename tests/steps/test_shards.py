@@ -93,6 +93,27 @@ def test_a_time_budget_is_for_the_whole(trained, tmp_path):
 
 
 @folder_only
+def test_a_time_budget_takes_what_shards_have_found(trained, tmp_path):
+    words = ("submit", trained.run, "--data", trained.test)
+    for shard in ("1/2", "2/2"):
+        assert call(*words, "-o", tmp_path / "x.csv", "--shard", shard).code == 0
+    assert call(*words, "-o", tmp_path / "x.csv", "--time-budget", "0s").code == 0
+    assert call(*words, "-o", tmp_path / "whole.csv").code == 0
+    assert (tmp_path / "x.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not (tmp_path / "x.csv.shards").exists()
+
+
+def test_where_no_image_can_be_read_a_budget_and_an_estimate_have_nothing_to_measure(trained, tmp_path):
+    (tmp_path / "bad" / "images").mkdir(parents=True)
+    (tmp_path / "bad" / "images" / "a.png").write_bytes(b"no image")
+    sets = ("--set", "competition.name=folder", "--set", "inference.flips=d4")
+    words = ("submit", trained.run, "--data", tmp_path / "bad", "-o", tmp_path / "x.csv", "--skip-bad", *sets)
+    for more in (("--dry-run",), ("--time-budget", "9h")):
+        answer = call(*words, *more)
+        assert answer.code == 0, answer.err
+    assert (tmp_path / "x.csv").read_text().splitlines() == ["ImageId,EncodedPixels", "a,"]
+
+
 def test_a_damaged_file_of_a_shard_is_named(trained, tmp_path):
     words = ("submit", trained.run, "--data", trained.test, "-o", tmp_path / "x.csv")
     assert call(*words, "--shard", "1/1").code == 0

@@ -12,6 +12,7 @@ from PIL import Image
 
 from kaggle_unet.config import load_config
 from kaggle_unet.models.checkpoint import load_checkpoint
+from kaggle_unet.steps.build import build_model as build
 from kaggle_unet.steps.train import _divide, train_fold
 from kaggle_unet.store import Store
 from kaggle_unet.synthetic import files as drawn
@@ -63,9 +64,28 @@ def test_a_training_on_all_images_has_no_score_and_is_submitted_where_it_is_name
     result = json.loads((run / "full" / "result.json").read_text())
     assert result["training_samples"] == len(Store.open(store).ids)
     assert not {"oof_score", "oof_interval"} & set(result)
-    assert call("submit", run, "--data", test, "-o", tmp_path / "x.csv").code == 3  # no fold has a checkpoint
-    answer = call("submit", run, "--data", test, "--checkpoint", run / "full", "-o", tmp_path / "x.csv")
-    assert answer.code == 0, answer.err
+    csvs = []
+    for words in ((), ("--checkpoint", run / "full")):  # alone it stands for the run
+        assert "--checkpoint" not in answer.out
+        submitted = call("submit", run, "--data", test, *words, "-o", tmp_path / "x.csv")
+        assert submitted.code == 0, submitted.err
+        csvs.append((tmp_path / "x.csv").read_bytes())
+    assert csvs[0] == csvs[1]
+    assert train(prepared, run, "training.epochs=1").code == 0
+    words = (
+        "train",
+        config,
+        "--fold",
+        "full",
+        "--store",
+        store,
+        "--run",
+        run,
+        "--set",
+        "training.epochs=1",
+        "--resume",
+    )
+    assert f"--checkpoint {run} --checkpoint {run / 'full'}" in " ".join(call(*words).out.split())  # beside a fold
 
 
 def test_a_training_on_all_images_is_watched_on_the_first_fold_that_there_is():
@@ -105,6 +125,49 @@ def test_a_start_that_knows_the_validation_samples_or_has_another_shape_is_refus
     assert "checkpoint" in (answer := start(tmp_path / "weights.pth")).err
     assert (answer.code, "best.safetensors" in answer.err) == (3, False)
     assert start(alone, "training.epochs=1").code == 0
+
+
+def test_a_start_that_knows_the_validation_samples_by_what_it_added_or_began_with_is_refused(prepared, tmp_path):
+    config, _, store = prepared
+    other = tmp_path / "other store"
+    shutil.copytree(store, other)
+    added = tmp_path / "added"  # names of this store's samples
+    drawn.write_dsb_zip(tmp_path / "more.zip", 7, 4, shape=(48, 56))
+    assert call("make-targets", config, "--data", tmp_path / "more.zip", "--store", added).code == 0
+
+    def run(name, home, fold, *words):
+        options = ("--store", home, "--run", tmp_path / name, "--set", "training.epochs=1")
+        return call("train", config, "--fold", fold, *options, *words)
+
+    assert run("a", store, 0, "--add-store", added).code == 0
+    answer = run("b", added, 0, "--set", f"training.start_from={tmp_path / 'a'}")
+    assert (answer.code, "has been trained on 2 of the 2 samples" in " ".join(answer.err.split())) == (2, True)
+    assert run("c", store, 1).code == 0
+    assert run("d", added, 0, "--set", f"training.start_from={tmp_path / 'c' / 'fold1'}").code == 0
+    answer = run("e", store, 0, "--set", f"training.start_from={tmp_path / 'd'}")  # which began with c's fold 1
+    assert (answer.code, "itself or where it began" in " ".join(answer.err.split())) == (2, True)
+    assert run("f", store, 1, "--set", f"training.start_from={tmp_path / 'd' / 'fold0'}").code == 0
+
+
+def test_a_start_inside_its_own_folder_is_found(prepared, tmp_path, monkeypatch):
+    config, _, store = prepared
+    assert train(prepared, tmp_path / "first", "training.epochs=1").code == 0
+    monkeypatch.chdir(tmp_path / "first" / "fold0")
+    start = ("--set", "training.start_from=best.safetensors", "--set", "training.epochs=1")
+    answer = call("train", config, "--fold", 0, "--store", store, "--run", tmp_path / "second", *start)
+    assert answer.code == 0, answer.err
+
+
+def test_a_resumed_training_does_not_read_the_weights_that_it_replaces(prepared, tmp_path, monkeypatch):
+    assert train(prepared, tmp_path / "run", "training.epochs=1").code == 0
+    loads = []
+    monkeypatch.setattr(
+        "kaggle_unet.steps.train.build_model", lambda config, **how: loads.append(how) or build(config, **how)
+    )
+    config, _, store = prepared
+    words = ("--fold", 0, "--store", store, "--run", tmp_path / "run", "--resume", "--set", "training.epochs=2")
+    assert call("train", config, *words).code == 0
+    assert [how["load_encoder"] for how in loads] == [False]
 
 
 def test_networks_of_gray_and_of_colours_are_averaged_where_colours_are_shown(prepared, tmp_path):

@@ -141,6 +141,18 @@ def test_the_mean_has_a_rate_of_its_own(parts, tmp_path):
     assert [row["lr"] for row in fitted.history] == pytest.approx([0.0075 + 0.0001 * 0.25, 5e-3, 5e-3], rel=0.01)
 
 
+def test_a_training_that_goes_on_after_its_time_was_up_has_the_mean_of_all_its_epochs(parts, tmp_path):
+    settings = make_settings(epochs=3, swa=SwaSettings(from_epoch=1))
+    short = fit_fold(parts, settings.model_copy(update={"minutes": 1e-9}), folder=tmp_path / "a", config=CONFIG)
+    assert (short.epochs, load_checkpoint(tmp_path / "a" / "swa.safetensors")["epoch"]) == (1, 1)
+    resumed = fit_fold(parts, settings, folder=tmp_path / "a", config=CONFIG, resume=True)
+    straight = fit_fold(parts, settings, folder=tmp_path / "b", config=CONFIG)
+    assert resumed.others == straight.others
+    one, other = (load_checkpoint(tmp_path / name / "swa.safetensors") for name in "ab")
+    assert one["epoch"] == other["epoch"] == 3
+    assert all(torch.equal(one["model"][name], other["model"][name]) for name in other["model"])
+
+
 def test_a_training_that_stops_before_its_mean_begins_has_none(parts, tmp_path):
     stop = partial(make_settings, epochs=9, early_stopping=1, swa=SwaSettings(from_epoch=9))
     result = parts.validate
