@@ -103,6 +103,7 @@ def test_a_time_budget_takes_what_shards_have_found(trained, tmp_path):
     assert not (tmp_path / "x.csv.shards").exists()
 
 
+@pytest.mark.parametrize("trained", ["dsb2018"], indirect=True)
 def test_where_no_image_can_be_read_a_budget_and_an_estimate_have_nothing_to_measure(trained, tmp_path):
     (tmp_path / "bad" / "images").mkdir(parents=True)
     (tmp_path / "bad" / "images" / "a.png").write_bytes(b"no image")

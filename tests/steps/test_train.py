@@ -159,7 +159,7 @@ def test_a_start_inside_its_own_folder_is_found(prepared, tmp_path, monkeypatch)
 
 
 def test_a_resumed_training_does_not_read_the_weights_that_it_replaces(prepared, tmp_path, monkeypatch):
-    assert train(prepared, tmp_path / "run", "training.epochs=1").code == 0
+    assert train(prepared, tmp_path / "run", "training.epochs=2", "training.minutes=1e-9").code == 0
     loads = []
     monkeypatch.setattr(
         "kaggle_unet.steps.train.build_model", lambda config, **how: loads.append(how) or build(config, **how)
