@@ -92,7 +92,6 @@ def test_a_time_budget_is_for_the_whole(trained, tmp_path):
     assert "--time-budget is for the whole" in answer.err
 
 
-@folder_only
 def test_a_time_budget_takes_what_shards_have_found(trained, tmp_path):
     words = ("submit", trained.run, "--data", trained.test)
     for shard in ("1/2", "2/2"):
@@ -115,6 +114,7 @@ def test_where_no_image_can_be_read_a_budget_and_an_estimate_have_nothing_to_mea
     assert (tmp_path / "x.csv").read_text().splitlines() == ["ImageId,EncodedPixels", "a,"]
 
 
+@folder_only
 def test_a_damaged_file_of_a_shard_is_named(trained, tmp_path):
     words = ("submit", trained.run, "--data", trained.test, "-o", tmp_path / "x.csv")
     assert call(*words, "--shard", "1/1").code == 0
