@@ -54,6 +54,8 @@ def pseudo_label(
     confidence: options.Confidence = 0.9,
     pixel_confidence: options.PixelConfidence = 0.8,
     ignore_unsure: options.IgnoreUnsure = False,
+    decode: options.Decode = None,
+    second_level: options.SecondLevel = None,
     store: options.PseudoStore = None,
     preview: options.Preview = 0,
     overrides: options.Overrides = None,
@@ -68,7 +70,12 @@ def pseudo_label(
     usual = store_folder(experiment, None)
     folder = store or usual.with_name(f"{usual.name}_pseudo")
     choice = Choice(confidence, pixel_confidence, ignore_unsure)
-    how: dict[str, Any] = {"overrides": overrides or (), "on_warning": console.warn}
+    how: dict[str, Any] = {
+        "decode": decode,
+        "second_level": second_level,
+        "overrides": overrides or (),
+        "on_warning": console.warn,
+    }
     with console.progress() as on_progress:
         report = label(
             opened.config, data, checkpoint or (), opened.run, folder, choice, **how, on_progress=on_progress

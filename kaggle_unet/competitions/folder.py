@@ -31,9 +31,8 @@ class Folder(Competition):
     ) -> FileSource:
         """Open a folder, a zip, or a place in a zip, that holds the two subfolders of the config, or only images."""
         archive = open_archive(data)
-        if with_masks is False and not any(
-            _pattern(settings.images).fullmatch(compose(name)) for name in archive.names
-        ):
+        folders = [f"/{start_of(folder)}" for folder in (settings.images, settings.masks)]
+        if with_masks is False and not any(part in f"/{compose(name)}" for name in archive.names for part in folders):
             settings = settings.model_copy(update={"images": "."})
         images, wanted = _pattern(settings.images), f"{settings.masks}/<id>.png (or .tif, …)"
         example = f"{start_of(settings.images)}<id>.png"

@@ -181,7 +181,10 @@ def estimate_trainings(launch: Launch) -> tuple[list[Any], list[str]]:
         store, run = command.place("store"), command.place("runs")
         left = [fold for fold in command.folds if not (fold_folder(run, fold) / "result.json").exists()]
         if (store / "manifest.json").exists() and left:
-            found.append(estimate_training(command.config, store, run, left))
+            config, start = command.config, launch.tasks.get(command.name_start(left[0]))
+            if start and not launch.is_done(start):  # a start changes no speed
+                config = config.model_copy(update={"training": config.training.model_copy(update={"start_from": None})})
+            found.append(estimate_training(config, store, run, left))
         elif left:
             unknown.append(name_of(one))
     return found, unknown

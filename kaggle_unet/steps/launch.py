@@ -396,10 +396,11 @@ def _where(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
 def _hours_left(launch: Launch, records: Mapping[str, Mapping[str, Any]]) -> float | None:
     """Estimate the hours of all tasks that are not done, one after the other, by those done of their kind."""
     took: dict[int, list[float]] = {}
+    kind_of = {name: task.stage % (2 * len(launch.plan.verbs)) for name, task in launch.tasks.items()}
     for name, record in records.items():
         if record["state"] == "done":
-            took.setdefault(launch.tasks[name].stage, []).append(record["attempts"][-1]["seconds"])
-    left = [launch.tasks[name].stage for name, record in records.items() if record["state"] != "done"]
+            took.setdefault(kind_of[name], []).append(record["attempts"][-1]["seconds"])
+    left = [kind_of[name] for name, record in records.items() if record["state"] != "done"]
     if not all(stage in took for stage in left):
         return None
     return round(sum(sum(took[stage]) / len(took[stage]) for stage in left) / 3600, 2)

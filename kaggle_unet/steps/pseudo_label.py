@@ -71,6 +71,8 @@ def pseudo_label(  # noqa: PLR0913  the options of a verb
     folder: Path,
     choice: Choice,
     *,
+    decode: str | None = None,
+    second_level: str | None = None,
     overrides: Sequence[str] = (),
     on_warning: Callable[[str], None] = lambda _: None,
     on_progress: OnProgress = lambda *_: None,
@@ -79,7 +81,7 @@ def pseudo_label(  # noqa: PLR0913  the options of a verb
     from pandas import DataFrame
 
     ensemble = load_ensemble(checkpoints or [run], config)
-    chosen = choose_decoder(config, ensemble.hashes, overrides=overrides)
+    chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level=second_level, overrides=overrides)
     for remark in chosen.remarks:
         on_warning(remark)
     source = open_images(config, data)

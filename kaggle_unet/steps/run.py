@@ -17,6 +17,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -178,7 +179,8 @@ def samples_learnt_by(checkpoint: Path) -> set[str]:
         folds = run_folds(run).dropna(subset="fold")
         ids.update(folds["id"][[fold_folder(run, fold).name != name for fold in folds["fold"]]])
         for added in describe_run(run).get("added_stores", []):
-            ids.update(Store.open(added["store"]).ids if (Path(added["store"]) / "manifest.json").exists() else ())
+            with suppress(DataError):
+                ids.update(Store.open(added["store"]).ids)
         if start := load_config(run / "config.yaml").training.start_from:
             number = name.removeprefix("fold")
             earlier = checkpoint_to_start_from(start, int(number) if number.isdigit() else FULL).absolute()
@@ -257,7 +259,7 @@ def look_at_decode_params(file: Path | None, checkpoints: Collection[str], confi
         remarks.append(msg)
     mine = plain(config)["inference"]
     for name in sorted({name for views in found.views for name in views if views[name] != mine.get(name)}):
-        theirs = " and ".join(dict.fromkeys(str(views[name]) for views in found.views))
+        theirs = " and ".join(dict.fromkeys(str(views.get(name)) for views in found.views))
         msg = f"{file} was searched on planes predicted with inference.{name} {theirs}, these with {mine.get(name)}; "
         remarks.append(f"{msg}run kaggle-unet predict --oof with the same settings, and tune again")
     if file.suffix == EXPORTED:

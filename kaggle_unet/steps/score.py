@@ -183,7 +183,9 @@ def hashes_of_checkpoints(folders: Iterable[Path]) -> list[str]:
 def views_of_planes(folders: Iterable[Path]) -> list[dict[str, Any]]:
     """Return the settings of prediction that shaped the planes in some folders, each combination once."""
     found = [describe_planes(folder)["inference"] for folder in dict.fromkeys(folders)]
-    views = [{name: settings[name] for name in VIEWS} for settings in found]
+    views = [
+        {name: settings[name] for name in VIEWS if name in settings} for settings in found
+    ]  # earlier ones lack some
     return [entry for number, entry in enumerate(views) if entry not in views[:number]]
 
 

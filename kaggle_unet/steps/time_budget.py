@@ -94,10 +94,12 @@ class TimeBudget:
         for batch in batches:
             level = self._choose(levels, left_px)
             left_px -= _area_px(batch)
+            left = batch  # at the first level whole, as without a budget: what is done comes out the same
             if level != levels[0]:
-                self.reduced.setdefault(level.name if level else EMPTY, []).extend(batch)
+                left = {id_: shape for id_, shape in batch.items() if id_ not in done}
+                self.reduced.setdefault(level.name if level else EMPTY, []).extend(left)
             if level:
-                yield from timed(batch, level)
+                yield from timed(left, level)
 
     def _choose(self, levels: list[Level], left_px: int) -> Level | None:
         """Choose the first level at which what is left takes no longer than there is time."""

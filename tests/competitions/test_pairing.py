@@ -110,6 +110,9 @@ def test_images_without_masks_need_no_subfolder(tmp_path):
         read("folder", {"days/1/a.png": PNG, "days/2/b.png": PNG}, tmp_path / "days", with_masks=False)
     with pytest.raises(DataError, match=r"no images named like images/<id>\.png"):
         read("folder", flat, tmp_path / "train")
+    for files in ({"images/a.jp2": b"x", "masks/a.png": MASK}, {"masks/a.png": MASK}):
+        with pytest.raises(DataError, match=r"no images named like images/<id>\.png"):
+            read("folder", files, tmp_path / f"masks{len(files)}", with_masks=False)
 
 
 @pytest.mark.parametrize("competition", ["folder", "dsb2018"])

@@ -108,6 +108,8 @@ def test_decode_parameters_searched_on_planes_of_other_views_are_warned_of(tmp_p
     same = Config(competition={"name": "dsb2018"}, inference={"flips": "d4", "scales": [0.5]})
     (remark,) = look_at_decode_params(file, ["aa"], same)
     assert "searched on planes predicted with inference.scales [1.0] and [0.5], these with [0.5]" in remark
+    file.write_text("checkpoints: [aa]\nviews: [{flips: d4, scales: [1.0]}, {flips: d4}]")  # of an earlier version
+    assert "inference.scales [1.0] and None" in look_at_decode_params(file, ["aa"], same)[0]
     file.write_text("checkpoints: [aa]\nviews: [{flips: d4, scales: [0.5]}]")
     assert look_at_decode_params(file, ["aa"], same) == []
 

@@ -22,7 +22,7 @@ D4 = InferenceSettings(flips="d4", batch=2)
 IDS = [f"{k:03}" for k in range(10)]
 
 
-def predict(seconds, *, pass_s=1.0, decode_s=0.0, slower_after=None):
+def predict(seconds, *, pass_s=1.0, decode_s=0.0, slower_after=None, done=()):
     """Predict ten images, in batches of two, with three networks and a clock of one's own."""
     clock = SimpleNamespace(now=0.0, passes=[])
 
@@ -42,7 +42,7 @@ def predict(seconds, *, pass_s=1.0, decode_s=0.0, slower_after=None):
         patch.setattr(time_budget, "predict_samples", predict_samples)
         ensemble = SimpleNamespace(models=[None] * 3, pad_spec=PadSpec(1, 0))
         budget, found = TimeBudget(seconds), []
-        for sample, planes in budget.predict(ensemble, dict.fromkeys(IDS, (4, 4)), None, D4, decode):
+        for sample, planes in budget.predict(ensemble, dict.fromkeys(IDS, (4, 4)), None, D4, decode, done=done):
             found.append(sample.id)
             decode(planes, sample.image)
     return budget, found, clock
@@ -116,6 +116,14 @@ def test_without_time_all_images_are_empty():
     assert found == []
     assert list(budget.reduced) == [EMPTY]
     assert budget.remarks(10) == [f"the time budget was short: 10 of 10 images were predicted with {EMPTY}"]
+
+
+def test_what_shards_have_found_is_neither_reduced_nor_replaced_by_less():
+    done = set(IDS[:5])  # two batches, and half of the third
+    assert predict(0, done=done)[0].reduced == {EMPTY: IDS[5:]}
+    budget, found, _ = predict(30, done=done)
+    assert EMPTY not in budget.reduced
+    assert found == IDS[5:]
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("9h", 32400), ("90m", 5400), ("45s", 45), ("0.5h", 1800)])
