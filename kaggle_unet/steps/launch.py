@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -120,23 +120,22 @@ def plan_tasks(plan: Plan) -> dict[str, Task]:
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"configs: {', '.join(sorted(twice))} comes twice; give each a name of its own")
     tasks: dict[str, Task] = {}
-    first_stage = dict.fromkeys(names, 0)
+    first_stage: dict[str, int] = {}
     for one, start in _order(plan):
-        if start is not None:
-            first_stage[name_of(one)] = first_stage[start] + 2 * len(plan.verbs)
+        first = first_stage[name_of(one)] = first_stage[start] + 2 * len(plan.verbs) if start else 0
         needs: tuple[Task, ...] = ()
         for stage, verb in enumerate(plan.verbs):
-            shards, whole = _tasks_of(plan, one, verb, first_stage[name_of(one)] + 2 * stage, needs, tasks)
+            shards, whole = _tasks_of(plan, one, verb, first + 2 * stage, needs, tasks)
             tasks |= {task.name: task for task in (*shards, *whole)}
             needs = whole
     return tasks
 
 
-def _order(plan: Plan) -> list[tuple[PlannedConfig, str | None]]:
-    """List the configs, each behind the planned one that `training.start_from` names, and that one's name."""
+def _order(plan: Plan) -> list[tuple[PlannedConfig, str]]:
+    """List the configs, each behind the planned one that `training.start_from` names, and that one's name, if any."""
     planned = {name_of(one): one for one in plan.configs}
-    starts = {name: Command(plan, one, "train").find_start(planned) for name, one in planned.items()}
-    needs = {name: () if start is None else (start,) for name, start in starts.items()}
+    starts = {name: Command(plan, one, "train").start[0] for name, one in planned.items()}
+    needs = {name: (start,) if start else () for name, start in starts.items()}
     try:
         return [(planned[name], starts[name]) for name in TopologicalSorter(needs).static_order()]
     except CycleError as error:
@@ -208,21 +207,19 @@ class Command:
         names = tuple(task.name for task in needs)
         return Task(f"{name_of(self.one)}/{'-'.join(parts)}", words, stage, names, outputs, key, gpus, began)
 
-    def find_start(self, planned: Iterable[str]) -> str | None:
-        """Return the name of the planned config whose run `training.start_from` is or lies in."""
-        start = self.config.training.start_from
-        if start is None or self.verb not in self.plan.verbs:
-            return None
-        place = Path(start).absolute()
-        found = [name for name in planned if place.is_relative_to(Path("runs", name).absolute())]
-        return max(found, key=len, default=None)
+    @cached_property
+    def start(self) -> tuple[str, str]:
+        """The planned config whose run `training.start_from` is or lies in, and the folder there; else nothing."""
+        given, names = self.config.training.start_from, map(name_of, self.plan.configs)
+        runs = {name: Path("runs", name).absolute() for name in names if given and self.verb in self.plan.verbs}
+        place = Path(given or "").absolute()
+        name = max((name for name, run in runs.items() if place.is_relative_to(run)), key=len, default="")
+        return name, "".join(place.relative_to(runs[name]).parts[:1]) if name else ""
 
     def name_start(self, fold: int) -> str:
         """Return the name that the task has from whose run a fold starts, if it is in the plan."""
-        if (name := self.find_start(map(name_of, self.plan.configs))) is None:
-            return ""
-        inside = Path(self.config.training.start_from or "").absolute().relative_to(Path("runs", name).absolute()).parts
-        return f"{name}/train-{inside[0] if inside else f'fold{fold}'}"
+        name, folder = self.start
+        return f"{name}/train-{folder or f'fold{fold}'}"
 
     def place(self, kind: str) -> Path:
         """Return the folder of a config's store, run or results."""

@@ -17,7 +17,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -128,10 +127,7 @@ def has_checkpoints(run: Path) -> bool:
 
 
 def find_checkpoints(paths: Iterable[Path]) -> list[Path]:
-    """Find the checkpoints that paths stand for: a file, a fold's folder (its best), a run (the best of each fold).
-
-    A run of `train --fold full` alone stands for that one's best.
-    """
+    """Find the checkpoints of paths: a file, a fold's folder (its best), a run (each fold's best, else full's)."""
     return list(dict.fromkeys(file for path in paths for file in _checkpoints_at(path)))
 
 
@@ -157,35 +153,6 @@ def run_of(checkpoint: Path) -> Path:
     if checkpoint.suffix == EXPORTED:
         return checkpoint.resolve()
     return checkpoint.absolute().parent.parent.resolve()
-
-
-def checkpoint_to_start_from(given: str, fold: int) -> Path:
-    """Return the file that `training.start_from` means for a fold: a checkpoint, or the best of a run's same fold."""
-    path = Path(given)
-    path = fold_folder(path, fold) if (path / "run.json").is_file() else path
-    return path / BEST if path.is_dir() or not path.suffix else path
-
-
-def samples_learnt_by(checkpoint: Path) -> set[str]:
-    """Return the ids that a checkpoint has been trained on: with its fold, added, or by those that it began with.
-
-    Runs and stores that are no longer in their places tell nothing.
-    """
-    ids, files = set[str](), [checkpoint.absolute()]
-    for file in files:
-        run, name = run_of(file), file.parent.name
-        if not (run / "run.json").is_file():
-            continue
-        folds = run_folds(run).dropna(subset="fold")
-        ids.update(folds["id"][[fold_folder(run, fold).name != name for fold in folds["fold"]]])
-        for added in describe_run(run).get("added_stores", []):
-            with suppress(DataError):
-                ids.update(Store.open(added["store"]).ids)
-        if start := load_config(run / "config.yaml").training.start_from:
-            number = name.removeprefix("fold")
-            earlier = checkpoint_to_start_from(start, int(number) if number.isdigit() else FULL).absolute()
-            files.extend([earlier] if earlier not in files else [])
-    return ids
 
 
 def parse_folds(text: str, n: int) -> list[int]:

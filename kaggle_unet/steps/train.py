@@ -9,7 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from kaggle_unet.config import Config, plain
+from kaggle_unet.config import Config, load_config, plain
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.data.loading import BatchLoader
@@ -32,12 +32,13 @@ from kaggle_unet.steps.make_targets import changed_keys
 from kaggle_unet.steps.predict import Estimate, count_views, predict_stored
 from kaggle_unet.steps.run import (
     begin_run,
-    checkpoint_to_start_from,
+    describe_run,
     fold_folder,
     folds_for,
     has_checkpoints,
     refuse_other_run,
-    samples_learnt_by,
+    run_folds,
+    run_of,
     validation_ids,
 )
 from kaggle_unet.steps.score import out_of_fold, summarize_scores
@@ -241,18 +242,45 @@ def _find_start(given: str | None, fold: int, validation: Sequence[str]) -> Path
     """Find the checkpoint that a fold begins with, and refuse one whose training has seen samples to validate on."""
     if given is None:
         return None
-    file = checkpoint_to_start_from(given, fold)
+    file = _place_start(given, fold)
     if not file.is_file():
         raise ConfigError(f"training.start_from: {file}: no such file; train it, or give another run or checkpoint")
-    if fold != FULL and (known := sorted(samples_learnt_by(file).intersection(validation))):
+    if fold != FULL and (known := sorted(_list_learnt(file).intersection(validation))):
         msg = f"training.start_from: {file} has been trained on {len(known)} of the {len(validation)} samples that "
         msg += f"fold {fold} validates on ({', '.join(list_few(known))}), itself or where it began, and would score "
-        msg += (
-            "too well; give a run of the same folds. If those were other images of the same names, copy the file out "
-        )
-        msg += "of its run"
+        msg += "too well; give a run of the same folds. If those were other images of the same names, copy the file "
+        msg += "out of its run"
         raise ConfigError(msg)
     return file
+
+
+def _place_start(given: str, fold: int) -> Path:
+    """Return the file that `training.start_from` means for a fold: a checkpoint, or the best of a run's same fold."""
+    path = Path(given)
+    path = fold_folder(path, fold) if (path / "run.json").is_file() else path
+    return path / BEST if path.is_dir() or not path.suffix else path
+
+
+def _list_learnt(checkpoint: Path) -> set[str]:
+    """Return the ids that a checkpoint has been trained on: with its fold, added, or by those that it began with.
+
+    Runs and stores that are no longer in their places tell nothing.
+    """
+    ids, files = set[str](), [checkpoint.absolute()]
+    for file in files:
+        run, name = run_of(file), file.parent.name
+        if not (run / "run.json").is_file():
+            continue
+        folds = run_folds(run).dropna(subset="fold")
+        ids.update(folds["id"][[fold_folder(run, fold).name != name for fold in folds["fold"]]])
+        for added in describe_run(run).get("added_stores", []):
+            with suppress(DataError):
+                ids.update(Store.open(added["store"]).ids)
+        if start := load_config(run / "config.yaml").training.start_from:
+            number = name.removeprefix("fold")
+            earlier = _place_start(start, int(number) if number.isdigit() else FULL).absolute()
+            files.extend([earlier] if earlier not in files else [])
+    return ids
 
 
 def _begin(
