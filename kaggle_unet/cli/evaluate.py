@@ -31,7 +31,9 @@ def score(
     elif given is not None and given.suffix != ".csv" and truth is None and competition is None:
         opened = open_run(given, run=run)
         with console.progress() as on_progress:
-            result = score_run(opened.run, store, decode=decode, train=train, on_progress=on_progress)
+            result = score_run(
+                opened.run, store, decode=decode, train=train, on_progress=on_progress, on_warning=console.warn
+            )
     else:
         msg = "score: give either RUN, with --train if you like, or CSV_OR_LABELS --truth DATA [--competition NAME]"
         raise ConfigError(msg)
@@ -69,7 +71,9 @@ def second_level(
 
     run, workers = open_run(experiment).run, workers or os.cpu_count() or 1
     with console.progress() as on_progress:
-        result = learn_second_level(run, store, decode=decode, workers=workers, on_progress=on_progress)
+        result = learn_second_level(
+            run, store, decode=decode, workers=workers, on_progress=on_progress, on_warning=console.warn
+        )
     console.result(result, lambda found: console.second_level(run, found))
 
 
@@ -106,5 +110,7 @@ def report(
         else:
             run = open_run(experiment).run
             output, how = output or run / "report.html", {"decode": decode, "against": against}
-            page = write_report(run, output, store, **how, train=train, on_progress=on_progress)
+            page = write_report(
+                run, output, store, **how, train=train, on_progress=on_progress, on_warning=console.warn
+            )
     console.wrote(report=page)

@@ -4,7 +4,7 @@ Also pictures of a store's targets, and of what networks predict for an image th
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folde
 from kaggle_unet.steps.score import (
     Scored,
     Scores,
+    choose_decode_params_of_planes,
     out_of_fold,
     out_of_fold_samples,
     score_training_samples,
@@ -77,7 +78,7 @@ def _read_layers(targets: TargetSet, sample: Sample) -> tuple[dict[str, Image], 
     return dict(zip(names, planes, strict=True)), maps
 
 
-def write_report(
+def write_report(  # noqa: PLR0913  the options of a verb
     run: Path,
     output: Path,
     store_folder: Path | None = None,
@@ -86,11 +87,12 @@ def write_report(
     train: bool = False,
     against: str | None = None,
     on_progress: OnProgress = lambda *_: None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write a run's report, `against` another run or other decode parameters of its own."""
     try_to_write(output)
     config, store = open_run(run, store_folder)
-    config, file = choose_decode_params(config, [run], chosen=decode)
+    config, file = choose_decode_params_of_planes(config, run, decode, on_warning)
     names, second = config.codec.classes or (), _open_second(against, run, config) if against else None
     ids = [id_ for id_ in out_of_fold_samples(run)["id"] if second is None or id_ in second.planes]
     decoders = {} if names else {value: apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS}

@@ -176,6 +176,7 @@ DECODE_FILE = "decode.yaml"
 OF_CONFIG = "config"  # instead of a file: the config's own values
 SECTIONS = ("decode", "postprocess")
 ENSEMBLE = "ensemble"  # the folder, and the section
+Views = Mapping[str, Any]  # settings of prediction that change planes
 
 
 class DecodeFile(Settings):
@@ -186,7 +187,7 @@ class DecodeFile(Settings):
     ensemble: dict[str, Annotated[float, Field(ge=0)]] = Field({})  # the weight of each of several runs
     codec: str | None = None  # its name; None in a file of an earlier version, as the next one
     checkpoints: list[str] | None = None  # hashes
-    views: list[dict[str, Any]] = Field([])  # how their planes were predicted; different if runs differ
+    views: list[Views] = Field([])  # how their planes were predicted; different if runs differ
 
 
 def choose_decode_params(
@@ -216,19 +217,21 @@ def choose_decode_params(
     return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": weights})}), file
 
 
-def look_at_decode_params(file: Path | None, checkpoints: Collection[str], config: Config) -> list[str]:
-    """Warn where decode parameters were searched for another codec, other checkpoints or planes predicted otherwise."""
+def look_at_decode_params(file: Path | None, checkpoints: Collection[str], config: Config, *views: Views) -> list[str]:
+    """Warn where they were searched for another codec, other checkpoints, or other views than these or the config's."""
     if file is None:
         return []
     found, again, remarks = _load(file), "run kaggle-unet tune again", list[str]()
     if found.codec not in {None, codec := config.codec.name}:
         msg = f"{file} was searched for the codec {found.codec}, this one is {codec}; leave it out with --decode config"
         remarks.append(msg)
-    mine = plain(config)["inference"]
-    for name in sorted({name for views in found.views for name in views if views[name] != mine.get(name)}):
-        theirs = " and ".join(dict.fromkeys(str(views.get(name)) for views in found.views))
-        msg = f"{file} was searched on planes predicted with inference.{name} {theirs}, these with {mine.get(name)}; "
-        remarks.append(f"{msg}run kaggle-unet predict --oof with the same settings, and tune again")
+    for name in sorted({name for searched in found.views for name in searched}):
+        of_planes = views or [plain(config)["inference"]]
+        theirs, mine = ({str(some.get(name)): None for some in those} for those in (found.views, of_planes))
+        if theirs.keys() != mine.keys():
+            msg = f"{file} was searched on planes predicted with inference.{name} {' and '.join(theirs)}, these with "
+            msg += f"{' and '.join(mine)}; run kaggle-unet predict --oof with the same settings, and tune again"
+            remarks.append(msg)
     if file.suffix == EXPORTED:
         return remarks
     if found.checkpoints is None:

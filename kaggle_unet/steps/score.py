@@ -1,6 +1,6 @@
 """`score`: score a submission against the truth, or a run on its out-of-fold planes."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
 from pathlib import Path
@@ -24,7 +24,14 @@ from kaggle_unet.metrics.pixels import OF_MASKS, ClassScore, count_confusion, sc
 from kaggle_unet.metrics.score import ImageScore, interval_of_mean, score_overlap
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.parallel import OnProgress
-from kaggle_unet.steps.run import OF_CONFIG, choose_decode_params, fold_folder, open_run, run_folds
+from kaggle_unet.steps.run import (
+    OF_CONFIG,
+    choose_decode_params,
+    fold_folder,
+    look_at_decode_params,
+    open_run,
+    run_folds,
+)
 from kaggle_unet.store import Store, atomic_write
 from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.types import DataFrame, Labels, Overlap, Planes, Sample
@@ -118,14 +125,26 @@ def score_run(
     decode: str | None = None,
     train: bool = False,
     on_progress: OnProgress = lambda *_: None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> Scores:
     """Score a run on the samples that each fold was not trained on, and with `train` on those that it was."""
     config, store = open_run(run, store_folder)
-    config, file = choose_decode_params(config, [run], chosen=decode)
+    config, file = choose_decode_params_of_planes(config, run, decode, on_warning)
     classes = config.decoder.codec.pixel_classes
     scores = summarize_scores([scored for scored, *_ in out_of_fold(run, config, store)], classes)
     trained_on = score_training_samples(run, config, store, on_progress) if train else None
     return replace(scores, decoding=str(file or OF_CONFIG), trained_on=trained_on)
+
+
+def choose_decode_params_of_planes(
+    config: Config, run: Path, chosen: str | None, on_warning: Callable[[str], None]
+) -> tuple[Config, Path | None]:
+    """Choose decode parameters for a run's out-of-fold planes, and warn where they were searched on others."""
+    config, file = choose_decode_params(config, [run], chosen=chosen)
+    folders = [fold_folder(run, fold) / "planes" for fold in folds_with_planes(run)]
+    for remark in look_at_decode_params(file, hashes_of_checkpoints(folders), config, *views_of_planes(folders)):
+        on_warning(remark)
+    return config, file
 
 
 def score_training_samples(run: Path, config: Config, store: Store, on_progress: OnProgress) -> Scores:

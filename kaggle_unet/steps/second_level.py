@@ -27,7 +27,7 @@ from kaggle_unet.selection.second_level import (
 )
 from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, name_decode_params, open_run, run_of
-from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples
+from kaggle_unet.steps.score import choose_decode_params_of_planes, hashes_of_checkpoints, out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import get_codec
@@ -72,6 +72,7 @@ def learn_second_level(
     decode: str | None = None,
     workers: int = 1,
     on_progress: OnProgress = lambda *_: None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> SecondLevelResult:
     """Learn from a run's out-of-fold planes, and measure the gain on held-out images.
 
@@ -82,7 +83,7 @@ def learn_second_level(
     """
     import_lightgbm()
     config, store = open_run(run, store_folder)
-    config, file = choose_decode_params(config, [run], chosen=decode)
+    config, file = choose_decode_params_of_planes(config, run, decode, on_warning)
     refuse_without_seeds(config.decoder.codec, config.decode)
     table = out_of_fold_samples(run)
     part_of = _divide(sorted(table["group"].unique()), run)

@@ -42,7 +42,7 @@ from kaggle_unet.steps.run import (
     validation_ids,
 )
 from kaggle_unet.steps.score import out_of_fold, summarize_scores
-from kaggle_unet.store import Store, atomic_write, lock, write_record
+from kaggle_unet.store import Store, atomic_write, lock, read_record, sha256, write_record
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.training.device import seed_everything
 from kaggle_unet.training.distributed import Distributed, init_distributed
@@ -140,6 +140,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
         distributed.on_rank_zero(lambda: held.enter_context(lock(folder)))
         is_resuming = distributed.on_rank_zero(lambda: resume and _has_begun(folder))
         start = None if is_resuming else _find_start(config.training.start_from, fold, validation)
+        distributed.on_rank_zero(lambda: _follow_start(folder, config.training.start_from, fold, is_resuming))
         build = partial(build_model, config, load_encoder=not is_resuming, start=start)
         parts = gather_parts(config, store, training, validation, distributed, more, build)
         on_warning(_describe_few_steps(config, len(parts.training_set), distributed.size))
@@ -252,6 +253,18 @@ def _find_start(given: str | None, fold: int, validation: Sequence[str]) -> Path
         msg += "out of its run"
         raise ConfigError(msg)
     return file
+
+
+def _follow_start(folder: Path, given: str | None, fold: int, is_resuming: bool) -> None:
+    """Record which weights a fold begins with; refuse to go on with one that began with others than are there now."""
+    if given is None or not (file := _place_start(given, fold)).is_file():
+        return
+    path, digest = folder / "start.json", sha256(file)
+    if not is_resuming:
+        write_record(path, {"checkpoint": str(file), "checkpoint_sha256": digest})
+    elif path.exists() and read_record(path, "begin another --run")["checkpoint_sha256"] != digest:
+        msg = f"--resume: training.start_from: {file} has been trained anew since {folder} began with it; remove "
+        raise ConfigError(f"{msg}{folder} to begin with what is there now, or pass another --run")
 
 
 def _place_start(given: str, fold: int) -> Path:

@@ -124,6 +124,15 @@ def test_submit_warns_of_views_that_tune_has_not_searched_on(trained, moved, tmp
     assert remark in " ".join(json.loads((tmp_path / "x.json").read_text())["warnings"])
 
 
+def test_score_warns_of_planes_that_tune_has_not_searched_on(trained, moved):
+    assert "planes predicted with" not in said("score", moved).err
+    assert said("predict", moved, "--oof", "--set", "inference.scales=[0.5]").code == 0
+    remark = "planes predicted with inference.scales [1.0], these with [0.5]"
+    for verb in ("score", "report"):
+        assert remark in " ".join(said(verb, moved).err.split())
+    assert said("predict", moved, "--oof").code == 0
+
+
 def test_tune_records_its_codec_and_submit_warns_of_another(trained, moved, tmp_path):
     found = yaml.safe_load((moved / "decode.yaml").read_text())
     mine = yaml.safe_load((moved / "config.yaml").read_text())["codec"]["name"]

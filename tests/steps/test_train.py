@@ -31,10 +31,10 @@ def prepared(drawn_config, tmp_path_factory):
     return config, test, store
 
 
-def train(prepared, run, *options):
+def train(prepared, run, *options, resume=False):
     config, _, store = prepared
     sets = [word for option in options for word in ("--set", option)]
-    return call("train", config, "--fold", 0, "--store", store, "--run", run, *sets)
+    return call("train", config, "--fold", 0, "--store", store, "--run", run, *sets, *(["--resume"] if resume else []))
 
 
 def test_snapshots_are_checkpoints_that_a_submission_can_combine(prepared, tmp_path):
@@ -92,6 +92,20 @@ def test_a_second_stage_begins_with_the_weights_of_the_same_fold(prepared, tmp_p
     weights = [name for name in before if name.endswith(".weight")]
     assert weights
     assert all(np.allclose(before[name], after[name], atol=1e-7) for name in weights)
+
+
+def test_a_second_stage_does_not_go_on_when_its_first_has_been_trained_anew(prepared, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert train(prepared, first, "training.epochs=1").code == 0
+    options = f"training.start_from={first}", "training.epochs=1"
+    assert train(prepared, second, *options).code == 0
+    assert train(prepared, second, *options, resume=True).code == 0
+    shutil.rmtree(first)
+    assert train(prepared, second, *options, resume=True).code == 0  # what is gone can't have changed
+    assert train(prepared, first, "training.epochs=1", "training.seed=2").code == 0
+    answer = train(prepared, second, *options, resume=True)
+    said = " ".join(answer.err.split())
+    assert (answer.code, "trained anew" in said, f"remove {second / 'fold0'}" in said) == (2, True, True), said
 
 
 def test_a_start_that_knows_the_validation_samples_or_has_another_shape_is_refused(prepared, tmp_path):
