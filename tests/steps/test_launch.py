@@ -200,6 +200,29 @@ def test_trainings_that_are_not_done_are_measured_by_a_dry_run(ran, monkeypatch)
     assert "about 3.0 minutes, as measured now on some steps" in answer.out
 
 
+def test_a_second_stage_is_measured_and_timed_like_a_first_one(ran, monkeypatch):
+    second = "{config: tiny.yaml, data: train, test: test, name: second, set: [training.start_from=runs/b]}"
+    Path("plan.yaml").write_text(PLAN.replace("configs:\n", f"configs:\n  - {second}\n"))
+    ran.codes = {name: [3] for name in ("b/train-fold1", "second/train-fold0")}
+    executors.run_here(opened(), workers=1)
+    status = json.loads(call("--json", "launch", "plan.yaml", "--status").out)
+    assert status["failed"].keys() == ran.codes.keys()
+    assert status["hours_left"] is not None  # b/submit and second/submit take as long as a/submit took
+    asked = {}
+
+    def estimate(config, store, run, folds):
+        asked[str(run)] = config.training.start_from, folds
+        return Estimate(work="folds: 1", minutes=3, disk_bytes=10**6, measured="some steps")
+
+    monkeypatch.setattr(train, "estimate_training", estimate)
+    monkeypatch.setattr(executors, "bound_disk", lambda _: 0.0)
+    assert call("launch", "plan.yaml", "--dry-run").code == 0
+    assert asked == {"runs/b": (None, [1]), "runs/second": ("runs/b", [0, 1])}
+    Path("runs/b/fold0/result.json").unlink()  # without its start a stage is measured from random weights
+    assert call("launch", "plan.yaml", "--dry-run").code == 0
+    assert asked["runs/second"] == (None, [0, 1])
+
+
 def test_the_disk_is_bounded_by_the_sizes_of_the_images(ran, monkeypatch):
     write_folder(Path("data"), 1, 8, shape=(48, 56))
     plan = "{configs: [{config: tiny.yaml, data: data, test: data, name: a}], verbs: [%s]}"

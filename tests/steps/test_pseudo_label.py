@@ -113,16 +113,19 @@ def test_labels_are_those_that_submit_would_write(trained, labelled, test_data):
         np.testing.assert_array_equal(planes, CODECS[config.codec.name].encode(sample.labels, config.codec.border))
 
 
-def test_a_tuned_decoding_is_that_of_the_labels_too(trained, test_data, tmp_path):
+@pytest.mark.parametrize("given", ["decode.yaml", "mine.yaml"])
+def test_a_tuned_decoding_is_that_of_the_labels_too(trained, test_data, tmp_path, given):
     run = tmp_path / "run"
     shutil.copytree(trained.run, run)
-    (run / "decode.yaml").write_text("decode: {mask_threshold: 0.4, seed_threshold: 0.4, single_object: %s}" % (
+    named = () if given == "decode.yaml" else ("--decode", run / given)  # else what tune has left
+    (run / given).write_text("decode: {mask_threshold: 0.4, seed_threshold: 0.4, single_object: %s}" % (
         "true" if trained.name == "tgs" else "false"))  # fmt: skip
-    answer = call("submit", run, "--data", test_data, "--labels", tmp_path / "labels", "-o", tmp_path / "x.csv")
+    words = (*named, "--data", test_data)
+    answer = call("submit", run, *words, "--labels", tmp_path / "labels", "-o", tmp_path / "x.csv")
     assert answer.code == 0, answer.err
-    answer = call("pseudo-label", run, "--data", test_data, "--store", tmp_path / "store", "--confidence", 0)
+    answer = call("pseudo-label", run, *words, "--store", tmp_path / "store", "--confidence", 0)
     assert answer.code == 0, answer.err
-    assert "decoding run/decode.yaml" in answer.out
+    assert f"decoding run/{given}" in answer.out
     assert "does not record the checkpoints" in answer.err
     store = Store.open(tmp_path / "store")
     assert set(store.ids) == {own_id(trained, id_) for id_ in trained.truth}
