@@ -136,7 +136,9 @@ class FileSource:
             files.update(name for sample_id in self.images for name in mask_files[sample_id])
             stamp = self.masks.stamp()
         numbers = json.dumps({key: dict(value) for key, value in self.numbers.items()}, sort_keys=True)
-        return hashlib.sha256("\n".join([self.archive.fingerprint(files), stamp, numbers]).encode()).hexdigest()
+        channel = [] if self.channel is None else [repr(self.channel)]
+        parts = [self.archive.fingerprint(files), stamp, numbers, *channel]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def read_shapes(

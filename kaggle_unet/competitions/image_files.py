@@ -54,11 +54,11 @@ class ImageFiles:
             return read_pixel_size(file)
 
 
-def find_images(places: Sequence[str], settings: CompetitionSettings) -> ImageFiles:
+def find_images(places: Sequence[str], settings: CompetitionSettings, *, skip_bad: bool = False) -> ImageFiles:
     """Find the images that files, globs, folders and zips stand for; a DataError names ids that come twice."""
     sources: dict[str, FileSource] = {}
     twice, others = [], Counter[str]()
-    for source in _open_places(places, settings):
+    for source in _open_places(places, settings, skip_bad):
         others.update(f"{issue.kind}: {issue.action}" for issue in source.data_issues)
         for id_, name in source.images.items():
             if (first := sources.setdefault(id_, source)) is not source:
@@ -68,7 +68,7 @@ def find_images(places: Sequence[str], settings: CompetitionSettings) -> ImageFi
     return ImageFiles(sources, others)
 
 
-def _open_places(places: Sequence[str], settings: CompetitionSettings) -> Iterator[FileSource]:
+def _open_places(places: Sequence[str], settings: CompetitionSettings, skip_bad: bool) -> Iterator[FileSource]:
     """Yield a source for each folder and zip, and one for all files of a folder that are named alone."""
     named: dict[Path, list[str]] = {}
     for place in places:
@@ -79,19 +79,19 @@ def _open_places(places: Sequence[str], settings: CompetitionSettings) -> Iterat
                 if path.name not in (names := named.setdefault(path.parent, [])):
                     names.append(path.name)
             else:
-                yield _open_place(str(path), settings)
+                yield _open_place(str(path), settings, skip_bad)
     for folder, names in named.items():
         found_ids = ((compose(PurePosixPath(name).stem), name) for name in names)
         pairing = list_images(FolderArchive(folder, depth=0), found_ids, ())
-        pairing.check(None, is_wanted=False, wanted="")
+        pairing.check(None, is_wanted=False, wanted="", skip_bad=skip_bad)
         yield FileSource(pairing.archive, pairing.images, None, classify_kind, channel=settings.channel)
 
 
-def _open_place(place: str, settings: CompetitionSettings) -> FileSource:
+def _open_place(place: str, settings: CompetitionSettings, skip_bad: bool) -> FileSource:
     """Read a folder or zip of images alone, or one that is laid out as the competition's data are."""
     names = open_archive(place).names
     folders = {PurePosixPath(name).parent for name in names if re.fullmatch(f".*{SUFFIX_PATTERN}", name)}
     is_flat = len(folders) == 1 and folders.copy().pop().name != settings.images
     if is_flat or PurePosixPath() in folders:
         settings = settings.model_copy(update={"name": "folder", "images": "."})
-    return get_competition(settings.name).read(place, settings, with_masks=False)
+    return get_competition(settings.name).read(place, settings, with_masks=False, skip_bad=skip_bad)

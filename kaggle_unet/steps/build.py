@@ -220,9 +220,10 @@ def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.
     return model.eval(), multiple
 
 
-def open_images(config: Config, data: str) -> Source:
+def open_images(config: Config, data: str, *, skip_bad: bool = False) -> Source:
     """Open images to predict, without their masks."""
-    source = get_competition(config.competition.name).read(data, config.competition, with_masks=False)
+    kind = get_competition(config.competition.name)
+    source = kind.read(data, config.competition, with_masks=False, skip_bad=skip_bad)
     refuse_missing_depths(config.input, source.ids, source.numbers, data)
     return source
 

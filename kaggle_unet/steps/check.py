@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,22 @@ def check_submission(
 def check_and_count(csv: Path, data: str, settings: CompetitionSettings) -> tuple[list[str], str]:
     """Check a CSV, and also say how many of the data's images it covers."""
     kind = get_competition(settings.name)
-    source = kind.read(data, settings, with_masks=False)
-    shapes = read_shapes(source.ids, source.shape)
-    return refuse_faults(csv, kind, shapes, black=find_black(kind, source)), describe_coverage(source)
+    source = kind.read(data, settings, with_masks=False, skip_bad=True)
+    shapes, unread = read_sizes(source)
+    warnings = refuse_faults(csv, kind, shapes, black=find_black(kind, source))
+    return [*warnings, *unread], describe_coverage(source)
+
+
+def read_sizes(source: Source) -> tuple[dict[str, Shape], list[str]]:
+    """Read the images' heights and widths, 0 of those that can't be read, and say why: their rows must be empty."""
+    set_aside: dict[str, str] = {}
+    shapes = read_shapes(source.ids, source.shape, set_aside)
+    return shapes | dict.fromkeys(set_aside, (0, 0)), [f"{why}; its row must be empty" for why in set_aside.values()]
 
 
 def describe_coverage(source: Source) -> str:
     """Say how many of the data's images the source reads, and which it does not."""
-    unread = [issue.sample for issue in source.data_issues if issue.kind == OUTSIDE]
+    unread = [issue.sample for issue in source.data_issues if issue.kind == OUTSIDE or "--skip-bad" in issue.action]
     n = len(source.ids)
     if not unread:
         return f"all {n} images of the data"
@@ -94,7 +103,11 @@ def _count_rules(errors: Sequence[str], competition: Competition) -> str:
 
 def find_black(competition: Competition, source: Source) -> set[str]:
     """Find the images without content, on which no object can be."""
-    return {id_ for id_ in source.ids if competition.single_object and source.load(id_).kind == "black"}
+    black = set[str]()
+    for id_ in source.ids if competition.single_object else ():
+        with suppress(DataError):  # what can't be read
+            black |= {id_} if source.load(id_).kind == "black" else set()
+    return black
 
 
 def competition_settings(name: str, **options: str | None) -> CompetitionSettings:
@@ -105,8 +118,11 @@ def competition_settings(name: str, **options: str | None) -> CompetitionSetting
 
 def refuse_output(output: Path) -> None:
     """Refuse, before the long work, a path that cannot be a CSV with a manifest beside it."""
-    if output.suffix != ".csv" or output.is_dir() or output.with_suffix(".json").is_dir():
+    manifest = output.with_suffix(".json")
+    if output.suffix != ".csv" or output.is_dir() or manifest.is_dir():
         raise ConfigError(f"-o {output}: expected the path of a file that ends in .csv; its manifest will end in .json")
+    if manifest.exists() and b'"csv": ' not in manifest.read_bytes()[:100]:
+        raise ConfigError(f"-o {output}: its manifest would replace {manifest}, which is no manifest; give another -o")
     try_to_write(output)
 
 

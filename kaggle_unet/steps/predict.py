@@ -82,7 +82,7 @@ def predict_data(  # noqa: PLR0913  the options of a verb
 ) -> Path | Estimate:
     """Predict planes of any images, or of a share of them; put what can't be read into `set_aside` if it is given."""
     ensemble = load_ensemble(checkpoints, config)
-    source = open_images(config, data)
+    source = open_images(config, data, skip_bad=set_aside is not None)
     sizes = read_shapes(source.ids, source.shape, set_aside)
     if dry_run:
         return estimate_prediction(ensemble, sizes, source.load, config.inference)

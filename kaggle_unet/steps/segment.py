@@ -75,8 +75,8 @@ def segment(  # noqa: PLR0913  the options of a verb
 ) -> Segmented:
     """Segment images that no truth is known of; a shard leaves the table to the call for the whole."""
     _check_request(config, formats)
-    results = _Results(folder, find_images(places, config.competition), tuple(dict.fromkeys(formats)), pixel_size)
-    images, ids = results.images, results.images.ids
+    images = find_images(places, config.competition, skip_bad=skip_bad)
+    results, ids = _Results(folder, images, tuple(dict.fromkeys(formats)), pixel_size), images.ids
     refuse_missing_depths(config.input, ids, images.numbers, ", ".join(places))
     set_aside: dict[str, str] | None = {} if skip_bad else None
     shapes = read_shapes(ids, images.shape, set_aside)
@@ -89,11 +89,12 @@ def segment(  # noqa: PLR0913  the options of a verb
         "checkpoints": sorted(ensemble.hashes.values()),
         "second_level": chosen.second_level_hash,
         "pixel_size": pixel_size,
+        **({} if config.competition.channel is None else plain(config.competition, "channel")),
     }
     with lock(folder, shard=shard) as held:
         results.begin(used, about)
         held.let_others_in()
-        done = {id_ for id_ in ids if results.has(id_)}
+        done = {id_ for id_ in shapes if results.has(id_)}
         for id_ in done:
             results.write_formats(id_)
         options: dict[str, Any] = {"done": done, "shard": shard, "set_aside": set_aside}
@@ -104,6 +105,8 @@ def segment(  # noqa: PLR0913  the options of a verb
                 results.write(sample, labels)
                 n_done += 1
                 on_progress("images", n_done, len(ids))
+        for id_ in set_aside or ():
+            results.forget(id_)
         n, n_objects = len(ids) - len(set_aside or ()), 0 if shard else results.join()
         if report and not shard:
             stats, page = {"images": ", ".join(places), ABOUT: (folder / ABOUT).read_text()}, folder / REPORT
@@ -146,7 +149,7 @@ class _Results:
                 msg = f"{self.folder} holds results that were made otherwise ({changed} differ); give another -o, or "
                 raise ConfigError(f"{msg}delete it to segment all images anew")
         else:
-            for name in ("labels", "overlays", TABLE, *self.formats):
+            for name in ("labels", "overlays", TABLE, *LABEL_FORMATS):  # of which `write` also removes old files
                 if (self.folder / name).exists():
                     msg = f"{self.folder / name} is there but no {ABOUT}: kaggle-unet segment did not write it; give "
                     raise ConfigError(f"{msg}another -o")
@@ -162,13 +165,17 @@ class _Results:
         size = self._pixel_size(sample.id)
         for file in self._files(sample.id, LABEL_FORMATS).values():  # also those of a call with other formats
             file.unlink(missing_ok=True)
-        write_labels(labels, self._labels(sample.id), pixel_size=_square(size))
+        write_labels(labels, self._labels(sample.id), pixel_size=size)
         self.write_formats(sample.id)
         overlay = draw_overlay(sample.image, labels)
         atomic_write(sample_file(self.folder / "overlays", sample.id, ".png"), encode_png(overlay))
         table = measure(labels, sample.image, pixel_size=size)
         table.insert(0, "image", sample.id)
         atomic_write(self._part(sample.id), f"{self.images.fingerprint(sample.id)}\n{to_csv(table)}")
+
+    def forget(self, id_: str) -> None:
+        """Take what an earlier call has measured out of the table."""
+        self._part(id_).unlink(missing_ok=True)
 
     def read_labels(self, id_: str) -> Labels:
         """Read the labels of an image that is done."""
@@ -190,7 +197,7 @@ class _Results:
         if wanted := {name: file for name, file in self._files(id_, self.formats).items() if not file.is_file()}:
             labels = self.read_labels(id_)
             for name, file in wanted.items():
-                write_labels(labels, file, name, pixel_size=_square(self._pixel_size(id_)))
+                write_labels(labels, file, name, pixel_size=self._pixel_size(id_))
 
     def _files(self, id_: str, formats: Iterable[str]) -> dict[str, Path]:
         return {name: sample_file(self.folder / name, id_, get_format(name).suffix) for name in formats}
@@ -203,10 +210,6 @@ class _Results:
 
     def _part(self, id_: str) -> Path:
         return sample_file(self.folder / PARTS, id_, ".csv")
-
-
-def _square(size: tuple[float, float] | None) -> float | None:
-    return size[0] if size is not None and size[0] == size[1] else None
 
 
 def _hash_line(part: Path) -> str:

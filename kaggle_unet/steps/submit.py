@@ -61,7 +61,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     refuse_output(output)
     competition = get_competition(config.competition.name)
     ensemble = load_ensemble(checkpoints, config)
-    source = open_images(config, data)
+    source = open_images(config, data, skip_bad=skip_bad)
     chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level=second_level, overrides=overrides)
     set_aside: dict[str, str] | None = {} if skip_bad else None
     sizes = read_shapes(source.ids, source.shape, set_aside)
@@ -78,7 +78,7 @@ def submit(  # noqa: PLR0913  the options of a verb
         "data": source.fingerprint(),
         "config": plain(chosen.config),
         "second_level": chosen.second_level_hash,
-        "labels": labels_folder is not None,
+        "labels": labels_folder and str(labels_folder.resolve()),
     }
     shards = _Shards(output.with_name(f"{output.name}.shards"), about)
     found, black = ({}, set()) if shard else shards.read()

@@ -55,6 +55,10 @@ class TimeBudget:
         self.seconds = seconds
         self.reduced: dict[str, list[str]] = {}
         self._end = monotonic() + (1 - _RESERVE) * seconds
+        self._forget()
+
+    def _forget(self) -> None:
+        self._predicting_s = self._other_s = self._px = self._passes_px = 0.0
 
     def predict(
         self,
@@ -87,7 +91,7 @@ class TimeBudget:
 
         measures = bool(batches) and len(levels) > 1 and monotonic() < self._end
         for _ in range(2 if measures else 0):  # the first time, kernels are compiled
-            self._predicting_s = self._other_s = self._px = self._passes_px = 0.0
+            self._forget()
             for sample, planes in timed(batches[len(batches) // 2], levels[-1]):
                 decode(planes, sample.image)
         left_px = sum(map(_area_px, batches))

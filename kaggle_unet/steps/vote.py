@@ -6,14 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from kaggle_unet.competitions.competition import Competition, read_shapes
+from kaggle_unet.competitions.competition import Competition
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids, read_submission, to_rles
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.masks.rle import decode
 from kaggle_unet.postprocess.vote import to_integer_weights, vote_labels, vote_mask
-from kaggle_unet.steps.check import Submission, describe_data, find_black, refuse_faults, refuse_output, write_checked
+from kaggle_unet.steps.check import (
+    Submission,
+    describe_data,
+    find_black,
+    read_sizes,
+    refuse_faults,
+    refuse_output,
+    write_checked,
+)
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.store import sha256
 from kaggle_unet.types import Shape
@@ -38,8 +46,8 @@ def vote(
         raise ConfigError(msg)
     int_weights = to_integer_weights(weights or None, len(csvs))
     competition = get_competition(config.competition.name)
-    source = competition.read(data, config.competition, with_masks=False)
-    shapes = read_shapes(source.ids, source.shape)
+    source = competition.read(data, config.competition, with_masks=False, skip_bad=True)
+    shapes, unread = read_sizes(source)
     rles = [_read(csv, competition, shapes, data) for csv in csvs]
     is_single = competition.single_object or config.decode.single_object
     voted_rles: dict[str, list[str]] = {}
@@ -61,7 +69,7 @@ def vote(
         for csv, voted, weight in zip(csvs, rles, weights or [1] * len(csvs), strict=True)
     ]
     manifest = {
-        "warnings": _look_at_votes(csvs, [vote["sha256"] for vote in votes], int_weights),
+        "warnings": [*_look_at_votes(csvs, [vote["sha256"] for vote in votes], int_weights), *unread],
         "data": describe_data(data, source),
         "votes": votes,
         "config": {**plain(config, "competition"), "decode": {"single_object": is_single}},

@@ -133,6 +133,10 @@ def test_a_dry_run_refuses_what_the_run_would(trained_home, tmp_path):
         "expected the path of a file that ends in .csv"
         in call("submit", home / "run", "--data", home / "test.zip", "-o", tmp_path / "x.txt", "--dry-run").err
     )
+    (tmp_path / "x.json").write_text('{"images": []}')  # annotations, perhaps
+    answer = call("submit", home / "run", "--data", home / "test.zip", "-o", tmp_path / "x.csv")
+    assert (answer.code, "x.json, which is no manifest" in answer.err.replace("\n", " ")) == (2, True)
+    assert (tmp_path / "x.json").read_text() == '{"images": []}'
 
 
 def test_a_command_that_was_only_to_be_estimated_says_so_when_it_is_stopped(monkeypatch, tmp_path):

@@ -202,6 +202,7 @@ def test_results_of_other_networks_or_settings_are_never_mixed(trained, images, 
         (("--checkpoint", trained.run / "fold0"), "checkpoints"),
         (("--set", "postprocess.min_area_px=99"), "postprocess.min_area_px"),
         (("--pixel-size", 2), "pixel_size"),
+        (("--set", "competition.channel=0"), "channel"),
     ):
         answer = call("segment", trained.run, images, "-o", tmp_path / "out", *words)
         assert answer.code == 2
@@ -216,6 +217,11 @@ def test_a_folder_with_labels_of_someone_else_is_left_alone(trained, images, tmp
     assert answer.code == 2
     assert "give another -o" in answer.err
     assert not list((tmp_path / "mine" / "labels").iterdir())
+    shutil.move(images, tmp_path / "own" / "png")
+    before = contents(tmp_path / "own")
+    answer = call("segment", trained.run, tmp_path / "own" / "png", "-o", tmp_path / "own")
+    assert (answer.code, f"{tmp_path / 'own' / 'png'} is there" in answer.err.replace("\n", "")) == (2, True)
+    assert contents(tmp_path / "own") == before
 
 
 @folder_only
@@ -287,3 +293,10 @@ def test_images_that_cannot_be_read_are_set_aside_with_the_reason(trained, image
     (images / "empty.png").unlink()
     assert call(*words).code == 0
     assert not (tmp_path / "x" / "set_aside.csv").exists()
+    (images / "nuclei_001.tif").write_bytes((images / "nuclei_001.tif").read_bytes()[:900])
+    (images / "nuclei_002.tif").unlink()
+    (images / "nuclei_002.tif").symlink_to("nowhere")
+    (images / "nuclei_003.tif").rename(images / "nuclei_003.jp2")
+    answer = call(*words, "--skip-bad")
+    assert (answer.code, "nuclei_003.jp2 is not read" in answer.err.replace("\n", "")) == (0, True), answer.err
+    assert {row["image"] for row in rows(tmp_path / "x")} == {"nuclei_000", "nuclei_003"}  # 3 has not changed

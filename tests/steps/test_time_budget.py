@@ -22,7 +22,7 @@ D4 = InferenceSettings(flips="d4", batch=2)
 IDS = [f"{k:03}" for k in range(10)]
 
 
-def predict(seconds, *, pass_s=1.0, decode_s=0.0, slower_after=None, done=()):
+def predict(seconds, *, pass_s=1.0, decode_s=0.0, slower_after=None, done=(), n_networks=3, settings=D4):
     """Predict ten images, in batches of two, with three networks and a clock of one's own."""
     clock = SimpleNamespace(now=0.0, passes=[])
 
@@ -40,9 +40,9 @@ def predict(seconds, *, pass_s=1.0, decode_s=0.0, slower_after=None, done=()):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time_budget, "monotonic", lambda: clock.now)
         patch.setattr(time_budget, "predict_samples", predict_samples)
-        ensemble = SimpleNamespace(models=[None] * 3, pad_spec=PadSpec(1, 0))
+        ensemble = SimpleNamespace(models=[None] * n_networks, pad_spec=PadSpec(1, 0))
         budget, found = TimeBudget(seconds), []
-        for sample, planes in budget.predict(ensemble, dict.fromkeys(IDS, (4, 4)), None, D4, decode, done=done):
+        for sample, planes in budget.predict(ensemble, dict.fromkeys(IDS, (4, 4)), None, settings, decode, done=done):
             found.append(sample.id)
             decode(planes, sample.image)
     return budget, found, clock
@@ -67,6 +67,9 @@ def test_views_go_first_then_networks_of_least_weight_and_of_equal_ones_the_last
 
 def test_one_view_of_one_network_has_nothing_to_leave_out():
     assert len(list_levels(InferenceSettings(), 1)) == 1
+    budget, found, clock = predict(5 / 0.95, n_networks=1, settings=InferenceSettings(batch=2))
+    assert (len(found), budget.reduced) == (6, {EMPTY: IDS[6:]})
+    assert clock.passes == [1] * 6
 
 
 def test_with_enough_time_nothing_is_left_out():

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +270,26 @@ def test_a_csv_that_check_refuses_cannot_vote(nuclei):
     assert answer.err == checked.err
     assert "objects must not overlap" in answer.err
     assert not output.exists()
+
+
+def test_images_that_cannot_be_read_have_empty_rows_for_check_and_vote(nuclei, tmp_path):
+    broken, *_ = nuclei.truth
+    with zipfile.ZipFile(nuclei.data) as archive:
+        archive.extractall(tmp_path / "test")
+    for path in (tmp_path / "test").rglob(f"{broken}.png"):
+        path.write_bytes(path.read_bytes()[:20])
+    nuclei = replace(nuclei, data=tmp_path / "test")
+    full = nuclei.write("full", same)
+    nuclei.truth[broken] = np.zeros_like(nuclei.truth[broken])
+    a, b = nuclei.write("a", same), nuclei.write("b", lower)
+    for answer in (
+        call("check", a, "--data", nuclei.data, "--competition", nuclei.name),
+        nuclei.vote(a, b, words=("--weight", 2, "--weight", 1))[0],
+    ):
+        said = " ".join(answer.err.split())
+        assert (answer.code, f"{broken}.png is damaged" in said, "its row must be empty" in said) == (0, True, True)
+    assert nuclei.read(nuclei.home / "out" / "vote.csv")[broken].max(initial=0) == 0
+    assert call("check", full, "--data", nuclei.data, "--competition", nuclei.name).code == 3
 
 
 @pytest.mark.parametrize("text", [None, "", "id,rle_mask\na,\n"])
