@@ -23,20 +23,21 @@ def score(
     """Score a submission or labels of any format against the truth, or a run on its out-of-fold planes."""
     from kaggle_unet.steps.score import score_predictions, score_run, write_score_tables
 
-    given = predicted or run
-    if given is not None and truth is not None and not train:
+    given, is_of_run = predicted or run, run or store or decode or train
+    is_of_truth = truth or competition or (images, masks, masks_are) != ("images", "masks", None)
+    if predicted is not None and truth is not None and not is_of_run:
         result = score_predictions(
-            given, truth, competition or "folder", images=images, masks=masks, masks_are=masks_are
+            predicted, truth, competition or "folder", images=images, masks=masks, masks_are=masks_are
         )
-    elif given is not None and given.suffix != ".csv" and truth is None and competition is None:
+    elif given is not None and given.suffix.lower() != ".csv" and not is_of_truth:
         opened = open_run(given, run=run)
         with console.progress() as on_progress:
             result = score_run(
                 opened.run, store, decode=decode, train=train, on_progress=on_progress, on_warning=console.warn
             )
     else:
-        msg = "score: give either RUN, with --train if you like, or CSV_OR_LABELS --truth DATA [--competition NAME]"
-        raise ConfigError(msg)
+        msg = "score: give either RUN, with --store, --decode and --train if you like, or CSV_OR_LABELS --truth DATA, "
+        raise ConfigError(f"{msg}with --competition, --images, --masks and --masks-are if you like")
     console.result(result, console.scores)
     if table is not None:
         console.wrote(tables=[table, write_score_tables(table, result.scored)])

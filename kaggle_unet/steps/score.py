@@ -87,7 +87,7 @@ def score_predictions(predicted: Path, truth: str, name: str, **places: str | No
     """Score a submission as Kaggle would, or labels in any format; `places` are `images`, `masks` and `masks_are`."""
     settings = competition_settings(name, **places)
     labels = read_truth(truth, get_competition(settings.name), settings)
-    if predicted.suffix == ".csv":
+    if predicted.suffix.lower() == ".csv":
         return score_submission(predicted, labels, name)
     folder = competition_settings("folder", **{**places, "masks_are": None})  # the labels' own kind is guessed
     return score_labels(predicted, read_truth(str(predicted), get_competition("folder"), folder), labels, name)
@@ -111,7 +111,10 @@ def score_labels(
     for id_ in truth:
         labels, kind, _ = truth.read(id_) if isinstance(truth, Truth) else (truth[id_], None, ())
         found = predicted[id_]
-        pred = decode([rle for rle in found if rle], labels.shape) if isinstance(found, list) else found
+        try:
+            pred = decode([rle for rle in found if rle], labels.shape) if isinstance(found, list) else found
+        except DataError as error:
+            raise DataError(f"{where}: image {id_!r}: {error}") from error
         if pred.shape != labels.shape:
             raise DataError(f"{where}: image {id_!r} is {pred.shape} (height, width), its truth {labels.shape}")
         scored.append(score_pair(id_, labels, pred, name, {} if kind is None else {"kind": kind}))

@@ -11,6 +11,7 @@ from kaggle_unet.competitions.registry import COMPETITIONS, get_competition
 from kaggle_unet.errors import DataError
 from kaggle_unet.steps import score
 from tests import strategies
+from tests.steps.conftest import call
 
 
 @pytest.mark.parametrize("name", list(COMPETITIONS))
@@ -106,3 +107,25 @@ def test_labels_of_another_size_than_the_truth_are_named(tmp_path):
     truth = {"a": TRUE}
     with pytest.raises(DataError, match=r"pred: image 'a' is \(12, 15\) \(height, width\), its truth \(12, 16\)"):
         score.score_labels(tmp_path / "pred", {"a": TRUE[:, 1:]}, truth, "folder")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("x.csv", "--truth", "t", "--decode", "d.yaml"),
+        ("x.csv", "--truth", "t", "--store", "s"),
+        ("x.csv", "--truth", "t", "--run", "r"),
+        ("--run", "r", "--truth", "t"),
+        ("r", "--masks", "m"),
+        ("r", "--masks-are", "binary"),
+        ("X.CSV",),
+    ],
+)
+def test_options_of_runs_and_of_submissions_are_not_mixed(words):
+    answer = call("score", *words)
+    assert (answer.code, "score: give either RUN" in answer.err) == (2, True)
+
+
+def test_a_faulty_code_is_named_with_its_file_and_image(tmp_path):
+    with pytest.raises(DataError, match=r"X\.CSV: image 'a': "):
+        score.score_labels(tmp_path / "X.CSV", {"a": ["1999 5"]}, {"a": TRUE}, "folder")
