@@ -43,6 +43,7 @@ class Edges(NamedTuple):
     left: Matrix
     bottom: Matrix
     top: Matrix
+    dtype: str
 
 
 def cut_edges(image: Image) -> Edges:
@@ -54,7 +55,7 @@ def cut_edges(image: Image) -> Edges:
         for side in (columns, rows)
         for lines in (side[: -STRIP_PX - 1 : -1], side[:STRIP_PX])
     )
-    return Edges((n_y, n_x), right, left, bottom, top)
+    return Edges((n_y, n_x), right, left, bottom, top, str(image.dtype))
 
 
 class Seams(NamedTuple):
@@ -142,9 +143,10 @@ MIN_LIKENESS = 4.5
 def join_mosaics(edges: Mapping[str, Edges]) -> dict[str, str]:
     """Name the picture of each image that is a tile of one, by id, from the edges that `cut_edges` returns.
 
-    Only images of equal size are compared, every pair of them: time and memory grow with the square of their number. A
-    tile whose seams show nothing but background is not found, and those of TGS, whose brightness was changed one by
-    one, hardly are. DSB2018's stage1_train holds 140 pictures of 2 to 12 tiles; 537 of its 664 images belong to one.
+    Only images of equal size and type are compared, every pair of them: time and memory grow with the square of their
+    number. A tile whose seams show nothing but background is not found, and those of TGS, whose brightness was changed
+    one by one, hardly are. DSB2018's stage1_train holds 140 pictures of 2 to 12 tiles; 537 of its 664 images belong to
+    one.
 
     >>> rng = np.random.default_rng(0)
     >>> picture = np.cumsum(np.cumsum(rng.normal(0, 1, (64, 64)), axis=0), axis=1)
@@ -158,14 +160,18 @@ def join_mosaics(edges: Mapping[str, Edges]) -> dict[str, str]:
 
 def find_layouts(edges: Mapping[str, Edges]) -> list[dict[tuple[int, int], str]]:
     """Find the pictures that were cut into tiles: the id of the tile at each row and column."""
-    by_shape: dict[tuple[int, int], list[str]] = defaultdict(list)
+    alike: dict[tuple[tuple[int, int], str], list[str]] = defaultdict(list)
     for id_ in sorted(edges):
-        by_shape[edges[id_].shape].append(id_)
+        alike[edges[id_].shape, edges[id_].dtype].append(id_)
     layouts = []
-    for shape, ids in by_shape.items():
+    for (shape, dtype), ids in alike.items():
         if len(ids) > 1 and min(shape) >= 2 * STRIP_PX:
-            _, right, left, bottom, top = zip(*(edges[id_] for id_ in ids), strict=True)
-            seams = {RIGHT: _compare(np.stack(right), np.stack(left)), DOWN: _compare(np.stack(bottom), np.stack(top))}
+            sides = [np.stack(side) for side in zip(*(edges[id_][1:5] for id_ in ids), strict=True)]
+            if dtype != "uint8":  # the limits are gray levels of 8 bits
+                low, high = min(side.min() for side in sides), max(side.max() for side in sides)
+                sides = [(side - low) * np.float32(255 / (high - low or 1)) for side in sides]
+            right, left, bottom, top = sides
+            seams = {RIGHT: _compare(right, left), DOWN: _compare(bottom, top)}
             for picture in _assemble(seams, len(ids)):
                 first_y, first_x = (min(place[k] for place in picture) for k in (0, 1))
                 layouts.append({(y - first_y, x - first_x): ids[picture[y, x]] for y, x in sorted(picture)})

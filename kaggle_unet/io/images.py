@@ -96,7 +96,8 @@ def encode_png(pixels: NDArray[Any]) -> bytes:
     if pixels.dtype.kind not in "bu" or pixels.shape[2:] not in {(), (3,), (4,)}:
         raise ConfigError(f"a PNG holds no {pixels.dtype} of shape {pixels.shape}; write TIFFs (--export tiff)")
     if pixels.dtype == np.uint16 and pixels.ndim == 3:  # more than Pillow writes; OpenCV wants blue first
-        return bytes(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1])
+        order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+        return bytes(cv2.imencode(".png", cv2.cvtColor(pixels, order))[1])
     buffer = io.BytesIO()
     Pillow.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

@@ -24,7 +24,7 @@ def soft_dice(
     counted : float32 tensor, shape (B, H, W)
         1 where a pixel counts, 0 where not.
     over : {"batch", "image"}
-        Sums run over the whole batch, or over each image with a mean afterwards.
+        Sums run over the whole batch, or over each image with a mean over those of which something counts.
     smooth : float
         Added to numerator and denominator.
 
@@ -54,7 +54,14 @@ def soft_dice(
     shared = (probs * planes * counted).sum(dim=axes)
     total = ((probs + planes) * counted).sum(dim=axes)
     dice = (2 * shared + smooth) / (total + smooth)
-    return dice if over == "batch" else dice.mean(dim=0)
+    return dice if over == "batch" else _mean_over_images(dice, counted)
+
+
+def _mean_over_images(values: Tensor, counted: Tensor) -> Tensor:
+    """Average (B, C) over the images of which something counts, or over all where nothing does."""
+    is_counted = counted.flatten(1).amax(dim=1, keepdim=True) > 0
+    part = (is_counted | ~is_counted.any()).to(values.dtype)
+    return (values * part).sum(dim=0) / part.sum()
 
 
 Over = Literal["batch", "image"]
@@ -80,7 +87,7 @@ def lovasz_hinge(
     counted : float32 tensor, shape (B, H, W)
         1 where a pixel counts, 0 where not.
     over : {"batch", "image"}
-        The IoU of the whole batch, or that of each image with a mean over all images afterwards.
+        The IoU of the whole batch, or that of each image with a mean over those of which something counts.
     hinge : {"relu", "elu1"}
         The cost of an error e = 1 − logit (1 + logit where the target is negative): max(e, 0), or ELU(e) + 1, which is
         the same plus 1 above 0 and never quite 0 below.
@@ -144,7 +151,8 @@ def _weigh(costs: Tensor, errors: Tensor, truth: Tensor, counted: Tensor, over: 
     """Sum costs (B, C, H, W), each times what the IoU loses at its pixel; shape (C,)."""
     counts = (counted > 0).unsqueeze(1).expand_as(costs)  # (B, C, H, W)
     factors = _iou_losses(*(_rows(grid, over) for grid in (errors.detach(), truth & counts, counts)))
-    return (_rows(costs, over) * factors).sum(dim=-1).mean(dim=0)
+    losses = (_rows(costs, over) * factors).sum(dim=-1)
+    return losses[0] if over == "batch" else _mean_over_images(losses, counted)
 
 
 def _rows(grid: Tensor, over: Over) -> Tensor:

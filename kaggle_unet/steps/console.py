@@ -332,7 +332,7 @@ class Console:
             self.warn("no gain on held-out images: submit will not use it")
         self.say(f"decoding {result.decoding}")
         self.say(f"dropped  objects with a predicted IoU below {result.least_iou:.2f}")
-        self.say(f"model    {run / 'second_level'}; submit uses it")
+        self.say(f"model    {run / 'second_level'}{'; submit uses it' * result.is_used}")
 
     def launch(self, found: Mapping[str, Any]) -> None:
         """Print how far a plan is."""

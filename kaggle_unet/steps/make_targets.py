@@ -306,6 +306,9 @@ def divide(stats: Sequence[SampleStats], settings: FoldSettings, chosen: Mapping
     kinds = [sample.kind for sample in stats]
     if chosen is None:
         inseparable = kinds if settings.group == "kind" else groups
+        if settings.group == "kind" and (n_kinds := len(set(kinds))) < settings.n:
+            msg = f"folds.group kind: {n_kinds} kinds of images can't be divided into {settings.n} folds; lower folds.n"
+            raise ConfigError(msg)
         chosen = assign_folds(ids, strata=strata, groups=inseparable, n=settings.n, seed=settings.seed)
     columns = {"id": ids, "fold": list(map(chosen.get, ids)), "group": groups, "stratum": strata, "kind": kinds}
     return DataFrame(columns).astype({"fold": "Int64"})

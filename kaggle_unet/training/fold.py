@@ -87,7 +87,7 @@ def train_epoch(
     before: Batch | None = None
     for step, batch in enumerate(batches, 1):
         learner.set_rate(rate(step - learner.skipped_steps))
-        max_loss = diverged_above * usual_loss if usual_loss and usual_loss > 0 else math.inf
+        max_loss = diverged_above * max(usual_loss, 1.0) if usual_loss is not None else math.inf
         result = learner.learn(batch, max_loss=max_loss)
         if not result.is_updated:
             raise _explain_failure(learner, result, f"epoch {epoch}, step {step}", (batch, before), max_loss)

@@ -106,7 +106,7 @@ class TrainingSettings(Settings):
     """Epochs between validations; the last epoch and the ends of cycles are always validated."""
     diverged_above: Annotated[float, Field(gt=1)] | None = 100.0
     """Training ends with an error if the loss of a step exceeds this many times the mean of the first epoch (within
-    that epoch: the loss of the first step); None allows any loss."""
+    that epoch: the loss of the first step), or 1 where that is less; None allows any loss."""
     blank_validations: Annotated[int, Field(ge=1)] | None = 10
     """Training ends with an error after this many consecutive validations without any predicted object, although there
     are true ones; None allows any number."""

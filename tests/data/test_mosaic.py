@@ -43,6 +43,24 @@ def test_four_tiles_of_a_picture_are_found_among_strangers(kind):
     assert find_mosaics(images) == expected
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tile: tile.astype(np.uint16) * 257,
+        lambda tile: tile + np.uint16(33069),
+        lambda tile: np.float32(tile) / 255,
+    ],
+)
+def test_tiles_of_other_types_are_those_of_8_bits(change):
+    images = {}
+    for seed in range(12):
+        picture = draw_nuclei(np.random.default_rng(seed), (192, 192), n=25)[0]
+        images |= cut(picture, 2, 2, f"{seed}_") if seed % 2 else {f"alone{seed}": picture[:96, :96]}
+    found = find_mosaics(images)
+    assert found
+    assert find_mosaics({id_: change(image) for id_, image in images.items()}) == found
+
+
 def test_places_of_the_tiles_are_those_they_were_cut_from():
     tiles = cut(draw(np.random.default_rng(1), 192, 384), 2, 3, "")
     (layout,) = find_layouts(tiles)

@@ -368,6 +368,8 @@ def test_a_png_with_any_bit_flipped_or_cut_off_anywhere_is_an_error_or_the_same(
 
 def test_an_image_of_16_bit_colours_goes_into_a_png_and_back_and_floats_do_not():
     np.testing.assert_array_equal(decode_image(encode_png(DEEP_COLOUR), "a")[0], DEEP_COLOUR)
+    four = np.dstack([DEEP_COLOUR, DEEP])
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(encode_png(four), np.uint8), -1)[..., [2, 1, 0, 3]], four)
     with pytest.raises(ConfigError, match=r"a PNG holds no float32 of shape \(2, 3\); write TIFFs"):
         encode_png(GRAY.astype(np.float32))
 

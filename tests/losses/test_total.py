@@ -93,6 +93,12 @@ class TestEveryLoss:
         cut, _ = loss(logits[:, :, :4], planes[:, :, :4], weights[:, :4])
         torch.testing.assert_close(ignored, cut)
 
+    def test_ignoring_an_image_is_leaving_it_out(self, loss_settings, activation):
+        logits, planes, weights = draw(activation)
+        weights[1:] = 0
+        loss = SegmentationLoss(loss_settings, PLANES[activation], activation)
+        torch.testing.assert_close(loss(logits, planes, weights)[0], loss(logits[:1], planes[:1], weights[:1])[0])
+
     def test_ignored_pixels_have_no_gradient(self, loss_settings, activation):
         logits, planes, weights = draw(activation)
         weights[:, 4:] = 0

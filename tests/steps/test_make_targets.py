@@ -199,6 +199,8 @@ def test_folds_by_kind_hold_out_a_whole_type_each():
     rows = divide([measure_sample(sample) for sample in samples], FoldSettings(n=3, group="kind"))
 
     assert rows.groupby("fold")["kind"].unique().map(list).tolist() == [["gray-dark"], ["colour"], ["gray-bright"]]
+    with pytest.raises(ConfigError, match=r"folds.group kind: 3 kinds of images can't be divided into 4 folds"):
+        divide([measure_sample(sample) for sample in samples], FoldSettings(n=4, group="kind"))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -69,6 +69,11 @@ def test_the_scale_of_the_loss_is_the_first_epochs(parts, tmp_path):
         assert load_checkpoint(tmp_path / "strict" / name)["epoch"] == 1
 
 
+def test_an_easy_first_image_is_no_scale(parts, tmp_path):
+    loss = _Bad(parts.loss, 1, lambda value: value * 1e-4)  # as with weights that were learnt before
+    fit_fold(dataclasses.replace(parts, loss=loss), make_settings(epochs=1), folder=tmp_path, config=CONFIG)
+
+
 def test_broken_gradients_are_blamed_on_their_own_batch():
     def steep(logits, planes, weights):
         return logits.sqrt().mean(), {}  # its gradient at 0 is infinite
