@@ -6,6 +6,7 @@ A mask is named like its image, but for a word at its end (``a_mask.png``) and `
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
@@ -146,6 +147,10 @@ def match_files(
     owners = {key: id_ for id_ in ids or () for key in (re.sub(_IMAGE_WORD, "", plain_name(id_)), plain_name(id_))}
     found: dict[str, tuple[str, ...]] = {}
     whole: dict[str, str] = {}  # images with a file that bears their whole name
+    nested = [pairing.archive.where(name) for name in names if "/" in name.removeprefix(start)]
+    if ids is None and 0 < len(nested) < len(names):
+        message = f"{pairing.archive.where(start)} holds masks, and folders of masks; expected a file for each image, or "
+        raise DataError(message + "a folder with a file for each object: move what is of neither", nested)
     for name in names:
         folder, _, file = name.removeprefix(start).strip("/").rpartition("/")
         stem = re.sub(rf"(?:{'|'.join(_FAMILIES.values())})$", "", file)
@@ -184,7 +189,7 @@ def read_coco_masks(
         message = f"{archive.where()} holds {len(sets)} COCO data sets, expected one; name it with competition.masks"
         raise DataError(message, [archive.where(name) for name in sets])
     where = archive.where(sets[0])
-    found = {PurePosixPath(name).stem: image for name, image in read_coco(trees[sets[0]], where).items()}
+    found = [(PurePosixPath(name).stem, image) for name, image in read_coco(trees[sets[0]], where).items()]
     images, issues = _keep_known(pairing, found, ids, where)
     n = sum(len(image.annotations) for image in images.values())
     return CocoMasks(images, where, hashlib.sha256(archive.read(sets[0])).hexdigest()), (
@@ -193,13 +198,16 @@ def read_coco_masks(
 
 
 def _keep_known(
-    pairing: Pairing, found: Mapping[str, T], ids: Collection[str] | None, where: str
+    pairing: Pairing, found: Sequence[tuple[str, T]], ids: Collection[str] | None, where: str
 ) -> tuple[dict[str, T], tuple[DataIssue, ...]]:
     """Give annotations to the images whose names they bear; images that are not there are counted."""
+    if doubled := [name for name, n in Counter(plain_name(name) for name, _ in found).items() if n > 1]:
+        message = f"{where} has several images of one name in several folders or formats; expected one each: rename them"
+        raise DataError(message, doubled)
     if ids is None:
         return dict(found), ()
     owners = {plain_name(id_): id_ for id_ in pairing.images}
-    known = {owners[key]: value for name, value in found.items() if (key := plain_name(name)) in owners}
+    known = {owners[key]: value for name, value in found if (key := plain_name(name)) in owners}
     n_lost = len(found) - len(known)
     lost = DataIssue("", f"annotations of images that are not there, in {where}", n_lost, "left out")
     return known, (lost,) if n_lost else ()
@@ -217,7 +225,7 @@ def read_rle_masks(
     known = {plain_name(id_) for id_ in ids or ()}
     columns = find_rle_columns(table, lambda text: ids is None or plain_name(_stem(text)) in known)
     codes = collect_rles(table, *columns).items()
-    found = {_stem(key): tuple(rle for rle in rles if rle.strip() != "-1") for key, rles in codes}
+    found = [(_stem(key), tuple(rle for rle in rles if rle.strip() != "-1")) for key, rles in codes]
     rles, issues = _keep_known(pairing, found, ids, table.where)
     shapes = {}
     if {"Height", "Width"} <= set(table.columns):

@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
-from kaggle_unet.competitions.mask_files import find_masks
-from kaggle_unet.competitions.pairing import Pairing, RleRow
+from kaggle_unet.competitions.mask_files import ANNOTATION_PATTERN, PICKLE_PATTERN, find_masks, locate_masks
+from kaggle_unet.competitions.pairing import Pairing, RleRow, compose, find_unread
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive, FolderArchive, open_archive, split_location
 from kaggle_unet.io.data_issues import to_data_issues
 from kaggle_unet.io.images import SUFFIX_PATTERN
-from kaggle_unet.io.masks import MaskReader, RleMasks
+from kaggle_unet.io.masks import FileMasks, MaskReader, RleMasks
 from kaggle_unet.io.tables import Table, read_table
 from kaggle_unet.masks.rle import find_invalid_rles
 from kaggle_unet.types import DataIssue, Labels, Shape
@@ -98,8 +98,14 @@ def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
         chosen = settings.model_copy(update={"masks": masks})
         reader, _ = find_masks(pairing, chosen, named_by_masks=True)
         if reader is not None:
+            if isinstance(reader, FileMasks) and masks not in archive.names:
+                folder = re.escape(compose(locate_masks(archive, chosen)[0]))
+                scope = re.compile(rf"{folder}(?P<id>.+)")
+                noted = f".*{ANNOTATION_PATTERN}|{PICKLE_PATTERN}"  # images may lie beside their annotations
+                find_unread(pairing, reader, scope, "label images or annotations", noted=noted)
             if problems := [problem for _, problem in pairing.problems]:
-                raise DataError(f"{archive.where()} has two files for an image; remove one", problems)
+                message = f"{archive.where()} has two files for an image, or files of other kinds; convert or remove them"
+                raise DataError(message, problems)
             return _open_files(archive, reader)
     raise DataError(f"{archive.where()} has neither images nor labels; {archive.describe()}")
 
