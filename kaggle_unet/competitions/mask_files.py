@@ -8,12 +8,13 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from kaggle_unet.competitions.competition import CompetitionSettings
-from kaggle_unet.competitions.pairing import Pairing, collect_rles, plain_name
+from kaggle_unet.competitions.pairing import Pairing, collect_rles, parse_shape, plain_name
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.annotation_formats import find_rle_columns, is_coco, parse_json, read_coco, tell_rle_rules
 from kaggle_unet.io.archive import Archive
@@ -149,8 +150,8 @@ def match_files(
     whole: dict[str, str] = {}  # images with a file that bears their whole name
     nested = [pairing.archive.where(name) for name in names if "/" in name.removeprefix(start)]
     if ids is None and 0 < len(nested) < len(names):
-        message = f"{pairing.archive.where(start)} holds masks, and folders of masks; expected a file for each image, or "
-        raise DataError(message + "a folder with a file for each object: move what is of neither", nested)
+        message = f"{pairing.archive.where(start)} holds masks, and folders of masks; expected a file for each image, "
+        raise DataError(f"{message}or a folder of a file for each object: move these files", nested)
     for name in names:
         folder, _, file = name.removeprefix(start).strip("/").rpartition("/")
         stem = re.sub(rf"(?:{'|'.join(_FAMILIES.values())})$", "", file)
@@ -202,7 +203,7 @@ def _keep_known(
 ) -> tuple[dict[str, T], tuple[DataIssue, ...]]:
     """Give annotations to the images whose names they bear; images that are not there are counted."""
     if doubled := [name for name, n in Counter(plain_name(name) for name, _ in found).items() if n > 1]:
-        message = f"{where} has several images of one name in several folders or formats; expected one each: rename them"
+        message = f"{where} has several images of one name in several folders or formats; expected one each: rename"
         raise DataError(message, doubled)
     if ids is None:
         return dict(found), ()
@@ -230,11 +231,13 @@ def read_rle_masks(
     shapes = {}
     if {"Height", "Width"} <= set(table.columns):
         rows = table.select(columns[0], "Height", "Width")
-        shapes = {_stem(key): (int(height), int(width)) for key, height, width in rows}
-    looked_at = [key for key in sorted(rles) if rles[key] and key in pairing.images][:N_LOOKED_AT]
-    files = [pairing.images[key] for key in looked_at]
-    images = [decode_image(archive.read(name), archive.where(name))[0] for name in files]
-    by_rows, from_zero, why = tell_rle_rules([rles[key] for key in looked_at], images)
+        shapes = {_stem(key): shape for key, *sides in rows if (shape := parse_shape(*sides))}
+    looked_at: dict[str, Image] = {}
+    for key in [key for key in sorted(rles) if rles[key] and key in pairing.images][:N_LOOKED_AT]:
+        with suppress(DataError):  # it is named when its sample is read
+            name = pairing.images[key]
+            looked_at[key] = decode_image(archive.read(name), archive.where(name))[0]
+    by_rows, from_zero, why = tell_rle_rules([rles[key] for key in looked_at], looked_at.values())
     rule = f"along the {'rows' if by_rows else 'columns'} from pixel {int(not from_zero)}: {why}"
     issue = DataIssue("", "masks read as rle", sum(map(len, rles.values())), rule)
     return RleMasks(rles, table.where, by_rows=by_rows, from_zero=from_zero, shapes=shapes), (issue, *issues)

@@ -188,6 +188,16 @@ class RleRow(NamedTuple):
     shape: Shape
 
 
+def parse_shape(height: str, width: str) -> Shape | None:
+    """Read a size as text, if it is one; pandas writes 40.0 in a column with gaps.
+
+    >>> parse_shape("40.0", "50"), parse_shape("", "50")
+    ((40, 50), None)
+    """
+    found = re.fullmatch(r"(\d+)(?:\.0*)? (\d+)(?:\.0*)?", f"{height} {width}", re.ASCII)
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def collect_rles(table: Table, id_column: str, rle_column: str) -> dict[str, tuple[str, ...]]:
     """Collect the run-length codes of each id, none for an id whose fields are blank."""
     rles: dict[str, list[str]] = {}

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from math import isfinite
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
 from kaggle_unet.competitions.pairing import (
@@ -81,9 +83,10 @@ def _find_depths(pairing: Pairing) -> tuple[Mapping[str, Mapping[str, float]], t
         if not texts.get(key, "").strip():
             data_issues.append(DataIssue(key, f"not in {_DEPTHS_CSV}", 1, "depth unknown"))
             continue
-        try:
-            numbers[key] = {"depth": float(texts[key])}
-        except ValueError:
+        with suppress(ValueError):
+            if isfinite(depth := float(texts[key])):
+                numbers[key] = {"depth": depth}
+        if key not in numbers:
             faults.append(f"id {key!r}: depth {texts[key]!r}")
     if faults:
         raise DataError(f"{table.where}: depths must be numbers; fix these rows", faults)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
 from kaggle_unet.competitions.mask_files import ANNOTATION_PATTERN, PICKLE_PATTERN, find_masks, locate_masks
-from kaggle_unet.competitions.pairing import Pairing, RleRow, compose, find_unread
+from kaggle_unet.competitions.pairing import Pairing, RleRow, compose, find_unread, parse_shape
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive, FolderArchive, open_archive, split_location
 from kaggle_unet.io.data_issues import to_data_issues
@@ -104,7 +104,7 @@ def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
                 noted = f".*{ANNOTATION_PATTERN}|{PICKLE_PATTERN}"  # images may lie beside their annotations
                 find_unread(pairing, reader, scope, "label images or annotations", noted=noted)
             if problems := [problem for _, problem in pairing.problems]:
-                message = f"{archive.where()} has two files for an image, or files of other kinds; convert or remove them"
+                message = f"{archive.where()} has two files for an image, or files of other kinds; convert or remove"
                 raise DataError(message, problems)
             return _open_files(archive, reader)
     raise DataError(f"{archive.where()} has neither images nor labels; {archive.describe()}")
@@ -140,9 +140,7 @@ def _read_objects(table: Table, competition: Competition) -> Iterator[RleRow]:
         if texts.get("Usage", "").strip().lower() == "ignored":
             continue
         sizes = [texts.get("Height", ""), texts.get("Width", "")]
-        shape = competition.fixed_shape
-        if all(size.isascii() and size.isdigit() for size in sizes):
-            shape = int(sizes[0]), int(sizes[1])
+        shape = parse_shape(*sizes) or competition.fixed_shape
         if shape is None:
             raise DataError(f"{table.where}, line {line}: size {sizes[0]!r} x {sizes[1]!r}; expected whole numbers")
         yield RleRow(line, sample_id, rle, shape)

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.errors import DataError, import_extra
+from kaggle_unet.errors import DataError, import_extra, reading
 from kaggle_unet.io.data_issues import Note
 from kaggle_unet.io.tables import Table
 from kaggle_unet.masks.column_runs import Runs, find_column_runs
 from kaggle_unet.masks.polygons import fill_polygons
-from kaggle_unet.masks.rle import decode
+from kaggle_unet.masks.rle import decode, describe_faults
 from kaggle_unet.types import Image, Mask, Shape
 
 if TYPE_CHECKING:
@@ -144,33 +144,34 @@ def _decompress(text: str | bytes) -> NDArray[np.int64]:
 
 def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
     """Read the polygons of one image, in pixels; QuPath's annotations around detections or cells are no objects."""
-    tree = parse_json(data, where)
-    about = tree.get("image", {}) if isinstance(tree, dict) else {}
-    shape = shape or ((about["height"], about["width"]) if {"height", "width"} <= set(about) else None)
-    if shape is None:
-        raise DataError(f"{where} does not say its image's size; give the images as well")
-    features = tree.get("features", [tree]) if isinstance(tree, dict) else tree
-    features = [{"geometry": part} if "coordinates" in part else part for part in features]
-    if not all(isinstance(part.get("geometry"), dict) for part in features):
-        raise DataError(f"{where} is no GeoJSON, whose objects have a geometry each; convert it, or export it as COCO")
-    kinds = [str((feature.get("properties") or {}).get("objectType", "")) for feature in features]
-    has_cells = any(kind in {"detection", "cell", "tile"} for kind in kinds)
-    runs: dict[bool, list[Runs]] = {False: [], True: []}
-    left_out: Counter[str] = Counter()
-    for feature, kind in zip(features, kinds, strict=True):
-        geometry, properties = feature.get("geometry") or {}, feature.get("properties") or {}
-        rings = {"Polygon": lambda x: [x], "MultiPolygon": list}.get(str(geometry.get("type", "")))
-        if rings is None or (has_cells and kind == "annotation"):
-            left_out["regions around cells" if rings else f"shapes without an area ({geometry.get('type')})"] += 1
-            continue
-        is_ignored = str((properties.get("classification") or {}).get("name", "")).startswith("Ignore")
-        try:
-            runs[is_ignored].append(fill_polygons(rings(geometry["coordinates"]), shape))
-        except (ValueError, TypeError, KeyError, ArithmeticError) as error:
-            n = len(runs[False]) + 1
-            raise DataError(f"{where}: object {n} is no polygon ({error}); export it again") from error
-    notes = tuple(Note(kind, n, "left out") for kind, n in left_out.items())
-    return Objects(shape, tuple(runs[False]), tuple(runs[True]), notes)
+    with reading(where, "export it again"):
+        tree = parse_json(data, where)
+        about = tree.get("image", {}) if isinstance(tree, dict) else {}
+        shape = shape or ((int(about["height"]), int(about["width"])) if {"height", "width"} <= set(about) else None)
+        if shape is None or min(shape) < 1:
+            raise DataError(f"{where} does not say its image's size; give the images as well")
+        features = tree.get("features", [tree]) if isinstance(tree, dict) else tree
+        features = [{"geometry": part} if "coordinates" in part else part for part in features]
+        if not all(isinstance(part.get("geometry"), dict) for part in features):
+            raise DataError(f"{where} is no GeoJSON, whose objects have a geometry each; convert it, or export COCO")
+        kinds = [str((feature.get("properties") or {}).get("objectType", "")) for feature in features]
+        has_cells = any(kind in {"detection", "cell", "tile"} for kind in kinds)
+        runs: dict[bool, list[Runs]] = {False: [], True: []}
+        left_out: Counter[str] = Counter()
+        for feature, kind in zip(features, kinds, strict=True):
+            geometry, properties = feature.get("geometry") or {}, feature.get("properties") or {}
+            rings = {"Polygon": lambda x: [x], "MultiPolygon": list}.get(str(geometry.get("type", "")))
+            if rings is None or (has_cells and kind == "annotation"):
+                left_out["regions around cells" if rings else f"shapes without an area ({geometry.get('type')})"] += 1
+                continue
+            is_ignored = str((properties.get("classification") or {}).get("name", "")).startswith("Ignore")
+            try:
+                runs[is_ignored].append(fill_polygons(rings(geometry["coordinates"]), shape))
+            except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+                n = len(runs[False]) + 1
+                raise DataError(f"{where}: object {n} is no polygon ({error}); export it again") from error
+        notes = tuple(Note(kind, n, "left out") for kind, n in left_out.items())
+        return Objects(shape, tuple(runs[False]), tuple(runs[True]), notes)
 
 
 def read_rois(data: bytes, where: str, shape: Shape | None) -> Objects:
@@ -230,16 +231,17 @@ def find_rle_columns(table: Table, is_id: Callable[[str], bool]) -> tuple[str, s
 
 def count_from_1(rles: Sequence[str]) -> list[str]:
     """Add 1 to the starts of codes that count from 0."""
-    pairs = [np.array(rle.split(), dtype=np.int64).reshape(-1, 2) + np.array([1, 0]) for rle in rles]
-    return [" ".join(map(str, found.ravel().tolist())) for found in pairs]
+    return [" ".join(str(int(text) + 1 - k % 2) for k, text in enumerate(rle.split())) for rle in rles]
 
 
 def tell_rle_rules(rles: Collection[Sequence[str]], images: Collection[Image]) -> tuple[bool, bool, str]:
     """Tell whether codes run along rows, and whether they count from 0, by those of some images; and say why."""
-    from_zero = any(rle.split()[:1] == ["0"] for codes in rles for rle in codes)
+    areas = [image.shape[0] * image.shape[1] for image in images]
+    of_zero = [[rle for rle in codes if rle.split()[:1] == ["0"]] for codes in rles]
+    from_zero = any(map(_leave_sound, map(count_from_1, of_zero), areas))
     base = "a code begins at pixel 0" if from_zero else "no code begins at pixel 0"
     codes_from_1 = map(count_from_1, rles) if from_zero else rles
-    pairs = list(zip(codes_from_1, images, strict=True))
+    pairs = list(zip(map(_leave_sound, codes_from_1, areas), images, strict=True))
     down = [decode(codes, image.shape[:2]) > 0 for codes, image in pairs]
     along = [decode(codes, image.shape[1::-1]).T > 0 for codes, image in pairs]
     lengths = [sum(map(_outline_px, masks)) + 1 for masks in (along, down)]
@@ -248,6 +250,11 @@ def tell_rle_rules(rles: Collection[Sequence[str]], images: Collection[Image]) -
         if max(columns, rows) > _CLEARLY * min(columns, rows):
             return rows > columns, from_zero, f"{base}; {why} so"
     return False, from_zero, f"{base}; rows fit as well, columns are Kaggle's rule"
+
+
+def _leave_sound(rles: Sequence[str], n_px: int) -> list[str]:
+    """Leave the faulty codes out, which are named when their sample is read."""
+    return [rle for rle in rles if not describe_faults(rle, n_px)]
 
 
 def _outline_px(mask: Mask) -> int:

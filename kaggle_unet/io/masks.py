@@ -75,10 +75,10 @@ class RleMasks:
         shape = _size(image) or (self.shapes or {}).get(sample_id)
         if shape is None:
             raise DataError(f"{self.where} does not say the size of {sample_id!r}; give the images as well")
-        rles = count_from_1(self.rles[sample_id]) if self.from_zero else self.rles[sample_id]
         try:
+            rles = count_from_1(self.rles[sample_id]) if self.from_zero else self.rles[sample_id]
             labels, n_contested = decode_and_count(rles, shape[::-1] if self.by_rows else shape)
-        except DataError as error:
+        except (DataError, ValueError) as error:
             raise DataError(f"{self.where}: id {sample_id!r}: {error}") from error
         labels = np.ascontiguousarray(labels.T) if self.by_rows else labels
         if self.single_object:

@@ -496,6 +496,34 @@ def test_codes_may_run_along_rows_or_columns_from_0_or_1(tmp_path, is_square, or
     assert not source.load("b").labels.any()
 
 
+def codes(*others, sizes=("",) * 4):
+    """Write the codes of all objects in two images, and other rows."""
+    rows = [f"{name},{runs(number + 1 == LABELS, 'F', 1)}{sizes[number]}" for name in "ab" for number in range(4)]
+    return "\n".join(["image,rle,Height,Width" if sizes[0] else "image,rle", *rows, *others, ""]).encode()
+
+
+@pytest.mark.parametrize("bad", ["1999 5", "0 23 4"])
+def test_a_faulty_code_is_named_by_its_image_and_misleads_no_other(tmp_path, bad):
+    source = read(tmp_path, {"t.csv": codes(f"b,{bad}")}, "ab")
+    check(source)
+    with pytest.raises(DataError, match=r"t\.csv: id 'b': "):
+        source.load("b")
+
+
+def test_an_odd_code_that_counts_from_0_is_named_by_its_image(tmp_path):
+    source = read(tmp_path, {"t.csv": b"image,rle\na,0 3\nb,0 23 4\n"}, "ab")
+    with pytest.raises(DataError, match=r"t\.csv: id 'b': .*3 numbers don't make pairs"):
+        source.load("b")
+
+
+def test_a_damaged_image_does_not_keep_the_codes_of_others_from_being_read(tmp_path):
+    check(read(tmp_path, {"images/b.png": b"x", "t.csv": codes()}))
+
+
+def test_sizes_in_a_table_may_be_floats_or_missing(tmp_path):
+    check(read(tmp_path, {"t.csv": codes(sizes=(",12.0,16.0", ",,") * 2)}, "ab"))
+
+
 def test_tables_whose_columns_cannot_be_told_are_named(tmp_path):
     with pytest.raises(DataError, match=r"t\.csv has the columns image, n: 1 with the images' names, 0 with pairs"):
         read(tmp_path, {"masks/t.csv": b"image,n\na.png,5\n"})

@@ -104,10 +104,10 @@ def test_depths_change_the_fingerprint(tmp_path):
 
 
 def test_a_depth_that_is_no_number_is_named(tmp_path):
-    (tmp_path / "depths.csv").write_bytes(b"id,z\n00441,deep\nblack,5 m\n")
+    (tmp_path / "depths.csv").write_bytes(b"id,z\n00441,nan\nblack,5 m\n")
     with pytest.raises(DataError, match=r"depths\.csv: depths must be numbers") as caught:
         Tgs().read(write_zip(tmp_path / "train.zip", IMAGES), SETTINGS)
-    assert caught.value.problems == ("id '00441': depth 'deep'", "id 'black': depth '5 m'")
+    assert caught.value.problems == ("id '00441': depth 'nan'", "id 'black': depth '5 m'")
 
 
 def test_another_competitions_zip_is_refused(tmp_path):

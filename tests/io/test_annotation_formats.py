@@ -42,6 +42,22 @@ def test_absurd_geojson_is_refused(text):
         read_geojson(text.encode(), "x.geojson", (9, 9))
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["[[[1, 2]]]", "5", "null", '["a"]', '{"features": null}', '[{"geometry": {}, "properties": "x"}]'],
+)
+def test_json_that_is_no_geojson_is_refused(text):
+    with pytest.raises(DataError, match=r"^x\.geojson .*export it again"):
+        read_geojson(text.encode(), "x.geojson", (9, 9))
+
+
+def test_sizes_that_are_none_are_refused():
+    for height in ("-4", '"x"', "null"):
+        text = f'{{"image": {{"height": {height}, "width": 4}}, "features": []}}'
+        with pytest.raises(DataError, match=r"^x\.geojson "):
+            read_geojson(text.encode(), "x.geojson", None)
+
+
 def test_a_kind_of_object_that_is_no_text_is_none_of_qupaths():
     square = {"type": "Polygon", "coordinates": [[[0, 0], [2, 0], [2, 2], [0, 2]]]}
     tree = {"type": "Feature", "geometry": square, "properties": {"objectType": ["annotation"]}}
