@@ -189,12 +189,8 @@ class RleRow(NamedTuple):
 
 
 def parse_shape(height: str, width: str) -> Shape | None:
-    """Read a size as text, if it is one; pandas writes 40.0 in a column with gaps.
-
-    >>> parse_shape("40.0", "50"), parse_shape("", "50")
-    ((40, 50), None)
-    """
-    found = re.fullmatch(r"(\d+)(?:\.0*)? (\d+)(?:\.0*)?", f"{height} {width}", re.ASCII)
+    """Read a size as text, if it is one; pandas writes 40.0 in a column with gaps."""
+    found = re.fullmatch(r"([1-9]\d{0,5})(?:\.0*)? ([1-9]\d{0,5})(?:\.0*)?", f"{height} {width}", re.ASCII)
     return (int(found[1]), int(found[2])) if found else None
 
 

@@ -10,9 +10,7 @@ wrong order tears objects apart where images are not square; where they are, it 
 import io
 import json
 import re
-import struct
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from roifile import ImagejRoi
 
 _PAIRS = re.compile(r"\s*(?:-1\s*|(?:\d+\s+\d+\s*)*)")  # some write -1 where there is no object
+_MOST_PX = 10**6  # of a side
 _CLEARLY = 1.1  # how much better one order of codes must be
 
 
@@ -54,10 +53,8 @@ class CocoImage(NamedTuple):
 
 def parse_json(data: bytes, where: str) -> Any:
     """Read JSON, or raise a DataError."""
-    try:
+    with reading(where, "export it again"):
         return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} is no JSON ({error}); export it again") from error
 
 
 def is_coco(tree: Any) -> bool:
@@ -65,19 +62,22 @@ def is_coco(tree: Any) -> bool:
     return isinstance(tree, dict) and all(isinstance(tree.get(key), list) for key in ("images", "annotations"))
 
 
-def read_coco(tree: Any, where: str) -> dict[str, CocoImage]:
-    """Read a COCO data set: its images by their files' names."""
-    try:
+def read_coco(tree: Any, where: str) -> list[tuple[str, CocoImage]]:
+    """Read a COCO data set: its images and their files' names."""
+    with reading(f"{where}, a COCO data set,", "export it again"):
         names = {image["id"]: str(image["file_name"]) for image in tree["images"]}
-        shapes = {image["id"]: (int(image["height"]), int(image["width"])) for image in tree["images"]}
+        shapes = {image["id"]: _read_size(image) for image in tree["images"]}
         of_image: dict[Any, list[Mapping[str, Any]]] = {key: [] for key in names}
         for annotation in tree["annotations"]:
             of_image[annotation["image_id"]].append(annotation)
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise DataError(f"{where} is no COCO data set ({error!r} is missing or wrong); export it again") from error
-    if doubled := [name for name, n in Counter(map(str.casefold, names.values())).items() if n > 1]:
-        raise DataError(f"{where} has several images of one file name; expected one each", doubled)
-    return {names[key]: CocoImage(shapes[key], tuple(found)) for key, found in of_image.items()}
+    return [(names[key], CocoImage(shapes[key], tuple(found))) for key, found in of_image.items()]
+
+
+def _read_size(about: Mapping[str, Any]) -> Shape:
+    height, width = int(about["height"]), int(about["width"])
+    if not (0 < height < _MOST_PX and 0 < width < _MOST_PX):
+        raise ValueError(f"an image of {height} x {width} pixels")
+    return height, width
 
 
 def decode_coco(image: CocoImage, where: str) -> Objects:
@@ -147,8 +147,8 @@ def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
     with reading(where, "export it again"):
         tree = parse_json(data, where)
         about = tree.get("image", {}) if isinstance(tree, dict) else {}
-        shape = shape or ((int(about["height"]), int(about["width"])) if {"height", "width"} <= set(about) else None)
-        if shape is None or min(shape) < 1:
+        shape = shape or (_read_size(about) if {"height", "width"} <= set(about) else None)
+        if shape is None:
             raise DataError(f"{where} does not say its image's size; give the images as well")
         features = tree.get("features", [tree]) if isinstance(tree, dict) else tree
         features = [{"geometry": part} if "coordinates" in part else part for part in features]
@@ -165,11 +165,8 @@ def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
                 left_out["regions around cells" if rings else f"shapes without an area ({geometry.get('type')})"] += 1
                 continue
             is_ignored = str((properties.get("classification") or {}).get("name", "")).startswith("Ignore")
-            try:
+            with reading(f"{where}: object {len(runs[False]) + 1}", "export it again"):
                 runs[is_ignored].append(fill_polygons(rings(geometry["coordinates"]), shape))
-            except (ValueError, TypeError, KeyError, ArithmeticError) as error:
-                n = len(runs[False]) + 1
-                raise DataError(f"{where}: object {n} is no polygon ({error}); export it again") from error
         notes = tuple(Note(kind, n, "left out") for kind, n in left_out.items())
         return Objects(shape, tuple(runs[False]), tuple(runs[True]), notes)
 
@@ -187,12 +184,9 @@ def read_rois(data: bytes, where: str, shape: Shape | None) -> Objects:
     return Objects(shape, tuple(runs for runs in filled if runs is not None), (), notes)
 
 
-_OF_ZIPS = (zipfile.BadZipFile, zlib.error, struct.error)
-
-
 def _open_rois(data: bytes, where: str) -> "Iterator[ImagejRoi]":
     read = import_extra("roifile").ImagejRoi.frombytes
-    try:
+    with reading(f"{where}, ImageJ's selections,", "save them again"):
         if data[:4] == b"Iout":
             yield read(data)
             return
@@ -200,8 +194,6 @@ def _open_rois(data: bytes, where: str) -> "Iterator[ImagejRoi]":
             for name in archive.namelist():
                 if PurePosixPath(name).suffix.lower() == ".roi":
                     yield read(archive.read(name))
-    except (ValueError, TypeError, LookupError, RuntimeError, EOFError, *_OF_ZIPS) as error:
-        raise DataError(f"{where} can't be read as ImageJ's selections ({error}); save them again") from error
 
 
 def _fill_roi(roi: "ImagejRoi", shape: Shape) -> Runs | None:

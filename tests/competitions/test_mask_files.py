@@ -371,9 +371,9 @@ def test_coco_files_that_do_not_fit_are_named(tmp_path):
     with pytest.raises(DataError, match=r"holds 2 COCO data sets, expected one; name it with competition\.masks"):
         read(tmp_path, {"masks/x.json": data, "masks/y.json": data})
     assert kind(read(tmp_path, {}, ["a", "b"], masks="masks/x.json"))[0] == "coco"
-    with pytest.raises(DataError, match="is no COCO data set"):
+    with pytest.raises(DataError, match=r"a COCO data set, is damaged.*export it again"):
         read(tmp_path / "2", {"masks/x.json": b'{"images": [{}], "annotations": []}'})
-    with pytest.raises(DataError, match=r"x\.json is no JSON"):
+    with pytest.raises(DataError, match=r"x\.json is damaged \(JSONDecodeError"):
         read(tmp_path / "3", {"masks/x.json": b"{"})
 
 
@@ -467,7 +467,7 @@ def test_selections_on_several_planes_are_3d(tmp_path):
 def test_what_is_no_selection_is_named(tmp_path):
     source = read(tmp_path, {"masks/a.zip": b"PK", "masks/b.roi": b"Iout" * 9}, "ab")
     for name in "ab":
-        with pytest.raises(DataError, match="can't be read as ImageJ's selections"):
+        with pytest.raises(DataError, match="ImageJ's selections, is damaged"):
             source.load(name)
 
 

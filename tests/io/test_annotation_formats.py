@@ -25,7 +25,7 @@ def test_coco_with_absurd_numbers_is_refused(segmentation):
         "annotations": [{"id": 1, "image_id": 1, "segmentation": segmentation}],
     }
     with pytest.raises(DataError, match="annotation 1"):
-        decode_coco(read_coco(tree, "x.json")["a.png"], "x.json")
+        decode_coco(dict(read_coco(tree, "x.json"))["a.png"], "x.json")
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,12 @@ def test_json_that_is_no_geojson_is_refused(text):
 
 
 def test_sizes_that_are_none_are_refused():
-    for height in ("-4", '"x"', "null"):
-        text = f'{{"image": {{"height": {height}, "width": 4}}, "features": []}}'
-        with pytest.raises(DataError, match=r"^x\.geojson "):
-            read_geojson(text.encode(), "x.geojson", None)
+    for height in (-4, 10**12, "x", None):
+        about = {"id": 1, "file_name": "a.png", "height": height, "width": 4}
+        with pytest.raises(DataError, match=r"^x\.geojson .*export it again"):
+            read_geojson(json.dumps({"image": about, "features": []}).encode(), "x.geojson", None)
+        with pytest.raises(DataError, match=r"^x\.json.*export it again"):
+            read_coco({"images": [about], "annotations": []}, "x.json")
 
 
 def test_a_kind_of_object_that_is_no_text_is_none_of_qupaths():

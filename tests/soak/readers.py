@@ -409,7 +409,7 @@ def coco(home: Path) -> Reader:
 
     def read(data: bytes) -> Any:
         found = read_coco(parse_json(data, "x.json"), "x.json")
-        return {name: decode_coco(image, "x.json") for name, image in found.items()}
+        return {name: decode_coco(image, "x.json") for name, image in found}
 
     def check(data: bytes, found: Mapping[str, Any]) -> str:
         return "; ".join(filter(None, (_check_objects(data, objects) for objects in found.values())))
