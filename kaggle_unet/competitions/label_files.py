@@ -22,6 +22,7 @@ from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.io.tables import format_rows
 from kaggle_unet.masks.column_runs import find_column_runs
 from kaggle_unet.masks.labels import check_labels
+from kaggle_unet.masks.measure import sides_um
 from kaggle_unet.masks.polygons import Polygon, trace_polygons
 from kaggle_unet.masks.rle import encode
 from kaggle_unet.store import atomic_write, sample_file
@@ -63,7 +64,7 @@ def _encode_png(labels: Mapping[str, Labels], _: PixelSize) -> bytes:
 def _encode_tiff(labels: Mapping[str, Labels], pixel_size: PixelSize) -> bytes:
     scale: dict[str, Any] = {}
     if pixel_size is not None:
-        height, width = _sides(pixel_size)
+        height, width = sides_um(pixel_size)
         scale = {"resolution": (1e4 / width, 1e4 / height), "resolutionunit": "CENTIMETER"}
     return _save_tiff(_only(labels)[1], metadata=None, **scale)
 
@@ -71,16 +72,9 @@ def _encode_tiff(labels: Mapping[str, Labels], pixel_size: PixelSize) -> bytes:
 def _encode_ome_tiff(labels: Mapping[str, Labels], pixel_size: PixelSize) -> bytes:
     sample_id, values = _only(labels)
     metadata: dict[str, Any] = {"axes": "YX", "Name": sample_id, "UUID": f"urn:uuid:{uuid5(NAMESPACE_OID, sample_id)}"}
-    for axis, side in zip("YX", _sides(pixel_size), strict=True) if pixel_size is not None else ():
+    for axis, side in zip("YX", sides_um(pixel_size), strict=True) if pixel_size is not None else ():
         metadata |= {f"PhysicalSize{axis}": side, f"PhysicalSize{axis}Unit": "µm"}
     return _save_tiff(values, ome=True, metadata=metadata)
-
-
-def _sides(pixel_size: float | tuple[float, float]) -> tuple[float, float]:
-    sides = pixel_size if isinstance(pixel_size, tuple) else (pixel_size, pixel_size)
-    if not all(0 < side < np.inf for side in sides):
-        raise ConfigError(f"pixel_size is {pixel_size}; expected micrometres above 0")
-    return sides
 
 
 def _save_tiff(values: Labels, **options: Any) -> bytes:

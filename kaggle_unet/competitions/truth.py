@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source
+from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
 from kaggle_unet.competitions.mask_files import ANNOTATION_PATTERN, PICKLE_PATTERN, find_masks, locate_masks
 from kaggle_unet.competitions.pairing import Pairing, RleRow, compose, find_unread, parse_shape
 from kaggle_unet.errors import DataError
@@ -17,6 +17,7 @@ from kaggle_unet.io.data_issues import to_data_issues
 from kaggle_unet.io.images import SUFFIX_PATTERN
 from kaggle_unet.io.masks import FileMasks, MaskReader, RleMasks
 from kaggle_unet.io.tables import Table, read_table
+from kaggle_unet.io.tiff import read_pixel_size
 from kaggle_unet.masks.rle import find_invalid_rles
 from kaggle_unet.types import DataIssue, Labels, Shape
 
@@ -29,8 +30,24 @@ _MOST_PROBLEMS = 50
 class Truth(Mapping[str, Labels]):
     """Labels by id, read one image at a time; `read` returns also the image's type, if known, and what was found."""
 
-    def __init__(self, ids: Collection[str], read: Read) -> None:
-        self.ids, self.read = ids, read
+    def __init__(
+        self, ids: Collection[str], read: Read, archive: Archive, files: Mapping[str, tuple[str, ...]], where: str = ""
+    ) -> None:
+        self.ids, self.read, self.archive, self.files, self._where = ids, read, archive, files, where
+
+    @property
+    def places(self) -> set[Path]:
+        """Where all files lie."""
+        names = (self.archive.where(name) for files in self.files.values() for name in files)
+        return {Path(name).resolve() for name in (self._where, *names)}
+
+    def pixel_size(self, sample_id: str) -> tuple[float, float] | None:
+        """Read a pixel's height and width in micrometres, of the first file that has them."""
+        for name in self.files[sample_id]:
+            with self.archive.open(name) as file:
+                if found := read_pixel_size(file):
+                    return found
+        return None
 
     def __getitem__(self, sample_id: str) -> Labels:
         if sample_id not in self.ids:
@@ -59,15 +76,18 @@ def read_truth(data: str, competition: Competition, settings: CompetitionSetting
     return _open_files(FolderArchive(Path()), RleMasks(rles, table.where, competition.single_object, shapes=shapes))
 
 
-def _open_images(source: Source) -> Truth:
+def _open_images(source: FileSource) -> Truth:
     """Take the labels that come with their images."""
+    masks = source.masks
+    assert masks is not None, "the source was opened with masks"
 
     def read(sample_id: str) -> Found:
         sample = source.load(sample_id)
-        assert sample.labels is not None, "the source was opened with masks"
+        assert sample.labels is not None
         return sample.labels, sample.kind, sample.data_issues
 
-    return Truth(source.ids, read)
+    files = {key: (*masks.files[key], source.images[key]) for key in source.ids}
+    return Truth(source.ids, read, source.archive, files, getattr(masks, "where", ""))
 
 
 def _open_files(archive: Archive, masks: MaskReader) -> Truth:
@@ -77,7 +97,7 @@ def _open_files(archive: Archive, masks: MaskReader) -> Truth:
         labels, _, notes = masks.read(archive, sample_id, None)
         return labels, None, to_data_issues(sample_id, notes)
 
-    return Truth(sorted(masks.files), read)
+    return Truth(sorted(masks.files), read, archive, masks.files, getattr(masks, "where", ""))
 
 
 def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:

@@ -89,10 +89,16 @@ def _intensities(labels: NDArray[np.int32], image: NDArray[Any], areas_px: NDArr
     return columns
 
 
-def _in_um(table: DataFrame, pixel_size: float | tuple[float, float]) -> dict[str, Any]:
+def sides_um(pixel_size: float | tuple[float, float]) -> tuple[float, float]:
+    """Return a pixel's height and width."""
     height, width = pixel_size if isinstance(pixel_size, tuple) else (pixel_size, pixel_size)
     if not (0 < height < np.inf and 0 < width < np.inf):
         raise ConfigError(f"the pixel size is {pixel_size}; expected micrometres above 0")
+    return height, width
+
+
+def _in_um(table: DataFrame, pixel_size: float | tuple[float, float]) -> dict[str, Any]:
+    height, width = sides_um(pixel_size)
     factors = {"y": height, "x": width, "top": height, "left": width, "bottom": height, "right": width}
     if height == width:
         factors["perimeter"] = width

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from kaggle_unet.competitions.competition import CompetitionSettings
-from kaggle_unet.competitions.label_files import get_format, write_labels
+from kaggle_unet.competitions.label_files import LABEL_FORMATS, get_format, write_labels
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.truth import Found, Truth, read_truth
 from kaggle_unet.errors import ConfigError
+from kaggle_unet.io.archive import split_location
 from kaggle_unet.steps.parallel import OnProgress
+from kaggle_unet.store import sample_file
 from kaggle_unet.types import DataIssue, Result
 
 
@@ -32,10 +34,14 @@ def convert(
 ) -> Converted:
     """Convert labels to a format: a file for each image, in a folder, or one file for all where the format is so."""
     chosen = get_format(format)
-    if chosen.holds_many != (output.suffix == chosen.suffix):
+    suffixes = chosen.suffix if chosen.holds_many else (".tiff", *(known.suffix for known in LABEL_FORMATS.values()))
+    if chosen.holds_many != output.name.endswith(suffixes):
         wanted = f"a file *{chosen.suffix}" if chosen.holds_many else f"a folder, for a file *{chosen.suffix} an image"
         raise ConfigError(f"{output}: {format} is written to {wanted}")
     truth = read_truth(data, get_competition(settings.name), settings)
+    written = [output] if chosen.holds_many else [sample_file(output, key, chosen.suffix) for key in truth.ids]
+    if {path.resolve() for path in written} & {split_location(data)[0].resolve(), *truth.places}:
+        raise ConfigError(f"{output}: this would overwrite files that are read; give another path")
     counts: list[int] = []  # of objects, by image
     issues: list[DataIssue] = []
 
@@ -47,7 +53,9 @@ def convert(
         on_progress("converted", len(counts), len(truth))
         return labels, kind, found
 
-    write_labels(Truth(truth.ids, read), output, format, pixel_size=pixel_size)
+    for ids in [truth.ids] if chosen.holds_many else [[key] for key in truth.ids]:
+        size = pixel_size if pixel_size or "pixel size" in chosen.leaves_out else truth.pixel_size(*ids)
+        write_labels(Truth(ids, read, truth.archive, truth.files), output, format, pixel_size=size)
     kinds = dict.fromkeys((issue.kind, issue.action) for issue in issues)
     found = [(kind, sum(i.count for i in issues if i.kind == kind), action) for kind, action in kinds]
     return Converted(

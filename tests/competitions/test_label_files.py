@@ -110,7 +110,7 @@ def test_what_a_format_cannot_hold_is_refused_by_name():
         encoded("png", LABELS * 30_000)
     with pytest.raises(DataError, match="'a' is 40000 pixels wide and 1 high, more than ImageJ's 32767"):
         encoded("imagej", np.ones((1, 40_000), np.int32))
-    with pytest.raises(ConfigError, match="pixel_size is 0; expected micrometres above 0"):
+    with pytest.raises(ConfigError, match="the pixel size is 0; expected micrometres above 0"):
         encoded("tiff", pixel_size=0)
     with pytest.raises(ConfigError, match="unknown format 'roi'; choose from tiff, png"):
         encoded("roi")

@@ -1,5 +1,6 @@
 """`convert`: labels stay equal from every format to every other; what is lost is counted."""
 
+import io
 import json
 from itertools import permutations
 
@@ -12,9 +13,10 @@ from kaggle_unet.competitions.label_files import LABEL_FORMATS, write_labels
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.truth import read_truth
 from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.io.tiff import read_pixel_size
 from kaggle_unet.steps.convert import convert
 from kaggle_unet.synthetic.images import draw_nuclei
-from tests.files import png, write_folder
+from tests.files import png, write_folder, write_zip
 
 SETTINGS = CompetitionSettings(name="folder")
 RING = np.zeros((48, 56), np.int32)
@@ -103,10 +105,44 @@ def test_what_is_lost_is_counted(tmp_path):
     assert result.leaves_out.startswith("ids above 65,535")
 
 
-@pytest.mark.parametrize(("output", "format"), [("out", "coco"), ("out.tif", "tiff"), ("out.csv", "coco")])
+@pytest.mark.parametrize(
+    ("output", "format"),
+    [("out", "coco"), ("out.tif", "tiff"), ("out.csv", "coco"), ("a.ome.tif", "ome-tiff"), ("a.json", "geojson")],
+)
 def test_a_place_that_does_not_fit_the_format_is_refused(tmp_path, output, format):
     with pytest.raises(ConfigError, match=rf"{output}: {format} is written to a f"):
         convert(str(tmp_path), tmp_path / output, format, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("data", "output", "format"), [("x", "x/masks", "png"), ("x", "x/images", "png"), ("x/masks", "x/masks", "png"),
+     ("y", "y/x.json", "coco"), ("z/a.zip", "z", "imagej")],
+)  # fmt: skip
+def test_files_that_are_read_are_not_overwritten(tmp_path, data, output, format):
+    files = {f"{place}/a.png": png(np.eye(9, dtype=np.uint8)) for place in ("images", "masks")}
+    write_folder(tmp_path / "x", files)
+    write_labels(LABELS, tmp_path / "y/x.json", "coco")
+    (tmp_path / "z").mkdir()
+    write_zip(tmp_path / "z/a.zip", files)
+    with pytest.raises(ConfigError, match="would overwrite files that are read"):
+        convert(str(tmp_path / data), tmp_path / output, format, SETTINGS)
+    convert(str(tmp_path / "x"), tmp_path / "x/new", "png", SETTINGS)
+    convert(str(tmp_path / "x"), tmp_path / "x/new", "png", SETTINGS)  # its own files
+
+
+def test_the_size_of_pixels_is_each_files_unless_it_is_given(tmp_path):
+    def sizes(folder):
+        return {path.name: read_pixel_size(io.BytesIO(path.read_bytes())) for path in folder.iterdir()}
+
+    write_labels(RING, tmp_path / "in/a.ome.tif", "ome-tiff", pixel_size=(0.5, 0.25))
+    write_labels(RING, tmp_path / "in/b.ome.tif", "ome-tiff")
+    convert(str(tmp_path / "in"), tmp_path / "out", "ome-tiff", SETTINGS)
+    assert sizes(tmp_path / "out") == {"a.ome.tif": (0.5, 0.25), "b.ome.tif": None}
+    convert(str(tmp_path / "in"), tmp_path / "given", "ome-tiff", SETTINGS, pixel_size=2.0)
+    assert sizes(tmp_path / "given") == {"a.ome.tif": (2.0, 2.0), "b.ome.tif": (2.0, 2.0)}
+    images = {"images/c.tif": (tmp_path / "in/a.ome.tif").read_bytes(), "masks/c.png": png(np.uint8(RING))}
+    convert(str(write_folder(tmp_path / "x", images)), tmp_path / "of_image", "tiff", SETTINGS)
+    assert sizes(tmp_path / "of_image")["c.tif"] == pytest.approx((0.5, 0.25))
 
 
 def test_the_verb_says_what_it_did(tmp_path, capsys):
