@@ -227,7 +227,11 @@ def _open_zip(archive: ZipArchive, process: int, stamp: tuple[int, int]) -> _Ope
     outer = archive.outer
     if text := find_excess("ZIP_DEPTH", len(archive.inner)):
         raise DataError(f"{archive.where()} lies in too many zips: {text}")
-    handle = zipfile.ZipFile(io.BytesIO(outer.read(archive.inner[-1])) if outer else archive.path)
+    file = io.BytesIO(outer.read(archive.inner[-1])) if outer else archive.path
+    try:
+        handle = zipfile.ZipFile(file, metadata_encoding="utf-8")  # as macOS writes names, without their flag
+    except UnicodeDecodeError:
+        handle = zipfile.ZipFile(file)
     named = [(info.filename.replace("\\", "/").removeprefix("./"), info) for info in handle.infolist()]
     files = [(name, info) for name, info in named if not info.is_dir()]
     assert handle.fp is not None

@@ -115,6 +115,27 @@ def test_junk_of_operating_systems_is_not_listed(tmp_path):
         assert open_archive(data).names == NAMES
 
 
+class OfMacOs(zipfile.ZipInfo):
+    """An entry whose name is UTF-8 without the flag that says so."""
+
+    def _encodeFilenameFlags(self):
+        return self.filename.encode(), self.flag_bits
+
+
+@pytest.mark.parametrize("kind", [OfMacOs, zipfile.ZipInfo])
+def test_names_in_utf_8_are_read_with_their_flag_or_without_it(tmp_path, kind):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr(kind("Zelle-ü.png"), b"u")
+    archive = open_archive(tmp_path / "a.zip")
+    assert (archive.names, archive.read("Zelle-ü.png")) == (("Zelle-ü.png",), b"u")
+
+
+def test_names_of_old_windows_are_read_as_before(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped({"Zelle-?.png": b"u"}).replace(b"?", b"\x81"))
+    archive = open_archive(tmp_path / "a.zip")
+    assert (archive.names, archive.read("Zelle-ü.png")) == (("Zelle-ü.png",), b"u")
+
+
 def test_names_with_backslashes_or_a_leading_dot_are_read(tmp_path):
     archive = open_archive(write_zip(tmp_path / "a.zip", {"./": b"", "images\\a.png": b"a", "./masks/a.png": b"m"}))
     assert archive.names == ("images/a.png", "masks/a.png")
@@ -140,7 +161,7 @@ def test_a_path_that_is_too_long_does_not_exist():
 
 
 def test_a_zip_that_may_not_be_read_is_named(tmp_path, monkeypatch):
-    def refuse(_):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     data = write_zip(tmp_path / "a.zip", FILES)
