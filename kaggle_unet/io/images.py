@@ -25,7 +25,7 @@ from PIL import ImageMode, UnidentifiedImageError
 from kaggle_unet.errors import ConfigError, DataError, KitError
 from kaggle_unet.io.archive import find_excess
 from kaggle_unet.io.data_issues import Note
-from kaggle_unet.io.tiff import ORIENTATION, STARTS, TURNS, find_plane, name_channels, read_plane, refuse_several
+from kaggle_unet.io.tiff import ORIENTATION, STARTS, TURNS, find_channel, find_plane, read_plane, refuse_several
 from kaggle_unet.types import Image, Mask, Shape
 
 Pixels = NDArray[Any]
@@ -52,12 +52,8 @@ def decode_image(data: bytes, where: str, channel: int | str | None = None) -> t
     """Decode an image, or one channel of it by its number (from 0) or name; gray where all colours are equal."""
     pixels, notes = read_pixels(data, where, "image")
     if channel is not None:
-        names = list(map(str, range(pixels.shape[2] if pixels.ndim == 3 else 1)))
-        named = name_channels(data, len(names)) if isinstance(channel, str) else names
-        if str(channel) not in named:
-            msg = f"{where} has the channels {', '.join(dict.fromkeys([*names, *named]))}, not competition.channel"
-            raise DataError(f"{msg} {channel}; choose one of them")
-        pixels = np.atleast_3d(pixels)[..., named.index(str(channel))]
+        pixels = np.atleast_3d(pixels)
+        pixels = pixels[..., find_channel(io.BytesIO(data), channel, pixels.shape[2], where)]
     image, more_notes = to_image(pixels, where)
     return image, (*notes, *more_notes)
 

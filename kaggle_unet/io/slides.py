@@ -4,9 +4,10 @@ OME-Zarr is a folder whose metadata name the axes; its first array is the one of
 version 0.4, which QuPath, napari and Fiji read.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import tifffile
 
 from kaggle_unet.errors import DataError, import_extra, reading
 from kaggle_unet.io.archive import find_excess
-from kaggle_unet.io.tiff import UNITS_UM, find_plane, read_pixel_size
+from kaggle_unet.io.images import drop_alpha
+from kaggle_unet.io.tiff import ORIENTATION, UNITS_UM, find_channel, find_plane, read_pixel_size, refuse_colours
 from kaggle_unet.types import Image, Shape, Sliced
 
 _SUFFIXES = {".tif", ".tiff", ".btf"}
@@ -30,6 +32,9 @@ class Slide:
     pixels: Sliced
     axes: str  # of the pixels, such as "cyx"
     pixel_size: tuple[float, float] | None  # height and width in micrometres
+    has_alpha: bool = False
+    is_inverted: bool = False
+    channel: int | None = None  # the one that is read, otherwise all are
 
     @property
     def name(self) -> str:
@@ -43,11 +48,13 @@ class Slide:
 
     def read(self, rows: slice, columns: slice) -> Image:
         """Read a box, (H, W) or (H, W, C)."""
-        box = {"y": rows, "x": columns, "c": slice(None), "s": slice(None)}
+        channels = slice(None) if self.channel is None else slice(self.channel, self.channel + 1)
+        box = {"y": rows, "x": columns, "c": channels, "s": channels}
         with reading(self.path, "get it again"):
             found = np.asarray(self.pixels[tuple(box.get(axis, 0) for axis in self.axes)])
         kept = [axis for axis in self.axes if axis in box]
-        image = np.moveaxis(found, [kept.index(axis) for axis in "yx"], [0, 1])
+        image = np.moveaxis(~found if self.is_inverted else found, [kept.index(axis) for axis in "yx"], [0, 1])
+        image = drop_alpha(image)[0] if self.has_alpha else image
         return np.ascontiguousarray(image[..., 0] if image.shape[2:] == (1,) else image)
 
     def stamp(self) -> list[Any]:
@@ -73,8 +80,8 @@ def is_slide(place: str) -> bool:
 
 
 @contextmanager
-def open_slide(path: Path) -> Iterator[Slide]:
-    """Open a slide; a DataError says what it has that is more than one image of known channels."""
+def open_slide(path: Path, channel: int | str | None = None) -> Iterator[Slide]:
+    """Open a slide, or one channel of it; a DataError says what it has that is more than one image."""
     zarr = import_extra("zarr", "slides")
     with ExitStack() as opened:
         with reading(path, "get it again"):
@@ -86,6 +93,10 @@ def open_slide(path: Path) -> Iterator[Slide]:
             )
         if slide.pixels.dtype not in (np.uint8, np.uint16, np.float32):
             raise DataError(f"{path} holds {slide.pixels.dtype}; expected uint8, uint16 or float32: convert it")
+        if channel is not None:
+            n = sizes.get("c", 1) * sizes.get("s", 1) - slide.has_alpha
+            with io.BytesIO() if path.is_dir() else path.open("rb") as file:
+                slide = replace(slide, channel=find_channel(file, channel, n, str(path)))
         yield slide
 
 
@@ -105,10 +116,17 @@ def _open_zarr(zarr: Any, path: Path) -> Slide:
 
 
 def _open_tiff(zarr: Any, path: Path, opened: ExitStack) -> Slide:
+    series, _ = find_plane(opened.enter_context(tifffile.TiffFile(path)), str(path))
+    refuse_colours(series, str(path))
+    page: Any = series.keyframe
+    if (orientation := page.tags.valueof(ORIENTATION, 1)) in range(2, 9):
+        raise DataError(f"{path} has the orientation tag {orientation}, and slides are not turned; save it upright")
+    has_alpha = tuple(page.extrasamples) in {(1,), (2,)}  # associated or not
+    is_inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and series.dtype.kind == "u"
     with path.open("rb") as file:
         pixel_size = read_pixel_size(file)
-    series, _ = find_plane(opened.enter_context(tifffile.TiffFile(path)), str(path))
-    return Slide(path, zarr.open_array(series.aszarr(level=0), mode="r"), series.axes.lower(), pixel_size)
+    pixels = zarr.open_array(series.aszarr(level=0), mode="r")
+    return Slide(path, pixels, series.axes.lower(), pixel_size, has_alpha, is_inverted)
 
 
 def create_ome_zarr(

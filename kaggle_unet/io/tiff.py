@@ -3,11 +3,11 @@
 Resolutions per inch are no pixel size: programs write 72 or 300 there without knowing of any microscope.
 """
 
-import io
 import math
 import re
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any
 from xml.etree import ElementTree
 
@@ -65,26 +65,40 @@ def refuse_several(n: int, where: str) -> None:
         raise DataError(f"{where} holds {n} images; expected one: save each in a file of its own")
 
 
-def read_plane(series: tifffile.TiffPageSeries, axes: str, where: str) -> Pixels:
-    """Decode a plane to (H, W) or (H, W, C)."""
+def refuse_colours(series: tifffile.TiffPageSeries, where: str) -> None:
+    """Raise `DataError` for colours that are neither gray nor RGB."""
     colours = getattr(series.keyframe.photometric, "name", "unknown")
     if colours not in _COLOURS:
         colours = {"SEPARATED": "CMYK", "PALETTE": "palette"}.get(colours, colours)
         raise DataError(f"{where} has {colours} colours; expected gray or RGB: convert it")
+
+
+def read_plane(series: tifffile.TiffPageSeries, axes: str, where: str) -> Pixels:
+    """Decode a plane to (H, W) or (H, W, C)."""
+    refuse_colours(series, where)
     pixels = series.asarray()
     pixels = pixels.reshape([n for name, n in zip(series.axes, series.shape, strict=True) if name in axes])
     return np.moveaxis(pixels, [axes.index(name) for name in "YX"], [0, 1])
 
 
-def name_channels(data: bytes, n: int) -> list[str]:
+def find_channel(file: IO[bytes], channel: int | str, n: int, where: str) -> int:
+    """Return the number (from 0) of one of n channels that is given by its number, or its name in a TIFF."""
+    numbers = list(map(str, range(n)))
+    named = _name_channels(file, n) if isinstance(channel, str) else numbers
+    if str(channel) not in named:
+        msg = f"{where} has the channels {', '.join(dict.fromkeys([*numbers, *named]))}, not competition.channel"
+        raise DataError(f"{msg} {channel}; choose one of them")
+    return named.index(str(channel))
+
+
+def _name_channels(file: IO[bytes], n: int) -> list[str]:
     """Return the names of an image's channels, as OME-TIFF and ImageJ write them; of three without any, the colours."""
     names: list[str] = []
-    if data[:4] in STARTS:
-        with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            names = list((tiff.imagej_metadata or {}).get("Labels", ()))
-            if tiff.ome_metadata:
-                channels = ElementTree.fromstring(tiff.ome_metadata).iterfind(".//{*}Channel")
-                names = [channel.get("Name", "") for channel in channels]
+    with suppress(tifffile.TiffFileError, ElementTree.ParseError), tifffile.TiffFile(file) as tiff:
+        names = list((tiff.imagej_metadata or {}).get("Labels", ()))
+        if tiff.ome_metadata:
+            channels = ElementTree.fromstring(tiff.ome_metadata).iterfind(".//{*}Channel")
+            names = [channel.get("Name", "") for channel in channels]
     return names or ["red", "green", "blue"][: n if n == 3 else 0]
 
 

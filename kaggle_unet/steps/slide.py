@@ -76,10 +76,11 @@ def segment_slides(  # noqa: PLR0913  the options of a verb
     chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level="none", overrides=overrides)
     used = plain(chosen.config, "input", "codec", "inference", "decode", "postprocess")
     used |= {"checkpoints": sorted(ensemble.hashes.values()), "pixel_size": pixel_size}
+    used["competition"] = {"channel": config.competition.channel}
     ensemble = replace(ensemble, config=chosen.config)
     folders, n_objects = [], 0
     for path in paths:
-        with open_slide(path) as slide:
+        with open_slide(path, config.competition.channel) as slide:
             _refuse_whole_image_rules(chosen.config, slide)
             folders.append(folder / slide.name)
             size = (pixel_size, pixel_size) if pixel_size else slide.pixel_size
@@ -217,7 +218,7 @@ class _Work:
 
         table, outlines = self.folder / "measurements.csv", self.folder / "objects.geojson"
         features, (height, width) = outlines.with_suffix(".features"), self.slide.shape
-        tables = _Tables(self.slide.path, scratch, self.slide.shape, self.pixel_size)
+        tables = _Tables(self.slide.path, self.slide.channel, scratch, self.slide.shape, self.pixel_size)
         with features.open("w", encoding="utf-8") as file:
 
             def rows() -> Iterator[str]:
@@ -240,6 +241,7 @@ class _Tables:
     """The table of a slide's objects and their outlines, made of windows of its labels on disk by any process."""
 
     slide: Path
+    channel: int | None
     labels: Path
     shape: Shape
     pixel_size: tuple[float, float] | None
@@ -254,7 +256,7 @@ class _Tables:
         return to_csv(self._measure(labels, window)), ",".join(features)
 
     def _measure(self, labels: Labels, window: Window) -> DataFrame:
-        with open_slide(self.slide) as slide:
+        with open_slide(self.slide, self.channel) as slide:
             image, name = slide.read(slice(window.top, window.bottom), slice(0, self.shape[1])), slide.name
         found = measure(labels, image, pixel_size=self.pixel_size)
         found["label"] += window.first

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ import tifffile
 import zarr
 
 from kaggle_unet.errors import DataError
+from kaggle_unet.io.images import decode_image
 from kaggle_unet.io.slides import create_ome_zarr, is_slide, open_slide
 from kaggle_unet.steps import slide
 from kaggle_unet.synthetic.images import draw_nuclei
@@ -112,6 +114,7 @@ def test_results_made_otherwise_and_rules_for_whole_images_are_refused(trained, 
     changed = call(*words, "--set", "inference.overlap_px=48")
     assert changed.code == 2
     assert "inference.overlap_px differ" in changed.err
+    assert "competition.channel differ" in call(*words, "--set", "competition.channel=0").err
     answer = call(*words[:-1], tmp_path / "x", "--set", "inference.object_px=20")
     assert answer.code == 2
     assert "inference.object_px needs the whole image" in answer.err
@@ -134,11 +137,56 @@ def test_a_slide_that_is_more_than_one_image_is_refused(tmp_path, shape, axes, d
         pass
 
 
+COLOURS = np.random.default_rng(1).integers(0, 255, (48, 32, 4), np.uint8)
+
+
+@pytest.mark.parametrize("channel", [None, 0, 1, "green"])
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (COLOURS[..., :3], {"photometric": "rgb"}),
+        (COLOURS, {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
+        (COLOURS[..., 0], {"photometric": "miniswhite"}),
+        (
+            np.moveaxis(COLOURS[..., :2], 2, 0),
+            {"ome": True, "metadata": {"axes": "CYX", "Channel": {"Name": ["x", "green"]}}},
+        ),
+    ],
+)
+def test_a_slide_is_read_as_an_image_of_the_same_file_is(tmp_path, pixels, options, channel):
+    tifffile.imwrite(path := tmp_path / "a.tif", pixels, tile=(16, 16), **options)
+    try:
+        expected, _ = decode_image(path.read_bytes(), str(path), channel)
+    except DataError as error:
+        with pytest.raises(DataError, match=re.escape(str(error))), open_slide(path, channel):
+            pass
+    else:
+        with open_slide(path, channel) as opened:
+            np.testing.assert_array_equal(opened.read(slice(0, 48), slice(0, 32)), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"extratags": [(274, 3, 1, 6, True)]}, r"a\.tif has the orientation tag 6.*save it upright"),
+        ({"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)}, r"a\.tif has palette colours"),
+    ],
+)
+def test_a_slide_that_would_be_shown_otherwise_is_refused(tmp_path, options, message):
+    tifffile.imwrite(path := tmp_path / "a.tif", COLOURS[..., 0], tile=(16, 16), **options)
+    with pytest.raises(DataError, match=message), open_slide(path):
+        pass
+
+
 def test_channels_and_boxes_are_read_as_they_lie(tmp_path):
     image = np.random.default_rng(0).integers(0, 9999, (3, 40, 30)).astype(np.uint16)
     with open_slide(write_ome_zarr(tmp_path / "a.ome.zarr", image, "cyx")) as opened:
         assert (opened.name, opened.shape, opened.pixel_size) == ("a", (40, 30), (0.5, 0.5))
         np.testing.assert_array_equal(opened.read(slice(3, 9), slice(2, 4)), np.moveaxis(image[:, 3:9, 2:4], 0, 2))
+    with open_slide(tmp_path / "a.ome.zarr", 1) as opened:
+        np.testing.assert_array_equal(opened.read(slice(3, 9), slice(2, 4)), image[1, 3:9, 2:4])
+    with pytest.raises(DataError, match=r"has the channels 0, 1, 2, .*not competition\.channel 3"):
+        open_slide(tmp_path / "a.ome.zarr", 3).__enter__()
 
 
 def test_a_folder_that_is_no_ome_zarr_is_named(tmp_path):
