@@ -148,10 +148,10 @@ def match_files(
     owners = {key: id_ for id_ in ids or () for key in (re.sub(_IMAGE_WORD, "", plain_name(id_)), plain_name(id_))}
     found: dict[str, tuple[str, ...]] = {}
     whole: dict[str, str] = {}  # images with a file that bears their whole name
-    nested = [pairing.archive.where(name) for name in names if "/" in name.removeprefix(start)]
+    where = pairing.archive.where
+    nested = [where(name) for name in names if "/" in name.removeprefix(start)]
     if ids is None and 0 < len(nested) < len(names):
-        message = f"{pairing.archive.where(start)} holds masks, and folders of masks; expected a file for each image, "
-        raise DataError(f"{message}or a folder of a file for each object: move these files", nested)
+        raise DataError(f"{where(start)} holds masks and folders of masks; expected either: move these away", nested)
     for name in names:
         folder, _, file = name.removeprefix(start).strip("/").rpartition("/")
         stem = re.sub(rf"(?:{'|'.join(_FAMILIES.values())})$", "", file)
@@ -159,7 +159,6 @@ def match_files(
         if ids is None:
             owner, is_whole = folder.split("/")[0] or re.sub(_MASK_WORD, "", stem.removesuffix(".ome")), not folder
         if is_whole and (first := whole.setdefault(owner, name)) != name:
-            where = pairing.archive.where
             pairing.refuse(owner, f"id {owner!r} occurs twice: {where(first)} and {where(name)}")
             pairing.named_files.append(name)
         else:
@@ -203,8 +202,7 @@ def _keep_known(
 ) -> tuple[dict[str, T], tuple[DataIssue, ...]]:
     """Give annotations to the images whose names they bear; images that are not there are counted."""
     if doubled := [name for name, n in Counter(plain_name(name) for name, _ in found).items() if n > 1]:
-        message = f"{where} has several images of one name in several folders or formats; expected one each: rename"
-        raise DataError(message, doubled)
+        raise DataError(f"{where} has several images of one name in folders or formats; expected one: rename", doubled)
     if ids is None:
         return dict(found), ()
     owners = {plain_name(id_): id_ for id_ in pairing.images}

@@ -17,7 +17,6 @@ from kaggle_unet.io.data_issues import to_data_issues
 from kaggle_unet.io.images import SUFFIX_PATTERN
 from kaggle_unet.io.masks import FileMasks, MaskReader, RleMasks
 from kaggle_unet.io.tables import Table, read_table
-from kaggle_unet.io.tiff import read_pixel_size
 from kaggle_unet.masks.rle import find_invalid_rles
 from kaggle_unet.types import DataIssue, Labels, Shape
 
@@ -33,21 +32,7 @@ class Truth(Mapping[str, Labels]):
     def __init__(
         self, ids: Collection[str], read: Read, archive: Archive, files: Mapping[str, tuple[str, ...]], where: str = ""
     ) -> None:
-        self.ids, self.read, self.archive, self.files, self._where = ids, read, archive, files, where
-
-    @property
-    def places(self) -> set[Path]:
-        """Where all files lie."""
-        names = (self.archive.where(name) for files in self.files.values() for name in files)
-        return {Path(name).resolve() for name in (self._where, *names)}
-
-    def pixel_size(self, sample_id: str) -> tuple[float, float] | None:
-        """Read a pixel's height and width in micrometres, of the first file that has them."""
-        for name in self.files[sample_id]:
-            with self.archive.open(name) as file:
-                if found := read_pixel_size(file):
-                    return found
-        return None
+        self.ids, self.read, self.archive, self.files, self.where = ids, read, archive, files, where
 
     def __getitem__(self, sample_id: str) -> Labels:
         if sample_id not in self.ids:
@@ -78,16 +63,15 @@ def read_truth(data: str, competition: Competition, settings: CompetitionSetting
 
 def _open_images(source: FileSource) -> Truth:
     """Take the labels that come with their images."""
-    masks = source.masks
-    assert masks is not None, "the source was opened with masks"
+    assert source.masks is not None, "the source was opened with masks"
 
     def read(sample_id: str) -> Found:
         sample = source.load(sample_id)
         assert sample.labels is not None
         return sample.labels, sample.kind, sample.data_issues
 
-    files = {key: (*masks.files[key], source.images[key]) for key in source.ids}
-    return Truth(source.ids, read, source.archive, files, getattr(masks, "where", ""))
+    files = {key: (*source.masks.files[key], source.images[key]) for key in source.ids}
+    return Truth(source.ids, read, source.archive, files, getattr(source.masks, "where", ""))
 
 
 def _open_files(archive: Archive, masks: MaskReader) -> Truth:
@@ -119,8 +103,7 @@ def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
         reader, _ = find_masks(pairing, chosen, named_by_masks=True)
         if reader is not None:
             if isinstance(reader, FileMasks) and masks not in archive.names:
-                folder = re.escape(compose(locate_masks(archive, chosen)[0]))
-                scope = re.compile(rf"{folder}(?P<id>.+)")
+                scope = re.compile(re.escape(compose(locate_masks(archive, chosen)[0])) + "(?P<id>.+)")
                 noted = f".*{ANNOTATION_PATTERN}|{PICKLE_PATTERN}"  # images may lie beside their annotations
                 find_unread(pairing, reader, scope, "label images or annotations", noted=noted)
             if problems := [problem for _, problem in pairing.problems]:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from roifile import ImagejRoi
 
 _PAIRS = re.compile(r"\s*(?:-1\s*|(?:\d+\s+\d+\s*)*)")  # some write -1 where there is no object
-_MOST_PX = 10**6  # of a side
 _CLEARLY = 1.1  # how much better one order of codes must be
 
 
@@ -75,7 +74,7 @@ def read_coco(tree: Any, where: str) -> list[tuple[str, CocoImage]]:
 
 def _read_size(about: Mapping[str, Any]) -> Shape:
     height, width = int(about["height"]), int(about["width"])
-    if not (0 < height < _MOST_PX and 0 < width < _MOST_PX):
+    if not 0 < min(height, width) <= max(height, width) < 10**6:
         raise ValueError(f"an image of {height} x {width} pixels")
     return height, width
 

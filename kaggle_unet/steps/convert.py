@@ -1,5 +1,6 @@
 """`convert`: labels from any format that is read to any that is written; what is lost on the way is counted."""
 
+import io
 from pathlib import Path
 
 from kaggle_unet.competitions.competition import CompetitionSettings
@@ -8,6 +9,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.truth import Found, Truth, read_truth
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.io.archive import split_location
+from kaggle_unet.io.tiff import read_pixel_size
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.store import sample_file
 from kaggle_unet.types import DataIssue, Result
@@ -40,7 +42,9 @@ def convert(
         raise ConfigError(f"{output}: {format} is written to {wanted}")
     truth = read_truth(data, get_competition(settings.name), settings)
     written = [output] if chosen.holds_many else [sample_file(output, key, chosen.suffix) for key in truth.ids]
-    if {path.resolve() for path in written} & {split_location(data)[0].resolve(), *truth.places}:
+    names = (truth.archive.where(name) for files in truth.files.values() for name in files)
+    given = {Path(name).resolve() for name in (str(split_location(data)[0]), truth.where, *names)}
+    if given & set(map(Path.resolve, written)):
         raise ConfigError(f"{output}: this would overwrite files that are read; give another path")
     counts: list[int] = []  # of objects, by image
     issues: list[DataIssue] = []
@@ -53,8 +57,10 @@ def convert(
         on_progress("converted", len(counts), len(truth))
         return labels, kind, found
 
+    is_known = pixel_size is not None or "pixel size" in chosen.leaves_out
     for ids in [truth.ids] if chosen.holds_many else [[key] for key in truth.ids]:
-        size = pixel_size if pixel_size or "pixel size" in chosen.leaves_out else truth.pixel_size(*ids)
+        files = () if is_known else (io.BytesIO(truth.archive.read(name)) for key in ids for name in truth.files[key])
+        size = next(filter(None, map(read_pixel_size, files)), pixel_size)
         write_labels(Truth(ids, read, truth.archive, truth.files), output, format, pixel_size=size)
     kinds = dict.fromkeys((issue.kind, issue.action) for issue in issues)
     found = [(kind, sum(i.count for i in issues if i.kind == kind), action) for kind, action in kinds]

@@ -157,7 +157,7 @@ def test_images_may_lie_beside_their_annotations(tmp_path):
 def test_files_and_folders_of_labels_side_by_side_are_refused(tmp_path, top):
     image = png(np.eye(3, dtype=np.uint8))
     folder = write_folder(tmp_path / "x", {f"{top}a.png": image, f"{top}more/c.png": image, f"{top}more/d.png": image})
-    with pytest.raises(DataError, match=r"holds masks, and folders of masks") as caught:
+    with pytest.raises(DataError, match=r"holds masks and folders of masks") as caught:
         read(folder, "folder")
     assert [problem[-10:] for problem in caught.value.problems] == ["more/c.png", "more/d.png"]
 
