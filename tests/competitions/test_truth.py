@@ -133,7 +133,7 @@ def test_the_labels_in_a_results_folder_are_found(tmp_path):
 def test_a_place_without_labels_and_two_files_for_an_image_are_named(tmp_path):
     with pytest.raises(DataError, match=r"has neither images nor labels; it holds: x\.txt"):
         read(write_folder(tmp_path / "x", {"x.txt": b""}), "folder")
-    with pytest.raises(DataError, match=r"has two files for an image.*convert or remove"):
+    with pytest.raises(DataError, match="has doubled or unread files; convert or remove them"):
         read(
             write_folder(tmp_path / "y", {"a.png": png(np.eye(3, dtype=np.uint8)), "a.tif": tiff(np.eye(3))}), "folder"
         )
@@ -142,7 +142,9 @@ def test_a_place_without_labels_and_two_files_for_an_image_are_named(tmp_path):
 @pytest.mark.parametrize("other", ["b.npy", "c.jp2", "more/d.czi"])
 def test_a_file_of_another_kind_beside_labels_is_named(tmp_path, other):
     folder = write_folder(tmp_path / "x", {"a.png": png(np.eye(3, dtype=np.uint8)), other: b"x", "a.txt": b""})
-    with pytest.raises(DataError, match=rf"files of other kinds.*\n.*{other} is not read; expected label images"):
+    with pytest.raises(
+        DataError, match=rf"has doubled or unread files.*\n.*{other} is not read; expected label images"
+    ):
         read(folder, "folder")
     assert list(read(f"{folder}/a.png", "folder")) == ["a"]
 
