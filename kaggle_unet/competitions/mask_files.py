@@ -54,11 +54,12 @@ def part_masks(
     if settings.masks != settings.images and locate_masks(archive, settings)[1]:
         return list(found), []
     stems = {plain_name(stem) for stem, _ in found}
-    masks = {name for stem, name in found if (key := plain_name(stem)) != (rest := _strip(key)) and rest in stems}
+    masks = {name for stem, name in found if (key := plain_name(stem)) != (rest := bare_name(key)) and rest in stems}
     return [(stem, name) for stem, name in found if name not in masks], sorted(masks)
 
 
-def _strip(stem: str) -> str:
+def bare_name(stem: str) -> str:
+    """Return a name as it is compared, without the word at its end that says that it is of a mask."""
     return plain_name(re.sub(_MASK_WORD, "", stem))
 
 
@@ -172,7 +173,7 @@ def _find_owner(folder: str, stem: str, owners: Mapping[str, str]) -> tuple[str,
     if folder:
         return owners.get(plain_name(folder.split("/", maxsplit=1)[0]), f"{folder}/{stem}"), False
     name = plain_name(stem)
-    for key in (name, _strip(name)):
+    for key in (name, bare_name(name)):
         if key in owners:
             return owners[key], True
     ends = [match.start() for match in re.finditer(r"[_\-. ]", name)]

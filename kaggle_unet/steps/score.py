@@ -1,6 +1,6 @@
 """`score`: score a submission against the truth, or a run on its out-of-fold planes."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
 from pathlib import Path
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_unet.competitions.mask_files import bare_name
+from kaggle_unet.competitions.pairing import plain_name
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission
 from kaggle_unet.competitions.truth import Truth, read_truth
@@ -89,7 +91,7 @@ def score_predictions(predicted: Path, truth: str, name: str, **places: str | No
     labels = read_truth(truth, get_competition(settings.name), settings)
     if predicted.suffix.lower() == ".csv":
         return score_submission(predicted, labels, name)
-    folder = competition_settings("folder", **{**places, "masks_are": None})  # the labels' own kind is guessed
+    folder = competition_settings("folder")  # `places` are those of the truth
     return score_labels(predicted, read_truth(str(predicted), get_competition("folder"), folder), labels, name)
 
 
@@ -102,7 +104,8 @@ def score_labels(
     where: Path, predicted: Mapping[str, list[str]] | Mapping[str, Labels], truth: Mapping[str, Labels], name: str
 ) -> Scores:
     """Score run-length codes or labels by id against labels."""
-    missing = sorted(set(truth) - set(predicted))
+    names = _match_names(truth, predicted)
+    missing = sorted(set(names.values()) - set(predicted))
     if missing:
         msg = f"{where}: {len(missing)} of the {len(truth)} images to be scored are missing; every image of the truth "
         msg += "needs a row, or a label image of its name"
@@ -110,7 +113,7 @@ def score_labels(
     scored = []
     for id_ in truth:
         labels, kind, _ = truth.read(id_) if isinstance(truth, Truth) else (truth[id_], None, ())
-        found = predicted[id_]
+        found = predicted[names[id_]]
         try:
             pred = decode([rle for rle in found if rle], labels.shape) if isinstance(found, list) else found
         except DataError as error:
@@ -119,6 +122,16 @@ def score_labels(
             raise DataError(f"{where}: image {id_!r} is {pred.shape} (height, width), its truth {labels.shape}")
         scored.append(score_pair(id_, labels, pred, name, {} if kind is None else {"kind": kind}))
     return summarize_scores(scored)
+
+
+def _match_names(truth: Collection[str], predicted: Collection[str]) -> dict[str, str]:
+    """Give each image of the truth its prediction, by names as they are or else as those of masks and images match."""
+    for form in (str, plain_name, bare_name):
+        of_form = {form(id_): id_ for id_ in predicted}
+        names = {id_: of_form[form(id_)] for id_ in truth if form(id_) in of_form}
+        if len(set(names.values())) == len(truth) and len(of_form) == len(predicted):
+            return names
+    return dict(zip(truth, truth, strict=True))
 
 
 def score_run(

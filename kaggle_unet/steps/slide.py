@@ -76,7 +76,8 @@ def segment_slides(  # noqa: PLR0913  the options of a verb
     chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level="none", overrides=overrides)
     used = plain(chosen.config, "input", "codec", "inference", "decode", "postprocess")
     used |= {"checkpoints": sorted(ensemble.hashes.values()), "pixel_size": pixel_size}
-    used["competition"] = {"channel": config.competition.channel}
+    if config.competition.channel is not None:
+        used |= plain(config.competition, "channel")
     ensemble = replace(ensemble, config=chosen.config)
     folders, n_objects = [], 0
     for path in paths:
@@ -143,6 +144,12 @@ class _Work:
                 msg = f"{self.folder} holds results that were made otherwise ({changed} differ); give another -o, or "
                 raise ConfigError(f"{msg}delete it to segment the slide anew")
         else:
+            for name in ("planes.ome.zarr", "labels.ome.zarr", "objects.geojson", "measurements.csv"):
+                if (self.folder / name).exists():
+                    msg = (
+                        f"{self.folder / name} is there but no {path.name}: kaggle-unet segment did not write it; give "
+                    )
+                    raise ConfigError(f"{msg}another -o")
             low, high = self._measure_levels()
             record = {"used": used, "levels": [np.asarray(low).tolist(), np.asarray(high).tolist()]}
             write_record(path, record)

@@ -129,3 +129,15 @@ def test_options_of_runs_and_of_submissions_are_not_mixed(words):
 def test_a_faulty_code_is_named_with_its_file_and_image(tmp_path):
     with pytest.raises(DataError, match=r"X\.CSV: image 'a': "):
         score.score_labels(tmp_path / "X.CSV", {"a": ["1999 5"]}, {"a": TRUE}, "folder")
+
+
+@pytest.mark.parametrize(
+    ("true_name", "name"), [("a.ome", "a"), ("cell_seg", "cell"), ("Zellü", "zellu\N{COMBINING DIAERESIS}")]
+)
+def test_names_match_as_those_of_masks_and_images_do(tmp_path, true_name, name):
+    truth = {true_name: TRUE, "b": TRUE}
+    scores = score.score_labels(tmp_path, {name: TRUE, "b": TRUE == 1, "c": TRUE}, truth, "folder")
+    assert scores.per_image == {true_name: 1.0, "b": pytest.approx(scores.per_image["b"])}
+    for predicted in ({name: TRUE, "b": TRUE, "B": TRUE}, {name: TRUE}):
+        with pytest.raises(DataError, match="images to be scored are missing"):
+            score.score_labels(tmp_path, predicted, truth, "folder")

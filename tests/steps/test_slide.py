@@ -114,7 +114,12 @@ def test_results_made_otherwise_and_rules_for_whole_images_are_refused(trained, 
     changed = call(*words, "--set", "inference.overlap_px=48")
     assert changed.code == 2
     assert "inference.overlap_px differ" in changed.err
-    assert "competition.channel differ" in call(*words, "--set", "competition.channel=0").err
+    assert "(channel differ)" in call(*words, "--set", "competition.channel=0").err
+    (tmp_path / "own" / "one").mkdir(parents=True)
+    (tmp_path / "own" / "one" / "measurements.csv").write_text("mine")
+    answer = call(*words[:-1], tmp_path / "own")
+    assert (answer.code, "did not write it; give another -o" in answer.err) == (2, True)
+    assert (tmp_path / "own" / "one" / "measurements.csv").read_text() == "mine"
     answer = call(*words[:-1], tmp_path / "x", "--set", "inference.object_px=20")
     assert answer.code == 2
     assert "inference.object_px needs the whole image" in answer.err
