@@ -46,33 +46,32 @@ def build_custom(settings: CustomSettings, in_channels: int, out_channels: int) 
             f"model.name {settings.name}: {type(error).__name__}: {error}; expected a module in the current folder or "
             f"an installed one, with a function {factory}(in_channels, out_channels, **model.options)"
         ) from error
-    return _check_output(network, settings, in_channels, out_channels)
+    side = max(32, settings.input_multiple)
+    remedy = "fix forward, or set model.input_multiple to what its sides must be multiples of"
+    return check_output(network, f"model.name {settings.name}", (in_channels, out_channels, side), remedy)
 
 
-def _check_output(network: object, settings: CustomSettings, in_channels: int, out_channels: int) -> "nn.Module":
+def check_output(network: object, key: str, sizes: tuple[int, int, int], remedy: str) -> "nn.Module":
     """Return a network that gives one plane of logits per output channel, as large as its input, or raise."""
     import torch
     from torch import Tensor, nn
 
     if not isinstance(network, nn.Module):
-        msg = f"model.name {settings.name}: returned a {type(network).__name__}, expected a torch.nn.Module"
-        raise ConfigError(msg)
-    side = max(32, settings.input_multiple)
+        raise ConfigError(f"{key}: returned a {type(network).__name__}, expected a torch.nn.Module")
+    in_channels, out_channels, side = sizes
     shape, wanted = (1, in_channels, side, side), (1, out_channels, side, side)
     is_training = network.training
     try:
         with torch.inference_mode():
             logits = network.eval()(torch.zeros(shape))
     except Exception as error:  # any code, so any error
-        raise ConfigError(
-            f"model.name {settings.name}: on an input of shape {shape}: {type(error).__name__}: {error}; fix forward, "
-            "or set model.input_multiple to what its sides must be multiples of"
-        ) from error
+        msg = f"{key}: on an input of shape {shape}: {type(error).__name__}: {error}; {remedy}"
+        raise ConfigError(msg) from error
     network.train(is_training)
     if not isinstance(logits, Tensor) or logits.shape != wanted or not logits.is_floating_point():
         came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ConfigError(
-            f"model.name {settings.name}: returns {came} for an input of shape {shape}, expected float logits of shape "
-            f"{wanted}: one plane per plane of the codec"
+            f"{key}: returns {came} for an input of shape {shape}, expected float logits of shape {wanted}: one plane "
+            "per plane of the codec"
         )
     return network

@@ -12,7 +12,7 @@ from torch import nn
 from kaggle_unet.competitions.competition import Source
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain, validate_config
-from kaggle_unet.data.batch import PadSpec
+from kaggle_unet.data.batch import PadSpec, padded_shape
 from kaggle_unet.data.dataset import TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import channel_weights, prepare, refuse_missing_depths, shown_as
 from kaggle_unet.errors import ConfigError, DataError, reading
@@ -35,8 +35,9 @@ from kaggle_unet.models.checkpoint import (
     refuse_other_shapes,
 )
 from kaggle_unet.models.create import create_model, input_sizes
+from kaggle_unet.models.custom import check_output
 from kaggle_unet.models.exported import OnnxNetwork, load_exported
-from kaggle_unet.models.settings import EXPORTED, CustomSettings
+from kaggle_unet.models.settings import EXPORTED, CustomSettings, SmpSettings
 from kaggle_unet.steps.make_targets import open_targets, resolve_weights
 from kaggle_unet.steps.run import find_checkpoints
 from kaggle_unet.store import Store
@@ -129,8 +130,12 @@ def _pad_spec(config: Config) -> PadSpec:
 def build_model(config: Config, *, load_encoder: bool = True, start: Path | None = None) -> nn.Module:
     """Make the network of a config, with the weights of a checkpoint if one is given."""
     n_channels, n_planes = len(config.input.channels), len(get_codec(config.codec).planes)
-    load_encoder = load_encoder and start is None
+    is_new, load_encoder = load_encoder, load_encoder and start is None
     model = create_model(config.model, in_channels=n_channels, out_channels=n_planes, load_encoder=load_encoder)
+    if is_new and isinstance(config.model, SmpSettings):  # some are for one size only, or for large ones
+        side, _ = padded_shape(2 * (min(config.augmentation.crop_px or 224, 512),), _pad_spec(config))
+        remedy = "change it, or set augmentation.crop_px to a size that the network takes"
+        check_output(model, f"model.options {config.model.options}", (n_channels, n_planes, side), remedy)
     if start is not None:
         load_weights(model, start)
     return model

@@ -6,7 +6,7 @@ import torch
 
 from kaggle_unet.config import parse_config
 from kaggle_unet.data.batch import PadSpec
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.models.checkpoint import load_checkpoint, save_checkpoint
 from kaggle_unet.steps.build import Ensemble, build_model, load_ensemble, predict_samples
@@ -183,3 +183,29 @@ def test_a_checkpoint_that_does_not_fit_its_own_config_is_refused_before_it_take
     with pytest.raises(DataError, match="not those of the network that its config describes"):
         load_ensemble([tmp_path / "best.safetensors"])
     assert devices == ["meta"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "says"),
+    [
+        (
+            "fpn",
+            {"upsampling": 2},
+            r"model.options .*: returns \(1, 1, 32, 32\) for an input of shape \(1, 1, 64, 64\)",
+        ),
+        ("fpn", {"encoder_depth": 3}, r"returns \(1, 1, 256, 256\)"),
+        ("pan", {"encoder_depth": 4}, r"\(1, 1, 64, 64\): RuntimeError: .*set augmentation.crop_px to a size that"),
+    ],
+)
+def test_smp_networks_whose_logits_have_another_size_are_refused_before_training(architecture, options, says):
+    model = {"name": "smp", "architecture": architecture, "encoder": "resnet18", "options": options}
+    config = NUCLEI.model_validate({**NUCLEI.model_dump(), "model": model, "augmentation": {"crop_px": 60}})
+    with pytest.raises(ConfigError, match=says):
+        build_model(config)
+    build_model(config, load_encoder=False)  # of a checkpoint
+
+
+def test_a_network_for_large_crops_is_built_for_them():
+    model = {"name": "smp", "architecture": "pan", "encoder": "resnet18"}
+    config = NUCLEI.model_validate({**NUCLEI.model_dump(), "model": model, "augmentation": {"crop_px": 128}})
+    assert build_model(config).training
