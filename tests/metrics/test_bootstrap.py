@@ -1,5 +1,7 @@
 """Intervals of means."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -26,3 +28,14 @@ def test_a_level_is_a_share_of_resamples():
     values = np.random.default_rng(2).normal(size=100)
     narrow, wide = interval_of_mean(values, level=0.5), interval_of_mean(values, level=0.99)
     assert wide[0] < narrow[0] < values.mean() < narrow[1] < wide[1]
+
+
+def test_resamples_are_drawn_in_parts_that_are_those_of_one_draw():
+    values = np.random.default_rng(3).random(1001)
+    draws = np.random.default_rng(0).integers(len(values), size=(2000, len(values)))
+    assert interval_of_mean(values) == tuple(np.percentile(values[draws].sum(axis=1) / len(values), (2.5, 97.5)))
+    tracemalloc.start()
+    interval_of_mean(values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 100 * values.nbytes
