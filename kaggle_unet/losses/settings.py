@@ -43,7 +43,8 @@ class LossSettings(Settings):
     lovasz_planes: dict[str, Coefficient] = {}
     """Weight of each plane, as in `dice_planes`."""
     lovasz_hinge: Literal["relu", "elu1"] = "elu1"
-    """How an error becomes a cost: cut off at 0, or ELU + 1, which has a gradient on correct pixels, too."""
+    """How an error becomes a cost: cut off at 0, or ELU + 1, which has a gradient on correct pixels, too;
+    for sigmoid codecs."""
     lovasz_symmetric: bool = False
     """Whether the hinge is the mean of those of foreground and background; for sigmoid codecs."""
     empty: Coefficient = 0.0
@@ -100,6 +101,7 @@ def _refuse_sigmoid_only(settings: LossSettings) -> None:
     for key, is_given, instead in (
         ("cross_entropy_planes", bool(settings.cross_entropy_planes), "weigh its classes with weights.classes"),
         ("focal_alpha", settings.focal_alpha is not None, "weigh its classes with weights.classes"),
+        ("lovasz_hinge", settings.lovasz_hinge != "elu1", "leave it out, as its Lovász loss has no hinge"),
         ("lovasz_symmetric", settings.lovasz_symmetric, "give its background a weight in loss.lovasz_planes"),
     ):
         if is_given:

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,6 +192,11 @@ class Fold:
         }
         if self.learner.averages.mean is not None:
             others[MEAN] = self._finish_mean(folder, config, on_event)
+        elif self._settings.swa and self._distributed.is_rank_zero:
+            msg = (
+                f"there is no {MEAN}: the training ended with epoch {len(self.history)}, before training.swa.from_epoch"
+            )
+            warnings.warn(f"{msg} ({self._settings.swa.from_epoch}); lower it, or train longer", stacklevel=2)
         return others
 
     def _finish_mean(self, folder: Path, config: Mapping[str, Any], on_event: OnEvent) -> float:

@@ -142,6 +142,10 @@ class TrainingSettings(Settings):
         if self.schedule.name == "snapshots" and self.schedule.cycles > self.epochs:
             msg = f"training.schedule.cycles is {self.schedule.cycles}, but there are {self.epochs} epochs: a cycle is "
             raise ValueError(msg + "at least one epoch")
+        falls_to = {"cosine": self.epochs, "snapshots": self.epochs // self.schedule.cycles}.get(self.schedule.name)
+        if falls_to is not None and self.schedule.warmup_epochs >= falls_to:
+            msg = f"training.schedule.warmup_epochs is {self.schedule.warmup_epochs:g}, but the rate falls until epoch "
+            raise ValueError(f"{msg}{falls_to}: the warm-up must be over before; shorten it, or train longer")
         if self.swa is not None and self.swa.from_epoch > self.epochs:
             msg = f"training.swa.from_epoch is {self.swa.from_epoch}, but there are {self.epochs} epochs: nothing "
             raise ValueError(msg + "would be averaged")

@@ -25,7 +25,7 @@ CONTRACTS = [
         {"focal": 1, "cross_entropy": 0, "dice": 0},
         {"focal": 0.7, "focal_gamma": 0.5, "dice": 0},
         {"lovasz": 1, "cross_entropy": 0, "dice": 0},
-        {"lovasz": 0.5, "lovasz_over": "batch", "lovasz_hinge": "relu", "lovasz_planes": {"border": 3}, "dice": 0},
+        {"lovasz": 0.5, "lovasz_over": "batch", "lovasz_planes": {"border": 3}, "dice": 0},
     )
 ]
 CONTRACTS += [
@@ -33,6 +33,7 @@ CONTRACTS += [
     for options in (
         {"cross_entropy_planes": {"border": 10}, "focal": 0.2, "focal_alpha": 0.25},
         {"lovasz": 1, "lovasz_symmetric": True, "cross_entropy": 0, "dice": 0},
+        {"lovasz": 0.5, "lovasz_over": "batch", "lovasz_hinge": "relu", "lovasz_planes": {"border": 3}, "dice": 0},
     )
 ]
 TERMS = ("cross_entropy", "focal", "dice", "lovasz")
