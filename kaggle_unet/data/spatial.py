@@ -17,6 +17,7 @@ Knots = NDArray[np.float32]
 
 # Far enough apart that a nucleus is bent as a whole, near enough that its neighbour is bent differently.
 _KNOT_PX = 40
+_REMAP_LIMIT_PX = 32767  # OpenCV's: of larger images it is given the part that a crop shows
 _ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -106,7 +107,13 @@ def cut(array: NDArray[Any], transform: SpatialTransform, *, nearest: bool = Fal
         return np.dstack([cut(part, transform, nearest=nearest) for part in parts])
     flags, (height, width) = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR, transform.shape
     if transform.knots is not None:
-        crop = cv2.remap(array, *transform.maps, flags, borderMode=cv2.BORDER_REFLECT_101)
+        x, y = transform.maps
+        if max(array.shape[:2]) >= _REMAP_LIMIT_PX:
+            top, left = math.floor(y.min()), math.floor(x.min())
+            rows = mirror_indices(top, math.ceil(y.max()) - top + 2, array.shape[0])
+            columns = mirror_indices(left, math.ceil(x.max()) - left + 2, array.shape[1])
+            array, x, y = array[rows[:, None], columns], x - left, y - top
+        crop = cv2.remap(array, x, y, flags, borderMode=cv2.BORDER_REFLECT_101)
     elif transform.zoom == 1.0 and transform.angle == 0.0:
         crop = _copy(array, transform)
     else:
