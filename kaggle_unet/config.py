@@ -97,12 +97,10 @@ class Config(Settings):
 
     def _refuse_instances(self) -> None:
         """Refuse what is made for instances where labels are classes of pixels."""
+        name, kind = self.competition.name, self.competition.masks_are
         for key, is_set in (
-            (f"competition.name {self.competition.name}", self.competition.name != "folder"),
-            (
-                f"competition.masks_are {self.competition.masks_are}",
-                self.competition.masks_are not in {None, "classes"},
-            ),
+            (f"competition.name {name}", name != "folder"),
+            (f"competition.masks_are {kind}", kind not in {None, "classes"}),
             ("weights.distance", self.weights.distance is not None),
             ("weights.size", self.weights.size is not None),
             ("model.empty_head", getattr(self.model, "empty_head", None) is not None),

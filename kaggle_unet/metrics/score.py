@@ -136,9 +136,8 @@ def interval_of_mean(
         raise ConfigError(f"level is {level}; expected a fraction between 0 and 1, such as 0.95")
     _, group_of = np.unique(range(len(values)) if groups is None else groups, return_inverse=True)
     sums, counts = np.bincount(group_of, weights=values), np.bincount(group_of)
-    rng, means = np.random.default_rng(0), []
-    for _ in range(0, N_RESAMPLES, 100):  # all at once would be 16 kB for each image
-        draws = rng.integers(len(sums), size=(100, len(sums)))
-        means.append(sums[draws].sum(axis=1) / counts[draws].sum(axis=1))
-    low, high = np.percentile(np.concatenate(means), (50 - 50 * level, 50 + 50 * level))
+    rng = np.random.default_rng(0)
+    parts = (rng.integers(len(sums), size=(100, len(sums))) for _ in range(0, N_RESAMPLES, 100))  # to save memory
+    means = np.concatenate([sums[draws].sum(axis=1) / counts[draws].sum(axis=1) for draws in parts])
+    low, high = np.percentile(means, (50 - 50 * level, 50 + 50 * level))
     return float(low), float(high)

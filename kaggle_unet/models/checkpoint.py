@@ -61,8 +61,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise DataError(f"checkpoint {path}: not written by kaggle-unet; give a best{SUFFIX} or last{SUFFIX} of a run")
     if checkpoint["format"] != FORMAT:
         msg = f"checkpoint {path}: has format {checkpoint['format']}, this version of kaggle-unet reads format {FORMAT}"
-        msg += "; use the version that wrote it, or train again"
-        raise DataError(msg)
+        raise DataError(f"{msg}; use the version that wrote it, or train again")
     return {**checkpoint, "sha256": digest}
 
 
@@ -73,13 +72,11 @@ def read_hashed(path: Path) -> tuple[bytes, str]:
     beside = _hash_file(path)
     if not beside.is_file():
         msg = f"checkpoint {path}: {beside.name} is missing; copy it along with the checkpoint, or, if you trust the "
-        msg += f"file, write it with: sha256sum {path.name} > {beside.name}"
-        raise DataError(msg)
+        raise DataError(f"{msg}file, write it with: sha256sum {path.name} > {beside.name}")
     data = path.read_bytes()
     if (digest := hashlib.sha256(data).hexdigest()) not in _listed_hashes(path):
         msg = f"checkpoint {path}: damaged, its sha256 is {digest[:12]}… and not what {beside.name} says; copy it again"
-        msg += ", or use another checkpoint of the run"
-        raise DataError(msg)
+        raise DataError(f"{msg}, or use another checkpoint of the run")
     return data, digest
 
 
@@ -91,8 +88,7 @@ def refuse_other_shapes(path: Path, state: Any, build: Callable[[], nn.Module]) 
     names = [name for name, tensor in wanted.items() if getattr(found.get(name), "shape", None) != tensor.shape]
     if names := [*names, *(found.keys() - wanted.keys())]:
         msg = f"checkpoint {path}: {len(names)} tensors are not those of the network that its config describes "
-        msg += f"({', '.join(sorted(names)[:3])}, …); copy it again, or use another checkpoint"
-        raise DataError(msg)
+        raise DataError(f"{msg}({', '.join(sorted(names)[:3])}, …); copy it again, or use another checkpoint")
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -119,8 +115,7 @@ def refuse_pickle(path: Path) -> None:
     """Refuse a checkpoint of an earlier version, which pickled them."""
     if path.suffix == ".pt":
         msg = f"checkpoint {path}: pickled by an earlier version of kaggle-unet; this one reads {SUFFIX} files alone; "
-        msg += "train the fold again: kaggle-unet train CONFIG --fold N --run ANOTHER_RUN"
-        raise DataError(msg)
+        raise DataError(f"{msg}train the fold again: kaggle-unet train CONFIG --fold N --run ANOTHER_RUN")
 
 
 def _take_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

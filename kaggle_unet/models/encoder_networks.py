@@ -107,19 +107,11 @@ def build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weight
     """Build a network with smp; False or None as weights draws them at random."""
     import segmentation_models_pytorch as smp
 
-    heads = {}
+    options = {"in_channels": in_channels, "classes": out_channels, **settings.options}
     if head := settings.empty_head:
-        heads["aux_params"] = {"classes": 1, "pooling": head.pooling, "dropout": head.dropout}
+        options["aux_params"] = {"classes": 1, "pooling": head.pooling, "dropout": head.dropout}
     try:
-        network: nn.Module = smp.create_model(
-            settings.architecture,
-            settings.encoder,
-            weights,
-            in_channels=in_channels,
-            classes=out_channels,
-            **heads,
-            **settings.options,
-        )
+        network: nn.Module = smp.create_model(settings.architecture, settings.encoder, weights, **options)
     except (TypeError, ValueError, KeyError) as error:
         msg = f"smp can't create a {settings.architecture} on {settings.encoder} with model.options {settings.options}"
         raise ConfigError(f"{msg}: {error}; see the arguments of smp.create_model") from error
@@ -147,8 +139,7 @@ class TernausNet(nn.Module):
         filters = settings.filters
         widths = [8 * filters, 8 * filters, 4 * filters, 2 * filters, filters]
         skips = self.encoder.out_channels[-2::-1]  # from the bottom
-        sources = [_N_IN, *(skip + width for skip, width in zip(skips, widths, strict=True))]
-        *levels, top = sources
+        *levels, top = [_N_IN, *(skip + width for skip, width in zip(skips, widths, strict=True))]
         middles = [16 * filters, 16 * filters, 16 * filters, 8 * filters, 4 * filters]
         self.up = nn.ModuleList(
             _Block(n_in, middle, n_out) for n_in, middle, n_out in zip(levels, middles, widths, strict=True)

@@ -78,11 +78,9 @@ class PlainUNet(nn.Module):
         self.fold = nn.PixelUnshuffle(settings.unshuffle) if n_folded > 1 else nn.Identity()
         self.unfold = nn.PixelShuffle(settings.unshuffle) if n_folded > 1 else nn.Identity()
         maps = widths[-2::-1]
-        self.hypercolumn = (
-            Hypercolumn(maps, norm=_norm(maps[-1], settings), activation=_activation(settings))
-            if settings.hypercolumn
-            else None
-        )
+        self.hypercolumn: Hypercolumn | None = None
+        if settings.hypercolumn:
+            self.hypercolumn = Hypercolumn(maps, norm=_norm(maps[-1], settings), activation=_activation(settings))
         self.sides = SideHeads(maps, out_channels) if settings.deep_supervision else None
         self.empty = EmptyHead(widths[-1], settings.empty_head) if settings.empty_head else None
         self.gate_above = settings.empty_head.gate_above if settings.empty_head else None

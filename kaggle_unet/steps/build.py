@@ -63,8 +63,7 @@ def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Seq
     samples = [*_read(config, store, ids), *added]
     if not any(sample.labels is not None and sample.labels.any() for sample in samples):
         msg = f"none of the {len(samples)} training samples has an object, so there is nothing to learn; "
-        msg += "lower folds.n, change the folds file, or look for the masks"
-        raise ConfigError(msg)
+        raise ConfigError(f"{msg}lower folds.n, change the folds file, or look for the masks")
     return TrainingSet(
         samples,
         inputs=config.input,

@@ -148,9 +148,8 @@ def get_codec(name: str | Codec | CodecSettings, classes: Sequence[str] = ()) ->
         if len(set(classes)) != len(classes) or not 2 <= len(classes) < IGNORED_CLASS:
             raise ConfigError(f"the codec classes needs the names of 2 to 254 different classes, not {list(classes)}")
         return Codec("classes", tuple(classes), tuple(classes), "softmax", is_semantic=True)
-    for codec in CODECS.values():
-        if codec.name == name:
-            return codec
+    if name in list(CODECS):  # whatever it is, hashable or not
+        return CODECS[name]
     raise ConfigError(f"unknown codec {name!r}; choose from {', '.join(CODECS)}, classes")
 
 

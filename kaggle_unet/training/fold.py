@@ -190,8 +190,8 @@ class Fold:
             for number, end in enumerate(ends, 1)
             if end <= len(self.history)
         }
-        if self.learner.averages.mean is not None:
-            others[MEAN] = self._finish_mean(folder, config, on_event)
+        if (mean := self.learner.averages.mean) is not None:
+            others[MEAN] = self._finish_mean(mean, folder, config, on_event)
         elif self._settings.swa and self._distributed.is_rank_zero:
             msg = (
                 f"there is no {MEAN}: the training ended with epoch {len(self.history)}, before training.swa.from_epoch"
@@ -199,16 +199,14 @@ class Fold:
             warnings.warn(f"{msg} ({self._settings.swa.from_epoch}); lower it, or train longer", stacklevel=2)
         return others
 
-    def _finish_mean(self, folder: Path, config: Mapping[str, Any], on_event: OnEvent) -> float:
+    def _finish_mean(self, mean: nn.Module, folder: Path, config: Mapping[str, Any], on_event: OnEvent) -> float:
         """Measure batch norm for the mean over epochs on new crops, validate it and save it."""
         epoch = len(self.history)
         if (folder / MEAN).exists() and (written := load_checkpoint(folder / MEAN))["epoch"] == epoch:
             return float(written["score"])  # a finished training that is resumed
-        mean = self.learner.averages.mean
-        assert mean is not None
         self.learner.update_batch_norm(mean, self._loader.epoch(epoch + 1))
         score = self._validate(mean, epoch, on_event).score
-        self._distributed.on_rank_zero(lambda: save_mean(folder, self.learner, config, self.history, score))
+        self._distributed.on_rank_zero(lambda: save_mean(folder, mean, config, self.history, score))
         return score
 
     def _rate(self, progress: float) -> float:
@@ -225,10 +223,8 @@ class Fold:
 
     def _is_due(self, epoch: int) -> bool:
         settings = self._settings
-        return epoch % settings.validate_every == 0 or epoch in [
-            settings.epochs,
-            *cycle_ends(settings.schedule, settings.epochs),
-        ]
+        ends = [settings.epochs, *cycle_ends(settings.schedule, settings.epochs)]
+        return epoch % settings.validate_every == 0 or epoch in ends
 
     def _validate(self, network: nn.Module, epoch: int, on_event: OnEvent) -> ValidationResult:
         network.eval()

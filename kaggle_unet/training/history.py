@@ -7,6 +7,7 @@ disagree with its history.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -58,12 +59,8 @@ def validations_without_gain(history: Sequence[Row], monitor: Monitor = "score")
 
 def blank_validations(history: Sequence[Row]) -> int:
     """Count the last validations in a row that predicted no objects."""
-    n = 0
-    for row in reversed([row for row in history if is_validated(row)]):
-        if row.get("valid_objects") != 0:
-            break
-        n += 1
-    return n
+    validated = reversed([row for row in history if is_validated(row)])
+    return sum(1 for _ in takewhile(lambda row: row.get("valid_objects") == 0, validated))
 
 
 def is_time_up(history: Sequence[Row], minutes: float | None, extra_s: float = 0.0) -> bool:

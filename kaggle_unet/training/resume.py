@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import FORMAT, SUFFIX, Checkpoint, load_checkpoint, refuse_pickle, save_checkpoint
@@ -50,10 +51,8 @@ def save_epoch(
     return is_best
 
 
-def save_mean(folder: Path, learner: Learner, config: Mapping[str, Any], history: Sequence[Row], score: float) -> None:
+def save_mean(folder: Path, mean: nn.Module, config: Mapping[str, Any], history: Sequence[Row], score: float) -> None:
     """Save the mean over epochs, to predict with."""
-    mean = learner.averages.mean
-    assert mean is not None
     save_checkpoint(folder / MEAN, {**_describe(config, history, score), "model": mean.state_dict()})
 
 
@@ -72,11 +71,9 @@ def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> C
         refuse_pickle(old)
     last = folder / LAST
     if not resume:
-        found = [name for name in (LAST, BEST) if (folder / name).exists()]
-        if found:
+        if found := [name for name in (LAST, BEST) if (folder / name).exists()]:
             msg = f"{folder} already holds {found[0]}; pass --resume (resume=True in Python) to continue it, or "
-            msg += "another --run (folder) to start anew"
-            raise ConfigError(msg)
+            raise ConfigError(f"{msg}another --run (folder) to start anew")
         return None
     if not last.exists():
         msg = f"--resume: {last} does not exist, so there is nothing to resume; leave out --resume to start anew"

@@ -124,8 +124,7 @@ def _find_encoder(network: nn.Module) -> nn.Module:
             return module
     name = type(network).__name__
     msg = f"training.freeze_encoder_epochs needs a network with an encoder, as those of model smp; {name} has none: "
-    msg += "set it to 0"
-    raise ConfigError(msg)
+    raise ConfigError(f"{msg}set it to 0")
 
 
 def rate_factor(

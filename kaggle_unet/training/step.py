@@ -79,9 +79,8 @@ class Learner:
     def backward_only(self, batch: Batch) -> None:
         """Compute a batch's gradients without a step, to count operations."""
         with self._fabric.autocast():
-            value, _ = self._model_with_loss(
-                self._inputs(batch.inputs), self._to_device(batch.planes), self._to_device(batch.weights)
-            )
+            targets = self._to_device(batch.planes), self._to_device(batch.weights)
+            value, _ = self._model_with_loss(self._inputs(batch.inputs), *targets)
         value.backward()
         self._fabric_optimizer.zero_grad()
 
