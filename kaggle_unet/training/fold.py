@@ -204,7 +204,7 @@ class Fold:
         epoch = len(self.history)
         if (folder / MEAN).exists() and (written := load_checkpoint(folder / MEAN))["epoch"] == epoch:
             return float(written["score"])  # a finished training that is resumed
-        self.learner.update_batch_norm(mean, self._loader.epoch(epoch + 1))
+        self.learner.update_batch_norm(mean, self._loader.epoch(epoch + 1), epoch)
         score = self._validate(mean, epoch, on_event).score
         self._distributed.on_rank_zero(lambda: save_mean(folder, mean, config, self.history, score))
         return score

@@ -116,6 +116,10 @@ class Freezer:
             parameter.requires_grad_(not is_frozen)
         return changed
 
+    def frozen_part(self, network: nn.Module, epoch: int) -> nn.Module:
+        """Return the part of a copy of the network that is frozen in an epoch, which may be none."""
+        return _find_encoder(network) if epoch <= self._epochs else nn.Identity()
+
 
 def _find_encoder(network: nn.Module) -> nn.Module:
     for name, module in network.named_modules():

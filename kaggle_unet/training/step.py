@@ -90,10 +90,18 @@ class Learner:
             found = forward_all(network or self.network, self._inputs(inputs))
         return found.float() if isinstance(found, Tensor) else found._replace(logits=found.logits.float())
 
-    def update_batch_norm(self, network: nn.Module, batches: Iterable[Batch]) -> None:
-        """Recompute the batch-norm statistics of averaged (EMA/SWA) weights, with dropout on, as in training."""
+    def update_batch_norm(self, network: nn.Module, batches: Iterable[Batch], epoch: int) -> None:
+        """Recompute the batch-norm statistics of weights averaged up to an epoch, with dropout on, as in training."""
+        frozen = self._freezer.frozen_part(network, epoch)
+        held = {name: buffer.clone() for name, buffer in frozen.named_buffers()}
+
+        def inputs() -> Iterator[Tensor]:
+            frozen.eval().load_state_dict(held, strict=False)  # `update_bn` has reset it just before
+            for batch in batches:
+                yield self._inputs(batch.inputs)
+
         with self._fabric.autocast():
-            update_bn((self._inputs(batch.inputs) for batch in batches), network)
+            update_bn(inputs(), network)
         self._distributed.sync_buffers(network, mean=True)
 
     def is_finite(self) -> bool:

@@ -10,7 +10,7 @@ from kaggle_unet.models.create import create_model
 from kaggle_unet.models.settings import SmpSettings
 from kaggle_unet.training.fit import fit_fold
 from kaggle_unet.training.schedules import Freezer
-from kaggle_unet.training.settings import OptimizerSettings, TrainingSettings
+from kaggle_unet.training.settings import OptimizerSettings, SwaSettings, TrainingSettings
 from kaggle_unet.training.step import Learner
 from tests.training.test_fit import CONFIG, assert_same, interrupt_in, make_settings
 from tests.training.test_train_epoch import make_batch, make_distributed, run
@@ -100,6 +100,27 @@ def test_a_fit_freezes_its_first_epochs_whether_it_is_resumed_or_not(parts, tmp_
     assert_same(
         load_checkpoint(broken / "last.safetensors")["model"], load_checkpoint(whole / "last.safetensors")["model"]
     )
+
+
+@pytest.mark.parametrize(("frozen", "is_held"), [(2, True), (1, False)])
+def test_the_mean_over_epochs_has_the_statistics_of_an_encoder_that_was_never_released(
+    parts, tmp_path, frozen, is_held
+):
+    class Doubled(_Three):
+        """An encoder with statistics that no batch has."""
+
+        def __init__(self):
+            super().__init__()
+            self.encoder[1].running_var.fill_(1e4)
+            self.head = nn.Sequential(nn.BatchNorm2d(4), self.head)
+
+    settings = make_settings(epochs=2, freeze_encoder_epochs=frozen, swa=SwaSettings(from_epoch=1))
+    fit_fold(dataclasses.replace(parts, build_model=Doubled), settings, folder=tmp_path, config=CONFIG)
+    last, mean = (load_checkpoint(tmp_path / f"{name}.safetensors")["model"] for name in ("last", "swa"))
+    assert all(torch.equal(last[name], mean[name]) for name in last if "encoder.1.running" in name) == is_held
+    assert not torch.equal(last["head.0.running_var"], mean["head.0.running_var"])
+    # what follows is measured behind the encoder as it is used: with its own statistics its outputs hardly vary
+    assert (mean["head.0.running_var"].max() < 1e-2) == is_held
 
 
 def test_the_encoder_of_a_network_inside_another_is_found():
