@@ -43,8 +43,7 @@ class LossSettings(Settings):
     lovasz_planes: dict[str, Coefficient] = {}
     """Weight of each plane, as in `dice_planes`."""
     lovasz_hinge: Literal["relu", "elu1"] = "elu1"
-    """How an error becomes a cost: cut off at 0, or ELU + 1, which has a gradient on correct pixels, too;
-    for sigmoid codecs."""
+    """How an error becomes a cost: cut off at 0, or ELU + 1, with a gradient on correct pixels; for sigmoid codecs."""
     lovasz_symmetric: bool = False
     """Whether the hinge is the mean of those of foreground and background; for sigmoid codecs."""
     empty: Coefficient = 0.0

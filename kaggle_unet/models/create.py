@@ -1,6 +1,7 @@
 """Networks from settings, their encoders with random weights, with those of a file, or with those of a hub."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -42,9 +43,7 @@ def create_model(
             weights,
         )
     check_smp(settings)
-    network = _with_weights(
-        lambda name: build_smp(settings, in_channels, out_channels, name), settings.encoder, weights
-    )
+    network = _with_weights(partial(build_smp, settings, in_channels, out_channels), settings.encoder, weights)
     if settings.hypercolumn or settings.deep_supervision or settings.empty_head:
         return SmpNetwork(network, settings, out_channels)
     return network

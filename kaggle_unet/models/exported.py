@@ -58,10 +58,8 @@ def load_exported(path: Path) -> Checkpoint:
         network = OnnxNetwork(data)
         about = json.loads(network.metadata.get(METADATA, "null"))
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise DataError(
-            f"exported file {path}: not written by this version of kaggle-unet; write it with: kaggle-unet export RUN "
-            f"-o {path.name}"
-        )
+        msg = f"exported file {path}: not written by this version of kaggle-unet; write it with: kaggle-unet export "
+        raise DataError(f"{msg}RUN -o {path.name}")
     network.margin = about["margin"]
     return {**about, "model": network, "sha256": digest}
 

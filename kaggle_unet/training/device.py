@@ -84,9 +84,8 @@ class DeviceConfig:
     def text(self) -> str:
         """One line for people."""
         traits = [name for name in ("channels_last", "compiled", "deterministic") if getattr(self, name)]
-        return ", ".join(
-            [self.device, f"precision {self.precision}", *traits, f"{self.threads} threads ({self.reason})"]
-        )
+        traits = [self.device, f"precision {self.precision}", *traits, f"{self.threads} threads ({self.reason})"]
+        return ", ".join(traits)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -119,9 +118,8 @@ def select_device(
         reason = native or f"this {device} does not compute in bf16"
     else:
         chosen, reason = precision, f"training.precision is {precision}"
-    gains = (
-        device == "cuda" or chosen != "32" or (device == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX512")
-    )
+    has_avx512 = device == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    gains = device == "cuda" or chosen != "32" or has_avx512
     layout = gains if channels_last == "auto" else channels_last
     return DeviceConfig(device, chosen, layout, compiled, deterministic, torch.get_num_threads(), reason)
 

@@ -193,10 +193,8 @@ class Fold:
         if (mean := self.learner.averages.mean) is not None:
             others[MEAN] = self._finish_mean(mean, folder, config, on_event)
         elif self._settings.swa and self._distributed.is_rank_zero:
-            msg = (
-                f"there is no {MEAN}: the training ended with epoch {len(self.history)}, before training.swa.from_epoch"
-            )
-            warnings.warn(f"{msg} ({self._settings.swa.from_epoch}); lower it, or train longer", stacklevel=2)
+            ended = f"the training ended with epoch {len(self.history)}, before training.swa.from_epoch"
+            warnings.warn(f"there is no {MEAN}: {ended}; lower it, or train longer", stacklevel=2)
         return others
 
     def _finish_mean(self, mean: nn.Module, folder: Path, config: Mapping[str, Any], on_event: OnEvent) -> float:

@@ -157,8 +157,6 @@ def test_a_training_that_stops_before_its_mean_begins_has_none(parts, tmp_path):
     stop = partial(make_settings, epochs=9, early_stopping=1, swa=SwaSettings(from_epoch=9))
     result = parts.validate
     parts = dataclasses.replace(parts, validate=lambda predict: dataclasses.replace(result(predict), score=0.5))
-    with pytest.warns(
-        match=r"no swa.safetensors: the training ended with epoch 2, before .*from_epoch \(9\); lower it"
-    ):
+    with pytest.warns(match=r"no swa.safetensors: the training ended with epoch 2, before .*from_epoch; lower it"):
         assert fit_fold(parts, stop(), folder=tmp_path, config=CONFIG).others == {}
     assert not (tmp_path / "swa.safetensors").exists()
