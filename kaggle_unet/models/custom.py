@@ -72,6 +72,6 @@ def check_output(network: object, key: str, sizes: tuple[int, int, int], remedy:
         came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ConfigError(
             f"{key}: returns {came} for an input of shape {shape}, expected float logits of shape {wanted}: one plane "
-            "per plane of the codec"
+            f"per plane of the codec; {remedy}"
         )
     return network
