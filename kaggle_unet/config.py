@@ -103,8 +103,6 @@ class Config(Settings):
             (f"competition.masks_are {kind}", kind not in {None, "classes"}),
             ("weights.distance", self.weights.distance is not None),
             ("weights.size", self.weights.size is not None),
-            ("model.empty_head", getattr(self.model, "empty_head", None) is not None),
-            ("loss.deep_supervision_images", self.loss.deep_supervision_images != "all"),
             ("augmentation.preset first_place (it copies nuclei)", self.augmentation.preset == "first_place"),
             ("inference.object_px", self.inference.object_px is not None),
             ("decode", self.decode != DecodeSettings()),

@@ -336,8 +336,6 @@ def test_the_names_of_classes_come_from_their_table_and_stay_with_the_codec():
         ("competition.classes={soil: 0}", "needs the names of 2 to 254 different classes"),
         ("competition.masks_are=labels", "competition.masks_are labels is for instances"),
         ("weights.size={}", "weights.size is for instances"),
-        ("model={name: plain_unet, empty_head: {}}", "model.empty_head is for instances"),
-        ("loss.deep_supervision_images=non_empty", "loss.deep_supervision_images is for instances"),
         ("weights.classes={lava: 2}", "weights.classes names lava"),
         ("augmentation.preset=first_place", r"copies nuclei\) is for instances"),
         ("inference.object_px=20", "inference.object_px is for instances"),

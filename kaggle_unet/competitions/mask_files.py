@@ -152,7 +152,7 @@ def match_files(
     where = pairing.archive.where
     nested = [where(name) for name in names if "/" in name.removeprefix(start)]
     if ids is None and 0 < len(nested) < len(names):
-        raise DataError(f"{where(start)} holds masks and folders of masks; expected either: move these away", nested)
+        raise DataError(f"{where(start)} holds both files and folders of masks; move these away", nested)
     for name in names:
         folder, _, file = name.removeprefix(start).strip("/").rpartition("/")
         stem = re.sub(rf"(?:{'|'.join(_FAMILIES.values())})$", "", file)
@@ -202,8 +202,11 @@ def _keep_known(
     pairing: Pairing, found: Sequence[tuple[str, T]], ids: Collection[str] | None, where: str
 ) -> tuple[dict[str, T], tuple[DataIssue, ...]]:
     """Give annotations to the images whose names they bear; images that are not there are counted."""
-    if doubled := [name for name, n in Counter(plain_name(name) for name, _ in found).items() if n > 1]:
-        raise DataError(f"{where} has several images of one name in folders or formats; expected one: rename", doubled)
+    counts = Counter(plain_name(name) for name, _ in found)
+    known_names = counts if ids is None else map(plain_name, pairing.images)
+    if doubled := [name for name in known_names if counts[name] > 1]:
+        message = f"{where} lists several images that differ only in folder or format; rename them"
+        raise DataError(message, doubled)
     if ids is None:
         return dict(found), ()
     owners = {plain_name(id_): id_ for id_ in pairing.images}

@@ -167,9 +167,10 @@ def find_layouts(edges: Mapping[str, Edges]) -> list[dict[tuple[int, int], str]]
     for (shape, dtype), ids in alike.items():
         if len(ids) > 1 and min(shape) >= 2 * STRIP_PX:
             sides = [np.stack(side) for side in zip(*(edges[id_][1:5] for id_ in ids), strict=True)]
-            if dtype != "uint8":  # the limits are gray levels of 8 bits
-                low, high = min(side.min() for side in sides), max(side.max() for side in sides)
-                sides = [(side - low) * np.float32(255 / (high - low or 1)) for side in sides]
+            if dtype != "uint8":  # the limits are gray levels of 8 bits; a hot pixel or a bright image is no scale
+                low = np.min([side.min(axis=(1, 2)) for side in sides], axis=0)
+                spread = np.median(np.max([side.max(axis=(1, 2)) for side in sides], axis=0) - low)
+                sides = [(side - low.min()) * np.float32(255 / (spread or 1)) for side in sides]
             right, left, bottom, top = sides
             seams = {RIGHT: _compare(right, left), DOWN: _compare(bottom, top)}
             for picture in _assemble(seams, len(ids)):

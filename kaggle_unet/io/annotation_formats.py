@@ -75,7 +75,7 @@ def read_coco(tree: Any, where: str) -> list[tuple[str, CocoImage]]:
 def _read_size(about: Mapping[str, Any]) -> Shape:
     height, width = int(about["height"]), int(about["width"])
     if not 0 < min(height, width) <= max(height, width) < 10**6:
-        raise ValueError(f"an image of {height} x {width} pixels")
+        raise ValueError(f"{about.get('file_name', 'an image')} of {height} x {width} pixels")
     return height, width
 
 

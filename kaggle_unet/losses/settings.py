@@ -43,7 +43,7 @@ class LossSettings(Settings):
     lovasz_planes: dict[str, Coefficient] = {}
     """Weight of each plane, as in `dice_planes`."""
     lovasz_hinge: Literal["relu", "elu1"] = "elu1"
-    """How an error becomes a cost: cut off at 0, or ELU + 1, with a gradient on correct pixels; for sigmoid codecs."""
+    """How an error becomes a cost: cut off at 0, or ELU + 1, whose gradient is not 0 on correct pixels; for sigmoid."""
     lovasz_symmetric: bool = False
     """Whether the hinge is the mean of those of foreground and background; for sigmoid codecs."""
     empty: Coefficient = 0.0
@@ -100,7 +100,6 @@ def _refuse_sigmoid_only(settings: LossSettings) -> None:
     for key, is_given, instead in (
         ("cross_entropy_planes", bool(settings.cross_entropy_planes), "weigh its classes with weights.classes"),
         ("focal_alpha", settings.focal_alpha is not None, "weigh its classes with weights.classes"),
-        ("lovasz_hinge", settings.lovasz_hinge != "elu1", "leave it out, as its Lovász loss has no hinge"),
         ("lovasz_symmetric", settings.lovasz_symmetric, "give its background a weight in loss.lovasz_planes"),
     ):
         if is_given:

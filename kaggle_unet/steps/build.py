@@ -131,10 +131,12 @@ def build_model(config: Config, *, load_encoder: bool = True, start: Path | None
     n_channels, n_planes = len(config.input.channels), len(get_codec(config.codec).planes)
     is_new, load_encoder = load_encoder, load_encoder and start is None
     model = create_model(config.model, in_channels=n_channels, out_channels=n_planes, load_encoder=load_encoder)
-    if is_new and isinstance(config.model, SmpSettings):  # some are for one size only, or for large ones
-        side, _ = padded_shape(2 * (min(config.augmentation.crop_px or 224, 512),), _pad_spec(config))
-        remedy = "change it, or set augmentation.crop_px to a size that the network takes"
-        check_output(model, f"model.options {config.model.options}", (n_channels, n_planes, side), remedy)
+    crop_px = config.augmentation.crop_px
+    if is_new and crop_px and isinstance(config.model, SmpSettings):  # some are for one size only, or for large ones
+        side, _ = padded_shape((crop_px, crop_px), _pad_spec(config))
+        named = f"model.architecture {config.model.architecture} on {config.model.encoder} with model.options "
+        remedy = "change them, or set augmentation.crop_px to a size that the network takes"
+        check_output(model, f"{named}{config.model.options}", (n_channels, n_planes, side), remedy)
     if start is not None:
         load_weights(model, start)
     return model

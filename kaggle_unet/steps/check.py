@@ -1,8 +1,8 @@
 """`check`: check a submission against every rule of its competition; write one that passes, with its manifest."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +67,26 @@ def check_and_count(csv: Path, data: str, settings: CompetitionSettings) -> tupl
     kind = get_competition(settings.name)
     source = kind.read(data, settings, with_masks=False, skip_bad=True)
     shapes, unread = read_sizes(source)
-    warnings = refuse_faults(csv, kind, shapes, black=find_black(kind, source))
+    with naming_unread(unread):
+        warnings = refuse_faults(csv, kind, shapes, black=find_black(kind, source))
     return [*warnings, *unread], describe_coverage(source)
 
 
 def read_sizes(source: Source) -> tuple[dict[str, Shape], list[str]]:
-    """Read the images' heights and widths, 0 of those that can't be read, and say why: their rows must be empty."""
+    """Read the images' heights and widths, 0 of those that can't be read, and what can't be read, and why."""
     set_aside: dict[str, str] = {}
     shapes = read_shapes(source.ids, source.shape, set_aside)
-    return shapes | dict.fromkeys(set_aside, (0, 0)), [f"{why}; its row must be empty" for why in set_aside.values()]
+    left_out = [issue.kind for issue in source.data_issues if "--skip-bad" in issue.action]
+    return shapes | dict.fromkeys(set_aside, (0, 0)), [*left_out, *set_aside.values()]
+
+
+@contextmanager
+def naming_unread(unread: Sequence[str]) -> Iterator[None]:
+    """Add to what is wrong with a submission which images can't be read, whose rows must be empty or left out."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error).split("\n")[0], [*error.problems, *unread]) from error
 
 
 def describe_coverage(source: Source) -> str:
@@ -122,7 +133,9 @@ def refuse_output(output: Path) -> None:
     if output.suffix != ".csv" or output.is_dir() or manifest.is_dir():
         raise ConfigError(f"-o {output}: expected the path of a file that ends in .csv; its manifest will end in .json")
     if manifest.exists() and b'"csv": ' not in manifest.read_bytes()[:100]:
-        raise ConfigError(f"-o {output}: its manifest would replace {manifest}, which is no manifest; give another -o")
+        raise ConfigError(
+            f"-o {output}: its manifest would replace {manifest}, which kaggle-unet did not write; give another -o"
+        )
     try_to_write(output)
 
 

@@ -45,7 +45,7 @@ def convert(
     names = (truth.archive.where(name) for files in truth.files.values() for name in files)
     given = {Path(name).resolve() for name in (str(split_location(data)[0]), truth.where, *names)}
     if given & set(map(Path.resolve, written)):
-        raise ConfigError(f"{output}: this would overwrite files that are read; give another path")
+        raise ConfigError(f"{output}: this would overwrite files that it reads; give another path")
     counts: list[int] = []  # of objects, by image
     issues: list[DataIssue] = []
 

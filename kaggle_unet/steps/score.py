@@ -91,7 +91,8 @@ def score_predictions(predicted: Path, truth: str, name: str, **places: str | No
     labels = read_truth(truth, get_competition(settings.name), settings)
     if predicted.suffix.lower() == ".csv":
         return score_submission(predicted, labels, name)
-    folder = competition_settings("folder")  # `places` are those of the truth
+    is_alike = (predicted / (places.get("masks") or "")).is_dir()  # else `places` are those of the truth alone
+    folder = competition_settings("folder", **({**places, "masks_are": None} if is_alike else {}))
     return score_labels(predicted, read_truth(str(predicted), get_competition("folder"), folder), labels, name)
 
 

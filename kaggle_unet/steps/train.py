@@ -128,6 +128,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     distributed: Distributed | None = None,
 ) -> FoldResult:
     """Fit a fold and score it out-of-fold."""
+    _refuse_idle(config)
     distributed = distributed or init_distributed(config.training)
     store = Store.open(store_folder)
     added = _open_added(config, store, add)
@@ -162,6 +163,29 @@ def train_fold(  # noqa: PLR0913  the options of a verb
         return distributed.on_rank_zero(lambda: _finish(config, store, run, fold, fitted, n_samples, on_event))
 
 
+def _refuse_idle(config: Config) -> None:
+    """Refuse settings that would do nothing; only where a training begins, as runs that have them can be used."""
+    schedule, codec, epochs = config.training.schedule, get_codec(config.codec), config.training.epochs
+    falls_to = next(iter(cycle_ends(schedule, epochs)), epochs if schedule.name == "cosine" else math.inf)
+    has_head, sides = getattr(config.model, "empty_head", None) is not None, config.loss.deep_supervision_images
+    for key, is_idle, why in (
+        (
+            "training.schedule.warmup_epochs",
+            schedule.warmup_epochs >= falls_to,
+            f"the rate falls until epoch {falls_to:g}, and a warm-up must end before that; shorten it",
+        ),
+        (
+            "loss.lovasz_hinge",
+            codec.activation == "softmax" and config.loss.lovasz_hinge != "elu1",
+            "the Lovász loss of a softmax has no hinge; leave it out",
+        ),
+        ("model.empty_head", codec.is_semantic and has_head, "no image is empty of classes; leave it out"),
+        ("loss.deep_supervision_images", codec.is_semantic and sides != "all", "no image is empty of classes"),
+    ):
+        if is_idle:
+            raise ConfigError(f"{key} would do nothing: {why}")
+
+
 def estimate_training(
     config: Config, store_folder: Path, run: Path, folds: Sequence[int], *, add: Sequence[Path] = ()
 ) -> Estimate:
@@ -170,6 +194,7 @@ def estimate_training(
     The planes are taken for as large as they are before compression, and a prediction of several views for as slow as
     so many validations.
     """
+    _refuse_idle(config)
     settings, store = config.training, Store.open(store_folder)
     seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
     distributed, added = init_distributed(settings, devices=1, nodes=1), _open_added(config, store, add)
@@ -260,9 +285,9 @@ def _follow_start(folder: Path, given: str | None, fold: int, is_resuming: bool)
     if given is None or not (file := _place_start(given, fold)).is_file():
         return
     path, digest = folder / "start.json", sha256(file)
-    if not is_resuming:
+    if not is_resuming and not (folder / LAST).exists():  # else `fit_fold` refuses the fold
         write_record(path, {"checkpoint": str(file), "checkpoint_sha256": digest})
-    elif path.exists() and read_record(path, "begin another --run")["checkpoint_sha256"] != digest:
+    elif is_resuming and path.exists() and read_record(path, "begin another --run")["checkpoint_sha256"] != digest:
         msg = f"--resume: training.start_from: {file} has been trained anew since {folder} began with it; remove "
         raise ConfigError(f"{msg}{folder} to begin with what is there now, or pass another --run")
 

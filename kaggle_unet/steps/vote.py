@@ -17,6 +17,7 @@ from kaggle_unet.steps.check import (
     Submission,
     describe_data,
     find_black,
+    naming_unread,
     read_sizes,
     refuse_faults,
     refuse_output,
@@ -48,7 +49,8 @@ def vote(
     competition = get_competition(config.competition.name)
     source = competition.read(data, config.competition, with_masks=False, skip_bad=True)
     shapes, unread = read_sizes(source)
-    rles = [_read(csv, competition, shapes, data) for csv in csvs]
+    with naming_unread(unread):
+        rles = [_read(csv, competition, shapes, data) for csv in csvs]
     is_single = competition.single_object or config.decode.single_object
     voted_rles: dict[str, list[str]] = {}
     for id_ in order_ids(source.ids, competition, data):

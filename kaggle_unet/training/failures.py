@@ -55,7 +55,7 @@ def explain_loss(place: str, value: float, parts: Mapping[str, float], ids: Sequ
     terms = ", ".join(f"{name} {part:g}" for name, part in parts.items())
     what = f"the loss is {value:g} ({terms}) on the samples {name_samples(ids)}"
     if math.isfinite(value):
-        what = f"the training diverges: {what}, above {limit:g}, training.diverged_above times its initial value or 1"
+        what = f"the training diverges: {what}, above {limit:g}, training.diverged_above times what is usual"
     return (
         f"{place}: {what}; the checkpoints of earlier epochs are intact. Lower training.optimizer.learning_rate, set "
         "training.clip_norm, or try training.precision 32; if it is always the same sample, inspect it"

@@ -106,7 +106,7 @@ class TrainingSettings(Settings):
     """Epochs between validations; the last epoch and the ends of cycles are always validated."""
     diverged_above: Annotated[float, Field(gt=1)] | None = 100.0
     """Training ends with an error if the loss of a step exceeds this many times the mean of the first epoch (within
-    that epoch: the loss of the first step), or 1 where that is less; None allows any loss."""
+    that epoch: the loss of the first step), or this number itself if that is below 1; None allows any loss."""
     blank_validations: Annotated[int, Field(ge=1)] | None = 10
     """Training ends with an error after this many consecutive validations without any predicted object, although there
     are true ones; None allows any number."""
@@ -142,10 +142,6 @@ class TrainingSettings(Settings):
         if self.schedule.name == "snapshots" and self.schedule.cycles > self.epochs:
             msg = f"training.schedule.cycles is {self.schedule.cycles}, but there are {self.epochs} epochs: a cycle is "
             raise ValueError(msg + "at least one epoch")
-        falls_to = {"cosine": self.epochs, "snapshots": self.epochs // self.schedule.cycles}.get(self.schedule.name)
-        if falls_to is not None and self.schedule.warmup_epochs >= falls_to:
-            msg = f"training.schedule.warmup_epochs is {self.schedule.warmup_epochs:g}, but the rate falls until epoch "
-            raise ValueError(f"{msg}{falls_to}: the warm-up must be over before; shorten it, or train longer")
         if self.swa is not None and self.swa.from_epoch > self.epochs:
             msg = f"training.swa.from_epoch is {self.swa.from_epoch}, but there are {self.epochs} epochs: nothing "
             raise ValueError(msg + "would be averaged")

@@ -133,7 +133,7 @@ def test_the_labels_in_a_results_folder_are_found(tmp_path):
 def test_a_place_without_labels_and_two_files_for_an_image_are_named(tmp_path):
     with pytest.raises(DataError, match=r"has neither images nor labels; it holds: x\.txt"):
         read(write_folder(tmp_path / "x", {"x.txt": b""}), "folder")
-    with pytest.raises(DataError, match="has doubled or unread files; convert or remove them"):
+    with pytest.raises(DataError, match="has two files for an image, or unread ones; convert or remove them"):
         read(
             write_folder(tmp_path / "y", {"a.png": png(np.eye(3, dtype=np.uint8)), "a.tif": tiff(np.eye(3))}), "folder"
         )
@@ -143,7 +143,7 @@ def test_a_place_without_labels_and_two_files_for_an_image_are_named(tmp_path):
 def test_a_file_of_another_kind_beside_labels_is_named(tmp_path, other):
     folder = write_folder(tmp_path / "x", {"a.png": png(np.eye(3, dtype=np.uint8)), other: b"x", "a.txt": b""})
     with pytest.raises(
-        DataError, match=rf"has doubled or unread files.*\n.*{other} is not read; expected label images"
+        DataError, match=rf"has two files for an image, or unread ones.*\n.*{other} is not read; expected label images"
     ):
         read(folder, "folder")
     assert list(read(f"{folder}/a.png", "folder")) == ["a"]
@@ -159,7 +159,7 @@ def test_images_may_lie_beside_their_annotations(tmp_path):
 def test_files_and_folders_of_labels_side_by_side_are_refused(tmp_path, top):
     image = png(np.eye(3, dtype=np.uint8))
     folder = write_folder(tmp_path / "x", {f"{top}a.png": image, f"{top}more/c.png": image, f"{top}more/d.png": image})
-    with pytest.raises(DataError, match=r"holds masks and folders of masks") as caught:
+    with pytest.raises(DataError, match=r"holds both files and folders of masks") as caught:
         read(folder, "folder")
     assert [problem[-10:] for problem in caught.value.problems] == ["more/c.png", "more/d.png"]
 
@@ -168,8 +168,8 @@ def test_images_of_one_name_in_several_folders_are_refused(tmp_path):
     names = ["s1/0.png", "s2/0.jpg"]
     images = [{"id": k, "file_name": name, "height": 4, "width": 5} for k, name in enumerate(names)]
     coco = json.dumps({"images": images, "annotations": []}).encode()
-    with pytest.raises(DataError, match=r"x\.json has several images of one name.*\n  - 0$"):
+    with pytest.raises(DataError, match=r"x\.json lists several images that differ.*\n  - 0$"):
         read(write_folder(tmp_path / "x", {"x.json": coco}), "folder")
     rles = b"id,rle\na.png,1 2\na.tif,3 4\n"
-    with pytest.raises(DataError, match=r"x\.csv has several images of one name.*\n  - a$"):
+    with pytest.raises(DataError, match=r"x\.csv lists several images that differ.*\n  - a$"):
         read(write_folder(tmp_path / "y", {"x.csv": rles, "images/a.png": png(np.eye(3, dtype=np.uint8))}), "folder")

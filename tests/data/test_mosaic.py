@@ -58,7 +58,11 @@ def test_tiles_of_other_types_are_those_of_8_bits(change):
         images |= cut(picture, 2, 2, f"{seed}_") if seed % 2 else {f"alone{seed}": picture[:96, :96]}
     found = find_mosaics(images)
     assert found
-    assert find_mosaics({id_: change(image) for id_, image in images.items()}) == found
+    changed = {id_: change(image) for id_, image in images.items()}
+    assert find_mosaics(changed) == found
+    hot = changed["alone0"].copy()
+    hot[0, 0] = 65535
+    assert find_mosaics({**changed, "alone0": hot}) == found
 
 
 def test_places_of_the_tiles_are_those_they_were_cut_from():

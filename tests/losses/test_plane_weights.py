@@ -30,7 +30,6 @@ def test_the_background_of_a_softmax_has_a_weight_only_if_it_is_named(term):
         ({"cross_entropy": 0, "dice": 0, "empty": 1}, SIGMOID, "all 0, which leaves nothing to minimise"),
         ({"cross_entropy_planes": {"border": 10}}, SOFTMAX, r"cross_entropy_planes applies to .* weights\.classes"),
         ({"focal": 1, "focal_alpha": 0.5}, SOFTMAX, "focal_alpha applies to"),
-        ({"lovasz": 1, "lovasz_hinge": "relu"}, SOFTMAX, r"lovasz_hinge applies to .* has no hinge"),
         ({"lovasz": 1, "lovasz_symmetric": True}, SOFTMAX, r"lovasz_symmetric applies to .* loss\.lovasz_planes"),
     ],
 )

@@ -193,7 +193,7 @@ def test_a_checkpoint_that_does_not_fit_its_own_config_is_refused_before_it_take
             {"upsampling": 2},
             r"model.options .*: returns \(1, 1, 32, 32\) for an input of shape \(1, 1, 64, 64\)",
         ),
-        ("fpn", {"encoder_depth": 3}, r"returns \(1, 1, 256, 256\) .*; change it"),
+        ("fpn", {"encoder_depth": 3}, r"returns \(1, 1, 256, 256\) "),
         ("pan", {"encoder_depth": 4}, r"\(1, 1, 64, 64\): RuntimeError: .*set augmentation.crop_px to a size that"),
     ],
 )

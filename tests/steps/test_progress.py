@@ -135,7 +135,7 @@ def test_a_dry_run_refuses_what_the_run_would(trained_home, tmp_path):
     )
     (tmp_path / "x.json").write_text('{"images": []}')  # annotations, perhaps
     answer = call("submit", home / "run", "--data", home / "test.zip", "-o", tmp_path / "x.csv")
-    assert (answer.code, "x.json, which is no manifest" in answer.err.replace("\n", " ")) == (2, True)
+    assert (answer.code, "x.json, which kaggle-unet did not write" in answer.err.replace("\n", " ")) == (2, True)
     assert (tmp_path / "x.json").read_text() == '{"images": []}'
 
 

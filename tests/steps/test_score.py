@@ -1,5 +1,7 @@
 """Images are scored from their overlaps; the edge cases of the table in docs/scores.md."""
 
+import shutil
+
 import numpy as np
 import pandas
 import pytest
@@ -141,3 +143,13 @@ def test_names_match_as_those_of_masks_and_images_do(tmp_path, true_name, name):
     for predicted in ({name: TRUE, "b": TRUE, "B": TRUE}, {name: TRUE}):
         with pytest.raises(DataError, match="images to be scored are missing"):
             score.score_labels(tmp_path, predicted, truth, "folder")
+
+
+def test_predictions_laid_out_like_the_truth_are_read_like_it(tmp_path):
+    for name in ("pred", "truth"):
+        write_labels({"a": TRUE, "b": TRUE == 1}, tmp_path / name / "nuclei", "png")
+        write_labels({"a": TRUE * 100, "b": TRUE * 100}, tmp_path / name / "images", "png")
+    places = {"images": "images", "masks": "nuclei", "masks_are": None}
+    assert score.score_predictions(tmp_path / "pred", str(tmp_path / "truth"), "folder", **places).score == 1
+    shutil.move(tmp_path / "pred" / "nuclei", tmp_path / "alone")
+    assert score.score_predictions(tmp_path / "alone", str(tmp_path / "truth"), "folder", **places).score == 1

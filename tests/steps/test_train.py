@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -10,10 +11,11 @@ import pytest
 from pandas import DataFrame
 from PIL import Image
 
-from kaggle_unet.config import load_config
+from kaggle_unet.config import Config, load_config
+from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.checkpoint import load_checkpoint
 from kaggle_unet.steps.build import build_model as build
-from kaggle_unet.steps.train import _divide, train_fold
+from kaggle_unet.steps.train import _divide, _refuse_idle, train_fold
 from kaggle_unet.store import Store
 from kaggle_unet.synthetic import files as drawn
 from kaggle_unet.synthetic.images import draw_salt
@@ -103,9 +105,38 @@ def test_a_second_stage_does_not_go_on_when_its_first_has_been_trained_anew(prep
     shutil.rmtree(first)
     assert train(prepared, second, *options, resume=True).code == 0  # what is gone can't have changed
     assert train(prepared, first, "training.epochs=1", "training.seed=2").code == 0
+    assert "already holds last.safetensors" in train(prepared, second, *options).err
     answer = train(prepared, second, *options, resume=True)
     said = " ".join(answer.err.split())
     assert (answer.code, "trained anew" in said, f"remove {second / 'fold0'}" in said) == (2, True, True), said
+
+
+CLASSES = {"codec": {"name": "classes", "classes": ["soil", "water"]}, "competition": {"name": "folder"}}
+
+
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"training": {"epochs": 2, "schedule": {"warmup_epochs": 2}}}, "warmup_epochs would .* until epoch 2"),
+        (
+            {"training": {"epochs": 5, "schedule": {"name": "snapshots", "cycles": 3, "warmup_epochs": 1}}},
+            "warmup_epochs would .* until epoch 1",
+        ),
+        ({"training": {"epochs": 2, "schedule": {"warmup_epochs": 1.5}}}, None),
+        ({"training": {"epochs": 2, "schedule": {"name": "constant", "warmup_epochs": 2}}}, None),
+        ({"codec": {"name": "interior_border_background"}, "loss": {"lovasz_hinge": "relu"}}, "lovasz_hinge would"),
+        ({"codec": {"name": "mask_border"}, "loss": {"lovasz_hinge": "relu"}}, None),
+        (
+            {**CLASSES, "model": {"name": "plain_unet", "empty_head": {}}, "loss": {"empty": 1}},
+            "model.empty_head would",
+        ),
+        ({**CLASSES, "loss": {"deep_supervision_images": "non_empty"}}, "deep_supervision_images would"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused_where_a_training_begins(sections, says):
+    config = Config.model_validate({"competition": {"name": "dsb2018"}, **sections})  # runs that have them can be used
+    with pytest.raises(ConfigError, match=says) if says else nullcontext():
+        _refuse_idle(config)
 
 
 def test_a_start_that_knows_the_validation_samples_or_has_another_shape_is_refused(prepared, tmp_path):
