@@ -29,6 +29,7 @@ DATA = re.compile(
     r"oib|oif|vsi|dcm|nii|nrrd|mha|mhd|mrc|h5|hdf5|zarr|npy|npz|mat|json|geojson|roi|zip|gz|7z|rar|tar))"
 )
 OUTSIDE = "image files outside the folders of images and masks"
+LEFT_OUT = "its sample left out (--skip-bad)"  # what is done about a fault
 _COPY = re.compile(r".*(?:\.(?i:bak|old|orig|tmp)|~)")
 _STARTS = re.compile(
     rb"\x89PNG|\xff\xd8\xff|II[*+]\0|MM\0[*+]|GIF8|RIFF....WEBP|BM....\0\0\0\0|\0\0\0\x0cjP|\x89HDF|\x93NUMPY|PK\x03\x04|Iout|"
@@ -113,7 +114,7 @@ class Pairing:
             self.images.pop(key, None)
         if not self.images:
             raise DataError(f"{self.archive.where()} has no images, or all of them are skipped")
-        return tuple(DataIssue(key, problem, 1, "its sample left out (--skip-bad)") for key, problem in self.problems)
+        return tuple(DataIssue(key, problem, 1, LEFT_OUT) for key, problem in self.problems)
 
 
 def compose(name: str) -> str:

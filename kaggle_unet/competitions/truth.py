@@ -107,9 +107,8 @@ def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
                 noted = f".*{ANNOTATION_PATTERN}|{PICKLE_PATTERN}"  # images may lie beside their annotations
                 find_unread(pairing, reader, scope, "label images or annotations", noted=noted)
             if problems := [problem for _, problem in pairing.problems]:
-                raise DataError(
-                    f"{archive.where()} has two files for an image, or unread ones; convert or remove them", problems
-                )
+                msg = f"{archive.where()} has two files for an image, or unread ones; convert or remove them"
+                raise DataError(msg, problems)
             return _open_files(archive, reader)
     raise DataError(f"{archive.where()} has neither images nor labels; {archive.describe()}")
 

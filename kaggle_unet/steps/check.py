@@ -8,7 +8,7 @@ from typing import Any
 
 from kaggle_unet.competitions import submission
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, Source, read_shapes
-from kaggle_unet.competitions.pairing import OUTSIDE
+from kaggle_unet.competitions.pairing import LEFT_OUT, OUTSIDE
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import validate_config
 from kaggle_unet.errors import ConfigError, DataError, ResourceError, list_few
@@ -76,7 +76,7 @@ def read_sizes(source: Source) -> tuple[dict[str, Shape], list[str]]:
     """Read the images' heights and widths, 0 of those that can't be read, and what can't be read, and why."""
     set_aside: dict[str, str] = {}
     shapes = read_shapes(source.ids, source.shape, set_aside)
-    left_out = [issue.kind for issue in source.data_issues if "--skip-bad" in issue.action]
+    left_out = [issue.kind for issue in source.data_issues if issue.action == LEFT_OUT]
     return shapes | dict.fromkeys(set_aside, (0, 0)), [*left_out, *set_aside.values()]
 
 
@@ -91,7 +91,7 @@ def naming_unread(unread: Sequence[str]) -> Iterator[None]:
 
 def describe_coverage(source: Source) -> str:
     """Say how many of the data's images the source reads, and which it does not."""
-    unread = [issue.sample for issue in source.data_issues if issue.kind == OUTSIDE or "--skip-bad" in issue.action]
+    unread = [issue.sample for issue in source.data_issues if issue.kind == OUTSIDE or issue.action == LEFT_OUT]
     n = len(source.ids)
     if not unread:
         return f"all {n} images of the data"
@@ -117,7 +117,8 @@ def find_black(competition: Competition, source: Source) -> set[str]:
     black = set[str]()
     for id_ in source.ids if competition.single_object else ():
         with suppress(DataError):  # what can't be read
-            black |= {id_} if source.load(id_).kind == "black" else set()
+            if source.load(id_).kind == "black":
+                black.add(id_)
     return black
 
 
@@ -133,9 +134,8 @@ def refuse_output(output: Path) -> None:
     if output.suffix != ".csv" or output.is_dir() or manifest.is_dir():
         raise ConfigError(f"-o {output}: expected the path of a file that ends in .csv; its manifest will end in .json")
     if manifest.exists() and b'"csv": ' not in manifest.read_bytes()[:100]:
-        raise ConfigError(
-            f"-o {output}: its manifest would replace {manifest}, which kaggle-unet did not write; give another -o"
-        )
+        msg = f"-o {output}: its manifest would replace {manifest}, which kaggle-unet did not write; give another -o"
+        raise ConfigError(msg)
     try_to_write(output)
 
 

@@ -1,6 +1,5 @@
 """`convert`: labels from any format that is read to any that is written; what is lost on the way is counted."""
 
-import io
 from pathlib import Path
 
 from kaggle_unet.competitions.competition import CompetitionSettings
@@ -42,8 +41,8 @@ def convert(
         raise ConfigError(f"{output}: {format} is written to {wanted}")
     truth = read_truth(data, get_competition(settings.name), settings)
     written = [output] if chosen.holds_many else [sample_file(output, key, chosen.suffix) for key in truth.ids]
-    names = (truth.archive.where(name) for files in truth.files.values() for name in files)
-    given = {Path(name).resolve() for name in (str(split_location(data)[0]), truth.where, *names)}
+    read_files = (truth.archive.where(name) for files in truth.files.values() for name in files)
+    given = {Path(name).resolve() for name in (str(split_location(data)[0]), truth.where, *read_files)}
     if given & set(map(Path.resolve, written)):
         raise ConfigError(f"{output}: this would overwrite files that it reads; give another path")
     counts: list[int] = []  # of objects, by image
@@ -57,10 +56,14 @@ def convert(
         on_progress("converted", len(counts), len(truth))
         return labels, kind, found
 
+    def read_size(name: str) -> tuple[float, float] | None:
+        with truth.archive.open(name) as file:
+            return read_pixel_size(file)
+
     is_known = pixel_size is not None or "pixel size" in chosen.leaves_out
     for ids in [truth.ids] if chosen.holds_many else [[key] for key in truth.ids]:
-        files = () if is_known else (io.BytesIO(truth.archive.read(name)) for key in ids for name in truth.files[key])
-        size = next(filter(None, map(read_pixel_size, files)), pixel_size)
+        names = () if is_known else (name for key in ids for name in truth.files[key])
+        size = next(filter(None, map(read_size, names)), pixel_size)
         write_labels(Truth(ids, read, truth.archive, truth.files), output, format, pixel_size=size)
     kinds = dict.fromkeys((issue.kind, issue.action) for issue in issues)
     found = [(kind, sum(i.count for i in issues if i.kind == kind), action) for kind, action in kinds]

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,7 @@ from typing import Any
 
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import split_location
+from kaggle_unet.store import find_differences
 
 PACKAGES = (
     "kaggle-unet", "torch", "torchvision", "lightning-fabric", "segmentation-models-pytorch", "timm", "albumentations",
@@ -35,6 +37,20 @@ def describe_environment() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "packages": packages,
     }
+
+
+def refuse_mixture(record: Path, before: Any, used: Any, names: Iterable[str]) -> None:
+    """Refuse a folder with results made otherwise than its record says, or without one and with others' files."""
+    folder = record.parent
+    if before is not None and (changed := ", ".join(key for key, _, _ in find_differences(before, used))):
+        msg = f"{folder} holds results that were made otherwise ({changed} differ); give another -o, or delete it to "
+        raise ConfigError(f"{msg}segment anew")
+    for name in names if before is None else ():
+        if (folder / name).exists():
+            msg = (
+                f"{folder / name} is there but no {record.name}: kaggle-unet segment did not write it; give another -o"
+            )
+            raise ConfigError(msg)
 
 
 def _without_place(argument: str) -> str:

@@ -27,7 +27,7 @@ from kaggle_unet.competitions.image_files import ImageFiles, find_images
 from kaggle_unet.competitions.label_files import LABEL_FORMATS, get_format, write_labels
 from kaggle_unet.config import Config, plain
 from kaggle_unet.data.inputs import refuse_missing_depths
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.errors import ConfigError, reading
 from kaggle_unet.io.images import encode_png
 from kaggle_unet.io.label_images import read_values
 from kaggle_unet.io.tables import Table, format_rows, read_table, to_csv
@@ -36,11 +36,11 @@ from kaggle_unet.report.draw import draw_overlay
 from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.predict import write_set_aside
-from kaggle_unet.steps.provenance import describe_environment
+from kaggle_unet.steps.provenance import describe_environment, refuse_mixture
 from kaggle_unet.steps.report import write_label_report
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.submit import decode_concurrently, describe_ensemble
-from kaggle_unet.store import atomic_write, find_differences, lock, sample_file
+from kaggle_unet.store import atomic_write, lock, sample_file
 from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.types import Labels, Result, Sample, Shard
 
@@ -138,21 +138,12 @@ class _Results:
 
     def begin(self, used: dict[str, Any], about: dict[str, Any]) -> None:
         """Refuse a folder with results of other networks or settings, or with files that are not ours."""
-        path = self.folder / ABOUT
+        path, before = self.folder / ABOUT, None
         used = json.loads(json.dumps(used))
         if path.is_file():
-            try:
+            with reading(path, f"delete {self.folder}, or give another -o"):
                 before = dict(json.loads(path.read_text())["used"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise DataError(f"{path} can't be read ({error}); delete {self.folder}, or give another -o") from error
-            if changed := ", ".join(key for key, _, _ in find_differences(before, used)):
-                msg = f"{self.folder} holds results that were made otherwise ({changed} differ); give another -o, or "
-                raise ConfigError(f"{msg}delete it to segment all images anew")
-        else:
-            for name in ("labels", "overlays", TABLE, *LABEL_FORMATS):  # of which `write` also removes old files
-                if (self.folder / name).exists():
-                    msg = f"{self.folder / name} is there but no {ABOUT}: kaggle-unet segment did not write it; give "
-                    raise ConfigError(f"{msg}another -o")
+        refuse_mixture(path, before, used, ("labels", "overlays", TABLE, *LABEL_FORMATS))  # `write` also removes files
         atomic_write(path, json.dumps({"used": used, **about, "environment": describe_environment()}, indent=1) + "\n")
 
     def has(self, id_: str) -> bool:

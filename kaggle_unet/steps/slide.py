@@ -34,8 +34,9 @@ from kaggle_unet.masks.measure import measure
 from kaggle_unet.masks.polygons import trace_polygons
 from kaggle_unet.postprocess.striped import Window, decode_large, plan_windows
 from kaggle_unet.steps.parallel import OnProgress, map_samples
+from kaggle_unet.steps.provenance import refuse_mixture
 from kaggle_unet.steps.second_level import choose_decoder
-from kaggle_unet.store import atomic_write, find_differences, lock, read_record, write_record
+from kaggle_unet.store import atomic_write, lock, read_record, write_record
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.types import DataFrame, Inputs, Labels, Planes, Result, Shape, Shard, Sliced
 
@@ -138,18 +139,10 @@ class _Work:
     def begin(self, used: dict[str, Any]) -> IntensityRange:
         """Return the gray levels, measured by the first call; refuse results that were made otherwise."""
         path = self.folder / "slide.json"
-        if path.exists():
-            record = read_record(path, f"delete {self.folder}")
-            if changed := ", ".join(key for key, _, _ in find_differences(record["used"], used)):
-                msg = f"{self.folder} holds results that were made otherwise ({changed} differ); give another -o, or "
-                raise ConfigError(f"{msg}delete it to segment the slide anew")
-        else:
-            for name in ("planes.ome.zarr", "labels.ome.zarr", "objects.geojson", "measurements.csv"):
-                if (self.folder / name).exists():
-                    msg = (
-                        f"{self.folder / name} is there but no {path.name}: kaggle-unet segment did not write it; give "
-                    )
-                    raise ConfigError(f"{msg}another -o")
+        record = read_record(path, f"delete {self.folder}") if path.exists() else None
+        written = ("planes.ome.zarr", "labels.ome.zarr", "objects.geojson", "measurements.csv")
+        refuse_mixture(path, record and record["used"], used, written)
+        if record is None:
             low, high = self._measure_levels()
             record = {"used": used, "levels": [np.asarray(low).tolist(), np.asarray(high).tolist()]}
             write_record(path, record)
