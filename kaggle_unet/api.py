@@ -227,7 +227,7 @@ def tune(run: str | Path, *, trials: int = 200, workers: int = 1) -> dict[str, A
     run : str or Path
         The folder that `train` returned, or one of ``kaggle-unet train``.
     trials : int, default: 200
-        Trials per search; a second call with a larger number continues the first.
+        Trials per search; a second call with a larger number takes the first one's scores and goes on.
     workers : int, default: 1
         Number of processes. More than one requires a notebook, or ``if __name__ == "__main__":`` in a script.
 

@@ -146,7 +146,7 @@ SecondLevel = Annotated[
     str | None, _option("--second-level DIR", "A folder of second-level, or none. Default: the run's.")
 ]
 TrainingImages = Annotated[bool, _option("--train", "Also predict and score each fold's training images.")]
-Trials = Annotated[int, _option("--trials", "Trials per search; those of earlier calls count.", min=1)]
+Trials = Annotated[int, _option("--trials", "Trials per search; an earlier call's are not evaluated again.", min=1)]
 Confidence = Annotated[
     float, _option("--confidence", "Keep images with this fraction of certain pixels.", min=0, max=1)
 ]

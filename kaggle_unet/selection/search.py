@@ -1,4 +1,4 @@
-"""Search of decode parameters: the space of each codec, a search that can be resumed, and nested cross-validation.
+"""Search of decode parameters: the space of each codec, the search, what it remembers, and nested cross-validation.
 
 The score on the images that were searched is in-sample, and too high. `nested_search` therefore searches once per part
 of the images on all the others, and scores each part with what was found without it (held-out); a final search on all
@@ -8,6 +8,7 @@ images gives the parameters that are used.
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -20,7 +21,6 @@ from kaggle_unet.errors import ConfigError, import_extra
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.postprocess.settings import PostprocessSettings
-from kaggle_unet.store import atomic_write
 from kaggle_unet.targets.settings import CodecName, DecodeSettings
 
 Params = Mapping[str, float | int | bool]
@@ -90,11 +90,10 @@ def params_of(space: Space, decoder: Decoder) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SearchBudget:
-    """How many trials a search has at least, their seed, and the journal whose trials are not tried again."""
+    """How many trials a search has, and their seed."""
 
     n_trials: int
     seed: int = 0
-    journal: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -131,17 +130,10 @@ def nested_search(
     if len(names) < 2:
         msg = f"all images are of the part {names[0]!r}: two parts are needed, one to search on and one to score"
         raise ConfigError(msg)
-    known: dict[tuple[tuple[str, Any], ...], Scores] = {}
-
-    def evaluate_cached(params: Params) -> Scores:
-        key = tuple(sorted(params.items()))
-        if key not in known:
-            known[key] = evaluate(params)
-        return known[key]
 
     def search_on(is_in: NDArray[np.bool_], name: str) -> SearchResult:
         def score(params: Params) -> float:
-            return float(evaluate_cached(params)[is_in].mean())
+            return float(evaluate(params)[is_in].mean())
 
         return search(space, score, start, budget, name=name, on_trial=on_trial)
 
@@ -151,9 +143,9 @@ def nested_search(
     for name in names:
         is_in = part_of != name
         params_without[name] = search_on(is_in, f"without {name}").params
-        held_out[~is_in] = evaluate_cached(params_without[name])[~is_in]
+        held_out[~is_in] = evaluate(params_without[name])[~is_in]
     found = search_on(np.ones(len(parts), np.bool_), "all")
-    return NestedResult(found, evaluate_cached(start), held_out, evaluate_cached(found.params), params_without)
+    return NestedResult(found, evaluate(start), held_out, evaluate(found.params), params_without)
 
 
 def held_out_gain(before: Scores, held_out: Scores, groups: Sequence[str]) -> dict[str, Any]:
@@ -179,31 +171,24 @@ def search(
 ) -> SearchResult:
     """Search the parameters of the highest score; the start need not lie in the space, and wins ties.
 
-    Optuna's tree-structured Parzen estimator, after `N_AT_RANDOM` random trials. Each trial has its own seed, so what
-    it tries depends on the trials before it alone, whether the search was interrupted or not. Bergstra et al. 2011,
+    Optuna's tree-structured Parzen estimator, after `N_AT_RANDOM` random trials. Bergstra et al. 2011,
     https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization.
     """
     optuna = import_extra("optuna", "tune", "tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    study = optuna.create_study(
-        study_name=name, direction="maximize", load_if_exists=True, storage=_open_journal(optuna, budget.journal)
-    )
-    state = optuna.trial.TrialState
-    for trial in study.get_trials(deepcopy=False, states=[state.RUNNING]):  # left by an interruption
-        study.tell(trial.number, state=state.FAIL)
-    while (done := len(study.get_trials(deepcopy=False, states=[state.COMPLETE]))) < budget.n_trials:
+    study = optuna.create_study(direction="maximize")
+    trials = [(dict(start), evaluate(start))]
+    for done in range(budget.n_trials):
         seed = budget.seed + done
         study.sampler = optuna.samplers.TPESampler(n_startup_trials=N_AT_RANDOM, multivariate=True, seed=seed)
         trial = study.ask()
-        study.tell(trial, evaluate(_suggest(trial, space)))
+        params = _suggest(trial, space)
+        trials.append((params, evaluate(params)))
+        study.tell(trial, trials[-1][1])
         on_trial(name, done + 1)
-    trials = [(dict(start), evaluate(start))]
-    for trial in study.get_trials(deepcopy=False, states=[state.COMPLETE]):
-        assert trial.value is not None
-        trials.append((_tidy(trial.params), trial.value))
-    params, score = max(trials, key=lambda pair: pair[1])  # the first of equals
-    return SearchResult(params, score, trials)
+    best, score = max(trials, key=lambda pair: pair[1])  # the first of equals
+    return SearchResult(best, score, trials)
 
 
 def _suggest(trial: Any, space: Space) -> dict[str, Any]:
@@ -215,44 +200,24 @@ def _suggest(trial: Any, space: Space) -> dict[str, Any]:
             params[key] = trial.suggest_int(key, values.low, values.high, step=values.step)
         else:
             params[key] = trial.suggest_float(key, values.low, values.high, step=values.step)
-    return _tidy(params)
+    return {key: round(value, 6) if isinstance(value, float) else value for key, value in params.items()}  # 0.1 + 0.2
 
 
-def _tidy(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Round 0.30000000000000004 to 0.3."""
-    return {key: round(value, 6) if isinstance(value, float) else value for key, value in params.items()}
-
-
-def _open_journal(optuna: Any, path: Path | None) -> Any:
-    if path is None:
-        return None
+def remember(evaluate: Evaluate, path: Path) -> Evaluate:
+    """Keep a function's scores in a file, so that an interrupted search, run again, evaluates nothing twice."""
+    known: dict[str, Scores] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    _repair_journal(path)
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with suppress(ValueError):  # a line that a kill or a full disk cut short
+            params, scores = json.loads(line)
+            known[params] = np.array(scores)
 
-    return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+    def evaluate_once(params: Params) -> Scores:
+        key = json.dumps(dict(params), sort_keys=True)
+        if key not in known:
+            known[key] = evaluate(params)
+            with path.open("a") as file:
+                file.write(f"\n{json.dumps([key, known[key].tolist()])}")
+        return known[key]
 
-
-def _repair_journal(path: Path) -> None:
-    """Remove what a killed search or a full disk left: Optuna's lock, and what follows the last whole line.
-
-    Only one process searches here, as the caller has locked the folder.
-    """
-    Path(f"{path}.lock").unlink(missing_ok=True)
-    if not path.exists():
-        return
-    data = path.read_bytes()
-    n_whole = 0
-    for line in data.splitlines(keepends=True):
-        if not line.endswith(b"\n") or not _is_json(line):
-            break
-        n_whole += len(line)
-    if n_whole < len(data):
-        atomic_write(path, data[:n_whole])
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
+    return evaluate_once

@@ -32,6 +32,7 @@ from kaggle_unet.selection.search import (
     held_out_gain,
     nested_search,
     params_of,
+    remember,
     space_of,
 )
 from kaggle_unet.steps.parallel import OnProgress, begin_worker, explain_killed_workers, work_on
@@ -94,15 +95,16 @@ def tune(
     space |= dict.fromkeys(names, _WEIGHT)
     start |= dict.fromkeys(names, 1.0)
     folder = ensemble_folder(run, others) if others else run
-    journal = folder / "tune" / f"{_identity(config, store, images, names)[:12]}.journal"
+    kept = folder / "tune" / f"{_identity(config, store, images, names)[:12]}.jsonl"
     searches = [*(f"without {part}" for part in sorted(images["part"].unique())), "all"]
-    with lock(folder / "tune"), _evaluation(config, store, images, names, workers) as evaluate:
+    with lock(folder / "tune"), _evaluation(config, store, images, names, workers) as score_images:
+        evaluate = remember(score_images, kept)
         nested = nested_search(
             space,
             evaluate,
             start,
             images["part"].tolist(),
-            SearchBudget(n_trials, config.training.seed, journal),
+            SearchBudget(n_trials, config.training.seed),
             on_trial=lambda name, done: on_progress(
                 "trials", searches.index(name) * n_trials + done, len(searches) * n_trials
             ),
@@ -140,7 +142,7 @@ def _summarize(folder: Path, images: DataFrame, nested: NestedResult, evaluate: 
 
 
 def _identity(config: Config, store: Store, images: DataFrame, names: Sequence[str]) -> str:
-    """Hash all that a search depends on; one of the same goes on with its journal."""
+    """Hash all that a search depends on; one of the same takes the scores that it left."""
     planes = dict.fromkeys(folder for folders in images["folders"] for folder in folders)
     return hash_plain(
         {

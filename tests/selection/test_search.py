@@ -13,6 +13,7 @@ from kaggle_unet.selection.search import (
     apply_params,
     nested_search,
     params_of,
+    remember,
     search,
     space_of,
 )
@@ -26,6 +27,11 @@ START = {"decode.mask_threshold": 0.5, "postprocess.min_area_px": 1}
 def hill(params):
     """Be highest at 0.3 and 24."""
     return -abs(params["decode.mask_threshold"] - 0.3) - abs(params["postprocess.min_area_px"] - 24) / 20
+
+
+def hills(params):
+    """Score two images, of which one has its top elsewhere."""
+    return np.array([hill(params), hill({**params, "postprocess.min_area_px": params["postprocess.min_area_px"] + 8})])
 
 
 def test_the_top_of_a_hill_is_found():
@@ -49,23 +55,31 @@ def test_where_nothing_is_better_the_start_stays():
     assert found.params == START
 
 
-def test_an_interrupted_search_goes_on_and_ends_where_an_uninterrupted_one_does(tmp_path):
-    whole = search(SPACE, hill, START, SearchBudget(40, 7, tmp_path / "whole.journal"))
-    tried = []
+@pytest.mark.parametrize("cut_bytes", [0, 1, 10, 60])
+def test_an_interrupted_search_evaluates_nothing_twice_and_ends_where_an_uninterrupted_one_does(tmp_path, cut_bytes):
+    """Cut, as a kill or a full disk cuts the last line."""
+    kept, tried, again = tmp_path / "a" / "scores.jsonl", [], []
+    budget = SearchBudget(40, 7)
+    whole = nested_search(SPACE, hills, START, ["a", "b"], budget)
 
     def tire(params):
         if len(tried) == 25:
             raise KeyboardInterrupt
         tried.append(params)
-        return hill(params)
+        return hills(params)
 
     with pytest.raises(KeyboardInterrupt):
-        search(SPACE, tire, START, SearchBudget(40, 7, tmp_path / "a" / "broken.journal"))
-    again = []
-    budget = SearchBudget(40, 7, tmp_path / "a" / "broken.journal")
-    resumed = search(SPACE, lambda params: again.append(params) or hill(params), START, budget)
-    assert len(again) == 40 - 25 + 1  # and the start
-    assert resumed == whole
+        nested_search(SPACE, remember(tire, kept), START, ["a", "b"], budget)
+    kept.write_bytes(kept.read_bytes()[: -cut_bytes or None])
+    resumed = nested_search(
+        SPACE, remember(lambda params: again.append(params) or hills(params), kept), START, ["a", "b"], budget
+    )
+    assert [params in tried for params in again].count(True) == (1 if cut_bytes else 0)
+    assert resumed.found == whole.found
+    assert resumed.params_without == whole.params_without
+    for scores in ("before", "held_out", "after"):
+        np.testing.assert_array_equal(getattr(resumed, scores), getattr(whole, scores))
+    nested_search(SPACE, remember(lambda _: pytest.fail("evaluated again"), kept), START, ["a", "b"], budget)
 
 
 def test_a_held_out_gain_is_none_where_each_part_wants_something_else():
@@ -118,25 +132,3 @@ def test_what_is_not_searched_stays():
     decoder = apply_params({"decode.mask_threshold": 0.4}, config.decoder)
     assert (decoder.decode.mask_threshold, decoder.decode.keep_seedless) == (0.4, False)
     assert decoder.postprocess.min_area_px == 9
-
-
-def test_fewer_trials_than_before_find_what_was_found_before(tmp_path):
-    journal = tmp_path / "a.journal"
-    before = search(SPACE, hill, START, SearchBudget(30, 0, journal))
-    assert search(SPACE, hill, START, SearchBudget(3, 0, journal)) == before
-
-
-@pytest.mark.parametrize("cut_bytes", [1, 10, 300])
-def test_a_journal_that_a_full_disk_cut_short_goes_on(tmp_path, cut_bytes):
-    whole, broken = tmp_path / "whole.journal", tmp_path / "broken.journal"
-    result = search(SPACE, hill, START, SearchBudget(24, 7, whole))
-    search(SPACE, hill, START, SearchBudget(22, 7, broken))
-    broken.write_bytes(broken.read_bytes()[:-cut_bytes])
-    assert search(SPACE, hill, START, SearchBudget(24, 7, broken)) == result
-
-
-def test_the_lock_of_a_killed_search_is_not_waited_for(tmp_path):
-    journal = tmp_path / "a.journal"
-    before = search(SPACE, hill, START, SearchBudget(2, 7, journal))
-    (tmp_path / "a.journal.lock").write_text("")
-    assert search(SPACE, hill, START, SearchBudget(2, 7, journal)) == before
