@@ -68,7 +68,10 @@ def read_coco(tree: Any, where: str) -> list[tuple[str, CocoImage]]:
         shapes = {image["id"]: _read_size(image) for image in tree["images"]}
         of_image: dict[Any, list[Mapping[str, Any]]] = {key: [] for key in names}
         for annotation in tree["annotations"]:
-            of_image[annotation["image_id"]].append(annotation)
+            if (key := annotation["image_id"]) not in of_image:
+                msg = f"{where}: annotation {annotation.get('id')} is of image {key}, which is not in its list of images; "
+                raise DataError(f"{msg}add the image or remove the annotation")
+            of_image[key].append(annotation)
     return [(names[key], CocoImage(shapes[key], tuple(found))) for key, found in of_image.items()]
 
 

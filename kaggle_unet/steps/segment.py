@@ -148,7 +148,7 @@ class _Results:
 
     def has(self, id_: str) -> bool:
         """Return True if an image's results are there, made of the file as it is."""
-        files = [self._labels(id_), sample_file(self.folder / "overlays", id_, ".png"), self._part(id_)]
+        files = [self._labels(id_), self._overlay(id_), self._part(id_)]
         return all(file.is_file() for file in files) and _hash_line(self._part(id_)) == self.images.fingerprint(id_)
 
     def write(self, sample: Sample, labels: Labels) -> None:
@@ -158,15 +158,15 @@ class _Results:
             file.unlink(missing_ok=True)
         write_labels(labels, self._labels(sample.id), pixel_size=size)
         self.write_formats(sample.id)
-        overlay = draw_overlay(sample.image, labels)
-        atomic_write(sample_file(self.folder / "overlays", sample.id, ".png"), encode_png(overlay))
+        atomic_write(self._overlay(sample.id), encode_png(draw_overlay(sample.image, labels)))
         table = measure(labels, sample.image, pixel_size=size)
         table.insert(0, "image", sample.id)
         atomic_write(self._part(sample.id), f"{self.images.fingerprint(sample.id)}\n{to_csv(table)}")
 
     def forget(self, id_: str) -> None:
-        """Take what an earlier call has measured out of the table."""
-        self._part(id_).unlink(missing_ok=True)
+        """Remove an earlier call's results of an image that can't be read now, from the table, too."""
+        for file in (self._part(id_), self._labels(id_), self._overlay(id_), *self._files(id_, LABEL_FORMATS).values()):
+            file.unlink(missing_ok=True)
 
     def read_labels(self, id_: str) -> Labels:
         """Read the labels of an image that is done."""
@@ -198,6 +198,9 @@ class _Results:
 
     def _labels(self, id_: str) -> Path:
         return sample_file(self.folder / "labels", id_, ".tif")
+
+    def _overlay(self, id_: str) -> Path:
+        return sample_file(self.folder / "overlays", id_, ".png")
 
     def _part(self, id_: str) -> Path:
         return sample_file(self.folder / PARTS, id_, ".csv")

@@ -28,6 +28,12 @@ def test_coco_with_absurd_numbers_is_refused(segmentation):
         decode_coco(dict(read_coco(tree, "x.json"))["a.png"], "x.json")
 
 
+def test_an_annotation_of_an_image_that_is_not_listed_is_refused_by_its_number():
+    tree = {"images": [], "annotations": [{"id": 4, "image_id": 9, "segmentation": []}]}
+    with pytest.raises(DataError, match=r"^x\.json: annotation 4 is of image 9, .*; add the image or remove"):
+        read_coco(tree, "x.json")
+
+
 @pytest.mark.parametrize(
     "text",
     [
