@@ -69,7 +69,7 @@ def read_coco(tree: Any, where: str) -> list[tuple[str, CocoImage]]:
         of_image: dict[Any, list[Mapping[str, Any]]] = {key: [] for key in names}
         for annotation in tree["annotations"]:
             if (key := annotation["image_id"]) not in of_image:
-                msg = f"{where}: annotation {annotation.get('id')} is of image {key}, which is not in its list of images; "
+                msg = f"{where}: annotation {annotation.get('id')} is of image {key}, which is not in its list; "
                 raise DataError(f"{msg}add the image or remove the annotation")
             of_image[key].append(annotation)
     return [(names[key], CocoImage(shapes[key], tuple(found))) for key, found in of_image.items()]
