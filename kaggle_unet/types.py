@@ -132,6 +132,8 @@ def explain_faults(error: ValidationError, model: type[BaseModel], where: str = 
             lines.append(f"{path}.name is {fault['ctx']['tag']!r}; use {listed}")
         elif fault["type"] == "value_error":
             lines.append(str(fault["ctx"]["error"]))
+        elif not path:
+            lines.append(f"expected a mapping with the keys {', '.join(model.model_fields)}")
         else:
             lines.append(f"{path} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
     return f"{where}: " + f"\n{where}: ".join(list_few(list(dict.fromkeys(lines))))

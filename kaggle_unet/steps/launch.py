@@ -106,8 +106,6 @@ def read_plan(path: Path) -> Plan:
         raise ConfigError(f"there is no plan {path}{propose_path(path, list(path.parent.glob('*.y*ml')))}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} can't be read ({error}); expected a YAML file with configs and verbs") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected a mapping with the keys {', '.join(Plan.model_fields)}")
     try:
         return Plan.model_validate(tree)
     except ValidationError as error:
@@ -398,6 +396,5 @@ def _hours_left(launch: Launch, records: Mapping[str, Mapping[str, Any]]) -> flo
         if record["state"] == "done":
             took.setdefault(kind_of[name], []).append(record["attempts"][-1]["seconds"])
     left = [kind_of[name] for name, record in records.items() if record["state"] != "done"]
-    if not all(stage in took for stage in left):
-        return None
-    return round(sum(sum(took[stage]) / len(took[stage]) for stage in left) / 3600, 2)
+    seconds = [sum(took[stage]) / len(took[stage]) for stage in left if stage in took]
+    return round(sum(seconds) / 3600, 2) if len(seconds) == len(left) else None

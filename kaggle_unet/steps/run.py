@@ -31,7 +31,7 @@ from kaggle_unet.steps.make_targets import changed_keys, divide, open_targets
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE
-from kaggle_unet.types import FULL, DataFrame, Settings
+from kaggle_unet.types import FULL, DataFrame, Settings, explain_faults
 
 
 def experiment_of(config_path: Path) -> Path:
@@ -295,10 +295,7 @@ def _load(file: Path) -> DecodeFile:
         msg = f"{file}: can't be read ({error}); give --decode a file that tune wrote, or the word {OF_CONFIG}"
         raise ConfigError(msg) from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        sections = ", ".join(DecodeFile.model_fields)
-        msg = f"{file}: {faults}; expected the sections {sections}, as kaggle-unet tune writes them"
-        raise ConfigError(msg) from error
+        raise ConfigError(explain_faults(error, DecodeFile, str(file))) from None
     if found.ensemble and not any(found.ensemble.values()):
         raise ConfigError(f"{file}: the weights of {ENSEMBLE} are all 0; at least one must be above 0")
     return found

@@ -271,10 +271,19 @@ def test_a_file_of_decode_parameters_replaces_whole_sections(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "- 1", "training: {epochs: 3}", "decode: {thresh: 1}", "{", "decode: {mask_threshold: 2}"]
+    ("text", "wanted"),
+    [
+        ("", "expected a mapping with the keys decode"),
+        ("- 1", "expected a mapping with the keys decode"),
+        ("training: {epochs: 3}", "training is not a setting"),
+        ("decod: {mask_threshold: 0.4}", "did you mean decode"),
+        ("decode: {thresh: 1}", "decode.thresh is not a setting"),
+        ("{", "not YAML"),
+        ("decode: {mask_threshold: 2}", "decode.mask_threshold is 2"),
+    ],
 )
-def test_a_file_of_anything_else_is_refused(tmp_path, text):
-    with pytest.raises(ConfigError, match=r"mine\.yaml"):
+def test_a_file_of_anything_else_is_refused(tmp_path, text, wanted):
+    with pytest.raises(ConfigError, match=rf"mine\.yaml: .*{wanted}"):
         config_with(tmp_path, text)
 
 
