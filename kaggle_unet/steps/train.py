@@ -138,7 +138,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     more = _read_added(config, added, store, training, on_warning)
     folder = fold_folder(run, fold)
     with ExitStack() as held:
-        distributed.on_rank_zero(lambda: held.enter_context(lock(folder)))
+        distributed.on_rank_zero(lambda: held.enter_context(lock(folder)) and None)  # a lock can't be sent to all ranks
         is_resuming = distributed.on_rank_zero(lambda: resume and _has_begun(folder))
         start = None if is_resuming else _find_start(config.training.start_from, fold, validation)
         distributed.on_rank_zero(lambda: _follow_start(folder, config.training.start_from, fold, is_resuming))
