@@ -5,6 +5,8 @@ import os
 from kaggle_unet.cli import options
 from kaggle_unet.cli.base import console, open_run
 from kaggle_unet.errors import ConfigError
+from kaggle_unet.io.archive import split_location
+from kaggle_unet.store.atomic import refuse_to_replace
 
 
 def score(
@@ -23,6 +25,9 @@ def score(
     """Score a submission or labels of any format against the truth, or a run on its out-of-fold planes."""
     from kaggle_unet.steps.score import score_predictions, score_run, write_score_tables
 
+    if table is not None:
+        others = [table.with_name(f"{table.stem}_{kind}.csv") for kind in ("objects", "classes")]
+        refuse_to_replace([table, *others], [predicted, truth and split_location(truth)[0]])
     given, is_of_run = predicted or run, run or store or decode or train
     is_of_truth = truth or competition or (images, masks, masks_are) != ("images", "masks", None)
     if predicted is not None and truth is not None and not is_of_run:
@@ -101,9 +106,7 @@ def report(
             output = output or csv.with_suffix(".html")
             page = write_submission_report(csv, data, competition or "folder", output, on_progress)
         elif experiment is None or data is not None or competition is not None:
-            raise ConfigError(
-                "report takes the folder of a run or a store, or --csv FILE --data IMAGES --competition NAME"
-            )
+            raise ConfigError("report takes a run or a store, or --csv FILE --data IMAGES --competition NAME")
         elif (experiment / "manifest.json").is_file():
             if not is_plain:
                 raise ConfigError(f"{experiment} is a store: its report takes -o alone; the other options are for runs")

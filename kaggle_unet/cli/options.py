@@ -46,9 +46,7 @@ RunConfigOrModel = Annotated[Path, _argument("RUN_OR_CONFIG", "A run, its YAML f
 Predicted = Annotated[
     Path | None, _argument("CSV_OR_LABELS_OR_RUN", "A CSV, labels in any format, or a run, to score out-of-fold.")
 ]
-ScoreTable = Annotated[
-    Path | None, _option("--table CSV", "Write rows of images, and <name>_objects.csv. Default: no.")
-]
+ScoreTable = Annotated[Path | None, _option("--table CSV", "Write rows of images and <name>_objects.csv. Default: no.")]
 CsvPath = Annotated[Path, _argument("CSV", "A submission.")]
 Overrides = Annotated[
     list[str] | None, _option("--set KEY=VALUE", "Override a key: --set training.epochs=5. Repeatable.")
@@ -147,9 +145,7 @@ SecondLevel = Annotated[
 ]
 TrainingImages = Annotated[bool, _option("--train", "Also predict and score each fold's training images.")]
 Trials = Annotated[int, _option("--trials", "Trials per search; an earlier call's are not evaluated again.", min=1)]
-Confidence = Annotated[
-    float, _option("--confidence", "Keep images with this fraction of certain pixels.", min=0, max=1)
-]
+Confidence = Annotated[float, _option("--confidence", "Keep images with this share of certain pixels.", min=0, max=1)]
 PixelConfidence = Annotated[
     float, _option("--pixel-confidence", "Pixels are certain if max(p, 1 - p) is above this.", min=0, max=1)
 ]

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from kaggle_unet.competitions.competition import CompetitionSettings, FileSource
 from kaggle_unet.competitions.pairing import compose, list_images
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.errors import DataError
-from kaggle_unet.io.archive import FolderArchive, open_archive
+from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.io.archive import FolderArchive, expand_glob, open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, classify_kind
 from kaggle_unet.io.tiff import read_pixel_size
 from kaggle_unet.types import Sample, Shape
@@ -28,6 +28,14 @@ class ImageFiles:
     def ids(self) -> tuple[str, ...]:
         """Ids of all images, sorted."""
         return tuple(sorted(self.sources))
+
+    def refuse_folder(self, folder: Path) -> None:
+        """Refuse a folder for results that lies where images are looked for, as the next call would find them there."""
+        for source in self.sources.values():
+            places = {Path(source.archive.where(name)).resolve().parent for name in source.images.values()}
+            if getattr(source.archive, "depth", 0) is None and places & {folder.resolve(), *folder.resolve().parents}:
+                msg = f"-o {folder} lies among the images, where its files would be taken for data; give another -o"
+                raise ConfigError(msg)
 
     @property
     def numbers(self) -> Mapping[str, Mapping[str, float]]:
@@ -72,9 +80,7 @@ def _open_places(places: Sequence[str], settings: CompetitionSettings, skip_bad:
     """Yield a source for each folder and zip, and one for all files of a folder that are named alone."""
     named: dict[Path, list[str]] = {}
     for place in places:
-        pattern = Path(place).expanduser()
-        found = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))) if "*" in place else []
-        for path in found or [pattern]:
+        for path in expand_glob(place):
             if path.is_file() and path.suffix.lower() != ".zip":
                 if path.name not in (names := named.setdefault(path.parent, [])):
                     names.append(path.name)

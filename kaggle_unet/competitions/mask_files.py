@@ -146,7 +146,8 @@ def match_files(
     pairing: Pairing, names: Sequence[str], start: str, ids: Collection[str] | None
 ) -> dict[str, tuple[str, ...]]:
     """Give files to the images whose names they bear; what fits none stays under a name of its own."""
-    owners = {key: id_ for id_ in ids or () for key in (re.sub(_IMAGE_WORD, "", plain_name(id_)), plain_name(id_))}
+    known = sorted(ids or ())
+    owners = {re.sub(_IMAGE_WORD, "", plain_name(id_)): id_ for id_ in known} | {plain_name(id_): id_ for id_ in known}
     found: dict[str, tuple[str, ...]] = {}
     whole: dict[str, str] = {}  # images with a file that bears their whole name
     where = pairing.archive.where
@@ -164,6 +165,10 @@ def match_files(
             pairing.named_files.append(name)
         else:
             found[owner] = (*found.get(owner, ()), name)
+    for owner, name in whole.items() if ids is not None else ():  # 1_1.png: the mask of 1_1, or the first object of 1?
+        other = _find_part_owner(plain_name(owner), owners) or owner
+        if other != owner and len(found[owner]) + len(found.get(other, ())) > 1 + (other in whole):
+            pairing.refuse(owner, f"{where(name)} fits two images, {other!r} and {owner!r}; rename one of them")
     skipped = {issue.sample for issue in pairing.data_issues}
     pairing.named_files.extend(name for owner in skipped for name in found.get(owner, ()))
     return {owner: files for owner, files in found.items() if owner not in skipped}
@@ -176,8 +181,13 @@ def _find_owner(folder: str, stem: str, owners: Mapping[str, str]) -> tuple[str,
     for key in (name, bare_name(name)):
         if key in owners:
             return owners[key], True
+    return _find_part_owner(name, owners) or stem, False
+
+
+def _find_part_owner(name: str, owners: Mapping[str, str]) -> str | None:
+    """Return the image with the longest name that a longer name begins with."""
     ends = [match.start() for match in re.finditer(r"[_\-. ]", name)]
-    return next((owners[name[:end]] for end in reversed(ends) if name[:end] in owners), stem), False
+    return next((owners[name[:end]] for end in reversed(ends) if name[:end] in owners), None)
 
 
 def read_coco_masks(

@@ -39,9 +39,7 @@ class MemorySource:
         for sample in samples:
             where = f"sample {sample.id!r}"
             if not isinstance(sample.id, str):
-                raise DataError(
-                    f"{where}: the id is {type(sample.id).__name__}; expected text, such as {str(sample.id)!r}"
-                )
+                raise DataError(f"{where}: the id is {type(sample.id).__name__}; expected text like {str(sample.id)!r}")
             if sample.id in found:
                 raise DataError(f"{where} occurs twice; every sample needs its own id")
             image = convert_array(sample.image, keep_channels=keep_channels)

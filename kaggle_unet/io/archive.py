@@ -332,6 +332,15 @@ def open_archive(data: str | Path) -> Archive:
     return archive.at(place)
 
 
+def expand_glob(place: str) -> list[Path]:
+    """List what a glob matches but the junk of operating systems; any other place, or one that is there, is itself."""
+    path = Path(place).expanduser()
+    if path.exists() or not set(place) & set("*?["):
+        return [path]
+    home = next(folder for folder in path.parents if folder.exists())  # its own name may look like a glob
+    return sorted(found for found in home.glob(str(path.relative_to(home))) if not is_junk(found.name)) or [path]
+
+
 def split_location(data: str | Path) -> tuple[Path, str]:
     """Split ``some.zip:place`` into what exists on disk and the place inside."""
     text = str(data)

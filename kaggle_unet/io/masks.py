@@ -226,7 +226,8 @@ def take_class_image(
     if values.ndim == 3 or values.max(initial=0) > _MOST_CLASSES:
         raise DataError(f"{where} has colours, or numbers over {_MOST_CLASSES}; expected the numbers of classes")
     void = find_void(values, notes, ignore, where)
-    return values.astype(np.int32) if void is None else np.where(void, 0, values).astype(np.int32), void, notes
+    labels = (values if void is None else np.where(void, 0, values)).astype(np.int32)
+    return labels, void, (*notes, *_describe_void(void))
 
 
 def take_geojson(files: Iterable[File], image: Image | None) -> Masks:

@@ -88,9 +88,7 @@ def open_slide(path: Path, channel: int | str | None = None) -> Iterator[Slide]:
             slide = _open_zarr(zarr, path) if path.is_dir() else _open_tiff(zarr, path, opened)
         sizes = dict(zip(slide.axes, slide.pixels.shape, strict=True))
         if not {"y", "x"} <= sizes.keys() or any(n > 1 for axis, n in sizes.items() if axis not in "yxcs"):
-            raise DataError(
-                f"{path} has the axes {sizes}; expected one plane, y and x with or without c: save it apart"
-            )
+            raise DataError(f"{path} has the axes {sizes}; expected a plane, y and x with or without c: save it apart")
         if slide.pixels.dtype not in (np.uint8, np.uint16, np.float32):
             raise DataError(f"{path} holds {slide.pixels.dtype}; expected uint8, uint16 or float32: convert it")
         if channel is not None:

@@ -26,7 +26,7 @@ def measure(labels: ArrayLike, image: NDArray[Any] | None = None, *, pixel_size:
     labels : int32 array, shape (H, W)
         Objects, 0 is background.
     image : array, shape (H, W) or (H, W, C), optional
-        Pixel values of any type, for the intensities.
+        Pixel values, any numbers but complex ones, for the intensities; computed in float64.
     pixel_size : float or (float, float), optional
         Side of a pixel in micrometres, or its height and width.
 
@@ -78,10 +78,12 @@ def _intensities(labels: NDArray[np.int32], image: NDArray[Any], areas_px: NDArr
 
     if image.shape[:2] != labels.shape or image.ndim not in {2, 3}:
         raise DataError(f"the image has shape {image.shape}, the labels {labels.shape}; expected the same (H, W)")
+    if image.dtype.kind not in "biuf":
+        raise DataError(f"the image is {image.dtype}; expected numbers")
     columns: dict[str, NDArray[Any]] = {}
     for number, channel in enumerate(np.moveaxis(np.atleast_3d(image), 2, 0)):
         suffix = "" if image.ndim == 2 else f"_channel{number}"
-        found = regionprops_table(labels, channel, properties=_INTENSITIES)
+        found = regionprops_table(labels, channel.astype(np.float64), properties=_INTENSITIES)
         mean, least, most = (found[name] for name in _INTENSITIES)
         columns |= {f"mean{suffix}": mean, f"min{suffix}": least, f"max{suffix}": most, f"sum{suffix}": mean * areas_px}
     if image.dtype.kind in "biu":  # whole numbers are printed in full
@@ -91,9 +93,12 @@ def _intensities(labels: NDArray[np.int32], image: NDArray[Any], areas_px: NDArr
 
 def sides_um(pixel_size: float | tuple[float, float]) -> tuple[float, float]:
     """Return a pixel's height and width."""
-    height, width = pixel_size if isinstance(pixel_size, tuple) else (pixel_size, pixel_size)
+    try:
+        height, width = map(float, np.broadcast_to(pixel_size, 2))
+    except (TypeError, ValueError):
+        height = width = np.nan
     if not (0 < height < np.inf and 0 < width < np.inf):
-        raise ConfigError(f"the pixel size is {pixel_size}; expected micrometres above 0")
+        raise ConfigError(f"the pixel size is {pixel_size}; expected micrometres above 0, or height and width")
     return height, width
 
 

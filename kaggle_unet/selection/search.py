@@ -89,14 +89,6 @@ def params_of(space: Space, decoder: Decoder) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class SearchBudget:
-    """How many trials a search has, and their seed."""
-
-    n_trials: int
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class SearchResult:
     """The best parameters with their score, and all trials."""
 
@@ -121,7 +113,8 @@ def nested_search(
     evaluate: Evaluate,
     start: Params,
     parts: Sequence[str],
-    budget: SearchBudget,
+    n_trials: int,
+    seed: int,
     *,
     on_trial: Callable[[str, int], None] = lambda *_: None,
 ) -> NestedResult:
@@ -135,7 +128,7 @@ def nested_search(
         def score(params: Params) -> float:
             return float(evaluate(params)[is_in].mean())
 
-        return search(space, score, start, budget, name=name, on_trial=on_trial)
+        return search(space, score, start, n_trials, seed, name=name, on_trial=on_trial)
 
     part_of = np.array(parts)
     held_out = np.zeros(len(parts))
@@ -164,7 +157,8 @@ def search(
     space: Space,
     evaluate: Callable[[Params], float],
     start: Params,
-    budget: SearchBudget,
+    n_trials: int,
+    seed: int,
     *,
     name: str = "all",
     on_trial: Callable[[str, int], None] = lambda *_: None,
@@ -179,9 +173,8 @@ def search(
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(direction="maximize")
     trials = [(dict(start), evaluate(start))]
-    for done in range(budget.n_trials):
-        seed = budget.seed + done
-        study.sampler = optuna.samplers.TPESampler(n_startup_trials=N_AT_RANDOM, multivariate=True, seed=seed)
+    for done in range(n_trials):
+        study.sampler = optuna.samplers.TPESampler(n_startup_trials=N_AT_RANDOM, multivariate=True, seed=seed + done)
         trial = study.ask()
         params = _suggest(trial, space)
         trials.append((params, evaluate(params)))

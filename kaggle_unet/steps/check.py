@@ -12,7 +12,7 @@ from kaggle_unet.competitions.pairing import LEFT_OUT, OUTSIDE
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import validate_config
 from kaggle_unet.errors import ConfigError, DataError, ResourceError, list_few
-from kaggle_unet.steps.provenance import describe_environment, name_place
+from kaggle_unet.steps.provenance import describe_environment, name_place, refuse_foreign
 from kaggle_unet.store import atomic_write, sha256
 from kaggle_unet.store.atomic import lock_file, try_to_write
 from kaggle_unet.types import Result, Shape
@@ -136,6 +136,7 @@ def refuse_output(output: Path) -> None:
     if manifest.exists() and b'"csv": ' not in manifest.read_bytes()[:100]:
         msg = f"-o {output}: its manifest would replace {manifest}, which kaggle-unet did not write; give another -o"
         raise ConfigError(msg)
+    refuse_foreign(manifest, [output])
     try_to_write(output)
 
 

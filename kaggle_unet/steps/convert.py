@@ -11,6 +11,7 @@ from kaggle_unet.io.archive import split_location
 from kaggle_unet.io.tiff import read_pixel_size
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.store import sample_file
+from kaggle_unet.store.atomic import refuse_to_replace
 from kaggle_unet.types import DataIssue, Result
 
 
@@ -42,9 +43,7 @@ def convert(
     truth = read_truth(data, get_competition(settings.name), settings)
     written = [output] if chosen.holds_many else [sample_file(output, key, chosen.suffix) for key in truth.ids]
     read_files = (truth.archive.where(name) for files in truth.files.values() for name in files)
-    given = {Path(name).resolve() for name in (str(split_location(data)[0]), truth.where, *read_files)}
-    if given & set(map(Path.resolve, written)):
-        raise ConfigError(f"{output}: this would overwrite files that it reads; give another path")
+    refuse_to_replace(written, (split_location(data)[0], truth.where, *read_files))
     counts: list[int] = []  # of objects, by image
     issues: list[DataIssue] = []
 

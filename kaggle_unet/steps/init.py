@@ -91,9 +91,7 @@ def find_layout(data: str, overrides: Sequence[str], *, skip_bad: bool) -> tuple
         raise ConfigError(f"--set {others[0]}: init takes keys of competition alone; edit the config that it writes")
     given = parse_config("competition: {name: folder}", overrides, where="--set").competition
     if given.masks_are == "classes":
-        raise ConfigError(
-            "init writes configs for objects; for classes of pixels start from configs/classes/quick.yaml"
-        )
+        raise ConfigError("init writes configs for objects; for classes of pixels take configs/classes/quick.yaml")
     faults: list[DataError] = []
     for settings in _layouts(data, given):
         try:

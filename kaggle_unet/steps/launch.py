@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -30,6 +31,7 @@ from pydantic import Field, ValidationError
 
 from kaggle_unet.config import Config, load_config, parse_yaml, plain
 from kaggle_unet.errors import ConfigError, DataError, propose_path
+from kaggle_unet.io.archive import expand_glob, split_location
 from kaggle_unet.steps.run import count_folds, experiment_of, fold_folder
 from kaggle_unet.store import hash_plain, lock, read_record, write_record
 from kaggle_unet.training.settings import LAST
@@ -268,8 +270,10 @@ class Command:
 
 def _stamp(place: str) -> list[Any]:
     """Tell whether a file, or a folder's files, may have changed; the verbs look at what is in them."""
-    path = Path(place)
-    files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.is_file() else []
+    found = expand_glob(place)
+    with suppress(DataError):  # what is not there yet
+        found = found if len(found) > 1 else [split_location(found[0])[0]]
+    files = [file for path in found for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
 
 

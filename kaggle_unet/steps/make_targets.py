@@ -33,7 +33,7 @@ from kaggle_unet.io.archive import split_location
 from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.steps.data_report import DataReport, SampleStats, describe_set, find_doubt, measure_sample
 from kaggle_unet.steps.parallel import OnProgress, map_samples
-from kaggle_unet.steps.provenance import describe_environment
+from kaggle_unet.steps.provenance import describe_environment, refuse_foreign
 from kaggle_unet.store import (
     Store,
     TargetSet,
@@ -133,9 +133,11 @@ def export_targets(
     store = Store.open(store_folder)
     plane_names, targets = get_codec(config.codec).planes, open_targets(config, store)
     about = {"format": suffix, "planes": plane_names, "weight_of_1": PNG_WEIGHT if suffix == "png" else 1}
+    record = folder / "export.json"
+    refuse_foreign(record, (folder / name for name in ("images", "labels", "planes", "weights")))
+    atomic_write(record, json.dumps({**about, **targets.identity}, indent=1) + "\n")
     export = partial(_export_sample, store, targets, plane_names, suffix, folder)
     list(map_samples(export, store.ids, workers, "exported", on_progress))
-    atomic_write(folder / "export.json", json.dumps({**about, **targets.identity}, indent=1) + "\n")
 
 
 def _export_sample(

@@ -45,11 +45,14 @@ def refuse_mixture(record: Path, before: Any, used: Any, names: Iterable[str]) -
     if before is not None and (changed := ", ".join(key for key, _, _ in find_differences(before, used))):
         msg = f"{folder} holds results that were made otherwise ({changed} differ); give another -o, or delete it to "
         raise ConfigError(f"{msg}segment anew")
-    for name in names if before is None else ():
-        if (folder / name).exists():
-            msg = (
-                f"{folder / name} is there but no {record.name}: kaggle-unet segment did not write it; give another -o"
-            )
+    refuse_foreign(record, (folder / name for name in names))
+
+
+def refuse_foreign(record: Path, files: Iterable[Path]) -> None:
+    """Refuse to write files where some are that are not ours, as the record is missing that we write first."""
+    for file in files if not record.exists() else ():
+        if file.exists():
+            msg = f"{file} is there but no {record.name}: kaggle-unet did not write it; give another -o"
             raise ConfigError(msg)
 
 

@@ -14,6 +14,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import read_submission
 from kaggle_unet.config import Config, load_config, to_yaml
 from kaggle_unet.errors import ConfigError, DataError, reading
+from kaggle_unet.io.archive import split_location
 from kaggle_unet.io.images import encode_png
 from kaggle_unet.io.tables import read_frame
 from kaggle_unet.masks.rle import decode
@@ -38,7 +39,7 @@ from kaggle_unet.steps.score import (
     summarize_scores,
 )
 from kaggle_unet.store import Store, TargetSet, atomic_write, read_record, sample_file
-from kaggle_unet.store.atomic import try_to_write
+from kaggle_unet.store.atomic import refuse_to_replace, try_to_write
 from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
@@ -173,8 +174,11 @@ def write_submission_report(
 ) -> Path:
     """Write the report of a submission: its objects on the images, beside the truth where the data have masks."""
     try_to_write(output)
+    refuse_to_replace([output], [csv, split_location(data)[0]])
     competition, rles = get_competition(name), read_submission(csv, name)
     source = competition.read(data, competition_settings(name))
+    if not rles.keys() >= set(source.ids):  # of the test images, where both sets are there
+        source = competition.read(data, competition_settings(name), with_masks=False)
     if missing := sorted(set(source.ids) - set(rles)):
         raise DataError(f"{csv}: {len(missing)} of the {len(source.ids)} images of {data} have no row", missing[:20])
     stats = {"submission": csv, "data": data, "competition": name}

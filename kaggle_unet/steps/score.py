@@ -221,7 +221,7 @@ def views_of_planes(folders: Iterable[Path]) -> list[dict[str, Any]]:
     found = [describe_planes(folder)["inference"] for folder in dict.fromkeys(folders)]
     views = [
         {name: settings[name] for name in VIEWS if name in settings} for settings in found
-    ]  # earlier ones lack some
+    ]  # once there were fewer
     return [entry for number, entry in enumerate(views) if entry not in views[:number]]
 
 

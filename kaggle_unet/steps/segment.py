@@ -76,6 +76,7 @@ def segment(  # noqa: PLR0913  the options of a verb
     """Segment images that no truth is known of; a shard leaves the table to the call for the whole."""
     _check_request(config, formats)
     images = find_images(places, config.competition, skip_bad=skip_bad)
+    images.refuse_folder(folder)
     results, ids = _Results(folder, images, tuple(dict.fromkeys(formats)), pixel_size), images.ids
     refuse_missing_depths(config.input, ids, images.numbers, ", ".join(places))
     set_aside: dict[str, str] | None = {} if skip_bad else None
@@ -149,7 +150,8 @@ class _Results:
     def has(self, id_: str) -> bool:
         """Return True if an image's results are there, made of the file as it is."""
         files = [self._labels(id_), self._overlay(id_), self._part(id_)]
-        return all(file.is_file() for file in files) and _hash_line(self._part(id_)) == self.images.fingerprint(id_)
+        is_whole = all(file.is_file() for file in files)
+        return is_whole and self._part(id_).read_text().partition("\n")[0] == self.images.fingerprint(id_)
 
     def write(self, sample: Sample, labels: Labels) -> None:
         """Write the results of an image, those last that tell that it is done."""
@@ -204,11 +206,6 @@ class _Results:
 
     def _part(self, id_: str) -> Path:
         return sample_file(self.folder / PARTS, id_, ".csv")
-
-
-def _hash_line(part: Path) -> str:
-    with part.open(encoding="utf-8") as file:
-        return file.readline().rstrip("\n")
 
 
 def _read_part(part: Path) -> Table:

@@ -8,7 +8,7 @@ import json
 import math
 import shutil
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.check import Submission, describe_coverage, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.predict import Estimate, estimate_prediction
-from kaggle_unet.steps.provenance import name_place
+from kaggle_unet.steps.provenance import name_place, refuse_foreign
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.time_budget import TimeBudget
 from kaggle_unet.store import atomic_write, find_differences, hash_plain, read_record, sample_file, write_record
@@ -80,6 +80,7 @@ def submit(  # noqa: PLR0913  the options of a verb
         "second_level": chosen.second_level_hash,
         "labels": labels_folder and str(labels_folder.resolve()),
     }
+    _claim(labels_folder, config, sizes)
     shards = _Shards(output.with_name(f"{output.name}.shards"), about)
     found, black = ({}, set()) if shard else shards.read()
     n_total = -(-len(sizes) // shard.of) if shard else len(sizes)
@@ -110,8 +111,10 @@ def submit(  # noqa: PLR0913  the options of a verb
         **describe_ensemble(chosen.config, ensemble.checkpoints),
     }
     unread = f"; {len(reasons)} of them can't be read and have an empty row" if reasons else ""
-    how = f"covers   {describe_coverage(source)}{unread}\n"
-    how += f"decoding {chosen.names['decoding']}, second level {chosen.names['second_level'] or 'none'}"
+    how = (
+        f"covers   {describe_coverage(source)}{unread}\n"
+        f"decoding {chosen.names['decoding']}, second level {chosen.names['second_level'] or 'none'}"
+    )
     rles = {row: codes for id_ in order for row, codes in found[id_].items()}
     shapes = {row: sizes.get(id_, (0, 0)) for id_ in order for row in found[id_]}
     written = write_checked(output, competition, rles, shapes, black=black, how=how, manifest=manifest)
@@ -153,6 +156,14 @@ def _to_rows(labels: Labels, sample_id: str, config: Config, competition: Compet
     """Encode an image's objects, or each of its classes under an id of its own."""
     parts = [labels == k for k in range(len(config.codec.classes or ()))] or [labels]
     return {row: to_rles(part, competition, row) for row, part in zip(_row_ids(sample_id, config), parts, strict=True)}
+
+
+def _claim(folder: Path | None, config: Config, ids: Iterable[str]) -> None:
+    """Refuse a folder for label images that has others of their names; a hidden record tells ours apart."""
+    if folder is not None:
+        record, suffix = folder / ".submit.json", ".png" if config.codec.classes else ".tif"
+        refuse_foreign(record, (sample_file(folder, id_, suffix) for id_ in ids))
+        write_record(record, {"label images of": "kaggle-unet submit"})
 
 
 def write_label_image(config: Config, folder: Path, sample_id: str, labels: Labels) -> None:

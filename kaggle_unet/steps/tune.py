@@ -27,7 +27,6 @@ from kaggle_unet.selection.search import (
     NestedResult,
     Params,
     Scores,
-    SearchBudget,
     apply_params,
     held_out_gain,
     nested_search,
@@ -104,7 +103,8 @@ def tune(
             evaluate,
             start,
             images["part"].tolist(),
-            SearchBudget(n_trials, config.training.seed),
+            n_trials,
+            config.training.seed,
             on_trial=lambda name, done: on_progress(
                 "trials", searches.index(name) * n_trials + done, len(searches) * n_trials
             ),

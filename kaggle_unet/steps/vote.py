@@ -1,16 +1,15 @@
 """`vote`: combine submissions for the same images into the one that most of them support."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kaggle_unet.competitions.competition import Competition
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import order_ids, read_submission, to_rles
 from kaggle_unet.config import Config, plain
-from kaggle_unet.errors import ConfigError, DataError
+from kaggle_unet.errors import ConfigError
 from kaggle_unet.masks.rle import decode
 from kaggle_unet.postprocess.vote import to_integer_weights, vote_labels, vote_mask
 from kaggle_unet.steps.check import (
@@ -25,7 +24,7 @@ from kaggle_unet.steps.check import (
 )
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.store import sha256
-from kaggle_unet.types import Shape
+from kaggle_unet.store.atomic import refuse_to_replace
 
 
 def vote(
@@ -41,7 +40,9 @@ def vote(
     refuse_output(output)
     if config.codec.classes:
         raise ConfigError("vote counts objects, and the codec classes has none; submit averages several --checkpoint")
-    _refuse_csvs(csvs, output)
+    if len(csvs) < 2:
+        raise ConfigError(f"vote: --csv names {len(csvs)} submission; expected two or more: repeat --csv")
+    refuse_to_replace((output, output.with_suffix(".rejected.csv")), csvs)
     if weights and len(weights) != len(csvs):
         msg = f"--weight: {len(weights)} given for {len(csvs)} CSVs; repeat it, one for each --csv, in order"
         raise ConfigError(msg)
@@ -50,7 +51,9 @@ def vote(
     source = competition.read(data, config.competition, with_masks=False, skip_bad=True)
     shapes, unread = read_sizes(source)
     with naming_unread(unread):
-        rles = [_read(csv, competition, shapes, data) for csv in csvs]
+        for csv in csvs:
+            refuse_faults(csv, competition, shapes)
+    rles = [read_submission(csv, competition.name) for csv in csvs]
     is_single = competition.single_object or config.decode.single_object
     voted_rles: dict[str, list[str]] = {}
     for id_ in order_ids(source.ids, competition, data):
@@ -79,26 +82,6 @@ def vote(
     how = "votes    " + ", ".join(f"{vote['name']} {vote['weight']:g}" for vote in votes)
     black = find_black(competition, source)
     return write_checked(output, competition, voted_rles, shapes, black=black, how=how, manifest=manifest)
-
-
-def _refuse_csvs(csvs: Sequence[Path], output: Path) -> None:
-    if len(csvs) < 2:
-        raise ConfigError(f"vote: --csv names {len(csvs)} submission; expected two or more: repeat --csv")
-    written = {path.resolve() for path in (output, output.with_suffix(".rejected.csv"))}
-    if written & {csv.expanduser().resolve() for csv in csvs}:
-        raise ConfigError(f"-o {output}: this would overwrite one of the submissions; give another path")
-
-
-def _read(csv: Path, competition: Competition, shapes: Mapping[str, Shape], data: str) -> Mapping[str, Sequence[str]]:
-    """Read a submission for exactly these images that keeps the rules."""
-    rles = read_submission(csv, competition.name)
-    missing, unknown = sorted(set(shapes) - set(rles)), sorted(set(rles) - set(shapes))
-    if missing or unknown:
-        msg = f"{csv}: {len(missing)} of the {len(shapes)} images in {data} have no row, {len(unknown)} ids are not "
-        msg += "there; expected a row for each image and no others: name CSVs for the images of --data"
-        raise DataError(msg, [*(f"no row: {id_}" for id_ in missing), *(f"not in the data: {id_}" for id_ in unknown)])
-    refuse_faults(csv, competition, shapes)
-    return rles
 
 
 def _look_at_votes(csvs: Sequence[Path], hashes: Sequence[str], weights: Sequence[int]) -> list[str]:

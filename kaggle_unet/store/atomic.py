@@ -25,7 +25,7 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from kaggle_unet.errors import DataError, LockedError, ResourceError
+from kaggle_unet.errors import ConfigError, DataError, LockedError, ResourceError
 from kaggle_unet.types import Shard
 
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{16}\.tmp")
@@ -127,6 +127,14 @@ def try_to_write(path: Path) -> None:
     trial = _temporary_name(_existing_folder(path) / path.name)
     with resource_errors(path), _open_temporary(trial):
         trial.unlink()
+
+
+def refuse_to_replace(written: Iterable[Path], read: Iterable[object]) -> None:
+    """Refuse to write where files lie that are read."""
+    given = {Path(str(one)).expanduser().resolve() for one in read}
+    for path in written:
+        if path.expanduser().resolve() in given:
+            raise ConfigError(f"{path}: this would overwrite a file that is read; give another path")
 
 
 def _temporary_name(path: Path) -> Path:

@@ -74,9 +74,7 @@ def weight_map(
     if settings.classes:
         names = get_codec(codec).classes
         if unknown := sorted(set(settings.classes) - set(names)):
-            raise ConfigError(
-                f"weights.classes names {', '.join(unknown)}, but the codec's classes are {', '.join(names)}"
-            )
+            raise ConfigError(f"weights.classes names {', '.join(unknown)}, but the codec has {', '.join(names)}")
         targets = encode_targets(labels, codec) if planes is None else get_codec(codec).check_planes(planes)
         if targets.shape[1:] != labels.shape:
             raise DataError(f"planes of shape {targets.shape} for labels of {labels.shape}; expected targets of these")

@@ -92,7 +92,8 @@ def init_distributed(settings: TrainingSettings, devices: int | None = None, nod
     device_config = select_device(
         settings.precision, settings.channels_last, compiled=settings.compile, deterministic=settings.deterministic
     )
-    devices, nodes = devices or _read_torchrun("LOCAL_WORLD_SIZE"), nodes or _count_nodes()
+    devices = devices or _read_torchrun("LOCAL_WORLD_SIZE")
+    nodes = nodes or _read_torchrun("WORLD_SIZE") // _read_torchrun("LOCAL_WORLD_SIZE")
     if device_config.device == "cuda" and devices > torch.cuda.device_count():
         raise ConfigError(f"--devices {devices}: this machine has {torch.cuda.device_count()}")
     return Distributed(device_config, devices=devices, nodes=nodes)
@@ -101,10 +102,6 @@ def init_distributed(settings: TrainingSettings, devices: int | None = None, nod
 def _read_torchrun(variable: str) -> int:
     """Read one of torchrun's variables; 1 without torchrun."""
     return int(os.environ.get(variable, "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
-
-
-def _count_nodes() -> int:
-    return _read_torchrun("WORLD_SIZE") // _read_torchrun("LOCAL_WORLD_SIZE")
 
 
 def _precision_plugin(device_config: DeviceConfig) -> "MixedPrecision | None":

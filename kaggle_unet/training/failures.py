@@ -29,15 +29,12 @@ def save_batches(folder: Path, batches: Sequence[Batch | None]) -> str:
     places = []
     for number, batch in enumerate(differing.values()):
         places.append(folder / f"failed_batch{f'_{number}' if number else ''}.npz")
-        arrays = {name: _to_array(field) for name, field in batch._asdict().items() if field is not None}
+        fields = {name: field for name, field in batch._asdict().items() if field is not None}
+        arrays = {name: np.array(field.cpu() if isinstance(field, Tensor) else field) for name, field in fields.items()}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         atomic_write(places[-1], buffer.getvalue())
     return f". The batch is kept in {', '.join(map(str, places))}" if places else ""
-
-
-def _to_array(field: Tensor | Sequence[str]) -> np.ndarray:
-    return field.detach().cpu().numpy() if isinstance(field, Tensor) else np.array(field)
 
 
 def name_samples(ids: Sequence[str]) -> str:

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 import unicodedata
 import zipfile
 
@@ -576,3 +579,53 @@ def test_a_coco_file_is_parsed_once(tmp_path, monkeypatch):
     monkeypatch.setattr(mask_files, "parse_json", lambda data, where: parsed.append(where) or parse_json(data, where))
     read(tmp_path, {"masks/x.json": json.dumps(coco_set()).encode()})
     assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_which_masks_are_whose_does_not_depend_on_the_seed_of_hashes(tmp_path, seed):
+    """`a` and `a_raw` have one bare name."""
+    files = {f"masks/{name}_{k}.png": png((k == LABELS) * np.uint8(255)) for name in ("a", "a_raw") for k in (1, 2)}
+    program = (
+        "import sys; from kaggle_unet.competitions.folder import Folder as F\n"
+        "from kaggle_unet.competitions.competition import CompetitionSettings as S\n"
+        "source = F().read(sys.argv[1], S(name='folder'), with_masks=True)\n"
+        "print([(key, len(source.masks.files[key])) for key in source.ids])"
+    )
+    images = {f"images/{name}.png": png(IMAGE) for name in ("a", "a_raw")}
+    place = write_folder(tmp_path, images | files)
+    environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
+    found = subprocess.run(
+        [sys.executable, "-c", program, place], capture_output=True, text=True, check=False, env=environment
+    )
+    assert found.stdout == "[('a', 2), ('a_raw', 2)]\n", found.stderr
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "faulty"),
+    [
+        (("1", "1_1"), ("1_1", "1_2", "1_1_1", "1_1_2"), True),
+        (("1", "1_1"), ("1_1", "1_1_1"), True),
+        (("1", "1_1"), ("1_1", "1_2"), True),
+        (("1", "1_1", "1_1_1"), ("1", "1_1", "1_1_1"), False),
+        (("1", "1_1"), ("1_mask", "1_1_mask"), False),
+        (("1", "1_raw"), ("1_1", "1_2", "1_raw_1", "1_raw_2"), False),
+    ],
+)
+def test_a_file_that_may_be_the_mask_of_one_image_or_an_object_of_another_is_refused(tmp_path, images, masks, faulty):
+    files = {f"masks/{name}.png": png(LABELS) for name in masks}
+    if faulty:
+        with pytest.raises(DataError) as fault:
+            read(tmp_path, files, images)
+        assert any("1_1.png fits two images, '1' and '1_1'" in problem for problem in fault.value.problems)
+    else:
+        assert {len(found) for found in read(tmp_path, files, images).masks.files.values()} == {
+            len(masks) // len(images)
+        }
+
+
+def test_pixels_of_classes_that_do_not_count_are_counted(tmp_path):
+    classes = np.where(LABELS == 4, 255, LABELS > 0)
+    mask = palette(classes.astype(np.uint8), [0, 0, 0, 255, 0, 0] + [9, 8, 7] * 254)
+    loaded = read(tmp_path, {"masks/a.png": mask}, masks_are="classes").load("a")
+    counts = {issue.kind: issue.count for issue in loaded.data_issues}
+    assert counts["pixels of masks that do not count"] == loaded.ignore.sum() == (LABELS == 4).sum()

@@ -65,6 +65,17 @@ def test_floats_keep_their_values_and_an_image_without_objects_has_the_columns_a
     assert list(empty) == list(ku.measure(SQUARE, image, pixel_size=1))
 
 
+def test_half_precision_is_summed_in_full_and_a_size_may_be_any_pair():
+    image = np.random.default_rng(0).random((200, 200)).astype(np.float16) * 100
+    table = ku.measure(np.ones((200, 200), int), image, pixel_size=[0.5, 0.25])
+    assert table["sum"][0] == pytest.approx(image.sum(dtype=np.float64), rel=1e-12)
+    assert (
+        table["area_um2"][0]
+        == ku.measure(np.ones((200, 200), int), pixel_size=np.array([0.5, 0.25])).area_um2[0]
+        == 5000
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -72,6 +83,10 @@ def test_floats_keep_their_values_and_an_image_without_objects_has_the_columns_a
         ({"image": np.zeros((8, 10, 1, 1))}, "expected the same"),
         ({"pixel_size": 0.0}, "the pixel size is 0.0; expected micrometres above 0"),
         ({"pixel_size": (1.0, float("nan"))}, "expected micrometres"),
+        ({"pixel_size": (1.0, 2.0, 3.0)}, "expected micrometres"),
+        ({"pixel_size": "x"}, "expected micrometres"),
+        ({"image": np.zeros((8, 10), complex)}, "the image is complex128; expected numbers"),
+        ({"image": np.full((8, 10), None)}, "the image is object; expected numbers"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments, message):

@@ -9,7 +9,6 @@ from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.selection.search import (
     Interval,
-    SearchBudget,
     apply_params,
     nested_search,
     params_of,
@@ -35,7 +34,7 @@ def hills(params):
 
 
 def test_the_top_of_a_hill_is_found():
-    found = search(SPACE, hill, START, SearchBudget(120, 0))
+    found = search(SPACE, hill, START, 120, 0)
     assert found.trials[0] == (START, hill(START))
     assert len(found.trials) == 121
     assert found.score == max(score for _, score in found.trials) == hill(found.params)
@@ -43,7 +42,7 @@ def test_the_top_of_a_hill_is_found():
 
 
 def test_parameters_lie_on_the_grid_of_the_space():
-    found = search(SPACE, hill, START, SearchBudget(30, 3))
+    found = search(SPACE, hill, START, 30, 3)
     for params, _ in found.trials[1:]:
         assert params["postprocess.min_area_px"] % 2 == 0
         assert 0 <= params["decode.mask_threshold"] <= 1
@@ -51,7 +50,7 @@ def test_parameters_lie_on_the_grid_of_the_space():
 
 
 def test_where_nothing_is_better_the_start_stays():
-    found = search(SPACE, lambda _: 1.0, START, SearchBudget(5, 0))
+    found = search(SPACE, lambda _: 1.0, START, 5, 0)
     assert found.params == START
 
 
@@ -59,8 +58,8 @@ def test_where_nothing_is_better_the_start_stays():
 def test_an_interrupted_search_evaluates_nothing_twice_and_ends_where_an_uninterrupted_one_does(tmp_path, cut_bytes):
     """Cut, as a kill or a full disk cuts the last line."""
     kept, tried, again = tmp_path / "a" / "scores.jsonl", [], []
-    budget = SearchBudget(40, 7)
-    whole = nested_search(SPACE, hills, START, ["a", "b"], budget)
+    budget = (40, 7)
+    whole = nested_search(SPACE, hills, START, ["a", "b"], *budget)
 
     def tire(params):
         if len(tried) == 25:
@@ -69,17 +68,17 @@ def test_an_interrupted_search_evaluates_nothing_twice_and_ends_where_an_uninter
         return hills(params)
 
     with pytest.raises(KeyboardInterrupt):
-        nested_search(SPACE, remember(tire, kept), START, ["a", "b"], budget)
+        nested_search(SPACE, remember(tire, kept), START, ["a", "b"], *budget)
     kept.write_bytes(kept.read_bytes()[: -cut_bytes or None])
     resumed = nested_search(
-        SPACE, remember(lambda params: again.append(params) or hills(params), kept), START, ["a", "b"], budget
+        SPACE, remember(lambda params: again.append(params) or hills(params), kept), START, ["a", "b"], *budget
     )
     assert [params in tried for params in again].count(True) == (1 if cut_bytes else 0)
     assert resumed.found == whole.found
     assert resumed.params_without == whole.params_without
     for scores in ("before", "held_out", "after"):
         np.testing.assert_array_equal(getattr(resumed, scores), getattr(whole, scores))
-    nested_search(SPACE, remember(lambda _: pytest.fail("evaluated again"), kept), START, ["a", "b"], budget)
+    nested_search(SPACE, remember(lambda _: pytest.fail("evaluated again"), kept), START, ["a", "b"], *budget)
 
 
 def test_a_held_out_gain_is_none_where_each_part_wants_something_else():
@@ -91,7 +90,7 @@ def test_a_held_out_gain_is_none_where_each_part_wants_something_else():
         return noise[:, round(params["decode.mask_threshold"] * 20)]
 
     parts = [f"{number % 3}" for number in range(60)]
-    nested = nested_search(SPACE, evaluate, START, parts, SearchBudget(60, 0))
+    nested = nested_search(SPACE, evaluate, START, parts, 60, 0)
     assert nested.after.mean() > nested.before.mean() + 0.1
     assert nested.held_out.mean() < nested.after.mean() - 0.1
     assert set(nested.params_without) == {"0", "1", "2"}
@@ -103,7 +102,7 @@ def test_each_part_is_scored_with_what_was_found_without_it():
     def evaluate(params):
         return -np.abs(params["decode.mask_threshold"] - likes)
 
-    nested = nested_search(SPACE, evaluate, START, ["a", "a", "b", "b"], SearchBudget(60, 0))
+    nested = nested_search(SPACE, evaluate, START, ["a", "a", "b", "b"], 60, 0)
     assert nested.params_without["a"]["decode.mask_threshold"] == pytest.approx(0.8, abs=0.051)
     np.testing.assert_array_equal(nested.held_out[:2], evaluate(nested.params_without["a"])[:2])
     np.testing.assert_array_equal(nested.held_out[2:], evaluate(nested.params_without["b"])[2:])
@@ -112,7 +111,7 @@ def test_each_part_is_scored_with_what_was_found_without_it():
 
 def test_one_part_alone_is_refused():
     with pytest.raises(ConfigError, match="two parts are needed"):
-        nested_search(SPACE, lambda _: np.zeros(3), START, ["a"] * 3, SearchBudget(2, 0))
+        nested_search(SPACE, lambda _: np.zeros(3), START, ["a"] * 3, 2, 0)
 
 
 @pytest.mark.parametrize("codec", list(CODECS))

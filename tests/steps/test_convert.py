@@ -124,7 +124,7 @@ def test_files_that_are_read_are_not_overwritten(tmp_path, data, output, format)
     write_labels(LABELS, tmp_path / "y/x.json", "coco")
     (tmp_path / "z").mkdir()
     write_zip(tmp_path / "z/a.zip", files)
-    with pytest.raises(ConfigError, match="would overwrite files that it reads"):
+    with pytest.raises(ConfigError, match="would overwrite a file that is read"):
         convert(str(tmp_path / data), tmp_path / output, format, SETTINGS)
     convert(str(tmp_path / "x"), tmp_path / "x/new", "png", SETTINGS)
     convert(str(tmp_path / "x"), tmp_path / "x/new", "png", SETTINGS)  # its own files

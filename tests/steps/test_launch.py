@@ -271,6 +271,21 @@ def test_a_plan_that_says_nothing_doable_is_refused(change, message):
     assert message in answer.err
 
 
+def test_data_in_a_zip_and_behind_a_glob_are_seen_to_change(tmp_path):
+    tmp_path /= "data"
+    tmp_path.mkdir()
+    (tmp_path / "a.zip").write_bytes(b"1")
+    places = (f"{tmp_path}/a.zip:top", f"{tmp_path}/*.zip", f"{tmp_path}/a.zip", str(tmp_path))
+    before = [launch._stamp(place) for place in places]
+    assert all(before)
+    (tmp_path / "a.zip").write_bytes(b"12")
+    after = [launch._stamp(place) for place in places]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    (tmp_path / "b.zip").write_bytes(b"1")
+    assert [len(launch._stamp(place)) for place in places] == [1, 2, 1, 2]
+    assert launch._stamp(f"{tmp_path}/none/*.zip") == launch._stamp("none.zip:top") == []
+
+
 def test_gpus_are_shared_out_and_more_than_there_are_is_refused(monkeypatch):
     import torch
 

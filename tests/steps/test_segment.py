@@ -89,8 +89,13 @@ def test_files_folders_globs_and_zips_are_the_same_images(trained, images, tmp_p
     (images / "nuclei_003.tif").rename(images / "Zellkern_o\u0308.tif")
     files = sorted(images.iterdir())
     zipped = write_zip(tmp_path / "some.zip", {f"deep/{file.name}": file.read_bytes() for file in files})
+    twice = shutil.copytree(images, tmp_path / "some[1]")
+    for junk in ("._nuclei_001.tif", "Thumbs.db"):
+        (twice / junk).write_bytes(b"junk")
     places = {"files": files, "folder": [images], "glob": [images / "*.tif"], "zip": [zipped],
-              "mixed": [files[0], images / "*_[0o2]*.tif", images / "Z*e.tif"]}  # fmt: skip
+              "mixed": [files[0], images / "*_[0o2]*.tif", images / "Z*e.tif"],
+              "marks": [images / "Z*", images / "nuclei_00?.tif"],
+              "in brackets": [twice / "*"]}  # fmt: skip
     found = {}
     for name, words in places.items():
         answer = call("segment", trained.run, *words, "-o", tmp_path / name)
@@ -222,6 +227,17 @@ def test_a_folder_with_labels_of_someone_else_is_left_alone(trained, images, tmp
     answer = call("segment", trained.run, tmp_path / "own" / "png", "-o", tmp_path / "own")
     assert (answer.code, f"{tmp_path / 'own' / 'png'} is there" in answer.err.replace("\n", "")) == (2, True)
     assert contents(tmp_path / "own") == before
+
+
+@folder_only
+def test_results_do_not_lie_among_the_images_of_a_folder(trained, images, tmp_path):
+    before = contents(images)
+    for folder in (images, images / "results"):
+        answer = call("segment", trained.run, images, "-o", folder)
+        assert (answer.code, "another -o" in answer.err.replace("\n", " ")) == (2, True)
+    assert contents(images) == before
+    for _ in range(2):  # named one by one, they are all that is read
+        assert call("segment", trained.run, images / "*.tif", "-o", images / "results").code == 0
 
 
 @folder_only

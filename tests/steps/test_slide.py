@@ -130,10 +130,10 @@ def test_results_made_otherwise_and_rules_for_whole_images_are_refused(trained, 
 @pytest.mark.parametrize(
     ("shape", "axes", "dtype", "message"),
     [
-        ((2, 1, 1, 8, 8), "tczyx", "uint8", "expected one plane"),
-        ((1, 1, 3, 8, 8), "tczyx", "uint8", "expected one plane"),
+        ((2, 1, 1, 8, 8), "tczyx", "uint8", "expected a plane"),
+        ((1, 1, 3, 8, 8), "tczyx", "uint8", "expected a plane"),
         ((8, 8), "yx", "int64", "holds int64"),
-        ((8, 8), "zy", "uint8", "expected one plane"),
+        ((8, 8), "zy", "uint8", "expected a plane"),
     ],
 )
 def test_a_slide_that_is_more_than_one_image_is_refused(tmp_path, shape, axes, dtype, message):

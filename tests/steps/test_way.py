@@ -201,6 +201,14 @@ def test_a_submission_is_shown_on_its_images_beside_the_truth_if_there_is_any(tr
     answer = call(*words, "--data", trained.train)
     assert answer.code == 3
     assert "1 of the 8 images" in answer.err
+    if trained.name == "dsb2018":  # of both sets it is that of the CSV
+        data, csv_file = trained.home / "both", trained.home / "of test.csv"
+        data.mkdir()
+        for name, given in (("stage1_train", trained.train), ("stage1_test", trained.test)):
+            shutil.copy(given, data / f"{name}.zip")
+        assert call("submit", trained.run, "--data", data, "-o", csv_file).code == 0
+        answer = call("report", "--csv", csv_file, "--competition", trained.name, "-o", page, "--data", data)
+        assert answer.code == 0, answer.err
     assert call(*words).code == call("report").code == call("report", trained.run, "--csv", csv_file).code == 2
 
 

@@ -141,7 +141,7 @@ def test_ignored_pixels_do_not_count():
 
 
 def test_a_class_the_codec_lacks_is_refused_with_those_it_has():
-    with pytest.raises(ConfigError, match=r"weights\.classes names mask, but the codec's classes are interior, border"):
+    with pytest.raises(ConfigError, match=r"weights\.classes names mask, but the codec has interior, border"):
         weight_map(row(0), WeightSettings(classes={"mask": 2}))
 
 
