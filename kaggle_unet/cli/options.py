@@ -129,7 +129,9 @@ Rounds = Annotated[int, _option("--repeat", "Rounds; the medians are printed.", 
 
 # Prediction, decoding, choices.
 OutOfFold = Annotated[bool, _option("--oof", "Predict each fold's own validation samples instead.")]
-PlanesFolder = Annotated[Path | None, _option("--planes DIR", "Folder for planes of --data. Default: none.")]
+PlanesFolder = Annotated[
+    Path | None, _option("--planes DIR", "Folder for planes of --data; others in it go. Default: none.")
+]
 Decode = Annotated[str | None, _option("--decode FILE", "A file of tune, or the word config. Default: the run's.")]
 MaybeRunOrConfig = Annotated[Path | None, _argument("[RUN_OR_CONFIG]", "A run, its YAML file, or a store.")]
 ReportedCsv = Annotated[Path | None, _option("--csv FILE", "A submission on the images of --data. Default: a run.")]
