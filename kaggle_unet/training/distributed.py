@@ -38,7 +38,7 @@ class Distributed:
                 accelerator=device_config.device,
                 devices=devices,
                 num_nodes=nodes,
-                strategy="ddp" if devices * nodes > 1 else "auto",
+                strategy="ddp_find_unused_parameters_true" if devices * nodes > 1 else "auto",
                 plugins=[self.precision] if self.precision else None,
             )
         self.fabric.launch()

@@ -173,6 +173,7 @@ class _ModelWithLoss(nn.Module):
         super().__init__()
         self.network = network
         self.loss = loss
+        self.idle = nn.Parameter(torch.zeros(()))  # DDP looks for such parameters, and complains if there are none
         self._device_type = device
 
     def forward(self, inputs: Tensor, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,10 +1,19 @@
+import copy
+
+import lightning_fabric
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
+from kaggle_unet.data.batch import Batch
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.training.distributed import _count_nodes, _read_torchrun, init_distributed, rank_shard
+from kaggle_unet.models.create import create_model
+from kaggle_unet.models.settings import PlainUNetSettings, SmpSettings
+from kaggle_unet.training.device import DeviceConfig
+from kaggle_unet.training.distributed import Distributed, _count_nodes, _read_torchrun, init_distributed, rank_shard
 from kaggle_unet.training.settings import TrainingSettings
+from kaggle_unet.training.step import Learner
 from tests.training.test_train_epoch import make_distributed
 
 
@@ -56,3 +65,46 @@ def test_devices_that_are_not_there_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(ConfigError, match="--devices 2: this machine has 1"):
         init_distributed(TrainingSettings(), devices=2)
+
+
+@pytest.fixture
+def ddp_of_one(monkeypatch):
+    """Training as with several processes, by the only one there is."""
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.setenv(name, "0")
+        monkeypatch.delenv(name)  # what Fabric sets is gone afterwards
+    monkeypatch.setattr(lightning_fabric, "Fabric", lambda **options: Fabric(**{**options, "devices": 1}))
+    distributed = Distributed(DeviceConfig("cpu", "32", False, False, False, 1, "test"), devices=2)
+    distributed.size = 2
+    yield distributed
+    torch.distributed.destroy_process_group()
+
+
+def learn_from_zero(logits, planes, weights):
+    return logits.square().mean(), {}
+
+
+@pytest.mark.parametrize(
+    "model_settings",
+    [
+        SmpSettings(encoder="resnet18", options={"encoder_depth": 3, "decoder_channels": [8, 8, 8]}),
+        SmpSettings(encoder="resnet18", options={"decoder_channels": [16] * 5, "decoder_attention_type": "scse"}),
+        SmpSettings(architecture="pspnet", encoder="tu-mobilenetv3_small_050"),
+        SmpSettings(encoder="efficientnet-b0", options={"decoder_channels": [8] * 5}),
+        PlainUNetSettings(filters=2, depth=2),
+    ],
+    ids=["depth", "attention", "pspnet", "efficientnet", "plain_unet"],
+)
+def test_several_processes_take_networks_with_parameters_that_nothing_uses(ddp_of_one, model_settings, capfd):
+    is_encoded = isinstance(model_settings, SmpSettings)
+    settings = TrainingSettings(accumulate=2, freeze_encoder_epochs=int(is_encoded))
+    network = create_model(model_settings, in_channels=1, out_channels=1)
+    learner = Learner(network, learn_from_zero, settings, ddp_of_one)
+    batch = Batch(torch.randn(4, 1, 32, 32), torch.zeros(4, 1, 32, 32), torch.ones(4, 32, 32), list("abcd"))
+    before = copy.deepcopy(network.state_dict())
+    for epoch in (1, 2):
+        learner.begin_epoch(epoch)
+        assert all(learner.learn(batch).is_updated for _ in range(2))
+    idle = {name for name, parameter in network.named_parameters() if torch.equal(parameter, before[name])}
+    assert bool(idle) == is_encoded
+    assert "unused" not in capfd.readouterr().err  # torch complains of a search that finds nothing

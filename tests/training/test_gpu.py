@@ -131,7 +131,8 @@ def test_ddp_of_one_process_takes_the_same_steps(device, monkeypatch):
     backend = "nccl" if device == "cuda" else "gloo"
     with warnings.catch_warnings():  # where SLURM is installed
         warnings.filterwarnings("ignore", message="The `srun` command is available")
-        ddp.fabric = Fabric(accelerator=device, devices=1, strategy=DDPStrategy(process_group_backend=backend))
+        strategy = DDPStrategy(process_group_backend=backend, find_unused_parameters=True)
+        ddp.fabric = Fabric(accelerator=device, devices=1, strategy=strategy)
     try:
         ddp.fabric.launch()
         learners = [unet(each, accumulate=2) for each in (alone, ddp)]
