@@ -150,9 +150,9 @@ class _Average:
         what += f"; from here on {self._batch} at once, which may change last bits. Set inference.batch to that "
         warnings.warn(f"{what}next time", stacklevel=2)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _mean_over_scales(self, images: Sequence[Inputs]) -> Planes | None:
-        """Predict images at all scales; None if memory runs out. No generator, which would leak the inference mode."""
+        """Predict images at all scales; None if memory runs out. No generator, which would leak that mode."""
         scales, multiple, total = self._settings.scales, self._multiple, None
         try:
             inputs = torch.from_numpy(np.stack(images)).to(self._device).contiguous(memory_format=self._layout)

@@ -46,7 +46,7 @@ def build_custom(settings: CustomSettings, in_channels: int, out_channels: int) 
             f"model.name {settings.name}: {type(error).__name__}: {error}; expected a module in the current folder or "
             f"an installed one, with a function {factory}(in_channels, out_channels, **model.options)"
         ) from error
-    side = max(32, settings.input_multiple)
+    side = -(-32 // settings.input_multiple) * settings.input_multiple
     remedy = "fix forward, or set model.input_multiple to what its sides must be multiples of"
     return check_output(network, f"model.name {settings.name}", (in_channels, out_channels, side), remedy)
 
@@ -62,7 +62,7 @@ def check_output(network: object, key: str, sizes: tuple[int, int, int], remedy:
     shape, wanted = (1, in_channels, side, side), (1, out_channels, side, side)
     is_training = network.training
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: a network could not train with what it caches then
             logits = network.eval()(torch.zeros(shape))
     except Exception as error:  # any code, so any error
         msg = f"{key}: on an input of shape {shape}: {type(error).__name__}: {error}; {remedy}"

@@ -28,7 +28,7 @@ def trace_network(network: nn.Module, inputs: Tensor) -> bytes:
     """Turn a network into an ONNX graph by following a forward pass; the sizes of these inputs are not kept."""
     file = io.BytesIO()
     sides = {0: "batch", 2: "height", 3: "width"}
-    with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()), torch.inference_mode():
+    with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()), torch.no_grad():
         torch.onnx.export(
             network.eval(),
             (inputs,),

@@ -66,7 +66,7 @@ def _trace(network: nn.Module, ensemble: Ensemble, *, softmax: bool) -> tuple[by
     )
     try:
         graph = trace_network(network, first)
-        with torch.inference_mode():
+        with torch.no_grad():
             logits = torch.stack([network(second).float(), OnnxNetwork(graph)(second)])
         wanted, found = logits.softmax(dim=2) if softmax else logits.sigmoid()
         difference = float((found - wanted).abs().max())

@@ -86,7 +86,7 @@ class Learner:
 
     def predict(self, inputs: Tensor, network: nn.Module | None = None) -> Tensor | Outputs:
         """Compute the outputs of a network in evaluation mode."""
-        with torch.inference_mode(), _translate_errors(inputs, "inference.batch"), self._fabric.autocast():
+        with torch.no_grad(), _translate_errors(inputs, "inference.batch"), self._fabric.autocast():
             found = forward_all(network or self.network, self._inputs(inputs))
         return found.float() if isinstance(found, Tensor) else found._replace(logits=found.logits.float())
 

@@ -65,7 +65,7 @@ def validate(
     confusions: dict[str, NDArray[np.int64]] = {}
     n_true = n_predicted = 0
     first: Batch | None = None
-    with torch.inference_mode():
+    with torch.no_grad():
         for batch, slices, samples in validation_set.batches():
             outputs = predict(batch.inputs)
             logits = outputs if isinstance(outputs, Tensor) else select_outputs(outputs, is_training=False)

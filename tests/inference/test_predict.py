@@ -335,3 +335,15 @@ def test_checkpoints_count_as_much_as_their_weights():
     np.testing.assert_array_equal(
         predict(models, {"a": image}, weights=(1.0, 1.0))["a"], predict(models, {"a": image})["a"]
     )
+
+
+def test_what_a_network_caches_in_a_prediction_can_be_trained_with():
+    kept = []
+
+    class Caching(Lopsided):
+        def forward(self, inputs):
+            kept.append(inputs * 2)
+            return super().forward(inputs)
+
+    predict([Caching(3)], {"a": np.ones((1, 4, 4), np.float32)})
+    (kept[0] * torch.ones(1, requires_grad=True)).sum().backward()

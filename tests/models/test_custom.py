@@ -29,6 +29,17 @@ def cropped(in_channels, out_channels):
 def pooled(in_channels, out_channels):
     return Sequential(MaxPool2d(64), Conv2d(in_channels, out_channels, 1), Upsample(scale_factor=64))
 
+def pooled_by_12(in_channels, out_channels):
+    return Sequential(MaxPool2d(12), Conv2d(in_channels, out_channels, 1), Upsample(scale_factor=12))
+
+def caching(in_channels, out_channels):
+    class Ramp(Conv2d):
+        ramp = None
+        def forward(self, x):
+            self.ramp = torch.linspace(0, 1, x.shape[-1]) if self.ramp is None else self.ramp
+            return super().forward(x) * self.ramp
+    return Ramp(in_channels, out_channels, 1)
+
 def tuples(in_channels, out_channels):
     class Two(Conv2d):
         def forward(self, x):
@@ -110,3 +121,15 @@ def test_the_sides_of_inputs_are_multiples_of_what_the_config_says(module):
 def test_only_the_name_of_a_module_and_a_function_is_a_name(name):
     with pytest.raises(ConfigError, match="should match pattern"):
         parse_config(f'competition: {{name: folder}}\nmodel: {{name: "{name}"}}')
+
+
+def test_a_network_trains_with_what_it_cached_while_it_was_checked(module):
+    with trust_code():
+        network = create_model(settings(module, "caching"), in_channels=1, out_channels=1)
+    network(torch.zeros(1, 1, 32, 32)).sum().backward()
+
+
+def test_a_network_is_checked_on_sides_that_are_multiples_of_what_it_takes(module):
+    with trust_code():
+        network = create_model(settings(module, "pooled_by_12", ", input_multiple: 12"), in_channels=1, out_channels=1)
+    assert network(torch.zeros(1, 1, 12, 24)).shape == (1, 1, 12, 24)

@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.losses.settings import LossSettings
@@ -156,3 +157,22 @@ class TestFurtherHeads:
                 total += value.item() * len(batch.ids)
         assert row["valid_loss"] == pytest.approx(total / 3, abs=1e-4)
         assert {"train_empty", "train_deep_supervision"} <= row.keys()
+
+
+class _Caching(nn.Module):
+    """Keeps a tensor of the first input's size, and learns a factor of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(1))
+        self.kept = None
+
+    def forward(self, inputs):
+        self.kept = torch.ones(3, *inputs.shape[-2:]) if self.kept is None else self.kept
+        return inputs + self.kept * self.factor
+
+
+def test_a_network_trains_with_what_it_cached_in_a_validation(samples, loss, scoring):
+    learner = Learner(_Caching(), loss, make_settings(), make_distributed())
+    validate(learner.predict, make_validation_set(samples, PadSpec(8)), loss=loss, **scoring)
+    learner.network(torch.zeros(1, 1, 32, 40)).sum().backward()
