@@ -110,9 +110,10 @@ def build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weight
     options = {"in_channels": in_channels, "classes": out_channels, **settings.options}
     if head := settings.empty_head:
         options["aux_params"] = {"classes": 1, "pooling": head.pooling, "dropout": head.dropout}
+    faults = (TypeError, ValueError, KeyError, AttributeError, *([] if weights else [RuntimeError]))  # or the hub's
     try:
         network: nn.Module = smp.create_model(settings.architecture, settings.encoder, weights, **options)
-    except (TypeError, ValueError, KeyError) as error:
+    except faults as error:
         msg = f"smp can't create a {settings.architecture} on {settings.encoder} with model.options {settings.options}"
         raise ConfigError(f"{msg}: {error}; see the arguments of smp.create_model") from error
     return network

@@ -105,6 +105,8 @@ class SmpSettings(Settings):
         if (self.hypercolumn or self.deep_supervision) and self.architecture.lower() != "unet":
             msg = f"model.hypercolumn and model.deep_supervision require architecture unet, not {self.architecture}"
             raise ValueError(msg)
+        if (depth := self.options.get("encoder_depth", 5)) not in range(1, 6):
+            raise ValueError(f"model.options.encoder_depth is {depth!r}; expected a whole number from 1 to 5")
         return self
 
 

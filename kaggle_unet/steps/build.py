@@ -131,8 +131,8 @@ def build_model(config: Config, *, load_encoder: bool = True, start: Path | None
     n_channels, n_planes = len(config.input.channels), len(get_codec(config.codec).planes)
     is_new, load_encoder = load_encoder, load_encoder and start is None
     model = create_model(config.model, in_channels=n_channels, out_channels=n_planes, load_encoder=load_encoder)
-    crop_px = config.augmentation.crop_px
-    if is_new and crop_px and isinstance(config.model, SmpSettings):  # some are for one size only, or for large ones
+    crop_px = config.augmentation.crop_px or 224  # what most encoders were made for
+    if is_new and isinstance(config.model, SmpSettings):  # some are for one size only, or for large ones
         side, _ = padded_shape((crop_px, crop_px), _pad_spec(config))
         named = f"model.architecture {config.model.architecture} on {config.model.encoder} with model.options "
         remedy = "change them, or set augmentation.crop_px to a size that the network takes"
@@ -186,7 +186,7 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
     precision = "32" if all(file.suffix == EXPORTED for file in checkpoints) else precision
     device_config = select_device(precision, config.training.channels_last)
     margin = max(int(getattr(model, "margin", 0)) for model, _ in loaded)
-    pad_spec = PadSpec(max(multiple for _, multiple in loaded), margin)
+    pad_spec = PadSpec(math.lcm(*(multiple for _, multiple in loaded)), margin)
     return Ensemble([model for model, _ in loaded], config, pad_spec, about, device_config)
 
 

@@ -260,3 +260,9 @@ def test_prediction_touches_neither_the_hub_nor_a_file(encoder, weights):
 def test_what_does_not_exist_is_refused_with_what_does(settings, message):
     with pytest.raises(ConfigError, match=message):
         create_model(settings, in_channels=1, out_channels=1)
+
+
+@pytest.mark.parametrize("depth", ["4", -1, 0, 6, None, 4.5])
+def test_a_depth_that_no_encoder_has_is_refused(depth):
+    with pytest.raises(ConfigError, match=rf"model\.options\.encoder_depth is {depth!r}; expected a whole number"):
+        SmpSettings(options={"encoder_depth": depth})

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from kaggle_unet.config import parse_config
+from kaggle_unet.config import parse_config, plain
 from kaggle_unet.data.batch import PadSpec
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.models.checkpoint import load_checkpoint, save_checkpoint
+from kaggle_unet.models.custom import trust_code
 from kaggle_unet.steps.build import Ensemble, build_model, load_ensemble, predict_samples
 from kaggle_unet.training.device import select_device
 from kaggle_unet.types import Sample
@@ -209,3 +210,37 @@ def test_a_network_for_large_crops_is_built_for_them():
     model = {"name": "smp", "architecture": "pan", "encoder": "resnet18"}
     config = NUCLEI.model_validate({**NUCLEI.model_dump(), "model": model, "augmentation": {"crop_px": 128}})
     assert build_model(config).training
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"decoder_use_norm": "layernorm"}, r"\(1, 1, 224, 224\): RuntimeError: .*set augmentation.crop_px"),
+        ({"decoder_interpolation": "cubist"}, "NotImplementedError"),
+        ({"decoder_use_norm": "instancenorm"}, "smp can't create a unet .*instancenorm"),
+        ({"decoder_channels": [-1] * 5}, "smp can't create a unet .*negative dimension"),
+    ],
+    ids=["norm", "interpolation", "instancenorm", "channels"],
+)
+def test_options_that_no_network_can_have_are_refused_before_whole_images_are_trained_on(options, says):
+    model = {"name": "smp", "encoder": "resnet18", "options": options}
+    with pytest.raises(ConfigError, match=says):
+        build_model(NUCLEI.model_validate({**NUCLEI.model_dump(), "model": model}))
+
+
+def one_by_one(in_channels, out_channels):
+    return torch.nn.Conv2d(in_channels, out_channels, 1)
+
+
+def test_networks_that_are_averaged_are_shown_what_all_of_them_take(tmp_path):
+    models = [
+        {"name": "python:tests.steps.test_networks:one_by_one", "input_multiple": 12},
+        {"name": "plain_unet", "filters": 2, "depth": 3},
+    ]
+    with trust_code():
+        for number, model in enumerate(models):
+            config = NUCLEI.model_validate({**NUCLEI.model_dump(), "model": model})
+            made = {"config": plain(config), "model": build_model(config).state_dict(), "score": 0.5, "format": 2}
+            save_checkpoint(tmp_path / f"{number}.safetensors", made)
+        ensemble = load_ensemble([tmp_path / "0.safetensors", tmp_path / "1.safetensors"])
+    assert ensemble.pad_spec.multiple == 24
