@@ -41,7 +41,7 @@ from kaggle_unet.data.intensity import SAME_LEVELS, UNCHANGED, IntensityPreset, 
 from kaggle_unet.data.settings import AugmentationSettings, InputSettings
 from kaggle_unet.data.spatial import SpatialTransform, cut, draw_knots, place
 from kaggle_unet.errors import DataError
-from kaggle_unet.types import Image, Labels, Mask, Sample
+from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Mask, Sample
 
 Range = tuple[float, float]
 
@@ -107,10 +107,10 @@ class CachedSample:
     centres_yx: NDArray[np.float32]
 
     @classmethod
-    def of(cls, sample: Sample, inputs: InputSettings) -> "CachedSample":
+    def of(cls, sample: Sample, inputs: InputSettings, *, semantic: bool = False) -> "CachedSample":
         """Cache a sample; labels in 16 bits where their ids allow."""
         labels = labels_of(sample)
-        boxes = [box for box in scipy.ndimage.find_objects(labels) if box is not None]
+        boxes = [box for box in scipy.ndimage.find_objects(labels, IGNORED_CLASS - 1 if semantic else 0) if box]
         centres = [[(side.start + side.stop) / 2 for side in box] for box in boxes]
         return cls(
             id=sample.id,

@@ -52,7 +52,7 @@ class TrainingSet(Dataset[Item]):
         self._codec, self._weights = codec, weights
         self.pad_spec = pad_spec
         self.seed = seed
-        self.cached_samples = [CachedSample.of(sample, inputs) for sample in samples]
+        self.cached_samples = [CachedSample.of(sample, inputs, semantic=codec.name == "classes") for sample in samples]
         self.augmentation = augmentation
         if augmentation.crop_px is not None:
             side, _ = padded_shape((augmentation.crop_px, augmentation.crop_px), pad_spec)
@@ -61,7 +61,7 @@ class TrainingSet(Dataset[Item]):
         if augmentation.sampling == "kind":
             self._strata = [sample.kind for sample in samples]
         elif augmentation.sampling == "coverage":
-            self._strata = [coverage_class(labels_of(sample)) for sample in samples]
+            self._strata = [coverage_class(labels_of(sample), semantic=codec.name == "classes") for sample in samples]
         self._drawn: tuple[int, NDArray[np.intp]] | None = None
         self._for_device = False
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.types import DataFrame, Labels
+from kaggle_unet.types import IGNORED_CLASS, DataFrame, Labels
 
 
 def draw_samples(strata: Sequence[str], n_items: int, *, strength: float, seed: int) -> NDArray[np.intp]:
@@ -82,13 +82,13 @@ def _neediest(counts: NDArray[np.float64], added: NDArray[np.int64], wanted: NDA
     return int(np.lexsort((sizes, np.round(by_stratum + in_all, 9)))[0])
 
 
-def coverage_class(labels: Labels) -> str:
+def coverage_class(labels: Labels, *, semantic: bool = False) -> str:
     """Return the class of a mask's coverage, 0 to 10, for strata.
 
     >>> coverage_class(np.array([[0, 0, 0, 7]]))
     '3'
     """
-    return str(-(-10 * int(np.count_nonzero(labels)) // labels.size))
+    return str(-(-10 * int(np.count_nonzero(labels % IGNORED_CLASS if semantic else labels)) // labels.size))
 
 
 def count_folds(

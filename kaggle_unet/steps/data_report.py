@@ -62,7 +62,7 @@ def measure_sample(sample: Sample, round_trip_score: float = float("nan"), class
         shape=sample.labels.shape,
         areas_px=np.zeros(0, dtype=np.int64) if classes else areas_px(sample.labels)[1:],
         class_px=class_px,
-        coverage=coverage_class(sample.labels),
+        coverage=coverage_class(sample.labels, semantic=bool(classes)),
         edges=cut_edges(sample.image),
         data_issues=sample.data_issues,
         round_trip_score=round_trip_score,

@@ -37,3 +37,9 @@ def test_ids_above_sixteen_bits_are_kept():
 def test_a_sample_without_labels_is_refused_by_name():
     with pytest.raises(DataError, match="sample 'x' has no labels"):
         labels_of(Sample("x", IMAGE))
+
+
+def test_pixels_of_no_known_class_are_no_instance_but_those_of_an_instance_255_are():
+    sample = Sample("a", IMAGE, np.where(LABELS == 3, 255, LABELS).astype(np.int32))
+    assert CachedSample.of(sample, InputSettings(), semantic=True).centres_yx.tolist() == [[2.5, 0.5]]
+    assert CachedSample.of(sample, InputSettings()).centres_yx.tolist() == [[2.5, 0.5], [1.0, 2.0]]

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -255,3 +257,17 @@ def test_validation_gives_back_the_stored_targets_and_the_truth():
 def test_an_empty_validation_set_is_refused():
     with pytest.raises(DataError, match="validation set is empty"):
         validation_set([])
+
+
+def test_crops_of_classes_are_neither_aimed_at_nor_drawn_by_pixels_of_no_known_class():
+    one = sample()
+    labels = np.where(one.labels == 3, 255, one.labels > 0).astype(np.int32)
+    known = dataclasses.replace(one, labels=np.where(labels == 255, 0, labels).astype(np.int32))
+    encoding = {**ENCODING, "codec": CodecSettings(name="classes", classes=("a", "b")), "weights": WeightSettings()}
+    sets = [
+        training_set([each, sample(id_="empty")], encoding=encoding, sampling="coverage", crop_px=16)
+        for each in (dataclasses.replace(one, labels=labels), known)
+    ]
+    centres, strata = zip(*[(each.cached_samples[0].centres_yx.tolist(), each._strata) for each in sets], strict=True)
+    assert centres[0] == centres[1] == [[10, 12]]
+    assert strata[0] == strata[1]

@@ -90,6 +90,11 @@ def test_coverage_is_rounded_up_to_tenths(n_covered, expected):
     assert coverage_class(labels.reshape(10, 10)) == expected
 
 
+def test_pixels_of_no_known_class_are_not_covered_but_those_of_an_instance_255_are():
+    labels = np.array([[0, 255, 255, 2]])
+    assert (coverage_class(labels, semantic=True), coverage_class(labels)) == ("3", "8")
+
+
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from("abcd")), min_size=1, max_size=60))
 def test_the_test_of_independence_is_scipys(pairs):
     folds, strata = [fold for fold, _ in pairs], [stratum for _, stratum in pairs]

@@ -5,8 +5,9 @@ import pytest
 
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
-from kaggle_unet.steps.data_report import find_doubt
+from kaggle_unet.steps.data_report import find_doubt, measure_sample
 from kaggle_unet.steps.make_targets import make_targets
+from kaggle_unet.types import Sample
 from tests.files import png, write_folder
 
 CONFIG = Config(competition={"name": "folder"}, folds={"n": 2})
@@ -53,3 +54,8 @@ def test_a_mask_codec_may_fuse_what_touches_and_a_set_may_be_empty():
     assert find_doubt(report(0.5), "mask") is None
     assert find_doubt(report(0.9), "mask_border") is None
     assert find_doubt(report(0.1) | {"instances": 0, "area_px": {}}, "mask_border") is None
+
+
+def test_pixels_of_no_known_class_are_no_coverage():
+    sample = Sample("a", np.zeros((2, 4), np.uint8), np.array([[0, 1, 255, 255]] * 2, np.int32))
+    assert measure_sample(sample, classes=("a", "b")).coverage == "3"
