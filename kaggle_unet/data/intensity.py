@@ -95,7 +95,7 @@ def filter_image(
     span = abs(intensity_range[1] - intensity_range[0])
     filters = _pipeline(
         preset,
-        has_colour=image.ndim == 3 and not has_own_ranges,
+        has_colour=image.ndim == 3 and min(image.shape[:2]) > 1 and not has_own_ranges,  # ToGray drops sides of 1 px
         has_local=not is_8_bit or bool(np.min(span) >= _LEAST_RANGE),
         is_plain=is_8_bit and not has_own_ranges,
     )

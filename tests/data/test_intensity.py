@@ -185,3 +185,13 @@ def test_a_blur_leaves_less_noise(intensity):
 def test_the_network_is_not_asked_for_a_newer_albumentations():
     change_intensity(GRAY, IntensityPreset(p_blur=1.0), np.random.default_rng(0))
     assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 3), (30, 1, 3), (1, 1, 3), (2, 2, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_thin_images_keep_their_shape(shape, dtype):
+    image = RNG.integers(0, 256, shape).astype(dtype)
+    for seed in range(20):
+        for name in ("first_place", "nuclei"):
+            found, _ = change_intensity(image, PRESETS[name].intensity, np.random.default_rng(seed))
+            assert found.shape == shape
