@@ -129,6 +129,8 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_one_of_any_section(te
         ("decode: {single_object: true}", "single_object"),
         ("decode: {expected_iou: true}", "requires decode.single_object"),
         ("augmentation: {scale: [2, 1]}", "scale"),
+        ("weights: {size: {lo: 3, hi: 2}}", "size weights go from lo 3 to hi 2"),
+        ("model: {name: smp, options: {encoder_depth: '4'}}", "model.options.encoder_depth is '4'; expected a whole"),
         ("codec: {name: [1}", "not YAML"),
         ("model: {filters: 3}", "model.name is missing"),
         ("- 1", "not YAML"),

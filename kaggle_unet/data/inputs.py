@@ -78,7 +78,7 @@ def _find_range(values: NDArray[Any], dtype: np.dtype[Any], settings: InputSetti
         least = np.finfo(np.float32).tiny if dtype.kind == "f" else 1
         if high - low < least:
             low, high = float(luma[0]), float(luma[-1])
-        high = high if high - low >= least else low + 1
+        high = high if high - low >= least else float(low + max(1, np.spacing(abs(low))))
     is_bright = settings.invert_bright and median - low > (high - low) / 2
     return (high, low) if is_bright else (low, high)
 

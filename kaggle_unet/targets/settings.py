@@ -1,8 +1,8 @@
 """Settings of codecs, borders, weight maps and decoding."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kaggle_unet.types import Settings
 
@@ -38,9 +38,9 @@ class CodecSettings(Settings):
 class DistanceWeight(Settings):
     """The U-Net paper's w0·exp(−(d1 + d2)² / (2σ²)) on background pixels."""
 
-    w0: Positive = 10.0
+    w0: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     """The weight where d1 + d2 would be 0: the paper's 10; kits derived from neptune's have 50 and add 1 to the map."""
-    sigma_px: Positive = 5.0
+    sigma_px: Annotated[float, Field(gt=0.001, le=1e6)] = 5.0
     """The paper's σ, 5 px there. Kits derived from neptune's write exp(−(d1 + d2)² / σ²), without the 2: their σ is √2
     times this one, so their 10 is 7.07 here."""
     separate_touching: bool = False
@@ -55,10 +55,16 @@ class SizeWeight(Settings):
     """Exponent of the ratio of areas."""
     lo: Positive = 0.5
     """Lower bound of the weight."""
-    hi: Positive = 4.0
+    hi: Annotated[float, Field(gt=0, le=1e6)] = 4.0
     """Upper bound of the weight."""
     reference_area_px: Positive | None = None
     """The reference area A0; None uses the median area of the training set."""
+
+    @model_validator(mode="after")
+    def _bounds_are_in_order(self) -> Self:
+        if self.lo > self.hi:
+            raise ValueError(f"size weights go from lo {self.lo:g} to hi {self.hi:g}; lo must not be above hi")
+        return self
 
 
 class WeightSettings(Settings):

@@ -151,7 +151,7 @@ def distance_weights(
         labels = np.where(keep_one_seed_pixel(labels, mark_border(labels, BorderSettings()), highest), 0, labels)
     labels = to_labels(labels)
     DistanceWeight(w0=w0, sigma_px=sigma_px)  # refuses what is not above 0
-    exponent_least = log(min(w0, 1) * _RESOLUTION / w0)
+    exponent_least = log(_RESOLUTION / max(w0, 1))
     reach_px = min(sigma_px * sqrt(-2 * exponent_least), 2.0 * sum(labels.shape))  # no two distances sum to more
     weights = np.empty(labels.shape, dtype=np.float32)
     exponents(two_nearest_squares(labels, reach_px=reach_px), -1 / (2 * sigma_px**2), reach_px, weights)

@@ -106,6 +106,11 @@ def test_a_constant_image_becomes_0(level, invert_bright):
     assert (prepare(image, InputSettings(invert_bright=invert_bright)) == 0).all()
 
 
+@pytest.mark.parametrize("level", [7, -1e16, 1e16, 1e20, -3e38, 3e38])
+def test_a_constant_image_of_floats_of_any_size_becomes_0(level):
+    assert (prepare(np.full((4, 5), level, np.float32), InputSettings()) == 0).all()
+
+
 def test_bright_backgrounds_are_inverted_and_dark_ones_are_not():
     settings = InputSettings(normalize="range", invert_bright=True)
     bright = np.array([[255, 255, 255, 51]], dtype=np.uint8)

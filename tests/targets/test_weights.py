@@ -160,3 +160,26 @@ def test_weights_stay_between_zero_and_the_cap(labels, cap):
 
     assert (weights > 0).all()
     assert (weights <= np.float32(cap)).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: size_weights(row(1), reference_area_px=1, lo=3, hi=2), "size weights go from lo 3 to hi 2"),
+        (lambda: SizeWeight(lo=5), "lo 5 to hi 4; lo must not be above hi"),
+        (lambda: SizeWeight(hi=1e39), r"hi is 1e\+39: input should be less than or equal to 1000000"),
+        (lambda: distance_weights(row(1, 0, 2), w0=1e39), r"w0 is 1e\+39: input should be less than or equal"),
+        (lambda: distance_weights(row(1, 0, 2), sigma_px=1e200), r"sigma_px is 1e\+200: input should be less"),
+        (lambda: distance_weights(row(1, 0, 2), sigma_px=1e-200), "sigma_px is 1e-200: input should be greater"),
+    ],
+)
+def test_weights_that_no_number_can_hold_are_refused(make, says):
+    with pytest.raises(ConfigError, match=says):
+        make()
+
+
+@pytest.mark.parametrize(("w0", "sigma_px"), [(1e6, 1e6), (1e-320, 5), (1e6, 0.01)])
+def test_the_smallest_and_the_largest_distance_weights_are_finite(w0, sigma_px):
+    found = distance_weights(row(1, 0, 2), w0=w0, sigma_px=sigma_px)
+    assert np.isfinite(found).all()
+    assert found.max() <= w0
