@@ -238,9 +238,7 @@ class Console:
         if report["oddities"]:
             columns = ("what", "samples", "count", "done", "example")
             self.table(columns, [[row[name] for name in columns] for row in report["oddities"]])
-        self.say(
-            f"round-trip score: {report['ceiling']:.4f}, what a perfect network would get with this codec and decoding"
-        )
+        self.say(f"round-trip score: {report['ceiling']:.4f}, what a perfect network gets with this codec and decoding")
         for line in report["folds"]["lines"]:
             self.say(line)
         self.warn_of([f"left out: {fault}" for fault in report["faulty"]])
