@@ -30,7 +30,7 @@ def save_batches(folder: Path, batches: Sequence[Batch | None]) -> str:
     for number, batch in enumerate(differing.values()):
         places.append(folder / f"failed_batch{f'_{number}' if number else ''}.npz")
         fields = {name: field for name, field in batch._asdict().items() if field is not None}
-        arrays = {name: np.array(field.cpu() if isinstance(field, Tensor) else field) for name, field in fields.items()}
+        arrays = {key: field.numpy(force=True) if isinstance(field, Tensor) else field for key, field in fields.items()}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         atomic_write(places[-1], buffer.getvalue())

@@ -157,7 +157,7 @@ def test_what_gives_no_config_is_refused_and_a_config_is_never_overwritten(tmp_p
     assert "1 of 1 samples are faulty" in answer.err
     assert not (tmp_path / "made").exists()
     for words, cure in (
-        ("masks_are=classes", "start from configs/classes/quick.yaml"),
+        ("masks_are=classes", "take configs/classes/quick.yaml"),
         ("mask=x", "did you mean competition.masks"),
     ):
         answer = call("init", tmp_path / "made", "--data", tmp_path / "unequal", "--set", f"competition.{words}")

@@ -252,8 +252,8 @@ def test_a_csv_for_other_images_is_named_with_what_is_missing_and_what_is_too_mu
 
     assert answer.code == 3
     assert "b.csv: breaks 2 rules" in answer.err
-    assert f"1 image without a row: '{one}'" in answer.err.replace("\n", " ")
-    assert "1 id not in the test set: 'elsewhere'" in answer.err.replace("\n", " ")
+    assert f"1 image without a row: {one}" in answer.err.replace("\n", " ")
+    assert "1 id not in the test set: elsewhere" in answer.err.replace("\n", " ")
     assert "a.csv" not in answer.err
     assert not output.parent.exists()
 

@@ -11,7 +11,7 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.models.create import create_model
 from kaggle_unet.models.settings import PlainUNetSettings, SmpSettings
 from kaggle_unet.training.device import DeviceConfig
-from kaggle_unet.training.distributed import Distributed, _count_nodes, _read_torchrun, init_distributed, rank_shard
+from kaggle_unet.training.distributed import Distributed, init_distributed, rank_shard
 from kaggle_unet.training.settings import TrainingSettings
 from kaggle_unet.training.step import Learner
 from tests.training.test_train_epoch import make_distributed
@@ -56,7 +56,8 @@ def test_torchrun_sets_the_number_of_ranks(monkeypatch, environment, devices, no
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert (_read_torchrun("LOCAL_WORLD_SIZE"), _count_nodes()) == (devices, nodes)
+    monkeypatch.setattr("kaggle_unet.training.distributed.Distributed", lambda _, **how: how)
+    assert init_distributed(TrainingSettings()) == {"devices": devices, "nodes": nodes}
 
 
 def test_devices_that_are_not_there_are_refused(monkeypatch):
