@@ -31,11 +31,12 @@ class ImageFiles:
 
     def refuse_folder(self, folder: Path) -> None:
         """Refuse a folder for results that lies where images are looked for, as the next call would find them there."""
-        for source in self.sources.values():
-            places = {Path(source.archive.where(name)).resolve().parent for name in source.images.values()}
-            if getattr(source.archive, "depth", 0) is None and places & {folder.resolve(), *folder.resolve().parents}:
-                msg = f"-o {folder} lies among the images, where its files would be taken for data; give another -o"
-                raise ConfigError(msg)
+        searched = set[Path]()  # folders, but not those of files that are named one by one
+        for id_, source in self.sources.items():
+            if isinstance(source.archive, FolderArchive) and source.archive.depth is None:
+                searched.add(Path(source.archive.where(source.images[id_])).parent)
+        if {place.resolve() for place in searched} & {folder.resolve(), *folder.resolve().parents}:
+            raise ConfigError(f"-o {folder} lies among the images and would be taken for data; give another -o")
 
     @property
     def numbers(self) -> Mapping[str, Mapping[str, float]]:
