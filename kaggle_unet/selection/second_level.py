@@ -2,9 +2,9 @@
 
 One seed threshold for a whole set splits some nuclei too often and others too rarely. Here every image is decoded at
 several; each object of each decoding is described by its shape, its probabilities and its neighbours, and a regressor
-predicts its IoU with the truth. Of every component of the mask, the decoding with the highest mean IoU is kept, and
-objects with too low an IoU are dropped. This follows the 1st place of the 2018 Data Science Bowl,
-https://www.kaggle.com/competitions/data-science-bowl-2018/discussion/54741.
+predicts its precision: the share of the score's IoU thresholds that it passes. Of every component of the mask, the
+decoding with the highest mean is kept, and of all objects those with which the expected score is highest. After the 1st
+place of the 2018 Data Science Bowl, https://www.kaggle.com/competitions/data-science-bowl-2018/discussion/54741.
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,14 @@ from kaggle_unet.errors import ConfigError, import_extra
 from kaggle_unet.masks.labels import components, relabel
 from kaggle_unet.metrics.error_types import find_mistakes
 from kaggle_unet.metrics.overlap import count_overlap
+from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.targets.codecs import Codec
 from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import HalfPlanes, Labels, Planes
 
 Features = NDArray[np.float32]
-Ious = NDArray[np.float64]
+Precisions = NDArray[np.float64]
 
 # Tried beside the threshold in use.
 SEED_THRESHOLDS = (0.3, 0.45, 0.6, 0.75, 0.9)
@@ -57,7 +58,7 @@ class Candidates:
         """Features of the objects of all levels, shape (n_objects, n_features)."""
         return np.concatenate(self.features)
 
-    def split(self, values: Ious) -> list[Ious]:
+    def split(self, values: Precisions) -> list[Precisions]:
         """Split one value per object by level."""
         return np.split(values, np.cumsum([len(features) for features in self.features])[:-1])
 
@@ -101,36 +102,47 @@ def refuse_without_seeds(codec: Codec, decode: DecodeSettings) -> None:
         raise ConfigError(f"{msg}mask_border, interior_border or interior_border_background")
 
 
-def true_ious(candidates: Candidates, truth: Labels) -> Ious:
-    """Compute what the regressor learns: each object's highest IoU with a true one."""
+def true_precisions(candidates: Candidates, truth: Labels) -> Precisions:
+    """Compute what the regressor learns: the share of thresholds below each object's highest IoU with a true one."""
     # with the sides swapped, `best_iou` is that of the predicted objects
-    return np.concatenate([find_mistakes(count_overlap(labels, truth)).best_iou for labels in candidates.levels])
+    ious = np.concatenate([find_mistakes(count_overlap(labels, truth)).best_iou for labels in candidates.levels])
+    return np.asarray(np.mean([ious > k / 20 for k in THRESHOLDS_TWENTIETHS], axis=0), np.float64)
 
 
-def choose(candidates: Candidates, ious: Ious, least_iou: float) -> Labels:
-    """Keep the best decoding of every component of the mask, and drop objects with a predicted IoU below the least.
+def choose(candidates: Candidates, precisions: Precisions, true_per_found: float) -> Labels:
+    """Keep the best decoding of every component of the mask, and the objects with which the expected score is highest.
 
-    A decoding's value for a component is the mean predicted IoU of its objects there. Of equals, the first wins, the
-    one in use.
+    A component's decoding is that with the highest mean precision of its objects there; of equals, the first wins, the
+    one in use. The sum of these precisions is the number of objects that are expected to be found; `true_per_found`
+    times that number is how many there are.
     """
     n = int(candidates.components.max(initial=0)) + 1
     levels = [
         (labels, _component_of(labels, candidates.components), expected)
-        for labels, expected in zip(candidates.levels, candidates.split(ious), strict=True)
+        for labels, expected in zip(candidates.levels, candidates.split(precisions), strict=True)
     ]
     means = [
         np.bincount(component, weights=expected, minlength=n) / np.maximum(np.bincount(component, minlength=n), 1)
         for _, component, expected in levels
     ]
     best = np.argmax(means, axis=0)
+    is_kept = np.concatenate([best[component] == level for level, (_, component, _) in enumerate(levels)])
+    is_kept[is_kept] = _maximize_score(precisions[is_kept], true_per_found)
     chosen = np.zeros(candidates.components.shape, dtype=np.int32)
-    n_before = 0
-    for level, (labels, component, expected) in enumerate(levels):
-        is_kept = (best[component] == level) & (expected >= least_iou)
-        ids = np.append(0, np.where(is_kept, np.arange(1, len(component) + 1) + n_before, 0)).astype(np.int32)
-        np.maximum(chosen, ids[labels], out=chosen)
-        n_before += len(component)
+    ids = candidates.split(np.where(is_kept, np.arange(1.0, len(is_kept) + 1), 0))
+    for labels, of_level in zip(candidates.levels, ids, strict=True):
+        np.maximum(chosen, np.append(0, of_level).astype(np.int32)[labels], out=chosen)
     return relabel(chosen)
+
+
+def _maximize_score(precisions: Precisions, true_per_found: float) -> NDArray[np.bool_]:
+    """Say which objects to keep: F of n are found, and of T true ones T − F missed, so the score is F / (n + T − F)."""
+    order = np.argsort(-precisions, kind="stable")
+    found = np.cumsum(precisions[order])
+    scores = found / np.maximum(np.arange(1, len(order) + 1) + true_per_found * found[-1:] - found, 1e-9)
+    is_kept = np.zeros(len(order), np.bool_)
+    is_kept[order[: scores.argmax() + 1 if len(order) else 0]] = True
+    return is_kept & (precisions > 0)
 
 
 def _component_of(labels: NDArray[Any], parts: NDArray[Any]) -> NDArray[np.int32]:
@@ -197,7 +209,7 @@ def _neighbourhood(
 
 
 class Regressor:
-    """Gradient-boosted trees that predict an object's IoU from its features."""
+    """Gradient-boosted trees that predict an object's precision from its features."""
 
     def __init__(self, text: str) -> None:
         lightgbm = import_lightgbm()
@@ -210,13 +222,13 @@ class Regressor:
 
     @classmethod
     def fit(
-        cls, features: Features, ious: Ious, names: Sequence[str], *, seed: int = 0, n_rounds: int = 200
+        cls, features: Features, precisions: Precisions, names: Sequence[str], *, seed: int = 0, n_rounds: int = 200
     ) -> "Regressor":
-        """Fit trees to objects whose IoU is known; on a single thread, so that their number changes nothing."""
+        """Fit trees to objects whose precision is known; on a single thread, so that their number changes nothing."""
         lightgbm = import_lightgbm()
         if not len(features):
             raise ConfigError("there is no object to learn from: the network found none in these images; train longer")
-        data = lightgbm.Dataset(features, ious, feature_name=[name.replace(" ", "_") for name in names])
+        data = lightgbm.Dataset(features, precisions, feature_name=[name.replace(" ", "_") for name in names])
         settings = {
             "objective": "regression", "num_leaves": 31, "learning_rate": 0.05, "min_data_in_leaf": 20,
             "feature_fraction": 0.8, "bagging_fraction": 0.8, "bagging_freq": 1,
@@ -224,8 +236,8 @@ class Regressor:
         }  # fmt: skip
         return cls(lightgbm.train(settings, data, num_boost_round=n_rounds).model_to_string())
 
-    def predict(self, features: Features) -> Ious:
-        """Predict the objects' IoUs."""
+    def predict(self, features: Features) -> Precisions:
+        """Predict the objects' precisions."""
         if not len(features):
             return np.zeros(0)
         return np.clip(np.asarray(self._booster.predict(features, num_threads=1), dtype=np.float64), 0, 1)

@@ -16,14 +16,14 @@ from kaggle_unet.selection.search import held_out_gain
 from kaggle_unet.selection.second_level import (
     SEED_THRESHOLDS,
     Candidates,
-    Ious,
+    Precisions,
     Regressor,
     choose,
     feature_names,
     find_candidates,
     import_lightgbm,
     refuse_without_seeds,
-    true_ious,
+    true_precisions,
 )
 from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, name_decode_params, open_run, run_of
@@ -36,7 +36,6 @@ from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Result
 FOLDER = "second_level"
 NONE = "none"  # instead of a folder: no second level
 _N_PARTS = 4  # of the images; each is scored with what was learnt from the others
-_LEAST_IOUS = tuple(np.round(np.arange(0, 0.65, 0.05), 2).tolist())  # 0 drops nothing
 
 
 class _Known(NamedTuple):
@@ -45,7 +44,7 @@ class _Known(NamedTuple):
     image: Image
     truth: Labels
     candidates: Candidates
-    ious: Ious
+    precisions: Precisions
 
 
 class SecondLevelResult(Result):
@@ -54,7 +53,7 @@ class SecondLevelResult(Result):
     images: int
     objects: int
     decoding: str
-    least_iou: float
+    true_per_found: float
     before: float
     held_out: Annotated[float, Field(serialization_alias="honest")]
     gain: float
@@ -76,10 +75,9 @@ def learn_second_level(
 ) -> SecondLevelResult:
     """Learn from a run's out-of-fold planes, and measure the gain on held-out images.
 
-    The images are divided into four parts, groups kept together. A part is scored with a regressor and a least IoU that
-    were learnt from the three others: the least IoU from predictions for each of the three by a regressor of the two
-    that remain. The final ones are learnt from all images. All candidates are held in memory, about 20 bytes for each
-    pixel of all images.
+    The images are divided into four parts, groups kept together. A part is scored with what was learnt from the three
+    others; the final regressor learns from all images. All candidates are held in memory, about 20 bytes for each pixel
+    of all images.
     """
     import_lightgbm()
     config, store = open_run(run, store_folder)
@@ -95,62 +93,52 @@ def learn_second_level(
         before = np.array([study.score(image, image.candidates.levels[0].astype(np.int32)) for image in known])
         held_out = np.zeros(len(known))
         for part in range(_N_PARTS):
-            regressor, least_iou = study.fit(part), study.find_least_iou(part)
+            regressor, true_per_found = study.fit(part)
             for image, index in study.of(part):
-                ious = regressor.predict(image.candidates.objects)
-                held_out[index] = study.score(image, choose(image.candidates, ious, least_iou))
+                expected = regressor.predict(image.candidates.objects)
+                held_out[index] = study.score(image, choose(image.candidates, expected, true_per_found))
             on_progress("parts", part + 1, _N_PARTS)
+        regressor, true_per_found = study.fit()
         result = SecondLevelResult(
             images=len(known),
-            objects=sum(len(image.ious) for image in known),
+            objects=sum(len(image.precisions) for image in known),
             decoding=str(file) if file else "config",
-            least_iou=study.find_least_iou(),
+            true_per_found=true_per_found,
             identity=_identity(config),
             checkpoints=hashes_of_checkpoints(folders.values()),
             per_image=dict(zip(folders, np.column_stack([before, held_out]).tolist(), strict=True)),
             **held_out_gain(before, held_out, [image.group for image in known]),
         )
-        atomic_write(run / FOLDER / "model.txt", study.fit().text)
+        atomic_write(run / FOLDER / "model.txt", regressor.text)
         write_record(run / FOLDER / "result.json", result.to_json())
     return result
 
 
 class _Study:
-    """Images in parts, and regressors fitted without some of the parts."""
+    """Images in parts, and regressors fitted without one of the parts."""
 
     def __init__(self, config: Config, known: Sequence[_Known], parts: Sequence[int]) -> None:
         self._config = config
         self._known, self._parts = known, parts
-        self._fitted: dict[frozenset[int], Regressor] = {}
 
     def of(self, part: int) -> list[tuple[_Known, int]]:
         """List a part's images with their indices."""
         return [(self._known[index], index) for index, its in enumerate(self._parts) if its == part]
 
-    def fit(self, *without: int) -> Regressor:
-        """Fit a regressor to all parts but these."""
-        key = frozenset(without)
-        if key not in self._fitted:
-            chosen = [image for image, part in zip(self._known, self._parts, strict=True) if part not in key]
-            features = np.concatenate([image.candidates.objects for image in chosen])
-            ious = np.concatenate([image.ious for image in chosen])
-            names = feature_names(get_codec(self._config.codec))
-            self._fitted[key] = Regressor.fit(features, ious, names, seed=self._config.training.seed)
-        return self._fitted[key]
+    def fit(self, without: int | None = None) -> tuple[Regressor, float]:
+        """Fit a regressor to all parts but one, and count the true objects there for each that the decoding finds."""
+        chosen = [image for image, part in zip(self._known, self._parts, strict=True) if part != without]
+        features = np.concatenate([image.candidates.objects for image in chosen])
+        precisions = np.concatenate([image.precisions for image in chosen])
+        names = feature_names(get_codec(self._config.codec))
+        regressor = Regressor.fit(features, precisions, names, seed=self._config.training.seed)
+        n_found = sum(image.candidates.split(image.precisions)[0].sum() for image in chosen)
+        n_true = sum(int(image.truth.max(initial=0)) for image in chosen)
+        return regressor, float(n_true / max(n_found, 1e-9))
 
     def score(self, image: _Known, labels: Labels) -> float:
         """Score an image as `submit` would write it."""
         return self._config.metric(image.truth, self._config.decoder.apply_rules(labels, image.image)).mean
-
-    def find_least_iou(self, *without: int) -> float:
-        """Return the least IoU that is best for the other parts, each predicted by a regressor fitted without it."""
-        totals = np.zeros(len(_LEAST_IOUS))
-        for part in set(range(_N_PARTS)) - set(without):
-            regressor = self.fit(part, *without)
-            for image, _ in self.of(part):
-                expected = regressor.predict(image.candidates.objects)
-                totals += [self.score(image, choose(image.candidates, expected, least)) for least in _LEAST_IOUS]
-        return float(_LEAST_IOUS[int(totals.argmax())])
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +146,7 @@ class SecondLevel:
     """A decoder with a second level, called like a `Decoder`."""
 
     regressor: Regressor
-    least_iou: float
+    true_per_found: float
     decoder: Decoder
     folder: Path
 
@@ -167,7 +155,7 @@ class SecondLevel:
         if planes[0].size > self.decoder.stripe_above_px:
             return self.decoder(planes, image)
         candidates = find_candidates(self.decoder, planes)
-        chosen = choose(candidates, self.regressor.predict(candidates.objects), self.least_iou)
+        chosen = choose(candidates, self.regressor.predict(candidates.objects), self.true_per_found)
         return self.decoder.apply_rules(chosen, image)
 
 
@@ -234,7 +222,7 @@ def read_second_level(config: Config, folder: Path) -> SecondLevel:
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{folder / 'model.txt'} can't be read ({error}); run kaggle-unet second-level again"
         raise ConfigError(msg) from error
-    return SecondLevel(Regressor(text), float(result["least_iou"]), config.decoder, folder)
+    return SecondLevel(Regressor(text), float(result["true_per_found"]), config.decoder, folder)
 
 
 def _read_result(folder: Path) -> dict[str, Any]:
@@ -243,7 +231,7 @@ def _read_result(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{folder}: has no second level; {cure}")
     result = read_record(path, cure)
     with reading(path, cure):
-        return {key: result[key] for key in ("identity", "least_iou", "is_used", "checkpoints")}
+        return {key: result[key] for key in ("identity", "true_per_found", "is_used", "checkpoints")}
 
 
 def _identity(config: Config) -> str:
@@ -264,4 +252,4 @@ def _read_image(config: Config, store: Store, folders: dict[str, Path], groups: 
     if sample.labels is None:
         raise DataError(f"{store.folder}: sample {id_!r} has no labels to learn from")
     candidates = find_candidates(config.decoder, planes)
-    return _Known(id_, groups[id_], sample.image, sample.labels, candidates, true_ious(candidates, sample.labels))
+    return _Known(id_, groups[id_], sample.image, sample.labels, candidates, true_precisions(candidates, sample.labels))

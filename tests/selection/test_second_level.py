@@ -1,5 +1,7 @@
 """Candidates at several seed thresholds: their features, the choice among them, and that trees learn it."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,10 +10,11 @@ from kaggle_unet.metrics.score import score_image
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.selection.second_level import (
     Regressor,
+    _maximize_score,
     choose,
     feature_names,
     find_candidates,
-    true_ious,
+    true_precisions,
 )
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import DecodeSettings
@@ -78,9 +81,11 @@ def test_an_object_is_described_alone_and_among_those_of_its_own_level():
     assert (first["pieces of component"], second["pieces of component"]) == ([1, 1], [1, 2, 2])
     assert first["solidity"][0] == second["solidity"][0] == 1
     assert first["lowest mask"] == pytest.approx([0.95, 0.7])
-    ious = found.split(true_ious(found, labels))
-    assert ious[0].tolist() == [1, 1]
-    assert ious[1].tolist() == [1, 0.5, 0.5]
+    precisions = found.split(true_precisions(found, labels))
+    assert precisions[0].tolist() == [1, 1]
+    assert precisions[1].tolist() == [1, 0, 0]  # an IoU of 0.5 is above no threshold
+    planes[0, 5:15, 35] = 0  # 15 of 16 columns
+    assert true_precisions(find_candidates(DECODER, planes, seed_thresholds=()), labels).tolist() == [1, 0.9]
 
 
 def test_objects_alike_in_all_but_their_pixels_are_not_mixed_up():
@@ -94,31 +99,47 @@ def test_objects_alike_in_all_but_their_pixels_are_not_mixed_up():
     assert found.features[0][:, lowest].tolist() == pytest.approx([0.9, 0.6])
 
 
-@pytest.mark.parametrize(("expected", "least", "areas"), [
-    ([1, 0.9, 1, 0.5, 0.5], 0, [100, 160]),
-    ([1, 0.4, 1, 0.5, 0.5], 0, [80, 80, 100]),
-    ([1, 0.4, 1, 0.9, 0.3], 0.35, [80, 100]),  # the halves win by their mean, then one is dropped
-    ([0.2, 0.5, 0.2, 0.5, 0.5], 0.3, [160]),  # of equals the one in use
+@pytest.mark.parametrize(("expected", "true_per_found", "areas"), [
+    ([1, 0.9, 1, 0.5, 0.5], 2, [100, 160]),
+    ([1, 0.4, 1, 0.5, 0.5], 2, [80, 80, 100]),
+    ([1, 0.4, 1, 0.9, 0.1], 1, [80, 100]),  # the halves win by their mean, then one is dropped
+    ([1, 0.4, 1, 0.9, 0.1], 99, [80, 80, 100]),  # where nearly all are missed, whatever is found counts
+    ([0, 0.5, 0, 0.5, 0.5], 2, [160]),  # of equals the one in use
 ])  # fmt: skip
-def test_each_component_takes_its_best_level_and_loses_what_hardly_can_be_right(expected, least, areas):
+def test_each_component_takes_its_best_level_and_loses_what_hardly_can_be_right(expected, true_per_found, areas):
     found = find_candidates(DECODER, draw_bar()[1], seed_thresholds=(0.8,))
 
-    chosen = choose(found, np.array(expected), least)
+    chosen = choose(found, np.array(expected), true_per_found)
 
     assert sorted(np.bincount(chosen.ravel())[1:].tolist()) == areas
+
+
+def test_no_other_set_of_objects_has_a_higher_expected_score():
+    rng = np.random.default_rng(0)
+    for n in range(1, 9):
+        precisions, true_per_found = np.round(rng.random(n), 1), rng.uniform(1, 3)
+        n_true = true_per_found * precisions.sum()
+
+        def score(kept, precisions=precisions, n_true=n_true):
+            found = precisions[list(kept)].sum()
+            return found / max(len(kept) + n_true - found, 1e-9)
+
+        sets = (kept for size in range(n + 1) for kept in itertools.combinations(range(n), size))
+        chosen = np.flatnonzero(_maximize_score(precisions, true_per_found))
+        assert score(chosen) == pytest.approx(max(map(score, sets)))
 
 
 def test_what_shape_tells_is_learnt():
     rng = np.random.default_rng(1)
     known = [(labels, find_candidates(DECODER, planes)) for labels, planes in (draw(rng) for _ in range(40))]
     features = np.concatenate([found.objects for _, found in known[:30]])
-    ious = np.concatenate([true_ious(found, labels) for labels, found in known[:30]])
+    precisions = np.concatenate([true_precisions(found, labels) for labels, found in known[:30]])
 
-    regressor = Regressor.fit(features, ious, feature_names(CODEC))
+    regressor = Regressor.fit(features, precisions, feature_names(CODEC))
 
     for labels, found in known[30:]:
         before = score_image(labels, found.levels[0]).mean
-        after = score_image(labels, choose(found, Regressor(regressor.text).predict(found.objects), 0.0)).mean
+        after = score_image(labels, choose(found, Regressor(regressor.text).predict(found.objects), 1.2)).mean
         assert after >= before
         assert after > 0.95
 
@@ -128,7 +149,7 @@ def test_an_empty_image_has_nothing_to_choose():
 
     assert len(found.levels) == 1
     assert found.objects.shape == (0, len(feature_names(CODEC)))
-    assert true_ious(found, np.ones((9, 9), np.int32)).size == 0
+    assert true_precisions(found, np.ones((9, 9), np.int32)).size == 0
     assert not choose(found, np.zeros(0), 0.5).any()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kaggle_unet.config import parse_config
-from kaggle_unet.selection.second_level import find_candidates
+from kaggle_unet.selection.second_level import Regressor, find_candidates
 from kaggle_unet.steps import second_level
 from kaggle_unet.store import read_record
 from tests.selection.test_second_level import draw
@@ -18,7 +18,7 @@ def learn(trained, run, *words):
     return call("second-level", run, "--store", trained.store, "--workers", 1, *words)
 
 
-def test_what_was_learnt_is_measured_written_and_taken_by_submit(trained, doubtful, tmp_path):  # noqa: F811
+def test_what_was_learnt_is_measured_written_and_taken_by_submit(trained, doubtful, tmp_path, monkeypatch):  # noqa: F811
     answer = learn(trained, doubtful)
     if trained.name == "tgs":
         assert answer.code == 2
@@ -35,7 +35,8 @@ def test_what_was_learnt_is_measured_written_and_taken_by_submit(trained, doubtf
     assert json.loads(again.out) == result
 
     words = ["--data", trained.test, "--checkpoint", doubtful / "fold0", "-o", tmp_path / "x.csv"]
-    # An IoU above 1 is expected of nothing, so the second level leaves nothing.
+    # Nothing is expected to be found, so the second level leaves nothing.
+    monkeypatch.setattr(Regressor, "predict", lambda _, features: np.zeros(len(features)))
     for changes, extra, is_taken, remark in (
         ({"is_used": False}, [], False, ""),
         ({}, [], True, ""),
@@ -44,7 +45,7 @@ def test_what_was_learnt_is_measured_written_and_taken_by_submit(trained, doubtf
         ({}, ["--set", "decode.min_seed_px=4"], False, "trained for another decoding"),
         ({"checkpoints": []}, [], False, "trained for other checkpoints"),
     ):
-        file.write_text(json.dumps({**result, "is_used": True, "least_iou": 1.01, **changes}))
+        file.write_text(json.dumps({**result, "is_used": True, **changes}))
         answer = call("submit", trained.config, *words, *extra)
         assert answer.code == 0, answer.err
         manifest = json.loads((tmp_path / "x.json").read_text())
@@ -80,27 +81,36 @@ def test_no_image_is_scored_with_what_was_learnt_from_it(monkeypatch):
                 f"{number}", f"{number}", image, labels, candidates, np.full(len(candidates.objects), number)
             )
         )
-    number_of = {image.candidates.objects.tobytes(): int(image.id) for image in known}
-    scored = []
 
     class Spy:
         def __init__(self, numbers):
             self.numbers = numbers
 
         @classmethod
-        def fit(cls, features, ious, names, *, seed):
-            return cls({int(number) for number in ious})
-
-        def predict(self, features):
-            scored.append((number_of[features.tobytes()], self.numbers))
-            return np.zeros(len(features))
+        def fit(cls, features, precisions, names, *, seed):
+            return cls({int(number) for number in precisions})
 
     study = second_level._Study(config, known, [number % 4 for number in range(8)])
     monkeypatch.setattr(second_level, "Regressor", Spy)
-    study.find_least_iou(1)
-    assert {number for number, _ in scored} == {0, 2, 3, 4, 6, 7}
-    for number, learnt_from in scored:
-        assert number not in learnt_from
-        assert not learnt_from & {1, 5}  # the part that is to be scored later
-        assert len(learnt_from) == 4
-    assert study.fit(2).numbers == {0, 1, 3, 4, 5, 7}
+    for part in range(4):
+        assert study.fit(part)[0].numbers == set(range(8)) - {part, part + 4}
+        assert [image.id for image, _ in study.of(part)] == [str(part), str(part + 4)]
+    assert study.fit()[0].numbers == set(range(8))
+
+
+def test_true_objects_are_counted_for_each_that_the_first_level_finds():
+    rng = np.random.default_rng(0)
+    config = parse_config("competition: {name: dsb2018}", ["codec.name=mask_border"])
+    known, n_true = [], 0
+    for number in range(4):
+        labels, planes = draw(rng)
+        candidates = find_candidates(config.decoder, planes)
+        precisions = np.concatenate(
+            [np.full(len(some), 0.25 if level == 0 else 1.0) for level, some in enumerate(candidates.features)]
+        )
+        known.append(
+            second_level._Known(f"{number}", f"{number}", labels.astype(np.uint8), labels, candidates, precisions)
+        )
+        n_true += int(labels.max())
+    n_first = sum(len(image.candidates.features[0]) for image in known)
+    assert second_level._Study(config, known, range(4)).fit()[1] == pytest.approx(n_true / (0.25 * n_first))
