@@ -5,8 +5,6 @@ import os
 from kaggle_unet.cli import options
 from kaggle_unet.cli.base import console, open_run
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.io.archive import split_location
-from kaggle_unet.store.atomic import refuse_to_replace
 
 
 def score(
@@ -23,7 +21,9 @@ def score(
     table: options.ScoreTable = None,
 ) -> None:
     """Score a submission or labels of any format against the truth, or a run on its out-of-fold planes."""
+    from kaggle_unet.io.archive import split_location
     from kaggle_unet.steps.score import score_predictions, score_run, write_score_tables
+    from kaggle_unet.store.atomic import refuse_to_replace
 
     if table is not None:
         others = [table.with_name(f"{table.stem}_{kind}.csv") for kind in ("objects", "classes")]

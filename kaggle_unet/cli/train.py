@@ -93,7 +93,7 @@ def launch(
     """Run a plan of many commands (configs, folds, shards of the images) on this machine, on Ray or by SLURM."""
     from kaggle_unet.errors import ConfigError, KitError
     from kaggle_unet.steps import executors
-    from kaggle_unet.steps.launch import Launch, describe_launch, read_plan
+    from kaggle_unet.steps.launch import Launch, read_plan
 
     opened = Launch(plan, read_plan(plan), folder or Path("launches") / plan.stem)
     if task is not None and task not in opened.tasks:
@@ -116,12 +116,12 @@ def launch(
         console.wrote(jobs=" ".join(executors.submit_to_slurm(opened)))
         console.next("kaggle-unet", "launch", plan, "--status")
     elif not status:
-        if (before := describe_launch(opened))["states"] != {"done": before["tasks"]}:
+        if (before := executors.describe_launch(opened))["states"] != {"done": before["tasks"]}:
             console.launch(before)
         run = partial(executors.run_here, workers=workers)
         run = partial(executors.run_on_ray, address=address) if executor == "ray" else run
         run(opened, on_task=lambda one, state: console.note(f"{one.name}: {state}"))
-    found = describe_launch(opened)
+    found = executors.describe_launch(opened)
     console.result(found, console.launch)
     if not (status or dry_run or executor == "slurm") and found["states"] != {"done": found["tasks"]}:
         raise KitError(f"not all tasks are done; each has its log in {opened.folder}")

@@ -1,4 +1,4 @@
-"""Who runs the tasks of a plan: processes of this machine, a Ray cluster, or SLURM; and what it would take.
+"""Who runs the tasks of a plan: processes of this machine, a Ray cluster, or SLURM; what it takes, and how far it is.
 
 Each of them calls `Launch.run` somewhere, with the plan's folder on a disk that all machines share; which of them does
 makes no difference to any file. On this machine and on Ray, `_drive` hands out tasks whose needs are done; SLURM is
@@ -10,7 +10,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from graphlib import TopologicalSorter
@@ -233,3 +234,39 @@ def run_in_slurm(launch: Launch, name: str) -> State:
     if launch.may_run_again(launch.tasks[name]) and state != "done" and (job := os.environ.get("SLURM_JOB_ID")):
         subprocess.run(["scontrol", "requeue", job], check=False)
     return state
+
+
+def describe_launch(launch: Launch) -> dict[str, Any]:
+    """Say how far a plan is, from its files alone: the tasks by state, what runs where, what failed, the time left."""
+    records = {name: launch.read(task) for name, task in launch.tasks.items()}
+    states: dict[str, list[str]] = {}
+    for name, record in records.items():
+        states.setdefault(record["state"], []).append(name)
+    return {
+        "tasks": len(records),
+        "states": {state: len(names) for state, names in states.items()},
+        "running": [_where(name, records[name]) for name in states.get("running", [])],
+        "failed": {name: records[name]["reason"] for name in states.get("failed", [])},
+        "hours_left": _hours_left(launch, records),
+        "results": [
+            str(path) for name in states.get("done", ()) for path in launch.tasks[name].outputs if path.exists()
+        ],
+    }
+
+
+def _where(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    attempt = record["attempts"][-1]
+    minutes = round((time.time() - attempt["begin"]) / 60, 1)
+    return {"task": name, "host": attempt["host"], "minutes": minutes, "attempt": len(record["attempts"])}
+
+
+def _hours_left(launch: Launch, records: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """Estimate the hours of all tasks that are not done, one after the other, by those done of their kind."""
+    took: dict[int, list[float]] = {}
+    kind_of = {name: task.stage % (2 * len(launch.plan.verbs)) for name, task in launch.tasks.items()}
+    for name, record in records.items():
+        if record["state"] == "done":
+            took.setdefault(kind_of[name], []).append(record["attempts"][-1]["seconds"])
+    left = [kind_of[name] for name, record in records.items() if record["state"] != "done"]
+    seconds = [sum(took[stage]) / len(took[stage]) for stage in left if stage in took]
+    return round(sum(seconds) / 3600, 2) if len(seconds) == len(left) else None

@@ -7,7 +7,7 @@ A task is a command of the kit that anybody could type. Its folder below the pla
 
 The key hashes the command, its config and data, and the keys of the tasks it needs: a task whose key is recorded as
 done is not run again. Every verb goes on where an interrupted one stopped, so a task that was killed is simply run
-again. There is no other state: `read_states` reads these files, whoever runs the tasks.
+again. There is no other state, whoever runs the tasks.
 """
 
 import json
@@ -366,39 +366,3 @@ def _last_words(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     errors = [number for number, line in enumerate(lines) if line.startswith("error ")]
     return " ".join(lines[errors[-1] :][:3] if errors else lines[-1:])[:500]
-
-
-def describe_launch(launch: Launch) -> dict[str, Any]:
-    """Say how far a plan is, from its files alone: the tasks by state, what runs where, what failed, the time left."""
-    records = {name: launch.read(task) for name, task in launch.tasks.items()}
-    states: dict[str, list[str]] = {}
-    for name, record in records.items():
-        states.setdefault(record["state"], []).append(name)
-    return {
-        "tasks": len(records),
-        "states": {state: len(names) for state, names in states.items()},
-        "running": [_where(name, records[name]) for name in states.get("running", [])],
-        "failed": {name: records[name]["reason"] for name in states.get("failed", [])},
-        "hours_left": _hours_left(launch, records),
-        "results": [
-            str(path) for name in states.get("done", ()) for path in launch.tasks[name].outputs if path.exists()
-        ],
-    }
-
-
-def _where(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    attempt = record["attempts"][-1]
-    minutes = round((time.time() - attempt["begin"]) / 60, 1)
-    return {"task": name, "host": attempt["host"], "minutes": minutes, "attempt": len(record["attempts"])}
-
-
-def _hours_left(launch: Launch, records: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """Estimate the hours of all tasks that are not done, one after the other, by those done of their kind."""
-    took: dict[int, list[float]] = {}
-    kind_of = {name: task.stage % (2 * len(launch.plan.verbs)) for name, task in launch.tasks.items()}
-    for name, record in records.items():
-        if record["state"] == "done":
-            took.setdefault(kind_of[name], []).append(record["attempts"][-1]["seconds"])
-    left = [kind_of[name] for name, record in records.items() if record["state"] != "done"]
-    seconds = [sum(took[stage]) / len(took[stage]) for stage in left if stage in took]
-    return round(sum(seconds) / 3600, 2) if len(seconds) == len(left) else None

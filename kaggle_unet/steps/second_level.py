@@ -118,8 +118,7 @@ class _Study:
     """Images in parts, and regressors fitted without one of the parts."""
 
     def __init__(self, config: Config, known: Sequence[_Known], parts: Sequence[int]) -> None:
-        self._config = config
-        self._known, self._parts = known, parts
+        self._config, self._known, self._parts = config, known, parts
 
     def of(self, part: int) -> list[tuple[_Known, int]]:
         """List a part's images with their indices."""

@@ -44,6 +44,14 @@ def test_importing_the_package_loads_no_library():
     assert not loaded & {"torch", "numba", "pandas", "cv2", "numpy", "scipy", "pydantic", "matplotlib", "yaml"}
 
 
+def test_the_command_line_loads_what_a_verb_needs_only_when_it_is_called():
+    code = "import kaggle_unet.cli.app, json, sys; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert not loaded & {"torch", "numba", "pandas", "cv2", "scipy", "matplotlib", "filelock"}
+    assert not loaded & {"kaggle_unet.store", "kaggle_unet.io.archive", "kaggle_unet.steps.score"}
+
+
 @pytest.mark.parametrize("name", THINGS)
 def test_every_name_is_described_and_shown_in_a_doctest(name):
     thing = getattr(ku, name)

@@ -12,7 +12,7 @@ from kaggle_unet.config import load_config
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.steps import executors, launch, train
 from kaggle_unet.steps.build import build_model
-from kaggle_unet.steps.launch import Launch, describe_launch, plan_tasks, read_plan
+from kaggle_unet.steps.launch import Launch, plan_tasks, read_plan
 from kaggle_unet.steps.predict import Estimate
 from kaggle_unet.synthetic.files import write_folder
 from tests.steps.conftest import COMMON, CONFIGS, call
@@ -131,13 +131,13 @@ def test_a_killed_task_runs_again_and_a_hopeless_one_does_not(ran):
     executors.run_here(opened(), workers=2)
     assert [ran.count(f"{name}/train-fold{fold}") for name in "ab" for fold in (0, 1)] == [3, 1, 3, 1]
     assert not any("submit" in name for name in ran)
-    found = describe_launch(opened())
+    found = executors.describe_launch(opened())
     assert found["states"] == {"done": 8, "waiting": 6, "failed": 2}
     assert found["failed"] == dict.fromkeys(
         ("a/train-fold1", "b/train-fold0"), "error the disk is full free some space"
     )
     executors.run_here(opened(), workers=2)  # its cause has been removed
-    assert describe_launch(opened())["states"] == {"done": 16}
+    assert executors.describe_launch(opened())["states"] == {"done": 16}
 
 
 def test_commands_end_when_the_launch_is_told_to(monkeypatch):
@@ -151,7 +151,7 @@ def test_commands_end_when_the_launch_is_told_to(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         executors.run_here(opened(), workers=2, on_task=interrupt)
-    assert describe_launch(opened())["states"] == {"stopped": 1, "waiting": 15}
+    assert executors.describe_launch(opened())["states"] == {"stopped": 1, "waiting": 15}
 
 
 def test_a_task_before_its_needs_says_what_it_waits_for(ran):
