@@ -90,6 +90,8 @@ class Config(Settings):
             except ConfigError as error:
                 raise ValueError(f"{error}: name them in competition.classes, each with its number or colour") from None
             self._refuse_instances()
+        if table and len(set(table.values())) < len(table):
+            raise ValueError("competition.classes gives two classes the same number or colour; give each its own")
         if table and tuple(table) != self.codec.classes:
             msg = f"competition.classes names {', '.join(table)}; codec.classes must be the same, or be left out"
             raise ValueError(msg)

@@ -335,6 +335,7 @@ def test_the_names_of_classes_come_from_their_table_and_stay_with_the_codec():
     ("override", "words"),
     [
         ("codec.classes=[water, soil, ice]", "competition.classes names soil, water, ice"),
+        ("competition.classes={soil: 0, water: 1, ice: 1}", "gives two classes the same number or colour"),
         ("competition.classes={soil: 0}", "needs the names of 2 to 254 different classes"),
         ("competition.masks_are=labels", "competition.masks_are labels is for instances"),
         ("weights.size={}", "weights.size is for instances"),

@@ -150,8 +150,9 @@ def list_images(archive: Archive, found: Iterable[tuple[str, str]], skip: Collec
             text = f"id {sample_id!r} occurs twice: {archive.where(first)} and {archive.where(name)}"
             problems += [(key, text) for key in names if key.casefold() == sample_id.casefold()]
             named.append(name)
-    issues = tuple(DataIssue(key, "skipped", 1, "left out, as competition.skip says") for key in sorted(skipped))
-    return Pairing(archive, names, issues, problems, named)
+    issues = [DataIssue(key, "skipped", 1, "left out, as competition.skip says") for key in sorted(skipped)]
+    issues += [DataIssue(key, "in competition.skip", 1, "no image has this id") for key in sorted(unwanted - skipped)]
+    return Pairing(archive, names, tuple(issues), problems, named)
 
 
 def list_masks(pairing: Pairing, found: Iterable[tuple[str, str]]) -> dict[str, tuple[str]]:

@@ -21,7 +21,7 @@ from kaggle_unet.io.tables import Table, format_rows, read_csv, read_table_besid
 from kaggle_unet.masks.labels import check_labels
 from kaggle_unet.masks.rle import decode_and_count, decode_mask, encode, encode_mask, find_invalid_rles
 from kaggle_unet.store import atomic_write
-from kaggle_unet.types import Shape
+from kaggle_unet.types import Labels, Shape
 
 
 def write_submission(path: str | Path, labels: Mapping[str, ArrayLike], competition: str = "dsb2018") -> None:
@@ -110,6 +110,18 @@ def read_submission(path: str | Path, competition: str = "dsb2018") -> dict[str,
     kind = get_competition(competition)
     rles = collect_rles(read_csv(path), kind.id_column, kind.rle_column)
     return {sample_id: list(rles) for sample_id, rles in rles.items()}
+
+
+def decode_submitted(csv: Path, sample_id: str, rles: Sequence[str], shape: Shape) -> Labels:
+    """Decode the rows of an image, or raise a DataError that names it; Kaggle refuses objects that overlap."""
+    try:
+        labels, n_shared = decode_and_count([rle for rle in rles if rle], shape)
+    except DataError as error:
+        raise DataError(f"{csv}: image {sample_id!r}: {error}") from error
+    if n_shared:
+        msg = f"{csv}: image {sample_id!r}: {n_shared} pixels are in more than one object, which Kaggle refuses; "
+        raise DataError(f"{msg}kaggle-unet check names the lines")
+    return labels
 
 
 def order_ids(ids: Collection[str], competition: Competition, data: str) -> tuple[str, ...]:

@@ -66,6 +66,8 @@ def read_coco(tree: Any, where: str) -> list[tuple[str, CocoImage]]:
     with reading(f"{where}, a COCO data set,", "export it again"):
         names = {image["id"]: str(image["file_name"]) for image in tree["images"]}
         shapes = {image["id"]: _read_size(image) for image in tree["images"]}
+        if len(names) < len(tree["images"]):
+            raise ValueError(f"{len(tree['images'])} images share {len(names)} ids, as when data sets are joined")
         of_image: dict[Any, list[Mapping[str, Any]]] = {key: [] for key in names}
         for annotation in tree["annotations"]:
             if (key := annotation["image_id"]) not in of_image:

@@ -10,6 +10,7 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.io.archive import split_location
 from kaggle_unet.io.tiff import read_pixel_size
 from kaggle_unet.steps.parallel import OnProgress
+from kaggle_unet.steps.provenance import claim_folder
 from kaggle_unet.store import sample_file
 from kaggle_unet.store.atomic import refuse_to_replace
 from kaggle_unet.types import DataIssue, Result
@@ -44,6 +45,8 @@ def convert(
     written = [output] if chosen.holds_many else [sample_file(output, key, chosen.suffix) for key in truth.ids]
     read_files = (truth.archive.where(name) for files in truth.files.values() for name in files)
     refuse_to_replace(written, (split_location(data)[0], truth.where, *read_files))
+    if not chosen.holds_many:
+        claim_folder(output, "convert", written)
     counts: list[int] = []  # of objects, by image
     issues: list[DataIssue] = []
 

@@ -18,6 +18,8 @@ from kaggle_unet.store import Store, atomic_write
 from kaggle_unet.store.planes import encode_planes, planes_folder, write_planes
 from kaggle_unet.types import HalfPlanes, Planes, Result, Sample, Shape, Shard
 
+SET_ASIDE = "set_aside.csv"
+
 
 class Estimate(Result):
     """What a call would take, by the speed and the sizes that were measured on a part of its work."""
@@ -62,11 +64,11 @@ def estimate_prediction(
 
 def write_set_aside(folder: Path, reasons: Mapping[str, str]) -> None:
     """Write which images can't be read, and why, or remove what an earlier call has written."""
-    path = folder / "set_aside.csv"
+    path, columns = folder / SET_ASIDE, ("image", "reason")
     if reasons:
-        atomic_write(path, format_rows(("image", "reason"), sorted(reasons.items())))
-    else:
-        path.unlink(missing_ok=True)
+        atomic_write(path, format_rows(columns, sorted(reasons.items())))
+    elif path.is_file() and path.read_text(errors="replace").startswith(",".join(columns)):  # else it is not ours
+        path.unlink()
 
 
 def predict_data(  # noqa: PLR0913  the options of a verb

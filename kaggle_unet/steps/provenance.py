@@ -16,7 +16,7 @@ from typing import Any
 
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import split_location
-from kaggle_unet.store import find_differences
+from kaggle_unet.store import find_differences, write_record
 
 PACKAGES = (
     "kaggle-unet", "torch", "torchvision", "lightning-fabric", "segmentation-models-pytorch", "timm", "albumentations",
@@ -52,8 +52,15 @@ def refuse_foreign(record: Path, files: Iterable[Path]) -> None:
     """Refuse to write files where some are that are not ours, as the record is missing that we write first."""
     for file in files if not record.exists() else ():
         if file.exists():
-            msg = f"{file} is there but no {record.name}: kaggle-unet did not write it; give another -o"
+            msg = f"{file} is there but no {record.name}: kaggle-unet did not write it; give another output"
             raise ConfigError(msg)
+
+
+def claim_folder(folder: Path, verb: str, files: Iterable[Path]) -> None:
+    """Refuse a folder that has others' files of these names; a hidden record tells ours apart."""
+    record = folder / f".{verb}.json"
+    refuse_foreign(record, files)
+    write_record(record, {"label images of": f"kaggle-unet {verb}"})
 
 
 def _without_place(argument: str) -> str:

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.submission import read_submission
+from kaggle_unet.competitions.submission import decode_submitted, read_submission
 from kaggle_unet.config import Config, load_config, to_yaml
 from kaggle_unet.errors import ConfigError, DataError, reading
 from kaggle_unet.io.archive import split_location
 from kaggle_unet.io.images import encode_png
 from kaggle_unet.io.tables import read_frame
-from kaggle_unet.masks.rle import decode
 from kaggle_unet.metrics.pixels import ClassScore, score_classes
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import Decoder
@@ -183,7 +182,7 @@ def write_submission_report(
         raise DataError(f"{csv}: {len(missing)} of the {len(source.ids)} images of {data} have no row", missing[:20])
     stats = {"submission": csv, "data": data, "competition": name}
     samples = map(source.load, sorted(source.ids))
-    labelled = ((sample, decode([rle for rle in rles[sample.id] if rle], sample.image.shape[:2])) for sample in samples)
+    labelled = ((s, decode_submitted(csv, s.id, rles[s.id], s.image.shape[:2])) for s in samples)
     n, single = len(source.ids), competition.single_object
     return write_label_report(labelled, n, csv.name, stats, output, single=single, on_progress=on_progress)
 
@@ -268,7 +267,8 @@ def _open_second(against: str, run: Path, config: Config) -> _Second:
         raise ConfigError("--against compares objects, but this run's codec has classes of pixels; leave it out")
     other, chosen = (Path(against), None) if Path(against).is_dir() else (run, against)
     if chosen is None:
-        describe_run(other)
+        if describe_run(other)["data"] != describe_run(run)["data"]:
+            raise DataError(f"{against} was trained on other data than {run}; compare runs on the same data")
         config = load_config(other / "config.yaml")
     config, _ = choose_decode_params(config, [other], chosen=chosen)
     table = out_of_fold_samples(other)

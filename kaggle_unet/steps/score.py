@@ -1,5 +1,6 @@
 """`score`: score a submission against the truth, or a run on its out-of-fold planes."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
@@ -9,16 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kaggle_unet.competitions.mask_files import bare_name
+from kaggle_unet.competitions.competition import CompetitionSettings
+from kaggle_unet.competitions.mask_files import bare_name, locate_masks
 from kaggle_unet.competitions.pairing import plain_name
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.competitions.submission import read_submission
+from kaggle_unet.competitions.submission import decode_submitted, read_submission
 from kaggle_unet.competitions.truth import Truth, read_truth
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
 from kaggle_unet.inference.settings import VIEWS
+from kaggle_unet.io.archive import open_archive
+from kaggle_unet.io.images import SUFFIX_PATTERN
+from kaggle_unet.io.label_images import read_values
 from kaggle_unet.io.tables import to_csv
-from kaggle_unet.masks.rle import decode
 from kaggle_unet.metrics.error_types import tabulate_areas, tabulate_oracle_fixes
 from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap, merge_instances
@@ -93,7 +97,20 @@ def score_predictions(predicted: Path, truth: str, name: str, **places: str | No
         return score_submission(predicted, labels, name)
     is_alike = (predicted / (places.get("masks") or "")).is_dir()  # else `places` are those of the truth alone
     folder = competition_settings("folder", **({**places, "masks_are": None} if is_alike else {}))
+    if _are_numbered(predicted, folder):
+        folder = folder.model_copy(update={"masks_are": "labels"})
     return score_labels(predicted, read_truth(str(predicted), get_competition("folder"), folder), labels, name)
+
+
+def _are_numbered(predicted: Path, settings: CompetitionSettings) -> bool:
+    """Return True for a folder of images of more than 8 bits: label images, however odd what a network made of them."""
+    if predicted.is_file() and predicted.suffix.lower() != ".zip":
+        return False
+    archive = open_archive(str(predicted))
+    found = locate_masks(archive, settings)[1] or archive.names
+    names = [name for name in found if re.search(SUFFIX_PATTERN + "$", name)]
+    is_flat = len({name.rpartition("/")[0] for name in names}) == 1  # else there may be a file per object
+    return is_flat and read_values(archive.read(names[0]), archive.where(names[0]))[0].dtype.itemsize > 1
 
 
 def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> Scores:
@@ -115,10 +132,7 @@ def score_labels(
     for id_ in truth:
         labels, kind, _ = truth.read(id_) if isinstance(truth, Truth) else (truth[id_], None, ())
         found = predicted[names[id_]]
-        try:
-            pred = decode([rle for rle in found if rle], labels.shape) if isinstance(found, list) else found
-        except DataError as error:
-            raise DataError(f"{where}: image {id_!r}: {error}") from error
+        pred = decode_submitted(where, id_, found, labels.shape) if isinstance(found, list) else found
         if pred.shape != labels.shape:
             raise DataError(f"{where}: image {id_!r} is {pred.shape} (height, width), its truth {labels.shape}")
         scored.append(score_pair(id_, labels, pred, name, {} if kind is None else {"kind": kind}))

@@ -35,7 +35,7 @@ from kaggle_unet.masks.measure import measure
 from kaggle_unet.report.draw import draw_overlay
 from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.steps.parallel import OnProgress
-from kaggle_unet.steps.predict import write_set_aside
+from kaggle_unet.steps.predict import SET_ASIDE, write_set_aside
 from kaggle_unet.steps.provenance import describe_environment, refuse_mixture
 from kaggle_unet.steps.report import write_label_report
 from kaggle_unet.steps.second_level import choose_decoder
@@ -144,7 +144,8 @@ class _Results:
         if path.is_file():
             with reading(path, f"delete {self.folder}, or give another -o"):
                 before = dict(json.loads(path.read_text())["used"])
-        refuse_mixture(path, before, used, ("labels", "overlays", TABLE, *LABEL_FORMATS))  # `write` also removes files
+        names = ("labels", "overlays", TABLE, REPORT, SET_ASIDE, *LABEL_FORMATS)  # `write` also removes files
+        refuse_mixture(path, before, used, names)
         atomic_write(path, json.dumps({"used": used, **about, "environment": describe_environment()}, indent=1) + "\n")
 
     def has(self, id_: str) -> bool:

@@ -28,7 +28,7 @@ from kaggle_unet.steps.build import load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.check import Submission, describe_coverage, describe_data, refuse_output, write_checked
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.predict import Estimate, estimate_prediction
-from kaggle_unet.steps.provenance import name_place, refuse_foreign
+from kaggle_unet.steps.provenance import claim_folder, name_place
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.time_budget import TimeBudget
 from kaggle_unet.store import atomic_write, find_differences, hash_plain, read_record, sample_file, write_record
@@ -159,11 +159,9 @@ def _to_rows(labels: Labels, sample_id: str, config: Config, competition: Compet
 
 
 def _claim(folder: Path | None, config: Config, ids: Iterable[str]) -> None:
-    """Refuse a folder for label images that has others of their names; a hidden record tells ours apart."""
     if folder is not None:
-        record, suffix = folder / ".submit.json", ".png" if config.codec.classes else ".tif"
-        refuse_foreign(record, (sample_file(folder, id_, suffix) for id_ in ids))
-        write_record(record, {"label images of": "kaggle-unet submit"})
+        suffix = ".png" if config.codec.classes else ".tif"
+        claim_folder(folder, "submit", (sample_file(folder, id_, suffix) for id_ in ids))
 
 
 def write_label_image(config: Config, folder: Path, sample_id: str, labels: Labels) -> None:

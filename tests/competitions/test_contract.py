@@ -175,6 +175,7 @@ def test_skipped_ids_are_left_out_and_named(competition, tmp_path):
     source = competition.read(write_zip(tmp_path / "a.zip", SETS[competition.name]()), settings)
     assert source.ids == ("0012", "8e13060816")
     assert [(issue.sample, issue.kind) for issue in source.data_issues if issue.kind == "skipped"] == [("b", "skipped")]
+    assert [issue.sample for issue in source.data_issues if issue.kind == "in competition.skip"] == ["unknown"]
     test = competition.read(str(tmp_path / "a.zip"), settings, with_masks=False)
     assert "b" in test.ids
 

@@ -378,6 +378,10 @@ def test_coco_files_that_do_not_fit_are_named(tmp_path):
         read(tmp_path / "2", {"masks/x.json": b'{"images": [{}], "annotations": []}'})
     with pytest.raises(DataError, match=r"x\.json is damaged \(JSONDecodeError"):
         read(tmp_path / "3", {"masks/x.json": b"{"})
+    joined = coco_set()
+    joined["images"] *= 2
+    with pytest.raises(DataError, match=rf"{len(joined['images'])} images share {len(joined['images']) // 2} ids"):
+        read(tmp_path / "4", {"masks/x.json": json.dumps(joined).encode()})
 
 
 def qupath(*shapes):

@@ -124,6 +124,10 @@ def test_files_that_are_read_are_not_overwritten(tmp_path, data, output, format)
     write_labels(LABELS, tmp_path / "y/x.json", "coco")
     (tmp_path / "z").mkdir()
     write_zip(tmp_path / "z/a.zip", files)
+    with pytest.raises(
+        ConfigError, match=r"images.a\.png is there but no \.convert\.json: kaggle-unet did not write it"
+    ):
+        convert(str(tmp_path / "x/masks"), tmp_path / "x/images", "png", SETTINGS)
     with pytest.raises(ConfigError, match="would overwrite a file that is read"):
         convert(str(tmp_path / data), tmp_path / output, format, SETTINGS)
     convert(str(tmp_path / "x"), tmp_path / "x/new", "png", SETTINGS)
@@ -132,7 +136,7 @@ def test_files_that_are_read_are_not_overwritten(tmp_path, data, output, format)
 
 def test_the_size_of_pixels_is_each_files_unless_it_is_given(tmp_path):
     def sizes(folder):
-        return {path.name: read_pixel_size(io.BytesIO(path.read_bytes())) for path in folder.iterdir()}
+        return {path.name: read_pixel_size(io.BytesIO(path.read_bytes())) for path in folder.glob("*.tif")}
 
     write_labels(RING, tmp_path / "in/a.ome.tif", "ome-tiff", pixel_size=(0.5, 0.25))
     write_labels(RING, tmp_path / "in/b.ome.tif", "ome-tiff")

@@ -69,6 +69,11 @@ def test_an_interrupted_prediction_redoes_whole_batches_only_and_gives_the_same_
 
 @pytest.mark.parametrize("trained", ["folder"], indirect=True)
 def test_images_that_cannot_be_read_are_set_aside_and_the_others_predicted(trained, tmp_path):
+    (tmp_path / "planes").mkdir()
+    (tmp_path / "planes" / "set_aside.csv").write_text("of someone else")
+    assert call("predict", trained.run, "--data", trained.test, "--planes", tmp_path / "planes").code == 0
+    assert (tmp_path / "planes" / "set_aside.csv").read_text() == "of someone else"
+    shutil.rmtree(tmp_path / "planes")
     poison(trained, tmp_path / "images")
     words = ("predict", trained.run, "--data", tmp_path, "--planes", tmp_path / "planes")
     assert call(*words).code == 3

@@ -153,3 +153,27 @@ def test_predictions_laid_out_like_the_truth_are_read_like_it(tmp_path):
     assert score.score_predictions(tmp_path / "pred", str(tmp_path / "truth"), "folder", **places).score == 1
     shutil.move(tmp_path / "pred" / "nuclei", tmp_path / "alone")
     assert score.score_predictions(tmp_path / "alone", str(tmp_path / "truth"), "folder", **places).score == 1
+
+
+@pytest.mark.parametrize("format", ["tiff", "png", "ome-tiff"])
+def test_predicted_label_images_are_scored_by_their_numbers(tmp_path, format):
+    whole = np.ones_like(TRUE)
+    for n, found in enumerate((np.where(TRUE, 1, 0), whole, whole + (TRUE > 0))):  # merged, full, nothing is 0
+        truth, pred = tmp_path / f"truth{n}", tmp_path / f"pred{n}"
+        write_labels({"a": TRUE, "b": TRUE}, truth, "png")
+        write_labels({"a": found, "b": found}, pred, format)
+        (pred / "labels").mkdir()
+        for place in (pred, pred / "labels"):  # bare, and as segment writes them
+            scores = score.score_predictions(pred, str(truth), "folder", images="images", masks="masks", masks_are=None)
+            assert scores.score == pytest.approx(get_competition("folder").metric(TRUE, found).mean)
+            assert scores.predicted_objects == 2 * found.max()
+            for file in list(pred.glob("*.*")) if place == pred else ():
+                shutil.move(file, pred / "labels")
+
+
+def test_a_submission_whose_objects_overlap_is_refused_as_kaggle_refuses_it(tmp_path):
+    (tmp_path / "x.csv").write_text("ImageId,EncodedPixels\na,1 4\na,3 2\n")
+    with pytest.raises(
+        DataError, match=r"x\.csv: image 'a': 2 pixels are in more than one object, which Kaggle refuses"
+    ):
+        score.score_submission(tmp_path / "x.csv", {"a": TRUE}, "dsb2018")

@@ -220,8 +220,12 @@ def test_a_folder_with_labels_of_someone_else_is_left_alone(trained, images, tmp
     (tmp_path / "mine" / "labels").mkdir(parents=True)
     answer = call("segment", trained.run, images, "-o", tmp_path / "mine")
     assert answer.code == 2
-    assert "give another -o" in answer.err
+    assert "give another output" in answer.err
     assert not list((tmp_path / "mine" / "labels").iterdir())
+    for name in ("report.html", "set_aside.csv"):
+        (tmp_path / name[:3]).mkdir()
+        (tmp_path / name[:3] / name).write_text("mine")
+        assert call("segment", trained.run, images, "-o", tmp_path / name[:3]).code == 2
     shutil.move(images, tmp_path / "own" / "png")
     before = contents(tmp_path / "own")
     answer = call("segment", trained.run, tmp_path / "own" / "png", "-o", tmp_path / "own")

@@ -118,7 +118,7 @@ def test_results_made_otherwise_and_rules_for_whole_images_are_refused(trained, 
     (tmp_path / "own" / "one").mkdir(parents=True)
     (tmp_path / "own" / "one" / "measurements.csv").write_text("mine")
     answer = call(*words[:-1], tmp_path / "own")
-    assert (answer.code, "did not write it; give another -o" in answer.err) == (2, True)
+    assert (answer.code, "did not write it; give another output" in answer.err) == (2, True)
     assert (tmp_path / "own" / "one" / "measurements.csv").read_text() == "mine"
     answer = call(*words[:-1], tmp_path / "x", "--set", "inference.object_px=20")
     assert answer.code == 2

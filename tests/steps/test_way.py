@@ -13,7 +13,7 @@ import tifffile
 from kaggle_unet.competitions.submission import read_submission
 from kaggle_unet.config import load_config
 from kaggle_unet.masks.rle import decode
-from kaggle_unet.store import Store
+from kaggle_unet.store import Store, write_record
 from kaggle_unet.targets.codecs import get_codec
 from tests.steps.conftest import Trained, call
 
@@ -223,6 +223,11 @@ def test_a_run_is_compared_with_another_on_the_images_of_both(trained):
         assert f"score minus that of {against}" in text
         assert f"on resampled images), {images} images" in text
     assert "+0.0000 (+0.0000 to +0.0000 on resampled images)" in text
+    record = json.loads((other / "run.json").read_text())
+    write_record(other / "run.json", record | {"data": "other"})
+    answer = call("report", trained.run, "--against", other, "-o", page)
+    assert (answer.code, "was trained on other data" in answer.err) == (3, True)
+    write_record(other / "run.json", record)
     shutil.rmtree(other / "fold0" / "planes")
     assert "no fold has out-of-fold planes" in call("report", trained.run, "--against", other, "-o", page).err
 
