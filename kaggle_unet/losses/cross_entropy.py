@@ -55,40 +55,13 @@ def pixel_focal(
     alpha: float | None = None,
     plane_weights: Tensor | None = None,
 ) -> Tensor:
-    """Compute the focal loss of every pixel: −(1 − p)^gamma · log p, p the probability of the truth.
+    """Compute the focal loss of every pixel as `pixel_cross_entropy` does: −(1 − p)^gamma · log p, p that of the truth.
 
-    Parameters
-    ----------
-    logits : float32 tensor, shape (B, C, H, W)
-        Before the activation.
-    planes : float32 tensor, shape (B, C, H, W)
-        Targets; they sum to 1 over C for `softmax`.
-    activation : {"sigmoid", "softmax"}
-        `sigmoid` takes the mean over planes, each of which is a binary question.
-    gamma : float
-        Not negative; 0 makes it the cross-entropy.
-    alpha : float, optional
-        Weight of the positive pixels, 1 − alpha that of the negative ones; `sigmoid` only.
-    plane_weights : float32 tensor, shape (C,), optional
-        Weights of the mean over planes; `sigmoid` only.
+    `alpha` weighs positive pixels, 1 − alpha negative ones; `sigmoid` only. (1 − p)^gamma is computed as
+    exp(gamma · log(1 − p)): a power has no gradient where p is 1 and gamma below 1. Targets between 0 and 1 divide a
+    pixel between positive and negative. Lin et al.: Focal Loss for Dense Object Detection, 2017,
+    https://arxiv.org/abs/1708.02002.
 
-    Returns
-    -------
-    focal : float32 tensor, shape (B, H, W)
-        In nats, not negative.
-
-    Notes
-    -----
-    (1 − p)^gamma is computed as exp(gamma · log(1 − p)): a power has no gradient where p is 1 and gamma below 1.
-    Targets between 0 and 1 divide a pixel between positive and negative.
-
-    References
-    ----------
-    .. [1] Lin, Goyal, Girshick, He, Dollár: Focal Loss for Dense Object Detection, 2017.
-       https://arxiv.org/abs/1708.02002
-
-    Examples
-    --------
     >>> logit = torch.tensor(3.0).log().view(1, 1, 1, 1)  # a probability of 3/4
     >>> pixel_focal(logit, torch.ones(1, 1, 1, 1), "sigmoid", gamma=2) / -torch.tensor(0.75).log()
     tensor([[[0.0625]]])

@@ -3,6 +3,10 @@
 In a Lovász loss a pixel's error is multiplied by what the IoU loses when this pixel becomes wrong after all those with
 larger errors. These factors are constants to the gradient: they are computed outside autograd, and the backward pass is
 one product, with the same bits on any device.
+
+Probabilities or logits and `planes`, the targets, have the shape (B, C, H, W). `counted`, (B, H, W), is 0 where a pixel
+does not count and else 1, or for a Lovász loss anything above 0. Sums and IoUs run `over` the whole batch, or over each
+image with a mean over those of which something counts; the result has one number a plane, shape (C,).
 """
 
 from typing import Literal
@@ -11,39 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Over = Literal["batch", "image"]
 
-def soft_dice(
-    probs: Tensor, planes: Tensor, counted: Tensor, *, over: Literal["batch", "image"], smooth: float
-) -> Tensor:
-    """Compute the soft Dice coefficient of every plane.
 
-    Parameters
-    ----------
-    probs, planes : float32 tensor, shape (B, C, H, W)
-        Probabilities and targets.
-    counted : float32 tensor, shape (B, H, W)
-        1 where a pixel counts, 0 where not.
-    over : {"batch", "image"}
-        Sums run over the whole batch, or over each image with a mean over those of which something counts.
-    smooth : float
-        Added to numerator and denominator.
+def soft_dice(probs: Tensor, planes: Tensor, counted: Tensor, *, over: Over, smooth: float) -> Tensor:
+    """Compute the soft Dice coefficient of every plane: (2·Σ p·t + smooth) / (Σ p + Σ t + smooth).
 
-    Returns
-    -------
-    dice : float32 tensor, shape (C,)
-        Between 0 and 1.
+    A plane that is empty in the target is not skipped: its Dice is smooth / (Σ p + smooth), so that false positives
+    cost even on images without objects. Milletari, Navab, Ahmadi: V-Net, 2016, without squares,
+    https://arxiv.org/abs/1606.04797.
 
-    Notes
-    -----
-    (2·Σ p·t + smooth) / (Σ p + Σ t + smooth). A plane that is empty in the target is not skipped: its Dice is
-    smooth / (Σ p + smooth), so that false positives cost even on images without objects [1]_.
-
-    References
-    ----------
-    .. [1] Milletari, Navab, Ahmadi: V-Net, 2016, without squares. https://arxiv.org/abs/1606.04797
-
-    Examples
-    --------
     >>> import torch
     >>> probs, planes = torch.tensor([[[[0.5, 0.5, 0.9]]]]), torch.tensor([[[[1.0, 0.0, 0.0]]]])
     >>> soft_dice(probs, planes, torch.tensor([[[1.0, 1.0, 0.0]]]), over="batch", smooth=1.0)  # (2·½ + 1) / (1 + 1 + 1)
@@ -64,9 +45,6 @@ def _mean_over_images(values: Tensor, counted: Tensor) -> Tensor:
     return (values * part).sum(dim=0) / part.sum()
 
 
-Over = Literal["batch", "image"]
-
-
 def lovasz_hinge(
     logits: Tensor,
     planes: Tensor,
@@ -76,42 +54,17 @@ def lovasz_hinge(
     hinge: Literal["relu", "elu1"],
     symmetric: bool = False,
 ) -> Tensor:
-    """Compute the Lovász hinge of every plane.
+    """Compute the Lovász hinge of every plane; it is not negative, and 0 where nothing counts.
 
-    Parameters
-    ----------
-    logits : float32 tensor, shape (B, C, H, W)
-        Before the activation.
-    planes : float32 tensor, shape (B, C, H, W)
-        Targets; above ½ is positive, as an IoU knows nothing in between.
-    counted : float32 tensor, shape (B, H, W)
-        1 where a pixel counts, 0 where not.
-    over : {"batch", "image"}
-        The IoU of the whole batch, or that of each image with a mean over those of which something counts.
-    hinge : {"relu", "elu1"}
-        The cost of an error e = 1 − logit (1 + logit where the target is negative): max(e, 0), or ELU(e) + 1, which is
-        the same plus 1 above 0 and never quite 0 below.
-    symmetric : bool
-        Whether to take the mean with the loss of the background, whose logits and targets are the opposite.
+    Targets above ½ are positive, as an IoU knows nothing in between. An error e is 1 − logit, or 1 + logit where the
+    target is negative; it costs max(e, 0), or ELU(e) + 1, which is the same plus 1 above 0 and never quite 0 below. An
+    image without objects costs its single worst pixel (the IoU is 0 from the first false one on). The symmetric form,
+    the mean with the loss of the background, whose logits and targets are the opposite, takes all its pixels.
 
-    Returns
-    -------
-    losses : float32 tensor, shape (C,)
-        Not negative; 0 where nothing counts.
+    Berman, Rannen Triki, Blaschko: The Lovász-Softmax loss, 2018, https://arxiv.org/abs/1705.08790. ELU + 1 is of the
+    1st place of TGS, https://www.kaggle.com/c/tgs-salt-identification-challenge; the symmetric form of the 9th,
+    https://github.com/tugstugi/pytorch-saltnet.
 
-    Notes
-    -----
-    An image without objects costs its single worst pixel (the IoU is 0 from the first false one on); the symmetric form
-    takes all its pixels.
-
-    References
-    ----------
-    .. [1] Berman, Rannen Triki, Blaschko: The Lovász-Softmax loss, 2018. https://arxiv.org/abs/1705.08790
-    .. [2] ELU + 1: 1st place of the TGS challenge, https://www.kaggle.com/c/tgs-salt-identification-challenge;
-       the symmetric form: 9th place, https://github.com/tugstugi/pytorch-saltnet
-
-    Examples
-    --------
     Two pixels, both positive; the second is wrong by an error of 2, without which the IoU is ½:
 
     >>> logits, yes = torch.tensor([[[[2.0, -1.0]]]]), torch.ones(1, 1, 1, 2)
