@@ -237,7 +237,7 @@ def read_rle_masks(
     table = read_table(archive.read(names[0]), archive.where(names[0]))
     known = {plain_name(id_) for id_ in ids or ()}
     columns = find_rle_columns(table, lambda text: ids is None or plain_name(_stem(text)) in known)
-    codes = collect_rles(table, *columns).items()
+    codes = collect_rles(table.select(*columns)).items()
     found = [(_stem(key), tuple(rle for rle in rles if rle.strip() != "-1")) for key, rles in codes]
     rles, issues = _keep_known(pairing, found, ids, table.where)
     shapes = {}

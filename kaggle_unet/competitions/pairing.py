@@ -19,7 +19,7 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.images import SUFFIX_PATTERN
 from kaggle_unet.io.masks import MaskReader, RleMasks
-from kaggle_unet.io.tables import Table, read_table_beside
+from kaggle_unet.io.tables import read_table_beside
 from kaggle_unet.store import sample_file
 from kaggle_unet.types import DataIssue, Shape
 
@@ -176,7 +176,7 @@ def find_rle_masks(pairing: Pairing, file_name: str, competition: Competition) -
     table = read_table_beside(pairing.archive, file_name)
     if table is None:
         return None
-    found = collect_rles(table, competition.id_column, competition.rle_column)
+    found = collect_rles(table.select(competition.id_column, competition.rle_column))
     rles = {key: rles for key, rles in found.items() if key in pairing.images}
     return RleMasks(rles, table.where, competition.single_object) if rles else None
 
@@ -196,10 +196,10 @@ def parse_shape(height: str, width: str) -> Shape | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def collect_rles(table: Table, id_column: str, rle_column: str) -> dict[str, tuple[str, ...]]:
-    """Collect the run-length codes of each id, none for an id whose fields are blank."""
+def collect_rles(rows: Iterable[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Collect the run-length codes of each id from rows of both, none for an id whose fields are blank."""
     rles: dict[str, list[str]] = {}
-    for sample_id, rle in table.select(id_column, rle_column):
+    for sample_id, rle in rows:
         of_sample = rles.setdefault(sample_id, [])
         if rle and not rle.isspace():
             of_sample.append(rle)

@@ -108,7 +108,7 @@ def read_submission(path: str | Path, competition: str = "dsb2018") -> dict[str,
     {'a': ['1 2', '3 1'], 'b': []}
     """
     kind = get_competition(competition)
-    rles = collect_rles(read_csv(path), kind.id_column, kind.rle_column)
+    rles = collect_rles(read_csv(path).select(kind.id_column, kind.rle_column))
     return {sample_id: list(rles) for sample_id, rles in rles.items()}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kaggle_unet.competitions.competition import Competition, CompetitionSettings, FileSource
 from kaggle_unet.competitions.mask_files import ANNOTATION_PATTERN, PICKLE_PATTERN, find_masks, locate_masks
-from kaggle_unet.competitions.pairing import Pairing, RleRow, compose, find_unread, parse_shape
+from kaggle_unet.competitions.pairing import Pairing, RleRow, collect_rles, compose, find_unread, parse_shape
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive, FolderArchive, open_archive, split_location
 from kaggle_unet.io.data_issues import to_data_issues
@@ -54,9 +54,7 @@ def read_truth(data: str, competition: Competition, settings: CompetitionSetting
         return files or _open_images(competition.read(data, settings, with_masks=True))
     objects = [row for row in _read_objects(table, competition) if row.sample_id not in settings.skip]
     _refuse_faults(table, objects)
-    rles: dict[str, tuple[str, ...]] = {}
-    for row in objects:
-        rles[row.sample_id] = (*rles.get(row.sample_id, ()), *([row.rle] if row.rle.strip() else []))
+    rles = collect_rles((row.sample_id, row.rle) for row in objects)
     shapes = {row.sample_id: row.shape for row in objects}
     return _open_files(FolderArchive(Path()), RleMasks(rles, table.where, competition.single_object, shapes=shapes))
 

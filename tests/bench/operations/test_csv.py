@@ -43,7 +43,7 @@ def table(images, tmp_path_factory):
 
 
 def decode_all(path, shapes):
-    codes = collect_rles(read_csv(path), "ImageId", "EncodedPixels")
+    codes = collect_rles(read_csv(path).select("ImageId", "EncodedPixels"))
     return [decode(codes[id_], shape) for id_, shape in shapes.items()]
 
 
