@@ -29,7 +29,7 @@ class Dsb2018(Competition):
         """Open the zip that Kaggle serves, its outer zip, or an unpacked folder."""
         example = "<id>/images/<id>.png"
         archive = locate_set(open_archive(data), _IMAGE, example, train=_TRAIN, test=_TEST, with_masks=with_masks)
-        pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
+        pairing = list_images(archive, match_names(_IMAGE, archive), settings.skip, with_masks)
         masks: MaskReader | None = None
         files: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
         for sample_id, name in () if with_masks is False else match_names(_MASK, archive):
@@ -40,8 +40,8 @@ class Dsb2018(Competition):
             masks = FileMasks({**empty, **files}, merge_object_masks)
         elif with_masks is not False:
             masks = find_rle_masks(pairing, _LABELS_CSV, self)
-        left_alone = "[^/]+/masks/.*" if with_masks is False else "(?!)"
-        notes = find_unread(pairing, masks, _FOLDERS, f"{example} and <id>/masks/*.png", left_alone=left_alone)
-        found = pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS, skip_bad=skip_bad)
+        expected = f"{example} and <id>/masks/*.png"
+        notes = find_unread(pairing, masks, _FOLDERS, expected, left_alone="[^/]+/masks/.*")
+        found = pairing.check(masks, wanted=_WANTED_MASKS, skip_bad=skip_bad)
         issues = (*pairing.data_issues, *found, *notes)
         return FileSource(archive, pairing.images, masks, classify_kind, data_issues=issues, channel=settings.channel)

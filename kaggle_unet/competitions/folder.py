@@ -38,19 +38,19 @@ class Folder(Competition):
         example = f"{start_of(settings.images)}<id>.png"
         archive = locate_set(archive, images, example, with_masks=with_masks)
         found, beside = part_masks(list(match_names(images, archive)), archive, settings)
-        pairing = list_images(archive, found, () if with_masks is False else settings.skip)
+        pairing = list_images(archive, found, settings.skip, with_masks)
         pairing.named_files.extend(beside)
         masks, issues = (None, ()) if with_masks is False else find_masks(pairing, settings, beside)
         hint = "" if masks else ": set competition.masks to their folder"
         folder, _ = locate_masks(archive, settings)
-        left_alone = f"{re.escape(folder)}.*" if folder and with_masks is False else "(?!)"
+        left_alone = f"{re.escape(folder)}.*" if folder else "(?!)"
         is_chosen = folder and settings.masks_are  # masks of other kinds are left alone then
         noted = f"{re.escape(folder)}.*{ANNOTATION_PATTERN}" if is_chosen else "(?!)"
         noted += f"|{PICKLE_PATTERN}" if masks or with_masks is False else ""
         notes = find_unread(
             pairing, masks, _scope(settings.images, folder), example, noted=noted, left_alone=left_alone
         )
-        refused = pairing.check(masks, is_wanted=with_masks, wanted=wanted + hint, skip_bad=skip_bad)
+        refused = pairing.check(masks, wanted=wanted + hint, skip_bad=skip_bad)
         issues = (*pairing.data_issues, *issues, *refused, *notes)
         return FileSource(archive, pairing.images, masks, classify_kind, data_issues=issues, channel=settings.channel)
 

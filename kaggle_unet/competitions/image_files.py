@@ -90,7 +90,7 @@ def _open_places(places: Sequence[str], settings: CompetitionSettings, skip_bad:
     for folder, names in named.items():
         found_ids = ((compose(PurePosixPath(name).stem), name) for name in names)
         pairing = list_images(FolderArchive(folder, depth=0), found_ids, ())
-        pairing.check(None, is_wanted=False, wanted="", skip_bad=skip_bad)
+        pairing.check(None, wanted="", skip_bad=skip_bad)
         yield FileSource(pairing.archive, pairing.images, None, classify_kind, channel=settings.channel)
 
 

@@ -83,6 +83,7 @@ class Pairing:
 
     archive: Archive
     images: dict[str, str]
+    with_masks: bool | None = None  # as `Competition.read` has it
     data_issues: tuple[DataIssue, ...] = ()
     problems: list[tuple[str, str]] = field(default_factory=list)  # a sample's id, and what is wrong with it
     named_files: list[str] = field(default_factory=list)  # those that are skipped, or refused already
@@ -92,11 +93,9 @@ class Pairing:
         owners = {plain_name(key): key for key in self.images}
         self.problems.append((owners.get(plain_name(sample_id), sample_id), problem))
 
-    def check(
-        self, masks: MaskReader | None, *, is_wanted: bool | None, wanted: str, skip_bad: bool = False
-    ) -> tuple[DataIssue, ...]:
+    def check(self, masks: MaskReader | None, *, wanted: str, skip_bad: bool = False) -> tuple[DataIssue, ...]:
         """Raise for everything that is wrong, at once, or leave out its samples; `wanted` is what masks look like."""
-        if is_wanted and masks is None:
+        if self.with_masks and masks is None:
             message = f"{self.archive.where()} has no masks; expected {wanted}"
             raise DataError(message, [problem for _, problem in self.problems])
         if masks is not None:
@@ -131,11 +130,14 @@ def plain_name(stem: str) -> str:
     return compose(stem).casefold().removesuffix(".ome")
 
 
-def list_images(archive: Archive, found: Iterable[tuple[str, str]], skip: Collection[str]) -> Pairing:
-    """Map ids to files, and find ids that come twice, and those to skip."""
+def list_images(
+    archive: Archive, found: Iterable[tuple[str, str]], skip: Collection[str], with_masks: bool | None = None
+) -> Pairing:
+    """Map ids to files, and find ids that come twice, and those to skip, which are kept where no masks are wanted."""
     names: dict[str, str] = {}
     first_by_id: dict[str, str] = {}
-    problems, named, skipped, unwanted = [], [], set(), set(map(compose, skip))
+    problems, named, skipped = [], [], set()
+    unwanted = set(map(compose, skip)) if with_masks is not False else set()
     for sample_id, name in found:
         if sample_id in unwanted:
             skipped.add(sample_id)
@@ -152,7 +154,7 @@ def list_images(archive: Archive, found: Iterable[tuple[str, str]], skip: Collec
             named.append(name)
     issues = [DataIssue(key, "skipped", 1, "left out, as competition.skip says") for key in sorted(skipped)]
     issues += [DataIssue(key, "in competition.skip", 1, "no image has this id") for key in sorted(unwanted - skipped)]
-    return Pairing(archive, names, tuple(issues), problems, named)
+    return Pairing(archive, names, with_masks, tuple(issues), problems, named)
 
 
 def list_masks(pairing: Pairing, found: Iterable[tuple[str, str]]) -> dict[str, tuple[str]]:
@@ -218,7 +220,7 @@ def find_unread(
     """Add to a set's problems the data in its folders that are not read, and return notes on other files.
 
     `scope` matches the names of what lies in the folders; its group `id` is the sample's, or a file's own name. Names
-    that `noted` matches are no fault; those that `left_alone` matches are masks that are not wanted.
+    that `noted` matches are no fault; those that `left_alone` matches are masks, passed over where none are wanted.
     """
     archive = pairing.archive
     read = {*pairing.images.values(), *pairing.named_files}
@@ -226,7 +228,7 @@ def find_unread(
     read.update(name for files in (masks.files.values() if masks else ()) for name in files)
     notes: list[DataIssue] = []
     for name in archive.names:
-        if re.fullmatch(left_alone, name):
+        if pairing.with_masks is False and re.fullmatch(left_alone, name):
             continue
         found = scope.fullmatch(compose(name))
         if found is None:

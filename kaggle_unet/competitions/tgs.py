@@ -46,11 +46,10 @@ class Tgs(Competition):
         """Open the zip that Kaggle serves, its outer zip, or an unpacked folder."""
         sets = {"train": ("train",), "test": ("test",)}
         archive = locate_set(open_archive(data), _IMAGE, "images/<id>.png", **sets, with_masks=with_masks)
-        pairing = list_images(archive, match_names(_IMAGE, archive), () if with_masks is False else settings.skip)
+        pairing = list_images(archive, match_names(_IMAGE, archive), settings.skip, with_masks)
         masks = None if with_masks is False else self._find_masks(pairing)
-        left_alone = "masks/.*" if with_masks is False else "(?!)"
-        notes = find_unread(pairing, masks, _FOLDERS, "images/<id>.png", left_alone=left_alone)
-        found = pairing.check(masks, is_wanted=with_masks, wanted=_WANTED_MASKS, skip_bad=skip_bad)
+        notes = find_unread(pairing, masks, _FOLDERS, "images/<id>.png", left_alone="masks/.*")
+        found = pairing.check(masks, wanted=_WANTED_MASKS, skip_bad=skip_bad)
         numbers, data_issues = _find_depths(pairing)
         issues, shape = (*pairing.data_issues, *found, *notes, *data_issues), self.fixed_shape
         return FileSource(archive, pairing.images, masks, classify_tile, numbers, issues, fixed_shape=shape)
