@@ -138,7 +138,7 @@ def paint_runs(
 
 SPACE, LINE_FEED, ZERO = 32, 10, 48
 
-# What `read_codes` gives for codes that it cannot read.
+# What `read_rle_text` gives for codes that it cannot read.
 UNREADABLE = -1
 
 # Eighteen digits always fit 64 bits, also as the sum of a start and a length.

@@ -147,9 +147,9 @@ def check_labels(labels: ArrayLike, what: str = "labels", shape: Shape | None = 
     return checked, highest
 
 
-def check_dense_labels(labels: ArrayLike, what: str = "labels") -> tuple[Labels, int]:
+def check_dense_labels(labels: ArrayLike) -> tuple[Labels, int]:
     """Check labels as `check_labels` does; renumber them if a table of all ids would be larger than the image."""
-    checked, highest = check_labels(labels, what)
+    checked, highest = check_labels(labels)
     if highest <= checked.size:
         return checked, highest
     ids = np.unique(checked[checked > 0])
@@ -204,7 +204,7 @@ def relabel_in_raster_order(labels: Labels) -> Labels:
     """Renumber the instances 1…n without gaps, in raster order of their first pixels."""
     checked, highest = check_dense_labels(labels)
     ordered = np.array(checked)
-    renumber_in_raster_order(whole_rows(ordered.shape), ordered, np.zeros(highest + 1, dtype=np.int32), 0)
+    renumber_in_raster_order(whole_rows(ordered.shape), ordered, np.zeros(highest + 1, dtype=np.int32))
     return ordered
 
 

@@ -123,7 +123,7 @@ def decode_large(
     areas_px = sum((np.bincount(labels[rows].ravel(), minlength=n + 1) for rows in stripes), np.zeros(n + 1, np.int64))
     new_ids = np.where(areas_px < cleaning.min_area_px, np.int32(-1), np.int32(0))
     new_ids[0] = 0
-    renumber_in_raster_order(whole_rows(labels.shape), labels, new_ids, 0)
+    renumber_in_raster_order(whole_rows(labels.shape), labels, new_ids)
     return labels
 
 

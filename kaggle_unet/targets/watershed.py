@@ -46,7 +46,7 @@ def decode_instances(
         link_contested(mask.ids, n_seeds, links)
         flood(levels, classes, mask.runs, links, nodes, areas, labels)
     new_ids = np.where(areas < min_area_px, DROPPED, 0).astype(np.int32)
-    renumber_in_raster_order(mask.runs, labels, new_ids, 0)
+    renumber_in_raster_order(mask.runs, labels, new_ids)
     return labels
 
 

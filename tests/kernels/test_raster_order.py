@@ -10,27 +10,25 @@ from tests import strategies
 def test_ids_are_given_in_raster_order():
     labels, new_ids = np.array([[0, 3], [1, 3]], dtype=np.int32), np.zeros(4, dtype=np.int32)
 
-    assert renumber_in_raster_order(whole_rows((2, 2)), labels, new_ids, 0) == 2
+    renumber_in_raster_order(whole_rows((2, 2)), labels, new_ids)
 
     assert labels.tolist() == [[0, 1], [2, 1]]
     assert new_ids.tolist() == [0, 2, 0, 1]
 
 
-def test_an_image_is_renumbered_part_by_part():
+def test_dropped_ids_leave_no_gap():
     labels, new_ids = np.array([[5, 3], [1, 3], [5, 2]], dtype=np.int32), np.zeros(6, dtype=np.int32)
     new_ids[3] = DROPPED
 
-    n = renumber_in_raster_order(whole_rows((1, 2)), labels[:1], new_ids, 0)
-    n = renumber_in_raster_order(whole_rows((2, 2)), labels[1:], new_ids, n)
+    renumber_in_raster_order(whole_rows((3, 2)), labels, new_ids)
 
-    assert n == 3
     assert labels.tolist() == [[1, 0], [2, 0], [1, 3]]
 
 
 def test_pixels_outside_the_runs_are_left_alone():
     labels = np.array([[7, 7, 9, 9]], dtype=np.int32)
 
-    renumber_in_raster_order(np.array([[0, 1, 3]], dtype=np.int32), labels, np.zeros(10, dtype=np.int32), 0)
+    renumber_in_raster_order(np.array([[0, 1, 3]], dtype=np.int32), labels, np.zeros(10, dtype=np.int32))
 
     assert labels.tolist() == [[7, 1, 2, 9]]
 
