@@ -13,7 +13,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, Literal
 
 import cv2
 import numpy as np
@@ -37,15 +37,6 @@ SUFFIX_PATTERN = r"\.(?i:png|tif|tiff|jpg|jpeg|bmp|gif|webp)"
 _FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "WEBP")  # never those for which Pillow starts other programs
 _MODES = ("1", "L", "LA", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F", "RGB", "RGBA")
 _PILLOW_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)  # none, fax, LZW, JPEG, deflate, PackBits
-
-
-class Window(NamedTuple):
-    """A part of a mask; all pixels outside are 0."""
-
-    pixels: Pixels
-    y: int
-    x: int
-    shape: Shape
 
 
 def decode_image(data: bytes, where: str, channel: int | str | None = None) -> tuple[Image, tuple[Note, ...]]:
@@ -141,21 +132,6 @@ def threshold_jpeg(grays: Pixels, where: str) -> Mask:
     if 0 < high < 32 or 4 * n_between > np.count_nonzero(grays > high / 8):
         raise DataError(f"{where} is a JPEG of more than two values, which it does not keep; save masks as PNG or TIFF")
     return np.asarray(2 * grays.astype(np.int64) > high)
-
-
-def decode_mask_window(data: bytes, where: str) -> Window:
-    """Decode a binary mask of one object; of a gray PNG only the rectangle with values above 0 becomes an array."""
-    with _opened(io.BytesIO(data), where) as pillow:
-        is_gray_png = pillow is not None and pillow.format == "PNG" and pillow.mode in {"1", "L"}
-        if pillow is not None and is_gray_png and _find_orientation(pillow) == 1:
-            packed = check_png(data)
-            pillow.load()
-            box = pillow.getbbox() or (0, 0, 0, 0)
-            if box[3] < pillow.height:
-                _refuse_missing_rows(data, packed)
-            return Window(np.asarray(pillow.crop(box)) > 0, box[1], box[0], (pillow.height, pillow.width))
-    mask = decode_mask(data, where)
-    return Window(mask, 0, 0, (mask.shape[0], mask.shape[1]))
 
 
 def read_shape(file: IO[bytes], where: str) -> Shape:

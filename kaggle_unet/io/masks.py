@@ -15,9 +15,9 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.io.annotation_formats import CocoImage, Objects, count_from_1, decode_coco, read_geojson, read_rois
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note, describe_objects, describe_whole_mask
-from kaggle_unet.io.images import decode_mask, decode_mask_window, is_jpeg, threshold_jpeg
+from kaggle_unet.io.images import decode_mask, is_jpeg, threshold_jpeg
 from kaggle_unet.io.label_images import count_neighbours, find_void, number_classes, number_colours, rank, read_values
-from kaggle_unet.masks.column_runs import find_column_runs, paint_instances
+from kaggle_unet.masks.column_runs import paint_instances, runs_of_mask
 from kaggle_unet.masks.labels import components, relabel
 from kaggle_unet.masks.rle import decode_and_count
 from kaggle_unet.types import Image, Labels, Mask, Shape
@@ -121,14 +121,13 @@ def merge_object_masks(files: Iterable[File], image: Image | None) -> Masks:
     shape = _size(image)
     for data, where in files:
         try:
-            window = decode_mask_window(data, where)
-            shape = shape or window.shape
-            _check_size(window.shape, shape, where)
+            mask = decode_mask(data, where)
+            shape = shape or (mask.shape[0], mask.shape[1])
+            _check_size(mask.shape, shape, where)
         except DataError as error:
             problems.append(str(error))
         else:
-            part = window.pixels.astype(np.int32, order="C")
-            instances.append(find_column_runs(part, top=window.y, left=window.x, n_y=window.shape[0])[0])
+            instances.append(runs_of_mask(mask))
     if problems:
         raise DataError(f"{len(problems)} masks cannot be used", problems)
     if shape is None:

@@ -16,7 +16,6 @@ from kaggle_unet.io.images import (
     classify_kind,
     decode_image,
     decode_mask,
-    decode_mask_window,
     encode_png,
     encode_tiff,
     read_shape,
@@ -126,7 +125,6 @@ def test_images_and_masks_are_turned_as_their_tag_says(kind, orientation):
     np.testing.assert_allclose(decoded / (257 if "16" in kind or "deep" in kind else 1), shown, atol=3)
     if kind not in {"jpg", "webp"}:
         np.testing.assert_array_equal(decode_mask(data, "a"), shown > 0)
-        np.testing.assert_array_equal(put_back(decode_mask_window(data, "a")), shown > 0)
     assert ("orientation tag" in [note.kind for note in notes]) == (orientation != 1)
     assert shape_of(data, "a") == shown.shape
 
@@ -154,27 +152,14 @@ def test_whatever_is_above_0_is_inside_a_mask(data):
     mask = decode_mask(data, "a.png")
     np.testing.assert_array_equal(mask, MASK)
     assert mask.dtype == np.bool_
-    np.testing.assert_array_equal(put_back(decode_mask_window(data, "a.png")), MASK)
-
-
-def put_back(window):
-    """Make a whole mask of a window."""
-    assert window.pixels.dtype == np.bool_
-    mask = np.zeros(window.shape, dtype=bool)
-    mask[window.y : window.y + window.pixels.shape[0], window.x : window.x + window.pixels.shape[1]] = window.pixels
-    return mask
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
 @given(mask=strategies.masks())
-def test_the_window_of_a_mask_holds_all_of_it(mode, mask):
+def test_a_mask_is_the_same_in_every_mode(mode, mask):
     data = png(Image.fromarray(mask * np.uint8(255)).convert(mode))
 
-    window = decode_mask_window(data, "a.png")
-
-    np.testing.assert_array_equal(put_back(window), mask)
-    if mode in {"1", "L"} and mask.any():
-        assert all(window.pixels[edge].any() for edge in (0, -1, (slice(None), 0), (slice(None), -1)))
+    np.testing.assert_array_equal(decode_mask(data, "a.png"), mask)
 
 
 LABELS = np.array([[0, 1, 1], [300, 0, 70000]])
@@ -217,7 +202,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, read_values])
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, read_values])
 @pytest.mark.parametrize("match", BAD)
 def test_what_cannot_be_decoded_is_named_with_the_reason(decode, match):
     with pytest.raises(DataError, match=rf"^a\.zip:x\.png {match}"):
@@ -251,7 +236,7 @@ PLACES = st.integers(0, 400)
 @example(data=SOUND[6], spots={106: 66}, end=None)  # strips of no rows
 @example(data=SOUND[-1], spots={20: 2, 103: 48}, end=None)  # 12,289 samples in each of 262,150 pixels
 @given(data=st.sampled_from(SOUND), spots=st.dictionaries(PLACES, st.integers(0, 255)), end=st.none() | PLACES)
-@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, shape_of])
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, shape_of])
 def test_whatever_is_damaged_ends_in_a_picture_or_a_sentence(decode, data, spots, end):
     damaged = bytearray(data[:end])
     for spot, value in spots.items():
@@ -352,7 +337,7 @@ def test_gifs_and_webps_are_read(pixels, kind):
         decode_image(two, "a")
 
 
-@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, read_values])
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, read_values])
 def test_a_png_with_any_bit_flipped_or_cut_off_anywhere_is_an_error_or_the_same(decode):
     pixels = np.random.default_rng(3).integers(0, 4, (30, 40), np.uint8)
     data = png(pixels)
@@ -395,7 +380,7 @@ def test_a_tiff_counts_by_all_of_its_channels(monkeypatch):
 
 
 @pytest.mark.parametrize("pixels", [np.full((40, 8), 9, np.uint8), np.full((40, 8, 3), 9, np.uint8)])
-@pytest.mark.parametrize("decode", [decode_image, decode_mask, decode_mask_window, read_values])
+@pytest.mark.parametrize("decode", [decode_image, decode_mask, read_values])
 def test_a_png_with_fewer_rows_than_it_declares_is_damaged(pixels, decode):
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

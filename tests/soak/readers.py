@@ -22,7 +22,7 @@ from kaggle_unet.competitions.submission import check_submission
 from kaggle_unet.config import parse_config, to_yaml
 from kaggle_unet.io.annotation_formats import decode_coco, parse_json, read_coco, read_geojson, read_rois
 from kaggle_unet.io.archive import ZipArchive
-from kaggle_unet.io.images import decode_image, decode_mask, decode_mask_window, encode_png, read_shape
+from kaggle_unet.io.images import decode_image, decode_mask, encode_png, read_shape
 from kaggle_unet.io.label_images import read_values
 from kaggle_unet.io.tables import read_table
 from kaggle_unet.io.tiff import read_pixel_size
@@ -136,19 +136,10 @@ def other_images(home: Path) -> Reader:
 
 
 def masks(home: Path) -> Reader:
-    """Binary masks, whole and by their window, which must agree."""
+    """Binary masks."""
     labels = images()[1]
     seeds = [png(labels == n) for n in (1, 2)] + [png((labels == 3).astype(np.uint8) * 255), png(labels > 0, "RGBA")]
-
-    def read(data: bytes) -> np.ndarray:
-        window, whole = decode_mask_window(data, "x.png"), decode_mask(data, "x.png")
-        placed = np.zeros(window.shape, bool)
-        placed[window.y : window.y + window.pixels.shape[0], window.x : window.x + window.pixels.shape[1]] = (
-            window.pixels
-        )
-        assert np.array_equal(placed, whole), "the window is not the mask"
-        return whole
-
+    read = lambda data: decode_mask(data, "x.png")  # noqa: E731
     deep = lambda data, rng, others: repair_png(damage(data, rng, others))  # noqa: E731
     return Reader(seeds, read, lambda data, mask: _check_png(data, mask.astype(np.uint8)), has_checksum=True, deep=deep)
 
