@@ -1,14 +1,10 @@
-"""Connected components among runs of pixels, instances round holes, and pieces and holes of instances.
+"""Connected components among runs of pixels, and instances round holes.
 
 Strategy. An image of blobs has far fewer runs than pixels. It is read once to find them, eight pixels at a time where
 nothing changes; components are then linked and numbered among the runs alone, by union-find (He, Chao & Suzuki, A
 run-based two-scan labeling algorithm, IEEE Transactions on Image Processing 17, 2008). The lower of two roots becomes
 the root of both, so components are numbered by their first pixels in raster order, whatever their shape. A run is
 ``(row, start, end)``; `end` is the first column after it.
-
-Pieces of instances are found by union-find over pixels of one id. Pieces minus holes is the Euler number, which is a
-sum over all squares of 2 × 2 pixels: 1 for a square with one pixel of the instance, −1 for three, −2 for two that share
-only a corner, over 4. So the holes need no search.
 """
 
 import numpy as np
@@ -145,57 +141,3 @@ def find_owners(
                 near = labels[v, x]
                 if near > 0 and owners[hole] != near:
                     owners[hole] = near if owners[hole] == UNKNOWN else NOT_ONE
-
-
-@jit
-def count_parts(
-    labels: NDArray[np.int32], parents: NDArray[np.int32], pieces: NDArray[np.int32], quads: NDArray[np.int32]
-) -> None:
-    """Count the pieces and the Euler number of every instance."""
-    n_y, n_x = labels.shape
-    for y in range(n_y + 1):
-        corner, left = 0, 0
-        for x in range(n_x + 1):
-            above = int(labels[y - 1, x]) if y > 0 and x < n_x else 0
-            own = int(labels[y, x]) if y < n_y and x < n_x else 0
-            if own != left or own != above or own != corner:
-                # Each id scores by one of its pixels: how many are `beside` it, and whether one is across.
-                if own > 0:
-                    beside = int(left == own) + int(above == own)
-                    quads[own] += 1 - beside + int(corner == own) * (2 * beside - 3)
-                if left > 0 and left != own:
-                    beside = int(corner == left)
-                    quads[left] += 1 - beside + int(above == left) * (2 * beside - 3)
-                if above > 0 and above != own and above != left:  # noqa: PLR1714  (tuples take the compiler longer)
-                    quads[above] += 1 - int(corner == above)
-                if corner > 0 and corner != own and corner != left and corner != above:  # noqa: PLR1714
-                    quads[corner] += 1
-            if own > 0:
-                here = root = y * n_x + x
-                right = int(labels[y - 1, x + 1]) if y > 0 and x + 1 < n_x else 0
-                if above == own:  # whatever else is near is a neighbour of the pixel above
-                    root = here - n_x
-                elif left == own:
-                    root = here - 1
-                elif corner == own:
-                    root = here - n_x - 1
-                elif right == own:
-                    root = here - n_x + 1
-                else:
-                    pieces[own] += 1
-                parents[here] = here
-                parents[here] = parents[root]
-                if right == own and above != own:  # two pieces may meet here
-                    other = here - n_x + 1
-                    while parents[root] != root:  # path halving
-                        parents[root] = parents[parents[root]]
-                        root = int(parents[root])
-                    while parents[other] != other:
-                        parents[other] = parents[parents[other]]
-                        other = int(parents[other])
-                    if root < other:
-                        parents[other] = root
-                    elif other < root:
-                        parents[root] = other
-                    pieces[own] -= int(root != other)
-            corner, left = above, own
