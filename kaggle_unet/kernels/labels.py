@@ -32,13 +32,6 @@ def count_areas(ids: NDArray[np.uint32], areas: NDArray[np.int64]) -> int:
     return int(highest)
 
 
-@jit
-def replace_ids(ids: NDArray[np.int32], new_ids: NDArray[np.int32], replaced: NDArray[np.int32]) -> None:
-    """Look up every pixel's new id. Must hold: no id is negative or above `n`."""
-    for px in range(ids.shape[0]):
-        replaced[px] = new_ids[ids[px]]
-
-
 DROPPED = -1
 
 

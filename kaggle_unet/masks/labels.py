@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.kernels.components import count_changes, paint_runs
 from kaggle_unet.kernels.components import find_components as _find_components
-from kaggle_unet.kernels.labels import ID_WITHOUT_PLACE, count_areas, renumber_in_raster_order, replace_ids
+from kaggle_unet.kernels.labels import ID_WITHOUT_PLACE, count_areas, renumber_in_raster_order
 from kaggle_unet.types import Labels, Mask, Shape
 
 _FEWEST_OBJECTS = 3  # fewer give no reliable diameter
@@ -207,11 +207,10 @@ def relabel(labels: ArrayLike) -> Labels:
     array([[0, 2, 1]], dtype=int32)
     """
     checked, areas = measure_labels(labels)
-    relabelled = np.array(checked)
-    if not areas[1:].all():
-        new_ids = np.append([0], np.cumsum(areas[1:] > 0)).astype(np.int32)
-        replace_ids(checked.reshape(-1), new_ids, relabelled.reshape(-1))
-    return relabelled
+    if areas[1:].all():
+        return np.array(checked)
+    new_ids = np.append([0], np.cumsum(areas[1:] > 0)).astype(np.int32)
+    return new_ids[checked]
 
 
 def relabel_in_raster_order(labels: Labels) -> Labels:

@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kaggle_unet.kernels.components import NOT_ONE, UNKNOWN, find_owners, paint_runs
-from kaggle_unet.kernels.labels import replace_ids
 from kaggle_unet.masks.labels import check_labels, find_components_of_mask, measure_labels
 from kaggle_unet.types import Labels
 
@@ -80,6 +79,5 @@ def drop_small(labels: ArrayLike, min_px: int, *, in_place: bool = False) -> Lab
     if is_kept[1:].all():
         return checked
     is_kept[0] = False
-    kept = checked if in_place else np.array(checked)
-    replace_ids(kept.ravel(), np.where(is_kept, np.cumsum(is_kept), 0).astype(np.int32), kept.ravel())
-    return kept
+    new_ids = np.where(is_kept, np.cumsum(is_kept), 0).astype(np.int32)
+    return np.take(new_ids, checked, out=checked if in_place else np.empty_like(checked))

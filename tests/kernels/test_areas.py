@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from kaggle_unet.kernels.labels import ID_WITHOUT_PLACE, count_areas, replace_ids
+from kaggle_unet.kernels.labels import ID_WITHOUT_PLACE, count_areas
 from tests import strategies
 
 
@@ -20,16 +20,3 @@ def test_areas_are_counted_as_bincount_counts_them_and_added(labels):
 @pytest.mark.parametrize("id_", [3, 2**31 - 1, 2**32 - 1])
 def test_an_id_without_a_place_is_told(id_):
     assert count_areas(np.array([0, id_], dtype=np.uint32), np.zeros(3, dtype=np.int64)) == ID_WITHOUT_PLACE
-
-
-@given(strategies.labels())
-@settings(max_examples=50, deadline=None)
-def test_ids_are_looked_up_in_place_or_elsewhere(labels):
-    new_ids = np.arange(int(labels.max()) + 1, dtype=np.int32)[::-1].copy()
-    expected, elsewhere = new_ids[labels], np.empty_like(labels)
-
-    replace_ids(labels.ravel(), new_ids, elsewhere.ravel())
-    replace_ids(labels.ravel(), new_ids, labels.ravel())
-
-    assert (elsewhere == expected).all()
-    assert (labels == expected).all()
