@@ -4,8 +4,9 @@ In training, a network with auxiliary heads returns all its `Outputs`; in evalua
 prediction, tiling and export need not know about heads. Validation needs both and calls `forward_all`.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -106,8 +107,8 @@ class Hypercolumn(nn.Module):
     def __init__(self, widths: Sequence[int], *, norm: nn.Module, activation: nn.Module) -> None:
         super().__init__()
         n_out = widths[-1]
-        self.narrow = nn.ModuleList(_initialise(nn.Conv2d(n_in, n_out, 1), "linear") for n_in in widths[:-1])
-        self.merge = _initialise(nn.Conv2d(n_out * len(widths), n_out, 3, padding=1), "relu")
+        self.narrow = nn.ModuleList(initialise(nn.Conv2d(n_in, n_out, 1), gain=1) for n_in in widths[:-1])
+        self.merge = initialise(nn.Conv2d(n_out * len(widths), n_out, 3, padding=1), gain=2)
         self.norm = norm
         self.activation = activation
 
@@ -127,16 +128,17 @@ class SideHeads(nn.Module):
 
     def __init__(self, widths: Sequence[int], n_out: int) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(_initialise(nn.Conv2d(n_in, n_out, 1), "linear") for n_in in widths[:-1])
+        self.heads = nn.ModuleList(initialise(nn.Conv2d(n_in, n_out, 1), gain=1) for n_in in widths[:-1])
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Compute logits of each level, in its own size."""
         return tuple(head(level) for head, level in zip(self.heads, maps[:-1], strict=True))
 
 
-def _initialise(conv: nn.Conv2d, before: Literal["linear", "relu"]) -> nn.Module:
-    """Draw weights that keep the variance in front of a nonlinearity, and set biases to 0."""
-    nn.init.kaiming_normal_(conv.weight, nonlinearity=before)
+def initialise(conv: nn.Conv2d | nn.ConvTranspose2d, *, gain: float) -> nn.Module:
+    """Draw weights of variance gain / N, N the values that each output sums, and set biases to 0."""
+    n_incoming = conv.in_channels * math.prod(conv.kernel_size) / (math.prod(conv.stride) if conv.transposed else 1)
+    nn.init.normal_(conv.weight, std=math.sqrt(gain / n_incoming))
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
     return conv

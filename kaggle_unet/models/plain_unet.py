@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kaggle_unet.errors import ConfigError
-from kaggle_unet.models.heads import EmptyHead, Hypercolumn, Outputs, ScSE, SideHeads, select_outputs
+from kaggle_unet.models.heads import EmptyHead, Hypercolumn, Outputs, ScSE, SideHeads, initialise, select_outputs
 from kaggle_unet.models.settings import PlainUNetSettings
 
 Rates = dict[str, float]  # dropout rates before, between and after the convolutions of a block; 0 where not named
@@ -74,7 +74,7 @@ class PlainUNet(nn.Module):
         self.merge = nn.ModuleList(
             _Block(2 * width, width, settings, rate) for width, rate in zip(widths[-2::-1], rates_up, strict=True)
         )
-        self.head = _initialise(nn.Conv2d(widths[0], out_channels * n_folded, 1), gain=1)
+        self.head = initialise(nn.Conv2d(widths[0], out_channels * n_folded, 1), gain=1)
         self.fold = nn.PixelUnshuffle(settings.unshuffle) if n_folded > 1 else nn.Identity()
         self.unfold = nn.PixelShuffle(settings.unshuffle) if n_folded > 1 else nn.Identity()
         maps = widths[-2::-1]
@@ -148,13 +148,13 @@ class _Block(nn.Module):
     def __init__(self, n_in: int, n_out: int, settings: PlainUNetSettings, rates: Rates) -> None:
         super().__init__()
         padding = 1 if settings.padding == "same" else 0
-        self.conv1 = _initialise(nn.Conv2d(n_in, n_out, 3, padding=padding), gain=2)
+        self.conv1 = initialise(nn.Conv2d(n_in, n_out, 3, padding=padding), gain=2)
         self.norm1 = _norm(n_out, settings)
-        self.conv2 = _initialise(nn.Conv2d(n_out, n_out, 3, padding=padding), gain=1 if settings.residual else 2)
+        self.conv2 = initialise(nn.Conv2d(n_out, n_out, 3, padding=padding), gain=1 if settings.residual else 2)
         self.norm2 = _norm(n_out, settings)
         self.activation = _activation(settings)
         # no module in plain blocks, so that their checkpoints have no such parameters
-        self.shortcut = _initialise(nn.Conv2d(n_in, n_out, 1), gain=1) if settings.residual else None
+        self.shortcut = initialise(nn.Conv2d(n_in, n_out, 1), gain=1) if settings.residual else None
         self.attention = ScSE(n_out) if settings.attention == "scse" else nn.Identity()
         self.before, self.between, self.after = (
             nn.Dropout(rates.get(place, 0.0)) for place in ("before", "between", "after")
@@ -176,7 +176,7 @@ class _Interpolation(nn.Module):
         super().__init__()
         self.mode = settings.upsampling
         self.half_seen = _half_seen(settings)
-        self.conv = _initialise(nn.Conv2d(n_in, n_out, 1), gain=1)
+        self.conv = initialise(nn.Conv2d(n_in, n_out, 1), gain=1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.interpolate(self.conv(x), scale_factor=2, mode=self.mode)
@@ -186,10 +186,10 @@ class _Interpolation(nn.Module):
 def _upsampling(n_in: int, n_out: int, settings: PlainUNetSettings) -> nn.Module:
     """Build the module that doubles the sides and halves the channels."""
     if settings.upsampling == "transposed2":
-        return _initialise(nn.ConvTranspose2d(n_in, n_out, 2, stride=2), gain=1)
+        return initialise(nn.ConvTranspose2d(n_in, n_out, 2, stride=2), gain=1)
     if settings.upsampling == "transposed3":
         padding = 1 + _half_seen(settings) // 2
-        return _initialise(nn.ConvTranspose2d(n_in, n_out, 3, stride=2, padding=padding, output_padding=1), gain=1)
+        return initialise(nn.ConvTranspose2d(n_in, n_out, 3, stride=2, padding=padding, output_padding=1), gain=1)
     return _Interpolation(n_in, n_out, settings)
 
 
@@ -216,15 +216,6 @@ def _norm(channels: int, settings: PlainUNetSettings) -> nn.Module:
 
 def _activation(settings: PlainUNetSettings) -> nn.Module:
     return nn.ReLU() if settings.activation == "relu" else nn.ELU()
-
-
-def _initialise(conv: nn.Conv2d | nn.ConvTranspose2d, *, gain: float) -> nn.Module:
-    """Draw weights of variance gain / N and set biases to 0."""
-    n_incoming = conv.in_channels * math.prod(conv.kernel_size) / (math.prod(conv.stride) if conv.transposed else 1)
-    nn.init.normal_(conv.weight, std=math.sqrt(gain / n_incoming))
-    assert conv.bias is not None
-    nn.init.zeros_(conv.bias)
-    return conv
 
 
 def _middle(grid: Tensor, height: int, width: int) -> Tensor:
