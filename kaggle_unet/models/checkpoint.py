@@ -56,7 +56,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, onto the CPU, with the `sha256` of its file."""
     refuse_pickle(path)
     data, digest = read_hashed(path)
-    checkpoint = _parse(data, path)
+    with reading(f"checkpoint {path}", "copy it again, or give another file"):
+        tensors = safetensors.torch.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        checkpoint = _put_tensors(json.loads(header.get("__metadata__", {}).get(METADATA, "null")), tensors)
     if not isinstance(checkpoint, dict) or not {"format", "config", "model", "score"} <= checkpoint.keys():
         raise DataError(f"checkpoint {path}: not written by kaggle-unet; give a best{SUFFIX} or last{SUFFIX} of a run")
     if checkpoint["format"] != FORMAT:
@@ -145,13 +148,6 @@ def _put_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
     if _BY_NUMBER in tree:
         return {int(key): _put_tensors(item, tensors) for key, item in tree[_BY_NUMBER].items()}
     return {key: _put_tensors(item, tensors) for key, item in tree.items()}
-
-
-def _parse(data: bytes, path: Path) -> Any:
-    with reading(f"checkpoint {path}", "copy it again, or give another file"):
-        tensors = safetensors.torch.load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        return _put_tensors(json.loads(header.get("__metadata__", {}).get(METADATA, "null")), tensors)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
