@@ -74,7 +74,7 @@ def bench_train(
     the bare step is compared with, so it has the bare step's batch and its optimiser.
     """
     settings = config.training
-    seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
+    seed_everything(settings.seed, deterministic=settings.deterministic)
     distributed = init_distributed(settings, devices=1, nodes=1)
     device_config = distributed.device_config
     plain = Distributed(replace(device_config, precision="32", channels_last=False, compiled=False))

@@ -196,7 +196,7 @@ def estimate_training(
     """
     _refuse_idle(config)
     settings, store = config.training, Store.open(store_folder)
-    seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
+    seed_everything(settings.seed, deterministic=settings.deterministic)
     distributed, added = init_distributed(settings, devices=1, nodes=1), _open_added(config, store, add)
     if has_checkpoints(run):
         refuse_other_run(run, config, store, added)

@@ -31,15 +31,13 @@ def keep_freed_memory() -> bool:
     return all(mallopt(name, value) for name, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, _STEP_BYTES)))
 
 
-def seed_everything(seed: int, threads: int | None = None, *, deterministic: bool = False) -> None:
-    """Seed torch, fix the number of threads, keep freed memory, and choose fast or deterministic operations.
+def seed_everything(seed: int, *, deterministic: bool = False) -> None:
+    """Seed torch, keep freed memory, and choose fast or deterministic operations.
 
     Nothing uses numpy's global state. OpenCV gets one thread: it works on one crop at a time, and its results do not
     depend on the number.
     """
     torch.manual_seed(seed)
-    if threads is not None:
-        torch.set_num_threads(threads)
     cv2.setNumThreads(1)
     keep_freed_memory()
     choose_operations(deterministic=deterministic)

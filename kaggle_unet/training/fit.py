@@ -45,7 +45,7 @@ def fit_fold(
     On a CPU, with the same number of threads, a resumed training ends in the same weights as an uninterrupted one.
     Whatever ends the process, `last.safetensors` is of the last whole epoch.
     """
-    seed_everything(settings.seed, settings.threads, deterministic=settings.deterministic)
+    seed_everything(settings.seed, deterministic=settings.deterministic)
     distributed = parts.distributed or init_distributed(settings)
     previous = find_previous(folder, config, resume=resume)
     on_event(distributed.device_config)

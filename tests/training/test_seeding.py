@@ -26,10 +26,3 @@ def test_deterministic_operations_are_chosen_and_left_again(monkeypatch):
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     seed_everything(0)
     assert not torch.are_deterministic_algorithms_enabled()
-
-
-def test_threads_are_set_only_when_asked_for():
-    seed_everything(0, threads=1)
-    assert torch.get_num_threads() == 1
-    seed_everything(0)
-    assert torch.get_num_threads() == 1
