@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kaggle_unet.errors import ConfigError
 from kaggle_unet.types import Planes, Weights
 
 Array = TypeVar("Array", bound=np.generic)
@@ -49,18 +48,15 @@ def pad_to(inputs: NDArray[Array], shape: tuple[int, int]) -> tuple[NDArray[Arra
     array([[1, 2, 3]])
     """
     height, width = inputs.shape[-2:]
-    if shape[0] < height or shape[1] < width:
-        msg = f"an image of {height} × {width} can't be padded to {shape[0]} × {shape[1]}; crop it, or pad further"
-        raise ConfigError(msg)
     top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
     around = ((top, shape[0] - height - top), (left, shape[1] - width - left))
     padded = np.pad(inputs, ((0, 0),) * (inputs.ndim - 2) + around, mode="symmetric")
     return padded, (slice(top, top + height), slice(left, left + width))
 
 
-def crop(planes: NDArray[Array], slices: Slices) -> NDArray[Array]:
-    """Return an array without its padding."""
-    rows, columns = slices
+def crop(planes: NDArray[Array], slices: Slices, margin: int = 0) -> NDArray[Array]:
+    """Return an array without its padding; a network has cut off its margin already."""
+    rows, columns = (slice(part.start - margin, part.stop - margin) for part in slices)
     inside: NDArray[Any] = planes[..., rows, columns]
     return inside
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from kaggle_unet.data.batch import PadSpec, pad_to, padded_shape
+from kaggle_unet.data.batch import PadSpec, crop, pad_to, padded_shape
 from kaggle_unet.errors import ConfigError, KitError, ResourceError
 from kaggle_unet.inference.flips import FLIP_SETS
 from kaggle_unet.inference.settings import InferenceSettings
@@ -75,8 +75,7 @@ def predict_planes(  # noqa: PLR0913  what the networks need, each by its name
             continue
         padded, slices = zip(*(pad_to(image, shape) for image in images), strict=True)
         for name, planes, inside in zip(names, average.predict(padded, names), slices, strict=True):
-            rows, columns = (slice(part.start - average.margin, part.stop - average.margin) for part in inside)
-            yield name, planes[:, rows, columns].copy()
+            yield name, crop(planes, inside, average.margin).copy()
 
 
 def _gather_batches(

@@ -75,10 +75,9 @@ def validate(
                 raise TrainingFailure(f"the validation loss is {value} on the samples {name_samples(batch.ids)}", batch)
             first = first or batch
             losses += [value] * len(batch.ids)
-            margin_y, margin_x = ((batch.inputs.shape[axis] - logits.shape[axis]) // 2 for axis in (-2, -1))
-            for sample, planes, (y, x) in zip(samples, _to_planes(logits, decoder), slices, strict=True):
-                inside = slice(y.start - margin_y, y.stop - margin_y), slice(x.start - margin_x, x.stop - margin_x)
-                true, pred = labels_of(sample), decoder(crop(planes, inside), sample.image)
+            margin = (batch.inputs.shape[-1] - logits.shape[-1]) // 2
+            for sample, planes, inside in zip(samples, _to_planes(logits, decoder), slices, strict=True):
+                true, pred = labels_of(sample), decoder(crop(planes, inside, margin), sample.image)
                 scores[sample.id] = metric(true, pred).mean
                 confusions[sample.id] = count_confusion(true, pred, decoder.codec.pixel_classes)
                 if decoder.codec.is_semantic:  # pixels of all classes but the first
