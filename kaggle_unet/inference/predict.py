@@ -49,26 +49,17 @@ def plan_batches(shapes: Mapping[str, Shape], settings: InferenceSettings, *, ma
     ]
 
 
-def predict_planes(  # noqa: PLR0913  what the networks need, each by its name
-    models: Sequence[nn.Module],
-    items: Iterable[tuple[str, Inputs]],
-    *,
-    settings: InferenceSettings,
-    activation: Activation,
-    device: torch.device | str,
-    autocast_dtype: torch.dtype | None = None,
-    channels_last: bool = False,
-    multiple: int | None = None,
+def predict_planes(
+    models: Sequence[nn.Module], items: Iterable[tuple[str, Inputs]], *, settings: InferenceSettings, **options: Any
 ) -> Iterator[tuple[str, Planes | HalfPlanes]]:
     """Predict the planes of images, one after the other, float16 for images predicted in tiles.
 
     Items are ids and inputs in the order of `plan_batches`; consecutive ones of one padded size share a batch. The
-    models are moved to `device` and put into evaluation mode. The padding is mirrored, and at least as wide as the
-    largest `margin` among the models, the pixels that an unpadded U-Net loses at each edge, so that the whole image is
-    predicted. Images with a padded side above `settings.tile_px` go through the models tile by tile. At other scales,
-    sides are rounded to `multiple`, which the networks need; by default it is what images are padded to.
+    padding is mirrored, and at least as wide as the largest `margin` among the models, the pixels that an unpadded
+    U-Net loses at each edge, so that the whole image is predicted. Images with a padded side above `settings.tile_px`
+    go through the models tile by tile. The options are those of `_Average`.
     """
-    average = _Average(models, settings, activation, device, autocast_dtype, channels_last, multiple)
+    average = _Average(models, settings, **options)
     for shape, names, images in _gather_batches(items, settings, PadSpec(settings.pad_to_multiple, average.margin)):
         if max(shape) > settings.tile_px:
             yield names[0], _predict_tiles(names[0], images[0], settings, average)
@@ -90,12 +81,17 @@ def _gather_batches(
 
 
 class _Average:
-    """The mean of probabilities over scales, models and flips."""
+    """The mean of probabilities over scales, models and flips.
+
+    The models are moved to `device` and put into evaluation mode. At other scales than 1, sides are rounded to
+    `multiple`, which the networks need; by default it is what images are padded to.
+    """
 
     def __init__(
         self,
         models: Sequence[nn.Module],
         settings: InferenceSettings,
+        *,
         activation: Activation,
         device: torch.device | str,
         autocast_dtype: torch.dtype | None = None,
@@ -216,10 +212,10 @@ def _merge_rows(
 
 
 def predict_rows(
-    models: Sequence[nn.Module], name: str, inputs: Sliced, rows: slice, settings: InferenceSettings, **device: Any
+    models: Sequence[nn.Module], name: str, inputs: Sliced, rows: slice, settings: InferenceSettings, **options: Any
 ) -> Iterator[tuple[slice, Planes]]:
     """Predict some rows of an image that need not be in memory, as they are predicted with all others."""
-    return _merge_rows(name, inputs, settings, _Average(models, settings, **device), rows)
+    return _merge_rows(name, inputs, settings, _Average(models, settings, **options), rows)
 
 
 class ChannelAdapter(nn.Module):
