@@ -168,12 +168,12 @@ class Config(Settings):
     @model_validator(mode="after")
     def _model_fits(self) -> Self:
         model, inference = self.model, self.inference
-        if isinstance(model, PlainUNetSettings):
-            if model.padding == "valid" and self.augmentation.crop_px is None and self.competition.name != "tgs":
+        if isinstance(model, PlainUNetSettings) and model.padding == "valid":
+            if self.augmentation.crop_px is None and self.competition.name != "tgs":
                 msg = "model.padding valid needs augmentation.crop_px: images of differing sizes can't share a batch"
                 raise ValueError(msg)
             for key, is_set in (("scales", inference.scales != (1.0,)), ("object_px", inference.object_px is not None)):
-                if model.padding == "valid" and is_set:
+                if is_set:
                     msg = f"inference.{key} is {getattr(inference, key)}, but a network without padding takes images "
                     raise ValueError(f"{msg}only as they are; leave it out, or set model.padding to same")
         head, codec = getattr(model, "empty_head", None), get_codec(self.codec)
