@@ -151,5 +151,4 @@ def _write_zip(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in files:
             archive.writestr(zipfile.ZipInfo(name, _DATE), data)
-    path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, buffer.getvalue())
