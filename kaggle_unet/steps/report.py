@@ -27,11 +27,11 @@ from kaggle_unet.selection.search import MASK_THRESHOLD, THRESHOLDS, apply_param
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.parallel import OnProgress
-from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder, open_run
+from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder
 from kaggle_unet.steps.score import (
     Scored,
     Scores,
-    choose_decode_params_of_planes,
+    open_run_to_decode,
     out_of_fold,
     out_of_fold_samples,
     score_training_samples,
@@ -91,8 +91,7 @@ def write_report(  # noqa: PLR0913  the options of a verb
 ) -> Path:
     """Write a run's report, `against` another run or other decode parameters of its own."""
     try_to_write(output)
-    config, store = open_run(run, store_folder)
-    config, file = choose_decode_params_of_planes(config, run, decode, on_warning)
+    config, store, file = open_run_to_decode(run, store_folder, decode, on_warning)
     names, second = config.codec.classes or (), _open_second(against, run, config) if against else None
     ids = [id_ for id_ in out_of_fold_samples(run)["id"] if second is None or id_ in second.planes]
     decoders = {} if names else {value: apply_params({MASK_THRESHOLD: value}, config.decoder) for value in THRESHOLDS}

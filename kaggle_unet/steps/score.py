@@ -159,23 +159,23 @@ def score_run(
     on_warning: Callable[[str], None] = lambda _: None,
 ) -> Scores:
     """Score a run on the samples that each fold was not trained on, and with `train` on those that it was."""
-    config, store = open_run(run, store_folder)
-    config, file = choose_decode_params_of_planes(config, run, decode, on_warning)
+    config, store, file = open_run_to_decode(run, store_folder, decode, on_warning)
     classes = config.decoder.codec.pixel_classes
     scores = summarize_scores([scored for scored, *_ in out_of_fold(run, config, store)], classes)
     trained_on = score_training_samples(run, config, store, on_progress) if train else None
     return replace(scores, decoding=str(file or OF_CONFIG), trained_on=trained_on)
 
 
-def choose_decode_params_of_planes(
-    config: Config, run: Path, chosen: str | None, on_warning: Callable[[str], None]
-) -> tuple[Config, Path | None]:
-    """Choose decode parameters for a run's out-of-fold planes, and warn where they were searched on others."""
-    config, file = choose_decode_params(config, [run], chosen=chosen)
+def open_run_to_decode(
+    run: Path, store_folder: Path | None, decode: str | None, on_warning: Callable[[str], None]
+) -> tuple[Config, Store, Path | None]:
+    """Open a run, choose decode parameters for its out-of-fold planes, and warn where they were searched on others."""
+    config, store = open_run(run, store_folder)
+    config, file = choose_decode_params(config, [run], chosen=decode)
     folders = [fold_folder(run, fold) / "planes" for fold in folds_with_planes(run)]
     for remark in look_at_decode_params(file, hashes_of_checkpoints(folders), config, *views_of_planes(folders)):
         on_warning(remark)
-    return config, file
+    return config, store, file
 
 
 def score_training_samples(run: Path, config: Config, store: Store, on_progress: OnProgress) -> Scores:
@@ -190,9 +190,7 @@ def score_training_samples(run: Path, config: Config, store: Store, on_progress:
         ensemble = load_ensemble([fold_folder(run, fold)], config)
         predicted = predict_samples(ensemble, sizes, samples.__getitem__, config.inference)
         for n, (sample, planes) in enumerate(predicted, 1):
-            assert sample.labels is not None
-            labels, parts = config.decoder(planes, sample.image), {"fold": str(fold), "kind": sample.kind}
-            scored.append(score_sample(config, sample, labels, parts, groups[sample.id]))
+            scored.append(_score_sample(config, sample, config.decoder(planes, sample.image), fold, groups[sample.id]))
             on_progress(f"training images of fold {fold}", n, len(samples))
     return summarize_scores(scored, config.decoder.codec.pixel_classes)
 
@@ -203,10 +201,8 @@ def out_of_fold(
     """Decode and score a run's out-of-fold planes, one sample after the other."""
     for row in out_of_fold_samples(run, folds).to_dict("records"):
         sample, planes = store.read(row["id"]), read_planes(row["planes"], row["id"])
-        assert sample.labels is not None
         labels = config.decoder(planes, sample.image)
-        parts = {"fold": str(row["fold"]), "kind": sample.kind}
-        yield score_sample(config, sample, labels, parts, row["group"]), sample, planes, labels
+        yield _score_sample(config, sample, labels, row["fold"], row["group"]), sample, planes, labels
 
 
 def out_of_fold_samples(run: Path, folds: Sequence[int] | None = None) -> DataFrame:
@@ -233,9 +229,8 @@ def hashes_of_checkpoints(folders: Iterable[Path]) -> list[str]:
 def views_of_planes(folders: Iterable[Path]) -> list[dict[str, Any]]:
     """Return the settings of prediction that shaped the planes in some folders, each combination once."""
     found = [describe_planes(folder)["inference"] for folder in dict.fromkeys(folders)]
-    views = [
-        {name: settings[name] for name in VIEWS if name in settings} for settings in found
-    ]  # once there were fewer
+    # once there were fewer
+    views = [{name: settings[name] for name in VIEWS if name in settings} for settings in found]
     return [entry for number, entry in enumerate(views) if entry not in views[:number]]
 
 
@@ -248,9 +243,10 @@ def folds_with_planes(run: Path) -> list[int]:
     return folds
 
 
-def score_sample(config: Config, sample: Sample, labels: Labels, parts: Mapping[str, str], group: str) -> Scored:
+def _score_sample(config: Config, sample: Sample, labels: Labels, fold: int, group: str) -> Scored:
     """Score a sample's instances, or its classes."""
     assert sample.labels is not None
+    parts = {"fold": str(fold), "kind": sample.kind}
     if not config.codec.classes:
         return score_pair(sample.id, sample.labels, labels, config.competition.name, parts, group=group)
     score = score_classes(sample.labels, labels, config.codec.classes)

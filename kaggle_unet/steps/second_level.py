@@ -26,8 +26,8 @@ from kaggle_unet.selection.second_level import (
     true_precisions,
 )
 from kaggle_unet.steps.parallel import OnProgress, map_samples
-from kaggle_unet.steps.run import choose_decode_params, look_at_decode_params, name_decode_params, open_run, run_of
-from kaggle_unet.steps.score import choose_decode_params_of_planes, hashes_of_checkpoints, out_of_fold_samples
+from kaggle_unet.steps.run import OF_CONFIG, choose_decode_params, look_at_decode_params, name_decode_params, run_of
+from kaggle_unet.steps.score import hashes_of_checkpoints, open_run_to_decode, out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import get_codec
@@ -80,8 +80,7 @@ def learn_second_level(
     of all images.
     """
     import_lightgbm()
-    config, store = open_run(run, store_folder)
-    config, file = choose_decode_params_of_planes(config, run, decode, on_warning)
+    config, store, file = open_run_to_decode(run, store_folder, decode, on_warning)
     refuse_without_seeds(config.decoder.codec, config.decode)
     table = out_of_fold_samples(run)
     part_of = _divide(sorted(table["group"].unique()), run)
@@ -102,7 +101,7 @@ def learn_second_level(
         result = SecondLevelResult(
             images=len(known),
             objects=sum(len(image.precisions) for image in known),
-            decoding=str(file) if file else "config",
+            decoding=str(file or OF_CONFIG),
             true_per_found=true_per_found,
             identity=_identity(config),
             checkpoints=hashes_of_checkpoints(folders.values()),
