@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,9 @@ def params_of(space: Space, decoder: Decoder) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best parameters with their score, and all trials."""
+    """The best parameters, and all trials with their scores."""
 
     params: dict[str, Any]
-    score: float
     trials: list[tuple[dict[str, Any], float]]
 
 
@@ -128,7 +128,7 @@ def nested_search(
         def score(params: Params) -> float:
             return float(evaluate(params)[is_in].mean())
 
-        return search(space, score, start, n_trials, seed, name=name, on_trial=on_trial)
+        return search(space, score, start, n_trials, seed, on_trial=partial(on_trial, name))
 
     part_of = np.array(parts)
     held_out = np.zeros(len(parts))
@@ -160,8 +160,7 @@ def search(
     n_trials: int,
     seed: int,
     *,
-    name: str = "all",
-    on_trial: Callable[[str, int], None] = lambda *_: None,
+    on_trial: Callable[[int], None] = lambda _: None,
 ) -> SearchResult:
     """Search the parameters of the highest score; the start need not lie in the space, and wins ties.
 
@@ -179,9 +178,9 @@ def search(
         params = _suggest(trial, space)
         trials.append((params, evaluate(params)))
         study.tell(trial, trials[-1][1])
-        on_trial(name, done + 1)
-    best, score = max(trials, key=lambda pair: pair[1])  # the first of equals
-    return SearchResult(best, score, trials)
+        on_trial(done + 1)
+    best, _ = max(trials, key=lambda pair: pair[1])  # the first of equals
+    return SearchResult(best, trials)
 
 
 def _suggest(trial: Any, space: Space) -> dict[str, Any]:
