@@ -1,6 +1,7 @@
 """Ensemble averaging of planes that were predicted separately; free of torch."""
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Literal
 
 import numpy as np
@@ -48,8 +49,5 @@ def average_probabilities(
 
 
 def _add_up(counted: Sequence[tuple[float, Planes]]) -> Planes:
-    (weight, planes), *rest = counted
-    total: Planes = weight * planes
-    for weight, planes in rest:
-        total += weight * planes
+    total: Planes = reduce(np.add, (weight * planes for weight, planes in counted))
     return total
