@@ -20,7 +20,7 @@ from PIL import ImageDraw, ImageFont
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.errors import DataError
 from kaggle_unet.masks.labels import check_dense_labels, check_labels
-from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Mask, Planes, Sample, Weights
+from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Mask, Sample, Weights
 
 TRUE_COLOUR = (0, 205, 255)
 PRED_COLOUR = (255, 160, 0)
@@ -169,16 +169,14 @@ def colour_classes(table: Mapping[str, int | tuple[int, int, int]]) -> NDArray[n
     return palette
 
 
-def heatmap(values: NDArray[np.floating], *, low: float = 0.0, high: float = 1.0, name: str = "magma") -> Image:
+def heatmap(values: NDArray[np.floating], *, low: float = 0.0, high: float = 1.0, name: str) -> Image:
     """Paint numbers in the colours of a matplotlib colormap; NaN is painted as `low`."""
     table = np.round(mpl.colormaps[name](np.arange(256))[:, :3] * 255).astype(np.uint8)
     fraction = (np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-12)
     return np.asarray(table[np.clip(fraction * 255, 0, 255).round().astype(np.uint8)])
 
 
-def weight_panels(
-    maps: Mapping[str, Weights], side_px: int, *, high: float | None = None, text_px: int = TEXT_PX
-) -> list[tuple[str, Image]]:
+def weight_panels(maps: Mapping[str, Weights], side_px: int, *, high: float | None = None) -> list[tuple[str, Image]]:
     """Paint weight maps on one scale, from 0 to `high` or their maximum, and append its colour bar."""
     if not maps:
         return []
@@ -186,20 +184,19 @@ def weight_panels(
     panels = []
     for name, values in maps.items():
         caption = f"{name}: {float(values.min(initial=high)):.2g} … {float(values.max(initial=0)):.3g}"
-        shown = np.asarray(resize(values, side_px), np.float32)
-        panels.append((caption, heatmap(shown, high=high, name=WEIGHT_COLOURS)))
-    return [*panels, ("", _colour_bar(high, panels[0][1].shape[0], text_px))]
+        panels.append((caption, heatmap(resize(values, side_px), high=high, name=WEIGHT_COLOURS)))
+    return [*panels, ("", _colour_bar(high, panels[0][1].shape[0]))]
 
 
-def _colour_bar(high: float, height: int, text_px: int) -> Image:
+def _colour_bar(high: float, height: int) -> Image:
     """Draw the scale of weight maps, 0 at the bottom, with its ends and its middle labelled."""
-    ramp = np.linspace(high, 0, height - 2, dtype=np.float32)[:, None].repeat(text_px, axis=1)
+    ramp = np.linspace(high, 0, height - 2, dtype=np.float32)[:, None].repeat(TEXT_PX, axis=1)
     framed = np.pad(heatmap(ramp, high=high, name=WEIGHT_COLOURS), ((1, 1), (1, 1), (0, 0)))
-    scale = Pillow.new("RGB", (text_px * 5, height), "white")
+    scale = Pillow.new("RGB", (TEXT_PX * 5, height), "white")
     scale.paste(Pillow.fromarray(framed), (0, 0))
     draw = ImageDraw.Draw(scale)
     for value, y, anchor in ((high, 0, "la"), (high / 2, height // 2, "lm"), (0.0, height - 1, "ld")):
-        draw.text((text_px * 3 // 2, y), f"{value:.3g}", fill="black", font=_font(text_px), anchor=anchor)
+        draw.text((TEXT_PX * 3 // 2, y), f"{value:.3g}", fill="black", font=_font(TEXT_PX), anchor=anchor)
     return np.asarray(scale)
 
 
@@ -229,23 +226,18 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size_px)
 
 
-def draw_batch(
-    batch: Batch, plane_names: Sequence[str], channel_names: Sequence[str] | None = None, *, side_px: int = 256
-) -> Image:
+def draw_batch(batch: Batch, plane_names: Sequence[str], channel_names: Sequence[str], *, side_px: int = 256) -> Image:
     """Draw a batch, one row per sample: every input channel, every target plane, and the weights.
 
     Nothing is clipped or stretched by percentiles, so a single extreme pixel shows: it darkens all others.
     """
     inputs, planes, weights = (tensor.detach().float().cpu().numpy() for tensor in batch[:3])
-    assert planes.shape[1] == len(plane_names), f"{planes.shape[1]} planes but {len(plane_names)} names"
-    names = list(channel_names or map(str, range(inputs.shape[1])))
-    assert inputs.shape[1] == len(names), f"{inputs.shape[1]} inputs but {len(names)} names"
     show = partial(_panel, side_px=side_px)
     heaviest = float(weights.max(initial=0))
     rows = []
     for id_, channels, targets, weight in zip(batch.ids, inputs, planes, weights, strict=True):
-        panels = [show(f"{id_[:8]} {names[0]}", channels[0])]
-        panels += [show(name, channel) for name, channel in zip(names[1:], channels[1:], strict=True)]
+        names = [f"{id_[:8]} {channel_names[0]}", *channel_names[1:]]
+        panels = [show(name, channel) for name, channel in zip(names, channels, strict=True)]
         panels += [show(name, target, bounds=(0, 1)) for name, target in zip(plane_names, targets, strict=True)]
         rows.append(compose([*panels, *weight_panels({"weight": weight}, side_px, high=heaviest)]))
     return np.concatenate(rows)
@@ -257,28 +249,18 @@ def _panel(
     """Paint an array in grays between `bounds`, by default its own range, which the caption gives."""
     least, greatest = float(values.min()), float(values.max())
     low, high = bounds or (least, greatest)
-    shown = np.asarray(resize(values, side_px), np.float32)
-    return f"{name}: {least:.3g} … {greatest:.3g}", heatmap(shown, low=low, high=high, name="gray")
+    shown = heatmap(resize(values, side_px), low=low, high=high, name="gray")
+    return f"{name}: {least:.3g} … {greatest:.3g}", shown
 
 
 def preview(
-    sample: Sample, planes: Planes, plane_names: Sequence[str], weights: Mapping[str, Weights], *, side_px: int = 320
+    sample: Sample, planes: Mapping[str, Image], weights: Mapping[str, Weights], *, side_px: int = 320
 ) -> Image:
-    """Draw what a network is taught about a sample: outlines, instances, target planes, weight maps."""
-    assert len(planes) == len(plane_names), f"{len(planes)} planes but {len(plane_names)} names"
-    panels = _picture_panels(sample, side_px)
-    for name, plane in zip(plane_names, planes, strict=True):
-        panels.append((name, heatmap(np.asarray(resize(plane, side_px), np.float32), name="gray")))
-    panels += weight_panels(weights, side_px)
-    return compose(panels)
-
-
-def _picture_panels(sample: Sample, side_px: int) -> list[tuple[str, Image]]:
-    """Draw the image, with the outlines and instances of its labels if it has any."""
-    image = np.asarray(resize(stretch(sample.image), side_px), np.uint8)
+    """Draw what a network is taught about a sample: outlines, instances, target planes and weight maps by name."""
+    assert sample.labels is not None
+    image, labels = resize(stretch(sample.image), side_px), resize(sample.labels, side_px, smooth=False)
     caption = f"{sample.id[:12]} · {sample.image.shape[0]} × {sample.image.shape[1]}"
-    if sample.labels is None:
-        return [(caption, image)]
-    labels = np.asarray(resize(sample.labels, side_px, smooth=False), np.int32)
     n = len(np.unique(sample.labels[sample.labels > 0]))
-    return [(caption, draw_outlines(image, labels)), (f"{n} instance{'s' * (n != 1)}", colour_labels(labels))]
+    panels = [(caption, draw_outlines(image, labels)), (f"{n} instance{'s' * (n != 1)}", colour_labels(labels))]
+    panels += [(name, heatmap(resize(plane, side_px), name="gray")) for name, plane in planes.items()]
+    return compose([*panels, *weight_panels(weights, side_px)])

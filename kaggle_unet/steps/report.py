@@ -59,7 +59,7 @@ def write_target_figures(config: Config, folder: Path, n: int) -> list[Path]:
         sample = store.read(id_)
         planes, maps = _read_layers(targets, sample)
         path = sample_file(folder / "preview", id_, ".png")
-        atomic_write(path, encode_png(preview(sample, np.stack([*planes.values()]), [*planes], maps)))
+        atomic_write(path, encode_png(preview(sample, planes, maps)))
         paths.append(path)
     return paths
 
