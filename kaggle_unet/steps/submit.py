@@ -8,9 +8,8 @@ import json
 import math
 import shutil
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +80,8 @@ def submit(  # noqa: PLR0913  the options of a verb
         "labels": labels_folder and str(labels_folder.resolve()),
     }
     _claim(labels_folder, config, sizes)
-    shards = _Shards(output.with_name(f"{output.name}.shards"), about)
-    found, black = ({}, set()) if shard else shards.read()
+    shards = output.with_name(f"{output.name}.shards")
+    found, black = ({}, set()) if shard else _read_shards(shards, about)
     n_total = -(-len(sizes) // shard.of) if shard else len(sizes)
     if budget:
         predicted = budget.predict(ensemble, sizes, source.load, settings, chosen.decode, set_aside, done=set(found))
@@ -97,7 +96,7 @@ def submit(  # noqa: PLR0913  the options of a verb
         if labels_folder is not None:
             write_label_image(config, labels_folder, sample.id, decoded)
     if shard:
-        shards.write(shard, found, black)
+        write_record(shards / f"{shard}.json", {"about": about, "rows": found, "black": sorted(black)})
         return None
     for id_ in order:  # what is missing was set aside, or there was no time for it
         found.setdefault(id_, {row: [""] for row in _row_ids(id_, config)})
@@ -118,33 +117,23 @@ def submit(  # noqa: PLR0913  the options of a verb
     rles = {row: codes for id_ in order for row, codes in found[id_].items()}
     shapes = {row: sizes.get(id_, (0, 0)) for id_ in order for row in found[id_]}
     written = write_checked(output, competition, rles, shapes, black=black, how=how, manifest=manifest)
-    shutil.rmtree(shards.folder, ignore_errors=True)
+    shutil.rmtree(shards, ignore_errors=True)
     return written
 
 
 Rows = dict[str, dict[str, list[str]]]  # codes by image and id of a row
 
 
-@dataclass(frozen=True)
-class _Shards:
-    """What shards have found, each in a file."""
-
-    folder: Path
-    about: Mapping[str, Any]
-
-    def write(self, shard: Shard, rows: Rows, black: Collection[str]) -> None:
-        write_record(self.folder / f"{shard}.json", {"about": self.about, "rows": rows, "black": sorted(black)})
-
-    def read(self) -> tuple[Rows, set[str]]:
-        """Return the rows that shards of the same prediction have kept, and the ids of black images."""
-        rows: Rows = {}
-        black: set[str] = set()
-        for path in sorted(self.folder.glob("*.json")):
-            kept = read_record(path, "delete it")
-            if not find_differences(kept["about"], json.loads(json.dumps(self.about))):
-                rows |= kept["rows"]
-                black |= set(kept["black"])
-        return rows, black
+def _read_shards(folder: Path, about: Mapping[str, Any]) -> tuple[Rows, set[str]]:
+    """Return the rows that shards of the same prediction have kept, and the ids of black images."""
+    rows: Rows = {}
+    black: set[str] = set()
+    for path in sorted(folder.glob("*.json")):
+        kept = read_record(path, "delete it")
+        if not find_differences(kept["about"], json.loads(json.dumps(about))):
+            rows |= kept["rows"]
+            black |= set(kept["black"])
+    return rows, black
 
 
 def _row_ids(sample_id: str, config: Config) -> list[str]:
