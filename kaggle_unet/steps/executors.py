@@ -26,7 +26,6 @@ from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.errors import ConfigError, KitError, ResourceError, import_extra
 from kaggle_unet.steps.launch import Command, Launch, State, Task, name_of, read_plan
-from kaggle_unet.steps.run import fold_folder
 from kaggle_unet.store import atomic_write
 from kaggle_unet.targets.codecs import get_codec
 
@@ -180,7 +179,7 @@ def estimate_trainings(launch: Launch) -> tuple[list[Any], list[str]]:
     for one in launch.plan.configs:
         command = Command(launch.plan, one, "train")
         store, run = command.place("store"), command.place("runs")
-        left = [fold for fold in command.folds if not (fold_folder(run, fold) / "result.json").exists()]
+        left = [fold for fold in command.folds if not command.output(fold).exists()]
         if (store / "manifest.json").exists() and left:
             config, start = command.config, launch.tasks.get(command.name_start(left[0]))
             if start and not launch.is_done(start):  # a start changes no speed
@@ -202,7 +201,7 @@ def _bound_bytes(command: Command) -> float:
 
     config, verb = command.config, command.verb
     folds = command.folds if verb == "train" else (None,)
-    if verb in {"tune", "submit", "segment"} or all(path.exists() for one in folds for path in command.outputs(one)):
+    if verb in {"tune", "submit", "segment"} or all(command.output(one).exists() for one in folds):
         return 0
     kind, (data,) = get_competition(config.competition.name), command.places()
     source = kind.read(data, config.competition, with_masks=False, skip_bad=True)
@@ -242,15 +241,14 @@ def describe_launch(launch: Launch) -> dict[str, Any]:
     states: dict[str, list[str]] = {}
     for name, record in records.items():
         states.setdefault(record["state"], []).append(name)
+    outputs = [launch.tasks[name].output for name in states.get("done", ())]
     return {
         "tasks": len(records),
         "states": {state: len(names) for state, names in states.items()},
         "running": [_where(name, records[name]) for name in states.get("running", [])],
         "failed": {name: records[name]["reason"] for name in states.get("failed", [])},
         "hours_left": _hours_left(launch, records),
-        "results": [
-            str(path) for name in states.get("done", ()) for path in launch.tasks[name].outputs if path.exists()
-        ],
+        "results": [str(path) for path in outputs if path and path.exists()],
     }
 
 

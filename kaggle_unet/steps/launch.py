@@ -94,7 +94,7 @@ class Task:
     words: tuple[str, ...]
     stage: int
     needs: tuple[str, ...]
-    outputs: tuple[Path, ...]
+    output: Path | None  # the file that is written last; None of a shard
     key: str
     gpus: int = 0
     began: Path | None = None  # where it is, the command goes on with --resume
@@ -196,16 +196,15 @@ class Command:
 
     def task(self, stage: int, needs: Sequence[Task], *, fold: int | None = None, shard: Shard | None = None) -> Task:
         """Return a task with its key."""
-        words, outputs = self._words(fold), self.outputs(fold)
-        if shard is not None:
-            words, outputs = (*words, "--shard", f"{shard.number}/{shard.of}"), ()
+        words, output = self._words(fold), None if shard else self.output(fold)
+        words = (*words, "--shard", f"{shard.number}/{shard.of}") if shard else words
         parts = (self.verb, *(() if fold is None else (f"fold{fold}",)), *((str(shard),) if shard else ()))
         made_of = {"words": words, "config": plain(self.config), "data": self.stamp, "version": version("kaggle-unet")}
         key = hash_plain(json.loads(json.dumps({**made_of, "needs": [task.key for task in needs]})))
         gpus = self.plan.gpus if self.verb in _ON_DEVICE else 0
         began = None if fold is None else fold_folder(self.place("runs"), fold) / LAST
         names = tuple(task.name for task in needs)
-        return Task(f"{name_of(self.one)}/{'-'.join(parts)}", words, stage, names, outputs, key, gpus, began)
+        return Task(f"{name_of(self.one)}/{'-'.join(parts)}", words, stage, names, output, key, gpus, began)
 
     @cached_property
     def start(self) -> tuple[str, str]:
@@ -239,7 +238,7 @@ class Command:
     def _words(self, fold: int | None) -> tuple[str, ...]:
         config, store, run = str(self.one.config), str(self.place("store")), str(self.place("runs"))
         overrides = tuple(word for override in self.one.set for word in ("--set", override))
-        skip, out = ("--skip-bad",) if self.plan.skip_bad else (), self.outputs(None)[0]
+        skip, out = ("--skip-bad",) if self.plan.skip_bad else (), self.output(None)
         match self.verb:
             case "make-targets":
                 places = ("--data", self.one.data, "--store", store, "--workers", str(self.plan.cpus))
@@ -255,16 +254,16 @@ class Command:
             case "segment":
                 return ("segment", run, *self.places(), "-o", str(out.parent), *skip)
 
-    def outputs(self, fold: int | None) -> tuple[Path, ...]:
+    def output(self, fold: int | None) -> Path:
         """Return the file that is written last."""
         results = self.place("results")
         return {
-            "make-targets": (self.place("store") / "manifest.json",),
-            "train": (fold_folder(self.place("runs"), fold or 0) / "result.json",),
-            "tune": (self.place("runs") / "decode.yaml",),
-            "predict": (results / "planes" / "planes.json",),
-            "submit": (results.with_name(f"{results.name}.csv"),),
-            "segment": (results / "measurements.csv",),
+            "make-targets": self.place("store") / "manifest.json",
+            "train": fold_folder(self.place("runs"), fold or 0) / "result.json",
+            "tune": self.place("runs") / "decode.yaml",
+            "predict": results / "planes" / "planes.json",
+            "submit": results.with_name(f"{results.name}.csv"),
+            "segment": results / "measurements.csv",
         }[self.verb]
 
 
@@ -301,8 +300,8 @@ class Launch:
         return record if record["key"] == task.key else new
 
     def is_done(self, task: Task) -> bool:
-        """Return True if a task has been done and its outputs are there."""
-        return self.read(task)["state"] == "done" and all(path.exists() for path in task.outputs)
+        """Return True if a task has been done and its output is there."""
+        return self.read(task)["state"] == "done" and (task.output is None or task.output.exists())
 
     def may_run_again(self, task: Task) -> bool:
         """Return True if a task was stopped, or failed in a way that need not happen again, and not too often."""

@@ -55,9 +55,9 @@ def ran(monkeypatch):
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("at work\nerror the disk is full\nfree some space\n")
         code = (done.codes.get(task.name) or [0]).pop(0)
-        for path in task.outputs if code == 0 else ():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+        if code == 0 and task.output is not None:
+            task.output.parent.mkdir(parents=True, exist_ok=True)
+            task.output.touch()
         return code
 
     done.codes = {}
