@@ -10,7 +10,6 @@ done is not run again. Every verb goes on where an interrupted one stopped, so a
 again. There is no other state, whoever runs the tasks.
 """
 
-import json
 import os
 import signal
 import socket
@@ -200,7 +199,7 @@ class Command:
         words = (*words, "--shard", f"{shard.number}/{shard.of}") if shard else words
         parts = (self.verb, *(() if fold is None else (f"fold{fold}",)), *((str(shard),) if shard else ()))
         made_of = {"words": words, "config": plain(self.config), "data": self.stamp, "version": version("kaggle-unet")}
-        key = hash_plain(json.loads(json.dumps({**made_of, "needs": [task.key for task in needs]})))
+        key = hash_plain({**made_of, "needs": [task.key for task in needs]})
         gpus = self.plan.gpus if self.verb in _ON_DEVICE else 0
         began = None if fold is None else fold_folder(self.place("runs"), fold) / LAST
         names = tuple(task.name for task in needs)
