@@ -89,14 +89,13 @@ const scores = (() => {
     return total / (HIGHEST - LOWEST + 1);
   }
 
-  // The row of ku.match(…, strict=True), summed over images.
+  // What the page shows of the row of ku.match(…, strict=True), summed over images.
   function summarize(compared, k) {
     const total = {};
-    let [perImage, precision, matched] = [0, 0, 0];
+    let [precision, matched] = [0, 0];
     for (const image of compared) {
       const counts = countAt(image, k);
       for (const name in counts) total[name] = (total[name] ?? 0) + counts[name];
-      perImage += divide(counts.tp, counts.tp + counts.fp + counts.fn);
       precision += precisionOf(counts);
       matched += sum(image.ious, k);
     }
@@ -104,13 +103,10 @@ const scores = (() => {
     return {
       ...total,
       ap_pooled: divide(tp, tp + fp + fn),
-      ap_per_image: divide(perImage, compared.length),
       mean_precision: divide(precision, compared.length),
-      precision: divide(tp, tp + fp),
       recall: divide(tp, tp + fn),
       f1: divide(2 * tp, 2 * tp + fp + fn),
       pq: divide(matched, tp + fp / 2 + fn / 2),
-      mean_matched_iou: divide(matched, tp),
     };
   }
 
