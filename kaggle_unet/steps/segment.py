@@ -15,7 +15,7 @@ image that has them is done. All results in a folder are of the same networks an
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.types import Labels, Result, Sample, Shard
 
 ABOUT, PARTS, TABLE, REPORT = "segment.json", ".measurements", "measurements.csv", "report.html"
+# The folders of an image's results, other formats aside, in the order of removal: first what tells of it as done.
+_OF_IMAGE = {PARTS: ".csv", "labels": ".tif", "overlays": ".png"}
 
 
 class Segmented(Result):
@@ -150,30 +152,29 @@ class _Results:
 
     def has(self, id_: str) -> bool:
         """Return True if an image's results are there, made of the file as it is."""
-        files = [self._labels(id_), self._overlay(id_), self._part(id_)]
-        is_whole = all(file.is_file() for file in files)
-        return is_whole and self._part(id_).read_text().partition("\n")[0] == self.images.fingerprint(id_)
+        is_whole = all(self._file(kind, id_).is_file() for kind in _OF_IMAGE)
+        return is_whole and self._file(PARTS, id_).read_text().partition("\n")[0] == self.images.fingerprint(id_)
 
     def write(self, sample: Sample, labels: Labels) -> None:
         """Write the results of an image, those last that tell that it is done."""
         size = self._pixel_size(sample.id)
-        for file in self._files(sample.id, LABEL_FORMATS).values():  # also those of a call with other formats
-            file.unlink(missing_ok=True)
-        write_labels(labels, self._labels(sample.id), pixel_size=size)
+        for name in LABEL_FORMATS:  # also those of a call with other formats
+            self._file(name, sample.id).unlink(missing_ok=True)
+        write_labels(labels, self._file("labels", sample.id), pixel_size=size)
         self.write_formats(sample.id)
-        atomic_write(self._overlay(sample.id), encode_png(draw_overlay(sample.image, labels)))
+        atomic_write(self._file("overlays", sample.id), encode_png(draw_overlay(sample.image, labels)))
         table = measure(labels, sample.image, pixel_size=size)
         table.insert(0, "image", sample.id)
-        atomic_write(self._part(sample.id), f"{self.images.fingerprint(sample.id)}\n{to_csv(table)}")
+        atomic_write(self._file(PARTS, sample.id), f"{self.images.fingerprint(sample.id)}\n{to_csv(table)}")
 
     def forget(self, id_: str) -> None:
         """Remove an earlier call's results of an image that can't be read now, from the table, too."""
-        for file in (self._part(id_), self._labels(id_), self._overlay(id_), *self._files(id_, LABEL_FORMATS).values()):
-            file.unlink(missing_ok=True)
+        for kind in (*_OF_IMAGE, *LABEL_FORMATS):
+            self._file(kind, id_).unlink(missing_ok=True)
 
     def read_labels(self, id_: str) -> Labels:
         """Read the labels of an image that is done."""
-        path = self._labels(id_)
+        path = self._file("labels", id_)
         return read_values(path.read_bytes(), str(path))[0].astype(np.int32)
 
     def join(self) -> int:
@@ -188,25 +189,16 @@ class _Results:
 
     def write_formats(self, id_: str) -> None:
         """Convert an image's labels to the formats that are not there."""
-        if wanted := {name: file for name, file in self._files(id_, self.formats).items() if not file.is_file()}:
+        if wanted := [name for name in self.formats if not self._file(name, id_).is_file()]:
             labels = self.read_labels(id_)
-            for name, file in wanted.items():
-                write_labels(labels, file, name, pixel_size=self._pixel_size(id_))
+            for name in wanted:
+                write_labels(labels, self._file(name, id_), name, pixel_size=self._pixel_size(id_))
 
-    def _files(self, id_: str, formats: Iterable[str]) -> dict[str, Path]:
-        return {name: sample_file(self.folder / name, id_, get_format(name).suffix) for name in formats}
+    def _file(self, kind: str, id_: str) -> Path:
+        return sample_file(self.folder / kind, id_, _OF_IMAGE.get(kind) or get_format(kind).suffix)
 
     def _pixel_size(self, id_: str) -> tuple[float, float] | None:
         return self.images.pixel_size(id_) if self.pixel_size is None else (self.pixel_size, self.pixel_size)
-
-    def _labels(self, id_: str) -> Path:
-        return sample_file(self.folder / "labels", id_, ".tif")
-
-    def _overlay(self, id_: str) -> Path:
-        return sample_file(self.folder / "overlays", id_, ".png")
-
-    def _part(self, id_: str) -> Path:
-        return sample_file(self.folder / PARTS, id_, ".csv")
 
 
 def _read_part(part: Path) -> Table:
