@@ -12,7 +12,7 @@ from pydantic import Field
 from kaggle_unet.config import Config, plain
 from kaggle_unet.errors import ConfigError, DataError, reading
 from kaggle_unet.postprocess.decoder import Decoder
-from kaggle_unet.selection.search import held_out_gain
+from kaggle_unet.selection.search import Scores, held_out_gain
 from kaggle_unet.selection.second_level import (
     SEED_THRESHOLDS,
     Candidates,
@@ -88,16 +88,9 @@ def learn_second_level(
     work = partial(_read_image, config, store, folders, groups)
     with lock(run / FOLDER):
         known = list(map_samples(work, list(folders), workers, "images", on_progress))
-        study = _Study(config, known, [part_of[image.group] for image in known])
-        before = np.array([study.score(image, image.candidates.levels[0].astype(np.int32)) for image in known])
-        held_out = np.zeros(len(known))
-        for part in range(_N_PARTS):
-            regressor, true_per_found = study.fit(part)
-            for image, index in study.of(part):
-                expected = regressor.predict(image.candidates.objects)
-                held_out[index] = study.score(image, choose(image.candidates, expected, true_per_found))
-            on_progress("parts", part + 1, _N_PARTS)
-        regressor, true_per_found = study.fit()
+        before = np.array([_score(config, image, image.candidates.levels[0].astype(np.int32)) for image in known])
+        held_out = _score_held_out(config, known, part_of, on_progress)
+        regressor, true_per_found = _fit(config, known)
         result = SecondLevelResult(
             images=len(known),
             objects=sum(len(image.precisions) for image in known),
@@ -113,30 +106,35 @@ def learn_second_level(
     return result
 
 
-class _Study:
-    """Images in parts, and regressors fitted without one of the parts."""
+def _score_held_out(
+    config: Config, known: Sequence[_Known], part_of: Mapping[str, int], on_progress: OnProgress
+) -> Scores:
+    """Score each part's images with what was learnt from the others."""
+    scores = np.zeros(len(known))
+    for part in range(_N_PARTS):
+        regressor, true_per_found = _fit(config, [image for image in known if part_of[image.group] != part])
+        for index, image in enumerate(known):
+            if part_of[image.group] == part:
+                expected = regressor.predict(image.candidates.objects)
+                scores[index] = _score(config, image, choose(image.candidates, expected, true_per_found))
+        on_progress("parts", part + 1, _N_PARTS)
+    return scores
 
-    def __init__(self, config: Config, known: Sequence[_Known], parts: Sequence[int]) -> None:
-        self._config, self._known, self._parts = config, known, parts
 
-    def of(self, part: int) -> list[tuple[_Known, int]]:
-        """List a part's images with their indices."""
-        return [(self._known[index], index) for index, its in enumerate(self._parts) if its == part]
+def _fit(config: Config, known: Sequence[_Known]) -> tuple[Regressor, float]:
+    """Fit a regressor to images, and count their true objects for each that the decoding finds."""
+    features = np.concatenate([image.candidates.objects for image in known])
+    precisions = np.concatenate([image.precisions for image in known])
+    names = feature_names(get_codec(config.codec))
+    regressor = Regressor.fit(features, precisions, names, seed=config.training.seed)
+    n_found = sum(image.candidates.split(image.precisions)[0].sum() for image in known)
+    n_true = sum(int(image.truth.max(initial=0)) for image in known)
+    return regressor, float(n_true / max(n_found, 1e-9))
 
-    def fit(self, without: int | None = None) -> tuple[Regressor, float]:
-        """Fit a regressor to all parts but one, and count the true objects there for each that the decoding finds."""
-        chosen = [image for image, part in zip(self._known, self._parts, strict=True) if part != without]
-        features = np.concatenate([image.candidates.objects for image in chosen])
-        precisions = np.concatenate([image.precisions for image in chosen])
-        names = feature_names(get_codec(self._config.codec))
-        regressor = Regressor.fit(features, precisions, names, seed=self._config.training.seed)
-        n_found = sum(image.candidates.split(image.precisions)[0].sum() for image in chosen)
-        n_true = sum(int(image.truth.max(initial=0)) for image in chosen)
-        return regressor, float(n_true / max(n_found, 1e-9))
 
-    def score(self, image: _Known, labels: Labels) -> float:
-        """Score an image as `submit` would write it."""
-        return self._config.metric(image.truth, self._config.decoder.apply_rules(labels, image.image)).mean
+def _score(config: Config, image: _Known, labels: Labels) -> float:
+    """Score an image as `submit` would write it."""
+    return config.metric(image.truth, config.decoder.apply_rules(labels, image.image)).mean
 
 
 @dataclass(frozen=True, eq=False)
