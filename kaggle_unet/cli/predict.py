@@ -192,8 +192,7 @@ def export(
 
     opened = open_run(experiment, overrides)
     about, remarks = write(opened.config, checkpoint or [opened.run], output, decode=decode, overrides=overrides or ())
-    for remark in remarks:
-        console.warn(remark)
+    console.warn_of(remarks)
     console.result({"model": output, "remarks": remarks, "about": about})
     console.say(
         f"model    {output} (checkpoints: {len(about['checkpoints'])}; sides in multiples of {about['multiple']}; its "

@@ -87,14 +87,14 @@ def gather_parts(
     training: Sequence[str],
     validation: Sequence[str],
     distributed: Distributed,
-    added: Sequence[Sample] = (),
-    build: Callable[[], nn.Module] | None = None,
+    added: Sequence[Sample],
+    build: Callable[[], nn.Module],
 ) -> FoldParts:
-    """Gather everything a fold is fitted with; `build` makes the network, by default with the config's own weights."""
+    """Gather everything a fold is fitted with; `build` makes the network."""
     loss = loss_of(config)
     own = rank_shard(validation, distributed)
     return FoldParts(
-        build_model=build or partial(build_model, config),
+        build_model=build,
         loss=loss,
         training_set=training_set_of(config, store, training, added),
         validate=_validate(config, store, own, loss) if own else None,
