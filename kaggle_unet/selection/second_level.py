@@ -24,7 +24,6 @@ from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.targets.codecs import Codec
-from kaggle_unet.targets.settings import DecodeSettings
 from kaggle_unet.types import HalfPlanes, Labels, Planes
 
 Features = NDArray[np.float32]
@@ -76,7 +75,6 @@ def find_candidates(
     decoder: Decoder, planes: Planes | HalfPlanes, seed_thresholds: Sequence[float] = SEED_THRESHOLDS
 ) -> Candidates:
     """Decode an image at several seed thresholds and describe all objects."""
-    refuse_without_seeds(decoder.codec, decoder.decode)
     levels: list[Labels] = []
     planes = planes.astype(np.float32, copy=False)
     for threshold in (decoder.decode.seed_threshold, *seed_thresholds):
@@ -94,8 +92,9 @@ def _shrink(labels: Labels) -> NDArray[Any]:
     return labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
 
 
-def refuse_without_seeds(codec: Codec, decode: DecodeSettings) -> None:
+def refuse_without_seeds(decoder: Decoder) -> None:
     """Refuse a decoding without seeds, which has nothing to choose from."""
+    codec, decode = decoder.codec, decoder.decode
     if decode.single_object or codec.is_semantic or len(codec.planes) < 2:
         single = ", decode.single_object," if decode.single_object else ""
         msg = f"codec {codec.name}{single} has no seeds, so there are no splits to choose from; train with codec "
@@ -221,9 +220,7 @@ class Regressor:
             raise ConfigError(msg) from error
 
     @classmethod
-    def fit(
-        cls, features: Features, precisions: Precisions, names: Sequence[str], *, seed: int = 0, n_rounds: int = 200
-    ) -> "Regressor":
+    def fit(cls, features: Features, precisions: Precisions, names: Sequence[str], *, seed: int = 0) -> "Regressor":
         """Fit trees to objects whose precision is known; on a single thread, so that their number changes nothing."""
         lightgbm = import_lightgbm()
         if not len(features):
@@ -234,7 +231,7 @@ class Regressor:
             "feature_fraction": 0.8, "bagging_fraction": 0.8, "bagging_freq": 1,
             "seed": seed, "deterministic": True, "num_threads": 1, "verbosity": -1,
         }  # fmt: skip
-        return cls(lightgbm.train(settings, data, num_boost_round=n_rounds).model_to_string())
+        return cls(lightgbm.train(settings, data, num_boost_round=200).model_to_string())
 
     def predict(self, features: Features) -> Precisions:
         """Predict the objects' precisions."""

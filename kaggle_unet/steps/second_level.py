@@ -81,7 +81,7 @@ def learn_second_level(
     """
     import_lightgbm()
     config, store, file = open_run_to_decode(run, store_folder, decode, on_warning)
-    refuse_without_seeds(config.decoder.codec, config.decode)
+    refuse_without_seeds(config.decoder)
     table = out_of_fold_samples(run)
     part_of = _divide(sorted(table["group"].unique()), run)
     folders, groups = (dict(zip(table["id"], table[name], strict=True)) for name in ("planes", "group"))

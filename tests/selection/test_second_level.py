@@ -14,6 +14,7 @@ from kaggle_unet.selection.second_level import (
     choose,
     feature_names,
     find_candidates,
+    refuse_without_seeds,
     true_precisions,
 )
 from kaggle_unet.targets.codecs import CODECS
@@ -155,9 +156,8 @@ def test_an_empty_image_has_nothing_to_choose():
 
 @pytest.mark.parametrize(("codec", "single"), [("mask", False), ("mask_border", True)])
 def test_a_decoding_without_seeds_is_refused(codec, single):
-    planes = np.zeros((len(CODECS[codec].planes), 9, 9), np.float32)
     with pytest.raises(ConfigError, match="has no seeds"):
-        find_candidates(Decoder(CODECS[codec], DecodeSettings(single_object=single)), planes)
+        refuse_without_seeds(Decoder(CODECS[codec], DecodeSettings(single_object=single)))
 
 
 def test_nothing_to_learn_from_and_what_is_no_model_are_refused():
