@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -116,28 +115,34 @@ def nested_search(
     n_trials: int,
     seed: int,
     *,
-    on_trial: Callable[[str, int], None] = lambda *_: None,
+    on_trial: Callable[[int, int], None] = lambda *_: None,
 ) -> NestedResult:
-    """Search the best parameters, and score every part of the images with what was found without it."""
+    """Search the best parameters, and score every part of the images with what was found without it.
+
+    `on_trial` is told how many trials are done, and of how many in all searches.
+    """
     names = sorted(set(parts))
     if len(names) < 2:
         msg = f"all images are of the part {names[0]!r}: two parts are needed, one to search on and one to score"
         raise ConfigError(msg)
 
-    def search_on(is_in: NDArray[np.bool_], name: str) -> SearchResult:
+    def search_on(is_in: NDArray[np.bool_], number: int) -> SearchResult:
         def score(params: Params) -> float:
             return float(evaluate(params)[is_in].mean())
 
-        return search(space, score, start, n_trials, seed, on_trial=partial(on_trial, name))
+        def count(done: int) -> None:
+            on_trial(number * n_trials + done, (len(names) + 1) * n_trials)
+
+        return search(space, score, start, n_trials, seed, on_trial=count)
 
     part_of = np.array(parts)
     held_out = np.zeros(len(parts))
     params_without = {}
-    for name in names:
+    for number, name in enumerate(names):
         is_in = part_of != name
-        params_without[name] = search_on(is_in, f"without {name}").params
+        params_without[name] = search_on(is_in, number).params
         held_out[~is_in] = evaluate(params_without[name])[~is_in]
-    found = search_on(np.ones(len(parts), np.bool_), "all")
+    found = search_on(np.ones(len(parts), np.bool_), len(names))
     return NestedResult(found, evaluate(start), held_out, evaluate(found.params), params_without)
 
 

@@ -95,20 +95,10 @@ def tune(
     start |= dict.fromkeys(names, 1.0)
     folder = ensemble_folder(run, others) if others else run
     kept = folder / "tune" / f"{_identity(config, store, images, names)[:12]}.jsonl"
-    searches = [*(f"without {part}" for part in sorted(images["part"].unique())), "all"]
     with lock(folder / "tune"), _evaluation(config, store, images, names, workers) as score_images:
         evaluate = remember(score_images, kept)
-        nested = nested_search(
-            space,
-            evaluate,
-            start,
-            images["part"].tolist(),
-            n_trials,
-            config.training.seed,
-            on_trial=lambda name, done: on_progress(
-                "trials", searches.index(name) * n_trials + done, len(searches) * n_trials
-            ),
-        )
+        parts, on_trial = images["part"].tolist(), partial(on_progress, "trials")
+        nested = nested_search(space, evaluate, start, parts, n_trials, config.training.seed, on_trial=on_trial)
         result = _summarize(folder, images, nested, evaluate, start)
         _write(config, result, images, nested)
         return result
