@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,8 +147,7 @@ def _identity(config: Config, store: Store, images: DataFrame, names: Sequence[s
 
 def _refuse_other(config: Config, trained: Config, run: Path) -> None:
     for name in ("competition.name", "codec.name", "decode.single_object"):
-        section, _, key = name.partition(".")
-        mine, theirs = (getattr(getattr(source, section), key) for source in (config, trained))
+        mine, theirs = map(attrgetter(name), (config, trained))
         if mine != theirs:
             msg = f"{run} was trained with {name} {theirs}, the config says {mine}; pass the run's own config"
             raise ConfigError(msg)
