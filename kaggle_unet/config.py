@@ -249,11 +249,11 @@ def validate_config(tree: Mapping[str, Any], *, where: str = "config") -> Config
     codec, competition = (tree[name] if isinstance(tree.get(name), dict) else {} for name in ("codec", "competition"))
     if codec.get("name") == "classes":
         table = competition.get("classes")
-        named = {"classes": list(table), **codec} if isinstance(table, dict) and not codec.get("classes") else codec
+        classes = codec.get("classes") or (list(table) if isinstance(table, dict) else None)
         kind = competition.get("masks_are") or "classes"
         tree = {
             **tree,
-            "codec": {**codec, **named, "classes": named.get("classes")},
+            "codec": {**codec, "classes": classes},
             "competition": {**competition, "masks_are": kind},
         }
     try:

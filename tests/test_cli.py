@@ -103,6 +103,11 @@ AT_ONCE = {
 GOES_ON = ("make-targets", "train", "predict", "segment", "tune")
 
 
+def test_an_unknown_letter_among_short_options_is_named():
+    answer = call("train", "x.yaml", "-qz")
+    assert (answer.code, "No such option: -z" in answer.err) == (2, True)
+
+
 def test_a_signal_ends_the_workers_at_once():
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)}
     worker = get_context("fork").Process(target=time.sleep, args=(60,))

@@ -324,7 +324,7 @@ def test_the_names_of_classes_come_from_their_table_and_stay_with_the_codec():
     config = parse_config(LAND)
     assert config.codec.classes == ("soil", "water", "ice") == config.decoder.codec.planes
     assert config.competition.masks_are == "classes"
-    assert parse_config(to_yaml(config)) == config
+    assert parse_config(to_yaml(config)) == config == parse_config(LAND.replace("classes}", "classes, classes: null}"))
     assert parse_config("competition: {name: folder}\ncodec: {name: classes, classes: [a, b]}").codec.classes == (
         "a",
         "b",

@@ -86,8 +86,8 @@ def _propose_keys(option: str, words: Sequence[str]) -> str:
     from kaggle_unet.config import Config
     from kaggle_unet.types import find_keys, list_keys, propose
 
-    given = next(word for word in words if word.startswith(option))
-    after = words[words.index(given) + 1 :]
+    place = next((n for n, word in enumerate(words) if word.startswith(option)), len(words))
+    given, *after = words[place:] or [option]  # -z of -xz is no word
     value = given.partition("=")[2] or (after[0] if after and not after[0].startswith("-") else "VALUE")
     keys = list_keys(Config)
     found = {key: keys[key] for key in find_keys(option.lstrip("-").replace("-", "_"), keys)[:3]}

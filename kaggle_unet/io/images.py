@@ -80,7 +80,7 @@ def _keep_all_levels(pixels: Pixels, where: str) -> tuple[Image, list[Note]]:
 
 def encode_png(pixels: NDArray[Any]) -> bytes:
     """Encode 8 or 16 bits, gray or RGB, as PNG."""
-    if pixels.dtype.kind not in "bu" or pixels.shape[2:] not in {(), (3,), (4,)}:
+    if pixels.dtype.kind not in "bu" or pixels.shape[2:] not in {(), (3,), (4,)} or not pixels.size:
         raise ConfigError(f"a PNG holds no {pixels.dtype} of shape {pixels.shape}; write TIFFs (--export tiff)")
     if pixels.dtype == np.uint16 and pixels.ndim == 3:  # more than Pillow writes; OpenCV wants blue first
         order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA

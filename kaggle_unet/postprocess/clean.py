@@ -23,7 +23,7 @@ def fill_holes(labels: ArrayLike, max_px: int, *, in_place: bool = False) -> Lab
     Returns
     -------
     int32 array, shape (H, W)
-        The same instances without those holes; `labels` itself if `max_px` is 0.
+        The same instances without those holes.
 
     Notes
     -----
@@ -38,9 +38,9 @@ def fill_holes(labels: ArrayLike, max_px: int, *, in_place: bool = False) -> Lab
     3
     """
     checked, _ = check_labels(labels)
-    if max_px == 0:
-        return checked
     filled = checked if in_place else np.array(checked)
+    if max_px == 0:
+        return filled
     runs, _, ids, n = find_components_of_mask(filled == 0, connectivity=4)
     y, start, end = runs.T
     is_large = np.bincount(ids, weights=end - start, minlength=n + 1) > max_px
@@ -77,7 +77,7 @@ def drop_small(labels: ArrayLike, min_px: int, *, in_place: bool = False) -> Lab
     checked, areas_px = measure_labels(labels)
     is_kept = areas_px >= max(min_px, 1)
     if is_kept[1:].all():
-        return checked
+        return checked if in_place else checked.copy()
     is_kept[0] = False
     new_ids = np.where(is_kept, np.cumsum(is_kept), 0).astype(np.int32)
     return np.take(new_ids, checked, out=checked if in_place else np.empty_like(checked))

@@ -72,11 +72,13 @@ def test_labels_are_changed_only_if_they_may_be(labels, fill_holes_px, min_area_
 
     filled = fill_holes(labels, fill_holes_px, in_place=in_place)
     assert (labels == (filled if in_place else before)).all()
+    assert in_place or not np.shares_memory(labels, filled)
     kept = filled.copy()
     cleaned = drop_small(kept, min_area_px, in_place=in_place)
 
     assert (cleaned == expected).all()
     assert (kept == (cleaned if in_place else filled)).all()
+    assert in_place or not np.shares_memory(kept, cleaned)
 
 
 def test_gaps_in_the_ids_are_closed_though_nothing_is_small():
