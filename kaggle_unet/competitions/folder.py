@@ -67,7 +67,7 @@ def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
     problems += [
         f"sample {key!r} has no row; add one, with an empty fold to leave the sample out"
         for key in ids
-        if key not in counts
+        if compose(key) not in counts
     ]
     problems += [
         f"id {key!r}: fold {fold!r} is not a whole number from 0"
@@ -76,7 +76,8 @@ def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
     ]
     if problems:
         raise DataError(f"{path} does not fit the data; fix it", problems)
-    return {key: int(fold) for key, fold in rows if key in ids and fold.strip()}
+    folds = dict(rows)
+    return {key: int(fold) for key in ids if (fold := folds[compose(key)]).strip()}
 
 
 def _scope(images: str, masks: str) -> re.Pattern[str]:

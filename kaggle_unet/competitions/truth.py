@@ -52,7 +52,8 @@ def read_truth(data: str, competition: Competition, settings: CompetitionSetting
     if table is None:
         files = find_label_files(data, settings) if competition.name == "folder" else None
         return files or _open_images(competition.read(data, settings, with_masks=True))
-    objects = [row for row in _read_objects(table, competition) if row.sample_id not in settings.skip]
+    skip = set(map(compose, settings.skip))
+    objects = [row for row in _read_objects(table, competition) if row.sample_id not in skip]
     _refuse_faults(table, objects)
     rles = collect_rles((row.sample_id, row.rle) for row in objects)
     shapes = {row.sample_id: row.shape for row in objects}

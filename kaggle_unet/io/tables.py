@@ -7,6 +7,7 @@ exactly, with faults named by their line (`read_csv`); our own tables are DataFr
 import csv
 import hashlib
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -38,7 +39,7 @@ class Table:
 
 
 def read_table(data: bytes, where: str, *, allowed: int = 0) -> Table:
-    r"""Read a CSV with a header.
+    r"""Read a CSV with a header; accents are composed (NFC), as in the names of files that ids are compared with.
 
     >>> list(read_table(b"id,z\n00441,\n", "depths.csv").select("id"))
     [('00441',)]
@@ -46,7 +47,7 @@ def read_table(data: bytes, where: str, *, allowed: int = 0) -> Table:
     if excess := find_excess("CSV_LINES", data.count(b"\n") + data.count(b"\r"), allowed):
         raise DataError(f"{where} has too many lines: {excess}")
     try:
-        text = data.decode("utf-8-sig")
+        text = unicodedata.normalize("NFC", data.decode("utf-8-sig"))
         rows = _read_quoted(text) if '"' in text else _read_plain(text)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1

@@ -5,6 +5,7 @@ import pytest
 
 from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.folder import Folder, read_folds
+from kaggle_unet.competitions.truth import read_truth
 from kaggle_unet.errors import DataError
 from tests.files import encode, png, tiff, write_folder, write_zip
 
@@ -126,6 +127,16 @@ def test_all_faults_of_a_folds_file_are_named(tmp_path):
         "sample 'c' has no row; add one, with an empty fold to leave the sample out",
         "id 'b': fold '-1' is not a whole number from 0",
     )
+
+
+def test_composed_and_decomposed_ids_are_one_in_folds_files_and_in_every_other_table(tmp_path):
+    path = tmp_path / "folds.csv"
+    for written, ids in (("e\u0301,0\nü,1\n", ("é", "ü")), ("é,0\nü,1\n", ("e\u0301", "u\u0308"))):
+        path.write_text(f"id,fold\n{written}")
+        assert read_folds(path, ids) == dict(zip(ids, (0, 1), strict=True))
+    (tmp_path / "truth.csv").write_text("ImageId,EncodedPixels,Height,Width\ne\u0301,1 2,3,4\nu\u0308,1 1,3,4\n")
+    skipping = SETTINGS.model_copy(update={"skip": ("u\u0308",)})
+    assert list(read_truth(str(tmp_path / "truth.csv"), Folder(), skipping)) == ["é"]
 
 
 def test_a_folds_file_that_is_missing_is_named(tmp_path):
