@@ -155,7 +155,7 @@ def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
         if shape is None:
             raise DataError(f"{where} does not say its image's size; give the images as well")
         features = tree.get("features", [tree]) if isinstance(tree, dict) else tree
-        features = [{"geometry": part} if "coordinates" in part else part for part in features]
+        features = [{"geometry": part} if {"coordinates", "geometries"} & set(part) else part for part in features]
         if not all(isinstance(part.get("geometry"), dict) for part in features):
             raise DataError(f"{where} is no GeoJSON, whose objects have a geometry each; convert it, or export COCO")
         kinds = [str((feature.get("properties") or {}).get("objectType", "")) for feature in features]
@@ -164,15 +164,27 @@ def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
         left_out: Counter[str] = Counter()
         for feature, kind in zip(features, kinds, strict=True):
             geometry, properties = feature.get("geometry") or {}, feature.get("properties") or {}
-            rings = {"Polygon": lambda x: [x], "MultiPolygon": list}.get(str(geometry.get("type", "")))
-            if rings is None or (has_cells and kind == "annotation"):
-                left_out["regions around cells" if rings else f"shapes without an area ({geometry.get('type')})"] += 1
-                continue
             is_ignored = str((properties.get("classification") or {}).get("name", "")).startswith("Ignore")
             with reading(f"{where}: object {len(runs[False]) + 1}", "export it again"):
-                runs[is_ignored].append(fill_polygons(rings(geometry["coordinates"]), shape))
+                if (polygons := _list_polygons(geometry)) and not (has_cells and kind == "annotation"):
+                    runs[is_ignored].append(fill_polygons(polygons, shape))
+                else:
+                    why = "regions around cells" if polygons else f"shapes without an area ({geometry.get('type')})"
+                    left_out[why] += 1
         notes = tuple(Note(kind, n, "left out") for kind, n in left_out.items())
         return Objects(shape, tuple(runs[False]), tuple(runs[True]), notes)
+
+
+def _list_polygons(geometry: Mapping[str, Any]) -> list[Any]:
+    """List the polygons of a geometry, those of a collection together."""
+    match geometry.get("type"):
+        case "Polygon":
+            return [geometry["coordinates"]]
+        case "MultiPolygon":
+            return list(geometry["coordinates"])
+        case "GeometryCollection":
+            return [polygon for part in geometry["geometries"] for polygon in _list_polygons(part)]
+    return []
 
 
 def read_rois(data: bytes, where: str, shape: Shape | None) -> Objects:

@@ -72,6 +72,21 @@ def test_a_kind_of_object_that_is_no_text_is_none_of_qupaths():
     assert len(read_geojson(json.dumps(tree).encode(), "x.geojson", (4, 4)).runs) == 1
 
 
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_the_polygons_of_a_collection_are_one_object(is_bare):
+    square = [[0, 0], [2, 0], [2, 2], [0, 2]]
+    inner = {"type": "GeometryCollection", "geometries": [{"type": "Polygon", "coordinates": [square]}]}
+    moved = [[[x + 3, y] for x, y in square]]
+    parts = [inner, {"type": "MultiPolygon", "coordinates": [moved]}, {"type": "Point", "coordinates": [8, 8]}]
+    geometry = {"type": "GeometryCollection", "geometries": parts}
+    tree = geometry if is_bare else {"type": "Feature", "geometry": geometry}
+    (runs,), notes = read_geojson(json.dumps(tree).encode(), "x.geojson", (9, 9))[1::2]
+    assert (runs[:, 1].sum(), notes) == (8, ())
+    without = {"type": "GeometryCollection", "geometries": parts[2:]}
+    found = read_geojson(json.dumps({"features": [{"geometry": without}]}).encode(), "x.geojson", (9, 9))
+    assert (found.runs, [note.kind for note in found.notes]) == ((), ["shapes without an area (GeometryCollection)"])
+
+
 def test_a_kind_of_shape_that_is_no_text_is_left_out():
     objects = read_geojson(b'{"geometry": {"type": ["Polygon"], "coordinates": []}}', "x.geojson", (4, 4))
     assert [note.count for note in objects.notes] == [1]
