@@ -226,11 +226,12 @@ def _fill_roi(roi: "ImagejRoi", shape: Shape) -> Runs | None:
 
 
 def find_rle_columns(table: Table, is_id: Callable[[str], bool]) -> tuple[str, str]:
-    """Find the columns of ids and of codes."""
+    """Find the columns of ids and of codes; images' sizes are neither."""
     columns = {name: [value for (value,) in table.select(name)] for name in table.columns}
-    ids = [name for name, values in columns.items() if values and sum(map(is_id, values)) * 2 > len(values)]
     texts = {name: values for name, values in columns.items() if any(" " in value.strip() for value in values)}
     codes = [name for name, values in texts.items() if all(map(_PAIRS.fullmatch, values))]
+    others = {name: values for name, values in columns.items() if name not in {*codes, "Height", "Width"}}
+    ids = [name for name, values in others.items() if values and sum(map(is_id, values)) * 2 > len(values)]
     if len(ids) != 1 or len(codes) != 1:
         found = f"{len(ids)} with the images' names, {len(codes)} with pairs of start and length"
         raise DataError(f"{table.where} has the columns {', '.join(table.columns)}: {found}; expected one of each")

@@ -125,6 +125,12 @@ def test_files_of_labels_are_truth_without_images(tmp_path):
     np.testing.assert_array_equal(truth["a"], [[0, 1, 2]])
 
 
+def test_a_table_of_codes_alone_in_a_folder_or_a_zip_is_truth_without_images(tmp_path):
+    files = {"rle.csv": b"ImageId,EncodedPixels,Height,Width\na,1 5,10,10\nb,,10,10\n"}
+    for data in (write_folder(tmp_path / "x", files), write_zip(tmp_path / "x.zip", files)):
+        assert {id_: labels.sum() for id_, labels in read(data, "folder").items()} == {"a": 5, "b": 0}
+
+
 def test_the_labels_in_a_results_folder_are_found(tmp_path):
     files = {"labels/a.png": png(np.array([[0, 5, 9]], np.uint8)), "measurements.csv": b"id,n\na,2\n"}
     assert list(read(write_folder(tmp_path / "x", files), "folder")) == ["a"]
