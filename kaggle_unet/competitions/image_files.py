@@ -64,14 +64,16 @@ class ImageFiles:
 
 
 def find_images(places: Sequence[str], settings: CompetitionSettings, *, skip_bad: bool = False) -> ImageFiles:
-    """Find the images that files, globs, folders and zips stand for; a DataError names ids that come twice."""
+    """Find the images that files, globs, folders and zips stand for; a DataError names ids of several files."""
     sources: dict[str, FileSource] = {}
     twice, others = [], Counter[str]()
     for source in _open_places(places, settings, skip_bad):
         others.update(f"{issue.kind}: {issue.action}" for issue in source.data_issues)
-        for id_, name in source.images.items():
+        for id_ in source.images:
             if (first := sources.setdefault(id_, source)) is not source:
-                twice.append(f"{id_}: {first.archive.where(first.images[id_])} and {source.archive.where(name)}")
+                found = [one.archive.where(one.images[id_]) for one in (first, source)]
+                if len({Path(path).resolve() for path in found}) > 1:  # else one file is named twice
+                    twice.append(f"{id_}: {' and '.join(found)}")
     if twice:
         raise DataError("images of the same name would overwrite each other's results; segment them apart", twice)
     return ImageFiles(sources, others)

@@ -245,6 +245,15 @@ def test_results_do_not_lie_among_the_images_of_a_folder(trained, images, tmp_pa
 
 
 @folder_only
+def test_an_image_that_is_named_twice_is_segmented_once(trained, images, tmp_path):
+    (tmp_path / "link").symlink_to(images)
+    zipped = write_zip(tmp_path / "x.zip", {"other.tif": (images / "nuclei_000.tif").read_bytes()})
+    twice = (images / "nuclei_000.tif", images, tmp_path / "link", zipped, zipped)
+    answer = call("segment", trained.run, *twice, "-o", tmp_path / "out", "--json")
+    assert (answer.code, json.loads(answer.out or "{}").get("images")) == (0, 5), answer.err
+
+
+@folder_only
 def test_images_of_one_name_and_unreadable_ones_are_all_named(trained, images, tmp_path):
     (images / "nuclei_001.png").write_bytes((images / "nuclei_001.tif").read_bytes())
     answer = call("segment", trained.run, *images.iterdir(), "-o", tmp_path / "out")
