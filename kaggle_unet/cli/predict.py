@@ -146,9 +146,9 @@ def segment(
         how: dict[str, Any] = {"decode": decode, "overrides": overrides or (), "on_progress": on_progress}
         how |= {"pixel_size": pixel_size, "shard": shard}
         if any(map(is_slide, images)):
-            if formats or report or not all(map(is_slide, images)):
+            if formats or report or skip_bad or not all(map(is_slide, images)):
                 msg = "slides (OME-Zarr, TIFFs of more pixels than are read at once) are segmented apart from other "
-                raise ConfigError(f"{msg}images, and without --format and --report")
+                raise ConfigError(f"{msg}images, and without --format, --report and --skip-bad")
             slides = segment_slides(opened.config, checkpoints, list(map(Path, images)), output, **how)
             console.result(slides, console.segmented_slides)
             return
