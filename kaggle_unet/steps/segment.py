@@ -31,7 +31,7 @@ from kaggle_unet.errors import ConfigError, reading
 from kaggle_unet.io.images import encode_png
 from kaggle_unet.io.label_images import read_values
 from kaggle_unet.io.tables import Table, format_rows, read_table, to_csv
-from kaggle_unet.masks.measure import measure
+from kaggle_unet.masks.measure import measure, sides_um
 from kaggle_unet.report.draw import draw_overlay
 from kaggle_unet.steps.build import load_ensemble, predict_samples
 from kaggle_unet.steps.parallel import OnProgress
@@ -76,7 +76,7 @@ def segment(  # noqa: PLR0913  the options of a verb
     on_progress: OnProgress = lambda *_: None,
 ) -> Segmented:
     """Segment images that no truth is known of; a shard leaves the table to the call for the whole."""
-    _check_request(config, formats)
+    _check_request(config, formats, pixel_size)
     images = find_images(places, config.competition, skip_bad=skip_bad)
     images.refuse_folder(folder)
     results, ids = _Results(folder, images, tuple(dict.fromkeys(formats)), pixel_size), images.ids
@@ -95,7 +95,7 @@ def segment(  # noqa: PLR0913  the options of a verb
         **({} if config.competition.channel is None else plain(config.competition, "channel")),
     }
     with lock(folder, shard=shard) as held:
-        results.begin(used, about)
+        results.begin(used, about, is_alone=not held.others())
         held.let_others_in()
         done = {id_ for id_ in shapes if results.has(id_)}
         for id_ in done:
@@ -123,13 +123,15 @@ def segment(  # noqa: PLR0913  the options of a verb
     return Segmented(folder=folder, **counts, formats=results.formats, warnings=[*chosen.remarks, *others])
 
 
-def _check_request(config: Config, formats: Sequence[str]) -> None:
+def _check_request(config: Config, formats: Sequence[str], pixel_size: float | None) -> None:
     """Refuse what cannot be written, before anything is read."""
     if config.codec.classes:
         msg = "segment finds objects, and this run knows classes of pixels; for class images take kaggle-unet submit "
         raise ConfigError(f"{msg}RUN --data IMAGES -o classes.csv --labels DIR")
     for name in formats:
         get_format(name)
+    if pixel_size is not None:
+        sides_um(pixel_size)
 
 
 @dataclass(frozen=True)
@@ -139,15 +141,16 @@ class _Results:
     formats: tuple[str, ...]
     pixel_size: float | None
 
-    def begin(self, used: dict[str, Any], about: dict[str, Any]) -> None:
+    def begin(self, used: dict[str, Any], about: dict[str, Any], *, is_alone: bool) -> None:
         """Refuse a folder with results of other networks or settings, or with files that are not ours."""
         path, before = self.folder / ABOUT, None
+        names = ("labels", "overlays", TABLE, REPORT, SET_ASIDE, *LABEL_FORMATS)
         used = json.loads(json.dumps(used))
-        if path.is_file():
+        has_results = any((self.folder / name).exists() for name in (PARTS, *names))
+        if path.is_file() and (has_results or not is_alone):  # else a call failed before its first result
             with reading(path, f"delete {self.folder}, or give another -o"):
                 before = dict(json.loads(path.read_text())["used"])
-        names = ("labels", "overlays", TABLE, REPORT, SET_ASIDE, *LABEL_FORMATS)  # `write` also removes files
-        refuse_mixture(path, before, used, names)
+        refuse_mixture(path, before, used, names)  # `write` also removes files
         atomic_write(path, json.dumps({"used": used, **about, "environment": describe_environment()}, indent=1) + "\n")
 
     def has(self, id_: str) -> bool:

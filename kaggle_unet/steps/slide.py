@@ -30,7 +30,7 @@ from kaggle_unet.data.inputs import IntensityRange, find_intensity_range, prepar
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.io.slides import CHUNK_PX, Slide, create_ome_zarr, open_slide
 from kaggle_unet.io.tables import to_csv
-from kaggle_unet.masks.measure import measure
+from kaggle_unet.masks.measure import measure, sides_um
 from kaggle_unet.masks.polygons import trace_polygons
 from kaggle_unet.postprocess.striped import Window, decode_large, plan_windows
 from kaggle_unet.steps.parallel import OnProgress, map_samples
@@ -85,7 +85,7 @@ def segment_slides(  # noqa: PLR0913  the options of a verb
         with open_slide(path, config.competition.channel) as slide:
             _refuse_whole_image_rules(chosen.config, slide)
             folders.append(folder / slide.name)
-            size = (pixel_size, pixel_size) if pixel_size else slide.pixel_size
+            size = slide.pixel_size if pixel_size is None else sides_um(pixel_size)
             work = _Work(chosen.config, slide, folders[-1], size)
             with lock(work.folder, shard=shard) as held:
                 levels = work.begin(json.loads(json.dumps({**used, "slide": slide.stamp()})))

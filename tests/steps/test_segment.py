@@ -19,7 +19,9 @@ from kaggle_unet.io.tables import read_csv
 from kaggle_unet.models.plain_unet import PlainUNet
 from kaggle_unet.steps.segment import segment
 from kaggle_unet.steps.submit import decode_concurrently
+from kaggle_unet.store import lock
 from kaggle_unet.synthetic.files import write_folder
+from kaggle_unet.types import Shard
 from tests.files import tiff, write_zip
 from tests.steps.conftest import call
 
@@ -213,6 +215,21 @@ def test_results_of_other_networks_or_settings_are_never_mixed(trained, images, 
         assert answer.code == 2
         assert f"({key} differ); give another -o" in answer.err.replace("\n", " ")
     assert contents(tmp_path / "out") == before
+
+
+@folder_only
+def test_a_call_that_fails_before_its_first_result_claims_no_folder(trained, images, tmp_path, monkeypatch):
+    words = ("segment", trained.run, images, "-o", tmp_path / "out")
+    answer = call(*words, "--pixel-size", -1)
+    assert (answer.code, "the pixel size is -1.0" in answer.err, (tmp_path / "out").exists()) == (2, True, False)
+    with monkeypatch.context() as patched:
+        patched.setattr("kaggle_unet.steps.segment.decode_concurrently", lambda *_: 1 / 0)
+        assert call(*words, "--pixel-size", 2, "--shard", "1/2").code == 1
+    with lock(tmp_path / "out", shard=Shard(1, 2)) as held:  # another shard is at work for its first result
+        held.let_others_in()
+        answer = call(*words, "--pixel-size", 3, "--shard", "2/2")
+        assert (answer.code, "(pixel_size differ)" in answer.err) == (2, True)
+    assert call(*words, "--pixel-size", 3).code == 0
 
 
 @folder_only

@@ -123,6 +123,8 @@ def test_results_made_otherwise_and_rules_for_whole_images_are_refused(trained, 
     answer = call(*words[:-1], tmp_path / "x", "--set", "inference.object_px=20")
     assert answer.code == 2
     assert "inference.object_px needs the whole image" in answer.err
+    answer = call(*words[:-1], tmp_path / "x", "--pixel-size", 0)
+    assert (answer.code, "the pixel size is 0.0" in answer.err, (tmp_path / "x").exists()) == (2, True, False)
     for more in ((places / "one.tif",), ("--format", "coco"), ("--report",), ("--skip-bad",)):
         answer = call(*words, *more)
         assert (answer.code, "slides" in answer.err) == (2, True), more
