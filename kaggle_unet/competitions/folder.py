@@ -61,7 +61,7 @@ def read_folds(path: Path, ids: Collection[str]) -> dict[str, int]:
         table = read_table(path.read_bytes(), str(path))
     except OSError as error:
         raise DataError(f"cannot read the folds file {path}: {error.strerror}; set competition.folds") from error
-    rows = list(table.select("id", "fold"))
+    rows = [(key, fold) for key, fold in table.select("id", "fold")]
     counts = Counter(key for key, _ in rows)
     problems = [f"id {key!r} occurs {n} times" for key, n in counts.items() if n > 1]
     problems += [
