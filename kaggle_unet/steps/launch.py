@@ -31,7 +31,7 @@ from pydantic import Field, ValidationError
 from kaggle_unet.config import Config, load_config, parse_yaml, plain
 from kaggle_unet.errors import ConfigError, DataError, propose_path
 from kaggle_unet.io.archive import expand_glob, split_location
-from kaggle_unet.steps.run import count_folds, experiment_of, fold_folder
+from kaggle_unet.steps.run import count_folds, experiment_of, find_checkpoints, fold_folder
 from kaggle_unet.store import hash_plain, lock, read_record, write_record
 from kaggle_unet.training.settings import LAST
 from kaggle_unet.types import Settings, Shard, explain_faults
@@ -190,8 +190,13 @@ class Command:
 
     @cached_property
     def stamp(self) -> str:
-        """A hash of the names, sizes and times of the data's files."""
-        return hash_plain([_stamp(place) for place in self.places()])
+        """A hash of the names, sizes and times of the files of the data, and of those that the config names."""
+        config, weights = self.config, getattr(self.config.model, "encoder_weights", None)
+        named = [str(self.one.config.parent / config.competition.folds)] if config.competition.folds else []
+        with suppress(DataError):  # no checkpoint yet; those of this plan are what a task needs
+            start = config.training.start_from
+            named += map(str, find_checkpoints([Path(start)]) if start and not self.start[0] else ())
+        return hash_plain([_stamp(place) for place in (*self.places(), *named, *([weights] if weights else []))])
 
     def task(self, stage: int, needs: Sequence[Task], *, fold: int | None = None, shard: Shard | None = None) -> Task:
         """Return a task with its key."""
@@ -209,7 +214,7 @@ class Command:
     def start(self) -> tuple[str, str]:
         """The planned config whose run `training.start_from` is or lies in, and the folder there; else nothing."""
         given, names = self.config.training.start_from, map(name_of, self.plan.configs)
-        runs = {name: Path("runs", name).absolute() for name in names if given and self.verb in self.plan.verbs}
+        runs = {name: Path("runs", name).absolute() for name in names if given and "train" in self.plan.verbs}
         place = Path(given or "").absolute()
         name = max((name for name, run in runs.items() if place.is_relative_to(run)), key=len, default="")
         return name, "".join(place.relative_to(runs[name]).parts[:1]) if name else ""

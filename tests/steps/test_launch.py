@@ -126,6 +126,28 @@ def test_a_change_runs_again_what_depends_on_it_and_nothing_else(ran):
     }
 
 
+def test_a_file_that_the_config_names_is_seen_to_change(tmp_path):
+    for name in ("configs", "earlier/fold0"):
+        Path(name).mkdir(parents=True)
+    Path("tiny.yaml").rename("configs/tiny.yaml")
+    named = ("configs/folds.csv", "earlier/fold0/best.safetensors", "encoder.pth")
+    keys = [
+        "competition.folds=folds.csv",
+        "training.start_from=earlier",
+        "model={name: smp, encoder_weights: encoder.pth}",
+    ]
+    for key, file in zip(keys, map(Path, named), strict=True):
+        one = f'{{config: configs/tiny.yaml, data: train, name: a, set: ["{key}"]}}'
+        Path("plan.yaml").write_text(f"configs:\n  - {one}\nverbs: [make-targets, train]\nfolds: [0]\n")
+        found = [{task.key for task in opened().tasks.values()}]
+        for text in ("1", "12"):
+            file.write_text(text)
+            found.append({task.key for task in opened().tasks.values()})
+        assert not found[0] & found[1] | found[1] & found[2], key
+        Path("earlier/history.json").write_text("no weights")
+        assert {task.key for task in opened().tasks.values()} == found[2]
+
+
 def test_a_killed_task_runs_again_and_a_hopeless_one_does_not(ran):
     ran.codes = {"a/train-fold0": [-9, 143, 0], "a/train-fold1": [3], "b/train-fold0": [-9, -9, -9, 0]}
     executors.run_here(opened(), workers=2)
