@@ -248,7 +248,7 @@ def describe_launch(launch: Launch) -> dict[str, Any]:
         "running": [_where(name, records[name]) for name in states.get("running", [])],
         "failed": {name: records[name]["reason"] for name in states.get("failed", [])},
         "hours_left": _hours_left(launch, records),
-        "results": [str(path) for path in outputs if path and path.exists()],
+        "results": [str(path) for path in outputs if path],
     }
 
 

@@ -295,17 +295,18 @@ class Launch:
         return plan_tasks(self.plan)
 
     def read(self, task: Task) -> dict[str, Any]:
-        """Return a task's record; that of another key only tells what became of earlier ones."""
+        """Return a task's record; one of another key, or whose outputs have gone, tells of earlier attempts alone."""
         path = self.folder / task.name / "task.json"
         new = {"key": task.key, "state": "waiting", "attempts": [], "reason": ""}
         if not path.exists():
             return new
         record = read_record(path, "delete it")
-        return record if record["key"] == task.key else new
+        is_lost = record["state"] == "done" and task.output is not None and not task.output.exists()
+        return new if is_lost or record["key"] != task.key else record
 
     def is_done(self, task: Task) -> bool:
         """Return True if a task has been done and its output is there."""
-        return self.read(task)["state"] == "done" and (task.output is None or task.output.exists())
+        return bool(self.read(task)["state"] == "done")
 
     def may_run_again(self, task: Task) -> bool:
         """Return True if a task was stopped, or failed in a way that need not happen again, and not too often."""

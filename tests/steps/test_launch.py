@@ -119,6 +119,13 @@ def test_a_change_runs_again_what_depends_on_it_and_nothing_else(ran):
     executors.run_here(opened(), workers=1)
     assert ran == ["a/train-fold0"]
     ran.clear()
+    Path("results/b.csv").unlink()
+    status = executors.describe_launch(opened())
+    assert (status["states"], "results/b.csv" in status["results"]) == ({"done": 15, "waiting": 1}, False)
+    assert status["hours_left"] is not None
+    executors.run_here(opened(), workers=1)
+    assert ran == ["b/submit"]
+    ran.clear()
     Path("train/b.png").write_bytes(b"b")
     executors.run_here(opened(), workers=1)
     assert set(ran) == {name for name in opened().tasks if "submit" not in name} | {
