@@ -383,17 +383,21 @@ def _describe_added(store: Store) -> dict[str, Any]:
     return {"store": str(store.folder), "hash": manifest["identity_sha256"], "data": data, "samples": len(store.ids)}
 
 
+def another_run(folder: Path) -> str:
+    """Say how to train anew where a run, or a fold, is in the way."""
+    return f"give another --run (in a plan, another name) or remove {folder} to train anew"
+
+
 def refuse_other_run(run: Path, config: Config, store: Store, added: Sequence[Store]) -> None:
     """Refuse to train a run with anything else than it was begun with."""
-    about = describe_run(run)
+    about, anew = describe_run(run), another_run(run)
     if about["store_hash"] != store.manifest["identity_sha256"]:
-        msg = f"{run} was trained from {about['store']}, not {store.folder}; pass that --store or another --run"
+        msg = f"{run} was trained from {about['store']}, not {store.folder}; pass that --store, or {anew}"
         raise ConfigError(msg)
     differences = find_differences(plain(load_config(run / "config.yaml")), plain(config))
     if changed := [key for key, _, _ in differences if key not in SAFE_TO_CHANGE]:
-        raise ConfigError(f"{run} was made with another config ({', '.join(changed)} differ); pass another --run")
+        raise ConfigError(f"{run} was made with another config ({', '.join(changed)} differ); {anew}")
     before = about.get("added_stores", [])
     if [entry["hash"] for entry in before] != [other.manifest["identity_sha256"] for other in added]:
         names = ", ".join(entry["store"] for entry in before) or "none"
-        msg = f"{run} was trained with other added stores ({names}); pass those with --add-store, or another --run"
-        raise ConfigError(msg)
+        raise ConfigError(f"{run} was trained with other added stores ({names}); give those by --add-store, or {anew}")

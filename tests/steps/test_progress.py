@@ -128,7 +128,9 @@ def test_a_dry_run_refuses_what_the_run_would(trained_home, tmp_path):
     home = trained_home("dsb2018")
     words = ("train", home / "configs" / "dsb2018" / "tiny.yaml", "--store", home / "store", "--run", home / "run")
     answer = call(*words, "--fold", 0, "--set", "training.epochs=9", "--dry-run")
-    assert "was made with another config (training.epochs differ)" in answer.err
+    assert "was made with another config (training.epochs differ); give another --run (in a plan, another name)" in (
+        " ".join(answer.err.split())
+    )
     assert (
         "expected the path of a file that ends in .csv"
         in call("submit", home / "run", "--data", home / "test.zip", "-o", tmp_path / "x.txt", "--dry-run").err
