@@ -31,6 +31,7 @@ from kaggle_unet.steps.build import build_model, gather_parts, training_set_of
 from kaggle_unet.steps.make_targets import changed_keys
 from kaggle_unet.steps.predict import Estimate, count_views, predict_stored
 from kaggle_unet.steps.run import (
+    another_run,
     begin_run,
     describe_run,
     fold_folder,
@@ -133,6 +134,8 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     store = Store.open(store_folder)
     added = _open_added(config, store, add)
     rows = distributed.on_rank_zero(lambda: _begin(run, config, store, added, distributed, resume=resume))
+    if config.competition.folds and not rows[["id", "fold"]].equals(store.read_folds()[["id", "fold"]]):
+        on_warning(f"{run} keeps its folds, {store.folder} has others now; to take these, {another_run(run)}")
     training, validation = _divide(rows, fold)
     store.keep(validation)  # for every validation, and for the planes and scores out-of-fold at the end
     more = _read_added(config, added, store, training, on_warning)
@@ -141,7 +144,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
         distributed.on_rank_zero(lambda: held.enter_context(lock(folder)) and None)  # a lock can't be sent to all ranks
         is_resuming = distributed.on_rank_zero(lambda: resume and _has_begun(folder))
         start = None if is_resuming else _find_start(config.training.start_from, fold, validation)
-        distributed.on_rank_zero(lambda: _follow_start(folder, config.training.start_from, fold, is_resuming))
+        distributed.on_rank_zero(lambda: _follow_start(folder, config, fold, is_resuming))
         build = partial(build_model, config, load_encoder=not is_resuming, start=start)
         parts = gather_parts(config, store, training, validation, distributed, more, build)
         on_warning(_describe_few_steps(config, len(parts.training_set), distributed.size))
@@ -280,16 +283,17 @@ def _find_start(given: str | None, fold: int, validation: Sequence[str]) -> Path
     return file
 
 
-def _follow_start(folder: Path, given: str | None, fold: int, is_resuming: bool) -> None:
+def _follow_start(folder: Path, config: Config, fold: int, is_resuming: bool) -> None:
     """Record which weights a fold begins with; refuse to go on with one that began with others than are there now."""
-    if given is None or not (file := _place_start(given, fold)).is_file():
+    start, weights = config.training.start_from, getattr(config.model, "encoder_weights", None)
+    file = _place_start(start, fold) if start else Path(weights or "")
+    if not file.is_file():
         return
     path, digest = folder / "start.json", sha256(file)
     if not is_resuming and not (folder / LAST).exists():  # else `fit_fold` refuses the fold
         write_record(path, {"checkpoint": str(file), "checkpoint_sha256": digest})
     elif is_resuming and path.exists() and read_record(path, "begin another --run")["checkpoint_sha256"] != digest:
-        msg = f"--resume: training.start_from: {file} has been trained anew since {folder} began with it; remove "
-        raise ConfigError(f"{msg}{folder} to begin with what is there now, or pass another --run")
+        raise ConfigError(f"--resume: {file} has changed since {folder} began with its weights; {another_run(folder)}")
 
 
 def _place_start(given: str, fold: int) -> Path:

@@ -87,7 +87,7 @@ def test_a_start_that_failed_does_not_stand_in_the_way_of_the_next(home):
     assert train(home, "0").code == 0
 
 
-def test_a_run_keeps_its_folds_when_the_store_gets_others(tmp_path):
+def test_a_run_keeps_its_folds_and_says_so_when_the_store_gets_others(tmp_path):
     config = tmp_path / "configs" / "folder" / "tiny.yaml"
     config.parent.mkdir(parents=True)
     config.write_text(CONFIGS["folder"].replace("name: folder", "name: folder, folds: folds.csv") + COMMON)
@@ -101,7 +101,8 @@ def test_a_run_keeps_its_folds_when_the_store_gets_others(tmp_path):
     before = (tmp_path / "run/folds.csv").read_text()
     folds.write_text("id,fold\n" + "".join(f"{id_},{(n + 1) % 3}\n" for n, id_ in enumerate(ids)))
     assert call(*prepare).code == 0
-    assert call(*fit, "--fold", "2", "--resume").code == 0
+    answer = call(*fit, "--fold", "2", "--resume")
+    assert (answer.code, "keeps its folds" in answer.err) == (0, True)
     assert (tmp_path / "run/folds.csv").read_text() == before
     assert call("score", "--run", tmp_path / "run").code == 0
 

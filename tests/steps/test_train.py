@@ -8,6 +8,8 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import segmentation_models_pytorch as smp
+import torch
 from pandas import DataFrame
 from PIL import Image
 
@@ -108,7 +110,18 @@ def test_a_second_stage_does_not_go_on_when_its_first_has_been_trained_anew(prep
     assert "already holds last.safetensors" in train(prepared, second, *options).err
     answer = train(prepared, second, *options, resume=True)
     said = " ".join(answer.err.split())
-    assert (answer.code, "trained anew" in said, f"remove {second / 'fold0'}" in said) == (2, True, True), said
+    assert (answer.code, "has changed since" in said, f"remove {second / 'fold0'}" in said) == (2, True, True), said
+
+
+def test_a_training_does_not_go_on_when_its_encoders_weights_have_changed(prepared, tmp_path):
+    weights = tmp_path / "weights.pth"
+    torch.save(smp.encoders.get_encoder("resnet18", weights=None).state_dict(), weights)
+    options = f"model={{name: smp, encoder: resnet18, encoder_weights: {weights}}}", "training.epochs=1"
+    assert train(prepared, tmp_path / "run", *options).code == 0
+    assert train(prepared, tmp_path / "run", *options, resume=True).code == 0
+    torch.save(smp.encoders.get_encoder("resnet18", weights=None).state_dict(), weights)
+    answer = train(prepared, tmp_path / "run", *options, resume=True)
+    assert (answer.code, "weights.pth has changed since" in " ".join(answer.err.split())) == (2, True)
 
 
 CLASSES = {"codec": {"name": "classes", "classes": ["soil", "water"]}, "competition": {"name": "folder"}}
