@@ -102,8 +102,7 @@ def open_experiment(
     for home in (given.parent, given.parent.parent):
         if (home / "run.json").is_file() and given.suffix not in {".yaml", ".yml"}:
             msg = f"{given} is a part of the run {home}; name the run; predict, pseudo-label and submit take this part "
-            msg += f"alone with --checkpoint {given}"
-            raise ConfigError(msg)
+            raise ConfigError(f"{msg}alone with --checkpoint {given}")
     if given.is_dir() or not (given.exists() or given.suffix):
         msg = f"{given}: no run here{_propose_run(given)}; give the folder that kaggle-unet train wrote, or the YAML "
         raise ConfigError(f"{msg}file of a config")
@@ -305,8 +304,7 @@ def begin_run(run: Path, config: Config, store: Store, added: Sequence[Store], d
     """Record what a run is made of; once it has a checkpoint, refuse anything else."""
     if changed := changed_keys(config, store):
         msg = f"{store.folder} was made with another config ({', '.join(changed)} differ); run kaggle-unet "
-        msg += "make-targets with this one and another --store, or pass the --store that was"
-        raise ConfigError(msg)
+        raise ConfigError(f"{msg}make-targets with this one and another --store, or pass the --store that was")
     open_targets(config, store)
     with lock(run, wait_s=60):  # another fold may begin at this moment
         if (run / "run.json").exists() and has_checkpoints(run):
@@ -392,8 +390,7 @@ def refuse_other_run(run: Path, config: Config, store: Store, added: Sequence[St
     """Refuse to train a run with anything else than it was begun with."""
     about, anew = describe_run(run), another_run(run)
     if about["store_hash"] != store.manifest["identity_sha256"]:
-        msg = f"{run} was trained from {about['store']}, not {store.folder}; pass that --store, or {anew}"
-        raise ConfigError(msg)
+        raise ConfigError(f"{run} was trained from {about['store']}, not {store.folder}; pass that --store, or {anew}")
     differences = find_differences(plain(load_config(run / "config.yaml")), plain(config))
     if changed := [key for key, _, _ in differences if key not in SAFE_TO_CHANGE]:
         raise ConfigError(f"{run} was made with another config ({', '.join(changed)} differ); {anew}")
