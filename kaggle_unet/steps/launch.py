@@ -31,6 +31,7 @@ from pydantic import Field, ValidationError
 from kaggle_unet.config import Config, load_config, parse_yaml, plain
 from kaggle_unet.errors import ConfigError, DataError, propose_path
 from kaggle_unet.io.archive import expand_glob, split_location
+from kaggle_unet.io.slides import is_slide
 from kaggle_unet.steps.run import count_folds, experiment_of, find_checkpoints, fold_folder
 from kaggle_unet.store import hash_plain, lock, read_record, write_record
 from kaggle_unet.training.settings import LAST
@@ -256,6 +257,7 @@ class Command:
             case "submit":
                 return ("submit", run, "--data", *self.places(), "-o", str(out), *skip)
             case "segment":
+                skip = () if any(map(is_slide, self.places())) else skip
                 return ("segment", run, *self.places(), "-o", str(out.parent), *skip)
 
     def output(self, fold: int | None) -> Path:

@@ -78,6 +78,13 @@ def test_tasks_are_commands_that_anybody_could_type():
     Path("plan.yaml").write_text(f"{PLAN}skip_bad: true\n")
     skipping = {name for name, task in opened().tasks.items() if "--skip-bad" in task.words}
     assert skipping == {name for name in tasks if "train" not in name}
+    Path("test.ome.zarr").mkdir()  # a slide, of which there is nothing to skip
+    Path("plan.yaml").write_text(
+        f"{PLAN}skip_bad: true\n".replace("submit", "segment").replace("test: test", "test: test.ome.zarr")
+    )
+    assert {name for name, task in opened().tasks.items() if "--skip-bad" in task.words} == {
+        n for n in tasks if "make" in n
+    }
     assert tasks["a/submit"].needs == ("a/train-fold0", "a/train-fold1", "a/submit-1-of-2", "a/submit-2-of-2")
 
 
