@@ -38,8 +38,8 @@ class Table:
         yield from (tuple(row[place] for place in places) for row in self.rows)
 
 
-def read_table(data: bytes, where: str, *, allowed: int = 0) -> Table:
-    r"""Read a CSV with a header; accents are composed (NFC), as in the names of files that ids are compared with.
+def read_table(data: bytes, where: str, *, allowed: int = 0, is_composed: bool = True) -> Table:
+    r"""Read a CSV with a header; accents are composed (NFC), as in the names of files, unless `is_composed` is False.
 
     >>> list(read_table(b"id,z\n00441,\n", "depths.csv").select("id"))
     [('00441',)]
@@ -47,7 +47,8 @@ def read_table(data: bytes, where: str, *, allowed: int = 0) -> Table:
     if excess := find_excess("CSV_LINES", data.count(b"\n") + data.count(b"\r"), allowed):
         raise DataError(f"{where} has too many lines: {excess}")
     try:
-        text = unicodedata.normalize("NFC", data.decode("utf-8-sig"))
+        text = data.decode("utf-8-sig")
+        text = unicodedata.normalize("NFC", text) if is_composed else text
         rows = _read_quoted(text) if '"' in text else _read_plain(text)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
@@ -70,7 +71,7 @@ def read_csv(path: str | Path, *, allowed: int = 0) -> Table:
         data = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; name a CSV file") from error
-    return read_table(data, str(path), allowed=allowed)
+    return read_table(data, str(path), allowed=allowed, is_composed=False)
 
 
 def read_frame(path: Path, cure: str = "make its folder again", sha256: str | None = None) -> DataFrame:

@@ -297,7 +297,7 @@ class Launch:
         return plan_tasks(self.plan)
 
     def read(self, task: Task) -> dict[str, Any]:
-        """Return a task's record; one of another key, or whose outputs have gone, tells of earlier attempts alone."""
+        """Return a task's record; one of another key, or whose output has gone, does not count."""
         path = self.folder / task.name / "task.json"
         new = {"key": task.key, "state": "waiting", "attempts": [], "reason": ""}
         if not path.exists():

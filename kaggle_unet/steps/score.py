@@ -103,14 +103,16 @@ def score_predictions(predicted: Path, truth: str, name: str, **places: str | No
 
 
 def _are_numbered(predicted: Path, settings: CompetitionSettings) -> bool:
-    """Return True for a folder of images of more than 8 bits: label images, however odd what a network made of them."""
+    """Return True for a folder with numbers of 16 or 32 bits: label images, however odd what a network made of them."""
     if predicted.is_file() and predicted.suffix.lower() != ".zip":
         return False
     archive = open_archive(str(predicted))
     found = locate_masks(archive, settings)[1] or archive.names
     names = [name for name in found if re.search(SUFFIX_PATTERN + "$", name)]
-    is_flat = len({name.rpartition("/")[0] for name in names}) == 1  # else there may be a file per object
-    return is_flat and read_values(archive.read(names[0]), archive.where(names[0]))[0].dtype.itemsize > 1
+    if len({name.rpartition("/")[0] for name in names}) != 1:  # there may be a file per object
+        return False
+    images = (read_values(archive.read(name), archive.where(name))[0] for name in names)  # of floats int64
+    return any(image.dtype.itemsize in {2, 4} and image.max(initial=0) not in {0, 255, 65535} for image in images)
 
 
 def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> Scores:

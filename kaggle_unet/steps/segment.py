@@ -147,10 +147,11 @@ class _Results:
         names = ("labels", "overlays", TABLE, REPORT, SET_ASIDE, *LABEL_FORMATS)
         used = json.loads(json.dumps(used))
         has_results = any((self.folder / name).exists() for name in (PARTS, *names))
-        if path.is_file() and (has_results or not is_alone):  # else a call failed before its first result
+        if path.is_file():
             with reading(path, f"delete {self.folder}, or give another -o"):
                 before = dict(json.loads(path.read_text())["used"])
-        refuse_mixture(path, before, used, names)  # `write` also removes files
+        is_empty = is_alone and not has_results  # a call failed before its first result
+        refuse_mixture(path, None if is_empty else before, used, names)  # `write` also removes files
         atomic_write(path, json.dumps({"used": used, **about, "environment": describe_environment()}, indent=1) + "\n")
 
     def has(self, id_: str) -> bool:

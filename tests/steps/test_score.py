@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pandas
 import pytest
+import tifffile
 from hypothesis import given, settings
 
 from kaggle_unet.cli import main
@@ -169,6 +170,29 @@ def test_predicted_label_images_are_scored_by_their_numbers(tmp_path, format):
             assert scores.predicted_objects == 2 * found.max()
             for file in list(pred.glob("*.*")) if place == pred else ():
                 shutil.move(file, pred / "labels")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "inside"), [("uint8", 255), ("float32", 1), ("int32", 255), ("uint16", 65535), ("uint8", 1)]
+)
+def test_predicted_binary_masks_of_any_type_are_components(tmp_path, dtype, inside):
+    write_labels({"a": TRUE, "b": TRUE}, tmp_path / "truth", "png")
+    (tmp_path / "pred").mkdir()
+    for name in "ab":
+        tifffile.imwrite(tmp_path / "pred" / f"{name}.tif", ((TRUE > 0) * inside).astype(dtype))
+    places = {"images": "images", "masks": "masks", "masks_are": None}
+    assert score.score_predictions(tmp_path / "pred", str(tmp_path / "truth"), "folder", **places).score == 1
+
+
+def test_one_file_of_more_than_8_bits_makes_all_label_images(tmp_path):
+    write_labels({"a": TRUE, "b": TRUE}, tmp_path / "truth", "png")
+    merged = (TRUE > 0).astype(np.uint8)
+    (tmp_path / "pred").mkdir()
+    for name, dtype in (("a", np.uint8), ("b", np.uint16)):
+        tifffile.imwrite(tmp_path / "pred" / f"{name}.tif", merged.astype(dtype))
+    places = {"images": "images", "masks": "masks", "masks_are": None}
+    scores = score.score_predictions(tmp_path / "pred", str(tmp_path / "truth"), "folder", **places)
+    assert scores.predicted_objects == 2
 
 
 def test_a_submission_whose_objects_overlap_is_refused_as_kaggle_refuses_it(tmp_path):
