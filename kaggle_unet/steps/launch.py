@@ -257,7 +257,8 @@ class Command:
             case "submit":
                 return ("submit", run, "--data", *self.places(), "-o", str(out), *skip)
             case "segment":
-                skip = () if any(map(is_slide, self.places())) else skip
+                if skip and any(map(is_slide, self.places())):  # of which there is nothing to skip
+                    skip = ()
                 return ("segment", run, *self.places(), "-o", str(out.parent), *skip)
 
     def output(self, fold: int | None) -> Path:
