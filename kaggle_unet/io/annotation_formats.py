@@ -166,25 +166,28 @@ def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
             geometry, properties = feature.get("geometry") or {}, feature.get("properties") or {}
             is_ignored = str((properties.get("classification") or {}).get("name", "")).startswith("Ignore")
             with reading(f"{where}: object {len(runs[False]) + 1}", "export it again"):
-                if (polygons := _list_polygons(geometry)) and not (has_cells and kind == "annotation"):
+                parts = _list_parts(geometry)
+                polygons = [polygon for _, found in parts for polygon in found]
+                left_out.update(f"shapes without an area ({type_})" for type_, found in parts if not found)
+                if polygons and has_cells and kind == "annotation":
+                    left_out["regions around cells"] += 1
+                elif polygons:
                     runs[is_ignored].append(fill_polygons(polygons, shape))
-                else:
-                    why = "regions around cells" if polygons else f"shapes without an area ({geometry.get('type')})"
-                    left_out[why] += 1
         notes = tuple(Note(kind, n, "left out") for kind, n in left_out.items())
         return Objects(shape, tuple(runs[False]), tuple(runs[True]), notes)
 
 
-def _list_polygons(geometry: Mapping[str, Any]) -> list[Any]:
-    """List the polygons of a geometry, those of a collection together."""
+def _list_parts(geometry: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
+    """List the types and the polygons of a geometry's parts: of itself, or of all in a collection."""
     match geometry.get("type"):
         case "Polygon":
-            return [geometry["coordinates"]]
+            return [("Polygon", [geometry["coordinates"]])]
         case "MultiPolygon":
-            return list(geometry["coordinates"])
+            return [("MultiPolygon", list(geometry["coordinates"]))]
         case "GeometryCollection":
-            return [polygon for part in geometry["geometries"] for polygon in _list_polygons(part)]
-    return []
+            if parts := [part for inner in geometry["geometries"] for part in _list_parts(inner)]:
+                return parts
+    return [(str(geometry.get("type")), [])]
 
 
 def read_rois(data: bytes, where: str, shape: Shape | None) -> Objects:

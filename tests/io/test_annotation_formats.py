@@ -81,10 +81,16 @@ def test_the_polygons_of_a_collection_are_one_object(is_bare):
     geometry = {"type": "GeometryCollection", "geometries": parts}
     tree = geometry if is_bare else {"type": "Feature", "geometry": geometry}
     (runs,), notes = read_geojson(json.dumps(tree).encode(), "x.geojson", (9, 9))[1::2]
-    assert (runs[:, 1].sum(), notes) == (8, ())
-    without = {"type": "GeometryCollection", "geometries": parts[2:]}
-    found = read_geojson(json.dumps({"features": [{"geometry": without}]}).encode(), "x.geojson", (9, 9))
-    assert (found.runs, [note.kind for note in found.notes]) == ((), ["shapes without an area (GeometryCollection)"])
+    assert (runs[:, 1].sum(), [note.kind for note in notes]) == (8, ["shapes without an area (Point)"])
+
+
+@pytest.mark.parametrize(
+    ("parts", "kind"), [([{"type": "Point", "coordinates": [8, 8]}], "Point"), ([], "GeometryCollection")]
+)
+def test_a_collection_without_polygons_is_left_out_with_a_note(parts, kind):
+    geometry = {"type": "GeometryCollection", "geometries": parts}
+    found = read_geojson(json.dumps({"features": [{"geometry": geometry}]}).encode(), "x.geojson", (9, 9))
+    assert (found.runs, [note.kind for note in found.notes]) == ((), [f"shapes without an area ({kind})"])
 
 
 def test_a_kind_of_shape_that_is_no_text_is_left_out():
