@@ -14,16 +14,17 @@ INTRO = """\
 
 {status}
 
-`scripts/gpu-check` tests the GPU trainer and measures it in at most eight minutes. It runs the tests marked `gpu`:
+`scripts/gpu-check` tests and measures the GPU trainer in at most eight minutes. It runs the tests marked `gpu`, which
+cover:
 
-- steps in fp32, bf16 and fp16 against the CPU's, with clipping, accumulation and moving averages;
+- steps in fp32, bf16 and fp16 compared with the CPU's, with clipping, accumulation and moving averages;
 - steps that the fp16 scaler skips, which count neither for the average nor for the learning rate;
-- `deterministic: true` twice and resumed, to the bit; DDP of one process;
-- inputs made on the device against the workers' (mean, variance, histogram), planes and weights of every codec;
-- predicted planes against the CPU's, within 2e-3, with flips and tiles; a batch that fills the memory.
+- `deterministic: true`, run twice and resumed, bit for bit; DDP with one process;
+- inputs made on the device compared with the workers' (mean, variance, histogram), planes and weights of every codec;
+- predicted planes compared with the CPU's, within 2e-3, with flips and tiles; a batch that fills the memory.
 
-Then it measures `submit` and training (`bench-train`). It prints one JSON; `--keep` writes it to `docs/gpu.json`, of
-which this page is made.
+Then it measures `submit` and training (`bench-train`). It prints one JSON document; `--keep` writes it to
+`docs/gpu.json`, from which this page is made.
 
     scripts/gpu-check --data stage1_test.zip --keep    # drawn images without --data
     scripts/gpu-check --device cpu                     # what a CPU can do, small; part of .ci/run
@@ -36,26 +37,26 @@ A machine with CUDA and torch, but without a package index, needs the other pack
     .venv/bin/pip install --no-index --find-links wheels -e '.[test]'
     PYTHON=.venv/bin/python scripts/gpu-check --keep
 
-With CUDA, worker processes cut, warp and encode crops. Batches come from pinned memory, and while a step runs, the next
-one is moved to the device and its inputs are made there, on a stream of its own
+With CUDA, worker processes cut, warp and encode crops. Batches come from pinned memory. While a step runs, the next
+batch is moved to the device and its inputs are made there, on a separate stream
 ([decision 0010](decisions/0010-the-device-changes-intensity-workers-the-rest.md)). The target is a real loop at 0.9 of
 the bare step with every preset.
 """
 NOT_YET = """\
-**Not yet run on CUDA.** No GPU was at hand when this was written. What follows was measured on a CPU; of CUDA it shows
-only that the tests and measurements are ready to run there."""
+**Not yet run on CUDA.** No GPU was available when this was written. The figures below were measured on a CPU; they only
+show that the tests and measurements are ready to run on CUDA."""
 BENCH = ("network", "real loop, images/s", "bare step", "real / bare", "bare / plain fp32", "of matmul", "of copy")
 RATES = ("1 worker, images/s", "2 workers", "4, extrapolated")
 FED = """\
 ## What CPU cores feed
 
-A GPU of a Kaggle kernel has two to four cores beside it. This is how many crops a second workers hand over when inputs
-are made on the device, on drawn images of {shape} pixels (salt: 101²). Measured with `python -m tests.gpu.feed --keep`
-on {date}, commit {commit}, on {machine}.
+In a Kaggle kernel, a GPU has two to four CPU cores beside it. The tables show how many crops per second the workers
+deliver when inputs are made on the device, on drawn images of {shape} pixels (salt: 101²). Measured with
+`python -m tests.gpu.feed --keep` on {date}, commit {commit}, on {machine}.
 
-Other work ran on the same cores (load {load:.0f}). So rates are images per second of a worker's processor time, times
-the number of workers: what cores give that do nothing else. Four workers were not measured: their rate is twice that of
-two, an extrapolation. The process that drives the GPU needs part of a core, too.
+Other work ran on the same cores (load {load:.0f}). Rates are therefore images per second of a worker's processor time,
+multiplied by the number of workers: what otherwise idle cores would deliver. Four workers were not measured; their rate
+is extrapolated as twice that of two. The process that drives the GPU also needs part of a core.
 """
 
 

@@ -29,29 +29,29 @@ TESTS: Mapping[str, str] = {
 }
 # Each promise with the part of the soak, or the test, that breaks where it does not hold.
 PROMISES: Mapping[str, Sequence[str]] = {
-    "The same config, data, seed and machine give the same bytes: whatever the number of workers, the load beside it, "
-    "the hash seed, the language of the terminal, and the order in which a disk lists its files.": (
+    "The same config, data, seed and machine give the same bytes, whatever the number of workers, the load on the "
+    "machine, the hash seed, the language of the terminal, and the order in which a disk lists its files.": (
         "determinism",
         "tests/steps/test_reproducible.py::test_two_runs_with_everything_switched_on_are_the_same_to_the_byte",
     ),
     "Nothing that is read can run code.": ("attacks", "tests/steps/test_trust_code.py"),
-    "Outside the folders that the command line names, only the places that SECURITY.md lists are written.": (
+    "Outside the folders named on the command line, only the places listed in SECURITY.md are written.": (
         "attacks",
         "tests/test_promises.py::test_nothing_is_written_outside_the_named_folders_but_in_the_places_listed",
     ),
-    "A command that is killed leaves the old files or the new ones, and the same command goes on: at most the epoch or "
-    "the image in work is lost. `submit` and `vote` start again, and say that `predict` is the one that goes on.": (
+    "A command that is killed leaves the old files or the new ones, and the same command continues: at most the "
+    "current epoch or image is lost. `submit` and `vote` start again, and say that `predict` can continue.": (
         "kills",
         "tests/steps/test_interrupted.py",
         "tests/store/test_atomic.py::test_a_fault_while_writing_leaves_the_old_file_and_no_temporary_one",
     ),
-    "Ctrl-C and SIGTERM print what is kept and the command that goes on, within two seconds.": (
+    "Ctrl-C and SIGTERM print what is kept and the command that continues, within two seconds.": (
         "kills",
         "tests/test_promises.py::test_ctrl_c_says_what_goes_on_and_leaves_neither_processes_nor_files",
     ),
-    "A plan ends with the same bytes on processes, on Ray and by SLURM, whatever is killed, and nothing is done "
+    "A plan ends with the same bytes on local processes, Ray and SLURM, whatever is killed, and nothing is done "
     "twice.": ("clusters", "tests/steps/test_clusters.py"),
-    "No process stays behind.": (
+    "No process is left behind.": (
         "kills",
         "tests/steps/test_parallel.py::test_when_the_parent_is_killed_its_workers_end_and_leave_no_folder",
     ),
@@ -59,11 +59,11 @@ PROMISES: Mapping[str, Sequence[str]] = {
         "surroundings",
         "tests/test_promises.py::test_the_tests_and_what_they_start_have_no_network",
     ),
-    "What is damaged is read as it was written, or refused with the file's name; a submission that Kaggle would refuse "
-    "is refused with its lines.": ("fuzz", "odd data", "broken CSVs"),
+    "A damaged file is read as it was written, or refused by name; a submission that Kaggle would refuse is refused "
+    "with the faulty lines.": ("fuzz", "odd data", "broken CSVs"),
     "Memory does not grow with the number of images; a file under 64 MiB takes at most 2 GiB, or is refused within ten "
     "seconds.": ("long runs", "attacks", "tests/inference/test_gpu.py::test_a_batch_that_fills_the_memory_is_halved"),
-    "A wheel built twice is the same, and holds what git does.": (
+    "A wheel built twice is the same, and holds the files that git does.": (
         "tests/test_supply.py::test_a_wheel_built_twice_is_the_same_and_holds_what_git_does",
     ),
 }
@@ -71,8 +71,8 @@ _COUNTED: Mapping[str, str] = {
     "kills": "stopped commands",
     "clusters": "disturbed plans",
     "fuzz": "damaged files",
-    "attacks": "files that mean harm",
-    "surroundings": "commands in bad surroundings",
+    "attacks": "malicious files",
+    "surroundings": "commands in adverse surroundings",
     "determinism": "repeated commands",
     "odd data": "odd data sets",
     "broken CSVs": "broken submissions",
@@ -81,15 +81,23 @@ _PLACES = re.compile(r"/\S*/(kaggle_unet|site-packages|python3\.\d+|work|made)/"
 HEAD = """\
 # Reliability
 
-What goes wrong, what the kit promises then, and how often that was tried. `scripts/soak` tries everything again
-(hours; `--quick` takes a minute or two and is part of `scripts/test`); a row's seed gives the same inputs. The page
-is rendered from [soak.json](soak.json) by `python -m tests.soak.page`, never by hand.
+This page lists what can go wrong, what the kit promises in each case, and how often that was tried. `scripts/soak`
+repeats everything (hours; `scripts/soak --quick` takes a minute or two and is part of `scripts/test`). A row's seed
+gives the same inputs again. The page is rendered from [soak.json](soak.json) by `python -m tests.soak.page`; do not
+edit it by hand.
 
-A fault is `wrong`: another result without a word; `hang`: longer than promised; `raw`: a traceback, a crash, or no
-reason; `outside`: a file touched that was not named; `orphan`: a process that stays; `litter`: a temporary file that
-stays; `memory`: more of it than promised. Damaged files are read by the reader itself, half of them with
-repaired checksums, so that the damage reaches what lies beneath; commands are real processes. Each row has its commit,
-with a + where the next commit's changes were in it.
+There are seven kinds of fault:
+
+- `wrong`: a different result without a message
+- `hang`: the command took longer than promised
+- `raw`: a traceback, a crash, or no reason given
+- `outside`: a file that was not named was touched
+- `orphan`: a process was left behind
+- `litter`: a temporary file was left behind
+- `memory`: more memory was used than promised
+
+Damaged files are passed to the reader itself, half of them with repaired checksums, so that the damage gets past the
+checksum tests. Commands are real processes. Each row has its commit, with a + if it had changes of the next one.
 """
 
 
@@ -100,7 +108,7 @@ def render(rows: Sequence[Row]) -> str:
     dates = sorted({row.date for row in rows if row.date})
     text = [
         HEAD,
-        f"In all {n_faults:,} faults ({', '.join(dates) or 'undated'}; {hours:.1f} hours of a shared core), in\n",
+        f"In all, {n_faults:,} faults ({', '.join(dates) or 'undated'}; {hours:.1f} hours of a shared core) in\n",
         *(f"- {count[part]:,} {what}" for part, what in _COUNTED.items()),
         "",
         "## Promises\n",
