@@ -24,7 +24,7 @@ from kaggle_unet.cli import evaluate, options, predict, prepare, train
 from kaggle_unet.cli.base import as_command, console
 from kaggle_unet.errors import KitError, refuse_little_memory
 
-# Each verb with two examples of its use, which end its help.
+# Each verb with two examples of its use, shown at the end of its help.
 VERBS: dict[str, tuple[Callable[..., None], str, str]] = {
     "demo": (prepare.demo, "", "--folder /tmp/demo"),
     "init": (prepare.init, "nuclei --data cells", "dots --data cells.zip --set competition.masks=dots"),
@@ -62,11 +62,11 @@ _STOPPED_BY: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM
 _RESUMABLE = ("launch", "make-targets", "predict", "segment", "train", "tune")
 _OF_PLANES = ("submit", "vote")
 
-_RESERVE_BYTES = 2**24  # for the last message, when there is no memory left
+_RESERVE_BYTES = 2**24  # freed for the last message when memory runs out
 
 
 class _Verb(TyperCommand):
-    """A verb whose unknown options are looked for among the keys of a config."""
+    """A verb that looks for unknown options among the keys of a config."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = list(args)
@@ -82,12 +82,12 @@ class _Verb(TyperCommand):
 
 
 def _propose_keys(option: str, words: Sequence[str]) -> str:
-    """Name the keys of a config that an unknown option may stand for, with the value that it was given."""
+    """Name the keys of a config that an unknown option may stand for, with the value it was given."""
     from kaggle_unet.config import Config
     from kaggle_unet.types import find_keys, list_keys, propose
 
     place = next((n for n, word in enumerate(words) if word.startswith(option)), len(words))
-    given, *after = words[place:] or [option]  # -z of -xz is no word
+    given, *after = words[place:] or [option]  # the -z of -xz is not a word
     value = given.partition("=")[2] or (after[0] if after and not after[0].startswith("-") else "VALUE")
     keys = list_keys(Config)
     found = {key: keys[key] for key in find_keys(option.lstrip("-").replace("-", "_"), keys)[:3]}
@@ -128,16 +128,16 @@ def main_options(
 
 
 def _stop(number: int, _frame: FrameType | None) -> Never:
-    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    signal.signal(number, signal.SIG_DFL)  # a second signal ends the process at once
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would report its workers as killed
-    for worker in active_children():  # one that starts would be waited for, and then miss what it is to share
+    for worker in active_children():  # a starting one would be waited for, and then lack what it shares
         worker.kill()
     sys.exit(128 + number)
 
 
 @contextmanager
 def _saying_what_is_kept(words: Sequence[str]) -> Iterator[None]:
-    """End at Ctrl-C and SIGTERM, and say at once what is kept: the main thread may be in the midst of a long kernel."""
+    """End on Ctrl-C and SIGTERM, and say at once what is kept, even if the main thread is busy in a long kernel."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
 
@@ -149,26 +149,26 @@ def _saying_what_is_kept(words: Sequence[str]) -> Iterator[None]:
 
     dropped: list[int] = []
 
-    def stop_again(lost: "sys.UnraisableHookArgs") -> None:  # numba's compiler calls Python, and drops its SystemExit
+    def stop_again(lost: "sys.UnraisableHookArgs") -> None:  # numba's compiler drops a SystemExit raised in it
         number = lost.exc_value.code - 128 if isinstance(lost.exc_value, SystemExit) else 0  # type: ignore[operator]
         if number in _STOPPED_BY:
             dropped.append(number)
             signal.signal(number, _stop)
             Timer(0.05, os.kill, (os.getpid(), number)).start()
         elif not dropped and all(signal.getsignal(each) == _stop for each in _STOPPED_BY):
-            sys.__unraisablehook__(lost)  # what follows from a stop is no news
+            sys.__unraisablehook__(lost)  # errors that follow from a stop are not reported
 
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     thread = Thread(target=say, daemon=True)
     thread.start()
     hook, sys.unraisablehook = sys.unraisablehook, stop_again
     try:
-        for number in _STOPPED_BY:  # not before there is who says it
+        for number in _STOPPED_BY:  # only now can the thread report it
             signal.signal(number, _stop)
         yield
     except Exception:
         if stopped := [number for number in _STOPPED_BY if signal.getsignal(number) == signal.SIG_DFL]:
-            sys.exit(128 + stopped[0])  # what follows from a stop is no news
+            sys.exit(128 + stopped[0])  # errors that follow from a stop are not reported
         raise
     finally:
         sys.unraisablehook = hook
@@ -190,17 +190,17 @@ def _what_is_kept(words: Sequence[str]) -> str:
 
 
 def _end_with(parent: int) -> None:
-    """End when the process that started this one, for a task of a plan, has been killed."""
+    """End this process, which runs a task of a plan, once the process that started it has been killed."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main(arguments: list[str] | None = None) -> Never:
-    """Run the command line and end the process with the code that fits."""
+    """Run the command line, and end the process with the matching exit code."""
     if parent := os.environ.pop("KAGGLE_UNET_PARENT", ""):
         Thread(target=_end_with, args=(int(parent),), daemon=True).start()
-    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what the terminal has no letter for
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold characters that the terminal can't show
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     words = sys.argv[1:] if arguments is None else arguments

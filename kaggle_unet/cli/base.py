@@ -1,4 +1,4 @@
-"""What all verbs share: the console, the options that each has, and the run or config that a verb was given."""
+"""What all verbs share: the console, the common options, and opening the run or config that a verb is given."""
 
 import inspect
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def open_run(given: Path, overrides: list[str] | None = None, **options: Any) ->
 
 
 def repeat(overrides: list[str] | None) -> list[str]:
-    """Return the `--set` options of this call for the command that is proposed next."""
+    """Return the `--set` options of this call, for the command proposed next."""
     return [word for override in overrides or () for word in ("--set", override)]
 
 
@@ -34,7 +34,7 @@ def runs_networks(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def as_command(verb: Callable[..., None]) -> Callable[..., None]:
-    """Add -q, --debug and --json to a verb, and --trust-code where it builds networks."""
+    """Add -q, --debug and --json to a verb, and --trust-code if it builds networks."""
     added: dict[str, Any] = {"trust_code": TrustCode} if hasattr(verb, "runs_networks") else {}
     added |= {"quiet": Quiet, "debug": Debug, "as_json": Json}
     signature, kind = inspect.signature(verb), inspect.Parameter.KEYWORD_ONLY

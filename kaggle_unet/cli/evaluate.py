@@ -20,7 +20,7 @@ def score(
     train: options.TrainingImages = False,
     table: options.ScoreTable = None,
 ) -> None:
-    """Score a submission or labels of any format against the truth, or a run on its out-of-fold planes."""
+    """Score a submission or labels in any format against the truth, or a run on its out-of-fold planes."""
     from kaggle_unet.io.archive import split_location
     from kaggle_unet.steps.score import score_predictions, score_run, write_score_tables
     from kaggle_unet.store.atomic import refuse_to_replace

@@ -135,7 +135,7 @@ def segment(
     shard: options.Shard = None,
     overrides: options.Overrides = None,
 ) -> None:
-    """Find the objects in any images: label images, overlays and measurements."""
+    """Find the objects in any images, and write label images, overlays and measurements."""
     from kaggle_unet.io.slides import is_slide
     from kaggle_unet.steps.segment import segment as write
     from kaggle_unet.steps.slide import segment_slides
@@ -187,7 +187,7 @@ def export(
     decode: options.Decode = None,
     overrides: options.Overrides = None,
 ) -> None:
-    """Write a run's networks, averaged, as one ONNX file with everything that predicting takes (extra: onnx)."""
+    """Write a run's networks, averaged, as one ONNX file with everything needed to predict (extra: onnx)."""
     from kaggle_unet.steps.export import export as write
 
     opened = open_run(experiment, overrides)
@@ -213,7 +213,7 @@ def kernel(
     second_level: options.SecondLevel = None,
     overrides: options.Overrides = None,
 ) -> None:
-    """Write a Kaggle dataset and a notebook that makes the submission from it, without internet."""
+    """Write a Kaggle dataset, and a notebook that makes the submission from it without internet."""
     from kaggle_unet.steps.check import competition_settings
     from kaggle_unet.steps.kernel import write_kernel
 

@@ -1,4 +1,4 @@
-"""Verbs before the training: demo, doctor, config, init, make-targets, convert."""
+"""Verbs that come before training: demo, doctor, config, init, make-targets, convert."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ def doctor() -> None:
 
 
 def show_config(experiment: options.RunOrConfig, overrides: options.Overrides = None) -> None:
-    """Print a config with all keys, and the default behind each value that is another."""
+    """Print a config with all its keys, and the default beside each value that differs from it."""
     from kaggle_unet.config import plain
     from kaggle_unet.steps.init import list_changes
     from kaggle_unet.steps.init import show_config as show
@@ -49,7 +49,7 @@ def diff_configs(experiment: options.RunOrConfig, other: options.OtherRunOrConfi
 
 
 def config_schema() -> None:
-    """Print the JSON Schema of a config, by which an editor completes and checks keys."""
+    """Print the JSON Schema of a config, with which an editor completes and checks keys."""
     from kaggle_unet.steps.init import config_schema as describe
 
     console.as_json = True
@@ -120,7 +120,7 @@ def convert(
     masks_are: options.MasksAre = None,
     pixel_size: options.PixelSize = None,
 ) -> None:
-    """Convert labels between formats; what is lost on the way is counted."""
+    """Convert labels between formats, and count what is lost on the way."""
     from kaggle_unet.steps.check import competition_settings
     from kaggle_unet.steps.convert import convert as write
 

@@ -24,7 +24,7 @@ def train(
     dry_run: options.DryRun = False,
     overrides: options.Overrides = None,
 ) -> None:
-    """Train one or more folds: checkpoints, metrics, curves, out-of-fold planes and score."""
+    """Train one or more folds, and write checkpoints, metrics, curves, out-of-fold planes and score."""
     from kaggle_unet.config import load_config
     from kaggle_unet.steps.run import count_folds, experiment_of, fold_folder, parse_folds, run_folder, store_folder
     from kaggle_unet.steps.train import estimate_training, show_batch, train_fold
@@ -51,7 +51,7 @@ def train(
             results.append(fit(number, on_event=on_event, on_warning=console.warn, distributed=distributed))
         console.fold_result(results[-1])
     console.result({"folds": [result.to_json() for result in results]})
-    is_beside = FULL in folds and any(run_path.glob(f"fold*/{BEST}"))  # named, or only the folds' networks are used
+    is_beside = FULL in folds and any(run_path.glob(f"fold*/{BEST}"))  # named, else only the folds' networks are used
     named = ("--checkpoint", run_path, "--checkpoint", fold_folder(run_path, FULL)) if is_beside else ()
     if settings.competition.name == "folder" and not settings.codec.classes:
         console.next(
@@ -90,7 +90,7 @@ def launch(
     status: options.ShowStatus = False,
     dry_run: options.PlannedOnly = False,
 ) -> None:
-    """Run a plan of many commands (configs, folds, shards of the images) on this machine, on Ray or by SLURM."""
+    """Run a plan of many commands (configs, folds, shards of the images) on this machine, on Ray or with SLURM."""
     from kaggle_unet.errors import ConfigError, KitError
     from kaggle_unet.steps import executors
     from kaggle_unet.steps.launch import Launch, read_plan
