@@ -1,8 +1,8 @@
 """Segmentation competitions from the zip to the CSV: targets, U-Nets, watershed, RLE, scores.
 
-The names in `__all__` are the public API, described in docs/api.md. Each is imported when it is first used, so that
-`import kaggle_unet` loads nothing else. Labels and masks are checked by all that take them: a `DataError` says what is
-wrong with an array, a `ConfigError` what is with a setting.
+The names in `__all__` are the public API, described in docs/api.md. Each is imported on first use, so that
+`import kaggle_unet` loads nothing else. Every function that takes labels or masks checks them: a `DataError` says what
+is wrong with an array, a `ConfigError` what is wrong with a setting.
 
 >>> import numpy as np
 >>> import kaggle_unet as ku

@@ -1,7 +1,7 @@
 """Functions of the public API that combine several packages.
 
-The other names of `kaggle_unet.__all__` are functions and classes of single packages. Whatever needs torch is imported
-when it is called.
+The other names in `kaggle_unet.__all__` each come from a single package. Modules that need torch are imported inside
+the functions that use them.
 """
 
 import tempfile
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """Networks whose planes are averaged, and the decoder that turns them into labels; returned by `load`.
+    """Networks whose planes are averaged, and the decoder that turns the mean into labels; returned by `load`.
 
     Attributes
     ----------
@@ -62,20 +62,20 @@ class Model:
         Parameters
         ----------
         image : uint8, uint16 or floating array, shape (H, W) or (H, W, C)
-            Gray or RGB, of any size and range; alpha is dropped. Where the config has ``input.normalize: range``,
+            Gray or RGB, of any size and range; alpha is dropped. If the config has ``input.normalize: range``,
             floats must lie between 0 and 1. Networks that take ``channel0``, ``channel1``, … need all channels.
         depth : float, optional
-            The tile's depth, for networks that were trained with the channel `depth` (TGS).
+            The tile's depth, for networks trained with the channel `depth` (TGS).
 
         Returns
         -------
         int32 array, shape (H, W)
-            Instances 1…n, 0 is background: what ``kaggle-unet submit`` writes for the same image.
+            Instances 1…n, 0 is background: the labels that ``kaggle-unet submit`` writes for the same image.
 
         Raises
         ------
         DataError
-            If the image has other channels than the networks take, or values that are not finite.
+            If the image's channels are not those that the networks take, or a value is not finite.
         ConfigError
             If the networks need a depth and none is given.
         """
@@ -88,12 +88,12 @@ class Model:
         Parameters
         ----------
         image, depth : array and float
-            As `segment` takes them.
+            As in `segment`.
 
         Returns
         -------
         float32 array, shape (C, H, W)
-            Probabilities, averaged over checkpoints, flips and scales, in the order of `planes`: what
+            Probabilities, averaged over checkpoints, flips and scales, in the order of `planes`: those that
             ``kaggle-unet predict`` writes for the same image.
         """
         return self._predict(image, depth)[1].astype(np.float32)
@@ -115,15 +115,15 @@ def load(path: str | Path, *, trust_code: bool = False) -> Model:
     ----------
     path : str or Path
         A run, such as ``runs/dsb2018/final``, for the best checkpoints of all its folds; a fold of a run; a checkpoint;
-        or a file that ``kaggle-unet export`` wrote.
+        or a file written by ``kaggle-unet export``.
     trust_code : bool, default: False
-        Whether a network of one's own, ``model.name: python:module:factory``, may run the code of its module.
+        Whether a custom network, ``model.name: python:module:factory``, may run the code of its module.
 
     Returns
     -------
     Model
-        With the decode parameters that `tune` stored in the run, and its second level, if there are any; a warning
-        says so if they were found with other checkpoints.
+        With the decode parameters that `tune` stored in the run and the run's second level, if any; a warning is
+        issued if they were found with other checkpoints.
 
     Raises
     ------
@@ -166,21 +166,21 @@ def train(
     Parameters
     ----------
     config : Config, mapping, str or Path
-        An experiment: settings, their sections as a mapping, or the path of a YAML file. In a mapping `competition` may
-        be left out; it is then `folder`, one's own images.
+        An experiment: settings, a mapping of sections, or the path of a YAML file. A mapping may leave out
+        `competition`, which is then `folder`, your own images.
     samples : iterable of Sample
-        All samples, of all folds; each needs labels. Images that are not uint8 are converted as `Model.segment` does.
+        All samples of all folds; each needs labels. Images that are not uint8 are converted as in `Model.segment`.
     fold : int, default: 0
         The fold to validate on, one of ``folds.n``; the others are used for training.
     folder : str or Path, optional
         Receives the prepared samples (``store/``) and the run (``run/``); use the same folder for every fold.
         Without it, a temporary folder is created and kept.
     resume : bool, default: False
-        Whether a fold in `folder` that was interrupted continues after its last complete epoch.
+        Whether to continue an interrupted fold in `folder` after its last complete epoch.
     accept_masks : bool, default: False
-        Whether to go on although the masks look wrong, such as with specks for objects.
+        Whether to go on even if the masks look wrong, for instance if the objects are specks.
     trust_code : bool, default: False
-        Whether a network of one's own, ``model.name: python:module:factory``, may run the code of its module.
+        Whether a custom network, ``model.name: python:module:factory``, may run the code of its module.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def train(
     Raises
     ------
     ConfigError
-        If the config is faulty, a fold has no samples, or it was begun before and `resume` is False.
+        If the config is faulty, a fold has no samples, or the fold was begun before and `resume` is False.
     DataError
         If a sample has no labels, an id occurs twice, or the masks look wrong and `accept_masks` is False.
     TrainingFailure
@@ -227,15 +227,15 @@ def tune(run: str | Path, *, trials: int = 200, workers: int = 1) -> dict[str, A
     run : str or Path
         The folder that `train` returned, or one of ``kaggle-unet train``.
     trials : int, default: 200
-        Trials per search; a second call with a larger number takes the first one's scores and goes on.
+        Trials per search; a later call with a larger number reuses the scores of the first and goes on.
     workers : int, default: 1
         Number of processes. More than one requires a notebook, or ``if __name__ == "__main__":`` in a script.
 
     Returns
     -------
     dict
-        What ``kaggle-unet tune --json`` prints: the mean score ``before``, with the config's parameters, the score
-        ``honest`` to expect of new images with those found (held-out), and the parameters, ``point``.
+        What ``kaggle-unet tune --json`` prints: ``before``, the mean score with the config's parameters; ``honest``,
+        the held-out score, to be expected on new images with the parameters found; and ``point``, the parameters.
 
     Raises
     ------
@@ -270,7 +270,7 @@ def read_folder(path: str | Path, *, images: str = "images", masks: str = "masks
         Its subfolder of images (PNG, TIFF, JPEG, BMP, GIF or WebP); ``"."`` is the folder itself.
     masks : str, default: "masks"
         Its subfolder of label images, or of binary masks whose connected components become the instances. Image and
-        mask have the same name, except for the suffix. Without a folder of the default name, labels are None.
+        mask have the same name, except for the suffix. If there is no folder of the default name, labels are None.
 
     Returns
     -------
@@ -280,7 +280,7 @@ def read_folder(path: str | Path, *, images: str = "images", masks: str = "masks
     Raises
     ------
     DataError
-        If files are missing, damaged or contradict each other; all of them are named.
+        If files are missing or damaged, or contradict each other; the error names all of them.
 
     Examples
     --------
@@ -311,12 +311,12 @@ def read_competition(name: str, data: str | Path, **places: str) -> list[Sample]
     Returns
     -------
     list of Sample
-        Sorted by id; labels are None where the data has no masks.
+        Sorted by id; labels are None if the data has no masks.
 
     Raises
     ------
     DataError
-        If files are missing, damaged or contradict each other; all of them are named.
+        If files are missing or damaged, or contradict each other; the error names all of them.
     ConfigError
         If the competition is unknown.
 
@@ -332,7 +332,7 @@ def read_competition(name: str, data: str | Path, **places: str) -> list[Sample]
     (3, (101, 101), ['depth'])
     """
     settings = competition_settings(name, **places)
-    with_masks = True if settings.masks != "masks" else None  # a place that was named must be there
+    with_masks = True if settings.masks != "masks" else None  # a folder named by the caller must exist
     source = get_competition(name).read(str(data), settings, with_masks=with_masks)
     samples, problems = [], []
     for id_ in source.ids:

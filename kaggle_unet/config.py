@@ -31,7 +31,7 @@ from kaggle_unet.targets.settings import CodecSettings, DecodeSettings, WeightSe
 from kaggle_unet.training.settings import TrainingSettings
 from kaggle_unet.types import Labels, Settings, explain_faults
 
-# Of `kaggle_unet.data.augment.PRESETS`, which is not asked because it comes with albumentations.
+# A subset of `kaggle_unet.data.augment.PRESETS`, repeated here because that module imports albumentations.
 UPRIGHT_PRESETS = ("none", "salt", "salt_first_place")
 
 
@@ -43,7 +43,7 @@ class Config(Settings):
     competition : CompetitionSettings
         Where images and masks come from; the only section without a default.
     codec, weights, folds, input, model, loss, augmentation, training, inference, decode, postprocess : Settings
-        The other sections; each is documented at its class.
+        The other sections, each documented in its class.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class Config(Settings):
 
     @property
     def metric(self) -> Callable[[Labels, Labels], ImageScore | ClassScore]:
-        """The score of an image: the competition's, or of classes their mean IoU."""
+        """The score of an image: the competition's or, for classes, the mean IoU."""
         if self.codec.classes:
             return partial(score_classes, names=self.codec.classes)
         return get_competition(self.competition.name).metric
@@ -98,7 +98,7 @@ class Config(Settings):
         return self
 
     def _refuse_instances(self) -> None:
-        """Refuse what is made for instances where labels are classes of pixels."""
+        """Refuse settings that are made for instances if labels are classes of pixels."""
         name, kind = self.competition.name, self.competition.masks_are
         for key, is_set in (
             (f"competition.name {name}", name != "folder"),
@@ -185,7 +185,7 @@ class Config(Settings):
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read an experiment.
+    """Read an experiment's config.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "config") -> Config:
-    r"""Parse an experiment from YAML text, which messages call `where`; see `load_config`.
+    r"""Parse an experiment from YAML text, called `where` in error messages; see `load_config`.
 
     >>> parse_config("competition: {name: dsb2018}\ntraining: {epoch: 3}")
     Traceback (most recent call last):
@@ -245,7 +245,7 @@ def parse_config(text: str, overrides: Sequence[str] = (), *, where: str = "conf
 
 
 def validate_config(tree: Mapping[str, Any], *, where: str = "config") -> Config:
-    """Check a config that was read as plain values; names of classes are taken from their table."""
+    """Check a config that was read as plain values; class names default to those in `competition.classes`."""
     codec, competition = (tree[name] if isinstance(tree.get(name), dict) else {} for name in ("codec", "competition"))
     if codec.get("name") == "classes":
         table = competition.get("classes")
@@ -271,7 +271,7 @@ def plain(settings: BaseModel, *sections: str) -> dict[str, Any]:
 
 
 def to_yaml(config: Config) -> str:
-    """Write a config, resolved, as YAML."""
+    """Return a resolved config as YAML."""
     return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
 
 
@@ -316,7 +316,7 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Parse YAML of plain values, without aliases and keys given twice."""
+    """Parse YAML of plain values, refusing aliases and duplicate keys."""
     try:
         return yaml.load(text, Loader=_Loader)
     except ConfigError as error:

@@ -9,8 +9,8 @@
     ├── LockedError        5   another process is working in this folder
     └── TrainingFailure    1   a loss that is not finite or grows without bounds (training.failures)
 
-Every message says what came, what was wanted and what to do, and names the file. Interrupted commands exit with 130
-(SIGINT) or 143 (SIGTERM).
+Every message says what was given, what was expected and what to do, and names the file. Interrupted commands exit with
+130 (SIGINT) or 143 (SIGTERM).
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,24 +22,24 @@ from pathlib import Path
 from types import ModuleType
 
 MOST_SHOWN = 5
-_LEAST_BYTES = 2**30  # tried on every verb
+_LEAST_BYTES = 2**30  # tried before every verb
 
 
 def list_few(texts: Sequence[str], *, hint: str = "") -> list[str]:
-    """Return the first texts, and how many more there are."""
+    """Return the first few texts, and how many more there are."""
     more = len(texts) - MOST_SHOWN
     return [*texts[:MOST_SHOWN], *([f"… and {more} more{hint}"] if more > 0 else [])]
 
 
 def propose_path(given: str | Path, there: Sequence[Path]) -> str:
-    """Name the most similar of the paths that there are, or some of them, as the end of a message."""
+    """Name the existing path that is most similar to `given`, or else a few of them, as the end of a message."""
     names = list(dict.fromkeys(map(str, there)))
     close = get_close_matches(str(given), names, n=1)
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(list_few(names))}" if names else ""
 
 
 class KitError(Exception):
-    """Base of all errors that carry a message for the user; raised itself for a bug in the kit.
+    """Base of all errors with a message for the user; raised directly for a bug, or a failure outside our control.
 
     Examples
     --------
@@ -70,14 +70,14 @@ class ConfigError(KitError):
 
 
 class DataError(KitError):
-    """Files or arrays are missing, damaged or contradict each other.
+    """Files or arrays are missing or damaged, or contradict each other.
 
     Parameters
     ----------
     message : str
-        What came, what was wanted, what to do.
+        What was given, what was expected, what to do.
     problems : sequence of str
-        All that was found; the text shows the first five.
+        All problems found; the message shows the first five.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class DataError(KitError):
 
 
 class ResourceError(KitError):
-    """Disk, memory or permission is lacking.
+    """Disk space, memory or a permission is lacking.
 
     Examples
     --------
@@ -124,7 +124,7 @@ class LockedError(KitError):
 
 @contextmanager
 def reading(what: object, cure: str) -> Iterator[None]:
-    """Turn whatever a reader raises on a damaged file into a `DataError`: which exception it is, bytes decide.
+    """Turn whatever a reader raises on a damaged file into a `DataError`; the exception's type depends on the damage.
 
     >>> with reading("run.json", "train again"):
     ...     {}["store"]
@@ -146,7 +146,7 @@ def reading(what: object, cure: str) -> Iterator[None]:
 
 
 def refuse_little_memory() -> None:
-    """Refuse to work where a GiB can't be had: soon after, libraries in C would end the process without a word."""
+    """Refuse to start if a GiB can't be had: before long, C libraries would end the process without a word."""
     try:
         mmap(-1, _LEAST_BYTES).close()
     except OSError as error:
@@ -155,7 +155,7 @@ def refuse_little_memory() -> None:
 
 
 def import_extra(name: str, extra: str = "formats", user: str = "this format") -> ModuleType:
-    """Import a library of an extra, or say how to install it."""
+    """Import a library that belongs to an extra, or say how to install it."""
     try:
         return import_module(name)
     except ImportError as error:

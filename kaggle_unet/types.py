@@ -1,7 +1,7 @@
 """Types of arrays and records; H and W are an image's height and width, C and B channels and batch.
 
-A `fold` is a part of the samples, a `run` the folder of a training. What a network returns before its activation are
-`logits`, a float32 tensor (B, C, H, W).
+A `fold` is a part of the samples; a `run` is the folder of an experiment's trained folds. `logits` are what a network
+returns before its activation, a float32 tensor (B, C, H, W).
 """
 
 import ast
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
     DataFrame = pandas.DataFrame
 else:
-    DataFrame = Any  # pandas takes long to import, and most commands do without it
+    DataFrame = Any  # pandas is slow to import, and most commands do without it
 
 Shape = tuple[int, int]  # (H, W)
-Image = NDArray[Any]  # uint8, uint16 or float32, (H, W) where gray, else (H, W, C); three channels are RGB
+Image = NDArray[Any]  # uint8, uint16 or float32, (H, W) if gray, else (H, W, C); three channels are RGB
 Labels = NDArray[np.int32]  # (H, W): 0 is background, 1…n are the instances
 IGNORED_CLASS = 255  # in labels of classes: a pixel whose class is not known
 Mask = NDArray[np.bool_]  # (H, W)
 Planes = NDArray[np.float32]  # (C, H, W): targets of 0 and 1, or probabilities, in the codec's order
-HalfPlanes = NDArray[np.float16]  # (C, H, W): probabilities, as they are kept on disk
-Weights = NDArray[np.float32]  # (H, W): factors of the cross-entropy; a pixel of 0 does not count
+HalfPlanes = NDArray[np.float16]  # (C, H, W): probabilities, as stored on disk
+Weights = NDArray[np.float32]  # (H, W): factors of the cross-entropy; a pixel of weight 0 does not count
 Inputs = NDArray[np.float32]  # (C, H, W): what a network is given for one image
-Sliced: TypeAlias = Any  # an array read and written by boxes, which may be on disk: `numpy.memmap`, zarr
-PixelSize = float | tuple[float, float] | None  # micrometres a pixel, or its height and width
+Sliced: TypeAlias = Any  # an array read and written box by box, perhaps on disk: `numpy.memmap`, zarr
+PixelSize = float | tuple[float, float] | None  # micrometres per pixel, or a pixel's height and width
 T = TypeVar("T")
-FULL = -1  # the fold of a training on all images, none of which is held out
+FULL = -1  # the fold that stands for training on all images, with none held out
 
 
 class Shard(NamedTuple):
-    """One of `of` equal shares of the images, `number` from 1; commands for all of them may run at once.
+    """One of `of` equal shares of the images, `number` counting from 1; commands for all shares may run at once.
 
     >>> Shard.parse("2/3").take("abcdefg")
     'be'
@@ -81,12 +81,12 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise ConfigError(explain_faults(error, type(self))) from None
 
-    # Else pydantic would call it for a section of a config too, whose faults would not be named by their whole path.
+    # Otherwise, pydantic would also call it for the sections of a config, whose faults would lack their full path.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod
     def of(cls, values: Self | Mapping[str, Any] | None) -> Self:
-        """Return settings, made of a mapping or of nothing if need be; a ConfigError says what else came."""
+        """Return settings, made from a mapping or from nothing if need be; refuse anything else."""
         if isinstance(values, cls):
             return values
         if values is not None and not isinstance(values, Mapping):
@@ -95,7 +95,7 @@ class Settings(BaseModel):
 
 
 def describe_keys(settings: type[BaseModel]) -> dict[str, str]:
-    """Read what a class says about its keys: in strings below them, or, if it is public, in its Attributes section."""
+    """Return what a class says about its keys, in strings below them or, if it is public, in its Attributes section."""
     (definition,) = ast.parse(inspect.getsource(settings)).body
     assert isinstance(definition, ast.ClassDef)
     meanings = {
@@ -110,11 +110,11 @@ def describe_keys(settings: type[BaseModel]) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in meanings.items() if name in settings.model_fields}
 
 
-_BRANCH = re.compile(r"constrained-|literal\[|tuple\[")  # how pydantic calls the members of a union
+_BRANCH = re.compile(r"constrained-|literal\[|tuple\[")  # what pydantic calls the members of a union
 
 
 def explain_faults(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
-    """Say what is wrong with values for a model, a line each; unknown keys name the nearest one."""
+    """Describe the faults in values for a model, one per line; an unknown key comes with the nearest known one."""
     unions = [field.annotation for field in model.model_fields.values() if field.discriminator]
     names = [kind.model_fields["name"].default for union in unions for kind in models_of(union)]
     where, listed, lines = where or model.__name__, f"{', '.join(names[:-1])} or {''.join(names[-1:])}", []
@@ -140,7 +140,7 @@ def explain_faults(error: ValidationError, model: type[BaseModel], where: str = 
 
 
 def list_keys(model: type[BaseModel], prefix: str = "") -> dict[str, list[str]]:
-    """List the keys of all sections, each with the networks (`model.name`) that alone have it."""
+    """List the keys of all sections, each with the networks (`model.name`) that it is limited to, if any."""
     keys: dict[str, list[str]] = {}
     for name, entry in model.model_fields.items():
         keys[f"{prefix}{name}"] = []
@@ -153,7 +153,7 @@ def list_keys(model: type[BaseModel], prefix: str = "") -> dict[str, list[str]]:
 
 
 def find_keys(name: str, keys: Mapping[str, Sequence[str]]) -> list[str]:
-    """Find what a name may mean: a key by its last part, by the initials of that, or else the most similar one."""
+    """Find the keys that a name may mean: by the last part of a key, by its initials, or else by similarity."""
     ends = {key: key.rpartition(".")[2] for key in keys}
     same = [key for key, end in ends.items() if name in {key, end, "".join(word[0] for word in end.split("_"))}]
     close = [end for end in ends.values() if name.startswith(f"{end}_")]
@@ -162,7 +162,7 @@ def find_keys(name: str, keys: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def propose(keys: Mapping[str, Sequence[str]], form: str = "{}") -> str:
-    """Write keys that may be meant, each with the networks that alone have it."""
+    """Format the keys that may be meant, each with the networks that it is limited to."""
     return " or ".join(form.format(key) + f" (of {' and '.join(of)})" * bool(of) for key, of in keys.items())
 
 
@@ -192,17 +192,17 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the values by their keys in JSON; those that do not apply (None) are left out."""
+        """Return the values by their JSON keys, leaving out those that do not apply (None)."""
         return {key: value for key, value in self.model_dump(by_alias=True).items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """Areas of the instances of two labels of one image, and of every pair that shares pixels; without background."""
+    """Areas of the instances in two labels of one image, and of every overlapping pair; background excluded."""
 
     areas_true_px: NDArray[np.int64]  # (n_true,)
     areas_pred_px: NDArray[np.int64]  # (n_pred,)
-    true: NDArray[np.int64]  # (n_pairs,): the pairs that share pixels, as indices of the areas, sorted
+    true: NDArray[np.int64]  # (n_pairs,): the pairs that share pixels, as indices into the areas, sorted
     pred: NDArray[np.int64]
     shared_px: NDArray[np.int64]  # (n_pairs,), at least 1
 
@@ -241,18 +241,18 @@ class Sample:
     id : str
         The competition's id, or the file's name without its suffix.
     image : uint8, uint16 or float32 array, shape (H, W) or (H, W, C)
-        Gray where all channels are equal; three channels are RGB.
+        Gray if all channels are equal; three channels are RGB.
     labels : int32 array, shape (H, W), optional
-        Instances 1…n, 0 is background; None where no masks are known (test images). For the codec ``"classes"`` every
-        pixel's class, 0…K−1, or 255 where it is not known.
+        Instances 1…n, 0 is background; None if no masks are known (test images). With the codec ``"classes"``, every
+        pixel's class, 0…K−1, or 255 if it is not known.
     kind : str
         Type of image, for strata and reports: ``"gray-dark"``, ``"gray-bright"``, ``"colour"``, …
     ignore : bool array, shape (H, W), optional
         Pixels that do not count in the loss.
     numbers : mapping of str to float
-        What else is known, such as ``{"depth": 306.0}``.
+        Other known numbers, such as ``{"depth": 306.0}``.
     data_issues : tuple of DataIssue
-        What was found and done while reading.
+        Issues found while reading, and what was done about them.
 
     Examples
     --------
