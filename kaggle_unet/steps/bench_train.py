@@ -1,9 +1,9 @@
 """`bench-train`: how fast the training loop is, how fast it could be, and how fast plain code would be.
 
 Three loops take turns in one run, so that other load on the machine affects all of them alike: the training loop, the
-same steps on one batch that is always there, and those steps in fp32 with contiguous tensors and nothing compiled. The
-bare step is compared with the two sides of a roofline (https://doi.org/10.1145/1498765.1498785), the device's peak
-rates, both measured and not read from a data sheet.
+same steps on one batch that is always at hand, and those steps in fp32 with contiguous tensors and nothing compiled.
+The bare step is compared with the two sides of a roofline (https://doi.org/10.1145/1498765.1498785), the device's peak
+rates, both measured rather than read from a data sheet.
 """
 
 import math
@@ -45,12 +45,12 @@ from kaggle_unet.types import Result
 
 REAL, BARE, PLAIN = "real loop", "bare step", "plain fp32 loop"
 _REPEATS = 5  # of a product or a copy; the best one counts
-_DRAWN = 24  # samples of a drawn store
+_DRAWN = 24  # samples in a drawn store
 _USUAL_SHAPE = (256, 256)  # of most images of DSB2018
 
 
 class TrainingSpeed(Result):
-    """Images a second of each loop, and the fraction of what the device does at best that the bare step reaches."""
+    """Images per second of each loop, and the fraction of the device's peak rates that the bare step reaches."""
 
     data: str
     batch: int
@@ -67,11 +67,11 @@ class TrainingSpeed(Result):
 def bench_train(
     config: Config, store_folder: Path, *, steps: int = 12, repeat: int = 5, on_progress: OnProgress = lambda *_: None
 ) -> TrainingSpeed:
-    """Measure training in images a second.
+    """Measure training in images per second.
 
     Learning rates are 0, so that no loop trains further than another; nothing else is left out. A round of the real
-    loop is a whole epoch of so many samples, the time until the first batch is there included. The plain loop is what
-    the bare step is compared with, so it has the bare step's batch and its optimiser.
+    loop consists of whole epochs, including the time until the first batch is ready. The bare step is compared with
+    the plain loop, which therefore has the same batch and optimiser.
     """
     settings = config.training
     seed_everything(settings.seed, deterministic=settings.deterministic)
@@ -108,7 +108,7 @@ def bench_train(
 
 
 def images_per_s(learner: Learner, batches: Iterable[Batch], epoch: int) -> float:
-    """Measure training steps that learn nothing."""
+    """Measure the speed of training steps that learn nothing."""
     start = time.perf_counter()
     _, n_images = train_epoch(learner, batches, rate=lambda _: 0.0, epoch=epoch, on_step=lambda *_: None)
     _synchronize()
@@ -116,7 +116,7 @@ def images_per_s(learner: Learner, batches: Iterable[Batch], epoch: int) -> floa
 
 
 def _epochs(loader: BatchLoader, number: int, steps: int) -> Iterator[Batch]:
-    """Go through as many whole epochs as `steps` take, other ones in each round."""
+    """Go through as many whole epochs as `steps` need, different ones in each round."""
     n_epochs = math.ceil(steps / len(loader))
     first = 1 + (number - 1) * n_epochs
     return chain.from_iterable(loader.epoch(epoch) for epoch in range(first, first + n_epochs))
@@ -134,7 +134,7 @@ def _take_turns(
 
 
 def _compare(learner: Learner, distributed: Distributed, batch: Batch, steps_per_s: float) -> dict[str, dict[str, Any]]:
-    """Compare the bare step with what the device does at best."""
+    """Compare the bare step with the device's peak rates."""
     n_flops, n_bytes = count_step(learner, batch)
     flops, copied = measure_roofline(distributed.fabric.device, AUTOCAST_DTYPES[distributed.device_config.precision])
     return {
@@ -170,11 +170,11 @@ class _Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
 
 
 def measure_roofline(device: torch.device, dtype: torch.dtype | None) -> tuple[float, float]:
-    """Measure the operations a second of a matrix product, and the bytes a second of a copy."""
+    """Measure the operations per second of a matrix product, and the bytes per second of a copy."""
     side, n_bytes = (1024, 1 << 27)
     if device.type == "cuda":
         side, n_bytes = (8192, 1 << 30)
-        torch.set_float32_matmul_precision("high")  # TF32, as cuDNN's convolutions are without being told
+        torch.set_float32_matmul_precision("high")  # TF32, which cuDNN's convolutions use by default
     left, right = (torch.rand(side, side, device=device).to(dtype or torch.float32) for _ in range(2))
     source = torch.zeros(n_bytes // 4, device=device)
     target = torch.empty_like(source)
@@ -183,7 +183,7 @@ def measure_roofline(device: torch.device, dtype: torch.dtype | None) -> tuple[f
 
 
 def _best_seconds(work: Callable[[], object]) -> float:
-    """Time something after a first run that does not count."""
+    """Return the shortest time that some work takes, after a first run that does not count."""
 
     def work_through() -> None:
         work()
@@ -193,14 +193,14 @@ def _best_seconds(work: Callable[[], object]) -> float:
 
 
 def _synchronize() -> None:
-    """Wait until the device has done all it was told."""
+    """Wait until the device has finished its work."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
 
 
 @contextmanager
 def _samples(config: Config, store_folder: Path, n: int) -> Iterator[tuple[TrainingSet, str]]:
-    """Take so many samples of a store, or of one that is drawn and forgotten afterwards."""
+    """Provide `n` samples of a store or, if there is none, of a temporary one with drawn images."""
     if (store_folder / "manifest.json").exists():
         store = Store.open(store_folder)
         yield training_set_of(config, store, store.ids[:n]), f"{len(store.ids[:n])} samples of {store.folder}"

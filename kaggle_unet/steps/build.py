@@ -1,4 +1,4 @@
-"""Builders: datasets, loss and network of a training from a config and a store, ensembles from checkpoints."""
+"""Builders: datasets, loss and network for training from a config and a store, and ensembles from checkpoints."""
 
 import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ _OF_OTHERS = "can't be used with this config; give the run itself, which has its
 
 
 def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Sequence[Sample] = ()) -> TrainingSet:
-    """Gather what a network learns from."""
+    """Gather the samples that a network learns from."""
     samples = [*_read(config, store, ids), *added]
     if not any(sample.labels is not None and sample.labels.any() for sample in samples):
         msg = f"none of the {len(samples)} training samples has an object, so there is nothing to learn; "
@@ -90,7 +90,7 @@ def gather_parts(
     added: Sequence[Sample],
     build: Callable[[], nn.Module],
 ) -> FoldParts:
-    """Gather everything a fold is fitted with; `build` makes the network."""
+    """Gather everything needed to fit a fold; `build` makes the network."""
     loss = loss_of(config)
     own = rank_shard(validation, distributed)
     return FoldParts(
@@ -132,7 +132,7 @@ def build_model(config: Config, *, load_encoder: bool = True, start: Path | None
     is_new, load_encoder = load_encoder, load_encoder and start is None
     model = create_model(config.model, in_channels=n_channels, out_channels=n_planes, load_encoder=load_encoder)
     crop_px = config.augmentation.crop_px or 224  # what most encoders were made for
-    if is_new and isinstance(config.model, SmpSettings):  # some are for one size only, or for large ones
+    if is_new and isinstance(config.model, SmpSettings):  # some take one size only, or only large ones
         side, _ = padded_shape((crop_px, crop_px), _pad_spec(config))
         named = f"model.architecture {config.model.architecture} on {config.model.encoder} with model.options "
         remedy = "change them, or set augmentation.crop_px to a size that the network takes"
@@ -159,7 +159,7 @@ class Ensemble:
 
 
 def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemble:
-    """Load networks that may be averaged, to predict with a config or as the first of them was trained."""
+    """Load networks that may be averaged, to predict with a config, by default that of the first checkpoint."""
     files = find_checkpoints(paths)
     checkpoints = {file: (load_exported if file.suffix == EXPORTED else load_checkpoint)(file) for file in files}
     if config is None:
@@ -182,7 +182,7 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
         for file, checkpoint in checkpoints.items()
     }
     keep_freed_memory()
-    precision = "auto" if config.training.precision == "fp16" else config.training.precision  # it scales gradients
+    precision = "auto" if config.training.precision == "fp16" else config.training.precision  # fp16 scales gradients
     precision = "32" if all(file.suffix == EXPORTED for file in checkpoints) else precision
     device_config = select_device(precision, config.training.channels_last)
     margin = max(int(getattr(model, "margin", 0)) for model, _ in loaded)
@@ -191,7 +191,7 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
 
 
 def without_weights(config: Config) -> Config:
-    """Drop the weights of an ensemble, for one of its checkpoints alone."""
+    """Drop the weights of an ensemble, to use one of its checkpoints alone."""
     return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": None})})
 
 
@@ -209,7 +209,7 @@ def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.
         with reading(path, "use another checkpoint, or train again"):
             model.load_state_dict(checkpoint["model"])
     head = getattr(config.model, "empty_head", None)
-    if head is not None and hasattr(model, "gate_above"):  # it is not learnt: the config to predict with says it
+    if head is not None and hasattr(model, "gate_above"):  # not learnt: it is that of the config to predict with
         model.gate_above = head.gate_above
     if trained.input.channels != config.input.channels:
         weights = channel_weights(trained.input.channels, config.input.channels)
@@ -235,7 +235,7 @@ def open_images(config: Config, data: str, *, skip_bad: bool = False) -> Source:
 
 
 def batches_of(ensemble: Ensemble, sizes: Mapping[str, Shape], settings: InferenceSettings) -> list[tuple[str, ...]]:
-    """Group samples as `predict_samples` does."""
+    """Group samples into batches, as `predict_samples` does."""
     return plan_batches(sizes, _padded(ensemble, settings), margin=ensemble.pad_spec.margin)
 
 
@@ -308,7 +308,7 @@ def _device_options(ensemble: Ensemble) -> dict[str, Any]:
 
 
 def _scaled(settings: InferenceSettings, scale: float) -> InferenceSettings:
-    """Show images larger or smaller; tiles are cut so that the network is shown as large ones, and as much around."""
+    """Return settings that scale images, with tiles and overlaps that stay the same size to the network."""
     changes = {
         "scales": tuple(scale * each for each in settings.scales),
         "tile_px": max(32, math.ceil(settings.tile_px / scale)),

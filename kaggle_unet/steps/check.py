@@ -1,4 +1,4 @@
-"""`check`: check a submission against every rule of its competition; write one that passes, with its manifest."""
+"""`check`: check a submission against every rule of its competition; also write a checked one with its manifest."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from kaggle_unet.store.atomic import lock_file, try_to_write
 from kaggle_unet.types import Result, Shape
 
 SLUGS = {"dsb2018": "data-science-bowl-2018", "tgs": "tgs-salt-identification-challenge", "folder": ""}
-# What a config of tgs has to say.
+# What a config for tgs must contain.
 _OF_TGS = {"codec": {"name": "mask"}, "decode": {"single_object": True}, "augmentation": {"preset": "none"}}
 
 
@@ -46,7 +46,7 @@ def check_submission(
     Raises
     ------
     DataError
-        If Kaggle would reject the file; its `problems` are all broken rules, with their lines.
+        If Kaggle would reject the file; the error's `problems` are all broken rules, with their lines.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def check_and_count(csv: Path, data: str, settings: CompetitionSettings) -> tupl
 
 
 def read_sizes(source: Source) -> tuple[dict[str, Shape], list[str]]:
-    """Read the images' heights and widths, 0 of those that can't be read, and what can't be read, and why."""
+    """Read the images' heights and widths (0 if an image can't be read), and list what can't be read and why."""
     set_aside: dict[str, str] = {}
     shapes = read_shapes(source.ids, source.shape, set_aside)
     left_out = [issue.kind for issue in source.data_issues if issue.action == LEFT_OUT]
@@ -82,7 +82,7 @@ def read_sizes(source: Source) -> tuple[dict[str, Shape], list[str]]:
 
 @contextmanager
 def naming_unread(unread: Sequence[str]) -> Iterator[None]:
-    """Add to what is wrong with a submission which images can't be read, whose rows must be empty or left out."""
+    """Add the images that can't be read, whose rows must be empty or left out, to a submission's broken rules."""
     try:
         yield
     except DataError as error:
@@ -90,7 +90,7 @@ def naming_unread(unread: Sequence[str]) -> Iterator[None]:
 
 
 def describe_coverage(source: Source) -> str:
-    """Say how many of the data's images the source reads, and which it does not."""
+    """Describe how many of the data's images the source reads, and which it does not."""
     unread = [issue.sample for issue in source.data_issues if issue.kind == OUTSIDE or issue.action == LEFT_OUT]
     n = len(source.ids)
     if not unread:
@@ -113,10 +113,10 @@ def _count_rules(errors: Sequence[str], competition: Competition) -> str:
 
 
 def find_black(competition: Competition, source: Source) -> set[str]:
-    """Find the images without content, on which no object can be."""
+    """Find the images without content, which can't show an object."""
     black = set[str]()
     for id_ in source.ids if competition.single_object else ():
-        with suppress(DataError):  # what can't be read
+        with suppress(DataError):  # an image that can't be read
             if source.load(id_).kind == "black":
                 black.add(id_)
     return black
@@ -129,7 +129,7 @@ def competition_settings(name: str, **options: str | None) -> CompetitionSetting
 
 
 def refuse_output(output: Path) -> None:
-    """Refuse, before the long work, a path that cannot be a CSV with a manifest beside it."""
+    """Refuse a path that cannot be a CSV with a manifest beside it, before the long work begins."""
     manifest = output.with_suffix(".json")
     if output.suffix != ".csv" or output.is_dir() or manifest.is_dir():
         raise ConfigError(f"-o {output}: expected the path of a file that ends in .csv; its manifest will end in .json")
@@ -162,7 +162,7 @@ def write_checked(
     how: str,
     manifest: Mapping[str, Any],
 ) -> Submission:
-    """Write a CSV with its manifest, and give it its name only if it keeps every rule."""
+    """Write a CSV as ``*.rejected.csv``, and give it its name and a manifest only if it keeps every rule."""
     with lock_file(output):
         rejected = output.with_suffix(".rejected.csv")
         submission.write_rles(rejected, rles, competition)
@@ -195,5 +195,5 @@ def write_checked(
 
 
 def describe_data(data: str, source: Source) -> dict[str, str]:
-    """Describe the data without saying where they lie on this machine."""
+    """Describe the data without saying where they are on this machine."""
     return {"name": name_place(data), "fingerprint": source.fingerprint()}

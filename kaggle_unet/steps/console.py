@@ -1,7 +1,7 @@
 """Console output: progress bars in a terminal, plain lines elsewhere, or one JSON document.
 
-With `--json`, standard output has nothing but the document, which is written when the verb is done. Nothing is silent
-for long: a thread prints the last line of progress again when no other line has come for some seconds.
+With `--json`, standard output has nothing but the document, which is written when the verb is done. The console is
+never silent for long: a thread repeats the last line of progress when nothing has been printed for some seconds.
 """
 
 import json
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kaggle_unet.training.settings import TrainingSettings
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-OF_CONFIG = "config"  # as decode parameters are called that no file has
+OF_CONFIG = "config"  # the name of decode parameters that come from no file
 
 
 def escape(text: str) -> str:
@@ -60,7 +60,7 @@ class Console:
     def __init__(self) -> None:
         self.debug = self.quiet = self.as_json = False
         self._out = RichConsole(highlight=False, soft_wrap=True)
-        if not self._out.is_terminal:  # rich takes 80 columns for granted, and would cut tables in a pipe
+        if not self._out.is_terminal:  # rich assumes 80 columns, and would cut tables in a pipe
             self._out = RichConsole(highlight=False, soft_wrap=True, width=200)
         self._err = RichConsole(stderr=True, highlight=False, soft_wrap=True)
         self._document: dict[str, Any] = {}
@@ -70,7 +70,7 @@ class Console:
 
     @contextmanager
     def answering(self, *, debug: bool, quiet: bool, as_json: bool) -> Iterator[None]:
-        """Speak for a verb: never be silent for long, and write its document at the end."""
+        """Report on a verb: never be silent for long, and write its document at the end."""
         self.debug, self.quiet, self.as_json = self.debug or debug, self.quiet or quiet, self.as_json or as_json
         self._document, self._spoke, begun = {}, time.monotonic(), time.monotonic()
         ended = Event()
@@ -96,17 +96,17 @@ class Console:
             print(json.dumps(document, indent=2, default=str))  # noqa: T201
 
     def silence(self) -> None:
-        """Show nothing any more; of several processes that do the same, one speaks for all."""
+        """Show nothing from now on: of several processes that do the same work, one speaks for all."""
         self._out.quiet = self._err.quiet = True
 
     def say(self, text: str) -> None:
-        """Print a line of a result; a document has the result itself."""
+        """Print a line of a result, unless a document will hold the result itself."""
         if not self.as_json:
             self._spoke = time.monotonic()
             self._out.print(escape(text))
 
     def wrote(self, **found: object) -> None:
-        """Print where results are: a line for each, below a name."""
+        """Print where results are, one line for each, after a name."""
         self._document |= found
         for name, places in found.items():
             for place in places if isinstance(places, Sequence) and not isinstance(places, str) else [places]:
@@ -117,7 +117,7 @@ class Console:
         self._err.print(f"[bold red]error[/] {escape(text)}")
 
     def fail(self, error: BaseException, code: int) -> Never:
-        """Print an error and end the process, or raise it where tracebacks are wanted."""
+        """Print an error and end the process, or raise it if tracebacks are wanted."""
         problems = getattr(error, "problems", ())
         self._write_document(self._document | {"error": str(error), "exit_code": code, "problems": problems})
         if self.debug:
@@ -128,7 +128,7 @@ class Console:
         sys.exit(code)
 
     def result(self, found: Any, show: Callable[[Any], None] = lambda _: None) -> None:
-        """Print a result for people, or make it a part of the document."""
+        """Add a result to the document, and print it for people."""
         self._document |= found if isinstance(found, dict) else found.to_json()
         show(found)
 
@@ -139,7 +139,7 @@ class Console:
             self._err.print(escape(line))
 
     def warn(self, text: str) -> None:
-        """Print what is allowed but should be known."""
+        """Print a warning of what is allowed but should be known."""
         if text:
             self._err.print(f"[yellow]warning[/] {escape(text)}")
 
@@ -156,7 +156,7 @@ class Console:
 
     @contextmanager
     def progress(self) -> "Iterator[OnProgress]":
-        """Show how far a step is."""
+        """Show the progress of a step."""
         with self._bar() as bar:
             yield partial(self._show, bar, {})
 
@@ -191,7 +191,7 @@ class Console:
             yield on_event
 
     def fold_result(self, result: "FoldResult") -> None:
-        """Print what a fold reached."""
+        """Print the result of a fold."""
         ended = f"best epoch {result.best_epoch} of {result.epochs} ({result.stopped_by})"
         how = ("", "") if result.views == 1 else (" (one view of each image)", f" (the mean of {result.views} views)")
         oof = "on images of its own training"
@@ -304,7 +304,7 @@ class Console:
             self.table(("samples", "score", "images", *result.pixels), compared)
 
     def tuned(self, result: "TuneResult") -> None:
-        """Print what a search has brought."""
+        """Print the result of a search."""
         folder = Path(result.folder)
         if result.alone is not None:
             self.say(f"alone    {result.alone:.4f} for the first run with the config's decoding")
@@ -324,7 +324,7 @@ class Console:
         self.say(f"pictures {folder / 'tune' / 'landscape.png'}, {folder / 'tune' / 'thresholds.png'}")
 
     def second_level(self, run: Path, result: "SecondLevelResult") -> None:
-        """Print what a second level has brought."""
+        """Print the result of a second level."""
         self._gain(result, f"on held-out parts, {result.objects} candidates")
         if not result.is_used:
             self.warn("no gain on held-out images: submit will not use it")
@@ -333,7 +333,7 @@ class Console:
         self.say(f"model    {run / 'second_level'}{'; submit uses it' * result.is_used}")
 
     def launch(self, found: Mapping[str, Any]) -> None:
-        """Print how far a plan is."""
+        """Print the progress of a plan."""
         states = ", ".join(f"{count} {state}" for state, count in found["states"].items())
         left = "" if not found["hours_left"] else f"; {found['hours_left']:.2f} hours of tasks are left"
         self.say(f"tasks    {states}{left}")

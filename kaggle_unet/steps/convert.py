@@ -1,4 +1,4 @@
-"""`convert`: labels from any format that is read to any that is written; what is lost on the way is counted."""
+"""`convert`: labels from any format that can be read to any that can be written, counting what is lost on the way."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from kaggle_unet.types import DataIssue, Result
 
 
 class Converted(Result):
-    """What was converted: how many images and objects, and what was found by kind: how often, and what was done."""
+    """What was converted: how many images and objects, and the issues found, each with its count and what was done."""
 
     output: str
     images: int
@@ -35,7 +35,7 @@ def convert(
     pixel_size: float | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> Converted:
-    """Convert labels to a format: a file for each image, in a folder, or one file for all where the format is so."""
+    """Convert labels to a format: one file per image, in a folder, or a single file if the format holds many images."""
     chosen = get_format(format)
     suffixes = chosen.suffix if chosen.holds_many else (".tiff", *(known.suffix for known in LABEL_FORMATS.values()))
     if chosen.holds_many != output.name.endswith(suffixes):
@@ -51,7 +51,7 @@ def convert(
     issues: list[DataIssue] = []
 
     def read(sample_id: str) -> Found:
-        """Read labels when they are written, one image at a time; what was found in them is kept."""
+        """Read labels as they are written, one image at a time, and keep the issues found in them."""
         labels, kind, found = truth.read(sample_id)
         counts.append(int(labels.max(initial=0)))
         issues.extend(found)

@@ -1,4 +1,4 @@
-"""What is found in a set of samples: its description, and why its masks may not be what they seem."""
+"""What is found in a set of samples: a description, and reasons to doubt its masks."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +13,8 @@ from kaggle_unet.data.mosaic import Edges, cut_edges
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
 from kaggle_unet.types import DataIssue, Sample, Shape
 
-_FEWEST_PX = 4  # of half of the objects; a nucleus or cell at any useful scale has more
-_WORST_ROUND_TRIP = 0.9  # of a codec with borders; real nuclei reach 0.99
+_FEWEST_PX = 4  # of the median object; a nucleus or cell at any useful scale has more
+_WORST_ROUND_TRIP = 0.9  # score with a codec that has borders; real nuclei reach 0.99
 
 
 class DataReport(TypedDict, total=False):
@@ -24,7 +24,7 @@ class DataReport(TypedDict, total=False):
     instances: int
     classes: dict[str, int]  # pixels, instead of instances
     without_instances: int
-    instances_per_sample: dict[str, float]  # by quantile, as the next two
+    instances_per_sample: dict[str, float]  # by quantile, like the next two
     area_px: dict[str, float]
     object_px: dict[str, float]
     sizes: dict[str, int]
@@ -39,7 +39,7 @@ class DataReport(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class SampleStats:
-    """What a set's description, its folds and its seams need of a sample: some kilobytes, without its arrays."""
+    """What a set's description, folds and mosaics need of a sample: a few kilobytes, without its arrays."""
 
     id: str
     kind: str
@@ -72,7 +72,7 @@ def measure_sample(sample: Sample, round_trip_score: float = float("nan"), class
 def describe_set(
     stats: Sequence[SampleStats], data_issues: Iterable[DataIssue], classes: Sequence[str] | None = None
 ) -> DataReport:
-    """Describe a set."""
+    """Describe a set of samples."""
     class_px = np.sum([sample.class_px for sample in stats], axis=0).tolist() if classes else []
     counts = [len(sample.areas_px) for sample in stats]
     return {
@@ -114,7 +114,7 @@ def _summarise(data_issues: Iterable[DataIssue]) -> list[dict[str, Any]]:
 
 
 def find_doubt(report: Mapping[str, Any], codec: str) -> str | None:
-    """Say what is doubtful about the masks of a set, by its data report."""
+    """Return what is doubtful about a set's masks, judging by its data report, or None."""
     n, score = report["instances"], report["ceiling"]
     if n and report["area_px"]["median"] < _FEWEST_PX:
         return (

@@ -39,8 +39,8 @@ from kaggle_unet.types import Image, Labels
 
 CSV, PICTURE, REPORT = "submission.csv", "picture.png", "run/report.html"
 FIGURE_SIDE_PX = 256
-OVERVIEW_TEXT_PX = 23  # legible where a page scales the row of panels down to half its width
-MUST_GAIN = 0.10  # what a minute of training must add to the classical method
+OVERVIEW_TEXT_PX = 23  # legible even if a page scales the row of panels down to half its width
+MUST_GAIN = 0.10  # what a minute of training must add to the classical method's score
 
 NUCLEI = """\
 # Drawn nuclei: what `kaggle-unet demo` trains.
@@ -95,7 +95,7 @@ PARTS = (Part("nuclei", NUCLEI, write_dsb_zip, 96, 24), Part("salt", SALT, write
 
 
 def demo(folder: Path, console: Console) -> dict[str, float]:
-    """Take the whole way on drawn images."""
+    """Run the whole pipeline on drawn images."""
     begin = time.perf_counter()
     (network, classical), (salt, salt_blank) = (_run(part, folder / part.name, console) for part in PARTS)
     nuclei = folder / PARTS[0].name
@@ -109,10 +109,10 @@ def demo(folder: Path, console: Console) -> dict[str, float]:
 
 
 def _run(part: Part, home: Path, console: Console) -> tuple[float, float]:
-    """Draw, prepare, train two folds, submit, check and score; return the score, and that without a network."""
+    """Draw, prepare, train two folds, submit, check and score; return the score, and the score without a network."""
     train_zip, test_zip, store, run = home / "train.zip", home / "test.zip", home / "store", home / "run"
     console.say(f"{part.name}: {part.n_train} drawn images to train on, {part.n_test} of another seed to be scored on")
-    for left in (store, run):  # of an earlier demo: this one shows the way from its beginning
+    for left in (store, run):  # by an earlier demo: this one starts from scratch
         shutil.rmtree(left, ignore_errors=True)
     part.draw(train_zip, 1, part.n_train)
     truth = part.draw(test_zip, 2, part.n_test, with_masks=False)

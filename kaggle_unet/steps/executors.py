@@ -1,8 +1,8 @@
-"""Who runs the tasks of a plan: processes of this machine, a Ray cluster, or SLURM; what it takes, and how far it is.
+"""Executors of a plan's tasks: processes on this machine, a Ray cluster, or SLURM; also a plan's cost and progress.
 
-Each of them calls `Launch.run` somewhere, with the plan's folder on a disk that all machines share; which of them does
+Every executor calls `Launch.run` somewhere, with the plan's folder on a disk that all machines share; which one it is
 makes no difference to any file. On this machine and on Ray, `_drive` hands out tasks whose needs are done; SLURM is
-given one job array for each stage, behind the stage before it, and requeues what it preempts.
+given one job array for each stage, dependent on the stage before it, and requeues what it preempts.
 """
 
 import math
@@ -30,11 +30,11 @@ from kaggle_unet.store import atomic_write
 from kaggle_unet.targets.codecs import get_codec
 
 OnTask = Callable[[Task, str], None]
-_WARN_S = 120  # before its time is up, SLURM tells a task to end
+_WARN_S = 120  # SLURM warns a task this long before its time is up
 
 
 def run_here(launch: Launch, *, workers: int | None = None, on_task: OnTask = lambda *_: None) -> None:
-    """Run a plan by processes of this machine: as many as there are cores for, each with GPUs of its own."""
+    """Run a plan in processes on this machine: as many as there are cores for, each with its own GPUs."""
     plan = launch.plan
     n_workers = workers or max(1, (os.cpu_count() or 1) // plan.cpus)
     gpus: Queue[str] = Queue()
@@ -53,13 +53,13 @@ def run_here(launch: Launch, *, workers: int | None = None, on_task: OnTask = la
     with ThreadPoolExecutor(n_workers) as pool:
         try:
             _drive(launch, lambda task: pool.submit(run, task), n_workers, on_task)
-        except BaseException:  # threads don't learn that this process is told to end
+        except BaseException:  # threads aren't told that this process must end
             launch.stop.set()
             raise
 
 
 def _divide_gpus(n_each: int) -> list[str]:
-    """Return the names of the GPUs that each task may see, among those that this process sees."""
+    """Return the names of the GPUs that each task may see, out of those that this process sees."""
     if not n_each:
         return []
     import torch
@@ -92,13 +92,13 @@ def run_on_ray(launch: Launch, address: str | None = None, *, on_task: OnTask = 
 
 
 def _run_named(home: str, plan: str, folder: str, name: str) -> State:
-    """Run a task in a process that knows nothing of the plan yet."""
+    """Run a task in a process that has not read the plan yet."""
     os.chdir(home)
     return Launch(Path(plan), read_plan(Path(plan)), Path(folder)).run(name)
 
 
 def _drive(launch: Launch, submit: Callable[[Task], Future[State]], most: int, on_task: OnTask) -> None:
-    """Hand out tasks as soon as what they need is done, and again those that were killed."""
+    """Hand out each task as soon as the tasks it needs are done, and again if it was killed."""
     waiting = TopologicalSorter({name: task.needs for name, task in launch.tasks.items()})
     waiting.prepare()
     ready: list[str] = []
@@ -119,7 +119,7 @@ def _drive(launch: Launch, submit: Callable[[Task], Future[State]], most: int, o
             task = running.pop(future)
             try:
                 state: str = future.result()
-            except KitError as error:  # somebody else is at it
+            except KitError as error:  # another process is at it
                 on_task(task, str(error))
                 continue
             except Exception as error:  # noqa: BLE001  Ray's own, when a worker or a node dies
@@ -132,7 +132,7 @@ def _drive(launch: Launch, submit: Callable[[Task], Future[State]], most: int, o
 
 
 def submit_to_slurm(launch: Launch) -> list[str]:
-    """Submit a plan to SLURM, a job array for each stage; return the ids of the jobs."""
+    """Submit a plan to SLURM as one job array for each stage, and return the ids of the jobs."""
     folder, jobs = launch.folder / "slurm", list[str]()
     todo = sorted((task for task in launch.tasks.values() if not launch.is_done(task)), key=lambda task: task.stage)
     for stage, found in groupby(todo, key=lambda task: task.stage):
@@ -154,7 +154,7 @@ def _asks(launch: Launch, task: Task) -> list[str]:
 
 
 def _script(launch: Launch, listing: Path) -> str:
-    """Return the script of an array's jobs: each runs one line of the listing."""
+    """Return the script of an array's jobs, each of which runs the task on one line of the listing."""
     words = [sys.executable, "-m", "kaggle_unet", "launch", str(launch.path), "--folder", str(launch.folder)]
     line = f"sed -n $((SLURM_ARRAY_TASK_ID + 1))p {quote(str(listing))}"
     return f'#!/bin/sh\ncd {quote(str(Path.cwd()))}\nexec {join(words)} --task "$({line})"\n'
@@ -172,7 +172,7 @@ def _sbatch(options: list[str], script: str) -> str:
 
 
 def estimate_trainings(launch: Launch) -> tuple[list[Any], list[str]]:
-    """Measure what the trainings that are left would take; name the configs that have no store to measure on."""
+    """Estimate the training that is left, and name the configs that have no store to measure on."""
     from kaggle_unet.steps.train import estimate_training
 
     found, unknown = [], []
@@ -182,7 +182,7 @@ def estimate_trainings(launch: Launch) -> tuple[list[Any], list[str]]:
         left = [fold for fold in command.folds if not command.output(fold).exists()]
         if (store / "manifest.json").exists() and left:
             config, start = command.config, launch.tasks.get(command.name_start(left[0]))
-            if start and not launch.is_done(start):  # a start changes no speed
+            if start and not launch.is_done(start):  # where it starts from doesn't affect the speed
                 config = config.model_copy(update={"training": config.training.model_copy(update={"start_from": None})})
             found.append(estimate_training(config, store, run, left))
         elif left:
@@ -191,7 +191,7 @@ def estimate_trainings(launch: Launch) -> tuple[list[Any], list[str]]:
 
 
 def bound_disk(launch: Launch) -> float:
-    """Bound the bytes of the stores, planes and checkpoints that are not there yet, as if nothing were compressed."""
+    """Bound the bytes of the stores, planes and checkpoints still to be written, as if nothing were compressed."""
     plan = launch.plan
     return sum(_bound_bytes(Command(plan, one, verb)) for one in plan.configs for verb in plan.verbs)
 
@@ -218,9 +218,9 @@ class _TimeIsUp(BaseException):
 
 
 def run_in_slurm(launch: Launch, name: str) -> State:
-    """Run one task of a job array; queue it again if its time ran out, or if it was killed.
+    """Run one task of a job array, and requeue it if its time ran out, or if it was killed.
 
-    What SLURM preempts it queues again itself, and what somebody cancels is not to come back: both get SIGTERM.
+    SLURM itself requeues a job that it preempts, and a job that somebody cancels must not come back: both get SIGTERM.
     """
 
     def stop(_number: int, _frame: FrameType | None) -> Never:
@@ -236,7 +236,7 @@ def run_in_slurm(launch: Launch, name: str) -> State:
 
 
 def describe_launch(launch: Launch) -> dict[str, Any]:
-    """Say how far a plan is, from its files alone: the tasks by state, what runs where, what failed, the time left."""
+    """Describe a plan's progress, from its files alone: tasks by state, what runs where, what failed, the time left."""
     records = {name: launch.read(task) for name, task in launch.tasks.items()}
     states: dict[str, list[str]] = {}
     for name, record in records.items():
@@ -259,7 +259,7 @@ def _where(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hours_left(launch: Launch, records: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """Estimate the hours of all tasks that are not done, one after the other, by those done of their kind."""
+    """Estimate the hours of all tasks left, one after the other, from the finished tasks of the same kind."""
     took: dict[int, list[float]] = {}
     kind_of = {name: task.stage % (2 * len(launch.plan.verbs)) for name, task in launch.tasks.items()}
     for name, record in records.items():

@@ -1,4 +1,4 @@
-"""`export`: networks in, one ONNX file out that holds their mean, and in its metadata all that using it takes."""
+"""`export`: networks in, one ONNX file out that holds their mean, and in its metadata all that is needed to use it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ MOST_DIFFERENCE = 1e-4  # of a probability
 def export(
     config: Config, checkpoints: Sequence[Path], output: Path, *, decode: str | None, overrides: Sequence[str] = ()
 ) -> tuple[dict[str, Any], list[str]]:
-    """Write networks as one, and return its metadata and what should be known about it."""
+    """Write the mean of networks as one file, and return its metadata and remarks for the user."""
     if output.suffix != EXPORTED:
         raise ConfigError(f"export: -o {output} must end in {EXPORTED}, as in -o model{EXPORTED}")
     for library in ("onnx", "onnxruntime"):
@@ -57,7 +57,7 @@ def export(
 
 
 def _trace(network: nn.Module, ensemble: Ensemble, *, softmax: bool) -> tuple[bytes, float]:
-    """Return the graph of a network, and how far its probabilities are from the network's on another size."""
+    """Return the graph of a network, and how far its probabilities are from the network's on inputs of another size."""
     multiple, channels = ensemble.pad_spec.multiple, len(ensemble.config.input.channels)
     generator = torch.Generator().manual_seed(0)
     first, second = (

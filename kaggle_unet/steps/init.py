@@ -1,7 +1,7 @@
-"""`init`: look at one's own images and masks and write a config for them; `config`: show and describe configs.
+"""`init`: look at a user's images and masks, and write a config for them; `config`: show and describe configs.
 
 The number of steps does not shrink with the data: a few passes over 25 images would be two dozen steps, and a network
-learns little in under a thousand. `configs/folder/starter.yaml` is what is written for 25 images of nuclei.
+learns little in under a thousand. `configs/folder/starter.yaml` is the config written for 25 images of nuclei.
 """
 
 import json
@@ -30,8 +30,8 @@ from kaggle_unet.targets.border import border
 from kaggle_unet.types import Sample, describe_keys, models_of
 
 _IMAGES = ("images", "image", "imgs", "img", "raw", "inputs", "input", "x")
-_MOST_SAMPLES = 200  # that are looked at
-_EPOCHS, _BATCH, _CROP_PX = 8, 8, 128  # the starter's: 1,600 steps are 6 to 10 minutes on a core with bfloat16
+_MOST_SAMPLES = 200  # to look at
+_EPOCHS, _BATCH, _CROP_PX = 8, 8, 128  # the starter's: 1,600 steps take 6 to 10 minutes on a core with bfloat16
 _FEWEST_STEPS, _MOST_STEPS, _STEPS_PER_IMAGE = 1600, 6400, 64
 
 _TEMPLATE = """\
@@ -86,7 +86,7 @@ def write_config(folder: Path, data: str, overrides: Sequence[str] = (), *, skip
 
 
 def find_layout(data: str, overrides: Sequence[str], *, skip_bad: bool) -> tuple[CompetitionSettings, FileSource]:
-    """Find out how the data are laid out: the first way in which every image has a mask and every mask an image."""
+    """Find the first layout of the data in which every image has a mask and every mask an image."""
     if others := [override for override in overrides if not override.startswith("competition.")]:
         raise ConfigError(f"--set {others[0]}: init takes keys of competition alone; edit the config that it writes")
     given = parse_config("competition: {name: folder}", overrides, where="--set").competition
@@ -102,7 +102,7 @@ def find_layout(data: str, overrides: Sequence[str], *, skip_bad: bool) -> tuple
 
 
 def _layouts(data: str, given: CompetitionSettings) -> Iterator[CompetitionSettings]:
-    """Yield the layouts to try, those of the folders' names before DSB2018's."""
+    """Yield the layouts to try, those suggested by the folders' names before DSB2018's."""
     if "images" in given.model_fields_set:
         yield given
         return
@@ -121,13 +121,13 @@ class Findings:
     n_channels: set[int]
     short_side_px: float
     areas_px: NDArray[np.int64]
-    diameters_px: list[float]  # of the images with objects enough
-    touching: float  # part of the images in which objects touch
-    masks: str  # their kind, and how it was told
+    diameters_px: list[float]  # of the images with enough objects
+    touching: float  # fraction of the images in which objects touch
+    masks: str  # their kind, and how it was recognised
 
     @classmethod
     def of(cls, source: FileSource, *, skip_bad: bool) -> "Findings":
-        """Look at samples spread over the set."""
+        """Measure samples spread over the set."""
         samples, faults = [], []
         for id_ in source.ids[:: -(-len(source.ids) // _MOST_SAMPLES)]:
             try:
@@ -156,18 +156,18 @@ class Findings:
 
     @property
     def diameter_px(self) -> float:
-        """Diameter of the objects that half of all pixels inside objects belong to."""
+        """Diameter of the object that the median pixel inside objects belongs to; see `object_diameter_px`."""
         return object_diameter_px(self.areas_px) or self.diameters_px[0]
 
     @property
     def largest_to_smallest(self) -> float:
-        """By how much the objects of one image are larger than those of another, extremes left out."""
+        """Ratio of the images' object diameters, the largest to the smallest, without extremes."""
         small, large = np.percentile(self.diameters_px, (5, 95))
         return float(large / small)
 
     @property
     def text(self) -> str:
-        """Describe what was found."""
+        """Description of what was found."""
         kinds = ", ".join(f"{kind}: {count}" for kind, count in self.kinds.items())
         least, most = min(self.diameters_px), max(self.diameters_px)
         return (
@@ -184,7 +184,7 @@ def _measure(sample: Sample) -> tuple[str, int, int, NDArray[np.int64], bool]:
 
 
 def describe_config(path: Path, data: str, settings: CompetitionSettings, found: Findings) -> str:
-    """Write the YAML of a config, with a comment for each choice."""
+    """Return the YAML of a config, with a comment for each choice."""
     unshuffle, crop_px, batch = _sizes(found)
     n_steps, ratio = _count_steps(found.n_images), found.largest_to_smallest
     small_px, median_px = np.percentile(found.areas_px, (5, 50))
@@ -217,7 +217,7 @@ def describe_config(path: Path, data: str, settings: CompetitionSettings, found:
 
 
 def _input_lines(found: Findings) -> list[str]:
-    """Choose channels by what all images have, and inversion where bright and dark images are mixed."""
+    """Choose channels by those of all images, and inversion if bright and dark images are mixed."""
     most = max(found.n_channels)
     if found.n_channels == {3}:
         channels = "channels: [red, green, blue]  # all images are RGB"
@@ -232,22 +232,22 @@ def _input_lines(found: Findings) -> list[str]:
 
 
 def _sizes(found: Findings) -> tuple[int, int, int]:
-    """Choose how far the network reduces images, the crop's side, and a batch of as many pixels as the starter's."""
+    """Choose how far the network reduces images, the crop's side, and a batch with as many pixels as the starter's."""
     unshuffle = 1 if found.diameter_px <= 64 else 2 if found.diameter_px <= 128 else 4
     side_px = min(max(round(5 * found.diameter_px / unshuffle / 32) * 32, 96), 192)  # five objects across
-    most_px = -(-int(found.short_side_px) // (16 * unshuffle)) * 16  # beyond the image are its mirrored pixels
+    most_px = -(-int(found.short_side_px) // (16 * unshuffle)) * 16  # beyond its edge, the image is mirrored
     side_px = min(side_px, max(most_px, 32))
     return unshuffle, side_px * unshuffle, min(16, round(_BATCH * (_CROP_PX / side_px) ** 2))
 
 
 def _count_steps(n_images: int) -> int:
-    """Count steps: never few, more for more images where cores are there to do them in time."""
+    """Choose the number of steps: never few, and more for more images if there are cores to run them in time."""
     wanted = min(max(_STEPS_PER_IMAGE * n_images, _FEWEST_STEPS), _MOST_STEPS, _FEWEST_STEPS * (os.cpu_count() or 1))
     return wanted // _EPOCHS * _EPOCHS
 
 
 def list_changes(config: Config) -> dict[str, tuple[Any, Any]]:
-    """List the keys whose value is not the default, with both."""
+    """Return the keys whose value is not the default, with the value and the default."""
     places = CompetitionSettings(name=config.competition.name)
     defaults = plain(Config.model_construct(competition=places, model=type(config.model)()))
     defaults["model"]["name"] = Config.model_fields["model"].default.name
@@ -255,7 +255,7 @@ def list_changes(config: Config) -> dict[str, tuple[Any, Any]]:
 
 
 def show_config(config: Config) -> str:
-    """Write a config, resolved, as YAML, with the default behind each value that is another."""
+    """Return a resolved config as YAML, with the default beside each value that differs from it."""
     return "\n".join(_show(plain(config), list_changes(config))) + "\n"
 
 
@@ -269,7 +269,7 @@ def _show(tree: dict[str, Any], changes: dict[str, tuple[Any, Any]], above: tupl
 
 
 def to_flow(value: Any) -> str:
-    """Write a value as YAML on one line."""
+    """Return a value as YAML on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf"), sort_keys=False)
     return text.removesuffix("...\n").strip()
 
@@ -278,7 +278,7 @@ def config_schema() -> dict[str, Any]:
     """Return the JSON Schema of configs, with the meaning of every key."""
     schema = Config.model_json_schema()
     kinds: list[type[BaseModel]] = [Config]
-    for kind in kinds:  # which grows as it goes
+    for kind in kinds:  # grows while it is iterated over
         properties = (schema if kind is Config else schema["$defs"][kind.__name__])["properties"]
         for name, text in describe_keys(kind).items():
             properties[name]["description"] = text

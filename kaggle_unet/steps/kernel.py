@@ -1,7 +1,7 @@
 """`kernel`: a run as a Kaggle dataset, and a notebook that writes its submission from it without internet.
 
-The dataset has checkpoints, the config with its decoding, and wheels of the kit and of what Kaggle's image lacks. These
-are installed without what they require, so that is resolved here, against a list of what the image has.
+The dataset has checkpoints, the config with its decoding, and wheels of the kit and of what Kaggle's image lacks. The
+wheels are installed without dependencies, which are resolved here instead, against a list of what the image has.
 """
 
 import base64
@@ -39,14 +39,14 @@ from kaggle_unet.store.atomic import lock_file
 TEST_FILES = {"dsb2018": "stage1_test.zip", "tgs": "test.zip"}
 _TEMPLATES = Path(__file__).parent / "kaggle"
 _OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
-# Gigabytes, or what the image's other packages are compiled for.
+# Gigabytes in size, or what the image's other packages are compiled for.
 _NOT_PACKED = ("python", "torch", "torchvision", "numpy")
 _PLATFORMS = (*(f"manylinux_2_{minor}_x86_64" for minor in range(35, 4, -1)), "manylinux2014_x86_64")
 _LINUX = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
 
 
 class Kernel(NamedTuple):
-    """What was written: its name on Kaggle, the competition, the packed wheels, and what should be known."""
+    """What was written: its name on Kaggle, the competition, the packed wheels, and remarks for the user."""
 
     name: str
     competition: str
@@ -80,7 +80,7 @@ def write_kernel(  # noqa: PLR0913  the options of a verb
     folder = output.with_name(f".{output.name[:80]}.tmp")
     dataset = folder / "dataset"
     with lock_file(output), ExitStack() as at_end:
-        shutil.rmtree(folder, ignore_errors=True)  # of a killed call
+        shutil.rmtree(folder, ignore_errors=True)  # left by a killed call
         at_end.callback(shutil.rmtree, folder, ignore_errors=True)
         wheels, remarks = pack_missing(dataset / "wheels", extras, image or _TEMPLATES.with_name("kaggle_image.txt"))
         wheels.append(pack_kit(dataset / "wheels").name)
@@ -92,7 +92,7 @@ def write_kernel(  # noqa: PLR0913  the options of a verb
             folder,
             owner=owner,
             slug=slug,
-            title=slug.replace("-", " "),  # of which Kaggle makes the slug
+            title=slug.replace("-", " "),  # from which Kaggle makes the slug
             competition=competition,
             data=TEST_FILES[config.competition.name],
             checkpoints=json.dumps(names),
@@ -118,7 +118,7 @@ def _copy_checkpoints(checkpoints: Mapping[Path, Checkpoint], folder: Path) -> l
 
 
 def _fill_in_templates(folder: Path, **values: str) -> None:
-    """Write the notebook, and what Kaggle's client wants to know about it and the dataset."""
+    """Write the notebook, and what Kaggle's client needs to know about it and the dataset."""
     escaped = {name: json.dumps(value)[1:-1] for name, value in values.items()}
     for name in ("dataset/dataset-metadata.json", "notebook/kernel-metadata.json", "notebook/submission.ipynb"):
         text = Template((_TEMPLATES / name).read_text(encoding="utf-8")).substitute(escaped)
@@ -127,12 +127,12 @@ def _fill_in_templates(folder: Path, **values: str) -> None:
 
 
 def read_image(path: Path) -> dict[str, str]:
-    """Read what `python -V; pip freeze` has printed: the versions of packages and of Python."""
+    """Read the versions of packages and of Python from the output of `python -V; pip freeze`."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--image {path}: can't be read ({error}); give what pip freeze has printed") from error
-    found = re.findall(r"^([\w.-]+)(?:==| @ \S*/[^/-]+-)([^\s/-]+)", text, flags=re.MULTILINE)  # or a wheel's address
+    found = re.findall(r"^([\w.-]+)(?:==| @ \S*/[^/-]+-)([^\s/-]+)", text, flags=re.MULTILINE)  # or a wheel's URL
     found += re.findall(r"^(Python) (3\.\d+)", text, flags=re.MULTILINE)
     versions: dict[str, str] = {canonicalize_name(name): unquote(version) for name, version in found}
     if len(versions) < 2 or "python" not in versions:
@@ -142,7 +142,7 @@ def read_image(path: Path) -> dict[str, str]:
 
 
 def pack_missing(folder: Path, extras: Iterable[str], image: Path) -> tuple[list[str], list[str]]:
-    """Download what an image lacks for the kit, and what that requires; return the files, and what they replace."""
+    """Download what an image lacks for the kit, with dependencies; return the files, and what they replace."""
     versions = read_image(image)
     wanted: dict[str, SpecifierSet] = {}
     packed: dict[str, Path] = {}
@@ -152,7 +152,7 @@ def pack_missing(folder: Path, extras: Iterable[str], image: Path) -> tuple[list
         one = waiting.popleft()
         name = canonicalize_name(one.name)
         wanted[name] = specifier = wanted.get(name, SpecifierSet()) & one.specifier
-        names = _OPENCV if name in _OPENCV else (name,)  # each brings the same module
+        names = _OPENCV if name in _OPENCV else (name,)  # all provide the same module
         found = [versions[other] for other in names if other in versions]
         found = [packed[name].name.split("-")[1]] if name in packed else found
         if any(specifier.contains(version, prereleases=True) for version in found):
@@ -209,7 +209,7 @@ def _download(folder: Path, name: str, specifier: SpecifierSet, python: str) -> 
 
 
 def pack_kit(folder: Path) -> Path:
-    """Write the kit as it runs here as a wheel; the same files give the same bytes."""
+    """Write the kit, as it runs here, as a wheel; the same files give the same bytes."""
     package, kit = Path(__file__).parents[1], distribution("kaggle-unet")
     stem = f"kaggle_unet-{kit.version}"
     info = f"{stem}.dist-info"
@@ -230,5 +230,5 @@ def pack_kit(folder: Path) -> Path:
     wheel = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # no time of its own
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # without a time stamp
     return wheel

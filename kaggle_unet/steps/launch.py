@@ -1,13 +1,13 @@
 """`launch`: a plan of commands (configs × verbs × folds × shards of the images), run by processes, Ray or SLURM.
 
-A task is a command of the kit that anybody could type. Its folder below the plan's holds all that is known of it::
+A task is a command of the kit that anybody could type. Its folder, below the plan's, holds all that is known about it::
 
     FOLDER/<config>/<verb>[-<fold>][-<K-of-N>]/task.json   its key, state and attempts
                                                log.txt     what it printed
 
 The key hashes the command, its config and data, and the keys of the tasks it needs: a task whose key is recorded as
-done is not run again. Every verb goes on where an interrupted one stopped, so a task that was killed is simply run
-again. There is no other state, whoever runs the tasks.
+done is not run again. Every verb goes on where an interrupted call stopped, so a task that was killed is simply run
+again. There is no other state, whatever runs the tasks.
 """
 
 import os
@@ -42,7 +42,7 @@ State = Literal["waiting", "running", "done", "stopped", "failed"]
 _SHARDED = ("make-targets", "predict", "submit", "segment")
 _OF_TEST_IMAGES = ("predict", "submit", "segment")
 _ON_DEVICE = ("train", *_OF_TEST_IMAGES)
-_HOPELESS = ([2], [3])  # exit codes that the same command would end with again
+_HOPELESS = ([2], [3])  # exit codes with which the same command would end again
 
 
 class PlannedConfig(Settings):
@@ -57,31 +57,31 @@ class PlannedConfig(Settings):
     set: tuple[str, ...] = ()
     """Overrides of keys, as `--set` takes them."""
     name: str = Field("", pattern=r"^(\w[\w.-]*(/\w[\w.-]*)*)?$")
-    """Names the store, the run and the results, which lie below `store`, `runs` and `results`; otherwise the config's
-    place does."""
+    """The name of the store, the run and the results, below `store`, `runs` and `results`; by default, it follows from
+    the config's path."""
 
 
 class Plan(Settings):
-    """What `launch` takes."""
+    """A plan for `launch`."""
 
     configs: Annotated[tuple[PlannedConfig, ...], Field(min_length=1)]
     """The configs."""
     verbs: tuple[Verb, ...] = ("make-targets", "train", "tune", "submit")
-    """What is done with each, in this order."""
+    """The verbs that are run for each config, in this order."""
     folds: tuple[Annotated[int, Field(ge=0)], ...] | Literal["all"] = "all"
-    """The folds that are trained."""
+    """The folds to train."""
     shards: Annotated[int, Field(ge=1, le=100_000)] = 1
-    """Into how many tasks the images are divided."""
+    """The number of tasks into which the images are divided."""
     skip_bad: bool = False
-    """Leave out what can't be read, with the reason, instead of stopping; a submission has an empty row for it."""
+    """Leave out what can't be read, and say why, instead of stopping; a submission has an empty row for it."""
     retries: Annotated[int, Field(ge=0)] = 2
-    """How often a task is run again that was killed, or whose machine was lost."""
+    """How often to run a task again that was killed, or whose machine was lost."""
     cpus: Annotated[int, Field(ge=1)] = 1
-    """Cores of a task."""
+    """Cores for each task."""
     gpus: Annotated[int, Field(ge=0)] = 0
-    """GPUs of a task that trains or predicts."""
+    """GPUs for each task that trains or predicts."""
     memory_gb: Annotated[float, Field(gt=0)] | None = None
-    """Memory of a task."""
+    """Memory for each task."""
     slurm: tuple[str, ...] = ()
     """Options of `sbatch` for every task, such as `--partition=gpu` and `--time=4:00:00`."""
 
@@ -94,10 +94,10 @@ class Task:
     words: tuple[str, ...]
     stage: int
     needs: tuple[str, ...]
-    output: Path | None  # the file that is written last; None of a shard
+    output: Path | None  # the file that is written last; None for a shard
     key: str
     gpus: int = 0
-    began: Path | None = None  # where it is, the command goes on with --resume
+    began: Path | None = None  # if it exists, the command goes on with --resume
 
 
 def read_plan(path: Path) -> Plan:
@@ -115,7 +115,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def plan_tasks(plan: Plan) -> dict[str, Task]:
-    """List the tasks of a plan by name, each behind those it needs."""
+    """Return the tasks of a plan by name, each after those it needs."""
     names = [name_of(one) for one in plan.configs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"configs: {', '.join(sorted(twice))} comes twice; give each a name of its own")
@@ -132,7 +132,7 @@ def plan_tasks(plan: Plan) -> dict[str, Task]:
 
 
 def _order(plan: Plan) -> list[tuple[PlannedConfig, str]]:
-    """List the configs, each behind the planned one that `training.start_from` names, and that one's name, if any."""
+    """List the configs, each after the planned one that `training.start_from` names, and that one's name, if any."""
     planned = {name_of(one): one for one in plan.configs}
     starts = {name: Command(plan, one, "train").start[0] for name, one in planned.items()}
     needs = {name: (start,) if start else () for name, start in starts.items()}
@@ -144,14 +144,14 @@ def _order(plan: Plan) -> list[tuple[PlannedConfig, str]]:
 
 
 def name_of(one: PlannedConfig) -> str:
-    """Return what names a config's store, run and results."""
+    """Return the name of a config's store, run and results."""
     return one.name or experiment_of(one.config).as_posix()
 
 
 def _tasks_of(
     plan: Plan, one: PlannedConfig, verb: Verb, stage: int, needs: Sequence[Task], before: Mapping[str, Task]
 ) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
-    """Return the tasks of one verb: those of its shards, and then the whole one or those of the folds."""
+    """Return the tasks of one verb: those of its shards, then the unsharded one or those of the folds."""
     command = Command(plan, one, verb)
     if verb == "train":
         starts = {fold: before.get(command.name_start(fold)) for fold in command.folds}
@@ -180,7 +180,7 @@ class Command:
 
     @cached_property
     def folds(self) -> Sequence[int]:
-        """The folds that are trained."""
+        """The folds to train."""
         if self.plan.folds != "all":
             return self.plan.folds
         try:
@@ -191,10 +191,10 @@ class Command:
 
     @cached_property
     def stamp(self) -> str:
-        """A hash of the names, sizes and times of the files of the data, and of those that the config names."""
+        """A hash of the names, sizes and modification times of the data's files and of those that the config names."""
         config, weights = self.config, getattr(self.config.model, "encoder_weights", None)
         named = [str(self.one.config.parent / config.competition.folds)] if config.competition.folds else []
-        with suppress(DataError):  # no checkpoint yet; those of this plan are what a task needs
+        with suppress(DataError):  # no checkpoint yet; those of this plan count as needs
             start = config.training.start_from
             named += map(str, find_checkpoints([Path(start)]) if start and not self.start[0] else ())
         return hash_plain([_stamp(place) for place in (*self.places(), *named, *([weights] if weights else []))])
@@ -213,7 +213,7 @@ class Command:
 
     @cached_property
     def start(self) -> tuple[str, str]:
-        """The planned config whose run `training.start_from` is or lies in, and the folder there; else nothing."""
+        """The planned config whose run `training.start_from` is or lies in, and the folder there; empty if none."""
         given, names = self.config.training.start_from, map(name_of, self.plan.configs)
         runs = {name: Path("runs", name).absolute() for name in names if given and "train" in self.plan.verbs}
         place = Path(given or "").absolute()
@@ -221,7 +221,7 @@ class Command:
         return name, "".join(place.relative_to(runs[name]).parts[:1]) if name else ""
 
     def name_start(self, fold: int) -> str:
-        """Return the name that the task has from whose run a fold starts, if it is in the plan."""
+        """Return the name of the training task that a fold starts from, if it is in the plan."""
         name, folder = self.start
         return f"{name}/train-{folder or f'fold{fold}'}"
 
@@ -230,7 +230,7 @@ class Command:
         return Path(kind) / name_of(self.one)
 
     def places(self) -> Sequence[str]:
-        """Return what is read of the data."""
+        """Return the places of the data that the verb reads."""
         if self.verb not in _OF_TEST_IMAGES:
             return (self.one.data,)
         test = (self.one.test,) if isinstance(self.one.test, str) else self.one.test
@@ -257,7 +257,7 @@ class Command:
             case "submit":
                 return ("submit", run, "--data", *self.places(), "-o", str(out), *skip)
             case "segment":
-                if skip and any(map(is_slide, self.places())):  # of which there is nothing to skip
+                if skip and any(map(is_slide, self.places())):  # slides have nothing to skip
                     skip = ()
                 return ("segment", run, *self.places(), "-o", str(out.parent), *skip)
 
@@ -275,9 +275,9 @@ class Command:
 
 
 def _stamp(place: str) -> list[Any]:
-    """Tell whether a file, or a folder's files, may have changed; the verbs look at what is in them."""
+    """Return names, sizes and times, which show whether files may have changed; the verbs look at their contents."""
     found = expand_glob(place)
-    with suppress(DataError):  # what is not there yet
+    with suppress(DataError):  # a place that is not there yet
         found = found if len(found) > 1 else [split_location(found[0])[0]]
     files = [file for path in found for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
@@ -285,7 +285,7 @@ def _stamp(place: str) -> list[Any]:
 
 @dataclass(frozen=True)
 class Launch:
-    """A plan's tasks, and the folder of what is known of them."""
+    """A plan's tasks, and the folder with their records."""
 
     path: Path
     plan: Plan
@@ -294,11 +294,11 @@ class Launch:
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
-        """All tasks, each behind those it needs."""
+        """All tasks, each after those it needs."""
         return plan_tasks(self.plan)
 
     def read(self, task: Task) -> dict[str, Any]:
-        """Return a task's record; one of another key, or whose output has gone, does not count."""
+        """Return a task's record, or a new one if the old one has another key or its output is gone."""
         path = self.folder / task.name / "task.json"
         new = {"key": task.key, "state": "waiting", "attempts": [], "reason": ""}
         if not path.exists():
@@ -308,11 +308,11 @@ class Launch:
         return new if is_lost or record["key"] != task.key else record
 
     def is_done(self, task: Task) -> bool:
-        """Return True if a task has been done and its output is there."""
+        """Return whether a task has been done and its output still exists."""
         return bool(self.read(task)["state"] == "done")
 
     def may_run_again(self, task: Task) -> bool:
-        """Return True if a task was stopped, or failed in a way that need not happen again, and not too often."""
+        """Return whether a task was stopped, or failed in a way that may not recur, and not too often."""
         record = self.read(task)
         codes = [attempt["code"] for attempt in record["attempts"]]
         n_failed = sum(code not in _STOPPED for code in codes)
@@ -337,7 +337,7 @@ class Launch:
             try:
                 environment = {"OMP_NUM_THREADS": str(self.plan.cpus), **(environment or {})}
                 code = _run_command(task, log, environment, self.stop)
-            finally:  # told to end, it leaves a record, too
+            finally:  # also if this process is told to end
                 attempt |= {"code": code, "seconds": round(time.time() - begin, 1)}
                 state: State = "done" if code == 0 else "stopped" if code in _STOPPED else "failed"
                 self._record(task, record, state, "" if code == 0 else _last_words(log))
@@ -353,7 +353,7 @@ _STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 
 
 def _run_command(task: Task, log: Path, environment: Mapping[str, str], stop: Event) -> int:
-    """Run a task's command to its end; when this process is told to end, so is the command, which keeps what it has."""
+    """Run a task's command to its end; if this process is told to end, so is the command, which keeps its results."""
     resume = ("--resume",) if task.began is not None and task.began.exists() else ()
     words = [sys.executable, "-m", "kaggle_unet", *task.words, *resume]
     with log.open("ab") as file:
@@ -369,7 +369,7 @@ def _run_command(task: Task, log: Path, environment: Mapping[str, str], stop: Ev
 
 
 def _last_words(log: Path) -> str:
-    """Return the last error that a command has printed, or its last line."""
+    """Return the last error that a command has printed, or else its last line."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     errors = [number for number, line in enumerate(lines) if line.startswith("error ")]
     return " ".join(lines[errors[-1] :][:3] if errors else lines[-1:])[:500]

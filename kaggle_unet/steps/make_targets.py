@@ -4,7 +4,7 @@ Samples are read, checked, encoded, written and scored in parallel on all cores;
 A size weight without a reference area needs the median area of the whole set: in a new store, the targets are then made
 from the stored samples in a second pass.
 
-A shard makes its share of samples and targets and keeps their round-trip scores in ``shards/``; the call for the whole
+A shard makes its share of samples and targets, and keeps their round-trip scores in ``shards/``; the unsharded call
 finds them done.
 """
 
@@ -50,7 +50,7 @@ from kaggle_unet.targets.weights import encode_with_weights
 from kaggle_unet.types import IGNORED_CLASS, DataFrame, Shard
 
 _SHARDS = "shards"
-PNG_WEIGHT = 1000  # what a weight of 1 is in a PNG of 16 bits
+PNG_WEIGHT = 1000  # stands for a weight of 1 in a PNG of 16 bits
 
 
 def make_targets(  # noqa: PLR0913  the options of a verb
@@ -66,8 +66,8 @@ def make_targets(  # noqa: PLR0913  the options of a verb
 ) -> DataReport:
     """Prepare a store for training, or add the targets of another codec or other weights to it.
 
-    `allow` may name faulty samples, which are then left out, and doubtful masks, which then are no error. A shard
-    returns what it found in its own samples.
+    `allow` may name faulty samples, which are then left out, and doubtful masks, which are then accepted. A shard
+    returns a report on its own samples.
     """
     source = _open_source(config, data, folder, skip_bad="faulty samples" in allow)
     with lock(folder, shard=shard) as held:
@@ -79,7 +79,7 @@ def make_targets(  # noqa: PLR0913  the options of a verb
         ids = shard.take(ids) if shard else ids
         n_stored = sum(sample_file(store.folder / "samples", id_).exists() for id_ in ids)
 
-        def on_new(what: str, done: int, total: int) -> None:  # the stored ones are read again, which is soon done
+        def on_new(what: str, done: int, total: int) -> None:  # stored ones are only read again, which is quick
             on_progress(what, max(done, n_stored), total)
 
         found = list(map_samples(partial(prepare_sample, preparation), ids, workers, "samples", on_new))
@@ -93,7 +93,7 @@ def make_targets(  # noqa: PLR0913  the options of a verb
         if shard is not None:
             _keep_scores(preparation, stats, shard)
             return report
-        if source is None:  # what was found in the data is known from the first call alone
+        if source is None:  # only the first call knew what was found in the data
             report = cast("DataReport", {**store.report, "ceiling": report["ceiling"]})
         if "doubtful masks" not in allow and (doubt := find_doubt(report, config.codec.name)):
             name, cure = (data, "--accept-masks") if isinstance(data, str) else ("the samples", "accept_masks=True")
@@ -112,7 +112,7 @@ def make_targets(  # noqa: PLR0913  the options of a verb
 
 
 def _keep_scores(preparation: "Preparation", stats: Sequence["SampleStats"], shard: Shard) -> None:
-    """Keep a shard's round-trip scores: half of the work that would be done again for the whole."""
+    """Keep a shard's round-trip scores, half of the work that the unsharded call would do again."""
     if preparation.targets is not None:
         preparation.store.flush((sample.id for sample in stats), preparation.targets)
         scores = {sample.id: sample.round_trip_score for sample in stats}
@@ -172,7 +172,7 @@ def _open_store(config: Config, data: str | Source, source: Source | None, folde
 
 
 def _open_source(config: Config, data: str | Source, folder: Path, *, skip_bad: bool) -> Source | None:
-    """Open the data, or return None where they are gone but the store has all samples that were made of them."""
+    """Open the data, or return None if they are gone but the store has all samples that were made from them."""
     if not isinstance(data, str):
         return data
     try:
@@ -189,7 +189,7 @@ def _open_source(config: Config, data: str | Source, folder: Path, *, skip_bad: 
 
 
 def _find_origin(config: Config, folder: Path) -> str | None:
-    """Return the data that a complete store was made of, unless a config asks for other samples."""
+    """Return the data that a complete store was made from, unless a config asks for other samples."""
     with suppress(DataError):
         store = Store.open(folder)
         if not changed_keys(config, store):
@@ -198,13 +198,13 @@ def _find_origin(config: Config, folder: Path) -> str | None:
 
 
 def changed_keys(config: Config, store: Store) -> list[str]:
-    """List the keys that a store's samples depend on and in which a config differs from the one it was made with."""
+    """List the keys behind a store's samples in which a config differs from the one they were made with."""
     made, wanted = store.manifest["identity"]["competition"], plain(config.competition)
     return [f"competition.{key}" for key, _, _ in find_differences(made, wanted)]
 
 
 def resolve_weights(settings: WeightSettings, report: Mapping[str, Any]) -> WeightSettings:
-    """Take the median area of a store's instances for the reference area of size weights that name none."""
+    """Use the median area of a store's instances as the reference area of size weights that name none."""
     if settings.size is None or settings.size.reference_area_px is not None:
         return settings
     size = settings.size.model_copy(update={"reference_area_px": report["area_px"].get("median", 1.0)})
@@ -212,13 +212,13 @@ def resolve_weights(settings: WeightSettings, report: Mapping[str, Any]) -> Weig
 
 
 def target_set(codec: CodecSettings, weights: WeightSettings, store: Store) -> TargetSet:
-    """Return the targets of a codec with resolved weights, whether they are there or not."""
-    named = {key: value for key, value in plain(codec).items() if value is not None}  # as it was before classes
+    """Return the targets of a codec with resolved weights, whether or not they exist."""
+    named = {key: value for key, value in plain(codec).items() if value is not None}  # as before `classes` was a key
     return TargetSet(store.folder, {"codec": named, "weights": plain(weights)})
 
 
 def open_targets(config: Config, store: Store) -> TargetSet:
-    """Return the targets of a config, or raise a ConfigError that names what those of the store were made with."""
+    """Return the targets of a config, or raise a ConfigError that names the keys in which those of the store differ."""
     targets = target_set(config.codec, resolve_weights(config.weights, store.report), store)
     if targets.is_complete:
         return targets
@@ -253,12 +253,12 @@ class Preparation:
 
 
 def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | str:
-    """Read, encode, write and score one sample, or return what is wrong with it; what is stored is not done again."""
+    """Read, encode, write and score a sample, reusing what is stored, or return what is wrong with it."""
     config, store, source, targets = preparation.config, preparation.store, preparation.source, preparation.targets
     sample, planes = None, None
     if (known := preparation.known_scores.get(sample_id)) is not None:
         return measure_sample(store.read(sample_id), known, config.codec.classes or ())
-    with suppress(DataError):  # what is missing or, after a power cut, damaged is made
+    with suppress(DataError):  # what is missing, or damaged by a power cut, is made anew
         sample = store.read(sample_id)
         planes = targets.read(sample_id)[0] if targets else None
     if sample is None:
@@ -269,7 +269,7 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
             return str(error)
         if sample.labels is None:
             return f"sample {sample_id!r} has no masks; training needs them"
-        if config.codec.classes and sample.ignore is not None:  # one array says all: scores leave these out, too
+        if config.codec.classes and sample.ignore is not None:  # one array holds both: scores leave these out, too
             sample = replace(sample, labels=np.where(sample.ignore, IGNORED_CLASS, sample.labels), ignore=None)
         store.write(sample)
     assert sample.labels is not None
@@ -277,7 +277,7 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
         try:
             settings = preparation.weights if targets else WeightSettings()
             planes, weights = encode_with_weights(sample.labels, config.codec, settings, sample.ignore)
-        except DataError as error:  # ids that are no classes
+        except DataError as error:  # ids that are not classes
             return f"sample {sample_id!r}: {error}"
         if targets:
             targets.write(sample.id, planes, weights)
@@ -286,7 +286,7 @@ def prepare_sample(preparation: Preparation, sample_id: str) -> SampleStats | st
 
 
 def add_targets(preparation: Preparation, sample_id: str) -> None:
-    """Encode a stored sample, unless its targets are there."""
+    """Encode a stored sample, unless its targets exist."""
     targets, codec, weights = preparation.targets, preparation.config.codec, preparation.weights
     assert targets is not None
     try:

@@ -1,4 +1,4 @@
-"""Per-sample work over several processes: none stays behind, and one that is killed ends the work with a message."""
+"""Per-sample work in several processes: none stays behind, and if one is killed, the work ends with a message."""
 
 import os
 import pickle
@@ -28,7 +28,7 @@ def map_samples(
     *,
     least: int = 64,
 ) -> Iterator[Any]:
-    """Do per-sample work over several processes, in order, and report progress while results are taken."""
+    """Do per-sample work in several processes, in order, and report progress as results are taken."""
     is_alone = workers <= 1 or len(ids) < least  # a spawned interpreter costs about as much as 64 samples
     results = map(work, ids) if is_alone else _map_over_processes(work, ids, workers)
     for done, result in enumerate(results, 1):
@@ -37,9 +37,9 @@ def map_samples(
 
 
 def _map_over_processes(work: Callable[[Any], Any], ids: Sequence[Any], workers: int) -> Iterator[Any]:
-    # `work` holds the listing of a whole zip, some MB: each process reads it once, from a file; through a pipe, the
-    # next one would start only when this one has imported everything. Samples go out one by one, for a single one may
-    # have a hundred times the pixels of another.
+    # `work` holds the listing of a whole zip, some MB, so each process reads it once, from a file: through a pipe, each
+    # process would start only once the one before had imported everything. Samples are sent one by one, as a single
+    # one may have a hundred times the pixels of another.
     with TemporaryDirectory(prefix="kaggle-unet-") as folder:
         shared = Path(folder, "work.pickle")
         shared.write_bytes(pickle.dumps(work))
@@ -49,13 +49,13 @@ def _map_over_processes(work: Callable[[Any], Any], ids: Sequence[Any], workers:
             with explain_killed_workers("use fewer: --workers 1"):
                 yield from pool.map(work_on, ids)
             is_done = True
-        finally:  # when all is done, nothing waits for the processes to take themselves apart; else none may go on
+        finally:  # when all is done, don't wait for the processes to shut down; otherwise, let none go on
             pool.shutdown(wait=not is_done, cancel_futures=True)
 
 
 @contextmanager
 def explain_killed_workers(remedy: str) -> Iterator[None]:
-    """Say what to do about a process that the system has killed."""
+    """Raise a ResourceError that says what to do if the system has killed a process."""
     try:
         yield
     except BrokenProcessPool as error:
@@ -66,20 +66,20 @@ _adopted: list[Callable[[Any], Any]] = []
 
 
 def _adopt(shared: Path) -> None:
-    """Read a process's work, when it starts."""
+    """Read a process's work when the process starts."""
     _leave_to_parent(shared.parent)
-    with suppress(FileNotFoundError):  # the others have done everything by now
+    with suppress(FileNotFoundError):  # the other processes have done everything by now
         _adopted[:] = [pickle.loads(shared.read_bytes())]
 
 
 def begin_worker(make: Callable[..., Callable[[Any], Any]], *parts: Any) -> None:
-    """Make a process's work, when it starts."""
+    """Make a process's work when the process starts."""
     _leave_to_parent()
     _adopted[:] = [make(*parts)]
 
 
 def _leave_to_parent(shared: Path | None = None) -> None:
-    """Leave Ctrl-C to the process that started this one, and end when that is killed: nothing else would end it."""
+    """Leave Ctrl-C to the parent process, and end if the parent is killed, as nothing else would end this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if (parent := parent_process()) is not None:
         Thread(target=_end_after, args=(parent, shared), daemon=True).start()
@@ -93,5 +93,5 @@ def _end_after(parent: Any, shared: Path | None) -> None:
 
 
 def work_on(task: Any) -> Any:
-    """Do a task in a process that has begun."""
+    """Do a task in a process that `_adopt` or `begin_worker` has prepared."""
     return _adopted[0](task)

@@ -1,4 +1,4 @@
-"""`predict`: images and checkpoints in, planes of probabilities out; or, before that, what it would take."""
+"""`predict`: images and checkpoints in, planes of probabilities out; or an estimate of what that would take."""
 
 import math
 import time
@@ -22,7 +22,7 @@ SET_ASIDE = "set_aside.csv"
 
 
 class Estimate(Result):
-    """What a call would take, by the speed and the sizes that were measured on a part of its work."""
+    """What a call would take, estimated from the speed and sizes measured on a part of its work."""
 
     work: str
     minutes: float
@@ -31,7 +31,7 @@ class Estimate(Result):
 
 
 def count_views(settings: InferenceSettings) -> int:
-    """Count the views of an image whose mean is predicted."""
+    """Count the views of an image over which a prediction is averaged."""
     return len(FLIP_SETS[settings.flips]) * len(settings.scales)
 
 
@@ -42,7 +42,7 @@ def estimate_prediction(
     settings: InferenceSettings,
     count_bytes: Callable[[Sample, Planes | HalfPlanes], int] = lambda _, planes: len(encode_planes(planes)),
 ) -> Estimate:
-    """Predict one batch twice and take the second time, when kernels are compiled, for every pixel of all images."""
+    """Predict one batch twice, and scale the second time, when kernels are compiled, to the pixels of all images."""
     work = f"{len(sizes)} images (views: {count_views(settings)}, networks: {len(ensemble.models)})"
     batches = batches_of(ensemble, sizes, settings)
     if not batches:
@@ -50,7 +50,7 @@ def estimate_prediction(
     part = {id_: sizes[id_] for id_ in batches[len(batches) // 2]}
     for _ in range(2):
         start = time.perf_counter()
-        predicted = predict_samples(ensemble, part, load, settings, set_aside={})  # an estimate needs not all
+        predicted = predict_samples(ensemble, part, load, settings, set_aside={})  # an estimate doesn't need all
         n_bytes = sum(count_bytes(sample, planes) for sample, planes in predicted)
         seconds = time.perf_counter() - start
     factor = sum(map(math.prod, sizes.values())) / sum(map(math.prod, part.values()))
@@ -63,7 +63,7 @@ def estimate_prediction(
 
 
 def write_set_aside(folder: Path, reasons: Mapping[str, str]) -> None:
-    """Write which images can't be read, and why, or remove what an earlier call has written."""
+    """Write which images can't be read, and why, or remove the file that an earlier call has written."""
     path, columns = folder / SET_ASIDE, ("image", "reason")
     if reasons:
         atomic_write(path, format_rows(columns, sorted(reasons.items())))
@@ -82,7 +82,7 @@ def predict_data(  # noqa: PLR0913  the options of a verb
     on_progress: OnProgress,
     dry_run: bool,
 ) -> Path | Estimate:
-    """Predict planes of any images, or of a share of them; put what can't be read into `set_aside` if it is given."""
+    """Predict planes of any images, or of a share of them; put those that can't be read into `set_aside`, if given."""
     ensemble = load_ensemble(checkpoints, config)
     source = open_images(config, data, skip_bad=set_aside is not None)
     sizes = read_shapes(source.ids, source.shape, set_aside)
@@ -133,7 +133,7 @@ def _predict(  # noqa: PLR0913  what its two callers differ in
     shard: Shard | None = None,
     set_aside: dict[str, str] | None = None,
 ) -> Path:
-    """Predict what an interrupted call has left undone; a batch is predicted whole if any of its planes is missing."""
+    """Predict what an interrupted call has left undone; a batch is predicted whole if any of its planes are missing."""
     about = {
         "checkpoints": list(ensemble.hashes.values()),
         **plain(ensemble.config, "inference", "input", "codec", "decode", "postprocess"),

@@ -1,7 +1,7 @@
-"""How far a piece of work is: counts, rate, percent and times, as a line for a bar or a log.
+"""Progress of a piece of work: counts, rate, percentage and times, as a line for a bar or a log.
 
 The time left follows from the mean rate of this call, not of the last seconds; what an earlier call has done does not
-count for it.
+count towards it.
 """
 
 import time
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def clock(seconds: float) -> str:
-    """Write a time.
+    """Format a duration.
 
     >>> clock(59.6), clock(3700)
     ('1:00', '1:01:40')
@@ -28,26 +28,26 @@ def clock(seconds: float) -> str:
 
 
 class Stage:
-    """A piece of work; `first` is what was done of it when it was first heard of."""
+    """A piece of work; `first` is how much of it was already done when it was first reported."""
 
     def __init__(self, what: str, total: float, first: float = 0) -> None:
         self.what, self.total, self.first, self.done, self.note = what, total, first, first, "begin"
         self.begun, self.most_s = time.monotonic(), float("inf")
 
     def update(self, done: float) -> None:
-        """Take a new state."""
+        """Record how much is done."""
         self.done = done
         rate = f", {(done - self.first) / max(self.passed_s, 1e-9):.3g}/s" if done > self.first else ""
         self.note = f"{done} of {self.total}{rate}"
 
     @property
     def passed_s(self) -> float:
-        """Seconds since this call began with it."""
+        """Seconds since this call began the work."""
         return time.monotonic() - self.begun
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that the rest takes at the mean rate; None before anything is done."""
+        """Seconds that the rest will take at the mean rate; None before anything is done."""
         if (new := self.done - self.first) <= 0:
             return None
         return min((self.total - self.done) / new * self.passed_s, max(0.0, self.most_s - self.passed_s))
@@ -58,28 +58,28 @@ class Stage:
 
 
 def name_fold(fold: int) -> str:
-    """Name a fold as it is printed."""
+    """Return the name of a fold as it is printed."""
     return "all images" if fold == FULL else f"fold {fold}"
 
 
 class TrainingStage(Stage):
-    """The training of a fold, counted in epochs, of whose time validation takes its share."""
+    """The training of a fold, counted in epochs; validation takes a share of each epoch's time."""
 
     def __init__(self, fold: int, settings: "TrainingSettings") -> None:
         super().__init__(name_fold(fold), settings.epochs)
         self.most_s = (settings.minutes or float("inf")) * 60
         self._epoch = self._images = 0
         self._epoch_begun = self._trained = self.begun
-        self._step_share = 1.0  # of an epoch's time, until the first validation
+        self._step_share = 1.0  # of an epoch's time; all of it until the first validation
 
     def take(self, event: "DeviceConfig | StepDone | PartDone | EpochDone") -> str:
-        """Take an event, and return what is to be printed of it."""
+        """Record an event, and return the line to print for it, if any."""
         from kaggle_unet.training.fold import EpochDone, PartDone, StepDone
 
         now = time.monotonic()
         if isinstance(event, StepDone):
             if event.epoch != self._epoch:
-                self.first = self.first if self._epoch else event.epoch - 1  # more than 0 in a resumed training
+                self.first = self.first if self._epoch else event.epoch - 1  # more than 0 if training was resumed
                 self._epoch, self._images = event.epoch, 0
             self._images, self._trained = self._images + event.images, now
             self.done = event.epoch - 1 + self._step_share * event.step / event.n_steps
@@ -94,7 +94,7 @@ class TrainingStage(Stage):
                 self._step_share = (self._trained - self._epoch_begun) / max(now - self._epoch_begun, 1e-9)
             self.done, self._epoch_begun = event.row["epoch"] or 0, now
             return f"{_epoch_line(event.row, is_best=event.is_best)}  {clock(self.left_s or 0)} left"
-        else:  # the samples are read, and what is measured begins
+        else:  # the samples have been read, and the work that is timed begins
             self.begun = self._epoch_begun = self._trained = now
             return event.text
         return ""

@@ -25,7 +25,7 @@ PACKAGES = (
 
 
 def describe_environment() -> dict[str, Any]:
-    """Describe what this process runs on."""
+    """Describe what this process runs on and how it was called."""
     packages = {}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -40,7 +40,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def refuse_mixture(record: Path, before: Any, used: Any, names: Iterable[str]) -> None:
-    """Refuse a folder with results made otherwise than its record says, or without one and with others' files."""
+    """Refuse a folder whose record differs from `used`, or that has no record but files that are not ours."""
     folder = record.parent
     if before is not None and (changed := ", ".join(key for key, _, _ in find_differences(before, used))):
         msg = f"{folder} holds results that were made otherwise ({changed} differ); give another -o, or delete it to "
@@ -49,7 +49,7 @@ def refuse_mixture(record: Path, before: Any, used: Any, names: Iterable[str]) -
 
 
 def refuse_foreign(record: Path, files: Iterable[Path]) -> None:
-    """Refuse to write files where some are that are not ours, as the record is missing that we write first."""
+    """Refuse to write files over existing ones that are not ours: the record, which we write first, is missing."""
     for file in files if not record.exists() else ():
         if file.exists():
             msg = f"{file} is there but no {record.name}: kaggle-unet did not write it; give another output"
@@ -57,7 +57,7 @@ def refuse_foreign(record: Path, files: Iterable[Path]) -> None:
 
 
 def claim_folder(folder: Path, verb: str, files: Iterable[Path]) -> None:
-    """Refuse a folder that has others' files of these names; a hidden record tells ours apart."""
+    """Refuse a folder that has somebody else's files of these names; a hidden record marks ours."""
     record = folder / f".{verb}.json"
     refuse_foreign(record, files)
     write_record(record, {"label images of": f"kaggle-unet {verb}"})
@@ -69,14 +69,14 @@ def _without_place(argument: str) -> str:
 
 
 def name_place(text: str) -> str:
-    """Name a path as it was given, a place inside a zip included.
+    """Return a path as it was given, including a place inside a zip.
 
     Outside the working folder only the last part is kept, with the run and fold of a checkpoint: where files lie on one
     machine helps nobody.
     """
     try:
         path, inside = split_location(text)
-    except DataError:  # not there yet, or no path
+    except DataError:  # not there yet, or not a path
         path, inside = Path(text), ""
     if path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
@@ -87,7 +87,7 @@ def name_place(text: str) -> str:
 
 
 def _git_commit() -> str | None:
-    """Return the commit, with a + where files have changed since; None outside a repository."""
+    """Return the commit, with a + if files have changed since; None outside a repository."""
     git = ["git", "-C", str(Path(__file__).resolve().parents[2])]
     try:
         commit, changes = (
@@ -106,7 +106,7 @@ REMEDIES = {
     "segmentation_models_pytorch": "run scripts/setup again",
     "albumentations": "run scripts/setup again",
 }
-# What each extra that a user may want is for, and what is imported of it.
+# What each extra that a user may want is for, and the modules that it brings.
 EXTRAS = {
     "tune": ("the verb tune", "optuna"),
     "second-level": ("the verb second-level", "lightgbm"),
@@ -115,17 +115,17 @@ EXTRAS = {
     "track": ("train --track", "tensorboard"),
     "ray": ("launch --executor ray", "ray"),
 }
-# Of which less may be too little for a small training, and what to do then.
+# Less than this may be too little for a small training; and what to do then.
 LEAST_FREE = {
     "memory": (2 << 30, "end other programs, or lower training.batch and augmentation.crop_px"),
     "disk": (2 << 30, "delete old runs and stores, or work in a folder on another disk"),
 }
 INSTALL = ".venv/bin/pip install -e '.[{}]'"
-SAFE_TORCH = (2, 10)  # below it reading a weights file can corrupt memory, even with weights_only: CVE-2026-24747
+SAFE_TORCH = (2, 10)  # below it, reading a weights file can corrupt memory, even with weights_only: CVE-2026-24747
 
 
 def examine() -> dict[str, Any]:
-    """Import what must fit together, describe the machine, and say what to fix, beginning with what must be fixed."""
+    """Import what must fit together, describe the machine, and list what to fix, beginning with what must be fixed."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     broken = [fault for fault in map(_find_fault, REMEDIES) if fault]
     free = {"memory": _free_memory(), "disk": shutil.disk_usage(".").free}
@@ -153,7 +153,7 @@ def examine() -> dict[str, Any]:
 
 
 def _find_fault(name: str) -> str:
-    """Say why a package can't be used and what to do; nothing if it can."""
+    """Return why a package can't be used and what to do, or an empty text if it can."""
     try:
         import_module(name)
         if name == "torch":
@@ -166,7 +166,7 @@ def _find_fault(name: str) -> str:
 
 
 def _free_memory() -> int | None:
-    """Return the bytes that are available, in a container within its limit; None where the system doesn't say."""
+    """Return the bytes of memory that are available, within a container's limit; None if the system doesn't say."""
     sizes = []
     with suppress(OSError, IndexError):
         sizes.append(int(re.findall(r"MemAvailable: +(\d+)", Path("/proc/meminfo").read_text())[0]) * 1024)
@@ -177,7 +177,7 @@ def _free_memory() -> int | None:
 
 
 def refuse_unsafe_torch(installed: str) -> None:
-    """Refuse a torch that an encoder's weights file could harm.
+    """Refuse a torch whose memory a file of encoder weights could corrupt.
 
     >>> refuse_unsafe_torch("2.15.0+cu132")
     >>> refuse_unsafe_torch("2.9.1")

@@ -1,6 +1,6 @@
 """`pseudo-label`: confident predictions for images without masks become a store that a later training can add.
 
-The store is an ordinary one, made sample by sample as `make-targets` makes it; its samples have no fold. The networks'
+The store is an ordinary one, made sample by sample as by `make-targets`; its samples have no fold. The networks'
 confidence in each image, kept or not, is in `confidence.csv` beside them.
 """
 
@@ -30,15 +30,15 @@ from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import WeightSettings
 from kaggle_unet.types import DataFrame, HalfPlanes, Planes, Sample
 
-BOUNDS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.99)  # for which it is counted how many images would be kept
+BOUNDS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.99)  # for each, the images that would be kept are counted
 
 
 class Choice(NamedTuple):
-    """Which images are kept, and which of their pixels count; the defaults are the 1st place's of TGS, round 1."""
+    """Which images are kept, and which of their pixels count; the defaults are those of TGS's 1st place, round 1."""
 
     confidence: float = 0.9  # of an image, at least; the 1st place's other half took 0.97
     pixel_confidence: float = 0.8  # above it a pixel is sure
-    ignore_unsure: bool = False  # the other pixels of a kept image count in no loss
+    ignore_unsure: bool = False  # the other pixels of a kept image don't count in the loss
 
 
 def pixel_confidence(planes: Planes | HalfPlanes, activation: Literal["sigmoid", "softmax"]) -> NDArray[np.float32]:
@@ -77,7 +77,7 @@ def pseudo_label(  # noqa: PLR0913  the options of a verb
     on_warning: Callable[[str], None] = lambda _: None,
     on_progress: OnProgress = lambda *_: None,
 ) -> DataReport:
-    """Label images by networks, decoded as `submit` decodes them, and store those they are sure of."""
+    """Label images with networks, decoding as `submit` does, and store the images that they are sure of."""
     from pandas import DataFrame
 
     ensemble = load_ensemble(checkpoints or [run], config)
@@ -86,7 +86,7 @@ def pseudo_label(  # noqa: PLR0913  the options of a verb
         on_warning(remark)
     source = open_images(config, data)
     weights = config.weights
-    if weights.size is not None and weights.size.reference_area_px is None:  # it is that of the networks' own store
+    if weights.size is not None and weights.size.reference_area_px is None:  # take that of the networks' own store
         weights = resolve_weights(weights, Store.open(Path(describe_run(run)["store"])).report)
     identity = _identity(chosen, source, ensemble, weights, choice)
     with lock(folder):
@@ -101,7 +101,7 @@ def pseudo_label(  # noqa: PLR0913  the options of a verb
         for sample, confidence in _label(ensemble, chosen, source, choice):
             stored = None
             with suppress(DataError):
-                stored = store.read(sample.id)  # an interrupted call has kept it
+                stored = store.read(sample.id)  # kept by an interrupted call
             if not (is_empty := is_constant(sample.image)) and (confidence >= choice.confidence or stored):
                 if stored is None:
                     store.write(sample)
@@ -146,7 +146,7 @@ def _finish(
     choice: Choice,
     names: Mapping[str, str | None],
 ) -> DataReport:
-    """Declare the store complete, and report what was kept."""
+    """Mark the store as complete, and report what was kept."""
     from pandas import DataFrame
 
     store, config, targets = preparation.store, preparation.config, preparation.targets

@@ -45,7 +45,7 @@ from kaggle_unet.targets.settings import CodecSettings, WeightSettings
 from kaggle_unet.targets.weights import distance_weights, size_weights
 from kaggle_unet.types import DataFrame, Image, Labels, Planes, Sample, Weights
 
-MOST_IN_PAGE = 1000  # images whose pictures the page itself holds, some 150 MB; those of more lie beside it
+MOST_IN_PAGE = 1000  # images whose pictures the page holds itself, some 150 MB; with more, they lie beside it
 TUNE_PLOT = Path("tune", "landscape.png")
 
 
@@ -65,7 +65,7 @@ def write_target_figures(config: Config, folder: Path, n: int) -> list[Path]:
 
 
 def _read_layers(targets: TargetSet, sample: Sample) -> tuple[dict[str, Image], dict[str, Weights]]:
-    """Read a sample's planes, and its weight map with those it is a product of, by name."""
+    """Read a sample's planes, and its weight map with the maps it is the product of, by name."""
     assert sample.labels is not None
     settings = WeightSettings.model_validate(targets.identity["weights"])
     names = get_codec(CodecSettings.model_validate(targets.identity["codec"])).planes
@@ -89,7 +89,7 @@ def write_report(  # noqa: PLR0913  the options of a verb
     on_progress: OnProgress = lambda *_: None,
     on_warning: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Write a run's report, `against` another run or other decode parameters of its own."""
+    """Write a run's report, which may compare it `against` another run or other decode parameters."""
     try_to_write(output)
     config, store, file = open_run_to_decode(run, store_folder, decode, on_warning)
     names, second = config.codec.classes or (), _open_second(against, run, config) if against else None
@@ -135,7 +135,7 @@ def _make_run_card(
 
 
 def _place(cards: list[Card], card: Card, output: Path, n: int, on_progress: OnProgress) -> None:
-    """Append one of `n` cards; if these are very many, its pictures lie beside the page."""
+    """Append one of `n` cards, and put its pictures beside the page if there are very many cards."""
     cards.append(card)
     if n > MOST_IN_PAGE:
         put_beside(card, output.with_name(f"{output.stem}_files") / f"{len(cards)}.js")
@@ -151,7 +151,7 @@ def _tabulate(scores: Scores, by_threshold: Mapping[float, float]) -> dict[str, 
 
 
 def _plot(run: Path, folds: Iterable[str], by_threshold: Mapping[float, float], threshold: float) -> dict[str, bytes]:
-    """Plot the folds' trainings, the score by mask threshold, and what `tune` has tried, if it has."""
+    """Plot the training of each fold, the score by mask threshold, and the trials of `tune`, if there are any."""
     histories = {fold: _read_history(run, int(fold)) for fold in folds}
     plots = {f"loss and score by epoch, fold {fold}": plot_curves(rows, "svg") for fold, rows in histories.items()}
     if by_threshold:
@@ -162,7 +162,7 @@ def _plot(run: Path, folds: Iterable[str], by_threshold: Mapping[float, float], 
 
 
 def _legend(names: Sequence[str], table: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return the colours of classes: those of a table, if there is one."""
+    """Return the colours of classes, those of the table if there is one."""
     palette = colour_classes(table or dict.fromkeys(names, 0))
     return {name: "#" + bytes(colour).hex() for name, colour in zip(names, palette, strict=False)}
 
@@ -175,7 +175,7 @@ def write_submission_report(
     refuse_to_replace([output], [csv, split_location(data)[0]])
     competition, rles = get_competition(name), read_submission(csv, name)
     source = competition.read(data, competition_settings(name))
-    if not rles.keys() >= set(source.ids):  # of the test images, where both sets are there
+    if not rles.keys() >= set(source.ids):  # those of the test images, if both sets are there
         source = competition.read(data, competition_settings(name), with_masks=False)
     if missing := sorted(set(source.ids) - set(rles)):
         raise DataError(f"{csv}: {len(missing)} of the {len(source.ids)} images of {data} have no row", missing[:20])
@@ -196,7 +196,7 @@ def write_label_report(
     single: bool = False,
     on_progress: OnProgress = lambda *_: None,
 ) -> Path:
-    """Write the report of predicted labels on `n` images, beside the truth where that is known."""
+    """Write the report of predicted labels on `n` images, beside the truth where it is known."""
     cards = list[Card]()
     for sample, labels in labelled:
         _place(cards, make_card(sample, labels, single=single), output, n, on_progress)
@@ -235,7 +235,7 @@ def write_store_report(folder: Path, output: Path, on_progress: OnProgress = lam
 
 
 def _describe_store(store: Store, sets: Iterable[TargetSet]) -> dict[str, str]:
-    """Collect what stands on the page of a store beside its samples."""
+    """Collect what a store's page shows besides the samples."""
     found = store.report
     issues = [f"{one['what']}: {one['count']} in {one['samples']} samples, {one['done']}" for one in found["oddities"]]
     return {
@@ -278,7 +278,7 @@ def _open_second(against: str, run: Path, config: Config) -> _Second:
 
 
 def _describe_gains(name: str, cards: Sequence[Mapping[str, Any]], scores: Sequence[Scored]) -> dict[str, str]:
-    """Say how much better a run is than another on the same images, with the interval of the paired differences."""
+    """Describe how much better a run is than another on the same images, with an interval of the paired differences."""
     gains = [card["gain"] for card in cards]
     low, high = interval_of_mean(gains, [scored.group for scored in scores])
     text = f"{np.mean(gains):+.4f} ({low:+.4f} to {high:+.4f} on resampled images), {len(gains)} images"
@@ -286,7 +286,7 @@ def _describe_gains(name: str, cards: Sequence[Mapping[str, Any]], scores: Seque
 
 
 def _stats(run: Path, config: Config, decode_file: Path | None, sets: Mapping[str, Scores]) -> dict[str, str]:
-    """Collect what stands at the head of a report."""
+    """Collect what is shown at the head of a report."""
     environment, stats = describe_run(run)["environment"], {}
     for name, scores in sets.items():
         stats[name] = "{:.4f} ({:.4f} to {:.4f} on resampled images)".format(scores.score, *scores.interval)

@@ -9,8 +9,8 @@
     RUN/decode.yaml       decode parameters that `tune` found, tied to the checkpoints it searched on
 
 What `tune --with` finds for an ensemble of runs is stored in the first one's folder,
-`RUN/ensemble/<others>/decode.yaml`, with a section that gives each run's weight: `ensemble: {.: 1.0, ../other: 0.6}`,
-as seen from the first.
+`RUN/ensemble/<others>/decode.yaml`, with a section that gives each run's weight, `ensemble: {.: 1.0, ../other: 0.6}`,
+by its path relative to the first.
 """
 
 import json
@@ -35,14 +35,14 @@ from kaggle_unet.types import FULL, DataFrame, Settings, explain_faults
 
 
 def experiment_of(config_path: Path) -> Path:
-    """Name an experiment by its config's place.
+    """Return the name of an experiment, which follows from its config's path.
 
     >>> experiment_of(Path("configs/dsb2018/quick.yaml")).as_posix()
     'dsb2018/quick'
     >>> experiment_of(Path("/home/me/cells/mine.yaml")).as_posix()
     'cells/mine'
 
-    What `init` has written is named by its folder:
+    A config written by `init` is named after its folder:
 
     >>> experiment_of(Path("/home/me/cells/config.yaml")).as_posix()
     'cells'
@@ -120,18 +120,18 @@ def fold_folder(run: Path, fold: int) -> Path:
 
 
 def has_checkpoints(run: Path) -> bool:
-    """Return True if a fold of a run has finished an epoch, perhaps under an earlier version."""
+    """Return whether any fold of a run has finished an epoch, perhaps under an earlier version."""
     files = (*run.glob("fold*/*"), *fold_folder(run, FULL).glob("*"))
     return any(file.suffix in {".safetensors", ".pt"} for file in files)
 
 
 def find_checkpoints(paths: Iterable[Path]) -> list[Path]:
-    """Find the checkpoints of paths: a file, a fold's folder (its best), a run (each fold's best, else full's)."""
+    """Find the checkpoints at paths: a file, a fold's folder (its best), a run (each fold's best, else full's)."""
     return list(dict.fromkeys(file for path in paths for file in _checkpoints_at(path)))
 
 
 def _checkpoints_at(path: Path) -> list[Path]:
-    for file in (path, path / BEST, path / "best.pt"):  # of an earlier version, which is refused when it is read
+    for file in (path, path / BEST, path / "best.pt"):  # the last, of an earlier version, is refused when read
         if file.is_file():
             return [file]
     if not path.exists():
@@ -148,7 +148,7 @@ def _checkpoints_at(path: Path) -> list[Path]:
 
 
 def run_of(checkpoint: Path) -> Path:
-    """Return a checkpoint's run; where the file is a link, that of the link. An exported file is its own."""
+    """Return a checkpoint's run, or that of the link if the file is one; an exported file is its own run."""
     if checkpoint.suffix == EXPORTED:
         return checkpoint.resolve()
     return checkpoint.absolute().parent.parent.resolve()
@@ -175,24 +175,24 @@ DECODE_FILE = "decode.yaml"
 OF_CONFIG = "config"  # instead of a file: the config's own values
 SECTIONS = ("decode", "postprocess")
 ENSEMBLE = "ensemble"  # the folder, and the section
-Views = Mapping[str, Any]  # settings of prediction that change planes
+Views = Mapping[str, Any]  # prediction settings that change planes
 
 
 class DecodeFile(Settings):
-    """What `tune` writes: sections that replace a config's whole ones, and what they were searched on."""
+    """What `tune` writes: sections that replace a config's own as a whole, and what they were searched on."""
 
     decode: dict[str, Any] | None = None
     postprocess: dict[str, Any] | None = None
     ensemble: dict[str, Annotated[float, Field(ge=0)]] = Field({})  # the weight of each of several runs
-    codec: str | None = None  # its name; None in a file of an earlier version, as the next one
+    codec: str | None = None  # its name; None in a file of an earlier version, like the next
     checkpoints: list[str] | None = None  # hashes
-    views: list[Views] = Field([])  # how their planes were predicted; different if runs differ
+    views: list[Views] = Field([])  # how their planes were predicted; several if runs differ
 
 
 def choose_decode_params(
     config: Config, runs: Sequence[Path], *, chosen: str | None, overrides: Sequence[str] = ()
 ) -> tuple[Config, Path | None]:
-    """Choose decode parameters for checkpoints of these runs: a file's, those that `tune` has left, or the config's."""
+    """Choose decode parameters for checkpoints of these runs: from a file, those left by `tune`, or the config's."""
     said = tuple(f"{section}." for section in SECTIONS)
     if chosen == OF_CONFIG or (chosen is None and any(override.startswith(said) for override in overrides)):
         return config, None
@@ -217,7 +217,7 @@ def choose_decode_params(
 
 
 def look_at_decode_params(file: Path | None, checkpoints: Collection[str], config: Config, *views: Views) -> list[str]:
-    """Warn where they were searched for another codec, other checkpoints, or other views than these or the config's."""
+    """Return warnings if decode parameters were searched for another codec, other checkpoints, or other views."""
     if file is None:
         return []
     found, again, remarks = _load(file), "run kaggle-unet tune again", list[str]()
@@ -246,7 +246,7 @@ def _left_by_tune(config: Config, runs: Sequence[Path]) -> Path | None:
         if runs[0].suffix == EXPORTED:
             return runs[0]
         return file if (file := runs[0] / DECODE_FILE).is_file() else None
-    if config.inference.weights is not None:  # the config says itself how much each checkpoint counts
+    if config.inference.weights is not None:  # the config itself says how much each checkpoint counts
         return None
     files = [file for run in sorted(homes) for file in sorted((run / ENSEMBLE).glob(f"*/{DECODE_FILE}"))]
     files = [file for file in files if set(_resolve_runs(file, _load(file).ensemble)) == homes]
@@ -263,21 +263,21 @@ def name_run(run: Path, other: Path) -> str:
 
 
 def ensemble_folder(run: Path, others: Sequence[Path]) -> Path:
-    """Return the folder of what `tune` leaves for several runs together."""
+    """Return the folder in which `tune` leaves what it finds for several runs together."""
     names = sorted(name_run(run, other) for other in others)
     shown = "+".join(sorted(other.resolve().name for other in others))
     return run / ENSEMBLE / f"{shown}-{hash_plain(names)[:6]}"
 
 
 def name_decode_params(file: Path | None) -> str:
-    """Return the last parts of a file of decode parameters, or the word for the config's."""
+    """Return the last parts of the path of a decode file, or the word for the config's own parameters."""
     if file is None:
         return OF_CONFIG
     return "/".join(file.parts[-4 if file.parent.parent.name == ENSEMBLE else -2 :])
 
 
 def _resolve_runs(file: Path, counted: Mapping[str, float]) -> dict[Path, float]:
-    """Return the runs that an ensemble's file names, relative to the run it lies in, with their weights."""
+    """Return the runs named in an ensemble's file, relative to the run it lies in, with their weights."""
     home = file.absolute().parents[2]
     return {(home / name).resolve(): weight for name, weight in counted.items()}
 
@@ -301,7 +301,7 @@ def _load(file: Path) -> DecodeFile:
 
 
 def begin_run(run: Path, config: Config, store: Store, added: Sequence[Store], device: Mapping[str, Any]) -> DataFrame:
-    """Record what a run is made of; once it has a checkpoint, refuse anything else."""
+    """Record what a run is made from; once it has a checkpoint, refuse anything else."""
     if changed := changed_keys(config, store):
         msg = f"{store.folder} was made with another config ({', '.join(changed)} differ); run kaggle-unet "
         raise ConfigError(f"{msg}make-targets with this one and another --store, or pass the --store that was")
@@ -328,7 +328,7 @@ def begin_run(run: Path, config: Config, store: Store, added: Sequence[Store], d
 
 
 def count_folds(config: Config, store_folder: Path) -> int:
-    """Return the number of folds: those of the folds file where there is one, else the config's."""
+    """Return the number of folds: that of the folds file if there is one, else the config's."""
     if not config.competition.folds:
         return config.folds.n
     return 1 + max(Store.open(store_folder).folds.values(), default=-1)
@@ -365,7 +365,7 @@ def validation_ids(run: Path, fold: int) -> list[str]:
 
 
 def describe_run(run: Path) -> dict[str, Any]:
-    """Read what a run was made of."""
+    """Read what a run was made from."""
     if not (run / "run.json").exists():
         msg = f"{run}: no run here (it has no run.json){_propose_run(run)}; make one with kaggle-unet train CONFIG"
         raise DataError(f"{msg} --fold 0, or give another")
@@ -382,12 +382,12 @@ def _describe_added(store: Store) -> dict[str, Any]:
 
 
 def another_run(folder: Path) -> str:
-    """Say how to train anew where a run, or a fold, is in the way."""
+    """Return how to train anew if a run, or a fold, is in the way."""
     return f"give another --run (in a plan, another name) or remove {folder} to train anew"
 
 
 def refuse_other_run(run: Path, config: Config, store: Store, added: Sequence[Store]) -> None:
-    """Refuse to train a run with anything else than it was begun with."""
+    """Refuse to train a run with anything other than what it was begun with."""
     about, anew = describe_run(run), another_run(run)
     if about["store_hash"] != store.manifest["identity_sha256"]:
         raise ConfigError(f"{run} was trained from {about['store']}, not {store.folder}; pass that --store, or {anew}")

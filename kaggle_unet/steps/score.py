@@ -49,7 +49,7 @@ class Scored:
 
     id: str
     score: ImageScore | ClassScore
-    overlaps: tuple[Overlap, ...]  # as labelled and as scored; none of classes
+    overlaps: tuple[Overlap, ...]  # as labelled and as scored; none for classes
     confusion: NDArray[np.int64]
     parts: Mapping[str, str]
     group: str
@@ -95,7 +95,7 @@ def score_predictions(predicted: Path, truth: str, name: str, **places: str | No
     labels = read_truth(truth, get_competition(settings.name), settings)
     if predicted.suffix.lower() == ".csv":
         return score_submission(predicted, labels, name)
-    is_alike = (predicted / (places.get("masks") or "")).is_dir()  # else `places` are those of the truth alone
+    is_alike = (predicted / (places.get("masks") or "")).is_dir()  # else `places` describe the truth alone
     folder = competition_settings("folder", **({**places, "masks_are": None} if is_alike else {}))
     if _are_numbered(predicted, folder):
         folder = folder.model_copy(update={"masks_are": "labels"})
@@ -103,7 +103,7 @@ def score_predictions(predicted: Path, truth: str, name: str, **places: str | No
 
 
 def _are_numbered(predicted: Path, settings: CompetitionSettings) -> bool:
-    """Return True for a folder with numbers of 16 or 32 bits: label images, however odd what a network made of them."""
+    """Return whether masks hold 16- or 32-bit numbers: such are label images, however odd a network's output looks."""
     if predicted.is_file() and predicted.suffix.lower() != ".zip":
         return False
     archive = open_archive(str(predicted))
@@ -111,7 +111,7 @@ def _are_numbered(predicted: Path, settings: CompetitionSettings) -> bool:
     names = [name for name in found if re.search(SUFFIX_PATTERN + "$", name)]
     if len({name.rpartition("/")[0] for name in names}) != 1:  # there may be a file per object
         return False
-    images = (read_values(archive.read(name), archive.where(name))[0] for name in names)  # of floats int64
+    images = (read_values(archive.read(name), archive.where(name))[0] for name in names)  # floats are read as int64
     return any(image.dtype.itemsize in {2, 4} and image.max(initial=0) not in {0, 255, 65535} for image in images)
 
 
@@ -123,7 +123,7 @@ def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> Score
 def score_labels(
     where: Path, predicted: Mapping[str, list[str]] | Mapping[str, Labels], truth: Mapping[str, Labels], name: str
 ) -> Scores:
-    """Score run-length codes or labels by id against labels."""
+    """Score run-length codes or labels, by id, against the true labels."""
     names = _match_names(truth, predicted)
     missing = sorted(set(names.values()) - set(predicted))
     if missing:
@@ -142,7 +142,7 @@ def score_labels(
 
 
 def _match_names(truth: Collection[str], predicted: Collection[str]) -> dict[str, str]:
-    """Give each image of the truth its prediction, by names as they are or else as those of masks and images match."""
+    """Match each image of the truth with its prediction, by exact name or else as names of masks and images match."""
     for form in (str, plain_name, bare_name):
         of_form = {form(id_): id_ for id_ in predicted}
         names = {id_: of_form[form(id_)] for id_ in truth if form(id_) in of_form}
@@ -160,7 +160,7 @@ def score_run(
     on_progress: OnProgress = lambda *_: None,
     on_warning: Callable[[str], None] = lambda _: None,
 ) -> Scores:
-    """Score a run on the samples that each fold was not trained on, and with `train` on those that it was."""
+    """Score a run on the samples that each fold was not trained on and, with `train`, also on those that it was."""
     config, store, file = open_run_to_decode(run, store_folder, decode, on_warning)
     classes = config.decoder.codec.pixel_classes
     scores = summarize_scores([scored for scored, *_ in out_of_fold(run, config, store)], classes)
@@ -171,7 +171,7 @@ def score_run(
 def open_run_to_decode(
     run: Path, store_folder: Path | None, decode: str | None, on_warning: Callable[[str], None]
 ) -> tuple[Config, Store, Path | None]:
-    """Open a run, choose decode parameters for its out-of-fold planes, and warn where they were searched on others."""
+    """Open a run, choose decode parameters for its out-of-fold planes, and warn if they were searched on others."""
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
     folders = [fold_folder(run, fold) / "planes" for fold in folds_with_planes(run)]
@@ -181,7 +181,7 @@ def open_run_to_decode(
 
 
 def score_training_samples(run: Path, config: Config, store: Store, on_progress: OnProgress) -> Scores:
-    """Predict the samples that each fold was trained on with its best checkpoint, and score them."""
+    """Predict each fold's training samples with its best checkpoint, and score them."""
     from kaggle_unet.steps.build import load_ensemble, predict_samples, without_weights
 
     config, table, scored = without_weights(config), run_folds(run).dropna(subset="fold"), list[Scored]()
@@ -200,7 +200,7 @@ def score_training_samples(run: Path, config: Config, store: Store, on_progress:
 def out_of_fold(
     run: Path, config: Config, store: Store, folds: Sequence[int] | None = None
 ) -> Iterator[tuple[Scored, Sample, Planes, Labels]]:
-    """Decode and score a run's out-of-fold planes, one sample after the other."""
+    """Decode and score a run's out-of-fold planes, one sample at a time."""
     for row in out_of_fold_samples(run, folds).to_dict("records"):
         sample, planes = store.read(row["id"]), read_planes(row["planes"], row["id"])
         labels = config.decoder(planes, sample.image)
@@ -208,7 +208,7 @@ def out_of_fold(
 
 
 def out_of_fold_samples(run: Path, folds: Sequence[int] | None = None) -> DataFrame:
-    """Return the rows of folds.csv that have out-of-fold planes, with the folder of these in a column `planes`."""
+    """Return the rows of folds.csv that have out-of-fold planes, with the planes' folder in a column `planes`."""
     from pandas import DataFrame, concat
 
     table = run_folds(run).set_index("id", drop=False)
@@ -229,9 +229,9 @@ def hashes_of_checkpoints(folders: Iterable[Path]) -> list[str]:
 
 
 def views_of_planes(folders: Iterable[Path]) -> list[dict[str, Any]]:
-    """Return the settings of prediction that shaped the planes in some folders, each combination once."""
+    """Return the prediction settings that shaped the planes in some folders, each combination once."""
     found = [describe_planes(folder)["inference"] for folder in dict.fromkeys(folders)]
-    # once there were fewer
+    # planes of earlier versions have fewer
     views = [{name: settings[name] for name in VIEWS if name in settings} for settings in found]
     return [entry for number, entry in enumerate(views) if entry not in views[:number]]
 
@@ -304,7 +304,7 @@ def _mean(images: DataFrame) -> dict[str, Any]:
 
 
 def write_score_tables(path: Path, scored: Sequence[Scored]) -> Path:
-    """Write the table of images, and beside it that of objects or classes, ``<name>_objects.csv``; return its path."""
+    """Write a table of images and, beside it, one of objects or classes, ``<name>_objects.csv``; return its path."""
     from pandas import DataFrame
 
     images, rows, kind = [], [], "objects"
@@ -328,7 +328,7 @@ def write_score_tables(path: Path, scored: Sequence[Scored]) -> Path:
 
 
 def _list_objects(overlap: Overlap) -> Iterator[dict[str, Any]]:
-    """Yield all objects of both sides; the partner is the object of the other side with the highest IoU."""
+    """Yield all objects of both sides, each with its partner: the object of the other side with the highest IoU."""
     iou = overlap.shared_px / overlap.union_px
     sides = (
         ("true", overlap.areas_true_px, overlap.true, overlap.pred),

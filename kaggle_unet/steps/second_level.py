@@ -1,4 +1,4 @@
-"""`second-level`: learn on out-of-fold planes which candidate decoding to keep, and use it in `submit`."""
+"""`second-level`: learn from out-of-fold planes which candidate decoding to keep, and use that in `submit`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class _Known(NamedTuple):
 
 
 class SecondLevelResult(Result):
-    """What a second level brings: mean scores before and held-out after, and what it was learnt from."""
+    """The result of a second level: mean scores before and (held-out) after, and what it was learnt from."""
 
     images: int
     objects: int
@@ -75,9 +75,9 @@ def learn_second_level(
 ) -> SecondLevelResult:
     """Learn from a run's out-of-fold planes, and measure the gain on held-out images.
 
-    The images are divided into four parts, groups kept together. A part is scored with what was learnt from the three
-    others; the final regressor learns from all images. All candidates are held in memory, about 20 bytes for each pixel
-    of all images.
+    The images are divided into four parts, groups kept together. Each part is scored with a regressor learnt from the
+    other three; the final regressor learns from all images. All candidates are held in memory, about 20 bytes for each
+    pixel of all images.
     """
     import_lightgbm()
     config, store, file = open_run_to_decode(run, store_folder, decode, on_warning)
@@ -109,7 +109,7 @@ def learn_second_level(
 def _score_held_out(
     config: Config, known: Sequence[_Known], part_of: Mapping[str, int], on_progress: OnProgress
 ) -> Scores:
-    """Score each part's images with what was learnt from the others."""
+    """Score each part's images with a regressor learnt from the other parts."""
     scores = np.zeros(len(known))
     for part in range(_N_PARTS):
         regressor, true_per_found = _fit(config, [image for image in known if part_of[image.group] != part])
@@ -122,7 +122,7 @@ def _score_held_out(
 
 
 def _fit(config: Config, known: Sequence[_Known]) -> tuple[Regressor, float]:
-    """Fit a regressor to images, and count their true objects for each that the decoding finds."""
+    """Fit a regressor to images, and compute how many true objects they have for each one that the decoding finds."""
     features = np.concatenate([image.candidates.objects for image in known])
     precisions = np.concatenate([image.precisions for image in known])
     names = feature_names(get_codec(config.codec))
@@ -147,7 +147,7 @@ class SecondLevel:
     folder: Path
 
     def __call__(self, planes: Planes | HalfPlanes, image: Image) -> Labels:
-        """Return the labels of an image; one that is decoded in stripes is left to the first level."""
+        """Return the labels of an image, which is left to the first level if it is decoded in stripes."""
         if planes[0].size > self.decoder.stripe_above_px:
             return self.decoder(planes, image)
         candidates = find_candidates(self.decoder, planes)
@@ -178,7 +178,7 @@ def choose_second_level(
 
 
 class ChosenDecoder(NamedTuple):
-    """What an ensemble's planes are decoded with, what it is called, and what should be known about it."""
+    """What an ensemble's planes are decoded with, its names, and remarks for the user."""
 
     config: Config
     decode: Callable[[Planes | HalfPlanes, Image], Labels]
@@ -195,7 +195,7 @@ def choose_decoder(
     second_level: str | None = None,
     overrides: Sequence[str] = (),
 ) -> ChosenDecoder:
-    """Choose decode parameters and a second level for checkpoints of these hashes: those named, else the run's."""
+    """Choose decode parameters and a second level for checkpoints with these hashes: those named, else the run's."""
     config, file = choose_decode_params(config, list(map(run_of, hashes)), chosen=decode, overrides=overrides)
     second, remarks = choose_second_level(config, hashes, chosen=second_level)
     names = {
@@ -231,7 +231,7 @@ def _read_result(folder: Path) -> dict[str, Any]:
 
 
 def _identity(config: Config) -> str:
-    """Hash all that a regressor's features depend on, beside the networks."""
+    """Hash everything that a regressor's features depend on, besides the networks."""
     names = feature_names(get_codec(config.codec))
     return hash_plain([config.codec.name, *plain(config, "decode", "postprocess").values(), SEED_THRESHOLDS, names])
 

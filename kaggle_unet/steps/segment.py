@@ -10,8 +10,8 @@
     DIR/set_aside.csv            with --skip-bad, the images that can't be read, and why
     DIR/report.html              with `--report`, a page to browse images and objects
 
-Images come and go one at a time. The measurements of each lie in `DIR/.measurements/` below the hash of its file: an
-image that has them is done. All results in a folder are of the same networks and settings; others are refused.
+Images come and go one at a time. The measurements of each are in `DIR/.measurements/`, headed by its file's hash: an
+image that has them is done. All results in a folder are from the same networks and settings; others are refused.
 """
 
 import json
@@ -45,12 +45,12 @@ from kaggle_unet.store.atomic import try_to_write
 from kaggle_unet.types import Labels, Result, Sample, Shard
 
 ABOUT, PARTS, TABLE, REPORT = "segment.json", ".measurements", "measurements.csv", "report.html"
-# The folders of an image's results, other formats aside, in the order of removal: first what tells of it as done.
+# The folders of an image's results, other formats aside, in the order of removal: first what marks it as done.
 _OF_IMAGE = {PARTS: ".csv", "labels": ".tif", "overlays": ".png"}
 
 
 class Segmented(Result):
-    """What a call has brought: images segmented and images found done, and all objects in the folder."""
+    """The result of a call: its images, how many of them were done before, and all objects in the folder."""
 
     folder: Path
     images: int
@@ -75,7 +75,7 @@ def segment(  # noqa: PLR0913  the options of a verb
     shard: Shard | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> Segmented:
-    """Segment images that no truth is known of; a shard leaves the table to the call for the whole."""
+    """Segment images without known truth; a shard leaves the table to the unsharded call."""
     _check_request(config, formats, pixel_size)
     images = find_images(places, config.competition, skip_bad=skip_bad)
     images.refuse_folder(folder)
@@ -104,7 +104,7 @@ def segment(  # noqa: PLR0913  the options of a verb
         predicted = predict_samples(ensemble, shapes, images.load, chosen.config.inference, **options)
         n_done = len(done)
         for sample, labels in decode_concurrently(predicted, chosen.decode):
-            if sample.id not in done:  # predicted once more in a batch with others
+            if sample.id not in done:  # those done may be predicted again with others of their batch
                 results.write(sample, labels)
                 n_done += 1
                 on_progress("images", n_done, len(ids))
@@ -155,12 +155,12 @@ class _Results:
         atomic_write(path, json.dumps({"used": used, **about, "environment": describe_environment()}, indent=1) + "\n")
 
     def has(self, id_: str) -> bool:
-        """Return True if an image's results are there, made of the file as it is."""
+        """Return whether an image's results exist and were made from the file as it is now."""
         is_whole = all(self._file(kind, id_).is_file() for kind in _OF_IMAGE)
         return is_whole and self._file(PARTS, id_).read_text().partition("\n")[0] == self.images.fingerprint(id_)
 
     def write(self, sample: Sample, labels: Labels) -> None:
-        """Write the results of an image, those last that tell that it is done."""
+        """Write the results of an image, last those that mark it as done."""
         size = self._pixel_size(sample.id)
         for name in LABEL_FORMATS:  # also those of a call with other formats
             self._file(name, sample.id).unlink(missing_ok=True)
@@ -172,7 +172,7 @@ class _Results:
         atomic_write(self._file(PARTS, sample.id), f"{self.images.fingerprint(sample.id)}\n{to_csv(table)}")
 
     def forget(self, id_: str) -> None:
-        """Remove an earlier call's results of an image that can't be read now, from the table, too."""
+        """Remove an earlier call's results of an image that can't be read now, also from the table."""
         for kind in (*_OF_IMAGE, *LABEL_FORMATS):
             self._file(kind, id_).unlink(missing_ok=True)
 
@@ -192,7 +192,7 @@ class _Results:
         return n_rows
 
     def write_formats(self, id_: str) -> None:
-        """Convert an image's labels to the formats that are not there."""
+        """Convert an image's labels to the formats that are missing."""
         if wanted := [name for name in self.formats if not self._file(name, id_).is_file()]:
             labels = self.read_labels(id_)
             for name in wanted:

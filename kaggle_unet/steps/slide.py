@@ -8,8 +8,8 @@
     DIR/<name>/measurements.csv   a row for each object
     DIR/<name>/slide.json         checkpoints, settings, and the gray levels that become 0 and 1
 
-A shard predicts a part of the strips; the call for the whole predicts what is missing, decodes and measures. Labels are
-those of the slide in one piece. The gray levels are measured once, on stripes spread over the slide.
+A shard predicts a part of the strips; the unsharded call predicts what is missing, decodes and measures. Labels are the
+same as if the slide were decoded in one piece. The gray levels are measured once, on stripes spread over the slide.
 """
 
 import itertools
@@ -43,15 +43,15 @@ from kaggle_unet.types import DataFrame, Inputs, Labels, Planes, Result, Shape, 
 if TYPE_CHECKING:
     from kaggle_unet.steps.build import Ensemble
 
-STRIP_PX = CHUNK_PX  # rows that are predicted and written together: no two shards write one chunk
+STRIP_PX = CHUNK_PX  # rows that are predicted and written together, so that no two shards write the same chunk
 _STRIPE_PX = 1 << 25  # pixels that are decoded together
-_MOST_WORKERS = 8  # that measure: decoding, which is not divided, takes as long then
+_MOST_WORKERS = 8  # for measuring, which then takes as long as decoding, which is not divided
 _SAMPLE_PX = 1 << 25  # pixels that the gray levels are measured on
 _SMALLEST_LEVEL_PX = 1024  # the longest side of the smallest level
 
 
 class SegmentedSlides(Result):
-    """The folder of each slide, and all objects."""
+    """The folder of each slide, and the number of all objects."""
 
     folders: list[Path]
     objects: int
@@ -71,7 +71,7 @@ def segment_slides(  # noqa: PLR0913  the options of a verb
     on_progress: OnProgress = lambda *_: None,
 ) -> SegmentedSlides:
     """Segment slides one after the other, or predict a shard of each."""
-    from kaggle_unet.steps.build import load_ensemble  # torch, which the processes that measure can do without
+    from kaggle_unet.steps.build import load_ensemble  # imports torch, which the measuring processes don't need
 
     ensemble = load_ensemble(checkpoints, config)
     chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level="none", overrides=overrides)
@@ -107,7 +107,7 @@ def _refuse_whole_image_rules(config: Config, slide: Slide) -> None:
 
 @dataclass(frozen=True)
 class _SlideInputs:
-    """A slide as the network is shown it; only the boxes that are asked for are read."""
+    """A slide as the network sees it; only the boxes that are asked for are read."""
 
     slide: Slide
     config: Config
@@ -124,7 +124,7 @@ class _SlideInputs:
 
 @dataclass(frozen=True)
 class _Work:
-    """What is made of a slide, and where it goes."""
+    """What is made from a slide, and where it goes."""
 
     config: Config
     slide: Slide
@@ -137,7 +137,7 @@ class _Work:
         return create_ome_zarr(self.folder / "planes.ome.zarr", shape, "float16", self.pixel_size)[0]
 
     def begin(self, used: dict[str, Any]) -> IntensityRange:
-        """Return the gray levels, measured by the first call; refuse results that were made otherwise."""
+        """Return the gray levels, measured by the first call; refuse results made with other settings."""
         path = self.folder / "slide.json"
         record = read_record(path, f"delete {self.folder}") if path.exists() else None
         written = ("planes.ome.zarr", "labels.ome.zarr", "objects.geojson", "measurements.csv")
@@ -150,7 +150,7 @@ class _Work:
         return tuple(record["levels"])
 
     def _measure_levels(self) -> IntensityRange:
-        """Measure the gray levels on all of a small slide, on stripes of rows spread evenly over a large one."""
+        """Measure the gray levels on all of a small slide, or on stripes of rows spread evenly over a large one."""
         height, width = self.slide.shape
         tops = range(0, height, STRIP_PX)
         n = max(1, min(len(tops), _SAMPLE_PX // (STRIP_PX * width)))
@@ -161,7 +161,7 @@ class _Work:
     def predict(
         self, ensemble: "Ensemble", levels: IntensityRange, shard: Shard | None, on_progress: OnProgress
     ) -> None:
-        """Predict the strips that are missing, of a shard those of its part."""
+        """Predict the strips that are missing, for a shard only those of its part."""
         from kaggle_unet.steps.build import predict_slide_rows
 
         height, _ = self.slide.shape
@@ -171,7 +171,7 @@ class _Work:
         missing = [number for number in range(first, last) if not self._mark(number).exists()]
         inputs, n_done = _SlideInputs(self.slide, self.config, levels), last - first - len(missing)
         gaps = np.flatnonzero(np.diff(missing) > 1) + 1
-        for run in np.split(missing, gaps) if missing else ():  # where one ends, tiles are predicted once more
+        for run in np.split(missing, gaps) if missing else ():  # at the end of each, tiles are predicted twice
             rows = slice(int(run[0]) * STRIP_PX, min((int(run[-1]) + 1) * STRIP_PX, height))
             predicted = predict_slide_rows(ensemble, self.slide.name, inputs, rows)
             for strip, planes in _in_strips(predicted, rows):
@@ -238,7 +238,7 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Tables:
-    """The table of a slide's objects and their outlines, made of windows of its labels on disk by any process."""
+    """The table of a slide's objects and their outlines, made by any process from windows of the labels on disk."""
 
     slide: Path
     channel: int | None
@@ -269,7 +269,7 @@ class _Tables:
 
 
 def _in_strips(blocks: Iterator[tuple[slice, Planes]], rows: slice) -> Iterator[tuple[slice, NDArray[np.float16]]]:
-    """Cut rows that come in blocks of any height into strips, which begin at multiples of their height."""
+    """Cut rows that come in blocks of any height into strips, which begin at multiples of `STRIP_PX`."""
     kept: list[NDArray[np.float16]] = []
     top = rows.start
     for block, planes in blocks:

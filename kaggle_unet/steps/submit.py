@@ -1,7 +1,7 @@
 """`submit`: images and checkpoints in, a CSV with its manifest out.
 
-A shard keeps the rows of its images beside the CSV, in ``<name>.csv.shards/``; the call for the whole takes those of
-the same networks, settings and images, predicts what is missing, and removes them.
+A shard keeps the rows of its images beside the CSV, in ``<name>.csv.shards/``; the unsharded call takes those made with
+the same networks, settings and images, predicts what is missing, and removes the folder.
 """
 
 import json
@@ -33,7 +33,7 @@ from kaggle_unet.steps.time_budget import TimeBudget
 from kaggle_unet.store import atomic_write, find_differences, hash_plain, read_record, sample_file, write_record
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample, Shard
 
-# Planes that may wait for their decoding, in pixels: one large image, or hundreds of small ones.
+# Planes that may wait to be decoded, in pixels: one large image, or hundreds of small ones.
 _MOST_PENDING_PX = 1 << 24
 
 
@@ -121,7 +121,7 @@ def submit(  # noqa: PLR0913  the options of a verb
     return written
 
 
-Rows = dict[str, dict[str, list[str]]]  # codes by image and id of a row
+Rows = dict[str, dict[str, list[str]]]  # run-length codes by image and row id
 
 
 def _read_shards(folder: Path, about: Mapping[str, Any]) -> tuple[Rows, set[str]]:
@@ -154,14 +154,14 @@ def _claim(folder: Path | None, config: Config, ids: Iterable[str]) -> None:
 
 
 def write_label_image(config: Config, folder: Path, sample_id: str, labels: Labels) -> None:
-    """Write instances as a TIFF, classes as a PNG of their numbers and as one of their colours."""
+    """Write instances as a TIFF, and classes as two PNGs, of their numbers and of their colours."""
     if not (names := config.codec.classes):
         dtype = np.uint16 if labels.max(initial=0) < 2**16 else np.uint32
         atomic_write(sample_file(folder, sample_id, ".tif"), encode_tiff(labels.astype(dtype)))
         return
     table = config.competition.classes or dict.fromkeys(names, 0)
     numbers = np.array([value if isinstance(value, int) else k for k, value in enumerate(table.values())])
-    if len(set(numbers.tolist())) < len(names):  # no numbers of one's own
+    if len(set(numbers.tolist())) < len(names):  # the table doesn't number the classes
         numbers = np.arange(len(names))
     ids = numbers[labels].astype(np.uint8 if numbers.max() < 2**8 else np.uint16)
     atomic_write(sample_file(folder, sample_id, ".png"), encode_png(ids))
@@ -174,7 +174,7 @@ def decode_concurrently(
     *,
     most_pending_px: int = _MOST_PENDING_PX,
 ) -> Iterator[tuple[Sample, Labels]]:
-    """Decode in a thread while the networks work on the next images; kernels run without Python's lock."""
+    """Decode in a thread while the networks work on the next images; kernels release the GIL."""
     pending: deque[tuple[Sample, Future[Labels]]] = deque()
     thread = ThreadPoolExecutor(1)
     try:
@@ -187,12 +187,12 @@ def decode_concurrently(
                 yield first, decoded.result()
         for sample, decoded in pending:
             yield sample, decoded.result()
-    finally:  # after a fault nothing is decoded that nobody wants
+    finally:  # after a fault, nothing is decoded in vain
         thread.shutdown(wait=False, cancel_futures=True)
 
 
 def without_places(tree: Any) -> Any:
-    """Keep of absolute paths in a config, such as local encoder weights, only their names."""
+    """Replace absolute paths in a config, such as those of local encoder weights, by their names."""
     if isinstance(tree, dict):
         return {key: without_places(value) for key, value in tree.items()}
     if isinstance(tree, list):

@@ -1,6 +1,6 @@
 """Time budgets of `submit`: if the measured speed is too low, fewer views, then fewer networks, then empty images.
 
-What is left out, and in which order, is fixed; when, the clock decides, before each batch. With enough time every image
+What is left out, and in which order, is fixed; the clock decides when, before each batch. With enough time, every image
 is predicted in full, in the same batches as without a budget, so the CSV is the same.
 """
 
@@ -13,12 +13,12 @@ from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.steps.build import Ensemble, batches_of, predict_samples
 from kaggle_unet.types import HalfPlanes, Planes, Sample, Shape
 
-_RESERVE = 0.05  # of the time, for decoding what waits, and for writing and checking the CSV
+_RESERVE = 0.05  # of the time, for decoding what is pending, and for writing and checking the CSV
 EMPTY = "nothing, as no time was left"
 
 
 class Level(NamedTuple):
-    """How to predict an image, its name, and the area that the networks see, in areas of the image."""
+    """A way to predict an image, its name, and the area that the networks see in all, in areas of the image."""
 
     settings: InferenceSettings
     name: str
@@ -26,9 +26,9 @@ class Level(NamedTuple):
 
 
 def list_levels(settings: InferenceSettings, n_networks: int) -> list[Level]:
-    """List what an image may be predicted with, from everything to one view by one network.
+    """List the levels at which an image may be predicted, from everything down to one view by one network.
 
-    Flips go first, then scales, then networks: those of least weight, of equal ones the last.
+    Flips are dropped first, then scales, then networks: those of least weight first, among equals the last.
     """
     weights = settings.weights or (1.0,) * n_networks
     fewer: list[dict[str, Any]] = [{}]
@@ -49,7 +49,7 @@ def list_levels(settings: InferenceSettings, n_networks: int) -> list[Level]:
 
 
 class TimeBudget:
-    """The time that a submission may take, from here on, and the images that it was too short for, by level."""
+    """The time that a submission may take from now on, and the images for which it was too short, by level."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -71,13 +71,13 @@ class TimeBudget:
         *,
         done: Container[str] = (),
     ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
-        """Predict planes as `predict_samples` does while there is time."""
+        """Predict planes like `predict_samples`, as long as there is time."""
         levels = list_levels(settings, len(ensemble.models))
         batches = [{id_: sizes[id_] for id_ in batch} for batch in batches_of(ensemble, sizes, settings)]
         batches = [batch for batch in batches if not all(id_ in done for id_ in batch)]
 
         def timed(batch: dict[str, Shape], level: Level) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
-            """Predict, and add up the time that this took, and that until the next image was asked for."""
+            """Predict, and add up the time that this takes, and the time until the next image is asked for."""
             start = monotonic()
             for one in predict_samples(ensemble, batch, load, level.settings, set_aside=set_aside):
                 given = monotonic()
@@ -90,7 +90,7 @@ class TimeBudget:
             self._passes_px += _area_px(batch) * level.passes
 
         measures = bool(batches) and len(levels) > 1 and monotonic() < self._end
-        for _ in range(2 if measures else 0):  # the first time, kernels are compiled
+        for _ in range(2 if measures else 0):  # the first pass compiles kernels
             self._forget()
             for sample, planes in timed(batches[len(batches) // 2], levels[-1]):
                 decode(planes, sample.image)
@@ -98,7 +98,7 @@ class TimeBudget:
         for batch in batches:
             level = self._choose(levels, left_px)
             left_px -= _area_px(batch)
-            left = batch  # at the first level whole, as without a budget: what is done comes out the same
+            left = batch  # whole at the first level, as without a budget, so that results are the same
             if level != levels[0]:
                 left = {id_: shape for id_, shape in batch.items() if id_ not in done}
                 self.reduced.setdefault(level.name if level else EMPTY, []).extend(left)
@@ -106,7 +106,7 @@ class TimeBudget:
                 yield from timed(left, level)
 
     def _choose(self, levels: list[Level], left_px: int) -> Level | None:
-        """Choose the first level at which what is left takes no longer than there is time."""
+        """Choose the first level at which the images left fit into the time left; None if no time is left."""
         if (left_s := self._end - monotonic()) <= 0:
             return None
         for level in levels[:-1]:
@@ -116,7 +116,7 @@ class TimeBudget:
         return levels[-1]
 
     def remarks(self, n_images: int) -> list[str]:
-        """Say which part of the images it was too short for."""
+        """Describe for how many of the images the time was too short."""
         how = "the time budget was short: {} of {} images were predicted with {}"
         return [how.format(len(ids), n_images, name) for name, ids in self.reduced.items()]
 

@@ -1,7 +1,7 @@
 """`train`: fit one fold, then predict and score the samples it has not seen.
 
-Added stores, those of `pseudo-label` and those of `make-targets` for other data, are learnt from in every fold and
-never validated on; their order on the command line does not matter.
+Added stores, from `pseudo-label` or from `make-targets` for other data, are trained on in every fold and never
+validated on; their order on the command line does not matter.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ _FEWEST_STEPS = 300
 
 
 def _open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[Store]:
-    """Open added stores, in an order of their own, and refuse those that do not fit."""
+    """Open added stores, in an order that does not depend on the command line, and refuse those that do not fit."""
     added = [Store.open(folder) for folder in folders]
     for other in added:
         if changed := changed_keys(config, other):
@@ -76,7 +76,7 @@ def _open_added(config: Config, store: Store, folders: Sequence[Path]) -> list[S
 def _read_added(
     config: Config, added: Sequence[Store], store: Store, training: Sequence[str], on_warning: Callable[[str], None]
 ) -> list[Sample]:
-    """Read what other stores add to a fold, and warn of samples whose images are held out."""
+    """Read the samples that other stores add to a fold; leave out, with a warning, those whose images are held out."""
     if not added:
         return []
     held_out = {_hash_image(store.read(id_).image) for id_ in sorted(set(store.ids) - set(training))}
@@ -137,7 +137,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     if config.competition.folds and not rows[["id", "fold"]].equals(store.read_folds()[["id", "fold"]]):
         on_warning(f"{run} keeps its folds, {store.folder} has others now; to take these, {another_run(run)}")
     training, validation = _divide(rows, fold)
-    store.keep(validation)  # for every validation, and for the planes and scores out-of-fold at the end
+    store.keep(validation)  # for every validation, and for the out-of-fold planes and scores at the end
     more = _read_added(config, added, store, training, on_warning)
     folder = fold_folder(run, fold)
     with ExitStack() as held:
@@ -167,7 +167,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
 
 
 def _refuse_idle(config: Config) -> None:
-    """Refuse settings that would do nothing; only where a training begins, as runs that have them can be used."""
+    """Refuse settings that would do nothing, but only when training begins: existing runs with them stay usable."""
     schedule, codec, epochs = config.training.schedule, get_codec(config.codec), config.training.epochs
     falls_to = next(iter(cycle_ends(schedule, epochs)), epochs if schedule.name == "cosine" else math.inf)
     has_head, sides = getattr(config.model, "empty_head", None) is not None, config.loss.deep_supervision_images
@@ -192,10 +192,10 @@ def _refuse_idle(config: Config) -> None:
 def estimate_training(
     config: Config, store_folder: Path, run: Path, folds: Sequence[int], *, add: Sequence[Path] = ()
 ) -> Estimate:
-    """Measure some steps and a validation of some images, and take all of the folds' for as slow.
+    """Measure some steps and a validation of some images, and extrapolate to all those of the folds.
 
-    The planes are taken for as large as they are before compression, and a prediction of several views for as slow as
-    so many validations.
+    Planes are assumed to be as large as before compression, and a prediction of several views to be as slow as that
+    many validations.
     """
     _refuse_idle(config)
     settings, store = config.training, Store.open(store_folder)
@@ -211,7 +211,7 @@ def estimate_training(
     parts = gather_parts(config, store, training, some, distributed, more, build)
     learner = Learner(parts.build_model(), parts.loss, settings, distributed)
     loader = open_loader(parts.training_set, settings, distributed)
-    speeds = [images_per_s(learner, islice(loader.epoch(1), n), 1) for n in (2, 12)]  # the first ones warm up
+    speeds = [images_per_s(learner, islice(loader.epoch(1), n), 1) for n in (2, 12)]  # the first two warm up
     for _ in range(2):
         start = time.perf_counter()
         assert parts.validate is not None
@@ -232,14 +232,14 @@ def estimate_training(
 
 
 def bound_checkpoints(config: Config) -> int:
-    """Bound the bytes of a fold's checkpoints: networks, and what is kept to go on: two moments and two averages."""
+    """Bound the bytes of a fold's checkpoints: networks, and the state to resume from, two moments and two averages."""
     settings, state = config.training, build_model(config, load_encoder=False).state_dict()
     n_bytes = sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, Tensor))
     return (2 + len(cycle_ends(settings.schedule, settings.epochs)) + (settings.swa is not None) + 4) * n_bytes
 
 
 def _describe_few_steps(config: Config, n_crops: int, n_devices: int) -> str:
-    """Return a warning where a training is too short for any network, as passes over few images are."""
+    """Return a warning if training is too short for any network, as passes over few images are."""
     n_steps = config.training.epochs * math.ceil(n_crops / (config.training.batch * n_devices))
     if n_steps >= _FEWEST_STEPS:
         return ""
@@ -250,7 +250,7 @@ def _describe_few_steps(config: Config, n_crops: int, n_devices: int) -> str:
 
 
 def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add: Sequence[Path] = ()) -> Path:
-    """Draw the first batch that a training would see."""
+    """Draw the first batch that training would see."""
     if path.suffix != ".png":
         raise ConfigError(f"--show-batch {path}: expected the path of a file that ends in .png")
     store = Store.open(store_folder)
@@ -268,7 +268,7 @@ def _write_batch(config: Config, batch: Batch, path: Path) -> Path:
 
 
 def _find_start(given: str | None, fold: int, validation: Sequence[str]) -> Path | None:
-    """Find the checkpoint that a fold begins with, and refuse one whose training has seen samples to validate on."""
+    """Find the checkpoint that a fold starts from, and refuse one that was trained on samples to validate on."""
     if given is None:
         return None
     file = _place_start(given, fold)
@@ -284,7 +284,7 @@ def _find_start(given: str | None, fold: int, validation: Sequence[str]) -> Path
 
 
 def _follow_start(folder: Path, config: Config, fold: int, is_resuming: bool) -> None:
-    """Record which weights a fold begins with; refuse to go on with one that began with others than are there now."""
+    """Record which weights a fold starts from, and refuse to resume it if they have changed since."""
     start, weights = config.training.start_from, getattr(config.model, "encoder_weights", None)
     file = _place_start(start, fold) if start else Path(weights or "")
     if not file.is_file():
@@ -297,16 +297,16 @@ def _follow_start(folder: Path, config: Config, fold: int, is_resuming: bool) ->
 
 
 def _place_start(given: str, fold: int) -> Path:
-    """Return the file that `training.start_from` means for a fold: a checkpoint, or the best of a run's same fold."""
+    """Return the file that `training.start_from` means for a fold: a checkpoint, or a run's best for the same fold."""
     path = Path(given)
     path = fold_folder(path, fold) if (path / "run.json").is_file() else path
     return path / BEST if path.is_dir() or not path.suffix else path
 
 
 def _list_learnt(checkpoint: Path) -> set[str]:
-    """Return the ids that a checkpoint has been trained on: with its fold, added, or by those that it began with.
+    """Return the ids that a checkpoint was trained on: in its fold, in added stores, or by those it started from.
 
-    Runs and stores that are no longer in their places tell nothing.
+    Runs and stores that are no longer in their places are skipped.
     """
     ids, files = set[str](), [checkpoint.absolute()]
     for file in files:
@@ -335,7 +335,7 @@ def _begin(
 
 
 def _has_begun(folder: Path) -> bool:
-    """Return True if a fold has finished an epoch; of a first one that was cut short, remove what is left."""
+    """Return whether a fold has finished an epoch; remove what is left of a first epoch that was cut short."""
     if (folder / LAST).exists():
         return True
     for leftover in (*folder.glob(f"{BEST}*"), *folder.glob("snapshot*.safetensors*")):
@@ -344,7 +344,7 @@ def _has_begun(folder: Path) -> bool:
 
 
 def _divide(folds: DataFrame, fold: int) -> tuple[list[str], list[str]]:
-    """Return the ids to train on and to validate on; where all are trained on, the first fold's are both."""
+    """Return the ids to train on and to validate on; if all are trained on, those of the first fold are in both."""
     if fold == FULL:
         return sorted(folds["id"][folds["fold"].notna()]), sorted(folds["id"][folds["fold"] == folds["fold"].min()])
     inside, outside = sorted(folds["id"][folds["fold"] == fold]), sorted(folds["id"][folds["fold"] != fold])
@@ -358,7 +358,7 @@ def _divide(folds: DataFrame, fold: int) -> tuple[list[str], list[str]]:
 def _finish(
     config: Config, store: Store, run: Path, fold: int, fitted: FitResult, n_samples: dict[str, int], on_event: OnEvent
 ) -> FoldResult:
-    """Predict and score the samples that the fold has not seen, if there are any, and record how it went."""
+    """Predict and score the samples that the fold has not seen, if any, and record how it went."""
     folder = fold_folder(run, fold)
     atomic_write(folder / "curves.png", plot_curves(fitted.history))
     scored = None

@@ -42,14 +42,14 @@ from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
 from kaggle_unet.types import DataFrame, Result
 
-_N_PARTS = 4  # of a single fold
-_FEW = 32  # images; below this a spawned interpreter costs more than it brings
-_WEIGHT = Interval(0.0, 2.0, 0.1)  # of a further run; the first has 1
+_N_PARTS = 4  # into which a single fold is divided
+_FEW = 32  # images; below this, a spawned interpreter costs more than it saves
+_WEIGHT = Interval(0.0, 2.0, 0.1)  # of each further run; that of the first is 1
 _WEIGHT_OF = "weight of "
 
 
 class TuneResult(Result):
-    """What a search brings: mean scores before and after (held-out and in-sample), and the parameters found."""
+    """The result of a search: mean scores before and after (held-out and in-sample), and the parameters found."""
 
     folder: str
     images: int
@@ -81,8 +81,8 @@ def tune(
     """Search decode parameters on a run's out-of-fold planes, and write them to its `decode.yaml`.
 
     The parts of the nested search are the folds that have planes, or four parts of a single fold, groups kept together.
-    The held-out score of an image is that with the parameters found without its part: the score to expect of new
-    images. Where it is no better than before, `decode.yaml` keeps the config's values.
+    An image's held-out score is the one with the parameters found without its part: the score to expect on new images.
+    If the mean is no better than before, `decode.yaml` keeps the config's values.
     """
     trained, store = open_run(run, store_folder)
     _refuse_other(config, trained, run)
@@ -106,7 +106,7 @@ def tune(
 
 
 def _summarize(folder: Path, images: DataFrame, nested: NestedResult, evaluate: Evaluate, start: Params) -> TuneResult:
-    """Weigh what was found: the gain on held-out images, by changed value, and the score at other mask thresholds."""
+    """Summarize a search: the held-out gain, the effect of each changed value, and the score by mask threshold."""
     groups, others = images["group"].tolist(), _split(start)[1]
     gain = held_out_gain(nested.before, nested.held_out, groups)
     params = nested.found.params if gain["is_used"] else nested.found.trials[0][0]
@@ -133,7 +133,7 @@ def _summarize(folder: Path, images: DataFrame, nested: NestedResult, evaluate: 
 
 
 def _identity(config: Config, store: Store, images: DataFrame, names: Sequence[str]) -> str:
-    """Hash all that a search depends on; one of the same takes the scores that it left."""
+    """Hash everything that a search depends on; a later search with the same hash reuses its scores."""
     planes = dict.fromkeys(folder for folders in images["folders"] for folder in folders)
     return hash_plain(
         {
@@ -154,7 +154,7 @@ def _refuse_other(config: Config, trained: Config, run: Path) -> None:
 
 
 def _refuse_beside(config: Config, trained: Config, run: Path, other: Path) -> None:
-    """Refuse a run of other images, or one whose networks can't be averaged with the first run's."""
+    """Refuse a run trained on other images, or one whose networks can't be averaged with the first run's."""
     about = describe_run(other)
     theirs = load_config(other / "config.yaml")
     inputs = shown_as(plain(theirs)["input"], trained.input.channels)
@@ -182,7 +182,7 @@ def _split(params: Params) -> tuple[Params, dict[str, float]]:
 
 
 def _list_images(run: Path, others: Sequence[Path]) -> DataFrame:
-    """List the images that have out-of-fold planes in every run, in parts by the folds of the first."""
+    """List the images that have out-of-fold planes in every run, divided into parts by the first run's folds."""
     table = out_of_fold_samples(run).reset_index(drop=True)
     for other in others:
         planes = out_of_fold_samples(other)[["id", "planes"]].reset_index(drop=True)
@@ -204,7 +204,7 @@ def _list_images(run: Path, others: Sequence[Path]) -> DataFrame:
 def _evaluation(
     config: Config, store: Store, images: DataFrame, weights: Sequence[str], workers: int
 ) -> Iterator[Evaluate]:
-    """Provide a function that scores all images, over several processes that each hold some of the planes."""
+    """Provide a function that scores all images, in several processes that each hold some of the planes."""
     workers = 1 if len(images) < _FEW else workers
     if workers == 1:
         yield _make_scorer(config, store.folder, images, weights)
@@ -228,7 +228,7 @@ def _evaluation(
 
 
 def _make_scorer(config: Config, store_folder: Path, images: DataFrame, weights: Sequence[str]) -> Evaluate:
-    """Return a function that scores images, whose planes and truth it holds in memory."""
+    """Return a function that scores images and holds their planes and truth in memory."""
     store, metric = Store.open(store_folder), config.metric
     members_of = {
         id_: [read_planes(folder, id_).astype(np.float16) for folder in folders]
@@ -253,7 +253,7 @@ def _make_scorer(config: Config, store_folder: Path, images: DataFrame, weights:
 
 
 def _write(config: Config, result: TuneResult, images: DataFrame, nested: NestedResult) -> None:
-    """Write the result, its pictures and the parameters that `submit` takes."""
+    """Write the result, its pictures, and the parameters for `submit`."""
     folder = Path(result.folder)
     atomic_write(folder / "tune" / "result.json", json.dumps(result.to_json(), indent=1))
     title = f"{len(images)} images, out-of-fold: {result.before:.4f} before, {result.held_out:.4f} held-out after"

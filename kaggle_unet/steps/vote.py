@@ -36,7 +36,7 @@ def vote(
     weights: Sequence[float] | None = None,
     on_progress: OnProgress = lambda *_: None,
 ) -> Submission:
-    """Write the vote of several submissions."""
+    """Write the submission that results from a vote of several."""
     refuse_output(output)
     if config.codec.classes:
         raise ConfigError("vote counts objects, and the codec classes has none; submit averages several --checkpoint")
