@@ -34,9 +34,9 @@ _GOLDEN = 0.61803398875
 
 
 def stretch(image: Image) -> Image:
-    """Make 8-bit RGB of an image, its contrast stretched so that dim objects are visible, but for 8-bit colours.
+    """Turn an image into 8-bit RGB, its contrast stretched so that dim objects are visible, except for 8-bit colours.
 
-    Of two channels or more than three, the mean is shown.
+    For two channels, or more than three, the mean is shown.
     """
     if image.ndim == 3 and image.shape[2] != 3:
         image = image.mean(axis=2, dtype=np.float32)
@@ -83,7 +83,7 @@ def draw_outlines(image: Image, true: ArrayLike, pred: ArrayLike | None = None) 
     Parameters
     ----------
     image : uint8, uint16 or float32 array, shape (H, W) or (H, W, C)
-        Gray or RGB of 8 bits is drawn on as it is; other images are stretched from their darkest to their brightest.
+        8-bit gray or RGB is drawn on as it is; other images are stretched from their darkest to their brightest.
     true : int32 array, shape (H, W)
         Instances, outlined in cyan.
     pred : int32 array, shape (H, W), optional
@@ -118,7 +118,7 @@ def draw_outlines(image: Image, true: ArrayLike, pred: ArrayLike | None = None) 
 
 
 def draw_overlay(image: Image, labels: Labels) -> Image:
-    """Draw the outlines of predicted instances onto an image; channels that are no RGB are averaged."""
+    """Draw the outlines of predicted instances onto an image; channels other than RGB are averaged."""
     if image.ndim == 3 and image.shape[2] != 3:
         image = np.mean([stretch(channel)[..., 0] for channel in np.moveaxis(image, 2, 0)], axis=0).astype(np.uint8)
     return draw_outlines(stretch(image), np.zeros_like(labels), labels)
@@ -137,7 +137,7 @@ def colour_labels(labels: ArrayLike, *, white: NDArray[np.integer] | None = None
     Returns
     -------
     uint8 array, shape (H, W, 3)
-        RGB. Hues advance by the golden section, so that ids near each other, which often are neighbours, differ most.
+        RGB. Hues advance by the golden section, so that nearby ids, which are often neighbours, differ most.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def colour_labels(labels: ArrayLike, *, white: NDArray[np.integer] | None = None
 
 
 def colour_classes(table: Mapping[str, int | tuple[int, int, int]]) -> NDArray[np.uint8]:
-    """Return the colour of each class, uint8 (256, 3): that of its table, or one of `colour_labels`; else white."""
+    """Return the colour of each class, uint8 (256, 3): that of its table, or else of `colour_labels`; others white."""
     palette = np.full((IGNORED_CLASS + 1, 3), ALONE_COLOUR, np.uint8)
     palette[: len(table)] = colour_labels(np.arange(len(table))[None])[0]
     for number, colour in enumerate(table.values()):

@@ -1,7 +1,7 @@
-"""The report: one HTML file in which one browses images with their labels, predictions, errors, targets and scores.
+"""The report: one HTML file for browsing images with their labels, predictions, errors, targets and scores.
 
-The file is self-contained: images at full resolution, planes, labels and the overlaps of all objects are data in it,
-which the scripts of `page/` score and draw. A policy in its head forbids requests.
+The file is self-contained: it holds images at full resolution, planes, labels and the overlaps of all objects as data,
+which the scripts of `page/` score and draw. A security policy in its head forbids requests.
 """
 
 import base64
@@ -48,7 +48,7 @@ def render_report(
 ) -> str:
     """Render cards as one HTML page, worst first and equals by id, with any of `TABLES`, and plots (SVG or PNG).
 
-    `legend` are the colours of classes. Values of several lines are folded up. All text is escaped.
+    `legend` gives the colours of classes. Values of several lines are folded up. All text is escaped.
     """
     cards = sorted(cards, key=lambda card: (card["score"], card["id"]))
     environment = Environment(
@@ -77,7 +77,7 @@ def render_report(
 
 
 def _describe_images(cards: Sequence[Card], legend: Mapping[str, str]) -> dict[str, Any]:
-    """Collect what the scripts are given: all numbers of the images, and the layers and classes that they have."""
+    """Collect the data for the scripts: all numbers of the images, and the layers and classes that they have."""
     names = {part: list(dict.fromkeys(name for card in cards for name in card[part])) for part in ("planes", "weights")}
     sides = {side for card in cards for side in card["sides"]}
     of_classes = [f"{word} classes" for side, word in (("true", "true"), ("pred", "predicted")) if side in sides]
@@ -108,10 +108,10 @@ def make_card(
     single: bool = False,
     other: tuple[str, Labels] | None = None,
 ) -> Card:
-    """Turn a sample, with a prediction or without, into numbers and into pictures as JSON.
+    """Turn a sample, with or without a prediction, into numbers, and pictures as JSON.
 
-    `planes` (0 to 1) and `weights` are layers by name. With `single`, all is one object; `other` is a second prediction
-    to compare with: its name and labels.
+    `planes` (0 to 1) and `weights` are layers by name. With `single`, everything is one object; `other` is a second
+    prediction to compare with: its name and labels.
     """
     parts = {"true": sample.labels, "pred": labels, "other": other[1] if other else None}
     sides = {
@@ -138,7 +138,7 @@ def make_card(
 def make_class_card(
     sample: Sample, labels: Labels | None, score: ClassScore, planes: Layers, fold: str, *, weights: Layers = NONE
 ) -> Card:
-    """Turn a sample of classes, with its prediction or without, into a card; without, the score counts the truth."""
+    """Turn a sample of classes, with or without a prediction, into a card; without one, `score` counts the truth."""
     assert sample.labels is not None
     sides = {"true": sample.labels} | ({} if labels is None else {"pred": labels})
     numbers = {"fold": fold, "confusion": score.confusion.tolist()}
@@ -151,7 +151,7 @@ def make_class_card(
 def _show(
     sample: Sample, sides: Mapping[str, Labels], planes: Layers, weights: Layers, numbers: Mapping[str, Any]
 ) -> Card:
-    """Encode what is seen of a sample. Of planes whole hundredths are kept, so that a threshold of such is exact."""
+    """Encode what is seen of a sample; planes are kept in whole hundredths, so that such thresholds are exact."""
     image, highs = _fit(stretch(sample.image)), {name: float(values.max(initial=0)) for name, values in weights.items()}
     hundredths = {name: np.floor(100 * _fit(plane) + 1e-6) for name, plane in planes.items()}
     levels = {name: np.round(_fit(values) / (highs[name] or 1) * 255) for name, values in weights.items()}
@@ -189,7 +189,7 @@ def put_beside(card: Card, file: Path) -> None:
 
 
 def _fit(picture: NDArray[Any], *, smooth: bool = True) -> NDArray[Any]:
-    """Shrink what is larger than the page shows."""
+    """Shrink a picture if it is larger than the page shows."""
     return resize(picture, MAX_SIDE_PX, smooth=smooth) if max(picture.shape[:2]) > MAX_SIDE_PX else picture
 
 
@@ -215,7 +215,7 @@ def _encode_lossless(picture: NDArray[Any]) -> str:
 
 
 def _totals(cards: Sequence[Card]) -> dict[str, Any]:
-    """Sum over all samples; bars are counts of scores in ten steps."""
+    """Sum over all samples; bars are counts of scores in ten bins."""
     scores = np.array([card["score"] for card in cards])
     counts, first = np.histogram(scores, bins=10, range=(0, 1))[0], cards[0] if cards else {}
     return {
@@ -231,7 +231,7 @@ def _totals(cards: Sequence[Card]) -> dict[str, Any]:
 
 
 def _by_kind(cards: Sequence[Card]) -> list[dict[str, Any]]:
-    """Count and score every image type; empty where there is only one."""
+    """Count and score every image type; return nothing if there is only one."""
     kinds = sorted({card["kind"] for card in cards})
     if len(kinds) < 2:
         return []

@@ -1,6 +1,6 @@
-"""Plots of a training (by epoch), of a search (every trial by parameter), and of the score by mask threshold.
+"""Plots of training (by epoch), of a search (every trial by parameter), and of the score by mask threshold.
 
-They are PNGs; those for the report SVGs without a ground.
+They are PNGs; those for the report are SVGs with a transparent background.
 """
 
 import io
@@ -23,7 +23,7 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, kind: str) -> bytes:
-    """Encode a figure, the same one as the same bytes."""
+    """Encode a figure; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     about = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
     with mpl.rc_context({"svg.hashsalt": "kaggle_unet"}):
@@ -51,7 +51,7 @@ def plot_curves(history: Sequence[Row], kind: str = "png") -> bytes:
 
 
 def _points(history: Sequence[Row], key: str) -> list[tuple[float, float]]:
-    """Return epoch and value of the epochs that have one."""
+    """Return the epoch and the value of each row that has one."""
     return [(row["epoch"] or 0, value) for row in history if (value := row.get(key)) is not None]
 
 
