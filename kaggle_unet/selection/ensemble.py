@@ -1,4 +1,4 @@
-"""Ensemble averaging of planes that were predicted separately; free of torch."""
+"""Ensemble averaging of planes that were predicted separately, without torch."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -9,7 +9,7 @@ from scipy.special import expit, logit, softmax
 
 from kaggle_unet.types import HalfPlanes, Planes
 
-# The least that half precision tells from 0; for sigmoid planes, from 1 too.
+# The least that half precision can tell from 0 and, for sigmoid planes, also from 1.
 _LEAST = {"sigmoid": np.float32(2.0**-12), "softmax": np.float32(2.0**-24)}
 
 
@@ -20,11 +20,11 @@ def average_probabilities(
     mean: Literal["arithmetic", "geometric"] = "arithmetic",
     activation: Literal["sigmoid", "softmax"] = "sigmoid",
 ) -> Planes:
-    """Average the probabilities (C, H, W) of several networks, by weights that need not add up to 1.
+    """Average the probabilities (C, H, W) of several networks, with weights that need not add up to 1.
 
-    But for the planes' rounding, the arithmetic mean equals that of networks that predict together. The geometric mean
-    is normalised to add up to 1; that of sigmoid planes clips probabilities to 1/4096 from 0 and 1, the least that half
-    precision tells on both sides, so a network that is surer counts less than in `kaggle_unet.inference.predict`.
+    Apart from the planes' rounding, the arithmetic mean equals that of networks that predict together. The geometric
+    mean is normalised to add up to 1; that of sigmoid planes clips probabilities to 1/4096 from 0 and 1, the least that
+    half precision can tell at both ends, so a surer network counts less than in `kaggle_unet.inference.predict`.
 
     >>> sure, torn = np.float32([[[0.99]]]), np.float32([[[0.2]]])
     >>> average_probabilities([sure, torn], [1, 3]).round(3)

@@ -1,8 +1,8 @@
 """Search of decode parameters: the space of each codec, the search, what it remembers, and nested cross-validation.
 
-The score on the images that were searched is in-sample, and too high. `nested_search` therefore searches once per part
-of the images on all the others, and scores each part with what was found without it (held-out); a final search on all
-images gives the parameters that are used.
+The score on the images that were searched is in-sample, and too high. For each part of the images, `nested_search`
+therefore searches on all the others, and scores the part with what was found without it (held-out); a final search on
+all images gives the parameters that are used.
 """
 
 import json
@@ -29,7 +29,7 @@ MASK_THRESHOLD = "decode.mask_threshold"
 THRESHOLDS = tuple(k / 20 for k in range(1, 20))  # at which the score is shown, whatever was searched
 Evaluate = Callable[[Params], Scores]
 
-N_AT_RANDOM = 20  # trials before the search uses what it has found
+N_AT_RANDOM = 20  # random trials before the search uses what it has found
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ _SEEDED: Space = {
 
 
 def space_of(codec: CodecName, *, single_object: bool) -> Space:
-    """Return what is searched for a codec: intervals or choices by the config's dotted keys."""
+    """Return the search space of a codec: intervals or choices, by the config's dotted keys."""
     if codec == "classes":
         raise ConfigError("the codec classes takes every pixel's most probable class, so there is nothing to tune")
     if single_object:  # salt of a few hundred pixels is mostly wrong, a nucleus of forty mostly right
@@ -98,7 +98,7 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class NestedResult:
-    """A search on all images, with every image's score before, held-out and in-sample after."""
+    """A search on all images, with every image's score before and after it, held-out and in-sample."""
 
     found: SearchResult
     before: Scores
@@ -117,9 +117,9 @@ def nested_search(
     *,
     on_trial: Callable[[int, int], None] = lambda *_: None,
 ) -> NestedResult:
-    """Search the best parameters, and score every part of the images with what was found without it.
+    """Search for the best parameters, and score every part of the images with what was found without it.
 
-    `on_trial` is told how many trials are done, and of how many in all searches.
+    `on_trial` is told how many trials are done, and how many there are in all searches.
     """
     names = sorted(set(parts))
     if len(names) < 2:
@@ -147,7 +147,7 @@ def nested_search(
 
 
 def held_out_gain(before: Scores, held_out: Scores, groups: Sequence[str]) -> dict[str, Any]:
-    """Compute the held-out gain of a choice; the choice is used only if the mean held-out gain is positive."""
+    """Compute the held-out gain of a choice, which is used only if the mean of that gain is positive."""
     gains = held_out - before
     return {
         "before": float(before.mean()),
@@ -167,7 +167,7 @@ def search(
     *,
     on_trial: Callable[[int], None] = lambda _: None,
 ) -> SearchResult:
-    """Search the parameters of the highest score; the start need not lie in the space, and wins ties.
+    """Search for the parameters with the highest score; the start need not lie in the space, and wins ties.
 
     Optuna's tree-structured Parzen estimator, after `N_AT_RANDOM` random trials. Bergstra et al. 2011,
     https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization.

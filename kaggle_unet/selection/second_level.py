@@ -2,9 +2,9 @@
 
 One seed threshold for a whole set splits some nuclei too often and others too rarely. Here every image is decoded at
 several; each object of each decoding is described by its shape, its probabilities and its neighbours, and a regressor
-predicts its precision: the share of the score's IoU thresholds that it passes. Of every component of the mask, the
-decoding with the highest mean is kept, and of all objects those with which the expected score is highest. After the 1st
-place of the 2018 Data Science Bowl, https://www.kaggle.com/competitions/data-science-bowl-2018/discussion/54741.
+predicts its precision: the share of the score's IoU thresholds that it passes. For every component of the mask, the
+decoding with the highest mean is kept, and of all objects those that maximise the expected score. After the 1st place
+of the 2018 Data Science Bowl, https://www.kaggle.com/competitions/data-science-bowl-2018/discussion/54741.
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ from kaggle_unet.types import HalfPlanes, Labels, Planes
 Features = NDArray[np.float32]
 Precisions = NDArray[np.float64]
 
-# Tried beside the threshold in use.
+# Tried besides the threshold in use.
 SEED_THRESHOLDS = (0.3, 0.45, 0.6, 0.75, 0.9)
 
-# Neighbours are counted within as many diameters.
+# Neighbours are counted within this many diameters.
 _NEAR_DIAMETERS = 2.0
 _N_NEIGHBOURS = 8
 _FAR_DIAMETERS = 100.0
@@ -46,7 +46,7 @@ _SHAPE = {
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Candidate decodings of one image: labels and features by level, and the components of the mask of them all."""
+    """Candidate decodings of one image: labels and features by level, and the components of their joint mask."""
 
     levels: tuple[NDArray[Any], ...]
     features: tuple[Features, ...]
@@ -58,7 +58,7 @@ class Candidates:
         return np.concatenate(self.features)
 
     def split(self, values: Precisions) -> list[Precisions]:
-        """Split one value per object by level."""
+        """Split values, one per object, by level."""
         return np.split(values, np.cumsum([len(features) for features in self.features])[:-1])
 
 
@@ -109,11 +109,11 @@ def true_precisions(candidates: Candidates, truth: Labels) -> Precisions:
 
 
 def choose(candidates: Candidates, precisions: Precisions, true_per_found: float) -> Labels:
-    """Keep the best decoding of every component of the mask, and the objects with which the expected score is highest.
+    """Keep the best decoding of every component of the mask, and those of its objects that maximise the expected score.
 
-    A component's decoding is that with the highest mean precision of its objects there; of equals, the first wins, the
-    one in use. The sum of these precisions is the number of objects that are expected to be found; `true_per_found`
-    times that number is how many there are.
+    A component's best decoding is that with the highest mean precision of its objects there; among equals, the first
+    wins, the one in use. The sum of these objects' precisions is the number of objects expected to be found;
+    `true_per_found` times that number is how many there are expected to be.
     """
     n = int(candidates.components.max(initial=0)) + 1
     levels = [
@@ -135,7 +135,7 @@ def choose(candidates: Candidates, precisions: Precisions, true_per_found: float
 
 
 def _maximize_score(precisions: Precisions, true_per_found: float) -> NDArray[np.bool_]:
-    """Say which objects to keep: F of n are found, and of T true ones T − F missed, so the score is F / (n + T − F)."""
+    """Return which objects to keep: F of n are found, and T − F of T true ones missed: the score is F / (n + T − F)."""
     order = np.argsort(-precisions, kind="stable")
     found = np.cumsum(precisions[order])
     scores = found / np.maximum(np.arange(1, len(order) + 1) + true_per_found * found[-1:] - found, 1e-9)
@@ -152,7 +152,7 @@ def _component_of(labels: NDArray[Any], parts: NDArray[Any]) -> NDArray[np.int32
 
 
 def _describe(labels: Labels, planes: Planes, parts: Labels, known: dict[bytes, list[float]]) -> Features:
-    """Compute the features of one decoding; those of an object alone are looked up if another decoding has it too."""
+    """Compute the features of one decoding; an object's own features are looked up if another decoding has it, too."""
     n = int(labels.max(initial=0))
     if n == 0:
         return np.empty((0, len(_SHAPE) + 1 + 3 * len(planes) + len(_NEIGHBOURHOOD)), np.float32)
@@ -179,7 +179,7 @@ def _describe(labels: Labels, planes: Planes, parts: Labels, known: dict[bytes, 
 
 
 def _keys(labels: Labels, n: int) -> list[bytes]:
-    """Hash the pixels' indices of each object, so that an object has the same key in every decoding."""
+    """Hash the pixel indices of each object, so that an object has the same key in every decoding."""
     indices = np.flatnonzero(labels)
     ids = labels.ravel()[indices]
     indices = indices[np.argsort(ids, kind="stable")]
@@ -221,7 +221,7 @@ class Regressor:
 
     @classmethod
     def fit(cls, features: Features, precisions: Precisions, names: Sequence[str], *, seed: int = 0) -> "Regressor":
-        """Fit trees to objects whose precision is known; on a single thread, so that their number changes nothing."""
+        """Fit trees to objects of known precision, on one thread, so that the number of threads changes nothing."""
         lightgbm = import_lightgbm()
         if not len(features):
             raise ConfigError("there is no object to learn from: the network found none in these images; train longer")
