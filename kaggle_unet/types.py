@@ -71,7 +71,7 @@ class Shard(NamedTuple):
 
 
 class Settings(BaseModel):
-    """Base of every settings record: frozen, no unknown keys, no infinite numbers."""
+    """Base of every settings record: frozen, no unknown keys, only finite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=False)
 

@@ -27,7 +27,7 @@ errors. The [how-to pages](index.md) explain how the keys work together. This pa
 `scripts/api`.
 
 - `--set KEY=VALUE` overrides a key on the command line, such as `--set training.epochs=5`; it may be repeated.
-- `kaggle-unet config show RUN_OR_CONFIG` prints all keys, and the default behind each value that is another;
+- `kaggle-unet config show RUN_OR_CONFIG` prints all keys, and the default beside each value that differs from it;
   `kaggle-unet config diff ONE OTHER` prints the keys in which two runs or configs differ.
 - `kaggle-unet config schema > schema.json` writes the JSON Schema. With `# yaml-language-server: $schema=schema.json`
   as its first line, a config is completed and checked as you type in editors with the YAML language server: VS Code

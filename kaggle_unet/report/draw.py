@@ -83,7 +83,7 @@ def draw_outlines(image: Image, true: ArrayLike, pred: ArrayLike | None = None) 
     Parameters
     ----------
     image : uint8, uint16 or float32 array, shape (H, W) or (H, W, C)
-        8-bit gray or RGB is drawn on as it is; other images are stretched from their darkest to their brightest.
+        8-bit gray or RGB is drawn on as it is; other images are stretched, but for their extreme percentiles.
     true : int32 array, shape (H, W)
         Instances, outlined in cyan.
     pred : int32 array, shape (H, W), optional

@@ -1,7 +1,7 @@
 """The report: one HTML file for browsing images with their labels, predictions, errors, targets and scores.
 
-The file is self-contained: it holds images at full resolution, planes, labels and the overlaps of all objects as data,
-which the scripts of `page/` score and draw. A security policy in its head forbids requests.
+The file is self-contained: it holds images (of up to 2048 pixels a side), planes, labels and the overlaps of all
+objects as data, which the scripts of `page/` score and draw. A security policy in its head forbids requests.
 """
 
 import base64

@@ -113,7 +113,7 @@ def _count_rules(errors: Sequence[str], competition: Competition) -> str:
 
 
 def find_black(competition: Competition, source: Source) -> set[str]:
-    """Find the images without content, which can't show an object."""
+    """Find a single-object competition's images without content, which can't show an object."""
     black = set[str]()
     for id_ in source.ids if competition.single_object else ():
         with suppress(DataError):  # an image that can't be read

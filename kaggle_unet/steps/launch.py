@@ -75,13 +75,13 @@ class Plan(Settings):
     skip_bad: bool = False
     """Leave out what can't be read, and say why, instead of stopping; a submission has an empty row for it."""
     retries: Annotated[int, Field(ge=0)] = 2
-    """How often to run a task again that was killed, or whose machine was lost."""
+    """How often to run a task again that was killed, lost its machine, or failed for a reason that may pass."""
     cpus: Annotated[int, Field(ge=1)] = 1
     """Cores for each task."""
     gpus: Annotated[int, Field(ge=0)] = 0
     """GPUs for each task that trains or predicts."""
     memory_gb: Annotated[float, Field(gt=0)] | None = None
-    """Memory for each task."""
+    """Memory for each task, in GiB."""
     slurm: tuple[str, ...] = ()
     """Options of `sbatch` for every task, such as `--partition=gpu` and `--time=4:00:00`."""
 

@@ -36,7 +36,7 @@ BOUNDS = (0.5, 0.8, 0.9, 0.95, 0.97, 0.99)  # for each, the images that would be
 class Choice(NamedTuple):
     """Which images are kept, and which of their pixels count; the defaults are those of TGS's 1st place, round 1."""
 
-    confidence: float = 0.9  # of an image, at least; the 1st place's other half took 0.97
+    confidence: float = 0.9  # of an image, at least; the team's other member took 0.97
     pixel_confidence: float = 0.8  # above it a pixel is sure
     ignore_unsure: bool = False  # the other pixels of a kept image don't count in the loss
 

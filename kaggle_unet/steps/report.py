@@ -1,7 +1,4 @@
-"""`report`: write a page of a run's out-of-fold predictions beside the truth, of labels on images, or of a store.
-
-Also pictures of a store's targets, and of what networks predict for an image they have not seen.
-"""
+"""`report`: write a page of a run's out-of-fold predictions beside the truth, of labels on images, or of a store."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -304,7 +304,7 @@ def _mean(images: DataFrame) -> dict[str, Any]:
 
 
 def write_score_tables(path: Path, scored: Sequence[Scored]) -> Path:
-    """Write a table of images and, beside it, one of objects or classes, ``<name>_objects.csv``; return its path."""
+    """Write a table of images and, beside it, ``<name>_objects.csv`` or ``<name>_classes.csv``; return its path."""
     from pandas import DataFrame
 
     images, rows, kind = [], [], "objects"

@@ -45,7 +45,7 @@ PROMISES: Mapping[str, Sequence[str]] = {
         "tests/steps/test_interrupted.py",
         "tests/store/test_atomic.py::test_a_fault_while_writing_leaves_the_old_file_and_no_temporary_one",
     ),
-    "Ctrl-C and SIGTERM print what is kept and the command that continues, within two seconds (`launch` on a busy machine: within five).": (
+    "Ctrl-C and SIGTERM print what is kept and how to continue, within two seconds (`launch` when busy: five).": (
         "kills",
         "tests/test_promises.py::test_ctrl_c_says_what_goes_on_and_leaves_neither_processes_nor_files",
     ),

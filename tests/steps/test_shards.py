@@ -1,4 +1,4 @@
-"""Shards: whatever they do, in whichever order, the call for the whole writes the bytes that it would write alone."""
+"""Shards: whatever they do, in whichever order, the unsharded call writes the bytes that it would write alone."""
 
 import json
 
