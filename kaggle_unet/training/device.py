@@ -11,16 +11,16 @@ import torch
 
 from kaggle_unet.errors import ConfigError, refuse_little_memory
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of malloc.h
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # from malloc.h
 _STEP_BYTES = 1 << 26
 _VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory for the next allocations instead of returning it to the system; return False if that is set.
+    """Make malloc keep freed memory instead of returning it to the system; return False if it is left as it is.
 
     glibc takes every block above 32 MiB from the system and returns it when it is freed, so that each feature map is
-    made of pages that the system has to clear first (decision 0009). Variables of glibc in the environment win.
+    made of pages that the system has to clear first (decision 0009). glibc's environment variables take precedence.
     """
     is_set = any(name in os.environ for name in _VARIABLES) or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
     if is_set or not sys.platform.startswith("linux"):
@@ -35,7 +35,7 @@ def seed_everything(seed: int, *, deterministic: bool = False) -> None:
     """Seed torch, keep freed memory, and choose fast or deterministic operations.
 
     Nothing uses numpy's global state. OpenCV gets one thread: it works on one crop at a time, and its results do not
-    depend on the number.
+    depend on the number of threads.
     """
     torch.manual_seed(seed)
     cv2.setNumThreads(1)
@@ -80,7 +80,7 @@ class DeviceConfig:
 
     @property
     def text(self) -> str:
-        """One line for people."""
+        """A one-line summary for people."""
         traits = [name for name in ("channels_last", "compiled", "deterministic") if getattr(self, name)]
         traits = [self.device, f"precision {self.precision}", *traits, f"{self.threads} threads ({self.reason})"]
         return ", ".join(traits)
@@ -100,10 +100,10 @@ def select_device(
 ) -> DeviceConfig:
     """Select the device, and the precision and memory layout that `auto` means on it.
 
-    bf16 works on any device, but without native support it is slow. With it, on an AMD EPYC, a step took 0.31 s with
-    channels_last and 0.38 s without, in 32 0.78 s; with AVX512 alone channels_last made a step 1.2 times as fast.
+    bf16 works on any device, but is slow without native support. With it, a step on an AMD EPYC took 0.31 s with
+    channels_last and 0.38 s without, and 0.78 s in 32; with AVX512 alone, channels_last made a step 1.2 times as fast.
     """
-    refuse_little_memory()  # again: torch and its libraries have taken theirs by now
+    refuse_little_memory()  # again: by now torch and its libraries have taken their share
     device: Device = "mps" if torch.backends.mps.is_available() else "cpu"
     if torch.cuda.is_available():
         device = "cuda"
@@ -131,12 +131,12 @@ def count_workers(wanted: int | Literal["auto"], device: Device) -> int:
 
 
 def _native_bf16(device: Device) -> str:
-    """Return the feature with which a device computes in bf16; an empty string if it has none."""
+    """Return the feature that lets a device compute in bf16, or an empty string if it has none."""
     if device == "cuda":
         major, minor = torch.cuda.get_device_capability()
         return f"CUDA capability {major}.{minor}" if major >= 8 else ""
     if device == "cpu":
-        # Probes without a public name; if a torch has dropped them, the precision is 32, which is always right.
+        # These probes have no public name; where torch has dropped them, the precision is 32, which is always right.
         probes = {"AVX512-BF16": "_is_avx512_bf16_supported", "AMX": "_is_amx_tile_supported"}
         found = [name for name, probe in probes.items() if getattr(torch.cpu, probe, lambda: False)()]
         return f"the CPU has {found[0]}" if found else ""

@@ -32,7 +32,7 @@ class Distributed:
         self.device_config = device_config
         self.precision = _precision_plugin(device_config)
         self.unused_scaler = self.precision.state_dict() if self.precision else {}
-        with warnings.catch_warnings():  # on a cluster's machine people train without srun, too
+        with warnings.catch_warnings():  # people also train on cluster machines without srun
             warnings.filterwarnings("ignore", message="The `srun` command is available")
             self.fabric = Fabric(
                 accelerator=device_config.device,
@@ -46,7 +46,7 @@ class Distributed:
         self.is_rank_zero = self.rank == 0
 
     def gather(self, work: Callable[[], T]) -> list[T]:
-        """Do something in every rank, and return the results of all in each; a `KitError` of one is raised in all."""
+        """Call `work` in every rank, and return all results in each; a `KitError` in one is raised in all."""
         if self.size == 1:
             return [work()]
         result: T | KitError
@@ -62,7 +62,7 @@ class Distributed:
         return found
 
     def on_rank_zero(self, work: Callable[[], T]) -> T:
-        """Do something in rank 0 while the others wait, and return its result in all."""
+        """Call `work` in rank 0 while the others wait, and return its result in all."""
         result: T = self.gather(work if self.is_rank_zero else lambda: None)[0]  # type: ignore[assignment]
         return result
 
@@ -86,7 +86,7 @@ class Distributed:
 
 
 def init_distributed(settings: TrainingSettings, devices: int | None = None, nodes: int | None = None) -> Distributed:
-    """Select the device, and start the processes that train on it; under torchrun they run already."""
+    """Select the device, and start the processes that train on it; under torchrun they are already running."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     device_config = select_device(

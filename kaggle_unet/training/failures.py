@@ -38,7 +38,7 @@ def save_batches(folder: Path, batches: Sequence[Batch | None]) -> str:
 
 
 def name_samples(ids: Sequence[str]) -> str:
-    """List the samples of a batch, the first 32.
+    """List the first 32 samples of a batch.
 
     >>> name_samples(["a", "b"])
     'a, b'

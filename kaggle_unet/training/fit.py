@@ -42,8 +42,8 @@ def fit_fold(
 ) -> FitResult:
     """Fit a fold, and write `best.safetensors`, `last.safetensors` and `metrics.csv` to its folder.
 
-    On a CPU, with the same number of threads, a resumed training ends in the same weights as an uninterrupted one.
-    Whatever ends the process, `last.safetensors` is of the last whole epoch.
+    On a CPU, with the same number of threads, a resumed training ends with the same weights as an uninterrupted one.
+    However the process ends, `last.safetensors` is that of the last complete epoch.
     """
     seed_everything(settings.seed, deterministic=settings.deterministic)
     distributed = parts.distributed or init_distributed(settings)

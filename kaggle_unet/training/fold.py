@@ -49,7 +49,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class PartDone:
-    """Images of a validation, or of what is done `after` the training, are done."""
+    """Some images of a validation, or of the work `after` the training, are done."""
 
     done: int
     total: int
@@ -78,9 +78,9 @@ def train_epoch(
     diverged_above: float = math.inf,
     usual_loss: float | None = None,
 ) -> tuple[dict[str, float], int]:
-    """Train for one epoch, and return the means of loss and terms and the number of samples.
+    """Train for one epoch, and return the mean loss and terms and the number of samples.
 
-    A step that the fp16 scaler skips is none for the schedule: the next step has its rate.
+    A step that the fp16 scaler skips does not count for the schedule: the next step gets its rate.
     """
     learner.begin_epoch(epoch)
     sums: dict[str, float] = {}
@@ -104,7 +104,7 @@ def train_epoch(
 def _explain_failure(
     learner: Learner, result: StepResult, place: str, batches: tuple[Batch, Batch | None], max_loss: float
 ) -> TrainingFailure:
-    """Return the failure of a step: of its batch, or of the batch before, whose gradients broke the weights."""
+    """Return the failure of a step, due to its batch or to the one before, whose gradients broke the weights."""
     batch, before = batches
     if math.isfinite(result.loss) and result.loss <= max_loss:
         return TrainingFailure(explain_weights(place, batch.ids), batch)
@@ -122,7 +122,7 @@ class FoldParts:
     training_set: TrainingSet
     validate: Callable[[Predict], ValidationResult] | None
     distributed: Distributed | None = None
-    n_validated: int = 0  # images; without them a validation reports no progress
+    n_validated: int = 0  # images; if 0, a validation reports no progress
 
 
 class Fold:
@@ -183,7 +183,7 @@ class Fold:
         return is_best
 
     def finish(self, folder: Path, config: Mapping[str, Any], on_event: OnEvent) -> dict[str, float | None]:
-        """Finish the mean over epochs, and return the scores of all checkpoints beside the best."""
+        """Finish the mean over epochs, and return the scores of all checkpoints except the best."""
         ends = cycle_ends(self._settings.schedule, self._settings.epochs)
         others = {
             snapshot_name(number): self.history[end - 1]["valid_score"]
@@ -198,7 +198,7 @@ class Fold:
         return others
 
     def _finish_mean(self, mean: nn.Module, folder: Path, config: Mapping[str, Any], on_event: OnEvent) -> float:
-        """Measure batch norm for the mean over epochs on new crops, validate it and save it."""
+        """Recompute batch norm on new crops for the mean over epochs, then validate and save that mean."""
         epoch = len(self.history)
         if (folder / MEAN).exists() and (written := load_checkpoint(folder / MEAN))["epoch"] == epoch:
             return float(written["score"])  # a finished training that is resumed
@@ -268,7 +268,7 @@ class Fold:
 
 
 def open_loader(items: TrainingSet, settings: TrainingSettings, distributed: Distributed) -> BatchLoader:
-    """Build the loader of a rank's shard of every batch."""
+    """Build the loader for a rank's shard of every batch."""
     device, kind = distributed.fabric.device, distributed.device_config.device
     on_device = settings.data_on == "device" or (settings.data_on == "auto" and kind == "cuda")
     return BatchLoader(

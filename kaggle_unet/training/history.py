@@ -25,7 +25,7 @@ def is_validated(row: Row) -> bool:
 
 
 def monitored_values(history: Sequence[Row], monitor: Monitor = "score") -> list[float | None]:
-    """Return the monitored value of each epoch, higher is better; None for epochs without validation.
+    """Return the monitored value of each epoch (higher is better), None for epochs without validation.
 
     >>> monitored_values([{"valid_score": 0.5, "valid_loss": 0.9}, {"valid_score": None, "valid_loss": None}], "loss")
     [-0.9, None]
@@ -77,7 +77,7 @@ def write_metrics(path: Path, history: Sequence[Row]) -> None:
 
 @contextmanager
 def tracking(folder: Path, *, wanted: bool) -> Iterator[Callable[[Row], None]]:
-    """Open a TensorBoard log, if it is wanted, and yield what writes an epoch to it."""
+    """Open a TensorBoard log if wanted, and yield a function that writes an epoch to it."""
     if not wanted:
         yield lambda _: None
         return

@@ -26,8 +26,8 @@ def save_epoch(
 ) -> bool:
     """Save the state after a whole epoch.
 
-    The best one and snapshots hold no optimiser, and the weights that were validated. They are written first: a process
-    killed before the last one is written repeats the epoch when it resumes; the other way round they could be lost.
+    The best checkpoint and the snapshots hold the validated weights and no optimiser. They are written first: a process
+    killed before the last one is written repeats the epoch on resuming; in the other order they could be lost.
     """
     row = history[-1]
     epoch = len(history)
@@ -52,12 +52,12 @@ def save_epoch(
 
 
 def save_mean(folder: Path, mean: nn.Module, config: Mapping[str, Any], history: Sequence[Row], score: float) -> None:
-    """Save the mean over epochs, to predict with."""
+    """Save the mean over epochs for use in predictions."""
     save_checkpoint(folder / MEAN, {**_describe(config, history, score), "model": mean.state_dict()})
 
 
 def snapshot_name(number: int) -> str:
-    """Name the checkpoint that a cycle leaves."""
+    """Return the name of the checkpoint saved after a cycle."""
     return f"snapshot{number}{SUFFIX}"
 
 
@@ -66,7 +66,7 @@ def _describe(config: Mapping[str, Any], history: Sequence[Row], score: float | 
 
 
 def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> Checkpoint | None:
-    """Load what a fold goes on from."""
+    """Load the checkpoint that a fold resumes from, or refuse to overwrite one."""
     for old in folder.glob("*.pt"):
         refuse_pickle(old)
     last = folder / LAST
@@ -91,7 +91,7 @@ def find_previous(folder: Path, config: Mapping[str, Any], *, resume: bool) -> C
 
 
 def _knows(tree: Any, key: str) -> bool:
-    """Return True if a config has a key, perhaps with the value None."""
+    """Return True if a config has a key, even with the value None."""
     for name in key.split("."):
         if not isinstance(tree, Mapping) or name not in tree:
             return False

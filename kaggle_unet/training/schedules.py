@@ -89,7 +89,7 @@ _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def create_optimizer(settings: OptimizerSettings, parameters: Iterable[Parameter]) -> Optimizer:
-    """Build an optimiser of torch."""
+    """Build the optimiser that the settings describe."""
     options: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     if settings.name in ("sgd", "rmsprop", "muon"):
         options["momentum"] = settings.momentum
@@ -99,7 +99,7 @@ def create_optimizer(settings: OptimizerSettings, parameters: Iterable[Parameter
 
 
 class Freezer:
-    """Freezes a network's encoder, weights and batch norm statistics, for the first epochs."""
+    """Freezes the weights and batch norm statistics of a network's encoder for the first epochs."""
 
     def __init__(self, network: nn.Module, epochs: int) -> None:
         self._epochs = epochs
@@ -117,7 +117,7 @@ class Freezer:
         return changed
 
     def frozen_part(self, network: nn.Module, epoch: int) -> nn.Module:
-        """Return the part of a copy of the network that is frozen in an epoch, which may be none."""
+        """Return the part of a copy of the network that is frozen in an epoch, or an empty module."""
         return _find_encoder(network) if epoch <= self._epochs else nn.Identity()
 
 
@@ -137,8 +137,8 @@ def rate_factor(
     """Return the factor of the learning rate for a step, from 0 to 1.
 
     `progress` counts the epochs done after this step, with a fraction: 1.5 is the middle of the second epoch.
-    `monitored_values` are those of the epochs so far, higher is better, None without validation. `one_cycle` is Smith's
-    super-convergence (https://arxiv.org/abs/1708.07120) as `torch.optim.lr_scheduler.OneCycleLR` has it, but with a
+    `monitored_values` are those of the epochs so far: higher is better, None means no validation. `one_cycle` is
+    Smith's super-convergence (https://arxiv.org/abs/1708.07120) as in `torch.optim.lr_scheduler.OneCycleLR`, but with
     constant momentum. `snapshots` restarts a cosine at the full rate (https://arxiv.org/abs/1704.00109). No schedule
     goes below `floor`, except in a warm-up and in the rise of `one_cycle`.
 
@@ -154,7 +154,7 @@ def rate_factor(
         return progress / settings.warmup_epochs
     if settings.name == "constant":
         return 1.0
-    if settings.name == "exponential":  # a step belongs to the epoch it ends in: the last one is not yet the next one's
+    if settings.name == "exponential":  # a step belongs to the epoch it ends in: the last is not the next epoch's
         return max(settings.floor, settings.factor ** max(0, math.ceil(progress - settings.warmup_epochs) - 1))
     return _cosines(settings, progress, epochs)
 
@@ -171,7 +171,7 @@ def cycle_ends(settings: ScheduleSettings, epochs: int) -> list[int]:
 
 
 def _between(first: float, last: float, progress: float, start: float, end: float) -> float:
-    """Go from one factor to another along half a cosine."""
+    """Interpolate between two factors along half a cosine."""
     done = min(1.0, (progress - start) / max(end - start, 1e-9))
     return last + (first - last) * (1 + math.cos(math.pi * done)) / 2
 

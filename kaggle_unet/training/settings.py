@@ -6,14 +6,14 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from kaggle_unet.types import Settings
 
-# The checkpoints in a fold's folder, beside those that cycles of the schedule leave.
+# The checkpoints in a fold's folder, besides those saved after the schedule's cycles.
 BEST, LAST, MEAN = "best.safetensors", "last.safetensors", "swa.safetensors"
-# What may differ from the config that a run began with. Tiles are of images that no crop is as large as.
+# What may differ from the config that a run began with. Only images larger than any crop are tiled.
 SAFE_TO_CHANGE = ("training.workers", "training.threads", "training.minutes", "inference.tile_px")
 
 
 def _spell_number(value: Any) -> Any:
-    """Take the number 32 for the word; YAML knows no difference that a person would see."""
+    """Accept the number 32 as the string, since in YAML a person would see no difference."""
     return "32" if value == 32 and not isinstance(value, bool) else value
 
 
@@ -21,9 +21,9 @@ class OptimizerSettings(Settings):
     """The optimiser."""
 
     name: Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "muon"] = "adam"
-    """torch's own, and `muon`: AdamW with orthogonal updates of convolutions. `sgd` is Nesterov's."""
+    """torch's own, and `muon`: AdamW with orthogonal updates of convolutions. `sgd` uses Nesterov momentum."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """As in torch; for `muon` three to five times AdamW's."""
+    """As in torch; for `muon`, three to five times that for AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """As in torch; decoupled for `adamw` and `muon`."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -83,14 +83,14 @@ class TrainingSettings(Settings):
     """Samples per step, on each device if there are several."""
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Number of parts in which a batch is computed, one after the other, to save memory. Gradients add up to those of
-    the whole batch if the loss is a mean over images; batch norm sees the parts."""
+    the whole batch if the loss is a mean over images; batch norm sees each part by itself."""
     optimizer: OptimizerSettings = OptimizerSettings()
     """The optimiser."""
     schedule: ScheduleSettings = ScheduleSettings()
     """How the learning rate changes."""
     start_from: str | None = None
-    """The run or checkpoint whose weights a training begins with; of a run, each fold takes the best of the same fold.
-    For a second stage with another loss or rate, or to fine-tune a network of other data."""
+    """The run or checkpoint whose weights a training begins with; from a run, each fold takes the best of the same
+    fold. For a second stage with another loss or rate, or to fine-tune a network trained on other data."""
     freeze_encoder_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs during which the encoder is frozen, including its batch norm."""
     ema: EmaSettings | None = None
@@ -98,8 +98,8 @@ class TrainingSettings(Settings):
     swa: SwaSettings | None = None
     """A mean over the last epochs, saved as `swa.safetensors`."""
     monitor: Literal["score", "loss"] = "score"
-    """Which validation figure decides what is better: for the best checkpoint, early stopping and `plateau`. The loss
-    is the training loss without deep supervision, computed from the logits before any gate."""
+    """Validation figure that decides what is better, for the best checkpoint, early stopping and `plateau`. The loss is
+    the training loss without deep supervision, computed from the logits before any gate."""
     early_stopping: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many validations without improvement; None never stops early."""
     validate_every: Annotated[int, Field(ge=1)] = 1
@@ -121,13 +121,13 @@ class TrainingSettings(Settings):
     compile: bool = False
     """Whether `torch.compile` compiles network and loss: minutes before the first step, faster steps after it."""
     deterministic: bool = False
-    """Whether only operations with reproducible bits are used. On a CPU they are anyway; on a GPU some are slower, and
-    some networks need others."""
+    """Whether to use only operations whose results are the same to the last bit. On a CPU all are; on a GPU some are
+    slower, and some networks need others."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Gradients are clipped to this norm."""
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """Processes that prepare batches; 0 prepares them in the training process. `auto` means one per core except one,
-    and at most 8, on a GPU, and 0 on a CPU, whose cores are busy anyway. Results do not depend on it."""
+    """Processes that prepare batches; 0 prepares them in the training process. On a GPU, `auto` means one per core but
+    one, and at most 8; on a CPU it means 0, as the cores are busy anyway. Results do not depend on this."""
     data_on: Literal["auto", "device", "workers"] = "auto"
     """Where gray levels, noise and normalisation are computed: by the `workers`, or on the device for a whole batch at
     once; `auto` means the device if it is a CUDA GPU. Both give the same batches except for the noise, which has the

@@ -22,7 +22,7 @@ Loss = Callable[[Any, Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
 
 class StepResult(NamedTuple):
-    """The loss of one step, before the weights were updated, and whether they were or training can go on."""
+    """The loss of one step before its update; `is_updated` is also True if training can go on without that update."""
 
     loss: float
     parts: dict[str, float]
@@ -31,7 +31,7 @@ class StepResult(NamedTuple):
 
 
 class Learner:
-    """A network in training: with its loss, optimiser and averages, on a device."""
+    """A network in training, with its loss, optimiser and averages, on a device."""
 
     def __init__(self, network: nn.Module, loss: Loss, settings: TrainingSettings, distributed: Distributed) -> None:
         self.network = network.to(distributed.fabric.device).to(memory_format=distributed.device_config.memory_format)
@@ -56,12 +56,12 @@ class Learner:
         self.skipped_steps = 0
         self.network.train()
         if self._freezer.begin_epoch(epoch) and self._distributed.size > 1:
-            self._set_up()  # DDP looks only once which parameters there are to reduce
+            self._set_up()  # DDP determines only once which parameters to reduce
 
     def learn(self, batch: Batch, *, max_loss: float = float("inf")) -> StepResult:
         """Take one step, unless the loss or a gradient is not finite or the loss is above `max_loss`.
 
-        The fp16 scaler skips steps until its factor is low enough; below 1, it is the gradients that are at fault.
+        The fp16 scaler skips steps until its factor is low enough; if that falls below 1, the gradients are at fault.
         """
         with _translate_errors(batch.inputs, "training.batch or augmentation.crop_px, or raise training.accumulate"):
             self._fabric_optimizer.zero_grad()
@@ -96,7 +96,7 @@ class Learner:
         held = {name: buffer.clone() for name, buffer in frozen.named_buffers()}
 
         def inputs() -> Iterator[Tensor]:
-            frozen.eval().load_state_dict(held, strict=False)  # `update_bn` has reset it just before
+            frozen.eval().load_state_dict(held, strict=False)  # `update_bn` has just reset it
             for batch in batches:
                 yield self._inputs(batch.inputs)
 
@@ -133,7 +133,7 @@ class Learner:
         self._model, self._fabric_optimizer = self._fabric.setup(model_with_loss, self.optimizer)
 
     def _accumulate(self, batch: Batch) -> StepResult:
-        """Accumulate the gradients of the parts of a batch, each weighted by its part of all ranks' samples."""
+        """Accumulate the gradients of the parts of a batch, each weighted by its share of all ranks' samples."""
         total = self._distributed.all_reduce_sum(torch.tensor(float(count_samples(batch)))).item()
         parts = _split(batch, self._settings.accumulate)
         sums = None
@@ -150,13 +150,13 @@ class Learner:
         return StepResult(loss, dict(zip(terms, values, strict=True)), int(total), is_updated=False)
 
     def _clip(self) -> bool:
-        """Clip the gradients if that is set; return False if they are known not to be finite."""
+        """Clip the gradients if the settings say so; return False if they are known not to be finite."""
         if self._settings.clip_norm is None:
             return True
         norm = self._fabric.clip_gradients(
             self._model, self._fabric_optimizer, max_norm=self._settings.clip_norm, error_if_nonfinite=False
         )
-        # fp16 has a scaler, which leaves out such a step and goes on with a smaller factor
+        # fp16 has a scaler, which skips such a step and goes on with a smaller factor
         return self._distributed.device_config.precision == "fp16" or bool(torch.as_tensor(norm).isfinite())
 
     def _inputs(self, inputs: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ class _ModelWithLoss(nn.Module):
         super().__init__()
         self.network = network
         self.loss = loss
-        self.idle = nn.Parameter(torch.zeros(()))  # DDP looks for such parameters, and complains if there are none
+        self.idle = nn.Parameter(torch.zeros(()))  # DDP looks for unused parameters, and complains if there are none
         self._device_type = device
 
     def forward(self, inputs: Tensor, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -193,7 +193,7 @@ def _split(batch: Batch, n: int) -> list[Batch]:
 
 @contextmanager
 def _translate_errors(inputs: Tensor, setting: str) -> Iterator[None]:
-    """Name the setting to change if the device can't do something."""
+    """Turn the device's errors into errors that name the setting to change."""
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -92,7 +92,7 @@ def validate(
 
 
 def merge(results: Sequence[ValidationResult]) -> ValidationResult:
-    """Merge the results of several processes, each of its own images.
+    """Merge the results of several processes, each for its own images.
 
     >>> merge([ValidationResult(1.0, 0.5, {"a": 0.5}), ValidationResult(4.0, 1.0, {"b": 1.0, "c": 1.0})]).loss
     3.0
@@ -107,7 +107,7 @@ def merge(results: Sequence[ValidationResult]) -> ValidationResult:
         scores,
         sum(result.true_objects for result in results),
         sum(result.predicted_objects for result in results),
-        next((result.batch for result in results if result.batch), None),  # looked at only if none has found anything
+        next((result.batch for result in results if result.batch), None),  # looked at only if no process found anything
         {id_: confusion for result in results for id_, confusion in result.confusions.items()},
         results[0].classes,
     )
