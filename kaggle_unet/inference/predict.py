@@ -1,7 +1,7 @@
 """Inference: mean probabilities over models, scales and flips (test-time augmentation, TTA), in mixed precision.
 
 Sums run in float32 in a fixed order, so the same batches give the same bits. Which images share a forward pass depends
-only on their sizes and ids, unless the device's memory is too small for a batch: it is halved then, with a warning. The
+only on their sizes and ids, unless a batch does not fit into the device's memory and is halved, with a warning. The
 batch size affects the last bits of a prediction, so a resumed prediction must form the same batches: skip whole batches
 that are done, never single images of a batch.
 """
@@ -32,7 +32,7 @@ _LEAST_PROBABILITY = 1e-6  # its logit is finite
 
 
 def plan_batches(shapes: Mapping[str, Shape], settings: InferenceSettings, *, margin: int = 0) -> list[tuple[str, ...]]:
-    """Group images whose padded sizes are equal.
+    """Group images of equal padded size into batches.
 
     >>> settings = InferenceSettings(batch=8, pad_to_multiple=32)
     >>> plan_batches({"b": (20, 30), "c": (64, 64), "a": (32, 32)}, settings)
@@ -52,11 +52,11 @@ def plan_batches(shapes: Mapping[str, Shape], settings: InferenceSettings, *, ma
 def predict_planes(
     models: Sequence[nn.Module], items: Iterable[tuple[str, Inputs]], *, settings: InferenceSettings, **options: Any
 ) -> Iterator[tuple[str, Planes | HalfPlanes]]:
-    """Predict the planes of images, one after the other, float16 for images predicted in tiles.
+    """Predict the planes of images one by one, as float16 for images predicted in tiles.
 
-    Items are ids and inputs in the order of `plan_batches`; consecutive ones of one padded size share a batch. The
-    padding is mirrored, and at least as wide as the largest `margin` among the models, the pixels that an unpadded
-    U-Net loses at each edge, so that the whole image is predicted. Images with a padded side above `settings.tile_px`
+    Items are ids and inputs in the order of `plan_batches`; consecutive items of equal padded size share a batch. The
+    padding is mirrored, and at least as wide as the largest `margin` among the models (the pixels that an unpadded
+    U-Net loses at each edge), so that the whole image is predicted. Images with a padded side above `settings.tile_px`
     go through the models tile by tile. The options are those of `_Average`.
     """
     average = _Average(models, settings, **options)
@@ -72,7 +72,7 @@ def predict_planes(
 def _gather_batches(
     items: Iterable[tuple[str, Inputs]], settings: InferenceSettings, pad_spec: PadSpec
 ) -> Iterator[tuple[Shape, tuple[str, ...], tuple[Inputs, ...]]]:
-    """Gather consecutive items of one padded shape, a batch at most; images that need tiles come alone."""
+    """Gather consecutive items of equal padded shape, at most a batch of them; images that need tiles come alone."""
     for shape, group in groupby(items, lambda item: padded_shape(item[1].shape[1:], pad_spec)):
         size = 1 if max(shape) > settings.tile_px else settings.batch
         while batch := list(islice(group, size)):
@@ -83,8 +83,8 @@ def _gather_batches(
 class _Average:
     """The mean of probabilities over scales, models and flips.
 
-    The models are moved to `device` and put into evaluation mode. At other scales than 1, sides are rounded to
-    `multiple`, which the networks need; by default it is what images are padded to.
+    The models are moved to `device` and put into evaluation mode. At scales other than 1, sides are rounded to the
+    `multiple` that the networks need; by default it is the one that images are padded to.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class _Average:
         self._to_averaged = _to_averaged(activation, settings.mean)
 
     def predict(self, images: Sequence[Inputs], names: Sequence[str]) -> Planes:
-        """Predict a batch, or parts of it one after the other if the device's memory is too small for more."""
+        """Predict a batch, in several parts if all of it does not fit into the device's memory."""
         parts: list[Planes] = []
         start = 0
         while start < len(images):
@@ -134,7 +134,7 @@ class _Average:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _halve_batch(self, images: Sequence[Inputs], name: str) -> None:
-        """Predict half as many images at once from here on; called when nothing of the failed pass is left."""
+        """Halve the number of images per pass from here on; called when nothing of the failed pass is left."""
         shape = " × ".join(map(str, (len(images), *images[0].shape)))
         what = f"a batch of {shape} (from {name!r}) does not fit into the memory of {self._device}"
         if len(images) == 1:
@@ -147,7 +147,7 @@ class _Average:
 
     @torch.no_grad()
     def _mean_over_scales(self, images: Sequence[Inputs]) -> Planes | None:
-        """Predict images at all scales; None if memory runs out. No generator, which would leak that mode."""
+        """Predict images at all scales; None if memory runs out. Not a generator, which would leak `no_grad`."""
         scales, multiple, total = self._settings.scales, self._multiple, None
         try:
             inputs = torch.from_numpy(np.stack(images)).to(self._device).contiguous(memory_format=self._layout)
@@ -168,7 +168,7 @@ class _Average:
         return probs
 
     def _sum_over_flips(self, inputs: Tensor) -> Tensor:
-        """Sum models and flips in their order, models times their weights."""
+        """Sum over models and flips in their order, each model's part times its weight."""
         total: Tensor | None = None
         for model, weight, margin in zip(self._models, self._weights, self._margins, strict=True):
             if weight == 0:
@@ -185,7 +185,7 @@ class _Average:
 
 
 def _predict_tiles(name: str, image: Inputs, settings: InferenceSettings, average: _Average) -> HalfPlanes:
-    """Predict tile by tile; memory beside inputs and result is that of one row of tiles."""
+    """Predict tile by tile; beyond inputs and result, the memory needed is that of one row of tiles."""
     _, height, width = image.shape
     planes: HalfPlanes | None = None
     for rows, merged in _merge_rows(name, image, settings, average, slice(0, height)):
@@ -199,7 +199,7 @@ def _predict_tiles(name: str, image: Inputs, settings: InferenceSettings, averag
 def _merge_rows(
     name: str, inputs: Sliced, settings: InferenceSettings, average: _Average, rows: slice
 ) -> Iterator[tuple[slice, Planes]]:
-    """Predict the tiles that show some rows, and yield these as they become complete."""
+    """Predict the tiles that show the given rows, and yield these rows as they become complete."""
     _, height, width = inputs.shape
     pad_spec = PadSpec(settings.pad_to_multiple, average.margin)
     tiles = plan_tiles((height, width), tile_px=settings.tile_px, overlap_px=settings.overlap_px, pad_spec=pad_spec)
@@ -214,12 +214,12 @@ def _merge_rows(
 def predict_rows(
     models: Sequence[nn.Module], name: str, inputs: Sliced, rows: slice, settings: InferenceSettings, **options: Any
 ) -> Iterator[tuple[slice, Planes]]:
-    """Predict some rows of an image that need not be in memory, as they are predicted with all others."""
+    """Predict some rows of an image that need not be in memory, just as when the whole image is predicted."""
     return _merge_rows(name, inputs, settings, _Average(models, settings, **options), rows)
 
 
 class ChannelAdapter(nn.Module):
-    """A network whose inputs are sums of the channels that are shown, such as the luma of three colours."""
+    """A network whose inputs are weighted sums of the channels shown, such as the luma of three colours."""
 
     def __init__(self, model: nn.Module, weights: NDArray[np.float32]) -> None:
         super().__init__()
@@ -229,7 +229,7 @@ class ChannelAdapter(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Compute the network's logits."""
-        # summed one by one: a product of matrices would be rounded to the dtype of autocast
+        # summed one by one: a matrix product would be rounded to the dtype of autocast
         logits: Tensor = self.model((inputs.unsqueeze(1) * self.get_buffer("weights")).sum(dim=2))
         return logits
 
@@ -266,7 +266,7 @@ class CodecAdapter(nn.Module):
 
 
 class MeanNetwork(nn.Module):
-    """Networks as one, whose logits are those of their mean probabilities (`inference.mean` and `weights`)."""
+    """Several networks as one, whose logits are those of their mean probabilities (`inference.mean`, `weights`)."""
 
     def __init__(self, models: Sequence[nn.Module], settings: InferenceSettings, activation: Activation) -> None:
         super().__init__()
@@ -279,7 +279,7 @@ class MeanNetwork(nn.Module):
         self._mean = settings.mean
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Compute logits, without the largest margin of all networks."""
+        """Compute the logits inside the largest margin of all networks."""
         to_averaged = _to_averaged(self._activation, self._mean)
         parts = [
             share * _cut_margin(to_averaged(model(inputs).float()), self.margin - margin)
@@ -290,7 +290,7 @@ class MeanNetwork(nn.Module):
 
 
 def _to_averaged(activation: Activation, mean: Literal["arithmetic", "geometric"]) -> Callable[[Tensor], Tensor]:
-    """Return the function from logits to what is averaged, probabilities or logarithms.
+    """Return the function that turns logits into the values to average, probabilities or logarithms.
 
     The mean logit is that of the geometric means of p and 1 − p, scaled to a sum of 1.
     """
@@ -311,9 +311,9 @@ def _cut_margin(values: Tensor, margin: int) -> Tensor:
 
 
 def scale_to(known_px: float, found_px: float | None) -> float:
-    """Compute the scale at which a network is shown an image, from the diameters it knows and those in the image.
+    """Compute the scale at which to show an image, from the diameter a network was trained on and that in the image.
 
-    It is 1 where they differ by less than half or the image's is unknown; else their quotient, from 1/4 to 4.
+    It is 1 if they differ by less than half or the image's is unknown, otherwise their quotient, from 1/4 to 4.
     """
     if not found_px or max(known_px / found_px, found_px / known_px) < 1.5:
         return 1.0

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from kaggle_unet.types import Settings
 
-VIEWS = ("flips", "mean", "scales", "object_px", "pad_to_multiple")  # what of these settings changes planes noticeably
+VIEWS = ("flips", "mean", "scales", "object_px", "pad_to_multiple")  # the settings that change planes noticeably
 
 
 class InferenceSettings(Settings):
@@ -36,15 +36,15 @@ class InferenceSettings(Settings):
     """Images of one size per forward pass; affects the last bits of a prediction. Halved, with a warning, if the
     device's memory is too small."""
     pad_to_multiple: Annotated[int, Field(ge=1)] = 1
-    """Sides are mirrored up to a multiple of this and of what the network requires, in validation, too. 128 pads a tile
-    of 101 pixels to the size of training crops of 128."""
+    """Sides are padded by mirroring to a multiple of this and of what the network requires, also in validation. 128
+    pads a tile of 101 pixels to the size of training crops of 128."""
     tile_px: Annotated[int, Field(ge=32)] = 2048
-    """Images with a longer side (padded) are predicted in overlapping tiles of at most this side, and decoded in
-    stripes. Results of smaller images do not depend on it."""
+    """Images with a longer side, once padded, are predicted in overlapping tiles of at most this side, and decoded in
+    stripes. Results for smaller images do not depend on this."""
     overlap_px: Annotated[int, Field(ge=0)] = 256
     """Least overlap of neighbouring tiles. Its outer 3/8 on either side are ignored: with 256, a U-Net of depth 4 gives
-    the planes of the whole image; `unshuffle` needs that many times as much. Ignored for a network without padding,
-    whose outputs adjoin."""
+    the planes of the whole image; with `unshuffle` it takes that many times as much. Ignored for a network without
+    padding, whose outputs adjoin."""
 
     @field_validator("weights")
     @classmethod

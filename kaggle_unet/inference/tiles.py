@@ -22,7 +22,7 @@ ZERO_WEIGHT = 3 / 8  # of an overlap, at either side
 
 @dataclass(frozen=True)
 class TileSpan:
-    """Where a tile lies along one axis: what it shows of the image, and which of its planes go where, weighted."""
+    """Where a tile lies along one axis: what it shows of the image, and which of its pixels go where, weighted."""
 
     start: int
     side: int
@@ -35,9 +35,9 @@ Tile = tuple[TileSpan, TileSpan]  # its rows and its columns
 
 
 def plan_tiles(shape: Shape, *, tile_px: int, overlap_px: int, pad_spec: PadSpec) -> list[Tile]:
-    """Lay tiles over an image, row by row: all of one size, no more than needed, with a longest side of `tile_px`.
+    """Lay tiles over an image, row by row: all of one size, no more than needed, with sides of at most `tile_px`.
 
-    Neighbours overlap by `overlap_px` at least; with a margin by twice the margin instead, so that outputs abut.
+    Neighbours overlap by at least `overlap_px`, or with a margin by twice the margin, so that outputs abut.
 
     >>> [columns.start for _, columns in plan_tiles((8, 40), tile_px=16, overlap_px=4, pad_spec=PadSpec(4))]
     [0, 12, 24]
@@ -131,7 +131,7 @@ def _weigh(length: int, starts: list[int], side: int, margin: int) -> list[TileS
 
 
 def _rise(size: int, overlap: int) -> NDArray[np.float64]:
-    """Rise from 0 to 1 along a cosine, in the middle of the first `overlap` pixels."""
+    """Return weights that rise from 0 to 1 along a cosine, in the middle of the first `overlap` pixels."""
     if overlap == 0:
         return np.ones(size)
     silent = int(ZERO_WEIGHT * overlap)
