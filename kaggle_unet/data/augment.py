@@ -3,13 +3,13 @@
 Geometry comes first, copied nuclei second, intensity last, all drawn from one seed per crop. Planes and weights are
 made from the augmented labels, so that a border keeps the codec's width at any zoom, and copied nuclei have borders.
 
-`first_place` is the recipe of the 1st place of DSB2018 [1]_ [2]_, whose authors name channel shuffle and copied nuclei
-as what helped most. What each part is for:
+`first_place` is the recipe of the 1st place of DSB2018 [1]_ [2]_, whose authors say that channel shuffle and copied
+nuclei helped most. What each part is for:
 
 - quarter turns, mirror: a slide has no up and no left.
 - zoom and rotation (0.7 of all samples, ±45°): the areas of nuclei of one type differ 26-fold between images.
 - elastic deformation (0.6): one smooth distortion in place of their five (grid, optical, elastic, perspective, affine).
-- no colours, channels in another order (0.25, 0.2), hue and saturation (0.5): form counts, not the stain.
+- no colours, shuffled channels (0.25, 0.2), hue and saturation (0.5): form counts, not the stain.
 - inversion within the image's own range (0.2): fluorescence and brightfield become one task.
 - CLAHE, sharpening or embossing (0.35); mean, median or motion blur (0.4): microscopes differ in focus.
 - contrast and brightness (0.4), noise (0.5): cameras differ. Noise is relative to the image's own range (the original's
@@ -96,7 +96,7 @@ PRESETS = {
 
 @dataclass(frozen=True, eq=False)
 class CachedSample:
-    """A sample as training keeps it in memory, with what each of its crops needs again."""
+    """A sample as training keeps it in memory, with the values that all its crops need."""
 
     id: str
     image: Image
@@ -108,7 +108,7 @@ class CachedSample:
 
     @classmethod
     def of(cls, sample: Sample, inputs: InputSettings, *, semantic: bool = False) -> "CachedSample":
-        """Cache a sample; labels in 16 bits where their ids allow."""
+        """Cache a sample, with labels in 16 bits if their ids fit."""
         labels = labels_of(sample)
         boxes = [box for box in scipy.ndimage.find_objects(labels, IGNORED_CLASS - 1 if semantic else 0) if box]
         centres = [[(side.start + side.stop) / 2 for side in box] for box in boxes]
@@ -132,7 +132,7 @@ def labels_of(sample: Sample) -> Labels:
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """One crop of a sample, and the change of levels that is still to come."""
+    """One crop of a sample, and the change of levels still to be applied."""
 
     image: Image
     labels: NDArray[Any]
@@ -144,8 +144,8 @@ class Crop:
 def augment(cached: CachedSample, settings: AugmentationSettings, *, seed: int, leave_levels: bool = False) -> Crop:
     """Draw one crop of a sample.
 
-    An instance cut by the crop's edge keeps its id, in several parts if need be. A crop larger than the image shows it
-    mirrored, labels included. With `leave_levels`, the change of levels and the noise are drawn and left for later.
+    An instance cut by the crop's edge keeps its id, even in several parts. A crop larger than the image shows it
+    mirrored, labels included. With `leave_levels`, the change of levels and the noise are drawn but not yet applied.
     """
     assert cached.image.shape[:2] == cached.labels.shape
     preset = PRESETS[settings.preset]
@@ -206,7 +206,7 @@ def draw_transform(rng: np.random.Generator, settings: AugmentationSettings, cac
 def _cut_donor(
     cached: CachedSample, transform: SpatialTransform, rng: np.random.Generator
 ) -> tuple[Image, NDArray[Any]]:
-    """Cut another crop to copy nuclei from: from elsewhere in the image, zoomed and bent as much."""
+    """Cut another crop to copy nuclei from, elsewhere in the image but zoomed and bent the same."""
     centre = place(rng, cached.labels.shape, transform.shape, zoom=transform.zoom, angle=transform.angle)
     elsewhere = replace(transform, centre_yx=centre)
     labels = cached.labels

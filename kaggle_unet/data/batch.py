@@ -19,7 +19,7 @@ Slices = tuple[slice, slice]
 
 
 class PadSpec(NamedTuple):
-    """The sizes that a network takes: multiples of `multiple`, with `margin` pixels at each edge that it loses."""
+    """The sizes that a network takes: multiples of `multiple`, including `margin` pixels that it loses at each edge."""
 
     multiple: int = 1
     margin: int = 0
@@ -39,7 +39,7 @@ def padded_shape(shape: tuple[int, ...], pad_spec: PadSpec) -> tuple[int, int]:
 
 
 def pad_to(inputs: NDArray[Array], shape: tuple[int, int]) -> tuple[NDArray[Array], Slices]:
-    """Pad an array (..., H, W) to a shape by mirroring, and return the slices of the original, too.
+    """Pad an array (..., H, W) to a shape by mirroring, and also return the slices of the original.
 
     >>> padded, slices = pad_to(np.array([[1, 2, 3]]), (1, 6))
     >>> padded
@@ -55,7 +55,7 @@ def pad_to(inputs: NDArray[Array], shape: tuple[int, int]) -> tuple[NDArray[Arra
 
 
 def crop(planes: NDArray[Array], slices: Slices, margin: int = 0) -> NDArray[Array]:
-    """Return an array without its padding; a network has cut off its margin already."""
+    """Return an array without its padding; the network has already cut off its margin."""
     rows, columns = (slice(part.start - margin, part.stop - margin) for part in slices)
     inside: NDArray[Any] = planes[..., rows, columns]
     return inside
@@ -75,7 +75,7 @@ class Recipe(NamedTuple):
     ranges: Tensor  # (B, 2, 1 or channels): both ends of the intensity range
     numbers: Tensor  # (B, 5): contrast, brightness, gamma, depth, highest gray level (infinite for floats)
     ramp: Tensor  # (B, H): from 0 to 1 over the unpadded rows
-    noise: list[tuple[int, float]]  # a seed, and a standard deviation as a part of the range
+    noise: list[tuple[int, float]]  # a seed, and a standard deviation as a fraction of the range
 
 
 class Item(NamedTuple):

@@ -22,7 +22,7 @@ from kaggle_unet.types import Image, Labels, Mask
 
 _RIM_PX = 2
 _LOOKS = 3  # for each copy; in dense images most nuclei touch another
-_LEAST_AREA_PX = 16  # what an edge or the nearest-neighbour rule has left of a nucleus is smaller
+_LEAST_AREA_PX = 16  # scraps that an edge or the nearest-neighbour rule leaves of a nucleus are smaller
 _LARGEST = 0.5  # of the crop's side
 _TRIES = 8
 _MAX_GAP_PX = 3
@@ -43,9 +43,9 @@ def copy_paste(
     """Copy up to n nuclei from a donor crop (image and labels) onto free background of a crop.
 
     Return a new image and int32 labels, with new ids above all others; pixels of instances and of `ignore` are
-    unchanged. Copied is what lies in the donor whole, with a rim of 2 px, touches nothing, is no larger than half of
-    the donor either way and has at least 16 px. The same nucleus may be copied more than once, turned and mirrored at
-    random.
+    unchanged. A nucleus is copied only if it lies whole in the donor, with a rim of 2 px, touches no other, spans at
+    most half of the donor either way and has at least 16 px. The same nucleus may be copied more than once, turned and
+    mirrored at random.
     """
     image, labels = image.copy(), labels.astype(np.int32)
     is_taken = labels > 0 if ignore is None else (labels > 0) | ignore
@@ -73,7 +73,7 @@ def _draw_nuclei(image: Image, labels: NDArray[Any], rng: np.random.Generator, *
 
 
 def _find_whole(labels: NDArray[Any]) -> list[tuple[int, Box]]:
-    """List the instances that lie inside a crop whole, with the boxes around them and their rims."""
+    """List the instances that lie entirely inside a crop, with the boxes around them and their rims."""
     found = []
     for id_, box in enumerate(scipy.ndimage.find_objects(labels), start=1):
         if box is None:
@@ -105,7 +105,7 @@ def _turn(array: NDArray[Any], symmetry: int) -> NDArray[Any]:
 
 
 def _drop(mask: Mask, is_taken: Mask, rng: np.random.Generator) -> tuple[int, int] | None:
-    """Try places until one is free."""
+    """Try random places until one is free."""
     rooms = [side - own for side, own in zip(is_taken.shape, mask.shape, strict=True)]
     for y, x in rng.integers(0, np.maximum(rooms, 0) + 1, (_TRIES, 2)).tolist():
         if _is_free(mask, is_taken, (y, x)):

@@ -1,7 +1,7 @@
 """Datasets: random crops for training, whole images for validation.
 
 A training item is addressed by (epoch, index), and everything random about it follows from the seed, the epoch and the
-index. So an epoch is the same for any number of workers, no epoch repeats another, and resuming changes nothing.
+index, so an epoch is the same for any number of workers, no epoch repeats another, and resuming changes nothing.
 """
 
 import copy
@@ -27,7 +27,7 @@ from kaggle_unet.types import Planes, Sample, Weights
 
 
 class ItemKey(NamedTuple):
-    """The address of a crop; one that does not count keeps a process in step that has no sample of its own."""
+    """The address of a crop; one that does not count keeps a process without samples in step with the others."""
 
     epoch: int
     item: int
@@ -99,7 +99,7 @@ class TrainingSet(Dataset[Item]):
         return item if counts else item._replace(weights=np.zeros_like(item.weights), id=PADDING_ID)
 
     def _draw_epoch(self, epoch: int) -> NDArray[np.intp]:
-        """Choose the sample of every index: by strata, or in passes over all samples that epochs cut anywhere."""
+        """Choose the sample of every index: by strata, or in passes over all samples that run on across epochs."""
         if self._strata is not None:
             strength = self.augmentation.sampling_strength
             return draw_samples(self._strata, len(self), strength=strength, seed=stable_seed(self.seed, epoch))
@@ -135,7 +135,7 @@ class ValidationSet:
         return len(self._samples)
 
     def batches(self) -> Iterator[tuple[Batch, list[Slices], list[Sample]]]:
-        """Go through all images once, in batches of one padded size, with the slices of each without its padding."""
+        """Iterate over all images once, in batches of one padded size, with each image's slices inside its padding."""
         groups: dict[tuple[int, int], list[Sample]] = defaultdict(list)
         for sample, shape in zip(self._samples, self._shapes, strict=True):
             groups[shape].append(sample)

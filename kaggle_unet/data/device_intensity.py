@@ -1,8 +1,8 @@
 """Network inputs made on the training device: levels, noise and normalisation of a batch of crops.
 
 Workers warp, filter and encode as usual, and only draw the parameters of what `kaggle_unet.data.intensity.apply_levels`
-and `kaggle_unet.data.inputs.prepare` would do next; the GPU applies it to the whole batch, and of 8-bit images a
-quarter of the bytes are transferred. The noise is drawn by the device's own generator, with the same distribution as on
+and `kaggle_unet.data.inputs.prepare` would do next; the GPU applies it to the whole batch, and 8-bit images need only a
+quarter of the bytes transferred. The noise is drawn by the device's own generator, with the same distribution as on
 the CPU.
 """
 
@@ -21,7 +21,7 @@ from kaggle_unet.data.settings import InputSettings
 
 
 def describe(crop: Crop, settings: InputSettings, *, depth: float | None, seed: int) -> tuple[NDArray[Any], ItemRecipe]:
-    """Return a crop's pixels (C, H, W) and what `render_inputs` has to do to them; of numbered channels the chosen."""
+    """Return a crop's pixels (C, H, W), only the chosen ones of numbered channels, and `render_inputs`'s recipe."""
     pixels, ranges = np.moveaxis(np.atleast_3d(crop.image), 2, 0), np.array(crop.intensity_range, np.float32)
     ranges = ranges.reshape(2, -1)
     if settings.numbers:
@@ -36,7 +36,7 @@ def describe(crop: Crop, settings: InputSettings, *, depth: float | None, seed: 
 def render_inputs(batch: Batch, settings: InputSettings, device: torch.device) -> Batch:
     """Turn a batch of crops (B, C, H, W) with a recipe into a batch of inputs on a device.
 
-    An item does not depend on the others of its batch, except for noise where crops of several sizes are padded.
+    An item does not depend on the others in its batch, except for noise where crops of several sizes are padded.
     Nothing is drawn from torch's global generator.
     """
     assert batch.recipe is not None
@@ -60,12 +60,12 @@ def render_inputs(batch: Batch, settings: InputSettings, device: torch.device) -
 
 
 def _to_levels(values: Tensor, highest: Tensor) -> Tensor:
-    """Round and clip to gray levels, but for floats."""
+    """Round and clip to gray levels, except for floats."""
     return values.where(highest.isinf(), values.round().clamp(min=0).minimum(highest))
 
 
 def _add_noise(crops: Tensor, spans: Tensor, highest: Tensor, noise: Sequence[tuple[int, float]]) -> Tensor:
-    """Add noise, the same to all channels: each crop's from a seed of its own."""
+    """Add noise, the same to all channels of a crop, drawn from the crop's own seed."""
     generator = torch.Generator(crops.device)
     for crop, span, (seed, sigma) in zip(crops, spans, noise, strict=True):
         if sigma:

@@ -1,4 +1,4 @@
-"""Cross-validation folds: stratified, grouped; and stratified sampling of an epoch.
+"""Cross-validation folds, stratified and grouped; stratified sampling of an epoch.
 
 Groups are assigned to folds one by one, the largest first, each to the fold that then comes closest to its target
 share of every stratum and of all samples. The result depends on the set of ids, not on their order.
@@ -16,13 +16,13 @@ from kaggle_unet.types import IGNORED_CLASS, DataFrame, Labels
 
 
 def draw_samples(strata: Sequence[str], n_items: int, *, strength: float, seed: int) -> NDArray[np.intp]:
-    """Draw the samples of one epoch, rare strata preferred.
+    """Draw the samples of one epoch, preferring rare strata.
 
-    The items of a stratum are proportional to its number of samples to the power 1 − strength: with 0 in proportion to
-    its samples, with 1 the same for every stratum. Samples and strata come as often as expected, rounded up or down at
-    random: systematic sampling, which varies less from epoch to epoch than independent draws.
+    The number of items of a stratum is proportional to its number of samples to the power 1 − strength: with 0 in
+    proportion to its samples, with 1 the same for every stratum. Samples and strata come as often as expected, rounded
+    up or down at random: systematic sampling, which varies less from epoch to epoch than independent draws.
 
-    One bright image among sixteen is a sixteenth of a plain epoch, and a fifth with half the strength (√15 : √1):
+    One bright image among sixteen is a sixteenth of a plain epoch, and a fifth at half strength (√15 : √1):
 
     >>> strata = ["dark"] * 15 + ["bright"]
     >>> [int((draw_samples(strata, 100, strength=s, seed=0) == 15).sum()) for s in (0, 0.5, 1)]
@@ -33,7 +33,7 @@ def draw_samples(strata: Sequence[str], n_items: int, *, strength: float, seed: 
     order = np.lexsort((rng.random(len(stratum)), stratum))
     ends = np.cumsum(counts[stratum[order]].astype(np.float64) ** -strength)
     points = (np.arange(n_items) + rng.random()) / n_items * ends[-1]
-    # A point on the last end, by rounding, belongs to the last sample.
+    # A point that rounding puts on the last end belongs to the last sample.
     samples: NDArray[np.intp] = order[np.minimum(np.searchsorted(ends, points, side="right"), len(order) - 1)]
     return samples
 
@@ -43,7 +43,7 @@ def assign_folds(
 ) -> dict[str, int]:
     """Divide samples into folds 0…n-1, stratified and grouped; `seed` orders the groups of one size.
 
-    Fewer groups than folds would leave folds empty; then samples are dealt one by one, and `describe_folds` says so.
+    Fewer groups than folds would leave folds empty; samples are then dealt one by one, and `describe_folds` says so.
 
     >>> assign_folds(list("abcdef"), strata=list("xxxxyy"), groups=list("112234"), n=2, seed=0)
     {'a': 1, 'b': 1, 'c': 0, 'd': 0, 'e': 0, 'f': 1}
@@ -68,14 +68,14 @@ def assign_folds(
 
 
 def _deal_order(members: Mapping[str, Sequence[int]], seed: int) -> list[str]:
-    """Sort groups from the largest to the smallest, shuffled within one size."""
+    """Sort groups from the largest to the smallest, shuffling those of equal size."""
     names = sorted(members)
     luck = np.random.default_rng(seed).permutation(len(names))
     return [names[i] for i in sorted(range(len(names)), key=lambda i: (-len(members[names[i]]), luck[i]))]
 
 
 def _neediest(counts: NDArray[np.float64], added: NDArray[np.int64], wanted: NDArray[np.float64]) -> int:
-    """Return the fold whose squared distance from its due parts grows least; of equals the smallest, then the first."""
+    """Return the fold whose squared distance from its due share grows least; of equals the smallest, then the first."""
     sizes = counts.sum(axis=1)
     by_stratum = (((counts + added - wanted) ** 2 - (counts - wanted) ** 2) / wanted).sum(axis=1)
     in_all = ((sizes + added.sum() - wanted.sum()) ** 2 - (sizes - wanted.sum()) ** 2) / wanted.sum()
@@ -94,7 +94,7 @@ def coverage_class(labels: Labels, *, semantic: bool = False) -> str:
 def count_folds(
     folds: Sequence[int], *, strata: Sequence[str], groups: Sequence[str]
 ) -> tuple[list[str], NDArray[np.int64], int]:
-    """Return the strata, a table of the samples of each fold in each, and the samples of groups that are split."""
+    """Return the strata, the sample counts by fold and stratum, and the number of samples in groups that are split."""
     names = sorted(set(strata), key=lambda name: (int(name), "") if name.isdecimal() else (-1, name))  # 10 follows 9
     counts = np.zeros((max(folds, default=-1) + 1, len(names)), np.int64)
     np.add.at(counts, (np.asarray(folds, np.int64), np.array([names.index(name) for name in strata], np.int64)), 1)
@@ -105,7 +105,7 @@ def count_folds(
 
 
 def chi_square_p(counts: NDArray[np.int64]) -> float:
-    """Compute the p value of Pearson's test of independence on a table; empty rows and columns do not count."""
+    """Compute the p-value of Pearson's test of independence on a table; empty rows and columns do not count."""
     table = counts[counts.any(axis=1)][:, counts.any(axis=0)].astype(np.float64)
     freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
     if freedom <= 0:
@@ -115,7 +115,7 @@ def chi_square_p(counts: NDArray[np.int64]) -> float:
 
 
 def describe_folds(folds: DataFrame) -> list[str]:
-    r"""Describe in lines of text how samples are divided between folds.
+    r"""Describe in lines of text how samples are divided into folds.
 
     >>> from pandas import DataFrame
     >>> folds = DataFrame({"id": ["a", "b"], "fold": [0, 1], "group": ["a", "b"], "stratum": "x"})
@@ -152,7 +152,7 @@ def _table(strata: Sequence[str], counts: NDArray[np.int64]) -> list[str]:
 def _warnings(
     strata: Sequence[str], counts: NDArray[np.int64], groups: Sequence[str], *, n_split: int, n_without: int
 ) -> list[str]:
-    """List what a person should know about groups, strata and samples without fold."""
+    """List what a person should know about groups, strata and samples without a fold."""
     n, lines = len(counts), []
     together = [size for size in Counter(groups).values() if size > 1]
     if together:

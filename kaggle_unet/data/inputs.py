@@ -1,6 +1,6 @@
 """Network inputs: the chosen channels of an image, normalised to about 0…1.
 
-The intensity range is measured on the luma and applied to every colour alike, so that hues are preserved; channels
+The intensity range is measured on the luma and applied to all colours alike, so that hues are preserved; channels
 chosen by number have a range each. Nothing is clipped: the brightest 0.2 % of an image lie above 1. A crop is
 normalised with the range of the image it was cut from: with its own, it would differ from the same pixels in the image,
 and brightness augmentation would be undone.
@@ -21,17 +21,17 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in 
 PERCENTILES = (1.0, 99.8)  # StarDist's choice for nuclei
 COLOURS = ("red", "green", "blue")
 DEPTH_SCALE = 1000.0  # the depths of TGS run from 51 to 959
-# The gray levels that become 0 and 1, of all channels or (float64 arrays, shape (C,)) of each; the first is larger
-# where an image is inverted.
+# The gray levels that become 0 and 1, of all channels or (float64 arrays, shape (C,)) of each; the first is larger if
+# the image is inverted.
 IntensityRange = tuple[Any, Any]
 
 
 def find_intensity_range(image: Image, settings: InputSettings) -> IntensityRange:
     """Return the gray levels of a whole image that become 0 and 1; the first is larger if the image is inverted.
 
-    `percentile` takes the luma's 1st and 99.8th percentiles. Where they lie less than one gray level apart (a dark
-    field with a few bright pixels) its minimum and maximum take their place; a constant image becomes 0. Floats have no
-    least distance. `invert_bright` swaps the two where the median luma lies above the middle between them.
+    `percentile` takes the luma's 1st and 99.8th percentiles. If they lie less than one gray level apart (a dark field
+    with a few bright pixels), its minimum and maximum take their place; a constant image becomes 0. Floats have no
+    least distance. `invert_bright` swaps the two levels if the median luma lies above their midpoint.
 
     >>> find_intensity_range(np.array([[0, 50, 200]], np.uint8), InputSettings(normalize="range"))
     (0.0, 255.0)
@@ -50,7 +50,7 @@ def find_intensity_range(image: Image, settings: InputSettings) -> IntensityRang
 
 
 def refuse_channels(image: Image, settings: InputSettings, where: str) -> None:
-    """Raise `DataError` if the inputs' channels are not those of an image."""
+    """Raise `DataError` if an image lacks the channels that the inputs need."""
     n = 1 if image.ndim == 2 else image.shape[2]
     names = ", ".join(f"channel{number}" for number in range(n))
     if settings.numbers and max(settings.numbers) >= n:
@@ -89,7 +89,7 @@ def prepare(
     """Return the network inputs (C, H, W) of an image, or of a crop with its whole image's intensity range.
 
     Position and depth are neither scaled nor inverted; `mean` and `std` apply to every channel. The ramp spans the
-    image itself, so padding mirrors it, too, and a crop has its own.
+    image itself, so padding mirrors it as well, and a crop has its own.
 
     >>> image = np.array([[0, 51], [102, 255]], dtype=np.uint8)
     >>> gray, ramp = prepare(image, InputSettings(channels=("gray", "ramp"), normalize="range"))
@@ -124,7 +124,7 @@ def prepare(
 
 
 def channel_weights(wanted: Sequence[str], shown: Sequence[str]) -> NDArray[np.float32] | None:
-    """Return the weights (wanted, shown) that make channels of others, which share a range; None if they can't.
+    """Return the weights (wanted, shown) that mix channels from others, which share a range, or None if they can't.
 
     >>> channel_weights(["gray", "red"], ["red", "green", "blue"])
     array([[0.299, 0.587, 0.114],
@@ -136,18 +136,18 @@ def channel_weights(wanted: Sequence[str], shown: Sequence[str]) -> NDArray[np.f
 
 
 def shown_as(inputs: Mapping[str, Any], channels: Sequence[str]) -> Mapping[str, Any]:
-    """Return a network's section `input` with the channels that are shown, where its own can be made of them."""
+    """Return a network's section `input`, with the channels shown if its own can be made from them."""
     own = inputs.get("channels")
     can_be_made = own and channel_weights(own, channels) is not None
     return {**inputs, "channels": list(channels)} if can_be_made else inputs
 
 
 def _normalise(levels: Image, low: float, high: float, plane: NDArray[np.float32]) -> None:
-    """Fill a plane with the gray levels of one channel, or the luma of three, normalised."""
+    """Fill a plane with the normalised gray levels of one channel, or luma of three."""
     origin, span = np.float32(low), np.float32(high - low)
     if levels.ndim == 3:
         plane[:] = (levels @ LUMA - origin) / span
-    elif levels.dtype == np.uint8:  # looked up instead of passes over the image
+    elif levels.dtype == np.uint8:  # looked up, instead of several passes over the image
         cv2.LUT(np.ascontiguousarray(levels), (np.arange(256, dtype=np.float32) - origin) / span, dst=plane)
     else:
         np.divide(levels.astype(np.float32) - origin, span, out=plane)

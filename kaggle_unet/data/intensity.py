@@ -5,7 +5,7 @@ overwhelm a dark image whose nuclei are 27 levels bright. Colours, blur and loca
 on first use because that takes seconds. Every call is reseeded: otherwise all workers would draw the same numbers
 (fixed upstream after 2.0.8, the last release: https://github.com/albumentations-team/albumentations/pull/2561).
 Images beyond 8 bits, and those whose channels have ranges of their own, do without the filters that albumentations
-computes in 8 bits or for colours alone: CLAHE, median, hue.
+computes only in 8 bits or for colours: CLAHE, median, hue.
 """
 
 import os
@@ -23,7 +23,7 @@ from kaggle_unet.types import Image
 Range = tuple[float, float]
 # Where levels of 0 and 1 lie after a stretch, with room for brighter pixels and noise.
 STRETCHED = (32.0, 224.0)
-# In a narrower range, local contrast would be stretched to many times the range.
+# With a narrower range, local contrast would be stretched to many times that range.
 _LEAST_RANGE = 64.0
 
 
@@ -79,7 +79,7 @@ class Levels(NamedTuple):
     contrast: float = 1.0
     brightness: float = 0.0
     gamma: float = 1.0
-    noise: float = 0.0  # standard deviation, as a part of the range
+    noise: float = 0.0  # standard deviation, as a fraction of the range
 
 
 SAME_LEVELS = Levels()
@@ -88,7 +88,7 @@ SAME_LEVELS = Levels()
 def filter_image(
     image: Image, preset: IntensityPreset, rng: np.random.Generator, intensity_range: IntensityRange
 ) -> tuple[Image, IntensityRange, Levels]:
-    """Stretch, recolour and filter an image, and draw the change of levels that comes last."""
+    """Stretch, recolour and filter an image, and draw the change of levels to apply last."""
     is_8_bit, has_own_ranges = image.dtype == np.uint8, np.ndim(intensity_range[0]) > 0
     if preset.stretches and image.ndim == 2 and is_8_bit and not has_own_ranges:
         image, intensity_range = stretch_levels(image, intensity_range)
@@ -115,7 +115,7 @@ def filter_image(
 
 
 def _apply_filters(filters: Any, image: Image, *, has_own_ranges: bool) -> Image:
-    """Filter 8 bits as they are, other values on a scale from 0 to 1, where albumentations clips."""
+    """Filter 8-bit images as they are, others on a scale from 0 to 1, to which albumentations clips."""
     if image.dtype == np.uint8:
         return np.asarray(filters(image=image)["image"], dtype=np.uint8)
     axes = (0, 1) if has_own_ranges else None
@@ -153,14 +153,14 @@ def apply_levels(image: Image, levels: Levels, rng: np.random.Generator, intensi
         return image
     noise = rng.standard_normal(image.shape[:2], dtype=np.float32)
     sigmas = np.broadcast_to(np.float32(levels.noise * np.abs(high - low)), image.shape[2:] or 1)
-    # Merged, not broadcast: a loop over three colours is what takes numpy longest.
+    # Merged, not broadcast: numpy is slow when its inner loop runs over three colours.
     noise = cv2.merge([noise * sigma for sigma in sigmas])
     return to_levels(image + noise, image.dtype)
 
 
 @cache
 def _pipeline(preset: IntensityPreset, *, has_colour: bool, has_local: bool, is_plain: bool) -> Any:
-    """Build albumentations' filters, None if there are none; only those that keep all values unless it `is_plain`."""
+    """Build albumentations' filters, or None if there are none; unless `is_plain`, only those that keep all values."""
     has_colour = has_colour and max(preset.p_hue, preset.p_shuffle, preset.p_gray) > 0
     has_local = has_local and preset.p_local > 0
     if not (preset.p_blur or preset.p_soften or has_local or has_colour):

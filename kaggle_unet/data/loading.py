@@ -1,4 +1,4 @@
-"""The order of an epoch, and batches in that order, prepared in worker processes or in the main one."""
+"""The order of an epoch, and batches in that order, prepared in worker processes or in the main process."""
 
 import math
 import os
@@ -25,7 +25,7 @@ Key = TypeVar("Key")
 
 
 def rank_slice(keys: Sequence[Key], rank: int, size: int) -> Sequence[Key]:
-    """Return the rank's shard of a batch that several processes make together.
+    """Return a rank's shard of a batch that several processes make together.
 
     >>> [rank_slice("abcde", rank, 2) for rank in (0, 1)]
     ['ab', 'cde']
@@ -53,7 +53,7 @@ class EpochOrder(Sampler[list[ItemKey]]):
         return math.ceil(self._n_items / self._batch)
 
     def __iter__(self) -> Iterator[list[ItemKey]]:
-        """Go through the items of the epoch, each once."""
+        """Iterate over the items of the epoch, each once."""
         order = np.random.default_rng(stable_seed(self._seed, self.epoch)).permutation(self._n_items)
         for start in range(0, self._n_items, self._batch):
             keys = [ItemKey(self.epoch, int(index)) for index in order[start : start + self._batch]]
@@ -64,7 +64,7 @@ class BatchLoader:
     """The batches of each epoch, each of `batch` items over all ranks; `shard` is a rank and the number of ranks.
 
     The batches do not depend on `workers`, and making them draws nothing from torch's global generator. With `device`,
-    the inputs are computed there: see `render_inputs`. With `ahead`, batches are moved there before they are asked for.
+    the inputs are computed there: see `render_inputs`. With `ahead`, batches are moved to that device in advance.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class BatchLoader:
         self._ahead = ahead
         self._inputs = items.inputs
         self._order = EpochOrder(len(items), batch=batch, seed=items.seed, shard=shard)
-        # On Linux, workers are forked from a process that has imported torch, which takes seconds, and has no threads.
+        # On Linux, workers fork from a process that has no threads and has imported torch already, which takes seconds.
         context = get_context("forkserver" if sys.platform == "linux" else "spawn")
         context.set_forkserver_preload([__name__])
         self._loader: DataLoader[Item] = DataLoader(
@@ -101,7 +101,7 @@ class BatchLoader:
         return len(self._order)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Go through one epoch."""
+        """Yield the batches of one epoch."""
         self._order.epoch = number
         try:
             batches: Iterator[Batch] = iter(self._loader)
@@ -124,7 +124,7 @@ class BatchLoader:
 
 
 def move_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """Move each batch to a device while the step on the one before it runs; on a GPU by a stream of its own."""
+    """Move each batch to a device while the step on the previous one runs, on a GPU in a stream of its own."""
     stream: torch.cuda.Stream | None = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def move() -> Batch | None:
@@ -149,7 +149,7 @@ def move_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch
 
 def _start_worker(_: int) -> None:
     """Keep each worker to one core, as there are several, and end it when the training is killed."""
-    # torch looks at the server instead, which lives as long as its workers
+    # torch watches the fork server instead, which lives as long as its workers
     if (parent := parent_process()) is not None:
         Thread(target=_end_after, args=(parent,), daemon=True).start()
     torch.set_num_threads(1)

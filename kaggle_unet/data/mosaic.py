@@ -6,7 +6,7 @@ its cells, light and noise, so folds must not separate them.
 Strategy. Two tiles are neighbours where one's last row or column continues in the other's first. Each possible seam
 gets three numbers: its *misfit* and its *jump* are small for true neighbours but also between any two dark backgrounds;
 its *likeness* is large only where structure crosses the seam. Seams that fit propose to join the pictures their tiles
-belong to; joins are accepted, the strongest first, if all tiles that become neighbours fit and enough structure crosses
+belong to; joins are accepted, strongest first, if all tiles that become neighbours fit and enough structure crosses
 their seams.
 """
 
@@ -23,15 +23,15 @@ from kaggle_unet.types import Image
 Matrix = NDArray[np.float32]
 
 RIGHT, DOWN = (0, 1), (1, 0)
-# Lines of pixels along each edge that are compared.
+# Number of pixel lines compared along each edge.
 STRIP_PX = 4
 # Measured on DSB2018's stage1_train: seams within assembled pictures have a misfit of 0.9 +- 0.3 and a jump under 0.4,
-# while 99 of 100 pairs of dark tiles miss one of the limits. Above SURE_LIKENESS a change of brightness between tiles
-# is forgiven.
+# while 99 of 100 pairs of dark tiles exceed one of the limits. Above SURE_LIKENESS, a change of brightness between
+# tiles is forgiven.
 MAX_MISFIT = 2.0
 MAX_JUMP = 0.7
 SURE_LIKENESS = 10.0
-# Pairs of lines that are sorted at a time, to bound the memory.
+# Pairs of lines sorted at a time, to bound the memory.
 CHUNK = 50_000
 
 
@@ -59,7 +59,7 @@ def cut_edges(image: Image) -> Edges:
 
 
 class Seams(NamedTuple):
-    """All pairs of tiles along one direction; rows are the left or upper tile, columns the right or lower one."""
+    """All pairs of tiles along one direction; rows stand for the left or upper tile, columns for the other."""
 
     fits: NDArray[np.bool_]
     is_candidate: NDArray[np.bool_]
@@ -82,16 +82,16 @@ def _compare(ends: Matrix, starts: Matrix) -> Seams:
 
 
 def _misfit(ends: Matrix, starts: Matrix) -> Matrix:
-    """Mean squared step over the seam, as a multiple of the steps from line to line beside it."""
+    """Compute the mean squared step over the seam, as a multiple of the steps from line to line beside it."""
     steps = [np.square(side[:, 0] - side[:, 1]).mean(axis=1) for side in (ends, starts)]
     a, b = ends[:, 0], starts[:, 0]
     across = np.square(a).mean(axis=1)[:, None] + np.square(b).mean(axis=1) - 2 * (a @ b.T) / a.shape[1]
-    # The half is the noise of rounding to whole gray levels.
+    # The 0.5 added is the noise of rounding to whole gray levels.
     return np.asarray(across / (0.5 * (steps[0][:, None] + steps[1]) + 0.5), dtype=np.float32)
 
 
 def _jump(ends: Matrix, starts: Matrix, pairs: NDArray[np.intp]) -> Matrix:
-    """Step of the background's brightness over the seams of some pairs, as a multiple of the usual step beside them."""
+    """Compute the step in background brightness over the seams of some pairs, as a multiple of that beside them."""
     usual_end, usual_start = (_central_mean(np.abs(side[:, 0] - side[:, 1])) for side in (ends, starts))
     steps = [
         _central_mean(ends[some[:, 0], 0] - starts[some[:, 1], 0])
@@ -102,15 +102,15 @@ def _jump(ends: Matrix, starts: Matrix, pairs: NDArray[np.intp]) -> Matrix:
 
 
 def _central_mean(lines: Matrix) -> Matrix:
-    """Mean of the middle half of each line's sorted values: of the background, without the objects."""
+    """Return the mean of the middle half of each line's sorted values: of the background, without the objects."""
     length = lines.shape[1]
     return np.asarray(np.sort(lines, axis=1)[:, length // 4 : length - length // 4].mean(axis=1), dtype=np.float32)
 
 
 def _likeness(a: Matrix, b: Matrix) -> Matrix:
-    """Correlation of fine structure along the edges, in standard deviations of what chance gives (Fisher's z).
+    """Correlate the fine structure along edges, in standard deviations of what chance gives (Fisher's z).
 
-    Neighbouring pixels are alike, so a line is worth fewer independent values than it has pixels: Bartlett's formula.
+    Neighbouring pixels are alike, so a line has fewer independent values than pixels: Bartlett's formula.
     """
     a, b = (_fine_structure(lines) for lines in (a, b))
     repeats = 1 + 2 * _autocorrelation(a) @ _autocorrelation(b).T
@@ -120,14 +120,14 @@ def _likeness(a: Matrix, b: Matrix) -> Matrix:
 
 
 def _autocorrelation(lines: Matrix) -> Matrix:
-    """Correlation of each line with itself, shifted by 1, 2, … 12 pixels."""
+    """Correlate each line with itself, shifted by 1, 2, … 12 pixels."""
     shifts = range(1, min(13, lines.shape[1]))
     products = [(lines[:, shift:] * lines[:, :-shift]).sum(axis=1) for shift in shifts]
     return np.asarray(np.stack(products, axis=1) / lines.shape[1], dtype=np.float32)
 
 
 def _fine_structure(lines: Matrix) -> Matrix:
-    """Logarithm of each line, its low-frequency trend removed; mean 0 and standard deviation 1 (0 if constant)."""
+    """Return each line's logarithm without its low-frequency trend, of mean 0 and standard deviation 1 (or 0)."""
     logs = np.log1p(lines)
     fine = logs - cv2.GaussianBlur(logs, (25, 1), 3, borderType=cv2.BORDER_REFLECT)
     fine -= fine.mean(axis=1, keepdims=True)
@@ -136,17 +136,17 @@ def _fine_structure(lines: Matrix) -> Matrix:
 
 Picture = dict[tuple[int, int], int]
 
-# Given one tile of each picture of DSB2018's stage1_train, so that nothing is to be found, no join is as strong.
+# Among single tiles of each picture of DSB2018's stage1_train, where nothing is to be found, no join is as strong.
 MIN_LIKENESS = 4.5
 
 
 def join_mosaics(edges: Mapping[str, Edges]) -> dict[str, str]:
     """Name the picture of each image that is a tile of one, by id, from the edges that `cut_edges` returns.
 
-    Only images of equal size and type are compared, every pair of them: time and memory grow with the square of their
-    number. A tile whose seams show nothing but background is not found, and those of TGS, whose brightness was changed
-    one by one, hardly are. DSB2018's stage1_train holds 140 pictures of 2 to 12 tiles; 537 of its 664 images belong to
-    one.
+    All pairs of images of equal size and type are compared, so time and memory grow with the square of their number.
+    A tile whose seams show nothing but background is not found, and TGS's tiles, whose brightness was changed one by
+    one, are hardly ever found. DSB2018's stage1_train holds 140 pictures of 2 to 12 tiles; 537 of its 664 images belong
+    to one.
 
     >>> rng = np.random.default_rng(0)
     >>> picture = np.cumsum(np.cumsum(rng.normal(0, 1, (64, 64)), axis=0), axis=1)
@@ -159,7 +159,7 @@ def join_mosaics(edges: Mapping[str, Edges]) -> dict[str, str]:
 
 
 def find_layouts(edges: Mapping[str, Edges]) -> list[dict[tuple[int, int], str]]:
-    """Find the pictures that were cut into tiles: the id of the tile at each row and column."""
+    """Find the pictures that were cut into tiles, each as the ids of the tiles by row and column."""
     alike: dict[tuple[tuple[int, int], str], list[str]] = defaultdict(list)
     for id_ in sorted(edges):
         alike[edges[id_].shape, edges[id_].dtype].append(id_)
@@ -167,7 +167,7 @@ def find_layouts(edges: Mapping[str, Edges]) -> list[dict[tuple[int, int], str]]
     for (shape, dtype), ids in alike.items():
         if len(ids) > 1 and min(shape) >= 2 * STRIP_PX:
             sides = [np.stack(side) for side in zip(*(edges[id_][1:5] for id_ in ids), strict=True)]
-            if dtype != "uint8":  # the limits are gray levels of 8 bits; a hot pixel or a bright image is no scale
+            if dtype != "uint8":  # the limits are in 8-bit gray levels; a hot pixel or bright image sets no scale
                 low = np.min([side.min(axis=(1, 2)) for side in sides], axis=0)
                 spread = np.median(np.max([side.max(axis=(1, 2)) for side in sides], axis=0) - low)
                 sides = [(side - low.min()) * np.float32(255 / (spread or 1)) for side in sides]
@@ -180,7 +180,7 @@ def find_layouts(edges: Mapping[str, Edges]) -> list[dict[tuple[int, int], str]]
 
 
 def _assemble(seams: Mapping[tuple[int, int], Seams], n: int) -> list[Picture]:
-    """Join tiles to pictures, the strongest joins first, until no join is left; return those of two tiles or more."""
+    """Join tiles into pictures, strongest joins first, until no join is left; return those of two tiles or more."""
     proposals = [(direction, a, b) for direction, side in seams.items() for a, b in _mutual_best_pairs(side)]
     pictures: list[Picture] = [{(0, 0): tile} for tile in range(n)]
     while True:
@@ -195,7 +195,7 @@ def _assemble(seams: Mapping[tuple[int, int], Seams], n: int) -> list[Picture]:
 
 
 def _mutual_best_pairs(seams: Seams) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of which each is the other's most similar partner among the candidates."""
+    """Yield the pairs of tiles that are each other's most similar partner among the candidates."""
     likeness = np.where(seams.is_candidate, seams.likeness, 0)
     best = (likeness == likeness.max(axis=1, keepdims=True)) & (likeness == likeness.max(axis=0, keepdims=True))
     for a, b in np.argwhere(best & (likeness > 0)):
@@ -205,7 +205,7 @@ def _mutual_best_pairs(seams: Seams) -> Iterator[tuple[int, int]]:
 def _judge(
     proposals: list[tuple[tuple[int, int], int, int]], pictures: list[Picture], seams: Mapping[tuple[int, int], Seams]
 ) -> Iterator[tuple[float, int, int, Picture]]:
-    """Yield the acceptable joins: how strong, which two pictures, and what they become."""
+    """Yield the acceptable joins: their strength, the two pictures, and the picture they become."""
     where = {tile: (i, place) for i, picture in enumerate(pictures) for place, tile in picture.items()}
     for direction, a, b in proposals:
         (first, place_a), (second, place_b) = where[a], where[b]
@@ -221,7 +221,7 @@ def _judge(
 
 
 def _strength(first: Picture, second: Picture, seams: Mapping[tuple[int, int], Seams]) -> float:
-    """Structure that crosses all seams between two pictures laid side by side; 0 if any of these seams does not fit."""
+    """Return the structure that crosses all seams between two pictures, or 0 if any of these seams does not fit."""
     strength = 0.0
     for near, far in ((first, second), (second, first)):
         for (y, x), tile in near.items():

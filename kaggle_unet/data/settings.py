@@ -16,16 +16,16 @@ class InputSettings(Settings):
     channels: tuple[Channel | NumberedChannel, ...] = ("gray",)
     """The channels in order: `gray` (luma), `red`, `green`, `blue`, `depth` (the sample's depth scaled to 0…1), `ramp`
     (from 0 at the top row to 1 at the bottom), `gray_ramp` (the product of luma and ramp). For images of any number of
-    channels: `channel0`, `channel1`, …, each normalised by itself, and not beside gray or colours."""
+    channels: `channel0`, `channel1`, …, each normalised by itself, and not together with gray or colours."""
     normalize: Literal["percentile", "range"] = "percentile"
     """`percentile` maps the 1st and 99.8th percentiles of each image to 0 and 1; `range` divides by 255, images of 16
     bits by 65535, and expects floats from 0 to 1."""
     invert_bright: bool = False
-    """Whether images with a bright background are inverted, so that objects are always brighter than it."""
+    """Whether images with a bright background are inverted, so that objects are always the brighter part."""
     mean: float = 0.0
-    """Subtracted from every channel, last."""
+    """Subtracted from every channel after normalisation."""
     std: Annotated[float, Field(gt=0)] = 1.0
-    """What every channel is divided by, after that."""
+    """Divisor of every channel, after `mean` is subtracted."""
 
     @model_validator(mode="after")
     def _refuse_a_mixture(self) -> Self:
@@ -44,9 +44,9 @@ class ElasticSettings(Settings):
     """Elastic deformation: random displacements of a coarse grid, interpolated to all pixels."""
 
     p: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Which part of the crops is deformed."""
+    """Fraction of the crops that are deformed."""
     sigma_px: Annotated[float, Field(gt=0)] = 5.0
-    """Standard deviation of the displacements, which are cut at twice of it. The U-Net paper has 10."""
+    """Standard deviation of the displacements, which are clipped at twice this value. The U-Net paper has 10."""
     grid: Annotated[int, Field(ge=2)] | None = None
     """Points of the grid per side; None puts one every 40 px. The U-Net paper has 3."""
 
@@ -57,7 +57,7 @@ class AugmentationSettings(Settings):
     preset: Literal["none", "light", "nuclei", "salt", "first_place", "salt_first_place"] = "light"
     """The augmentation preset; `kaggle_unet/data/augment.py` has the numbers of each."""
     crop_px: Annotated[int, Field(ge=16)] | None = None
-    """Side of the square crops; smaller images are mirrored up to it. None uses whole images, padded."""
+    """Side of the square crops; smaller images are extended by mirroring. None uses whole images, padded."""
     scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.7, 1.4)
     """Range of the random zoom; `nuclei` and `first_place` only."""
     elastic: ElasticSettings | None = None
@@ -73,10 +73,10 @@ class AugmentationSettings(Settings):
     sampling: Literal["uniform", "kind", "coverage"] = "uniform"
     """Which images are drawn more often: none, those of rare types, or those of rare classes of mask coverage. The
     length of an epoch does not change."""
-    # The 1st place of DSB2018 takes its rare types 2 to 4 times; ½ does that to the competition's three types.
+    # The 1st place of DSB2018 takes its rare types 2 to 4 times; ½ does the same for the competition's three types.
     sampling_strength: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """How much more often: a stratum's part of an epoch is proportional to its size to the power 1 − strength. 0
-    prefers none, 1 gives every stratum the same part. Without effect for `uniform`."""
+    """How much more often: a stratum's share of an epoch is proportional to its size to the power 1 − strength. 0
+    prefers none, 1 gives every stratum the same share. No effect for `uniform`."""
 
 
 class FoldSettings(Settings):
@@ -87,7 +87,7 @@ class FoldSettings(Settings):
     seed: int = 0
     """Seed of the shuffling."""
     group: Literal["mosaic", "kind", "none"] = "none"
-    """`mosaic` keeps tiles cut from one picture in one fold; `kind` all images of a type, so that with as many folds as
-    types each is predicted by a network that has not seen its like."""
+    """`mosaic` keeps tiles cut from one picture in one fold, `kind` all images of a type: with as many folds as types,
+    each image is predicted by a network that has never seen its type."""
     stratify: Literal["kind", "coverage", "none"] = "kind"
     """What is distributed evenly over the folds: image types, or classes of mask coverage."""

@@ -17,7 +17,7 @@ Knots = NDArray[np.float32]
 
 # Far enough apart that a nucleus is bent as a whole, near enough that its neighbour is bent differently.
 _KNOT_PX = 40
-_REMAP_LIMIT_PX = 32767  # OpenCV's: of larger images it is given the part that a crop shows
+_REMAP_LIMIT_PX = 32767  # OpenCV's; of larger images, it gets only the part that a crop shows
 _ROTATIONS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -39,7 +39,7 @@ class SpatialTransform:
         height, width = self.shape
         (cosine, sine), (centre_y, centre_x) = (math.cos(self.angle), math.sin(self.angle)), self.centre_yx
         turn = np.array([[cosine, -sine], [sine, cosine]]) / self.zoom
-        # cv2 counts from pixel centres, we from corners: half a pixel off at both ends.
+        # cv2 counts from pixel centres, we from corners: a shift of half a pixel at both ends.
         offset = np.array([centre_x - 0.5, centre_y - 0.5]) - turn @ [(width - 1) / 2, (height - 1) / 2]
         return np.column_stack([turn, offset])
 
@@ -71,7 +71,7 @@ def place(
     angle: float = 0.0,
     focus_yx: tuple[float, float] | None = None,
 ) -> tuple[float, float]:
-    """Draw the centre of a crop in an image; with `focus_yx` so that this point is in the crop's inner half.
+    """Draw the centre of a crop in an image, with `focus_yx` so that this point is in the crop's inner half.
 
     >>> place(np.random.default_rng(0), (3, 9), (4, 9))
     (1.0, 4.5)
@@ -97,7 +97,7 @@ def cut(array: NDArray[Any], transform: SpatialTransform, *, nearest: bool = Fal
     """Cut a crop out of an image or its labels.
 
     Mirroring does not repeat the edge's pixel, and goes on beyond the image's own width: any crop can be cut from any
-    image, one of a single pixel included.
+    image, even one of a single pixel.
 
     >>> cut(np.array([[1, 2, 3]], np.uint8), SpatialTransform((1, 5), (0.5, 1.5)))
     array([[2, 1, 2, 3, 2]], dtype=uint8)
@@ -136,7 +136,7 @@ def _copy(array: NDArray[Any], transform: SpatialTransform) -> NDArray[Any]:
 
 
 def mirror_indices(start: int, n: int, size: int) -> NDArray[np.intp]:
-    """List the pixels that part of an axis shows when the axis is mirrored at both ends.
+    """List the pixels shown by part of an axis that is mirrored at both ends.
 
     >>> mirror_indices(-2, 8, 3).tolist()
     [2, 1, 0, 1, 2, 1, 0, 1]
