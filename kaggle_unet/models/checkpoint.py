@@ -26,11 +26,11 @@ FORMAT = 2  # 1 was a pickle
 SUFFIX = ".safetensors"
 Checkpoint = dict[str, Any]
 METADATA = "kaggle_unet"
-_TENSOR, _BY_NUMBER = "$tensor", "$by_number"  # what JSON has no word for: tensors, and mappings with whole-number keys
+_TENSOR, _BY_NUMBER = "$tensor", "$by_number"  # what JSON cannot express: tensors, and mappings with whole-number keys
 
 
 def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
-    """Write a checkpoint and its hash; the old one stays whole until the new one is.
+    """Write a checkpoint and its hash; the old one stays intact until the new one is complete.
 
     The same checkpoint gives the same bytes, whatever the file is called.
     """
@@ -43,7 +43,7 @@ def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
 
 
 def write_hashed(path: Path, data: bytes) -> None:
-    """Write a file with its hash beside it; whenever the process ends, the old or the new one is whole."""
+    """Write a file with its hash beside it; whenever the process ends, the old or the new file is intact."""
     digest = hashlib.sha256(data).hexdigest()
     beside = _hash_file(path)
     old = _listed_hashes(path) if path.exists() and beside.exists() else []
@@ -53,7 +53,7 @@ def write_hashed(path: Path, data: bytes) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, onto the CPU, with the `sha256` of its file."""
+    """Read a checkpoint onto the CPU, along with the `sha256` of its file."""
     refuse_pickle(path)
     data, digest = read_hashed(path)
     with reading(f"checkpoint {path}", "copy it again, or give another file"):
@@ -69,7 +69,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_hashed(path: Path) -> tuple[bytes, str]:
-    """Read a file that has its hash beside it, and return the hash, too."""
+    """Read a file that has its hash beside it, and return both."""
     if not path.is_file():
         raise DataError(f"checkpoint {path}: no such file; train the fold first, or give another --checkpoint")
     beside = _hash_file(path)
@@ -84,7 +84,7 @@ def read_hashed(path: Path) -> tuple[bytes, str]:
 
 
 def refuse_other_shapes(path: Path, state: Any, build: Callable[[], nn.Module]) -> None:
-    """Refuse tensors that are not those of the network that a checkpoint's config describes, before it takes memory."""
+    """Refuse tensors that do not match the network that a checkpoint's config describes, before it takes memory."""
     with torch.device("meta"), _WithoutDraws():
         wanted = build().state_dict()
     found = dict(state) if isinstance(state, Mapping) else {}
@@ -95,7 +95,7 @@ def refuse_other_shapes(path: Path, state: Any, build: Callable[[], nn.Module]) 
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Give a network the weights of another one of the same shape."""
+    """Load the weights of another network of the same shape."""
     state, wanted = load_checkpoint(path)["model"], model.state_dict()
     shapes = [{name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (state, wanted)]
     if differences := [f"{name}: {theirs}, here {own}" for name, theirs, own in find_differences(*shapes)]:
@@ -106,7 +106,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Draws no initial weights: torch would import its compiler for those of networks that take no memory, in 3 s."""
+    """Skips drawing initial weights: for networks that take no memory, torch would import its compiler, in 3 s."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in {nn.init.normal_, nn.init.uniform_, nn.init.kaiming_normal_, nn.init.kaiming_uniform_}:
@@ -115,7 +115,7 @@ class _WithoutDraws(TorchFunctionMode):
 
 
 def refuse_pickle(path: Path) -> None:
-    """Refuse a checkpoint of an earlier version, which pickled them."""
+    """Refuse a checkpoint that an earlier version pickled."""
     if path.suffix == ".pt":
         msg = f"checkpoint {path}: pickled by an earlier version of kaggle-unet; this one reads {SUFFIX} files alone; "
         raise DataError(f"{msg}train the fold again: kaggle-unet train CONFIG --fold N --run ANOTHER_RUN")
@@ -126,7 +126,7 @@ def _take_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         assert name not in tensors, f"two tensors are called {name}"
         tensors[name] = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        is_last = not value.is_contiguous() and value.dim() == 4  # channels last: an optimiser steps the faster for it
+        is_last = not value.is_contiguous() and value.dim() == 4  # channels last, for faster steps of the optimiser
         return {_TENSOR: name, "channels_last": True} if is_last else {_TENSOR: name}
     if isinstance(value, Mapping):
         inner = {key: _take_tensors(item, f"{name}.{key}".lstrip("."), tensors) for key, item in value.items()}
@@ -151,7 +151,7 @@ def _put_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a file of weights that somebody else wrote."""
+    """Read a file of weights that another program wrote."""
     if not path.is_file():
         raise DataError(f"weights {path}: no such file; correct model.encoder_weights, or set it to null")
     with reading(f"weights {path}", "download it again, or give another file"):

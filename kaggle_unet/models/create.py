@@ -1,4 +1,4 @@
-"""Networks from settings, their encoders with random weights, with those of a file, or with those of a hub."""
+"""Networks built from settings, their encoders with random weights or with weights from a file or a hub."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,8 +28,8 @@ def create_model(
 ) -> nn.Module:
     """Build the network that a config describes, with random weights or `encoder_weights` in its encoder.
 
-    It returns logits (B, out_channels, H, W), or in training, if it has auxiliary heads, `Outputs`. With `load_encoder`
-    False, as a checkpoint will replace all weights, neither the hub nor a file is accessed.
+    The network returns logits (B, out_channels, H, W), or in training, if it has auxiliary heads, `Outputs`. With
+    `load_encoder` False, for weights that a checkpoint will replace, neither the hub nor a file is accessed.
     """
     if isinstance(settings, PlainUNetSettings):
         return PlainUNet(in_channels, out_channels, settings)

@@ -1,4 +1,4 @@
-"""A custom network: `model.name: python:package.module:factory`.
+"""The user's own network: `model.name: python:package.module:factory`.
 
 This is the only place where a config can run code that is not the kit's, and it does so only inside `trust_code`.
 """
@@ -21,7 +21,7 @@ _is_trusted: ContextVar[bool] = ContextVar("is_trusted", default=False)
 
 @contextmanager
 def trust_code(trusted: bool = True) -> Iterator[None]:
-    """Allow modules that configs name to be imported in this block."""
+    """Allow modules named by configs to be imported in this block."""
     token = _is_trusted.set(trusted)
     try:
         yield
@@ -37,7 +37,7 @@ def build_custom(settings: CustomSettings, in_channels: int, out_channels: int) 
             f"model.name {settings.name}: this network is code of the module {module}, which was not imported; if you "
             "trust it, repeat with --trust-code (in Python: trust_code=True)"
         )
-    if "" not in sys.path:  # a console script looks beside itself only, not in the current folder
+    if "" not in sys.path:  # a console script searches its own folder, not the current one
         sys.path.insert(0, "")
     try:
         network = getattr(importlib.import_module(module), factory)(in_channels, out_channels, **settings.options)
@@ -52,7 +52,7 @@ def build_custom(settings: CustomSettings, in_channels: int, out_channels: int) 
 
 
 def check_output(network: object, key: str, sizes: tuple[int, int, int], remedy: str) -> "nn.Module":
-    """Return a network that gives one plane of logits per output channel, as large as its input, or raise."""
+    """Return a network if it gives one plane of logits per output channel, as large as its input; otherwise raise."""
     import torch
     from torch import Tensor, nn
 
@@ -62,7 +62,7 @@ def check_output(network: object, key: str, sizes: tuple[int, int, int], remedy:
     shape, wanted = (1, in_channels, side, side), (1, out_channels, side, side)
     is_training = network.training
     try:
-        with torch.no_grad():  # not inference_mode: a network could not train with what it caches then
+        with torch.no_grad():  # not inference_mode: a network could not train with what it caches there
             logits = network.eval()(torch.zeros(shape))
     except Exception as error:  # any code, so any error
         msg = f"{key}: on an input of shape {shape}: {type(error).__name__}: {error}; {remedy}"

@@ -28,7 +28,7 @@ def refuse_unknown(key: str, name: str, known: Sequence[str]) -> None:
     raise ConfigError(f"{key} {name!r} is unknown; {hint}")
 
 
-# Options that `build_smp` sets, or that would make the network return something else than logits.
+# Options that `build_smp` sets, or that would make the network return something other than logits.
 _TAKEN_OPTIONS = ("arch", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params")
 
 
@@ -96,7 +96,7 @@ def check_smp(settings: SmpSettings) -> None:
         msg = f"model.options can't hold {', '.join(taken)}: kaggle-unet sets them, or needs plain logits; leave them "
         raise ConfigError(f"{msg}out")
     if settings.encoder.startswith("tu-"):
-        return  # what smp does not know goes on to timm, which refuses what it does not know either
+        return  # options unknown to smp go on to timm, which refuses those it does not know either
     architecture = smp.MODEL_ARCHITECTURES_MAPPING[settings.architecture.lower()]
     known = [name for name in inspect.signature(architecture).parameters if name not in (*_TAKEN_OPTIONS, "kwargs")]
     for name in settings.options:
@@ -104,7 +104,7 @@ def check_smp(settings: SmpSettings) -> None:
 
 
 def build_smp(settings: SmpSettings, in_channels: int, out_channels: int, weights: str | bool | None) -> nn.Module:
-    """Build a network with smp; False or None as weights draws them at random."""
+    """Build a network with smp, with random weights if `weights` is False or None."""
     import segmentation_models_pytorch as smp
 
     options = {"in_channels": in_channels, "classes": out_channels, **settings.options}
@@ -126,7 +126,7 @@ class TernausNet(nn.Module):
     """TernausNet: VGG11 without its classifier, five blocks up, skip connections before each pooling.
 
     With VGG11, 3 channels in and one plane out there are 22,927,393 parameters, as in the authors' UNet11. With VGG16
-    the decoder is the same; the authors' own UNet16 has another one, which is in no paper. Iglovikov, Shvets 2018,
+    the decoder is the same; the authors' own UNet16 has another one, described in no paper. Iglovikov, Shvets 2018,
     https://arxiv.org/abs/1801.05746, https://github.com/ternaus/TernausNet.
     """
 

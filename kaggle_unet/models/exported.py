@@ -32,7 +32,7 @@ def trace_network(network: nn.Module, inputs: Tensor) -> bytes:
         torch.onnx.export(
             network.eval(),
             (inputs,),
-            file,  # type: ignore[arg-type]  # the older exporter writes into files in memory, too
+            file,  # type: ignore[arg-type]  # the older exporter also writes to in-memory files
             dynamo=False,
             opset_version=_OPSET,
             input_names=[_INPUTS],
@@ -43,7 +43,7 @@ def trace_network(network: nn.Module, inputs: Tensor) -> bytes:
 
 
 def write_exported(path: Path, graph: bytes, about: Mapping[str, Any]) -> None:
-    """Write a graph with what `load_exported` returns of it, and its hash beside it."""
+    """Write a graph with the description that `load_exported` returns, and its hash beside it."""
     onnx = import_extra("onnx", "onnx")
     model = onnx.load_model_from_string(graph)
     onnx.helper.set_model_props(model, {METADATA: json.dumps({"format": FORMAT, **about})})
@@ -52,7 +52,7 @@ def write_exported(path: Path, graph: bytes, about: Mapping[str, Any]) -> None:
 
 
 def load_exported(path: Path) -> Checkpoint:
-    """Read an exported file as `load_checkpoint` reads others; its `model` is the network itself."""
+    """Read an exported file as `load_checkpoint` reads checkpoints; its `model` is the network itself."""
     data, digest = read_hashed(path)
     with reading(f"exported file {path}", "export the run again"):
         network = OnnxNetwork(data)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from kaggle_unet.models.settings import EmptyHeadSettings
 
-# The highest logit in an image taken to be empty: a probability of 0.00005, below any threshold, but no infinity, which
-# a mean over flips or a loss could not take.
+# The highest logit in an image taken to be empty: a probability of 0.00005, below any threshold, but finite, because a
+# mean over flips or a loss could not handle infinity.
 _EMPTY_LOGIT = -10.0
 
 
@@ -29,7 +29,7 @@ class Outputs(NamedTuple):
 
 
 def select_outputs(outputs: Outputs, *, is_training: bool) -> Tensor | Outputs:
-    """Return all outputs in training if there are auxiliary heads, else the logits to predict with.
+    """Return all outputs in training if there are auxiliary heads, else the logits for prediction.
 
     These are so low in images taken to be empty that nothing is found there:
 
@@ -47,7 +47,7 @@ def select_outputs(outputs: Outputs, *, is_training: bool) -> Tensor | Outputs:
 
 
 def forward_all(network: nn.Module, inputs: Tensor) -> Tensor | Outputs:
-    """Return the outputs of a network in evaluation mode; its logits where it has no empty head."""
+    """Return the outputs of a network in evaluation mode, or only its logits if it has no empty head."""
     compute: Callable[[Tensor], Tensor | Outputs] = getattr(network, "outputs", network)
     outputs = compute(inputs)
     return outputs.logits if isinstance(outputs, Outputs) and outputs.empty is None else outputs
@@ -56,7 +56,7 @@ def forward_all(network: nn.Module, inputs: Tensor) -> Tensor | Outputs:
 class ScSE(nn.Module):
     """Concurrent spatial and channel squeeze and excitation: x · channel gate + x · pixel gate.
 
-    The channel gate squeezes to a sixteenth of the channels, but to 4 at least (or all that there are). Roy, Navab,
+    The channel gate squeezes to a sixteenth of the channels, but to at least 4 (or all there are). Roy, Navab,
     Wachinger 2018, https://arxiv.org/abs/1803.02579.
     """
 
@@ -99,8 +99,8 @@ class EmptyHead(nn.Module):
 class Hypercolumn(nn.Module):
     """The maps of all levels of a decoder, side by side at the size of the last.
 
-    A 1 × 1 convolution brings each map to the last one's width while it is still small, then it is enlarged bilinearly;
-    a 3 × 3 convolution with norm and activation reads all of them. Hariharan, Arbeláez, Girshick, Malik 2015,
+    A 1 × 1 convolution gives each map as many channels as the last one has, before the map is enlarged bilinearly; a
+    3 × 3 convolution with norm and activation reads all of them. Hariharan, Arbeláez, Girshick, Malik 2015,
     https://arxiv.org/abs/1411.5752.
     """
 
@@ -131,12 +131,12 @@ class SideHeads(nn.Module):
         self.heads = nn.ModuleList(initialise(nn.Conv2d(n_in, n_out, 1), gain=1) for n_in in widths[:-1])
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Compute logits of each level, in its own size."""
+        """Compute logits for each level, at its own size."""
         return tuple(head(level) for head, level in zip(self.heads, maps[:-1], strict=True))
 
 
 def initialise(conv: nn.Conv2d | nn.ConvTranspose2d, *, gain: float) -> nn.Module:
-    """Draw weights of variance gain / N, N the values that each output sums, and set biases to 0."""
+    """Draw weights of variance gain / N, where N is the number of values that each output sums; set biases to 0."""
     n_incoming = conv.in_channels * math.prod(conv.kernel_size) / (math.prod(conv.stride) if conv.transposed else 1)
     nn.init.normal_(conv.weight, std=math.sqrt(gain / n_incoming))
     assert conv.bias is not None

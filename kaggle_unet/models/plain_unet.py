@@ -28,24 +28,24 @@ def _dropout_rates(settings: PlainUNetSettings) -> tuple[list[Rates], list[Rates
     return [first, *rates[1:]], rates[-2::-1]
 
 
-# Pixels a side at the edges of each upsampling that depend on pixels outside; without padding they are cut off.
+# Pixels of each side that after upsampling depend on pixels beyond the edges; without padding they are cut off.
 _HALF_SEEN_PX = {"transposed2": 0, "transposed3": 2, "nearest": 0, "bilinear": 2}
 
 
 class PlainUNet(nn.Module):
     """The U-Net of Ronneberger, Fischer and Brox [1]_.
 
-    Weights are drawn from normal distributions of variance g / N, N the number of values that each output sums (the
+    Weights are drawn from normal distributions of variance g / N, N being the number of values each output sums (the
     paper's "incoming nodes", fan-in), with g = 2 before a ReLU (He; also before an ELU) and g = 1 for upsampling and
     head, which have none. Dropout is per value, not per feature map, as in the articles. Group norm has up to 8 groups,
-    of two channels at least. Interpolation follows its 1 × 1 convolution, as the two commute.
+    of at least two channels each. Interpolation follows its 1 × 1 convolution, as the two commute.
 
     Without padding, inputs whose sides halve evenly down to the lowest level are taken whole (572 → 388 at depth 4);
     other even sides lose the surplus at their edges first (576 → 572 → 388). Every output then depends on real pixels
     only: a tile's planes are those of the whole image there.
 
-    With `settings.unshuffle` of k, k × k neighbouring pixels become channels of one before the first block, and the
-    head gives k × k logits of each plane, which become pixels again (pixel shuffle [2]_).
+    With `settings.unshuffle` of k, k × k neighbouring pixels become channels of one pixel before the first block, and
+    the head gives k × k logits for each plane, which become pixels again (pixel shuffle [2]_).
 
     With `settings.residual` each block adds a 1 × 1 convolution of its input before its last activation (ResUNet [3]_).
     The second convolution then starts with g = 1, as the shortcut does, so that the sum varies as much as a plain
@@ -194,7 +194,7 @@ def _upsampling(n_in: int, n_out: int, settings: PlainUNetSettings) -> nn.Module
 
 
 def _lost_px(settings: PlainUNetSettings) -> int:
-    """Count the pixels of a side that are lost on the way down and up, where every pooling halves it evenly."""
+    """Count the pixels of a side that are lost on the way down and up, if every pooling halves it evenly."""
     if settings.padding == "same":
         return 0
     multiple = 1 << settings.depth
@@ -219,6 +219,6 @@ def _activation(settings: PlainUNetSettings) -> nn.Module:
 
 
 def _middle(grid: Tensor, height: int, width: int) -> Tensor:
-    """Crop the middle of (..., H', W')."""
+    """Crop (..., H', W') to its middle."""
     top, left = (grid.shape[-2] - height) // 2, (grid.shape[-1] - width) // 2
     return grid[..., top : top + height, left : left + width]

@@ -51,7 +51,7 @@ class PlainUNetSettings(Settings):
     residual: bool = False
     """Whether each block has a shortcut: a 1 × 1 convolution of its input, added before its last activation."""
     hypercolumn: bool = False
-    """Whether the head reads the decoder's maps of all levels instead of the last one."""
+    """Whether the head reads the decoder's maps of all levels instead of only the last one."""
     deep_supervision: bool = False
     """Whether lower levels of the decoder have heads of their own in training; trained by `loss.deep_supervision`."""
     empty_head: EmptyHeadSettings | None = None
@@ -123,7 +123,7 @@ class TernausNetSettings(Settings):
 
 
 class CustomSettings(Settings):
-    """A custom network; it runs only with `--trust-code`."""
+    """The user's own network; it runs only with `--trust-code`."""
 
     name: Annotated[str, Field(pattern=r"^python:[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = "python:module:factory"
     """`python:package.module:factory`: the function is called as `factory(in_channels, out_channels, **options)` and
@@ -131,7 +131,7 @@ class CustomSettings(Settings):
     options: dict[str, Any] = {}
     """Other keyword arguments of the function."""
     input_multiple: Annotated[int, Field(ge=1)] = 32
-    """What the sides of inputs must be multiples of."""
+    """The sides of inputs must be multiples of this."""
 
 
 def _kind(value: Any) -> str | None:
