@@ -12,8 +12,8 @@ def pixel_cross_entropy(
 ) -> Tensor:
     """Compute the cross-entropy of every pixel in nats, shape (B, H, W), from logits and targets (B, C, H, W).
 
-    `sigmoid` takes the mean of C binary cross-entropies, weighted by `plane_weights` (C,), so that codecs of one and of
-    two planes are on one scale.
+    `sigmoid` takes the mean of C binary cross-entropies, weighted by `plane_weights` (C,), so that codecs with one
+    plane and with two are on the same scale.
     """
     if activation == "sigmoid":
         return plane_mean(F.binary_cross_entropy_with_logits(logits, planes, reduction="none"), plane_weights)
@@ -22,7 +22,7 @@ def pixel_cross_entropy(
 
 
 def plane_mean(values: Tensor, plane_weights: Tensor | None) -> Tensor:
-    """Average over planes (B, C, H, W), weighted where weights (C,) are given: Σ w·v / Σ w; shape (B, H, W).
+    """Average over planes (B, C, H, W), weighted if weights (C,) are given: Σ w·v / Σ w; shape (B, H, W).
 
     >>> import torch
     >>> plane_mean(torch.tensor([1.0, 5.0]).view(1, 2, 1, 1), torch.tensor([3.0, 1.0])).item()
@@ -34,9 +34,9 @@ def plane_mean(values: Tensor, plane_weights: Tensor | None) -> Tensor:
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Return Σ w·v over the number of pixels with w > 0; 0 where none counts.
+    """Return Σ w·v divided by the number of pixels with w > 0, or 0 if there are none.
 
-    The divisor is not Σ w, so that twice the weight of a pixel is twice its part of the loss, whatever others weigh.
+    The divisor is not Σ w, so that doubling a pixel's weight doubles its part of the loss, whatever the others weigh.
 
     >>> import torch
     >>> weighted_mean(torch.tensor([[[1.0, 2.0, 5.0]]]), torch.tensor([[[1.0, 3.0, 0.0]]]))
@@ -55,7 +55,7 @@ def pixel_focal(
     alpha: float | None = None,
     plane_weights: Tensor | None = None,
 ) -> Tensor:
-    """Compute the focal loss of every pixel as `pixel_cross_entropy` does: −(1 − p)^gamma · log p, p that of the truth.
+    """Compute the focal loss of every pixel as in `pixel_cross_entropy`: −(1 − p)^gamma · log p, with the truth's p.
 
     `alpha` weighs positive pixels, 1 − alpha negative ones; `sigmoid` only. (1 − p)^gamma is computed as
     exp(gamma · log(1 − p)): a power has no gradient where p is 1 and gamma below 1. Targets between 0 and 1 divide a
@@ -81,7 +81,7 @@ def _focal(log_p: Tensor, log_rest: Tensor, gamma: float) -> Tensor:
 
 
 def _log_others(logits: Tensor) -> Tensor:
-    """Return log(1 − softmax) of every plane, exact where the softmax is next to 1."""
+    """Return log(1 − softmax) of every plane, exact even where the softmax is close to 1."""
     n_planes = logits.shape[1]
     total = logits.logsumexp(dim=1)
     others = [logits[:, [k for k in range(n_planes) if k != plane]].logsumexp(dim=1) for plane in range(n_planes)]
@@ -99,7 +99,7 @@ def find_empty(objects: Tensor, counted: Tensor) -> Tensor:
 
 
 def empty_cross_entropy(logits: Tensor, is_empty: Tensor, counted: Tensor) -> Tensor:
-    """Compute the cross-entropy of an empty head's logits, shape (B,), over images of which a pixel counts."""
+    """Compute the cross-entropy of an empty head's logits, shape (B,), over images with pixels that count."""
     counts = (counted > 0).flatten(1).any(dim=1)
     costs = F.binary_cross_entropy_with_logits(logits, is_empty.float(), reduction="none")
     return (costs * counts).sum() / counts.sum().clamp(min=1)

@@ -5,8 +5,8 @@ larger errors. These factors are constants to the gradient: they are computed ou
 one product, with the same bits on any device.
 
 Probabilities or logits and `planes`, the targets, have the shape (B, C, H, W). `counted`, (B, H, W), is 0 where a pixel
-does not count and else 1, or for a Lovász loss anything above 0. Sums and IoUs run `over` the whole batch, or over each
-image with a mean over those of which something counts; the result has one number a plane, shape (C,).
+does not count, otherwise 1 or, for a Lovász loss, anything above 0. Sums and IoUs run `over` the whole batch, or over
+each image, averaged over the images with pixels that count; the result has one number per plane, shape (C,).
 """
 
 from typing import Literal
@@ -22,7 +22,7 @@ def soft_dice(probs: Tensor, planes: Tensor, counted: Tensor, *, over: Over, smo
     """Compute the soft Dice coefficient of every plane: (2·Σ p·t + smooth) / (Σ p + Σ t + smooth).
 
     A plane that is empty in the target is not skipped: its Dice is smooth / (Σ p + smooth), so that false positives
-    cost even on images without objects. Milletari, Navab, Ahmadi: V-Net, 2016, without squares,
+    cost something even in images without objects. Milletari, Navab, Ahmadi: V-Net, 2016, without squares,
     https://arxiv.org/abs/1606.04797.
 
     >>> import torch
@@ -39,7 +39,7 @@ def soft_dice(probs: Tensor, planes: Tensor, counted: Tensor, *, over: Over, smo
 
 
 def _mean_over_images(values: Tensor, counted: Tensor) -> Tensor:
-    """Average (B, C) over the images of which something counts, or over all where nothing does."""
+    """Average (B, C) over the images with pixels that count, or over all if there are none."""
     is_counted = counted.flatten(1).amax(dim=1, keepdim=True) > 0
     part = (is_counted | ~is_counted.any()).to(values.dtype)
     return (values * part).sum(dim=0) / part.sum()
@@ -59,10 +59,11 @@ def lovasz_hinge(
     Targets above ½ are positive, as an IoU knows nothing in between. An error e is 1 − logit, or 1 + logit where the
     target is negative; it costs max(e, 0), or ELU(e) + 1, which is the same plus 1 above 0 and never quite 0 below. An
     image without objects costs its single worst pixel (the IoU is 0 from the first false one on). The symmetric form,
-    the mean with the loss of the background, whose logits and targets are the opposite, takes all its pixels.
+    the mean of this loss and that of the background, with logits and targets inverted, counts all pixels of such an
+    image.
 
-    Berman, Rannen Triki, Blaschko: The Lovász-Softmax loss, 2018, https://arxiv.org/abs/1705.08790. ELU + 1 is of the
-    1st place of TGS, https://www.kaggle.com/c/tgs-salt-identification-challenge; the symmetric form of the 9th,
+    Berman, Rannen Triki, Blaschko: The Lovász-Softmax loss, 2018, https://arxiv.org/abs/1705.08790. ELU + 1 comes from
+    the 1st place of TGS, https://www.kaggle.com/c/tgs-salt-identification-challenge, the symmetric form from the 9th,
     https://github.com/tugstugi/pytorch-saltnet.
 
     Two pixels, both positive; the second is wrong by an error of 2, without which the IoU is ½:
@@ -79,7 +80,7 @@ def lovasz_hinge(
 
 
 def lovasz_softmax(probs: Tensor, planes: Tensor, counted: Tensor, *, over: Over) -> Tensor:
-    """Compute the Lovász-Softmax loss of every plane, shape (C,): as `lovasz_hinge`, of errors |target − probability|.
+    """Compute the Lovász-Softmax loss of every plane, shape (C,): as `lovasz_hinge`, on errors |target − probability|.
 
     It lies between 0 and 1. A plane that is empty in the target costs its largest false probability.
 
@@ -115,11 +116,10 @@ def _rows(grid: Tensor, over: Over) -> Tensor:
 
 
 def _iou_losses(errors: Tensor, truth: Tensor, counts: Tensor) -> Tensor:
-    """Return what the IoU loses at each pixel when they become wrong one by one, the largest errors first.
+    """Return what the IoU loses at each pixel when pixels become wrong one by one, the largest errors first.
 
-    A pixel of the object is taken from the intersection, any other is added to the union; so each loss has a formula
-    and is no difference of sums that only a float64 could tell apart. Pixels that do not count come last and lose
-    nothing.
+    A pixel of the object is taken from the intersection, any other is added to the union, so each loss has a formula of
+    its own; differences of sums would need float64. Pixels that do not count come last and lose nothing.
     """
     order = errors.masked_fill(~counts, -torch.inf).argsort(dim=-1, descending=True, stable=True)
     is_true, is_counted = truth.gather(-1, order), counts.gather(-1, order)

@@ -29,23 +29,23 @@ class LossSettings(Settings):
     """Weight of each plane in the Dice term; 0 leaves one out. Planes not named have 1, except the background of a
     softmax codec, which has 0."""
     smooth: Annotated[float, Field(gt=0)] = 1.0
-    """Added to both sides of the Dice fraction."""
+    """Added to numerator and denominator of the Dice fraction."""
     focal: Coefficient = 0.0
     """Coefficient of the focal loss, multiplied by the weight maps."""
     focal_gamma: Annotated[float, Field(ge=0)] = 2.0
     """Exponent of 1 − the probability of the true class; 0 gives the cross-entropy."""
     focal_alpha: Fraction | None = None
-    """Weight of foreground pixels, and 1 − alpha that of background pixels; for sigmoid codecs. None gives both 1."""
+    """Weight of foreground pixels; background pixels get 1 − alpha. For sigmoid codecs. None gives both 1."""
     lovasz: Coefficient = 0.0
     """Coefficient of the Lovász hinge (Lovász-Softmax for softmax codecs)."""
     lovasz_over: Literal["batch", "image"] = "image"
-    """Whether the IoU it approximates is that of the whole batch or of each image."""
+    """Whether the Lovász loss approximates the IoU of the whole batch or of each image."""
     lovasz_planes: dict[str, Coefficient] = {}
     """Weight of each plane, as in `dice_planes`."""
     lovasz_hinge: Literal["relu", "elu1"] = "elu1"
     """How an error becomes a cost: cut off at 0, or ELU + 1, whose gradient is not 0 on correct pixels; for sigmoid."""
     lovasz_symmetric: bool = False
-    """Whether the hinge is the mean of those of foreground and background; for sigmoid codecs."""
+    """Whether the hinges of foreground and background are averaged; for sigmoid codecs."""
     empty: Coefficient = 0.0
     """Coefficient of the binary cross-entropy of a network's `empty_head`, in training and in validation."""
     deep_supervision: Coefficient = 0.0

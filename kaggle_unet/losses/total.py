@@ -24,7 +24,7 @@ Outputs = tuple[Tensor, Tensor | None, Sequence[Tensor], Any]
 class SegmentationLoss(nn.Module):
     """The sum of a config's terms, in float32 whatever the dtype of the logits.
 
-    Weights multiply the cross-entropy and the focal loss; for Dice and Lovász a pixel counts or it does not. A pixel of
+    Weights multiply the cross-entropy and the focal loss; for Dice and Lovász, a pixel counts or does not. A pixel of
     weight 0 counts in no term, so ignoring pixels is the same as cutting them off. Logits smaller than the targets (a
     U-Net without padding) are compared with the middle of the targets, and side outputs enlarged to their size. The
     loss is finite for finite logits up to 1e30, far beyond the range of float16.
@@ -43,7 +43,7 @@ class SegmentationLoss(nn.Module):
     def forward(self, outputs: Tensor | Outputs, planes: Tensor, weights: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and its terms before their coefficients, detached.
 
-        `outputs` are logits (B, C, h, w), or in training all that auxiliary heads give; planes (B, C, H, W) and weights
+        `outputs` are logits (B, C, h, w), or in training also those of auxiliary heads; planes (B, C, H, W) and weights
         (B, H, W) are the targets.
         """
         logits, empty, sides, _ = (outputs, None, (), None) if isinstance(outputs, Tensor) else outputs
