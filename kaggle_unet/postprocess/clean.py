@@ -27,8 +27,8 @@ def fill_holes(labels: ArrayLike, max_px: int, *, in_place: bool = False) -> Lab
 
     Notes
     -----
-    Background is connected through sides only, as instances are through corners too. A hole at the image's edge is
-    left, because it may go on beyond it; so is a hole that touches two instances, corners included.
+    Background is connected through sides only, because instances are also connected through corners. A hole at the
+    image's edge is left, as it may go on beyond it; so is a hole that touches two instances, corners included.
 
     Examples
     --------

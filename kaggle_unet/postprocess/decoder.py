@@ -1,4 +1,4 @@
-"""The decoder: planes of probabilities of one image to its labels, cleaned and of any size."""
+"""The decoder: from an image's planes of probabilities, of any size, to its cleaned labels."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Decoder:
     Attributes
     ----------
     codec : Codec
-        What the planes mean; what `get_codec` returns.
+        What the planes mean, as `get_codec` returns it.
     decode : DecodeSettings
         Thresholds and rules of decoding.
     postprocess : PostprocessSettings

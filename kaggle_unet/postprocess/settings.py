@@ -19,7 +19,7 @@ class PostprocessSettings(Settings):
     constant_is_empty : bool
         An image whose pixels are all equal has no instance: the black tiles of TGS.
     full_is_empty : bool
-        An image that is all instance has none: tiles inside the salt are labelled empty in TGS.
+        An image covered entirely by instances has none: tiles inside the salt are labelled empty in TGS.
 
     Examples
     --------

@@ -59,7 +59,7 @@ class SeamComponents:
     def join(self) -> list[SeamComponent]:
         """Return the components that the pieces make up."""
         pairs = np.concatenate([np.zeros((2, 0), np.int64), *self._pairs], axis=1)
-        upper, lower = pairs.astype(np.int32)  # scipy 1.11 takes no others
+        upper, lower = pairs.astype(np.int32)  # scipy 1.11 accepts no other type
         n = len(self._pieces)
         touch = scipy.sparse.coo_array((np.ones(len(upper), np.bool_), (upper, lower)), shape=(n, n))
         n_components, ids = connected_components(touch, directed=False) if n else (0, np.zeros(0, np.int32))
@@ -94,8 +94,8 @@ def decode_large(
 ) -> Labels:
     """Decode planes (C, H, W) as `Codec.decode` does, and clean the labels, a stripe of rows at a time.
 
-    Beside the labels, which may be those of a file (`out`, zeros), memory is that of one stripe, or of the box of the
-    largest component that crosses a seam.
+    Besides the labels, which may lie in a file (`out`, zeros), this takes the memory of one stripe, or of the box of
+    the largest component that crosses a seam.
     """
     height, width = planes.shape[1:]
     labels = np.zeros((height, width), dtype=np.int32) if out is None else out
@@ -128,13 +128,13 @@ def decode_large(
 
 
 def _add_instances(found: Labels, n: int, labels: Labels) -> int:
-    """Add instances to a part of labels, numbered from the n that there are; return how many there are then."""
+    """Add instances to a part of the labels, numbered after the n so far, and return the new total."""
     np.copyto(labels, found + np.int32(n), where=found > 0)
     return n + int(found.max(initial=0))
 
 
 class Window(NamedTuple):
-    """Rows that hold some objects whole: those with ids above `first`, up to `last`."""
+    """Rows that contain some objects entirely: those with ids above `first`, up to `last`."""
 
     top: int
     bottom: int
@@ -152,7 +152,7 @@ class Window(NamedTuple):
 def plan_windows(labels: Sliced, height_px: int) -> Iterator[Window]:
     """Divide rows into windows with the objects that begin in them.
 
-    Ids rise with the objects' first pixels, so those that begin in a window follow on those of the window above.
+    Ids rise with the objects' first pixels, so those of a window follow those of the window above.
     """
     first, height = 0, labels.shape[0]
     for top in range(0, height, height_px):

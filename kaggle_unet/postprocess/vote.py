@@ -1,8 +1,8 @@
 """Voting: combine label images or masks of one image into the one that most of them support.
 
-They combine submissions, and networks whose planes can't be averaged. Everything is decided in integers, by the pixels
+This combines submissions, and networks whose planes can't be averaged. Everything is decided in integers, by the pixels
 that objects cover, never by their ids or the order of the sets: the same sets give the same labels in any order, and a
-weight of 2 is the same as the set given twice.
+weight of 2 is the same as giving the set twice.
 """
 
 import math
@@ -19,8 +19,8 @@ from kaggle_unet.masks.rle import encode
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.types import Labels, Mask
 
-# IoUs are added as multiples of 2⁻³¹, so that sums do not depend on their order. With weights below 2³¹ in sum, int64
-# holds every sum.
+# IoUs are added as multiples of 2⁻³¹, so that sums do not depend on their order. With weights that sum to less than
+# 2³¹, int64 holds every sum.
 _IOU_BITS = 31
 _MOST_WEIGHT = 2**31 - 1
 
@@ -28,20 +28,20 @@ _MOST_WEIGHT = 2**31 - 1
 def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None) -> Labels:
     """Keep the objects that most of the sets have, each with the pixels that most of those sets claim.
 
-    A set is the labels of the image by one voter, with any ids; without weights, each set weighs 1.
+    A set is one voter's labels of the image, with any ids; without weights, each set weighs 1.
 
-    Objects of two sets are the same nucleus where their IoU is above 1/2. As the objects of a set are disjoint, an
-    object has at most one such partner in each (https://arxiv.org/abs/1801.00868, section 4.1). It and its partners
-    are a group; its support is what their sets weigh together. Groups are taken by support, then by the mean IoU of
+    Objects of two sets are the same nucleus if their IoU is above 1/2. As the objects of a set are disjoint, an object
+    has at most one such partner in each other set (https://arxiv.org/abs/1801.00868, section 4.1). It and its partners
+    form a group, whose support is the total weight of their sets. Groups are taken by support, then by the mean IoU of
     the object and the others (itself included, by weight, in steps of 2⁻³¹), then by the object's run-length code as
-    text. A group has those of its objects that no group before it has; it is left out if the object that it starts
-    from is gone, or if the sets of what it still has weigh no more than half of all. A group's pixels are those that
-    more than half of its weight claims; of several groups the one with most votes has the pixel, at a tie the one
-    taken first. A group vanishes if none are left.
+    text. A group keeps those of its objects that no earlier group has; it is dropped if the object that it starts from
+    is gone, or if the sets of its remaining objects weigh no more than half of the total. A group's pixels are those
+    that more than half of its weight claims; of several groups, the one with the most votes gets the pixel, in a tie
+    the one taken first. A group without pixels vanishes.
 
-    So what more than half of all weight has pixel for pixel comes back pixel for pixel, and two sets of equal weight
-    keep the pixels that both have, of the objects that both have. The time is linear in the pixels for any number of
-    objects, and quadratic in the number of sets.
+    So an object that more than half of the total weight has pixel for pixel is returned as it is, and two sets of equal
+    weight keep the pixels that both have, of the objects that both have. The time is linear in the pixels for any
+    number of objects, and quadratic in the number of sets.
     """
     int_weights = np.array(to_integer_weights(weights, len(labels)), dtype=np.int64)
     sets = [relabel(voted) for voted in labels]
@@ -52,7 +52,7 @@ def vote_labels(labels: Sequence[Labels], weights: Sequence[float] | None = None
 
 
 def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> Mask:
-    """Keep the pixels that masks of more than half of all weight have; a tie is background."""
+    """Keep the pixels set in masks of more than half of the total weight; a tie is background."""
     int_weights = to_integer_weights(weights, len(masks))
     masks = [check_mask(mask) for mask in masks]
     _refuse_other_shapes(masks)
@@ -61,7 +61,7 @@ def vote_mask(masks: Sequence[Mask], weights: Sequence[float] | None = None) -> 
 
 
 def to_integer_weights(weights: Sequence[float] | None, n: int) -> tuple[int, ...]:
-    """Return whole numbers of the same proportions, without a common divisor, so that a tie is a tie."""
+    """Return whole numbers in the same proportions, without a common divisor, so that ties are exact."""
     if weights is None:
         return (1,) * n
     if len(weights) != n or not all(math.isfinite(weight) and weight > 0 for weight in weights):
@@ -88,8 +88,8 @@ def _refuse_other_shapes(arrays: Sequence[NDArray[np.generic]]) -> None:
 def _pair_up(sets: Sequence[Labels]) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:
     """Find the partners of all n objects of k sets, one set after the other; ids are consecutive.
 
-    Return the first object of each set, and n; partners (n, k), the same nucleus in each set, the object itself where
-    that has none; and their IoUs (n, k), 0 where there is no partner, and 1 in the object's own set.
+    Return the first object of each set, and n; partners (n, k), the same nucleus in each set, or the object itself if a
+    set has none; and their IoUs (n, k), 0 where there is no partner, and 1 in the object's own set.
     """
     k = len(sets)
     firsts = np.cumsum([0, *(int(voted.max(initial=0)) for voted in sets)]).tolist()
@@ -129,7 +129,7 @@ def _paint(
     group_weights: NDArray[np.int64],
     weights: NDArray[np.int64],
 ) -> Labels:
-    """Assign each pixel to the group with most votes there, among groups more than half of which claims it."""
+    """Assign each pixel to the group with the most votes there, among groups of which more than half claims it."""
     claims = [np.append(np.int32(0), own)[voted] for voted, own in zip(sets, groups, strict=True)]
     is_claimed = np.logical_or.reduce([claim > 0 for claim in claims])
     claims = [claim[is_claimed] for claim in claims]
