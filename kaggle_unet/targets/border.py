@@ -1,4 +1,4 @@
-"""Border pixels, and the one pixel of each instance that they leave.
+"""Border pixels, and the one pixel of each instance that is kept free of them.
 
 A pixel's window decides, not a watershed line: scikit-image stopped drawing lines between touching markers in 0.14, and
 border recipes built on them have fused neighbours ever since.
@@ -59,14 +59,14 @@ def border(labels: ArrayLike, *, rule: BorderRule = "touching", radius_px: int |
 
 
 def mark_border(labels: Labels, settings: BorderSettings) -> Mask:
-    """Mark the border pixels of instances, see `border`; `labels` are as `to_labels` makes them."""
+    """Mark the border pixels of instances as `border` does; `labels` are as `to_labels` returns them."""
     marked, is_contour = np.zeros(labels.shape, dtype=np.uint8), settings.rule == "contour"
     if settings.radius_px != "by_size":
         _mark(labels, settings.radius_px, is_contour, 1, marked)
         return marked.view(np.bool_)
     labels, areas = measure_labels(labels)
     radii = _radii_by_size(areas)
-    for radius in np.unique(radii)[::-1].tolist():  # the least radius that makes a pixel border is left
+    for radius in np.unique(radii)[::-1].tolist():  # the smallest radius that marks a pixel stays
         _mark(labels, radius, is_contour, radius, marked)
     keep_within_radius(labels, radii, marked)
     return marked.view(np.bool_)
@@ -86,10 +86,10 @@ def _radii_by_size(areas: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 
 def keep_one_seed_pixel(labels: Labels, marked: Mask, highest: int) -> Mask:
-    """Free the innermost pixel of every instance that a border covers whole; ids go up to `highest`.
+    """Free the innermost pixel of every instance that a border covers entirely; ids go up to `highest`.
 
-    The innermost pixel is the one farthest from anything that is not the instance, the first in raster order of
-    several. What lies beyond the image's edge counts as the instance's own.
+    The innermost pixel is the one farthest from anything outside the instance, or the first of several in raster
+    order. Anything beyond the image's edge counts as part of the instance.
     """
     freed: Mask = np.array(marked, dtype=np.bool_, order="C")
     found = np.zeros(highest + 1, dtype=np.uint8)

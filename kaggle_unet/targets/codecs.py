@@ -2,8 +2,8 @@
 
 Codecs differ only in their planes, so a new one is a line in `CODECS`; tests/targets/test_codecs.py then checks it
 against the contract. `interior` and `border` never overlap; next to a `mask`, `border` also covers background between
-instances. The codec `classes` is another matter: its labels hold no instances but every pixel's class, 0…K−1 in the
-order of the classes' names, and `IGNORED_CLASS` where none is known.
+instances. The codec `classes` is different: its labels hold not instances but every pixel's class, 0…K−1 in the order
+of the classes' names, and `IGNORED_CLASS` where none is known.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class Codec:
 
     name: CodecName
     planes: tuple[str, ...]
-    classes: tuple[str, ...]  # class weights go by these names
+    classes: tuple[str, ...]  # class weights use these names
     activation: Literal["sigmoid", "softmax"] = "sigmoid"  # what turns a network's logits into planes
     is_semantic: bool = False  # labels are classes of pixels instead of instances
 
@@ -75,7 +75,7 @@ class Codec:
         return self.decode(planes, settings.model_copy(update={"single_object": True})) > 0
 
     def classify(self, planes: Planes) -> NDArray[np.uint8]:
-        """Return the index of every pixel's class, uint8 (H, W); a border's pixels are of no other class."""
+        """Return the index of every pixel's class, uint8 (H, W); border pixels have no other class."""
         if self.is_semantic:
             return np.asarray(planes.argmax(axis=0), dtype=np.uint8)
         background = np.uint8(len(self.classes) - 1)

@@ -29,7 +29,7 @@ class CodecSettings(Settings):
     name: CodecName = "interior_border_background"
     """The planes that labels are turned into."""
     border: BorderSettings = BorderSettings()
-    """Which pixels are border; without effect for `mask` and `classes`."""
+    """Which pixels are border; no effect for `mask` and `classes`."""
     classes: tuple[str, ...] | None = None
     """`classes` only: names of the classes, in the order of their planes and of the ids 0, 1, … in labels; by default
     those of `competition.classes`."""
@@ -39,17 +39,17 @@ class DistanceWeight(Settings):
     """The U-Net paper's w0·exp(−(d1 + d2)² / (2σ²)) on background pixels."""
 
     w0: Annotated[float, Field(gt=0, le=1e6)] = 10.0
-    """The weight where d1 + d2 would be 0: the paper's 10; kits derived from neptune's have 50 and add 1 to the map."""
+    """The weight where d1 + d2 would be 0: the paper's 10; kits derived from neptune's use 50 and add 1 to the map."""
     sigma_px: Annotated[float, Field(gt=0.001, le=1e6)] = 5.0
     """The paper's σ, 5 px there. Kits derived from neptune's write exp(−(d1 + d2)² / σ²), without the 2: their σ is √2
     times this one, so their 10 is 7.07 here."""
     separate_touching: bool = False
-    """Whether pixels where instances touch count as background, as in the paper, whose cells are first separated by a
-    line. Otherwise instances that touch have no weight between them."""
+    """Whether pixels where instances touch count as background, as in the paper, which first separates cells by a
+    line. Otherwise touching instances have no weight between them."""
 
 
 class SizeWeight(Settings):
-    """Inside an instance clip((A0 / area)^gamma, lo, hi), and 1 on background."""
+    """Weights by the size of an instance: clip((A0 / area)^gamma, lo, hi) inside it, 1 on background."""
 
     gamma: Positive = 0.5
     """Exponent of the ratio of areas."""
@@ -112,8 +112,8 @@ class DecodeSettings(Settings):
     single_object : bool
         Whether all pixels of the mask are one instance (TGS).
     expected_iou : bool
-        With `single_object`, cut each image where the expected IoU of the mask is highest; `mask_threshold` is then the
-        expected IoU below which an image is left empty.
+        With `single_object`, choose each image's threshold so that the expected IoU of the mask is highest;
+        `mask_threshold` is then the expected IoU below which an image is left empty.
 
     Examples
     --------

@@ -19,7 +19,7 @@ def decode_instances(
     """Turn probabilities into instances 1…n, in raster order of their first pixels.
 
     `inside` is the probability of being inside any instance; None stands for min(core + border, 1), as two sigmoids may
-    add up to more. `core` is the plane that seeds are taken from, `border` None if the codec has no such plane.
+    add up to more. `core` is the plane that seeds are taken from; `border` is None if the codec has no such plane.
 
     Seeds grow over an elevation of (1 − core + border) / 2, so that basins meet on the ridge of the border plane. The
     probability of being inside would not do: it is near 1 on both sides of a border, and noise would draw the line.
@@ -51,7 +51,7 @@ def decode_instances(
 
 
 def empty_queues(n_px: int) -> NDArray[np.int32]:
-    """Make the queues of `flood`, with room for as many pixels."""
+    """Make empty queues for `flood`, with room for `n_px` pixels."""
     nodes = np.empty((N_LEVELS + n_px, 4), dtype=np.int32)
     nodes[:N_LEVELS] = END
     nodes[:N_LEVELS, 0] = np.arange(N_LEVELS)
@@ -84,7 +84,7 @@ def _classify(
 
 
 def _level_of_best_iou(inside: Plane, least: float) -> np.float32:
-    """Return the level above which lies the mask of the highest expected IoU; infinity if that is below `least`.
+    """Return the level above which the mask has the highest expected IoU, or infinity if that is below `least`.
 
     Of all masks of k pixels, that of the k most probable ones has the highest expected IoU, about Σ p over it divided
     by k + Σ p over the rest (RankSEG, https://arxiv.org/abs/2510.15362).

@@ -22,7 +22,7 @@ from kaggle_unet.targets.settings import (
 )
 from kaggle_unet.types import IGNORED_CLASS, Labels, Mask, Planes, Weights
 
-# Weights that a float32 near 1 cannot hold are 0; also those below this fraction of a w0 below 1.
+# Weights that a float32 near 1 cannot hold are 0, as are those below this fraction of a w0 below 1.
 _RESOLUTION = 2**-24
 
 
@@ -45,7 +45,7 @@ def weight_map(
     codec : str, default: "interior_border_background"
         The codec whose classes `settings.classes` names.
     planes : float32 array, shape (C, H, W), optional
-        The codec's targets for these labels, which class weights look at; made here with borders of 1 px if not given.
+        The codec's targets for these labels, which class weights need; made here with borders of 1 px by default.
     ignore : bool array, shape (H, W), optional
         Pixels that must not count in the loss; their weight is 0.
 
@@ -57,9 +57,9 @@ def weight_map(
     Raises
     ------
     DataError
-        If the array is not labels, or `ignore` no mask of their shape.
+        If the array is not labels, or `ignore` is not a mask of their shape.
     ConfigError
-        If a class is named that the codec does not have, or sizes are weighted without a reference area.
+        If a class is named that the codec lacks, or sizes are weighted without a reference area.
 
     Examples
     --------
@@ -115,13 +115,13 @@ def distance_weights(
     sigma_px : float, default: 5
         The σ of the U-Net paper. Kits derived from neptune's write exp(−(d1 + d2)² / σ²): their σ is √2 times this one.
     separate_touching : bool, default: False
-        Whether pixels that touch another instance count as background, as where the paper separates cells by a line;
-        every instance keeps a pixel.
+        Whether pixels that touch another instance count as background, like the lines by which the paper separates
+        cells; every instance keeps a pixel.
 
     Returns
     -------
     float32 array, shape (H, W)
-        0 inside instances, on background up to w0; 0 too where it would be below 2⁻²⁴ (2⁻²⁴·w0 if w0 < 1),
+        0 inside instances, up to w0 on background; also 0 where it would be below 2⁻²⁴ (2⁻²⁴·w0 if w0 < 1),
         which a float32 next to a weight of 1 can't hold.
 
     Notes
@@ -130,7 +130,7 @@ def distance_weights(
     instance; the weights have a relative error below three millionths. With fewer than two instances d2 is
     infinite and every weight 0.
 
-    Memory is 12 bytes a pixel beside the labels, whatever their number; time grows with the pixels and with σ.
+    Memory is 12 bytes per pixel besides the labels, for any number of instances; time grows with the pixels and σ.
 
     References
     ----------
@@ -199,11 +199,11 @@ def size_weights(
     DataError
         If the array is not labels.
     ConfigError
-        If a number is not above 0, or the reference area None: one image does not tell the median of a training set.
+        If a number is not above 0, or the reference area is None: one image does not tell a training set's median.
 
     Notes
     -----
-    An instance cut by the image's edge counts with the area that is seen.
+    An instance cut by the image's edge counts with its visible area.
 
     Examples
     --------
