@@ -31,20 +31,20 @@ class CompetitionSettings(Settings):
     masks: str = "masks"
     """`folder` only: subfolder of the masks, or the file of a COCO data set or a CSV of run-length codes."""
     masks_are: MaskKind | None = None
-    """`folder` only: what the masks are; otherwise it is guessed, and `make-targets` says it with the reason. Label
+    """`folder` only: what the masks are; by default it is guessed, and `make-targets` reports the guess and why. Label
     images (`labels`), `binary` masks, whose connected components become instances, a colour (`colours`) or a file
     (`files`) per object, class ids (`classes`), COCO JSON (`coco`), `geojson`, ImageJ selections (`rois`) or run-length
     codes (`rle`)."""
     classes: dict[str, int | tuple[int, int, int]] | None = None
     """Codec `classes` only: the name of each class with its number, or its colour `[red, green, blue]`, in the masks.
-    Any other number or colour is an error, but for that of `ignore`."""
+    Any other number or colour is an error, except that of `ignore`."""
     foreground: int | None = None
-    """`folder` only: the value of objects in binary masks; otherwise all but 0."""
+    """`folder` only: the value of objects in binary masks; by default all but 0."""
     ignore: int | None = None
-    """`folder` only: the value of pixels that do not count, -1 for none; otherwise 255 in palette images."""
+    """`folder` only: the value of pixels that do not count, -1 for none; by default 255 in palette images."""
     channel: int | str | None = None
-    """`folder` and `dsb2018`: the one channel of each image that is read, by number from 0 or by the name that an
-    OME-TIFF or ImageJ gives it; otherwise all are."""
+    """`folder` and `dsb2018`: the only channel of each image to read, by number from 0 or by the name that an OME-TIFF
+    or ImageJ gives it; by default all are read."""
     folds: str | None = None
     """A CSV of your own folds, with columns `id,fold`, relative to the config; an id with an empty fold is left out."""
     skip: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Competition(ABC):
     id_column = "ImageId"
     rle_column = "EncodedPixels"
     single_object = False  # an image's mask is one object, and one row of the CSV
-    fixed_shape: Shape | None = None  # height and width where all images have the same
+    fixed_shape: Shape | None = None  # height and width if all images have the same
     sample_submissions: tuple[str, ...] = ()  # names of the files that list the ids of a test set
 
     @abstractmethod
@@ -67,9 +67,9 @@ class Competition(ABC):
     ) -> "FileSource":
         """Pair the images and masks of what ``--data`` names (a zip, a folder, ``ZIP:place``); no image is decoded yet.
 
-        Masks are wanted (True), left alone (False) or taken if they are there (None). Ids are skipped only where masks
-        are read. A DataError lists all files that are missing, doubled or not read, unless `skip_bad` leaves out the
-        samples that they belong to.
+        Masks are required (True), left alone (False) or read if present (None). Ids are not skipped if masks are left
+        alone. A DataError lists all files that are missing, duplicate or unread, unless `skip_bad` leaves out their
+        samples.
         """
 
     def metric(self, true: Labels, pred: Labels) -> ImageScore:
@@ -96,7 +96,7 @@ class FileSource:
         return tuple(sorted(self.images))
 
     def load(self, sample_id: str) -> Sample:
-        """Read one sample; a DataError names every faulty file of it."""
+        """Read one sample; a DataError names all its faulty files."""
         name = self.images[sample_id]
         image, notes = decode_image(self.archive.read(name), self.archive.where(name), self.channel)
         self._check_shape(name, image.shape)
@@ -128,7 +128,7 @@ class FileSource:
             raise DataError(f"{self.archive.where(name)} has {sizes}, as all images of the competition; get it again")
 
     def fingerprint(self) -> str:
-        """Hash all that the samples are made from; a zip and its unpacked folder have one fingerprint."""
+        """Hash all that the samples are made from; a zip and its unpacked folder have the same fingerprint."""
         files = set(self.images.values())
         stamp = ""
         if self.masks is not None:

@@ -35,7 +35,7 @@ class Dsb2018(Competition):
         for sample_id, name in () if with_masks is False else match_names(_MASK, archive):
             files[sample_id] += (name,)
         if files:
-            folders = set(map(compose, archive.entries))  # an empty one stands for no nucleus
+            folders = set(map(compose, archive.entries))  # an empty one means no nuclei
             empty: dict[str, tuple[str, ...]] = {key: () for key in pairing.images if f"{key}/masks/" in folders}
             masks = FileMasks({**empty, **files}, merge_object_masks)
         elif with_masks is not False:

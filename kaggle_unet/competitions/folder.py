@@ -22,14 +22,14 @@ from kaggle_unet.io.tables import read_table
 
 
 class Folder(Competition):
-    """One's own images: the file's name without suffix is the id, image and mask have the same; CSV as DSB2018's."""
+    """The user's own images: a file's name without suffix is the id, the same for image and mask; CSV as DSB2018's."""
 
     name = "folder"
 
     def read(
         self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None, skip_bad: bool = False
     ) -> FileSource:
-        """Open a folder, a zip, or a place in a zip, that holds the two subfolders of the config, or only images."""
+        """Open a folder, a zip or a place in a zip that holds the config's two subfolders, or only images."""
         archive = open_archive(data)
         folders = [f"/{start_of(folder)}" for folder in (settings.images, settings.masks)]
         if with_masks is False and not any(part in f"/{compose(name)}" for name in archive.names for part in folders):
@@ -44,7 +44,7 @@ class Folder(Competition):
         hint = "" if masks else ": set competition.masks to their folder"
         folder, _ = locate_masks(archive, settings)
         left_alone = f"{re.escape(folder)}.*" if folder else "(?!)"
-        is_chosen = folder and settings.masks_are  # masks of other kinds are left alone then
+        is_chosen = folder and settings.masks_are  # then masks of other kinds are left alone
         noted = f"{re.escape(folder)}.*{ANNOTATION_PATTERN}" if is_chosen else "(?!)"
         noted += f"|{PICKLE_PATTERN}" if masks or with_masks is False else ""
         notes = find_unread(
@@ -87,5 +87,5 @@ def _scope(images: str, masks: str) -> re.Pattern[str]:
 
 
 def _pattern(subfolder: str) -> re.Pattern[str]:
-    """Match the files right in a subfolder (of any folder on top, the root)."""
+    """Match the files directly in a subfolder (of any folder on top, the root)."""
     return re.compile(rf"(?P<root>(?:.*/)?){re.escape(start_of(subfolder))}(?P<id>[^/]+){SUFFIX_PATTERN}")

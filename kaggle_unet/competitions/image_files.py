@@ -1,4 +1,4 @@
-"""Images named one by one: files, globs, folders and zips, of one's own or laid out like a competition's."""
+"""Images given as files, globs, folders and zips, the user's own or laid out like a competition's."""
 
 import re
 from collections import Counter
@@ -19,7 +19,7 @@ from kaggle_unet.types import Sample, Shape
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images by id, each with the source that it is read from, and other files that lie among them, by kind."""
+    """Images by id, each with the source that it is read from, and counts of other files among them, by kind."""
 
     sources: Mapping[str, FileSource]
     others: Mapping[str, int]
@@ -30,7 +30,7 @@ class ImageFiles:
         return tuple(sorted(self.sources))
 
     def refuse_folder(self, folder: Path) -> None:
-        """Refuse a folder for results that lies where images are looked for, as the next call would find them there."""
+        """Refuse a folder for results where images are looked for, as the next call would find the results there."""
         searched = set[Path]()  # folders, but not those of files that are named one by one
         for id_, source in self.sources.items():
             if isinstance(source.archive, FolderArchive) and source.archive.depth is None:
@@ -40,7 +40,7 @@ class ImageFiles:
 
     @property
     def numbers(self) -> Mapping[str, Mapping[str, float]]:
-        """What else is known of the images, by id."""
+        """What else is known about the images, by id."""
         return {id_: source.numbers.get(id_, {}) for id_, source in self.sources.items()}
 
     def load(self, sample_id: str) -> Sample:
@@ -64,7 +64,7 @@ class ImageFiles:
 
 
 def find_images(places: Sequence[str], settings: CompetitionSettings, *, skip_bad: bool = False) -> ImageFiles:
-    """Find the images that files, globs, folders and zips stand for; a DataError names ids of several files."""
+    """Find the images that files, globs, folders and zips stand for; a DataError names ids shared by several files."""
     sources: dict[str, FileSource] = {}
     twice, others = [], Counter[str]()
     for source in _open_places(places, settings, skip_bad):
@@ -72,7 +72,7 @@ def find_images(places: Sequence[str], settings: CompetitionSettings, *, skip_ba
         for id_ in source.images:
             if (first := sources.setdefault(id_, source)) is not source:
                 found = [one.archive.where(one.images[id_]) for one in (first, source)]
-                if len({Path(path).resolve() for path in found}) > 1:  # else one file is named twice
+                if len({Path(path).resolve() for path in found}) > 1:  # otherwise one file is named twice
                     twice.append(f"{id_}: {' and '.join(found)}")
     if twice:
         raise DataError("images of the same name would overwrite each other's results; segment them apart", twice)
@@ -80,7 +80,7 @@ def find_images(places: Sequence[str], settings: CompetitionSettings, *, skip_ba
 
 
 def _open_places(places: Sequence[str], settings: CompetitionSettings, skip_bad: bool) -> Iterator[FileSource]:
-    """Yield a source for each folder and zip, and one for all files of a folder that are named alone."""
+    """Yield a source for each folder and zip, and one for all files named individually in a folder."""
     named: dict[Path, list[str]] = {}
     for place in places:
         for path in expand_glob(place):
@@ -97,7 +97,7 @@ def _open_places(places: Sequence[str], settings: CompetitionSettings, skip_bad:
 
 
 def _open_place(place: str, settings: CompetitionSettings, skip_bad: bool) -> FileSource:
-    """Read a folder or zip of images alone, or one that is laid out as the competition's data are."""
+    """Read a folder or zip of images only, or one that is laid out like the competition's data."""
     names = open_archive(place).names
     folders = {PurePosixPath(name).parent for name in names if re.fullmatch(f".*{SUFFIX_PATTERN}", name)}
     is_flat = len(folders) == 1 and folders.copy().pop().name != settings.images

@@ -1,7 +1,7 @@
 """Labels written in other programs' formats.
 
-Polygons follow the edges of pixels, so that whoever fills them gets the same labels. What a format cannot hold is in
-the table: of ids in order, overlaps and holes none is lost in any of them.
+Polygons follow the edges of pixels, so that any program that fills them gets the same labels. The table says what each
+format cannot hold; none loses the order of ids, overlaps or holes.
 """
 
 import io
@@ -29,12 +29,12 @@ from kaggle_unet.store import atomic_write, sample_file
 from kaggle_unet.types import Labels, PixelSize
 
 _MOST_OF_16_BITS = 65535
-_FARTHEST_OF_IMAGEJ = 32767  # a selection's frame has 16 bits and a sign
+_FARTHEST_OF_IMAGEJ = 32767  # a selection's frame has signed 16-bit numbers
 
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """A format: the suffix of its files, how labels by id become one, and what it leaves out."""
+    """A format: the suffix of its files, how labels by id become a file, and what is left out."""
 
     suffix: str
     encode: Callable[[Mapping[str, Labels], PixelSize], bytes]
@@ -43,7 +43,7 @@ class LabelFormat:
 
 
 def get_format(name: str) -> LabelFormat:
-    """Look a format up."""
+    """Look up a format."""
     if name not in LABEL_FORMATS:
         raise ConfigError(f"unknown format {name!r}; choose from {', '.join(LABEL_FORMATS)}")
     return LABEL_FORMATS[name]
@@ -86,7 +86,7 @@ def _encode_geojson(labels: Mapping[str, Labels], _: PixelSize) -> bytes:
     sample_id, values = _only(labels)
     height, width = values.shape
     features = [to_feature(label, polygons) for label, polygons in trace_polygons(values).items()]
-    about = {"image": {"name": sample_id, "height": height, "width": width}}  # which others' programs skip
+    about = {"image": {"name": sample_id, "height": height, "width": width}}  # which other programs skip
     return json.dumps({"type": "FeatureCollection", **about, "features": features}).encode()
 
 
@@ -120,7 +120,7 @@ def _describe_runs(runs: NDArray[np.int64], shape: tuple[int, ...]) -> dict[str,
     counts = np.diff(np.column_stack([starts, ends]).ravel(), prepend=0).tolist()
     rest = shape[0] * shape[1] - int(ends[-1])
     left, right = int(starts[0]) // shape[0], int(ends[-1] - 1) // shape[0]
-    goes_on = (ends - 1) // shape[0] > starts // shape[0]  # into the next column: from its top, and to this one's foot
+    goes_on = (ends - 1) // shape[0] > starts // shape[0]  # into the next column: to this one's foot, and from its top
     top = 0 if goes_on.any() else int((starts % shape[0]).min())
     bottom = shape[0] - 1 if goes_on.any() else int(((ends - 1) % shape[0]).max())
     return {
@@ -146,7 +146,7 @@ def _encode_imagej(labels: Mapping[str, Labels], _: PixelSize) -> bytes:
 
 
 def _to_roi(name: str, polygons: Sequence[Polygon]) -> bytes:
-    """Make a traced selection, or a composite one of an instance with holes or in pieces."""
+    """Make a traced selection, or a composite one for an instance with holes or in pieces."""
     roifile = import_extra("roifile")
     roi = roifile.ImagejRoi.frompoints(np.concatenate([rings[0] for rings in polygons]), name=name)
     roi.right, roi.bottom = roi.right - 1, roi.bottom - 1  # its corners are the edges of pixels
@@ -186,10 +186,10 @@ def write_labels(
     labels : integer array, shape (H, W), or mapping of str to such arrays
         Instances, 0 is background; of one image, or of several by id.
     path : str or Path
-        The file; for labels by id the folder of the files ``<id>.<suffix>``, but the file where the format holds many
+        The file; for labels by id, the folder of the files ``<id>.<suffix>``, or the file if the format holds many
         images (``"coco"``, ``"rle"``).
     format : {"tiff", "png", "ome-tiff", "geojson", "coco", "imagej", "rle"}, default: "tiff"
-        Label images (TIFF of 16 bits, or of 32 where there are more ids), polygons along the edges of pixels for
+        Label images (TIFF of 16 bits, or of 32 if there are more ids), polygons along the edges of pixels for
         QuPath, run-length codes in COCO's JSON, selections for ImageJ's ROI manager, or Kaggle's CSV.
     pixel_size : float or (float, float), optional
         Side of a pixel in micrometres, or its height and width, which TIFF and OME-TIFF hold.
@@ -203,7 +203,7 @@ def write_labels(
 
     Notes
     -----
-    Read back, the labels are equal, up to gaps among the ids. The same labels give the same bytes.
+    Read back, the labels are equal, except for gaps among the ids. The same labels give the same bytes.
 
     Examples
     --------

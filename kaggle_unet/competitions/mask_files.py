@@ -1,7 +1,7 @@
-"""Which files are the masks of which images, and of what kind they are where the config does not say it.
+"""Which files are the masks of which images, and what kind they are if the config does not say.
 
-A mask is named like its image, but for a word at its end (``a_mask.png``) and ``.ome``. Several files for an image,
-``a_1.png``, ``a_2.png`` or ``a/1.png``, are an object each.
+A mask is named like its image, except for a word at its end (``a_mask.png``) and ``.ome``. Several files for an image,
+``a_1.png``, ``a_2.png`` or ``a/1.png``, hold one object each.
 """
 
 import hashlib
@@ -43,14 +43,14 @@ _FOLDERS = ("masks", "mask", "labels", "label", "annotations", "rois", "ground_t
 _MASK_WORD = r"[_\-. ](?i:(?:cp_)?masks?|labels?|seg|segmentation|gt|instances?|rois?|roiset|annotations?)$"
 _IMAGE_WORD = r"[_\-. ](?i:images?|img|raw)$"
 _FAMILIES = {"images": SUFFIX_PATTERN, "json": r"\.(?i:json|geojson)", "rle": r"\.(?i:csv)", "rois": r"\.(?i:zip|roi)"}
-PICKLE_PATTERN = r".*_seg\.npy"  # of Cellpose
+PICKLE_PATTERN = r".*_seg\.npy"  # from Cellpose
 ANNOTATION_PATTERN = f"(?:{'|'.join(_FAMILIES.values())})"
 
 
 def part_masks(
     found: Sequence[tuple[str, str]], archive: Archive, settings: CompetitionSettings
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Part images from the masks that lie among them, such as ``a_mask.png``, if no folder of masks is apart."""
+    """Separate images from masks among them, such as ``a_mask.png``, unless masks have a folder of their own."""
     if settings.masks != settings.images and locate_masks(archive, settings)[1]:
         return list(found), []
     stems = {plain_name(stem) for stem, _ in found}
@@ -59,16 +59,16 @@ def part_masks(
 
 
 def bare_name(stem: str) -> str:
-    """Return a name as it is compared, without the word at its end that says that it is of a mask."""
+    """Return a name as it is compared, without the word at its end that marks a mask."""
     return plain_name(re.sub(_MASK_WORD, "", stem))
 
 
 def find_masks(
     pairing: Pairing, settings: CompetitionSettings, beside: Sequence[str] = (), *, named_by_masks: bool = False
 ) -> tuple[MaskReader | None, tuple[DataIssue, ...]]:
-    """Find the masks of images, or with `named_by_masks` any masks; the issue says of what kind they are, and why.
+    """Find the masks of images, or with `named_by_masks` any masks; the issue says what kind they are, and why.
 
-    `beside` are those that lie among the images.
+    `beside` are masks that lie among the images.
     """
     archive = pairing.archive
     ids = None if named_by_masks else {*pairing.images, *(issue.sample for issue in pairing.data_issues)}
@@ -87,7 +87,7 @@ def find_masks(
     reason = "by the files' names"
     if family == "images":
         empty = {name.removeprefix(start).rstrip("/") for name in archive.entries if name.endswith("/")}
-        files |= {sample_id: () for sample_id in pairing.images.keys() & empty - files.keys()}  # without an object
+        files |= {sample_id: () for sample_id in pairing.images.keys() & empty - files.keys()}  # without objects
         kind, reason = (kind, "as competition.masks_are says") if kind else guess_kind(archive, files)
     return FileMasks(files, _readers(settings)[kind]), (DataIssue("", f"masks read as {kind}", len(names), reason),)
 
@@ -110,12 +110,12 @@ def _readers(settings: CompetitionSettings) -> dict[str, Callable[[Iterable[File
 
 
 def start_of(folder: str) -> str:
-    """Return what the names of a folder's files begin with."""
+    """Return the prefix of the names of a folder's files."""
     return "" if PurePosixPath(folder) == PurePosixPath(".") else f"{folder.strip('/')}/"
 
 
 def locate_masks(archive: Archive, settings: CompetitionSettings) -> tuple[str, list[str]]:
-    """Find the masks' folder or file; where the default is not there, another by its usual name."""
+    """Find the masks' folder or file, or another with a usual name if the default does not exist."""
     given = settings.masks.strip("/")
     if given in archive.names:
         return "", [given]
@@ -128,7 +128,7 @@ def locate_masks(archive: Archive, settings: CompetitionSettings) -> tuple[str, 
 
 
 def _find_family(archive: Archive, names: Sequence[str], settings: CompetitionSettings) -> str:
-    """Tell by suffixes what the files are: images, JSON, a table, or selections; what cannot be read is an error."""
+    """Return what files are by suffix: images, JSON, a table or selections; what cannot be read is an error."""
     found = [family for family, suffix in _FAMILIES.items() if any(re.search(suffix + "$", name) for name in names)]
     pickles = [archive.where(name) for name in names if re.search(PICKLE_PATTERN, name)]
     if pickles and not found:
@@ -145,7 +145,7 @@ def _find_family(archive: Archive, names: Sequence[str], settings: CompetitionSe
 def match_files(
     pairing: Pairing, names: Sequence[str], start: str, ids: Collection[str] | None
 ) -> dict[str, tuple[str, ...]]:
-    """Give files to the images whose names they bear; what fits none stays under a name of its own."""
+    """Assign files to the images whose names they bear; those that fit none are kept under names of their own."""
     known = sorted(ids or ())
     owners = {re.sub(_IMAGE_WORD, "", plain_name(id_)): id_ for id_ in known} | {plain_name(id_): id_ for id_ in known}
     found: dict[str, tuple[str, ...]] = {}
@@ -211,7 +211,7 @@ def read_coco_masks(
 def _keep_known(
     pairing: Pairing, found: Sequence[tuple[str, T]], ids: Collection[str] | None, where: str
 ) -> tuple[dict[str, T], tuple[DataIssue, ...]]:
-    """Give annotations to the images whose names they bear; images that are not there are counted."""
+    """Assign annotations to the images whose names they bear; those of missing images are counted."""
     counts = Counter(plain_name(name) for name, _ in found)
     known_names = counts if ids is None else map(plain_name, pairing.images)
     if doubled := [name for name in known_names if counts[name] > 1]:
@@ -229,7 +229,7 @@ def _keep_known(
 def read_rle_masks(
     pairing: Pairing, names: Sequence[str], ids: Collection[str] | None
 ) -> tuple[MaskReader, tuple[DataIssue, ...]]:
-    """Read a table of run-length codes, and tell their rules by some of the images."""
+    """Read a table of run-length codes, and infer their rules from some of the images."""
     archive = pairing.archive
     if len(names) != 1:
         message = f"{archive.where()} holds {len(names)} tables, expected one; name it with competition.masks"
@@ -246,7 +246,7 @@ def read_rle_masks(
         shapes = {_stem(key): shape for key, *sides in rows if (shape := parse_shape(*sides))}
     looked_at: dict[str, Image] = {}
     for key in [key for key in sorted(rles) if rles[key] and key in pairing.images][:N_LOOKED_AT]:
-        with suppress(DataError):  # it is named when its sample is read
+        with suppress(DataError):  # reported when its sample is read
             name = pairing.images[key]
             looked_at[key] = decode_image(archive.read(name), archive.where(name))[0]
     by_rows, from_zero, why = tell_rle_rules([rles[key] for key in looked_at], looked_at.values())

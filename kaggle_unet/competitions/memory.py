@@ -15,7 +15,7 @@ from kaggle_unet.types import DataIssue, Image, Sample, Shape
 
 
 def convert_array(pixels: NDArray[Any], *, keep_channels: bool = False) -> Image:
-    """Convert an array as `to_image` does the pixels of a file; the last of two or four channels is alpha, or kept."""
+    """Convert an array as `to_image` converts pixels of files; the last of two or four channels is alpha, or kept."""
     pixels = np.asarray(pixels)
     if pixels.size == 0:
         raise DataError(f"the image has no pixels (its shape is {pixels.shape}); expected (H, W), or (H, W, C)")
@@ -62,7 +62,7 @@ class MemorySource:
 
     @property
     def numbers(self) -> Mapping[str, Mapping[str, float]]:
-        """What else is known of the samples, by id."""
+        """What else is known about the samples, by id."""
         return {id_: sample.numbers for id_, sample in self.samples.items()}
 
     def load(self, sample_id: str) -> Sample:
@@ -75,7 +75,7 @@ class MemorySource:
         return height, width
 
     def fingerprint(self) -> str:
-        """Hash the arrays of all samples and what else is known of them."""
+        """Hash the arrays of all samples and what else is known about them."""
         digest = hashlib.sha256()
         for id_ in self.ids:
             sample = self.samples[id_]

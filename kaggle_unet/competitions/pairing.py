@@ -3,8 +3,8 @@
 Kaggle serves one zip that holds `stage1_train.zip` and `stage1_test.zip`, notebooks see a folder of these zips, and
 people unpack them into folders, with or without a top folder. In all of these, sets are found by name.
 
-Nothing that holds data vanishes without a word: what lies among images and masks and is not read is a fault of the
-sample whose name it bears, if it is an image or an annotation by its name or first bytes; other files are noted.
+No data are ignored silently: an unread file among images and masks is a fault of the sample whose name it bears, if it
+is an image or an annotation by its name or first bytes; other files are noted.
 """
 
 import re
@@ -23,7 +23,7 @@ from kaggle_unet.io.tables import read_table_beside
 from kaggle_unet.store import sample_file
 from kaggle_unet.types import DataIssue, Shape
 
-# What holds images or annotations, read here or not.
+# Files that hold images or annotations, whether read here or not.
 DATA = re.compile(
     rf".*(?:{SUFFIX_PATTERN}|\.(?i:jp2|j2k|jpx|jxl|jfif|heic|heif|avif|psd|exr|dng|pbm|pgm|ppm|pnm|tga|svs|ndpi|czi|nd2|lif|lsm|"
     r"oib|oif|vsi|dcm|nii|nrrd|mha|mhd|mrc|h5|hdf5|zarr|npy|npz|mat|json|geojson|roi|zip|gz|7z|rar|tar))"
@@ -50,7 +50,7 @@ def locate_set(
 ) -> Archive:
     """Enter the folder or the inner zip that holds the wanted set of images.
 
-    A set is recognised by the names of its files, of which `image` is the pattern, or of the zips that hold it.
+    A set is recognised by the names of its files, which match `image`, or of the zips that hold it.
     """
     matches = ((name, found) for name in archive.names if (found := image.fullmatch(compose(name))))
     roots = {"".join(f"{part}/" for part in name.split("/")[: found["root"].count("/")]) for name, found in matches}
@@ -83,18 +83,18 @@ class Pairing:
 
     archive: Archive
     images: dict[str, str]
-    with_masks: bool | None = None  # as `Competition.read` has it
+    with_masks: bool | None = None  # as in `Competition.read`
     data_issues: tuple[DataIssue, ...] = ()
     problems: list[tuple[str, str]] = field(default_factory=list)  # a sample's id, and what is wrong with it
-    named_files: list[str] = field(default_factory=list)  # those that are skipped, or refused already
+    named_files: list[str] = field(default_factory=list)  # those skipped or already refused
 
     def refuse(self, sample_id: str, problem: str) -> None:
-        """Add a problem of a sample."""
+        """Record a problem of a sample."""
         owners = {plain_name(key): key for key in self.images}
         self.problems.append((owners.get(plain_name(sample_id), sample_id), problem))
 
     def check(self, masks: MaskReader | None, *, wanted: str, skip_bad: bool = False) -> tuple[DataIssue, ...]:
-        """Raise for everything that is wrong, at once, or leave out its samples; `wanted` is what masks look like."""
+        """Raise one error for all that is wrong, or leave out its samples; `wanted` says what masks look like."""
         if self.with_masks and masks is None:
             message = f"{self.archive.where()} has no masks; expected {wanted}"
             raise DataError(message, [problem for _, problem in self.problems])
@@ -117,12 +117,12 @@ class Pairing:
 
 
 def compose(name: str) -> str:
-    """Return a name with its letters and their accents composed (Unicode's NFC), as which names are compared."""
+    """Return a name with letters and accents composed (Unicode's NFC), the form in which names are compared."""
     return unicodedata.normalize("NFC", name)
 
 
 def plain_name(stem: str) -> str:
-    """Return a name as it is compared: composed letters, in small ones, without ``.ome``.
+    """Return a name as it is compared: composed, in lower case, without ``.ome``.
 
     >>> plain_name("A.ome")
     'a'
@@ -133,7 +133,7 @@ def plain_name(stem: str) -> str:
 def list_images(
     archive: Archive, found: Iterable[tuple[str, str]], skip: Collection[str], with_masks: bool | None = None
 ) -> Pairing:
-    """Map ids to files, and find ids that come twice, and those to skip, which are kept where no masks are wanted."""
+    """Map ids to files, and find duplicate ids and those to skip, which are kept if masks are left alone."""
     names: dict[str, str] = {}
     first_by_id: dict[str, str] = {}
     problems, named, skipped = [], [], set()
@@ -166,7 +166,7 @@ def list_masks(pairing: Pairing, found: Iterable[tuple[str, str]]) -> dict[str, 
 
 
 def match_names(pattern: re.Pattern[str], archive: Archive) -> Iterator[tuple[str, str]]:
-    """Yield ids, composed, and names of the files whose whole names match, without a folder on top."""
+    """Yield composed ids and names of the files whose whole names match, without a folder on top."""
     for name in archive.names:
         found = pattern.fullmatch(compose(name))
         if found and not found.groupdict().get("root"):
@@ -184,7 +184,7 @@ def find_rle_masks(pairing: Pairing, file_name: str, competition: Competition) -
 
 
 class RleRow(NamedTuple):
-    """A row of a CSV of masks, and the size of its image, (0, 0) where that is unknown."""
+    """A row of a CSV of masks, and the size of its image, (0, 0) if unknown."""
 
     line: int
     sample_id: str
@@ -193,13 +193,13 @@ class RleRow(NamedTuple):
 
 
 def parse_shape(height: str, width: str) -> Shape | None:
-    """Read a size as text, if it is one; pandas writes 40.0 in a column with gaps."""
+    """Read a size from text, or return None; pandas writes 40.0 in a column with gaps."""
     found = re.fullmatch(r"([1-9]\d{0,5})(?:\.0*)? ([1-9]\d{0,5})(?:\.0*)?", f"{height} {width}", re.ASCII)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def collect_rles(rows: Iterable[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Collect the run-length codes of each id from rows of both, none for an id whose fields are blank."""
+    """Collect the run-length codes of each id from rows of (id, code), none for an id whose fields are blank."""
     rles: dict[str, list[str]] = {}
     for sample_id, rle in rows:
         of_sample = rles.setdefault(sample_id, [])
@@ -217,10 +217,10 @@ def find_unread(
     noted: str = "(?!)",
     left_alone: str = "(?!)",
 ) -> tuple[DataIssue, ...]:
-    """Add to a set's problems the data in its folders that are not read, and return notes on other files.
+    """Add the unread data in a set's folders to its problems, and return notes on other files.
 
-    `scope` matches the names of what lies in the folders; its group `id` is the sample's, or a file's own name. Names
-    that `noted` matches are no fault; those that `left_alone` matches are masks, passed over where none are wanted.
+    `scope` matches the names of files in the folders; its group `id` is the sample's id, or a file's own name. Names
+    that match `noted` are no fault; those that match `left_alone` are masks, passed over if masks are left alone.
     """
     archive = pairing.archive
     read = {*pairing.images.values(), *pairing.named_files}
@@ -245,7 +245,7 @@ def find_unread(
 
 
 def _find_data(archive: Archive, name: str) -> str:
-    """Say why a file is no mere addition to the data; empty if it is one."""
+    """Return what is wrong with an unread file, or an empty string if it is a copy or holds no data."""
     if _COPY.fullmatch(name):
         return ""
     try:

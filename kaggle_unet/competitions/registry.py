@@ -13,7 +13,7 @@ COMPETITIONS: Mapping[str, Competition] = MappingProxyType({one.name: one for on
 
 
 def get_competition(name: str) -> Competition:
-    """Look a competition up."""
+    """Look up a competition."""
     if name not in COMPETITIONS:
         raise ConfigError(f"unknown competition {name!r}; choose from {', '.join(COMPETITIONS)}")
     return COMPETITIONS[name]

@@ -1,7 +1,7 @@
 """Submissions: the CSV that Kaggle scores, written, read, and checked by all of the competition's rules.
 
-It has one row per object, or one per image where the mask is a single object. Objects are made of labels, so they
-cannot overlap; an image without any has one row with an empty field.
+It has one row per object, or one per image if the mask is a single object. Objects come from labels, so they cannot
+overlap; an image without any has one row with an empty field.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ def write_submission(path: str | Path, labels: Mapping[str, ArrayLike], competit
     Parameters
     ----------
     path : str or Path
-        Written whole or not at all.
+        The file, written whole or not at all.
     labels : mapping of str to integer array, shape (H, W)
         Labels by id, in the order of the rows; 0 is background.
     competition : {"dsb2018", "tgs", "folder"}
@@ -146,8 +146,8 @@ def check_submission(
     """Find every broken rule of a CSV: errors, which Kaggle refuses, and warnings, which a person should look at.
 
     `shapes` are the sizes of the test set's images, `black` the ids of images without content, which no object can be
-    on. The order of the rows is free. An image without objects needs a row with an empty field. Codes whose adjacent
-    runs could be one are sound.
+    on. Rows may come in any order. An image without objects needs a row with an empty field. Codes with adjacent runs
+    that could be one are valid.
     """
     try:
         rows = _take_rows(read_csv(path, allowed=1000 * len(shapes)), competition, shapes)
@@ -183,7 +183,7 @@ def _check_ids(rows: Sequence[RleRow], shapes: Mapping[str, Shape]) -> Iterator[
 
 
 def _check_counts(rows: Sequence[RleRow], competition: Competition) -> Iterator[str]:
-    """One row per image for single objects; else an empty field must be an image's only row."""
+    """Require one row per image for single objects; otherwise an empty field must be an image's only row."""
     n_rows = Counter(row.sample_id for row in rows)
     blank = Counter(row.sample_id for row in rows if not row.rle.strip())
     for sample_id, n in n_rows.items():
@@ -199,7 +199,7 @@ def _sentence(row: RleRow, fault: str) -> str:
 
 
 def _check_overlaps(rows: Sequence[RleRow]) -> Iterator[str]:
-    """Paint the rows of each image in which anything overlaps, the line's number into each pixel."""
+    """Find overlaps by painting the line number of each row into its pixels, in images where anything overlaps."""
     by_id: dict[str, list[RleRow]] = {}
     for row in rows:
         by_id.setdefault(row.sample_id, []).append(row)

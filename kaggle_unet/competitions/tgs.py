@@ -55,7 +55,7 @@ class Tgs(Competition):
         return FileSource(archive, pairing.images, masks, classify_tile, numbers, issues, fixed_shape=shape)
 
     def _find_masks(self, pairing: Pairing) -> MaskReader | None:
-        """Take mask files, else the rows of train.csv if it knows any of the images."""
+        """Take mask files, or the rows of train.csv if it lists any of the images."""
         if names := list_masks(pairing, match_names(_MASK, pairing.archive)):
             return FileMasks(names, take_whole_mask)
         return find_rle_masks(pairing, _LABELS_CSV, self)

@@ -1,7 +1,7 @@
-"""Labels by id, such as the truth of a score: of a source with masks, of files without images, or of a CSV.
+"""Labels by id, such as the truth to score against: from a source with masks, files without images, or a CSV.
 
-Of DSB2018's second stage only a part was scored: rows whose Usage is Ignored are dropped, and an image that has no
-others is not in the truth.
+Only a part of DSB2018's second stage was scored: rows whose Usage is Ignored are dropped, and an image that has no
+other rows is not in the truth.
 """
 
 import re
@@ -27,7 +27,7 @@ _MOST_PROBLEMS = 50
 
 
 class Truth(Mapping[str, Labels]):
-    """Labels by id, read one image at a time; `read` returns also the image's type, if known, and what was found."""
+    """Labels by id, read one image at a time; `read` also returns the image's type, if known, and what was found."""
 
     def __init__(
         self, ids: Collection[str], read: Read, archive: Archive, files: Mapping[str, tuple[str, ...]], where: str = ""
@@ -74,7 +74,7 @@ def _open_images(source: FileSource) -> Truth:
 
 
 def _open_files(archive: Archive, masks: MaskReader) -> Truth:
-    """Take labels without images, which their files' names tell apart."""
+    """Take labels without images, identified by their files' names."""
 
     def read(sample_id: str) -> Found:
         labels, _, notes = masks.read(archive, sample_id, None)
@@ -84,12 +84,12 @@ def _open_files(archive: Archive, masks: MaskReader) -> Truth:
 
 
 def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
-    """Open a file or a folder of labels that lie there without images; None where there are images."""
+    """Open a file or folder of labels without images, or return None if there are images."""
     path, place = split_location(data)
     archive: Archive
     is_zip = path.suffix.lower() == ".zip"
     is_rois = is_zip and not place and all(name.lower().endswith(".roi") for name in open_archive(path).names)
-    if path.is_file() and not place and (is_rois or not is_zip):  # a zip of sets is none of ImageJ's
+    if path.is_file() and not place and (is_rois or not is_zip):  # a zip of sets is not one of ImageJ's
         archive, places = FolderArchive(path.absolute().parent, depth=0), [path.name]
     else:
         archive, places = open_archive(data), [settings.masks, "."]
@@ -113,7 +113,7 @@ def find_label_files(data: str, settings: CompetitionSettings) -> Truth | None:
 
 
 def _find_table(data: str) -> Table | None:
-    """Read what is named if it is a CSV, bare, zipped or inside a zip."""
+    """Read the named place if it is a CSV, plain, zipped or inside a zip."""
     path, place = split_location(data)
     name = (place or path.name).lower()
     if name.endswith(".csv.zip"):
@@ -129,7 +129,7 @@ def _find_table(data: str) -> Table | None:
 
 
 def _read_objects(table: Table, competition: Competition) -> Iterator[RleRow]:
-    """Yield the rows that are scored; sizes must be there, where they differ."""
+    """Yield the rows that are scored; sizes are required unless all images have the same."""
     if competition.fixed_shape is None and not {"Height", "Width"} <= set(table.columns):
         raise DataError(
             f"{table.where} has no columns Height and Width, so the images' sizes are unknown; "
