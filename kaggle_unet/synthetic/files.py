@@ -67,9 +67,9 @@ def _draw_set(
 def write_tgs_zip(path: Path, seed: int, n: int, *, with_masks: bool = True) -> dict[str, Labels]:
     """Write drawn salt tiles as a zip of the TGS challenge, with the CSVs beside it; return salt (1) by tile id.
 
-    As Kaggle's: images are RGB with three equal channels, empty masks are PNGs of 8 bits and the others of 16 bits with
-    0 and 65535. With masks, train.csv lies beside the zip. A depths.csv that is already there keeps its rows and gets
-    those of this zip in addition, for Kaggle's covers train.zip and test.zip.
+    As in Kaggle's, images are RGB with three equal channels, empty masks are PNGs of 8 bits and the others of 16 bits
+    with 0 and 65535. With masks, train.csv lies beside the zip. An existing depths.csv keeps its rows and gains those
+    of this zip, since Kaggle's covers train.zip and test.zip.
     """
     rng = np.random.default_rng(seed)
     truth: dict[str, Labels] = {}
@@ -122,7 +122,7 @@ def _write_pairs(
 def write_land(
     path: Path, seed: int, n: int, *, shape: Shape = (128, 128), masks: Literal["colours", "ids"] = "colours"
 ) -> dict[str, Labels]:
-    """Write drawn land as a folder of images and of masks in the colours or the ids of classes; return these by id."""
+    """Write drawn land as a folder of images and of masks in the colours or ids of classes; return the labels by id."""
     rng = np.random.default_rng(seed)
     palette = np.zeros((IGNORED_CLASS + 1, 3), np.uint8)
     palette[: len(LAND_CLASSES)] = list(LAND_CLASSES.values())
@@ -139,7 +139,7 @@ def _add_channels(image: Image, *, alpha: bool = False) -> Image:
 
 
 def _add_rows(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Write a CSV that keeps the rows of ids it had and that are not among `rows`."""
+    """Write rows to a CSV, keeping those it already had for other ids."""
     old = list(csv.reader(path.read_text().splitlines()))[1:] if path.exists() else []
     new = {row[0] for row in rows}
     atomic_write(path, format_rows(header, [tuple(row) for row in old if row[0] not in new] + [*rows]))

@@ -2,7 +2,7 @@
 
 Nuclei are hard in the same ways as real ones: they touch, vary in size and brightness, lie out of focus and among
 debris, under uneven light and shot noise. Sediment is layered; salt is quiet and has no direction, so texture tells
-them apart, and brightness does not. Every pixel of land has a class, but under clouds.
+them apart, and brightness does not. Every pixel of land has a class, except under clouds.
 """
 
 import math
@@ -31,9 +31,9 @@ def blur(field: Field, sigma_px: float) -> Field:
 
 Kind = Literal["gray-dark", "gray-bright", "colour"]
 
-# Slivers at the image's edge of fewer pixels are drawn but not labelled; the smallest nucleus of DSB2018 has 21.
+# Slivers of fewer pixels at the image's edge are drawn but not labelled; the smallest nucleus of DSB2018 has 21.
 MIN_NUCLEUS_PX = 16
-# Light of the bare background, and how strongly a dye takes it away (Beer-Lambert); one number, or red, green and blue.
+# Light of the bare background, and how strongly a dye absorbs it (Beer-Lambert); one number, or red, green and blue.
 _DYES = {
     "gray-bright": (np.array(225), np.array(1.6)),
     "colour": (np.array([238, 212, 232]), np.array([1.1, 1.7, 0.7])),
@@ -52,7 +52,7 @@ class _Nucleus:
     waves: NDArray[np.float64]  # (harmonics, 2): amplitude and phase of harmonic 2, 3, …
 
     def relative_radius(self, yy: Field, xx: Field) -> Field:
-        """Distance from the centre divided by the outline's there: 0 at the centre, 1 on the outline."""
+        """Return the distance from the centre relative to the outline's: 0 at the centre, 1 on the outline."""
         dy, dx = yy - self.y, xx - self.x
         along = (dx * np.cos(self.angle) + dy * np.sin(self.angle)) / np.sqrt(self.elongation)
         across = (dy * np.cos(self.angle) - dx * np.sin(self.angle)) * np.sqrt(self.elongation)
@@ -151,7 +151,7 @@ def _divide(nuclei: list[_Nucleus], shape: Shape) -> tuple[Labels, Field]:
 
 
 def _render_intensity(rng: np.random.Generator, owner: Labels, depth: Field, n: int) -> Field:
-    """Light of the nuclei: own brightness, a dome that falls to the rim, chromatin, each in or out of focus."""
+    """Render the nuclei's light: own brightness, a dome that falls to the rim, chromatin, each in or out of focus."""
     brightness = np.clip(rng.lognormal(-0.2, 0.22, n + 1), 0.5, 1.5)
     brightness[rng.random(n + 1) < 0.14] *= 0.55
     brightness[0] = 0
@@ -163,7 +163,7 @@ def _render_intensity(rng: np.random.Generator, owner: Labels, depth: Field, n: 
 
 
 def _draw_debris(rng: np.random.Generator, shape: Shape, n: int) -> Field:
-    """Specks and threads: brighter than nuclei, too small or too thin to be one."""
+    """Draw specks and threads, brighter than nuclei but too small or too thin to be one."""
     canvas = np.zeros(shape, np.float32)
     for _ in range(n):
         y, x = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
@@ -177,7 +177,7 @@ def _draw_debris(rng: np.random.Generator, shape: Shape, n: int) -> Field:
 
 
 def _expose(rng: np.random.Generator, light: Field) -> Image:
-    """Photograph: shot noise, read noise, a random exposure, 8 bits."""
+    """Photograph the light, with shot noise, read noise and a random exposure, in 8 bits."""
     photons = rng.uniform(80, 200)
     seen = rng.poisson(light * photons) / photons + rng.normal(0, 0.012, light.shape)
     scale = rng.uniform(90, 235) / np.percentile(seen, 99.7)
@@ -240,11 +240,11 @@ def draw_salt(rng: np.random.Generator, *, empty: float = 0.36, black: float = 0
 
 
 def _salt_body(rng: np.random.Generator) -> Field:
-    """Signed distance, about in pixels, into a body with one wavy flank that crosses the tile; positive inside."""
+    """Return the signed distance, roughly in pixels, into a body with a wavy flank across the tile; positive inside."""
     height, width = SALT_SHAPE
     yy, xx = np.mgrid[:height, :width].astype(np.float32)
     while True:
-        angle = rng.normal(np.pi / 2, 0.9)  # towards the bottom mostly: salt rises from below
+        angle = rng.normal(np.pi / 2, 0.9)  # mostly towards the bottom: salt rises from below
         through_y, through_x = rng.uniform(-8, height + 8), rng.uniform(-8, width + 8)
         along = (xx - through_x) * np.sin(angle) - (yy - through_y) * np.cos(angle)
         inside_px = (xx - through_x) * np.cos(angle) + (yy - through_y) * np.sin(angle)
@@ -254,7 +254,7 @@ def _salt_body(rng: np.random.Generator) -> Field:
 
 
 def _sediment(rng: np.random.Generator) -> Field:
-    """Layers: one random trace of reflections, bent by a smooth warp and a dip."""
+    """Draw layers: one random trace of reflections, bent by a smooth warp and a dip."""
     height, width = SALT_SHAPE
     yy, xx = np.mgrid[:height, :width].astype(np.float32)
     fineness = rng.uniform(1.0, 2.6)
@@ -269,12 +269,12 @@ def _sediment(rng: np.random.Generator) -> Field:
 
 
 def _salt(rng: np.random.Generator) -> Field:
-    """Salt's own texture: quiet, without direction."""
+    """Draw salt's own texture: quiet, without direction."""
     quiet = rng.uniform(0.15, 0.45)
     return quiet * smooth_noise(rng, SALT_SHAPE, rng.uniform(1.2, 3.0)) + 0.5 * smooth_noise(rng, SALT_SHAPE, 25)
 
 
-# The colour of each class in masks; black is clouds, which no class is known under.
+# The colour of each class in masks; black is clouds, under which no class is known.
 LAND_CLASSES = {
     "field": (240, 220, 110), "forest": (20, 110, 40), "water": (40, 90, 220), "road": (150, 150, 150),
     "building": (220, 40, 40),
