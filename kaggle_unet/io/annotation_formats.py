@@ -1,10 +1,10 @@
-"""Other programs' annotations to objects: COCO, GeoJSON as QuPath exports it, ImageJ's selections, run-length codes.
+"""Other programs' annotations as objects: COCO, GeoJSON as QuPath exports it, ImageJ's selections, run-length codes.
 
 Objects are column runs, as `masks.column_runs` describes them; they may overlap. Polygons of COCO are filled by
 pycocotools, whose rule defines them, all others by the centres of pixels.
 
-A CSV of codes does not say whether they run along the rows or the columns, nor whether the first pixel is 1 or 0. A
-wrong order tears objects apart where images are not square; where they are, it mirrors them, and the image tells.
+A CSV of codes does not say whether they run along the rows or the columns, nor whether the first pixel is 1 or 0. The
+wrong order tears objects apart if images are not square; if they are, it mirrors them, and the image tells.
 """
 
 import io
@@ -35,7 +35,7 @@ _CLEARLY = 1.1  # how much better one order of codes must be
 
 
 class Objects(NamedTuple):
-    """The objects of one image, and what in it does not count."""
+    """The objects of one image, and the parts of it that do not count."""
 
     shape: Shape
     runs: tuple[Runs, ...]
@@ -122,7 +122,7 @@ def _decode_segmentation(segmentation: Any, shape: Shape) -> Runs:
 
 
 def _take_counts(counts: NDArray[np.int64], shape: Shape) -> Runs:
-    """Turn COCO's counts, of pixels outside and inside by turns, into runs."""
+    """Turn COCO's counts, of pixels alternately outside and inside, into runs."""
     ends = np.cumsum(counts, dtype=np.int64)
     area = shape[0] * shape[1]
     if (counts < 0).any() or (counts > area).any() or (ends.size and ends[-1] > area):  # the sum might overflow
@@ -132,7 +132,7 @@ def _take_counts(counts: NDArray[np.int64], shape: Shape) -> Runs:
 
 
 def _decompress(text: str | bytes) -> NDArray[np.int64]:
-    """Read COCO's text of counts: five bits a letter; from the fourth count on, what the last but one lacks."""
+    """Read COCO's text of counts: five bits per letter; from the fourth on, the difference from the last but one."""
     letters = np.frombuffer(text.encode() if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
     is_last = (letters & 32) == 0
     if letters.size and (letters.min() < 0 or letters.max() > 63 or not is_last[-1]):
@@ -147,7 +147,7 @@ def _decompress(text: str | bytes) -> NDArray[np.int64]:
 
 
 def read_geojson(data: bytes, where: str, shape: Shape | None) -> Objects:
-    """Read the polygons of one image, in pixels; QuPath's annotations around detections or cells are no objects."""
+    """Read the polygons of one image, in pixels; QuPath's annotations around detections or cells are not objects."""
     with reading(where, "export it again"):
         tree = parse_json(data, where)
         about = tree.get("image", {}) if isinstance(tree, dict) else {}
@@ -247,7 +247,7 @@ def count_from_1(rles: Sequence[str]) -> list[str]:
 
 
 def tell_rle_rules(rles: Collection[Sequence[str]], images: Collection[Image]) -> tuple[bool, bool, str]:
-    """Tell whether codes run along rows, and whether they count from 0, by those of some images; and say why."""
+    """Return whether codes run along rows, whether they count from 0, and why, judging by those of some images."""
     areas = [image.shape[0] * image.shape[1] for image in images]
     of_zero = [[rle for rle in codes if rle.split()[:1] == ["0"]] for codes in rles]
     from_zero = any(map(_leave_sound, map(count_from_1, of_zero), areas))
@@ -265,7 +265,7 @@ def tell_rle_rules(rles: Collection[Sequence[str]], images: Collection[Image]) -
 
 
 def _leave_sound(rles: Sequence[str], n_px: int) -> list[str]:
-    """Leave the faulty codes out, which are named when their sample is read."""
+    """Return the codes without faulty ones, which are reported when their sample is read."""
     return [rle for rle in rles if not describe_faults(rle, n_px)]
 
 
@@ -274,7 +274,7 @@ def _outline_px(mask: Mask) -> int:
 
 
 def _contrast(mask: Mask, image: Image) -> float:
-    """Return how far the means inside and outside are apart, in standard deviations."""
+    """Return how far apart the means inside and outside are, in standard deviations."""
     if mask.all() or not mask.any():
         return 0.0
     gray = image.mean(axis=2) if image.ndim == 3 else image.astype(np.float64)

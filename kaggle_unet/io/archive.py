@@ -38,7 +38,7 @@ _RATIO_COUNTS_FROM_BYTES = 2**30
 
 
 def find_excess(name: str, found: int, allowed: int = 0) -> str:
-    """Say what is wrong with a number above its limit and above what is allowed anyway; empty text if nothing is."""
+    """Return what is wrong with a number above both its limit and what is allowed anyway, or an empty string."""
     variable = f"KAGGLE_UNET_MAX_{name}"
     if not (text := os.environ.get(variable, str(LIMITS[name]))).isdecimal():
         raise ConfigError(f"{variable} is {text!r}; expected a whole number")
@@ -68,11 +68,11 @@ class Archive(ABC):
     @property
     @abstractmethod
     def entries(self) -> Iterable[str]:
-        """Names of all files and of folders, those with a slash at the end; a zip need not list any folder."""
+        """Names of all files and folders, folders with a slash at the end; a zip need not list any folder."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Names of all files, with forward slashes, sorted; no junk of operating systems."""
+        """Names of all files, with forward slashes, sorted; without the junk of operating systems."""
         return tuple(sorted(name for name in self.entries if not name.endswith("/")))
 
     def read(self, name: str) -> bytes:
@@ -82,7 +82,7 @@ class Archive(ABC):
 
     @abstractmethod
     def open(self, name: str) -> IO[bytes]:
-        """Open one file, to read no more than its header."""
+        """Open one file, so that only its header need be read."""
 
     def _reading(self, name: str) -> AbstractContextManager[None]:
         return reading(self.where(name), self._cure)
@@ -97,12 +97,12 @@ class Archive(ABC):
 
     @abstractmethod
     def open_zip(self, name: str) -> "ZipArchive":
-        """Enter a zip that lies in this archive; it is read when something of it is."""
+        """Enter a zip that lies in this archive; it is not read before something in it is."""
 
     def fingerprint(self, names: Iterable[str] | None = None) -> str:
         """Hash names, sizes and checksums, so that a changed file is noticed.
 
-        A zip lists its checksums, files on disk are read once: a zip and its unpacked folder have one fingerprint.
+        A zip lists its checksums, files on disk are read once: a zip and its unpacked folder have the same fingerprint.
         """
         digest = hashlib.sha256()
         ordered = sorted(self.names if names is None else names)
@@ -143,7 +143,7 @@ class Archive(ABC):
         raise DataError(f"{self.where()} contains neither a folder nor a zip {place!r}; {self.describe()}")
 
     def describe(self) -> str:
-        """Return what lies on top, for messages."""
+        """Return what lies at the top level, for messages."""
         tops = sorted({name.split("/")[0] + ("/" if "/" in name else "") for name in self.names})
         if not tops:
             return "it holds no files"
@@ -180,7 +180,7 @@ class ZipArchive(Archive):
 
     @property
     def outer(self) -> "ZipArchive | None":
-        """The zip that it lies in; None for one on disk."""
+        """The zip that contains this one; None for one on disk."""
         return ZipArchive(self.path, inner=self.inner[:-1]) if self.inner else None
 
     @property
@@ -212,7 +212,7 @@ class ZipArchive(Archive):
         return ZipArchive(self.path, inner=(*self.inner, self.prefix + name))
 
     def opened(self) -> _Opened:
-        """Open the zip, or take it as this process has opened it before; its entries go by their names."""
+        """Open the zip, or return it as this process has opened it before; its entries are listed by name."""
         whole = ZipArchive(self.path, inner=self.inner)
         with reading(whole.where(), self._cure):
             stat = self.path.stat()
@@ -229,7 +229,7 @@ def _open_zip(archive: ZipArchive, process: int, stamp: tuple[int, int]) -> _Ope
         raise DataError(f"{archive.where()} lies in too many zips: {text}")
     file = io.BytesIO(outer.read(archive.inner[-1])) if outer else archive.path
     try:
-        handle = zipfile.ZipFile(file, metadata_encoding="utf-8")  # as macOS writes names, without their flag
+        handle = zipfile.ZipFile(file, metadata_encoding="utf-8")  # macOS writes such names, without their flag
     except UnicodeDecodeError:
         handle = zipfile.ZipFile(file)
     named = [(info.filename.replace("\\", "/").removeprefix("./"), info) for info in handle.infolist()]
@@ -289,7 +289,7 @@ class FolderArchive(Archive):
     def entries(self) -> list[str]:
         """Names of all files and folders below."""
         top, seen, entries = self.path / self.prefix, set(), []
-        refuse = None if self.depth is not None else self._refuse  # around the data, what cannot be listed is no loss
+        refuse = None if self.depth is not None else self._refuse  # folders around the data need not be listable
         for folder, subfolders, files in os.walk(top, onerror=refuse, followlinks=True):
             here = Path(folder)
             seen.add(here.resolve())
@@ -333,7 +333,7 @@ def open_archive(data: str | Path) -> Archive:
 
 
 def expand_glob(place: str) -> list[Path]:
-    """List what a glob matches but the junk of operating systems; any other place, or one that is there, is itself."""
+    """List what a glob matches, except operating systems' junk; any other or existing place stands for itself."""
     path = Path(place).expanduser()
     if path.exists() or not set(place) & set("*?["):
         return [path]

@@ -18,7 +18,7 @@ class Note:
 
 
 def to_data_issues(sample_id: str, notes: Iterable[Note]) -> tuple[DataIssue, ...]:
-    """Add the sample's id, and sum up notes of one kind."""
+    """Add the sample's id, and add up notes of the same kind."""
     counts: Counter[tuple[str, str]] = Counter()
     for note in notes:
         counts[note.kind, note.action] += note.count
@@ -26,7 +26,7 @@ def to_data_issues(sample_id: str, notes: Iterable[Note]) -> tuple[DataIssue, ..
 
 
 def describe_objects(labels: Labels, n_contested: int = 0, n_empty: int = 0) -> tuple[Note, ...]:
-    """Note what merging the masks found, instances in pieces or with holes, and none or more than 8 bits hold."""
+    """Note what merging the masks found, instances in pieces or with holes, and if there are none or over 255."""
     pieces, holes = count_pieces_and_holes(labels)
     n = len(pieces) - 1
     return (

@@ -1,8 +1,8 @@
 """Image files to arrays and back: images, binary masks and label images, in every pixel format that files have.
 
-Pillow reads, but for what it would reduce to 8 bits or does not support, which goes to OpenCV or tifffile. All gray
-levels are kept. Orientation tags are followed, in images and masks, so both are as every viewer shows them. The header
-is read before any pixel is decoded, so a file that declares an enormous size is refused at no cost.
+Pillow reads all files except those it would reduce to 8 bits or does not support, which go to OpenCV or tifffile. All
+gray levels are kept. Orientation tags are followed, in images and masks, so both are as every viewer shows them. The
+header is read before any pixel is decoded, so a file that declares an enormous size is refused at no cost.
 """
 
 import io
@@ -91,7 +91,7 @@ def encode_png(pixels: NDArray[Any]) -> bytes:
 
 
 def encode_tiff(pixels: NDArray[Any], **options: Any) -> bytes:
-    """Encode as TIFF, deflated, with more `options` of tifffile."""
+    """Encode as TIFF, deflated, with further `options` of tifffile."""
     buffer = io.BytesIO()
     options |= {"planarconfig": "contig"} if pixels.ndim == 3 else {}
     photometric = "rgb" if pixels.shape[2:] == (3,) else "minisblack"
@@ -100,14 +100,14 @@ def encode_tiff(pixels: NDArray[Any], **options: Any) -> bytes:
 
 
 def decode_mask(data: bytes, where: str) -> Mask:
-    """Decode a binary mask: whatever is above 0 is inside, or opaque, or in a JPEG nearer to white than to black."""
+    """Decode a binary mask: inside is what is above 0, or opaque, or in a JPEG nearer to white than to black."""
     pixels, _ = apply_alpha(read_pixels(data, where, "mask")[0])
     grays = pixels if pixels.ndim == 2 else pixels.max(axis=2)
     return threshold_jpeg(grays, where) if is_jpeg(data) else np.asarray(grays > 0)
 
 
 def apply_alpha(pixels: Pixels) -> tuple[Pixels, tuple[Note, ...]]:
-    """Take the alpha channel where the rest has one colour or is a photograph, else make transparent pixels 0."""
+    """Return the alpha channel if the rest has one colour or is a photograph; otherwise make transparent pixels 0."""
     if pixels.shape[2:] not in {(2,), (4,)}:
         return pixels, ()
     colours, alpha = pixels[..., :-1], pixels[..., -1]
@@ -157,7 +157,7 @@ def classify_kind(image: Image) -> str:
 
 
 def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tuple[Note, ...]]:
-    """Decode a file to its pixels, turned as they are displayed; images without alpha, masks with what they hold."""
+    """Decode a file to its pixels, turned as they are displayed; images lose alpha, masks keep what they hold."""
     notes = []
     with _opened(io.BytesIO(data), where) as pillow:
         orientation = _find_orientation(pillow)
@@ -192,11 +192,11 @@ def drop_alpha(pixels: Pixels) -> tuple[Pixels, tuple[Note, ...]]:
 
 
 def _load(pillow: Pillow.Image, data: bytes, where: str, purpose: Purpose) -> Pixels:
-    """Decode all but TIFFs."""
+    """Decode any format but TIFF."""
     packed = check_png(data) if pillow.format == "PNG" else b""
     if pillow.mode not in _MODES:
         raise DataError(f"{where} has {pillow.mode} colours; expected gray, RGB or a palette: convert it")
-    if (n := getattr(pillow, "n_frames", 1)) > 1 and pillow.format != "MPO":  # a camera's second is a preview
+    if (n := getattr(pillow, "n_frames", 1)) > 1 and pillow.format != "MPO":  # a camera's second image is a preview
         refuse_several(n, where)
     if pillow.format == "PNG" and data[24] == 16 and pillow.mode in {"LA", "RGB", "RGBA"}:  # Pillow would keep 8 bits
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -213,7 +213,7 @@ def _load(pillow: Pillow.Image, data: bytes, where: str, purpose: Purpose) -> Pi
 
 
 def check_png(data: bytes) -> bytes:
-    """Raise `ValueError` unless a PNG's chunks are whole, which Pillow passes over; return the deflated pixels."""
+    """Return a PNG's deflated pixels; raise `ValueError` if its chunks are damaged, which Pillow overlooks."""
     start, packed = 8, []
     while start + 12 <= len(data):
         end = start + 8 + int.from_bytes(data[start : start + 4], "big")
@@ -247,7 +247,7 @@ def _opened(file: IO[bytes], where: str) -> Iterator[Pillow.Image | None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong is said by the error
+            logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # the error says what is wrong
             pillow = None
             Pillow.MAX_IMAGE_PIXELS = None  # see `_refuse_large`
             try:
@@ -268,8 +268,8 @@ def _opened(file: IO[bytes], where: str) -> Iterator[Pillow.Image | None]:
         raise DataError(f"{where} {what}; get it again") from error
     except (KitError, MemoryError):
         raise
-    except Exception as error:  # which it is, the bytes decide
-        if "imagecodecs" in str(error):  # tifffile's words where its codecs are not installed
+    except Exception as error:  # which error it is, the bytes decide
+        if "imagecodecs" in str(error):  # tifffile's words if its codecs are not installed
             remedy = "run .venv/bin/pip install -e '.[formats]'"
             raise DataError(f"{where} cannot be decoded ({error}); {remedy}") from error
         raise DataError(f"{where} is damaged or truncated ({error}); get it again") from error

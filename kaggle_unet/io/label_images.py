@@ -1,6 +1,6 @@
 """Label images and binary masks as files hold them: numbers, colours, an alpha channel, the halos of a JPEG.
 
-A few files decide of what kind a set's masks are, so that an image with a single object is read like the others.
+A few files decide what kind a set's masks are, so that an image with a single object is read like the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,15 @@ from kaggle_unet.types import Labels, Mask
 N_LOOKED_AT = 8
 _MOST_CLASSES = 32
 _LEAST_INVERTED = 0.2  # of the pixels: what is left of the background where nuclei are crowded
-_FEWEST_PIECES = 3  # of the median number of a label image, from which on numbers are rather classes
-NO_VALUE = -1  # competition.ignore and competition.foreground where no value is meant
+_FEWEST_PIECES = 3  # of a label image's median number, from which numbers are taken for classes
+NO_VALUE = -1  # competition.ignore and competition.foreground if no value is meant
 _VOID, _VOID_COLOUR = 255, (224, 224, 192)  # PASCAL VOC's outlines and objects that are too hard: index, and colour
 
 Values = NDArray[Any]  # (H, W): integers, or (H, W, 3): colours
 
 
 def read_values(data: bytes, where: str) -> tuple[Values, tuple[Note, ...]]:
-    """Read the numbers of a mask's file, from its alpha channel if they lie there; colours where these differ."""
+    """Read the numbers of a mask file, from its alpha channel if they are there, or its colours if they differ."""
     pixels, notes = read_pixels(data, where, "labels")
     if "palette" in {note.kind for note in notes} and pixels.ndim == 2:
         pixels = _make_black_0(pixels, read_pixels(data, where, "mask")[0])
@@ -46,18 +46,18 @@ def read_values(data: bytes, where: str) -> tuple[Values, tuple[Note, ...]]:
 
 
 def _make_black_0(indices: Values, colours: Values) -> Values:
-    """Shift the indices of a palette by one where another than the first is black, which is background."""
+    """Shift the indices of a palette by one if a colour other than the first is black, which is background."""
     is_black = (colours == 0).all(axis=2)
     return np.where(is_black, 0, indices.astype(np.int32) + 1) if indices[is_black].any() else indices
 
 
 def number_colours(values: Values) -> Values:
-    """Give each colour a number, black 0."""
+    """Assign a number to each colour, 0 to black."""
     return values if values.ndim == 2 else rank(values.astype(np.int64) @ [1 << 32, 1 << 16, 1])
 
 
 def rank(values: Values) -> Values:
-    """Replace values by 0, 1, … in their order, of which 0 is one."""
+    """Replace values by their ranks 0, 1, …, where 0 always counts as a value."""
     zero = np.zeros(1, values.dtype)
     return np.unique(np.append(values, zero), return_inverse=True)[1][:-1].reshape(values.shape)
 
@@ -65,7 +65,7 @@ def rank(values: Values) -> Values:
 def number_classes(
     data: bytes, where: str, table: Sequence[tuple[str, int | tuple[int, int, int]]], ignore: int | None
 ) -> tuple[Labels, Mask | None, tuple[Note, ...]]:
-    """Replace the numbers or colours of classes by 0…K−1; what is no class, nor `ignore` (as a gray), is an error."""
+    """Replace the numbers or colours of classes by 0…K−1; what is neither a class nor `ignore` (a gray) is an error."""
     if is_jpeg(data):
         raise DataError(f"{where} is a JPEG, which does not keep classes; save them as PNG or TIFF")
     by_colour = any(not isinstance(value, int) for _, value in table)
@@ -90,9 +90,9 @@ def number_classes(
 
 
 def find_void(values: Values, notes: tuple[Note, ...], ignore: int | None, where: str) -> Mask | None:
-    """Find the pixels that do not count: those of a value, or PASCAL VOC's index 255 of a palette, or its colour.
+    """Find the pixels that do not count: those of a value, or of PASCAL VOC's palette index 255 or its colour.
 
-    A gray of 255 that borders on half of the other objects, or more, may be meant so as well; that is an error.
+    A gray of 255 that borders on half or more of the other objects may mean the same, which is an error.
     """
     grays = np.atleast_3d(values)[..., 0].astype(np.int64)
     if values.ndim == 3:
@@ -124,7 +124,7 @@ def count_neighbours(values: Values, number: int) -> int:
 
 
 def guess_kind(archive: Archive, files: Mapping[str, tuple[str, ...]]) -> tuple[str, str]:
-    """Tell the kind of masks by some of the files, and why."""
+    """Return the kind of masks and the reason, judging by some of the files."""
     if any(len(names) > 1 for names in files.values()):
         return "files", "several files for an image"
     names = sorted(name for (name,) in filter(None, files.values()))
@@ -134,7 +134,7 @@ def guess_kind(archive: Archive, files: Mapping[str, tuple[str, ...]]) -> tuple[
         data = archive.read(name)
         if is_jpeg(data):
             return "binary", "JPEGs"
-        with suppress(DataError):  # it is named when its sample is read
+        with suppress(DataError):  # reported when its sample is read
             values.append(read_values(data, name)[0])
     if not values:
         return "labels", "nothing to tell by"
@@ -174,7 +174,7 @@ def _refuse_inverted(masks: Sequence[Mask], example: str) -> int:
 
 
 def _refuse_classes(numbers: Sequence[Labels], example: str) -> None:
-    """Refuse numbers or colours that are spread over the images as classes are, and objects are not."""
+    """Refuse numbers or colours that are spread over the images as classes are and objects are not."""
     pieces = np.concatenate([count_pieces_and_holes(found)[0][1:] for found in numbers if found.max() > 1])
     n = int(np.median(pieces[pieces > 0]))
     if n >= _FEWEST_PIECES:

@@ -1,7 +1,7 @@
 """Masks of samples: files of images or annotations, a COCO data set, or the run-length codes of a CSV.
 
-Labels are read with the image they belong to, whose size they must have, or without one (None) where a format says the
-size by itself.
+Labels are read with the image they belong to, whose size they must have, or without one (None) if the format itself
+gives the size.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class FileMasks:
 
 @dataclass(frozen=True)
 class RleMasks:
-    """The run-length codes of each sample, down the columns from pixel 1 unless they are of another kind."""
+    """The run-length codes of each sample, down the columns from pixel 1 unless set otherwise."""
 
     rles: Mapping[str, tuple[str, ...]]
     where: str
@@ -149,7 +149,7 @@ def take_label_image(
     """Take one file per image, whose numbers or colours tell the objects apart; black is background.
 
     With `cut_binary`, a file whose only number is 1, 255 or 65535 is read as a binary mask. A label image with a single
-    object, numbered 1 and in several pieces, is cut apart by this rule; the note on components shows it.
+    object, numbered 1 and in several pieces, is cut apart by this rule; the note on components shows this.
     """
     ((data, where),) = files
     if is_jpeg(data):
@@ -171,7 +171,7 @@ def take_label_image(
 
 
 def _refuse_background(labels: Labels, where: str) -> None:
-    """Refuse an object that reaches all four sides of the image and borders on half of the others, or more."""
+    """Refuse an object that reaches all four sides of the image and borders on half or more of the others."""
     on_sides = [set(side.tolist()) - {0} for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1])]
     n = int(labels.max(initial=0))
     for number in set.intersection(*on_sides):
@@ -214,7 +214,7 @@ def take_class_image(
     ignore: int | None = None,
     table: Mapping[str, int | tuple[int, int, int]] | None = None,
 ) -> Masks:
-    """Take one file per image, whose numbers are classes; they are kept, or replaced by the places in a table."""
+    """Take one file per image, whose numbers are classes; they are kept, or replaced by their places in a table."""
     ((data, where),) = files
     if table:
         labels, void, notes = number_classes(data, where, list(table.items()), ignore)

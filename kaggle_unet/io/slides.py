@@ -1,7 +1,7 @@
 """Slides: images read by blocks, OME-Zarr and TIFFs in tiles (extra: slides); and arrays written as OME-Zarr.
 
-OME-Zarr is a folder whose metadata name the axes; its first array is the one of full resolution. What is written is
-version 0.4, which QuPath, napari and Fiji read.
+OME-Zarr is a folder whose metadata name the axes; its first array has the full resolution. Version 0.4 is written,
+which QuPath, napari and Fiji read.
 """
 
 import io
@@ -34,11 +34,11 @@ class Slide:
     pixel_size: tuple[float, float] | None  # height and width in micrometres
     has_alpha: bool = False
     is_inverted: bool = False
-    channel: int | None = None  # the one that is read, otherwise all are
+    channel: int | None = None  # the only one to read; None reads all
 
     @property
     def name(self) -> str:
-        """The file's name without what tells its format."""
+        """The file's name without the suffixes of its format."""
         return self.path.name.partition(".ome.")[0].removesuffix(self.path.suffix)
 
     @property
@@ -58,14 +58,14 @@ class Slide:
         return np.ascontiguousarray(image[..., 0] if image.shape[2:] == (1,) else image)
 
     def stamp(self) -> list[Any]:
-        """Tell this slide from another of its name."""
+        """Return what tells this slide from another of the same name."""
         about = [path for names in (".z*", "zarr.json") for path in sorted(self.path.glob(f"**/{names}"))]
         files = [self.path] if self.path.is_file() else about
         return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
 def is_slide(place: str) -> bool:
-    """Return True for a folder of OME-Zarr, and for a TIFF of more pixels than are read at once."""
+    """Return True for a folder of OME-Zarr, and for a tiled TIFF with more pixels than are read at once."""
     path = Path(place)
     if path.is_dir():
         return path.suffix == ".zarr"
@@ -75,13 +75,13 @@ def is_slide(place: str) -> bool:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages.first
             return page.is_tiled and bool(find_excess("IMAGE_PIXELS", page.imagewidth * page.imagelength))
-    except Exception:  # noqa: BLE001  whoever reads it says what is wrong
+    except Exception:  # noqa: BLE001  reading it later says what is wrong
         return False
 
 
 @contextmanager
 def open_slide(path: Path, channel: int | str | None = None) -> Iterator[Slide]:
-    """Open a slide, or one channel of it; a DataError says what it has that is more than one image."""
+    """Open a slide, or one channel of it; a DataError says why it is not a single image."""
     zarr = import_extra("zarr", "slides")
     with ExitStack() as opened:
         with reading(path, "get it again"):
@@ -130,7 +130,7 @@ def _open_tiff(zarr: Any, path: Path, opened: ExitStack) -> Slide:
 def create_ome_zarr(
     path: Path, shape: Sequence[int], dtype: str, pixel_size: tuple[float, float] | None, *, n_levels: int = 1
 ) -> list[Sliced]:
-    """Create an image of OME-Zarr, or open the one that is there; return its levels, each of half the sides."""
+    """Create an OME-Zarr image, or open an existing one; return its levels, each with half the last one's sides."""
     zarr = import_extra("zarr", "slides")
     lengths = [
         tuple(-(-n // 2**level) if k >= len(shape) - 2 else n for k, n in enumerate(shape)) for level in range(n_levels)

@@ -1,4 +1,4 @@
-"""CSV files as text: no column is guessed to be a number, no field to be missing.
+"""CSV files as text: no column is taken for numbers, no field for missing.
 
 Ids such as ``00441`` and ``8e13060816`` and blank run-length codes survive that way. Other people's files are read
 exactly, with faults named by their line (`read_csv`); our own tables are DataFrames (`read_frame`, `to_csv`).
@@ -30,7 +30,7 @@ class Table:
     lines: tuple[int, ...]
 
     def select(self, *names: str) -> Iterator[tuple[str, ...]]:
-        """Go through the rows, with some columns only."""
+        """Iterate over the rows, with only some columns."""
         if missing := [name for name in names if name not in self.columns]:
             message = f"{self.where} has the columns {', '.join(self.columns)}; expected {', '.join(names)}"
             raise DataError(f"{message}: {', '.join(missing)} missing")
@@ -66,7 +66,7 @@ def read_table(data: bytes, where: str, *, allowed: int = 0, is_composed: bool =
 
 
 def read_csv(path: str | Path, *, allowed: int = 0) -> Table:
-    """Read any CSV that lies on disk; so many lines are allowed whatever the limit."""
+    """Read any CSV on disk; `allowed` lines are accepted whatever the limit."""
     try:
         data = Path(path).expanduser().read_bytes()
     except OSError as error:
@@ -75,7 +75,7 @@ def read_csv(path: str | Path, *, allowed: int = 0) -> Table:
 
 
 def read_frame(path: Path, cure: str = "make its folder again", sha256: str | None = None) -> DataFrame:
-    """Read a table that the kit wrote, of this hash; every column is text, and an empty field is empty text."""
+    """Read a table that the kit wrote, checking its hash if given; every column is text, an empty field empty text."""
     import pandas as pd
 
     with reading(path, cure):
@@ -94,7 +94,7 @@ def read_folds(path: Path, sha256: str | None = None) -> DataFrame:
 
 
 def to_csv(table: DataFrame) -> str:
-    r"""Format a table: numbers have six digits at most, and what is missing is an empty field.
+    r"""Format a table: numbers have at most six digits, and missing values are empty fields.
 
     >>> from pandas import DataFrame
     >>> to_csv(DataFrame({"id": ["00441", "a,b"], "loss": [None, 1 / 3]}))
@@ -111,7 +111,7 @@ def format_rows(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def read_table_beside(archive: Archive, file_name: str) -> Table | None:
-    """Look for a CSV in and round an archive, and read it."""
+    """Look for a CSV in and around an archive, and read it."""
     found = archive.beside(file_name)
     if found is None:
         return None
@@ -120,7 +120,7 @@ def read_table_beside(archive: Archive, file_name: str) -> Table | None:
 
 
 def _read_plain(text: str) -> list[tuple[int, tuple[str, ...]]]:
-    """Split a text without quotes into numbered rows, in half the time that the csv module takes."""
+    """Split text without quotes into numbered rows, in half the time that the csv module takes."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
@@ -133,7 +133,7 @@ def _read_quoted(text: str) -> list[tuple[int, tuple[str, ...]]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[tuple[int, tuple[str, ...]]] = [(0, ())]
     try:
-        rows += ((reader.line_num, tuple(row)) for row in reader)  # what stands before a fault is kept
+        rows += ((reader.line_num, tuple(row)) for row in reader)  # rows before a fault are kept
         return [row for row in rows if row[1]]
     except csv.Error as error:
         raise csv.Error(f"line {rows[-1][0] + 1}: {error}") from error

@@ -1,6 +1,6 @@
 """TIFFs as tifffile knows them: the one plane of a file, its channels and their names, its orientation and pixel size.
 
-Resolutions per inch are no pixel size: programs write 72 or 300 there without knowing of any microscope.
+Resolutions per inch are not pixel sizes: programs write 72 or 300 there without knowing the microscope.
 """
 
 import math
@@ -26,7 +26,7 @@ UNITS_UM = {  # as OME and ImageJ write them
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION = 274  # number of the tag, in EXIF and TIFF alike
 _COLOURS = ("MINISWHITE", "MINISBLACK", "RGB", "YCBCR")
-TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # from the stored pixels to the displayed
+TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # from stored to displayed pixels
     1: lambda pixels: pixels,
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -40,7 +40,7 @@ TURNS: dict[int, Callable[[Pixels], Pixels]] = {  # from the stored pixels to th
 
 def find_plane(tiff: tifffile.TiffFile, where: str) -> tuple[tifffile.TiffPageSeries, str]:
     """Return the one image of a TIFF, and its axes longer than 1: Y, X, and C or S if it has channels."""
-    if not len(tiff.pages):  # counted first: else tifffile follows pages that lie in a circle for ever
+    if not len(tiff.pages):  # counted first, or tifffile would follow circular pages for ever
         raise DataError(f"{where} holds no image; get it again")
     series = [one for one in tiff.series if not one.keyframe.is_reduced] or tiff.series
     refuse_several(len(series), where)
@@ -82,7 +82,7 @@ def read_plane(series: tifffile.TiffPageSeries, axes: str, where: str) -> Pixels
 
 
 def find_channel(file: IO[bytes], channel: int | str, n: int, where: str) -> int:
-    """Return the number (from 0) of one of n channels that is given by its number, or its name in a TIFF."""
+    """Return the number (from 0) of one of n channels, given by its number or by its name in a TIFF."""
     numbers = list(map(str, range(n)))
     named = _name_channels(file, n) if isinstance(channel, str) else numbers
     if str(channel) not in named:
@@ -92,7 +92,7 @@ def find_channel(file: IO[bytes], channel: int | str, n: int, where: str) -> int
 
 
 def _name_channels(file: IO[bytes], n: int) -> list[str]:
-    """Return the names of an image's channels, as OME-TIFF and ImageJ write them; of three without any, the colours."""
+    """Return the names of an image's channels, as OME-TIFF and ImageJ write them; three without any get the colours."""
     names: list[str] = []
     with suppress(tifffile.TiffFileError, ElementTree.ParseError), tifffile.TiffFile(file) as tiff:
         names = list((tiff.imagej_metadata or {}).get("Labels", ()))
