@@ -28,7 +28,7 @@ AREA_EDGES_PX = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 @dataclass(frozen=True, eq=False)
 class Mistakes:
-    """Error types of one image's objects; best IoU and error of the radius, in pixels, of the true ones."""
+    """Error types of one image's objects; best IoU and radius error, in pixels, of the true ones."""
 
     true: NDArray[np.int64]
     pred: NDArray[np.int64]
@@ -39,10 +39,10 @@ class Mistakes:
 def find_mistakes(overlap: Overlap) -> Mistakes:
     """Find the error type of every object of an image.
 
-    In this order: a pair of an IoU above 1/2 is found. A true object is merged where more than half of it lies in a
-    predicted object that holds more than half of another true one as well; that object is merging. A true object is
-    split where two or more predicted ones lie in it, each by more than half; those are parts. All others are missed,
-    or extra. Fragments beside an object that was found are parts.
+    In this order: a pair with an IoU above 1/2 is found. A true object is merged if more than half of it lies in a
+    predicted object that also holds more than half of another true one; that prediction is merging. A true object is
+    split if two or more predicted ones lie in it, each by more than half; those are parts. All others are missed or
+    extra. Fragments beside an object that was found are parts.
 
     >>> from kaggle_unet.metrics.overlap import count_overlap
     >>> found = find_mistakes(count_overlap(np.array([[1, 1, 2, 2, 0, 3]]), np.array([[1, 1, 1, 1, 2, 0]])))
@@ -71,7 +71,7 @@ def find_mistakes(overlap: Overlap) -> Mistakes:
 
 
 def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_EDGES_PX) -> DataFrame:
-    """Count error types by the objects' area in ranges, last over all, for a set of images."""
+    """Count error types over a set of images, by ranges of the objects' area and, last, over all."""
     from pandas import DataFrame
 
     overlaps = list(overlaps)
@@ -112,10 +112,9 @@ KINDS = ("outlines", *_REPLACED, "extra")
 def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> DataFrame:
     """Compute what fixing each error type alone would gain, over a set of images; no rows without images.
 
-    The columns are error_type, score (with those errors fixed) and gain. Counts alone are fixed, no pixel is moved: a
-    true object that takes the place of others takes nothing from those beside it. One that a prediction meets by an
-    IoU of no more than 1/2, neither merged nor split, is missed, and that prediction extra: fixing one leaves the
-    other.
+    The columns are error_type, score (with those errors fixed) and gain. Only counts are fixed, no pixel is moved: a
+    true object that replaces others takes nothing from its neighbours. One that a prediction overlaps with an IoU of
+    at most 1/2, neither merged nor split, is missed, and that prediction is extra: fixing one leaves the other.
     """
     from pandas import DataFrame
 

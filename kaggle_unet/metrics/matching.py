@@ -39,8 +39,8 @@ def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> Da
         - ap_pooled: tp / (tp + fp + fn); ap_per_image, its mean over images, is the same for a single one;
         - precision, recall, f1, and pq (panoptic quality): f1 · mean_matched_iou;
         - mean_matched_iou: the mean IoU of the matched pairs;
-        - pixel_accuracy, pixel_iou, pixel_dice, and pixel_iou_smooth, pixel_dice_smooth, with 1 px added to both sides:
-          of the masks of all instances, the same in every row.
+        - pixel_accuracy, pixel_iou, pixel_dice, and pixel_iou_smooth, pixel_dice_smooth, with 1 px added to numerator
+          and denominator: of the masks of all instances, the same in every row.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def match(true: NDArray[Any], pred: NDArray[Any], *, strict: bool = False) -> Da
 
 
 def summarize(pairs_or_overlaps: Iterable[tuple[Labels, Labels] | Overlap], *, strict: bool = False) -> DataFrame:
-    """Compute the table of `match` over a set of images, given as pairs of labels or as overlaps; counts are over all.
+    """Compute the table of `match` over a set of images, given as pairs of labels or as overlaps; counts are pooled.
 
     Every quotient is 0 where nothing matches, so an image without instances lowers `ap_per_image` even when rightly
     left empty. At exactly 1/2 two halves can claim the same instance; one of them gets it, the other counts as
@@ -89,7 +89,7 @@ def _count_matches(overlap: Overlap, *, strict: bool) -> NDArray[np.float64]:
     """Count one image's tp, fp and fn, and sum its matched IoUs; shape (n_thresholds, 4)."""
     twentieths = iou_twentieths(overlap, strict=strict)
     hits = np.flatnonzero(twentieths >= THRESHOLDS_TWENTIETHS.start)
-    # Where an instance has two partners, both have an IoU of exactly 1/2 and no other: the first is as good.
+    # If an instance has two partners, both have an IoU of exactly 1/2 and no other partner: either will do.
     hits = hits[_is_first(overlap.true[hits]) & _is_first(overlap.pred[hits])]
     twentieths, ious = twentieths[hits], overlap.shared_px[hits] / overlap.union_px[hits]
     counts = np.zeros((len(THRESHOLDS_TWENTIETHS), 4))
@@ -100,7 +100,7 @@ def _count_matches(overlap: Overlap, *, strict: bool) -> NDArray[np.float64]:
 
 
 def _is_first(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Mark the first place of every id."""
+    """Mark the first occurrence of every id."""
     first = np.zeros(ids.shape, dtype=np.bool_)
     first[np.unique(ids, return_index=True)[1]] = True
     return first
@@ -126,5 +126,5 @@ def _summarize_threshold(threshold_iou: float, counts: NDArray[np.float64]) -> d
 
 
 def _divide(part: float, whole: float) -> float:
-    """Divide, and return 0 where there is nothing to divide by."""
+    """Divide, or return 0 if there is nothing to divide by."""
     return part / whole if whole else 0.0

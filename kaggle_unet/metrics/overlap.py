@@ -1,4 +1,4 @@
-"""Overlaps: the pixels that each pair of instances shares, which all scores are computed from."""
+"""Overlaps: the pixels that each pair of instances shares, from which all scores are computed."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ Tables = tuple[
 ]
 
 # Places for ids and for pairs at the first try: few images need a second one, and clearing the tables takes little time
-# beside the pass over the pixels.
+# compared with the pass over the pixels.
 _PLACES, _PX_PER_PLACE = 2048, 64
 
-# Pixels whose changes are marked at a time, and that are converted at a time where they have to be: small beside the
-# first and the second cache.
+# Pixels whose changes are marked at a time, and pixels converted at a time where need be: small compared with the first
+# and the second cache.
 _BLOCK_PX, _PART_PX = 4096, 65536
 
 # An id that is out of the kernel's range, as all larger ones are.
@@ -34,9 +34,9 @@ def count_overlap(true: NDArray[Any], pred: NDArray[Any]) -> Overlap:
     Instances are in ascending order of their ids, which may be any, and pairs in the order of their instances. A
     `DataError` says that the shapes differ or an array is not labels.
 
-    One pass over the images, in O(pixels) time and memory for any number of instances; of pairs alone, O(n log n) to
-    sort them. The pass restarts, with more room, if it meets ids or numbers of pairs above 2,048 and above a 64th
-    of the pixels. int32 arrays of one memory order are not copied, others part by part.
+    One pass over the images takes O(pixels) time and memory for any number of instances; sorting n pairs takes
+    O(n log n). The pass restarts, with more room, if it meets ids or numbers of pairs above 2,048 and above a 64th of
+    the pixels. int32 arrays of the same memory order are not copied; others are, part by part.
 
     >>> overlap = count_overlap(np.array([[7, 7, 7, 2]]), np.array([[0, 1, 1, 0]]))
     >>> overlap.areas_true_px, overlap.areas_pred_px
@@ -80,7 +80,7 @@ def _count_by_parts(true: NDArray[Any], pred: NDArray[Any], tables: Tables) -> i
     n_lines = n_y if needs_no_copy else _PART_PX // max(1, n_x)
     for y in range(0, n_y, max(1, n_lines)):
         parts: list[NDArray[np.uint32]] = []
-        for labels in (true[y : y + n_lines], pred[y : y + n_lines]):  # what is no id becomes one without a place
+        for labels in (true[y : y + n_lines], pred[y : y + n_lines]):  # anything but an id becomes one without a place
             part = (labels if labels.flags.carray else np.array(labels, order="C")).reshape(-1)
             if part.dtype.itemsize > 4:
                 part = np.minimum(part.astype(np.uint64), _NO_ID)
@@ -101,7 +101,7 @@ def _leave_out_gaps(
 
 
 def merge_instances(overlap: Overlap) -> Overlap:
-    """Merge all true instances into one, and all predicted ones."""
+    """Merge all true instances into one, and all predicted ones into another."""
     sums = (overlap.shared_px.sum(), overlap.areas_true_px.sum(), overlap.areas_pred_px.sum())
     return pair_of_masks(*map(int, sums))
 

@@ -1,7 +1,7 @@
 """Scores of pixels: accuracy, IoU and Dice of masks and of semantic classes, from counts of pixels.
 
-Exact forms are quotients of counts. Smooth forms, as Keras kits write them, add one pixel to both sides of the quotient
-of every image. All edge cases are in the tables of docs/scores.md.
+Exact forms are quotients of counts. Smooth forms, as Keras kits write them, add one pixel to numerator and denominator
+for every image. All edge cases are in the tables of docs/scores.md.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def iou(true: NDArray[Any], pred: NDArray[Any], *, smooth: float = 0.0) -> float
     true, pred : bool or integer array, shape (H, W)
         Masks, or labels, of which every instance counts.
     smooth : float, default: 0
-        0 is the exact form; Keras kits have 1.
+        0 is the exact form; Keras kits use 1.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def iou(true: NDArray[Any], pred: NDArray[Any], *, smooth: float = 0.0) -> float
     Raises
     ------
     DataError
-        If the shapes differ or an array is no mask, such as one of probabilities.
+        If the shapes differ or an array is not a mask, such as one of probabilities.
     ConfigError
         If `smooth` is negative.
 
@@ -84,7 +84,7 @@ def dice(true: NDArray[Any], pred: NDArray[Any], *, smooth: float = 0.0) -> floa
 
 
 def pixel_accuracy(true: NDArray[Any], pred: NDArray[Any]) -> float:
-    """Compute the fraction of pixels that are in both masks or in neither; 1 where there is no pixel.
+    """Compute the fraction of pixels that are in both masks or in neither; 1 if there are no pixels.
 
     Parameters
     ----------
@@ -127,10 +127,10 @@ def count_pixels(true: NDArray[Any], pred: NDArray[Any]) -> tuple[int, int, int]
 
 
 def count_confusion(true: NDArray[Any], pred: NDArray[Any], names: Sequence[str] = OF_MASKS) -> NDArray[np.int64]:
-    """Count the pixels of every true class (row) that were given every class (column), int64 (n, n).
+    """Count the pixels of every true class (row) by predicted class (column), int64 (n, n).
 
-    For `OF_MASKS` the arrays are masks, or labels of which every instance counts, else classes 0…n−1; pixels whose true
-    class is `IGNORED_CLASS` do not count.
+    For `OF_MASKS` the arrays are masks, or labels of which every instance counts; otherwise classes 0…n−1, where pixels
+    whose true class is `IGNORED_CLASS` do not count.
 
     >>> count_confusion(np.array([[0, 1, 1, 255]]), np.array([[0, 1, 0, 2]]), ("soil", "water", "ice"))
     array([[1, 0, 0],
@@ -188,9 +188,9 @@ def tabulate_pixels(
 ) -> tuple[dict[str, float], DataFrame]:
     """Score the pixels of images by their confusions: the scores of the set, and a row for every class and their mean.
 
-    `accuracy` of a class is the fraction of its pixels that were found, of the set that of all pixels. `iou` and `dice`
-    are exact, of all images together; the smooth ones are means over images. Those of the set are the objects', or the
-    mean over classes. Classes that are nowhere score 1 and do not count in the mean.
+    The `accuracy` of a class is the fraction of its pixels that were found; that of the set is over all pixels. `iou`
+    and `dice` are exact, over all images together; the smooth ones are means over images. The set has the scores of the
+    objects, or the mean over classes. Classes that occur nowhere score 1 and do not count in the mean.
     """
     from pandas import DataFrame, concat
 
@@ -218,5 +218,5 @@ def tabulate_pixels(
 
 
 def quotients(parts: NDArray[np.int64], wholes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Divide, and return 1 where there is nothing to divide by."""
+    """Divide, with a quotient of 1 where there is nothing to divide by."""
     return np.divide(parts, wholes, out=np.ones(np.shape(wholes)), where=wholes > 0)

@@ -105,11 +105,11 @@ def interval_of_mean(
     Parameters
     ----------
     values : sequence of float
-        A score per image; for a comparison the difference of two, image by image.
+        A score per image, or for a comparison the difference of two, image by image.
     groups : sequence of str, optional
         Images of one group, such as tiles of one picture, are drawn together, as they are not independent.
     level : float, default: 0.95
-        The interval's.
+        The level of the interval.
 
     Returns
     -------
