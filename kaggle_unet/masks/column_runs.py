@@ -86,12 +86,12 @@ def paint_masks(masks: Iterable[ArrayLike], shape: Shape) -> tuple[Labels, int, 
     Raises
     ------
     DataError
-        If a mask has another shape, or is none, such as one of probabilities.
+        If a mask has another shape, or is not a mask, such as one of probabilities.
 
     Notes
     -----
-    Of two equally large masks the one wins that has the first pixel, in column-major order, that is not in both. So the
-    order of different masks decides nothing but their ids. A mask in several pieces stays one instance.
+    Of two equally large masks, the one with the first pixel (in column-major order) that is not in both wins. So the
+    order of different masks decides only their ids. A mask in several pieces stays one instance.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def paint_instances(instances: Sequence[Runs], shape: Shape) -> tuple[Labels, in
 
 
 def paint_column_runs(runs: Runs, firsts: Firsts, shape: Shape) -> tuple[Labels, int]:
-    """Paint the runs of all instances by the rules of `paint_masks`; return labels and the pixels contested."""
+    """Paint all instances' runs by the rules of `paint_masks`; return the labels and the number of contested pixels."""
     labels = np.full(shape, 0, dtype=np.int32)  # written here, as fresh memory read first would be mapped in twice
     n_contested = paint_runs(runs, firsts, np.arange(len(firsts) - 1), labels)
     if n_contested:  # only now does it matter who comes first
@@ -129,6 +129,6 @@ def paint_column_runs(runs: Runs, firsts: Firsts, shape: Shape) -> tuple[Labels,
 
 
 def _precedence(runs: Runs) -> tuple[int, bytes]:
-    """Return the sort key: small instances first; of equals the one that has the first pixel that is not in both."""
+    """Return the sort key: small instances first; of equals, the one with the first pixel that is not in both."""
     early_then_long = runs * np.array([1, -1]) + np.array([0, np.iinfo(np.int64).max])
     return int(runs[:, 1].sum()), early_then_long.astype(">i8").tobytes()  # big-endian bytes compare as numbers do

@@ -63,7 +63,7 @@ def find_components_of_mask(mask: Mask, *, connectivity: Connectivity = 8) -> Co
 
 
 def whole_rows(shape: Shape) -> NDArray[np.int32]:
-    """Make one run of every row, for kernels that look at runs only."""
+    """Make one run of every row, for kernels that only look at runs."""
     runs = np.zeros((shape[0], 3), dtype=np.int32)
     runs[:, 0] = np.arange(shape[0])
     runs[:, 2] = shape[1]
@@ -102,7 +102,7 @@ def check_integers(
     shape: Shape | None = None,
     wanted: str = "whole numbers: convert them with .astype(int)",
 ) -> NDArray[Any]:
-    """Check that values are integers or booleans of an image's shape, or of any; messages call them `what`."""
+    """Check that values are integers or booleans in an image's shape, or in any; messages call them `what`."""
     try:
         array = np.asarray(values)
     except ValueError as error:  # rows of different lengths
@@ -136,10 +136,10 @@ def check_mask(mask: ArrayLike, what: str = "mask", shape: Shape | None = None) 
 def to_labels(labels: ArrayLike, what: str = "labels", shape: Shape | None = None) -> Labels:
     """Check that an array can be read as labels; return it as int32 in C order, writable, with negative ids left in.
 
-    Kernels that do not use ids as indices find those on their way, so that no pass is spent on them alone.
+    Kernels that do not use ids as indices find negative ones in passing, which saves a pass of their own.
     """
     array = check_integers(labels, what, shape)
-    if array.dtype == np.int32 and array.flags.carray:  # kernels are compiled for such arrays alone
+    if array.dtype == np.int32 and array.flags.carray:  # kernels are compiled only for such arrays
         return array
     if array.dtype.itemsize >= 4 and array.size and (array.min() < 0 or array.max() > _HIGHEST_ID):
         refuse_ids(array, what)
@@ -153,7 +153,7 @@ def refuse_ids(labels: NDArray[Any], what: str = "labels") -> NoReturn:
 
 
 def check_labels(labels: ArrayLike, what: str = "labels", shape: Shape | None = None) -> tuple[Labels, int]:
-    """Check labels as `to_labels` does, negative ids too; return them and the highest id."""
+    """Check labels as `to_labels` does, and refuse negative ids; return the labels and the highest id."""
     checked = to_labels(labels, what, shape)
     highest = int(checked.view(np.uint32).max(initial=0))  # read without their sign, negative ids are above all others
     if highest > _HIGHEST_ID:

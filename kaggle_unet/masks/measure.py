@@ -35,9 +35,9 @@ def measure(labels: ArrayLike, image: NDArray[Any] | None = None, *, pixel_size:
     DataFrame
         One row per object, by `label`: ``area_px``; the centroid ``y_px``, ``x_px``; the bounding box ``top_px``,
         ``left_px``, ``bottom_px``, ``right_px``, of which the last two lie outside; ``perimeter_px``, ``eccentricity``
-        and ``solidity`` as scikit-image defines them [1]_. With an image ``mean``, ``min``, ``max`` and ``sum``, for
-        C channels ``mean_channel0`` and so on. With a pixel size ``area_um2``, and the lengths once more as ``…_um``;
-        there is no perimeter where pixels are not square.
+        and ``solidity`` as scikit-image defines them [1]_. With an image, ``mean``, ``min``, ``max`` and ``sum``, for
+        C channels ``mean_channel0`` and so on. With a pixel size, ``area_um2`` and the lengths again as ``…_um``,
+        without the perimeter if pixels are not square.
 
     Raises
     ------

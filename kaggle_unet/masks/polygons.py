@@ -13,7 +13,7 @@ from kaggle_unet.kernels.polygons import trace_rings
 from kaggle_unet.masks.column_runs import Runs, find_column_runs
 from kaggle_unet.types import Labels, Shape
 
-Ring = NDArray[np.int32]  # (n, 2): corners (x, y), without the first one again at the end
+Ring = NDArray[np.int32]  # (n, 2): corners (x, y), without repeating the first at the end
 Polygon = list[Ring]  # the outer ring, then holes
 
 
@@ -42,7 +42,7 @@ def trace_polygons(labels: Labels) -> dict[int, list[Polygon]]:
 
 
 def fill_polygons(polygons: Iterable[Sequence[ArrayLike]], shape: Shape) -> Runs:
-    """Return the column runs of the pixels whose centres lie in any of some polygons, of what lies in the image."""
+    """Return the column runs of those pixels of an image whose centres lie in any of the polygons."""
     filled = [_fill_rings(rings, shape) for rings in polygons]
     top, left = min((y for _, y, _ in filled), default=0), min((x for _, _, x in filled), default=0)
     bottom = max((y + part.shape[0] for part, y, _ in filled), default=0)

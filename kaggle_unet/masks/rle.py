@@ -91,7 +91,7 @@ def encode(labels: ArrayLike) -> list[str]:
     Returns
     -------
     list of str
-        One code per id that is present, in ascending order of ids; no entry for an image without instances.
+        One code per id that is present, in ascending order of ids; an empty list for an image without instances.
 
     Examples
     --------
@@ -140,9 +140,9 @@ def decode_and_count(rles: Sequence[str], shape: Shape) -> tuple[Labels, int]:
 
 
 def find_invalid_rles(rles: Sequence[str], sizes_px: Sequence[int]) -> dict[int, list[str]]:
-    """Find the codes that break a rule, and the sentences of `describe_faults` on each, by the indices of the codes.
+    """Find the codes that break a rule: by the index of each, the sentences of `describe_faults`.
 
-    `sizes_px` are the pixels of each code's image. Fast where most codes are sound.
+    `sizes_px` are the pixels of each code's image. Fast if most codes are valid.
     """
     by_size: dict[int, list[int]] = {}
     for index, n_px in enumerate(sizes_px):
@@ -203,7 +203,7 @@ def _read(rles: Sequence[str], shape: Shape) -> tuple[Runs, Firsts]:
 
 
 def _read_plain(rles: Sequence[str], n_px: int) -> tuple[Runs, Firsts] | None:
-    """Read codes of nothing but digits and spaces, if none of them breaks a rule."""
+    """Read codes of only digits and spaces, or return None if they are others or break a rule."""
     try:
         text = np.frombuffer("\n".join([*rles, ""]).encode("ascii"), dtype=np.uint8)
     except (TypeError, UnicodeEncodeError):
