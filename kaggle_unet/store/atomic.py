@@ -4,7 +4,8 @@ A file is written under a temporary name, flushed to disk and renamed. A flush t
 useless until the last of them is written are renamed unflushed and flushed together at the end: a killed process
 damages none of them, but whoever continues must look for files that a power cut has damaged.
 
-A temporary file is locked as long as its process lives. Whoever first writes into a folder removes those that are not.
+A temporary file is locked as long as its process lives. The first write of a process into a folder removes unlocked
+ones.
 """
 
 import errno
@@ -46,7 +47,7 @@ _REMEDIES = {
     errno.ENFILE: "too many files are open on this machine; end other programs",
     errno.ENOMEM: "end other programs, or work on smaller pieces",
 }
-_NOT_IN_IDS = re.compile(r"[/\\\x00-\x1f\x7f\ud800-\udfff]")  # the last are bytes that are no UTF-8
+_NOT_IN_IDS = re.compile(r"[/\\\x00-\x1f\x7f\ud800-\udfff]")  # the last are bytes that are not UTF-8
 _LOCK = ".lock"
 _NO_MEMORY = re.compile(
     r"can't start new thread|can(?:'t|not) allocate memory|failed to map|insufficient memory|bad.alloc|of memory",
@@ -55,7 +56,7 @@ _NO_MEMORY = re.compile(
 _LITTLE_BYTES = 2**26
 _SHARD_LOCKS = f"{_LOCK}.*-of-*"
 _SHARDS_BEGIN_WITHIN_S = _OUTPUT_WITHIN_S = 60
-_LONGEST_ID_BYTES = 200  # file systems allow 255, and a suffix and the temporary's name need some
+_LONGEST_ID_BYTES = 200  # file systems allow 255, of which a suffix and a temporary name need some
 
 
 def sample_file(folder: Path, sample_id: str, suffix: str = ".npz") -> Path:
@@ -68,7 +69,7 @@ def sample_file(folder: Path, sample_id: str, suffix: str = ".npz") -> Path:
 
 
 def atomic_write(path: str | Path, data: bytes | str | Iterable[str], *, flush: bool = True) -> None:
-    """Write a whole file, or leave the old one: under a temporary name first, and renamed when all is written.
+    """Write a whole file, or leave the old one: it is written under a temporary name, and renamed when complete.
 
     A killed process leaves the old file, and at worst a temporary one, until another writes into this folder.
     """
@@ -84,7 +85,7 @@ def atomic_write(path: str | Path, data: bytes | str | Iterable[str], *, flush: 
                 file.flush()
                 if flush:
                     os.fsync(file.fileno())
-                if sys.platform != "win32":  # while it is locked: nobody sweeps it on its last step
+                if sys.platform != "win32":  # still locked, so that nobody sweeps it at the last step
                     temporary.replace(target)
             if sys.platform == "win32":
                 temporary.replace(target)
@@ -123,14 +124,14 @@ def _sweep(folder: Path, process: int) -> None:  # noqa: ARG001 each process doe
 
 
 def try_to_write(path: Path) -> None:
-    """Raise a ResourceError if a file can't be written there, before the work that ends with it."""
+    """Raise a ResourceError if a file can't be written, before the work whose result it will hold."""
     trial = _temporary_name(_existing_folder(path) / path.name)
     with resource_errors(path), _open_temporary(trial):
         trial.unlink()
 
 
 def refuse_to_replace(written: Iterable[Path], read: Iterable[object]) -> None:
-    """Refuse to write where files lie that are read."""
+    """Refuse to overwrite files that are read."""
     given = {Path(str(one)).expanduser().resolve() for one in read}
     for path in written:
         if path.expanduser().resolve() in given:
@@ -177,7 +178,7 @@ def resource_errors(path: Path) -> Iterator[None]:
 
 
 def to_resource_error(error: Exception) -> ResourceError | None:
-    """Turn what the system has refused, in whatever words a library says it, into its error; None if it is no such."""
+    """Turn a refusal of the system, in whatever words a library reports it, into an error; None for other errors."""
     if _lacks_memory(error):
         said = " ".join(str(error).split()) or type(error).__name__
         remedy = "end other programs, work on smaller pieces, or raise the limit of memory or threads (ulimit)"
@@ -186,12 +187,12 @@ def to_resource_error(error: Exception) -> ResourceError | None:
 
 
 def _lacks_memory(error: BaseException | None) -> bool:
-    """Tell by an error, by what led to it, or by a trial: without memory, half an import fails in any way."""
+    """Return True if an error, its causes or a trial show a lack of memory, which can fail an import in any way."""
     while error is not None:
         if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
             return True
         error = error.__cause__ or error.__context__
-    try:  # not by a large object, which freed memory that the process has kept may hold
+    try:  # not with a large object, which may fit into freed memory that the process has kept
         mmap.mmap(-1, _LITTLE_BYTES).close()
     except OSError:
         return True
@@ -230,7 +231,7 @@ def lock_file(path: Path) -> Iterator[None]:
 
 
 class Lock:
-    """A folder that is held; a shard lets the others in as soon as it has begun."""
+    """A lock on a folder; a shard lets the others in as soon as it has begun."""
 
     def __init__(self, folder: Path, shard: Shard | None) -> None:
         self._folder = folder
@@ -252,7 +253,7 @@ class Lock:
         except Timeout as error:
             self.release()
             who = self.holder.read_text(errors="replace").strip() if self.holder.is_file() else ""
-            # Early versions of filelock do not tell the second from the first.
+            # Early versions of filelock do not distinguish the two.
             who = who or "another process, or its disk has no locks"
             raise LockedError(f"{self._folder} is in use by {who}; wait until it ends, or stop it") from error
 
@@ -262,7 +263,7 @@ class Lock:
         return [path for path in self._folder.glob(_SHARD_LOCKS) if str(path) != own and _is_held(path)]
 
     def let_others_in(self) -> None:
-        """Leave the folder to all shards; for work on the whole it is held to the end."""
+        """Open the folder to all shards; without a shard, it is held to the end."""
         if self._own is not None:
             self._whole.release()
 

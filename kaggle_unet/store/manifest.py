@@ -49,20 +49,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def remake(folder: Path, manifest: Mapping[str, Any]) -> str:
-    """Say how a store is made anew."""
+    """Return the instruction for making a store again."""
     data = manifest.get("about", {}).get("data", "DATA")
     return f"delete the store and run kaggle-unet make-targets CONFIG --data {data} --store {folder}"
 
 
 def write_record(path: Path, value: Mapping[str, Any]) -> None:
-    """Write plain values as JSON, with their hash, and a word that there is one."""
+    """Write plain values as JSON, with their hash and a note that there is one."""
     plain = {**json.loads(json.dumps(value, allow_nan=False)), _IS_HASHED: True}
     plain.pop("sha256", None)
     atomic_write(path, json.dumps({**plain, "sha256": hash_plain(plain)}, indent=1) + "\n")
 
 
 def read_record(path: Path, cure: str) -> dict[str, Any]:
-    """Read what `write_record` wrote; without a hash only where none was written, by an earlier version."""
+    """Read what `write_record` wrote; the hash may be missing only if an earlier version wrote none."""
     with reading(path, cure):
         record: dict[str, Any] = dict(json.loads(path.read_bytes()))
         digest = record.pop("sha256", None)
@@ -78,7 +78,7 @@ def hash_plain(plain: object) -> str:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays to a file, unflushed; those of equal values are equal bytes."""
+    """Write arrays to a file, unflushed; equal values give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, array in arrays.items():
@@ -89,7 +89,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: Path, *wanted: str) -> dict[str, NDArray[Any]]:
-    """Read all arrays of a file, of which some must be there."""
+    """Read all arrays of a file; those `wanted` must be there."""
     with reading(path, cure := "delete it and run make-targets again"):
         arrays = unpack_arrays(path.read_bytes())
     if missing := set(wanted) - arrays.keys():
@@ -98,7 +98,7 @@ def read_arrays(path: Path, *wanted: str) -> dict[str, NDArray[Any]]:
 
 
 def unpack_arrays(data: bytes) -> dict[str, NDArray[Any]]:
-    """Read the arrays of an `.npz`; unlike numpy and zipfile, miss none that its list has lost."""
+    """Read the arrays of an `.npz`; unlike numpy and zipfile, raise `ValueError` if its list has lost some."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
         if (n := read_entry_count(archive)) != len(names):

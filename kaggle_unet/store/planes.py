@@ -49,10 +49,10 @@ def read_planes(folder: Path, id_: str) -> Planes:
 def planes_folder(
     folder: Path, about: Mapping[str, Any], ids: Collection[str], *, shard: Shard | None = None
 ) -> Iterator[set[str]]:
-    """Hold a folder for the planes of these samples, and yield the ids that an interrupted call has left done.
+    """Hold a folder for the planes of these samples, and yield the ids that an interrupted call has already done.
 
     Planes of any other prediction are removed. While the block runs, and after it has failed, there is no
-    ``planes.json``, so that half-written planes are never read; a shard leaves that file to the unsharded call.
+    ``planes.json``, so that half-written planes are never read; a shard leaves that file to the call without shards.
     """
     if folder.is_symlink():
         raise DataError(f"{folder} is a symbolic link, which is not followed; remove it, or name another folder")
@@ -81,7 +81,7 @@ def planes_folder(
 
 
 def _read_about(path: Path) -> dict[str, Any]:
-    """Read what a folder's planes were predicted with; a missing or damaged file tells of none."""
+    """Read what a folder's planes were predicted with; a missing or damaged file counts as none."""
     try:
         about = read_record(path, "")
     except DataError:

@@ -4,7 +4,7 @@
 
     manifest.json            what the samples were made from; complete or not
     samples/<id>.npz         image, labels, ignore, what else is known
-    targets/<key>/           one codec with its weights, of which the key is a hash
+    targets/<key>/           one codec with its weights; the key is their hash
         manifest.json        both; written when all is there
         <id>.npz             planes, weights
     folds.csv                id, fold, and what the folds were made from
@@ -86,7 +86,7 @@ class Store:
         return store._refuse_fewer_levels()
 
     def _refuse_fewer_levels(self) -> "Store":
-        """Refuse a store of the version that kept 8 of an image's 16 bits, which its report tells."""
+        """Refuse a store of the version that kept 8 of an image's 16 bits, as its report shows."""
         if any(issue["done"].startswith("divided by 257") for issue in self.report.get("oddities", ())):
             msg = f"store {self.folder} is of an older version, which kept 8 of an image's 16 bits"
             raise DataError(f"{msg}; {remake(self.folder, self.manifest)}")
@@ -154,7 +154,7 @@ class Store:
         write_arrays(sample_file(self.folder / "samples", sample.id), arrays)
 
     def target_identities(self) -> list[dict[str, Any]]:
-        """List what the target sets that are complete were made with."""
+        """List what each complete target set was made with."""
         paths = sorted((self.folder / "targets").glob("*/manifest.json"))
         return [read_manifest(path.parent)["identity"] for path in paths]
 
@@ -178,7 +178,7 @@ class Store:
 
 
 def _name_difference(key: str, old: Any, new: Any, made: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """Say what differs: by the names that `about` has for data and checkpoints, of which an identity has hashes."""
+    """Describe a difference, by the names in `about` for data and checkpoints, of which an identity has only hashes."""
     name = key.rpartition(".")[2]
     was, given = (about.get(name, repr(value)) for about, value in ((made, old), (asked, new)))
     return f"{key}: was {was}, is {given}{' with other content' if was == given else ''}"
@@ -193,7 +193,7 @@ class TargetSet:
 
     @property
     def is_complete(self) -> bool:
-        """Whether targets of all samples are there."""
+        """Whether targets of all samples exist."""
         return (self.folder / "manifest.json").exists()
 
     def read(self, sample_id: str) -> tuple[Planes, Weights]:
