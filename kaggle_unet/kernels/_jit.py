@@ -49,5 +49,5 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a loop over arrays on its first call."""
     try:
         return cast("Callable[P, R]", numba.njit(cache=True, **_OPTIONS)(function))
-    except RuntimeError:  # no folder for the cache can be written: every process compiles for itself
+    except RuntimeError:  # no cache folder is writable: every process compiles for itself
         return cast("Callable[P, R]", numba.njit(**_OPTIONS)(function))

@@ -24,7 +24,7 @@ def mark_near(
     rows: NDArray[np.int32],
     marked: NDArray[np.uint8],
 ) -> int:
-    """Mark the pixels whose window holds two different ids with a value; return all ids, or-ed: below 0 if one is.
+    """Mark with a value the pixels whose window holds two different ids; return all ids or-ed, below 0 if one is.
 
     Must hold: the scratch `rows` are ``2 · radius + 6`` of ``2 · (W + 2 · radius)`` places.
     """
@@ -84,7 +84,7 @@ def mark_near(
 
 @jit
 def keep_within_radius(labels: NDArray[np.int32], radii: NDArray[np.uint8], marked: NDArray[np.uint8]) -> None:
-    """Turn the radius that a pixel was marked with into 1 if its id's radius is as large, else into 0."""
+    """Replace the radius that a pixel was marked with by 1 if its id's radius is at least as large, else by 0."""
     n_y, n_x = labels.shape
     for y in range(n_y):
         for x in range(n_x):

@@ -1,4 +1,4 @@
-"""Connected components among runs of pixels, and instances round holes.
+"""Connected components among runs of pixels, and instances around holes.
 
 Strategy. An image of blobs has far fewer runs than pixels. It is read once to find them, eight pixels at a time where
 nothing changes; components are then linked and numbered among the runs alone, by union-find (He, Chao & Suzuki, A
@@ -42,7 +42,7 @@ def link_runs(runs: NDArray[np.int32], firsts: NDArray[np.int32], reach: int, id
                 above += 1
             while above < firsts[y] and runs[above, 1] < runs[run, 2] + reach:
                 theirs = int(ids[above])
-                while ids[theirs] != theirs:  # to the first run of the component, with a shorter way for the next
+                while ids[theirs] != theirs:  # to the component's first run, shortening the way for the next
                     ids[theirs] = ids[ids[theirs]]
                     theirs = int(ids[theirs])
                 if theirs < mine:
@@ -50,7 +50,7 @@ def link_runs(runs: NDArray[np.int32], firsts: NDArray[np.int32], reach: int, id
                     mine = theirs
                 else:
                     ids[theirs] = mine
-                if runs[above, 2] + reach > runs[run, 2]:  # it may touch the next run of this row, too
+                if runs[above, 2] + reach > runs[run, 2]:  # it may also touch the next run of this row
                     break
                 above += 1
     n = 0
@@ -131,7 +131,7 @@ UNKNOWN, NOT_ONE = 0, -1
 def find_owners(
     runs: NDArray[np.int32], ids: NDArray[np.int32], labels: NDArray[np.int32], owners: NDArray[np.int32]
 ) -> None:
-    """Find the instance round each hole, if it is one alone."""
+    """Find the instance around each hole, if there is only one."""
     for run in range(runs.shape[0]):
         hole, y = ids[run], runs[run, 0]
         if owners[hole] == NOT_ONE:

@@ -2,8 +2,8 @@
 
 Strategy of `count_overlap`: between two places where either image changes, all pixels add to the same pair, so that a
 pair is looked up once per run and not once per pixel. Changes are marked block by block, in a loop that becomes vector
-code. Eight marks are then read as one word, and most words are zero. Pairs that were met before are found through a
-hash table; its size follows the image's, not the number of instances squared.
+code. Eight marks are then read as one word, and most words are zero. Pairs seen before are found through a hash table;
+its size follows the image's, not the number of instances squared.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kaggle_unet.kernels._jit import jit
 
-# What kernels return where an array is too small.
+# What kernels return if an array is too small.
 ID_WITHOUT_PLACE, PAIR_WITHOUT_PLACE = -1, -2
 
 
@@ -39,7 +39,7 @@ DROPPED = -1
 def renumber_in_raster_order(runs: NDArray[np.int32], labels: NDArray[np.int32], new_ids: NDArray[np.int32]) -> None:
     """Renumber labels in place, in raster order of the instances' first pixels.
 
-    Must hold: no id is negative or has no place in `new_ids`.
+    Must hold: no id is negative, and every id has a place in `new_ids`.
     """
     old = new = n = np.int32(0)
     for run in range(runs.shape[0]):
@@ -93,7 +93,7 @@ _LOW_BITS = np.uint64(0x0101010101010101)
 
 @jit
 def count_zero_bytes(bits: np.uint64) -> np.int64:
-    """Count the zero bytes below the lowest one, 0 to 7, of a word whose bytes are 0 or 1."""
+    """Count the zero bytes, 0 to 7, below the lowest 1 of a word whose bytes are 0 or 1."""
     # The zeros, a one per byte; then their number. A multiplication would add the bytes in one step, but overflow, of
     # which numpy warns where kernels run uncompiled.
     ones = (bits - _ONE) & ~bits & _LOW_BITS

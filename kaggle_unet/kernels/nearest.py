@@ -82,7 +82,7 @@ def find_two_nearest(
 ) -> int:
     """Find the squared distances from each background pixel to its nearest and second nearest instance.
 
-    Returns all ids, or-ed: a number below 0 if one of them is.
+    Returns all ids or-ed, which is below 0 if one of them is.
 
     Must hold: the integers of `rows` and `row` can hold ``2 · (int(reach_px) + 1)²``.
     """
@@ -143,7 +143,7 @@ def find_two_nearest(
             last = int(reach_px - sqrt(least)) if least < far else -1
             last = last if last < margin else margin
             highest = far
-            for step in range(last + 1):  # what those columns know beside the pixel's nearest instance
+            for step in range(last + 1):  # what those columns know besides the pixel's nearest instance
                 if step * step >= highest:
                     break
                 one, two = start - step, start + step

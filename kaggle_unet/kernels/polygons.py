@@ -21,8 +21,8 @@ def trace_rings(
     """Follow every outline clockwise, write its corners (x, y), and return the number of rings.
 
     Must hold: pieces are 4-connected and framed by zeros, no top side is seen yet. A piece's first ring is its outer
-    one, the others are holes. Where a piece meets itself at a corner only, the ring turns left, across the corner: so
-    no ring passes a point twice.
+    one, the others are holes. Where a piece meets itself only at a corner, the ring turns left, across the corner, so
+    that no ring passes a point twice.
     """
     n = n_rings = 0
     firsts[0] = 0

@@ -29,8 +29,8 @@ def find_segments(
 ) -> None:
     """Write down the segments of runs, in the order of the rows in which they end, until there is no room.
 
-    Must hold: H is at least 1. `counts` are the next row, the segments so far and their highest id, negative ones read
-    without their sign.
+    Must hold: H is at least 1. `counts` are the next row, the segments so far and their highest id, with negative ids
+    read as unsigned.
     """
     n_y, n_x = ids.shape
     y, n, highest = counts[0], counts[1], counts[2]
@@ -52,7 +52,7 @@ def find_segments(
                     segments[n, Y] = since[x]
                     segments[n, LENGTH] = y - since[x]
                     segments[n, ID] = above[x]
-                    n += above[x] != 0  # what was background is written over: a branch here would be guessed wrong
+                    n += above[x] != 0  # background is written over: a branch here would be mispredicted
                     highest = max(highest, np.int64(np.uint32(above[x])))
                     since[x] = y
         y += 1
@@ -88,7 +88,7 @@ def join_segments(
 ) -> int:
     """Sort segments by id and column, and join those that go on in the next column; return the number of ids.
 
-    Must hold: `places` are zeros, W + 1 and two more than the highest id.
+    Must hold: `places` are zeros, W + 1 of them and then two more than the highest id.
     """
     n_y, n_x = shape
     sort_segments(segments, X, places[: n_x + 1], ordered)
@@ -115,7 +115,7 @@ def join_segments(
 def paint_runs(
     runs: NDArray[np.int64], firsts: NDArray[np.int64], order: NDArray[np.int64], labels: NDArray[np.int32]
 ) -> int:
-    """Paint instances one after another, each where nothing is yet, and mark what they contest.
+    """Paint instances one after another, each where nothing is painted yet; mark and count the contested pixels.
 
     Must hold: every run lies inside the image, no two runs of one instance share a pixel.
     """
@@ -138,7 +138,7 @@ def paint_runs(
 
 SPACE, LINE_FEED, ZERO = 32, 10, 48
 
-# What `read_rle_text` gives for codes that it cannot read.
+# What `read_rle_text` returns for codes that it cannot read.
 UNREADABLE = -1
 
 # Eighteen digits always fit 64 bits, also as the sum of a start and a length.
@@ -149,8 +149,8 @@ MOST_DIGITS = 18
 def write_rle_text(runs: NDArray[np.int64], firsts: NDArray[np.int64], text: NDArray[np.uint8]) -> int:
     """Write ``start length start length …``, 1-based, a line per instance, from the end of a text to its beginning.
 
-    Must hold: every instance has a run, and the capacity is two numbers and two separators for each run. Backwards,
-    because digits come up from the last to the first: how many there are need not be known.
+    Must hold: every instance has a run, and the capacity is two numbers and two separators for each run. The text is
+    written backwards because digits come from the last to the first, so their number need not be known.
     """
     byte = len(text)
     for instance in range(firsts.shape[0] - 2, -1, -1):

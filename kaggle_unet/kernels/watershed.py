@@ -3,7 +3,7 @@
 Strategy. Elevation has few levels (bytes), so the priority queue of a textbook watershed is 256 linked lists through
 one array of nodes: every pixel enters exactly one list, once, which makes the flood linear in the pixels. Flat parts
 are flooded breadth-first, so basins that meet there share them evenly. Pixels have eight neighbours; in which order
-they are visited makes no difference. Of the seeds, only the edge is queued: pixels beside others of the mask.
+they are visited makes no difference. Of the seeds, only the edge is queued: pixels next to others of the mask.
 
 A component of the mask with one seed is one instance, and one without any may be: neither needs a flood. Those with
 several are contested. They never meet, so each is flooded by itself: its data fits the processor's cache, whereas one
@@ -32,7 +32,7 @@ def assign_uncontested(
     areas: NDArray[np.int64],
     classes: NDArray[np.uint8],
 ) -> int:
-    """Assign an instance to components with one seed, or none; return the pixels of those with several."""
+    """Assign an instance to components with one seed, or none; return the number of pixels in those with several."""
     for run in range(seed_runs.shape[0]):  # areas for now, below zero to tell them from components
         owners[seed_ids[run]] -= seed_runs[run, 2] - seed_runs[run, 1]
     mask_run = 0
@@ -91,7 +91,7 @@ def flood(
 ) -> None:
     """Grow seeds over the components whose runs are linked, lowest level first.
 
-    Basins that reach a pixel at the same time: the one whose seed comes first in raster order takes it.
+    If basins reach a pixel at the same time, the one whose seed comes first in raster order takes it.
 
     Must hold: levels and kinds have the frame of `blank_classes`. A node is (place, pixel, label, next); the first
     `N_LEVELS` are heads of the levels' lists, (tail, `END`, `END`, `END`), with themselves as tails.
