@@ -65,7 +65,7 @@ class Competition(ABC):
     def read(
         self, data: str, settings: CompetitionSettings, *, with_masks: bool | None = None, skip_bad: bool = False
     ) -> "FileSource":
-        """Pair the images and masks of what ``--data`` names (a zip, a folder, ``ZIP:place``); no image is decoded yet.
+        """Pair the images and masks of what ``--data`` names (zip, folder, ``ZIP:place``); at most a few are decoded.
 
         Masks are required (True), left alone (False) or read if present (None). Ids are not skipped if masks are left
         alone. A DataError lists all files that are missing, duplicate or unread, unless `skip_bad` leaves out their

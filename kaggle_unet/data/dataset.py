@@ -66,7 +66,7 @@ class TrainingSet(Dataset[Item]):
         self._for_device = False
 
     def for_device(self) -> "TrainingSet":
-        """Return a copy whose items are 8-bit crops, for `render_inputs` to turn into inputs."""
+        """Return a copy whose items are crops that `render_inputs` still has to turn into inputs."""
         items = copy.copy(self)
         items._for_device = True
         return items

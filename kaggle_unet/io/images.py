@@ -79,7 +79,7 @@ def _keep_all_levels(pixels: Pixels, where: str) -> tuple[Image, list[Note]]:
 
 
 def encode_png(pixels: NDArray[Any]) -> bytes:
-    """Encode 8 or 16 bits, gray or RGB, as PNG."""
+    """Encode 1, 8 or 16 bits, gray, RGB or RGBA, as PNG."""
     if pixels.dtype.kind not in "bu" or pixels.shape[2:] not in {(), (3,), (4,)} or not pixels.size:
         raise ConfigError(f"a PNG holds no {pixels.dtype} of shape {pixels.shape}; write TIFFs (--export tiff)")
     if pixels.dtype == np.uint16 and pixels.ndim == 3:  # more than Pillow writes; OpenCV wants blue first
@@ -149,7 +149,7 @@ def read_shape(file: IO[bytes], where: str) -> Shape:
 
 
 def classify_kind(image: Image) -> str:
-    """Classify a microscope image as colour, gray-bright or gray-dark."""
+    """Classify a microscope image: colour, gray-bright, gray-dark, or its number of channels."""
     if image.ndim == 3:
         return "colour" if image.shape[2] == 3 else f"{image.shape[2]} channels"
     middle = 127 if image.dtype == np.uint8 else np.percentile(image, (1, 99.8)).mean()

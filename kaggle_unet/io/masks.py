@@ -37,7 +37,7 @@ class FileMasks:
     merge: Callable[[Iterable[File], Image | None], Masks]
 
     def stamp(self) -> str:
-        """Hash what is not in the files: the rule's name and settings."""
+        """Describe what is not in the files: the rule's name and settings."""
         if isinstance(self.merge, partial):
             return f"{self.merge.func.__name__} {sorted(self.merge.keywords.items())}"
         return self.merge.__name__

@@ -116,8 +116,9 @@ def count_overlap(
 ) -> int:
     """Add a part of an image to the pixels of every instance and of every pair.
 
-    Must hold: before the first part, all but `pairs` and the scratch are zeros; `n_slots` is a power of two and above
-    `n_places`; `n_block` is a multiple of eight; the machine is little-endian, as are all that numba compiles for.
+    Must hold: before the first part, all but `pairs` and the scratch are zeros; the number of slots is a power of two
+    and above that of places in `pairs`; the length of `run_ends` is a multiple of eight; the machine is little-endian,
+    as are all that numba compiles for.
     """
     n_px, n_block, run_start = true.shape[0], run_ends.shape[0], np.int64(0)
     n_ids, last_slot = areas_px.shape[1], slots.shape[0] - 1

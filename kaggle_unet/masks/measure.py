@@ -23,7 +23,7 @@ def measure(labels: ArrayLike, image: NDArray[Any] | None = None, *, pixel_size:
 
     Parameters
     ----------
-    labels : int32 array, shape (H, W)
+    labels : integer array, shape (H, W)
         Objects, 0 is background.
     image : array, shape (H, W) or (H, W, C), optional
         Pixel values, any numbers but complex ones, for the intensities; computed in float64.

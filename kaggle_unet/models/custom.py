@@ -1,4 +1,4 @@
-"""The user's own network: `model.name: python:package.module:factory`.
+"""A custom network: `model.name: python:package.module:factory`.
 
 This is the only place where a config can run code that is not the kit's, and it does so only inside `trust_code`.
 """

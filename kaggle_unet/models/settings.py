@@ -123,7 +123,7 @@ class TernausNetSettings(Settings):
 
 
 class CustomSettings(Settings):
-    """The user's own network; it runs only with `--trust-code`."""
+    """A custom network; it runs only with `--trust-code`."""
 
     name: Annotated[str, Field(pattern=r"^python:[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] = "python:module:factory"
     """`python:package.module:factory`: the function is called as `factory(in_channels, out_channels, **options)` and

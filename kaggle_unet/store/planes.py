@@ -52,7 +52,7 @@ def planes_folder(
     """Hold a folder for the planes of these samples, and yield the ids that an interrupted call has already done.
 
     Planes of any other prediction are removed. While the block runs, and after it has failed, there is no
-    ``planes.json``, so that half-written planes are never read; a shard leaves that file to the call without shards.
+    ``planes.json``, so that half-written planes are never read; a shard leaves that file to the unsharded call.
     """
     if folder.is_symlink():
         raise DataError(f"{folder} is a symbolic link, which is not followed; remove it, or name another folder")

@@ -129,7 +129,7 @@ def get_codec(name: str | Codec | CodecSettings, classes: Sequence[str] = ()) ->
     Raises
     ------
     ConfigError
-        If the codec is unknown (the message lists all), or ``"classes"`` has fewer than two names.
+        If the codec is unknown (the message lists all), or ``"classes"`` has not 2 to 254 different names.
 
     Examples
     --------

@@ -183,7 +183,7 @@ class Fold:
         return is_best
 
     def finish(self, folder: Path, config: Mapping[str, Any], on_event: OnEvent) -> dict[str, float | None]:
-        """Finish the mean over epochs, and return the scores of all checkpoints except the best."""
+        """Finish the mean over epochs, and return the scores of the snapshots and of that mean."""
         ends = cycle_ends(self._settings.schedule, self._settings.epochs)
         others = {
             snapshot_name(number): self.history[end - 1]["valid_score"]

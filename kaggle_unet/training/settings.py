@@ -117,7 +117,7 @@ class TrainingSettings(Settings):
     ] = "auto"
     """`auto` is bf16 if the device computes in it, otherwise 32; `fp16` scales gradients."""
     channels_last: Literal["auto"] | bool = "auto"
-    """Memory layout; `auto` follows the precision."""
+    """Memory layout; `auto` chooses it wherever it is faster: on GPUs, with bf16, and on CPUs with AVX512."""
     compile: bool = False
     """Whether `torch.compile` compiles network and loss: minutes before the first step, faster steps after it."""
     deterministic: bool = False
