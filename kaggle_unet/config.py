@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.data.settings import AugmentationSettings, FoldSettings, InputSettings
-from kaggle_unet.errors import ConfigError, propose_path
+from kaggle_unet.errors import ConfigError, suggest_path
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.losses.settings import LossSettings, check_terms
 from kaggle_unet.metrics.pixels import ClassScore, score_classes
@@ -29,7 +29,7 @@ from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import CodecSettings, DecodeSettings, WeightSettings
 from kaggle_unet.training.settings import TrainingSettings
-from kaggle_unet.types import Labels, Settings, explain_faults
+from kaggle_unet.types import Labels, Settings, describe_validation_error
 
 # A subset of `kaggle_unet.data.augment.PRESETS`, repeated here because that module imports albumentations.
 UPRIGHT_PRESETS = ("none", "salt", "salt_first_place")
@@ -220,7 +220,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         msg = f"config {path}: {error}; give the path of a YAML file, such as those in configs/"
         if isinstance(error, FileNotFoundError):
             there = [*Path(path).parent.glob("*.y*ml"), *Path("configs").rglob("*.yaml")]
-            msg = f"config {path}: there is no such file{propose_path(path, there)}"
+            msg = f"config {path}: there is no such file{suggest_path(path, there)}"
         if Path(path).is_dir():
             msg = f"config {path} is a folder; give the YAML file of an experiment; a run goes on with "
             msg += f"kaggle-unet train CONFIG --resume --run {path}"
@@ -259,7 +259,7 @@ def validate_config(tree: Mapping[str, Any], *, where: str = "config") -> Config
     try:
         return Config.model_validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:
-        raise ConfigError(explain_faults(error, Config, where)) from None
+        raise ConfigError(describe_validation_error(error, Config, where)) from None
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: {error}; a config may contain only text, numbers, lists and mappings") from error
 

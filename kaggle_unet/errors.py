@@ -25,17 +25,17 @@ MOST_SHOWN = 5
 _LEAST_BYTES = 2**30  # tried before every verb
 
 
-def list_few(texts: Sequence[str], *, hint: str = "") -> list[str]:
+def shorten_list(texts: Sequence[str], *, hint: str = "") -> list[str]:
     """Return the first few texts, and how many more there are."""
     more = len(texts) - MOST_SHOWN
     return [*texts[:MOST_SHOWN], *([f"… and {more} more{hint}"] if more > 0 else [])]
 
 
-def propose_path(given: str | Path, there: Sequence[Path]) -> str:
+def suggest_path(given: str | Path, there: Sequence[Path]) -> str:
     """Name the existing path that is most similar to `given`, or else a few of them, as the end of a message."""
     names = list(dict.fromkeys(map(str, there)))
     close = get_close_matches(str(given), names, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(list_few(names))}" if names else ""
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(shorten_list(names))}" if names else ""
 
 
 class KitError(Exception):
@@ -93,7 +93,7 @@ class DataError(KitError):
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n  - ".join([message, *list_few(self.problems, hint="; --json lists them all")]))
+        super().__init__("\n  - ".join([message, *shorten_list(self.problems, hint="; --json lists them all")]))
 
 
 class ResourceError(KitError):

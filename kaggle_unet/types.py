@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kaggle_unet.errors import ConfigError, list_few
+from kaggle_unet.errors import ConfigError, shorten_list
 
 if TYPE_CHECKING:
     import pandas
@@ -79,7 +79,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError(explain_faults(error, type(self))) from None
+            raise ConfigError(describe_validation_error(error, type(self))) from None
 
     # Otherwise, pydantic would also call it for the sections of a config, whose faults would lack their full path.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
@@ -113,10 +113,10 @@ def describe_keys(settings: type[BaseModel]) -> dict[str, str]:
 _BRANCH = re.compile(r"constrained-|literal\[|tuple\[")  # what pydantic calls the members of a union
 
 
-def explain_faults(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
+def describe_validation_error(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
     """Describe the faults in values for a model, one per line; an unknown key comes with the nearest known one."""
     unions = [field.annotation for field in model.model_fields.values() if field.discriminator]
-    names = [kind.model_fields["name"].default for union in unions for kind in models_of(union)]
+    names = [kind.model_fields["name"].default for union in unions for kind in settings_classes(union)]
     where, listed, lines = where or model.__name__, f"{', '.join(names[:-1])} or {''.join(names[-1:])}", []
     for fault in error.errors():
         location = [str(part) for part in fault["loc"] if part not in names and not _BRANCH.match(str(part))]
@@ -136,7 +136,7 @@ def explain_faults(error: ValidationError, model: type[BaseModel], where: str = 
             lines.append(f"expected a mapping with the keys {', '.join(model.model_fields)}")
         else:
             lines.append(f"{path} is {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}")
-    return f"{where}: " + f"\n{where}: ".join(list_few(list(dict.fromkeys(lines))))
+    return f"{where}: " + f"\n{where}: ".join(shorten_list(list(dict.fromkeys(lines))))
 
 
 def list_keys(model: type[BaseModel], prefix: str = "") -> dict[str, list[str]]:
@@ -144,7 +144,7 @@ def list_keys(model: type[BaseModel], prefix: str = "") -> dict[str, list[str]]:
     keys: dict[str, list[str]] = {}
     for name, entry in model.model_fields.items():
         keys[f"{prefix}{name}"] = []
-        kinds = models_of(entry.annotation)
+        kinds = settings_classes(entry.annotation)
         for kind in kinds:
             only = [kind.model_fields["name"].default] if len(kinds) > 1 else []
             for key, inner in list_keys(kind, f"{prefix}{name}.").items():
@@ -161,7 +161,7 @@ def find_keys(name: str, keys: Mapping[str, Sequence[str]]) -> list[str]:
     return same or [key for key, end in ends.items() if end in close]
 
 
-def propose(keys: Mapping[str, Sequence[str]], form: str = "{}") -> str:
+def suggest(keys: Mapping[str, Sequence[str]], form: str = "{}") -> str:
     """Format the keys that may be meant, each with the networks that it is limited to."""
     return " or ".join(form.format(key) + f" (of {' and '.join(of)})" * bool(of) for key, of in keys.items())
 
@@ -175,15 +175,15 @@ def _nearest(path: str, kind: str, root: type[BaseModel]) -> str:
     siblings = [key.rpartition(".")[2] for key in keys if key.rpartition(".")[0] == section]
     near = [f"{section}.{sibling}".lstrip(".") for sibling in difflib.get_close_matches(name, siblings, n=1)]
     if found := [key for key in keys if key.endswith(f".{name}")] or near or find_keys(name, keys):
-        return f"did you mean {propose({key: [] if kind in keys[key] else keys[key] for key in found[:3]})}?"
+        return f"did you mean {suggest({key: [] if kind in keys[key] else keys[key] for key in found[:3]})}?"
     return f"known here: {', '.join(siblings)}"
 
 
-def models_of(annotation: Any) -> list[type[BaseModel]]:
+def settings_classes(annotation: Any) -> list[type[BaseModel]]:
     """List the settings classes of a type: several for a union, one inside an optional, none for a plain value."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for part in get_args(annotation) for model in models_of(part)]
+    return [model for part in get_args(annotation) for model in settings_classes(part)]
 
 
 class Result(BaseModel):

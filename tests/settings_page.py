@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from kaggle_unet.config import Config
 from kaggle_unet.types import describe_keys
-from kaggle_unet.types import models_of as find_settings
+from kaggle_unet.types import settings_classes as find_settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 INTRO = """\

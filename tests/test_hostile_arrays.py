@@ -12,7 +12,7 @@ import kaggle_unet as ku
 from kaggle_unet.errors import KitError
 from kaggle_unet.kernels.rle import MOST_DIGITS
 from kaggle_unet.masks.labels import areas_px, count_pieces_and_holes, relabel_in_raster_order
-from kaggle_unet.metrics.error_types import find_mistakes
+from kaggle_unet.metrics.error_types import find_error_types
 from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.postprocess.vote import vote_labels, vote_mask
@@ -41,7 +41,7 @@ OF_LABELS = {
     "encode_targets": lambda labels: [ku.encode_targets(labels, codec) for codec in CODECS],
     "fill_holes": lambda labels: ku.relabel(ku.fill_holes(labels, 2)),
     "fill_holes in place": lambda labels: ku.relabel(ku.fill_holes(labels, 2, in_place=True)),
-    "find_mistakes": lambda labels: astuple(find_mistakes(count_overlap(labels, labels))),
+    "find_error_types": lambda labels: astuple(find_error_types(count_overlap(labels, labels))),
     "match": lambda labels: ku.match(labels, labels).to_numpy(),
     "measure": lambda labels: [ku.measure(labels, np.ones(np.shape(labels))).drop(columns="label").to_csv()],
     "relabel": ku.relabel,

@@ -81,14 +81,14 @@ def _walk_to_loss(config, train: Path, home: Path) -> Walk:
     from kaggle_unet.competitions.registry import get_competition
     from kaggle_unet.data.batch import collate
     from kaggle_unet.data.dataset import TrainingSet
-    from kaggle_unet.steps.build import _pad_spec, build_model, loss_of
+    from kaggle_unet.steps.build import _pad_spec, build_loss, build_model
     from kaggle_unet.steps.make_targets import Preparation, prepare_sample, resolve_weights
     from kaggle_unet.store import Store
 
     walk = Walk("From a zip's labels to the loss")
     weights = resolve_weights(config.weights, Store.open(home / "store").report)
     store = Store.create(home / "store_of_one", {"made": "by hand"}, {})
-    model, loss = build_model(config), loss_of(config)
+    model, loss = build_model(config), build_loss(config)
     with walk.step("open the zip"):
         source = get_competition("dsb2018").read(str(train), config.competition, with_masks=True)
     preparation = Preparation(config, weights, store, source)

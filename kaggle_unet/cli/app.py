@@ -75,23 +75,23 @@ class _Verb(TyperCommand):
         except Exception as error:  # typer's own class for it has no public name
             option = getattr(error, "option_name", "")
             if type(error).__name__ == "NoSuchOption" and "--set" in (o for p in self.params for o in p.opts):
-                proposed = _propose_keys(option, words)
+                proposed = _suggest_keys(option, words)
                 vars(error)["message"] += proposed or "; a key of the config is set with --set KEY=VALUE"
                 vars(error)["possibilities"] = None if proposed else vars(error)["possibilities"]
             raise
 
 
-def _propose_keys(option: str, words: Sequence[str]) -> str:
+def _suggest_keys(option: str, words: Sequence[str]) -> str:
     """Name the keys of a config that an unknown option may stand for, with the value it was given."""
     from kaggle_unet.config import Config
-    from kaggle_unet.types import find_keys, list_keys, propose
+    from kaggle_unet.types import find_keys, list_keys, suggest
 
     place = next((n for n, word in enumerate(words) if word.startswith(option)), len(words))
     given, *after = words[place:] or [option]  # the -z of -xz is not a word
     value = given.partition("=")[2] or (after[0] if after and not after[0].startswith("-") else "VALUE")
     keys = list_keys(Config)
     found = {key: keys[key] for key in find_keys(option.lstrip("-").replace("-", "_"), keys)[:3]}
-    return f"; did you mean {propose(found, f'--set {{}}={value}')}?" if found else ""
+    return f"; did you mean {suggest(found, f'--set {{}}={value}')}?" if found else ""
 
 
 _HELP = {"help_option_names": ["-h", "--help"]}

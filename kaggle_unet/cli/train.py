@@ -26,7 +26,7 @@ def train(
 ) -> None:
     """Train one or more folds, and write checkpoints, metrics, curves, out-of-fold planes and score."""
     from kaggle_unet.config import load_config
-    from kaggle_unet.steps.run import count_folds, experiment_of, fold_folder, parse_folds, run_folder, store_folder
+    from kaggle_unet.steps.run import count_folds, experiment_name, fold_folder, parse_folds, run_folder, store_folder
     from kaggle_unet.steps.train import estimate_training, show_batch, train_fold
     from kaggle_unet.training.distributed import init_distributed
     from kaggle_unet.training.settings import BEST
@@ -55,10 +55,10 @@ def train(
     named = ("--checkpoint", run_path, "--checkpoint", fold_folder(run_path, FULL)) if is_beside else ()
     if settings.competition.name == "folder" and not settings.codec.classes:
         console.next(
-            "kaggle-unet", "segment", run_path, "IMAGES", *named, "-o", Path("results") / experiment_of(config)
+            "kaggle-unet", "segment", run_path, "IMAGES", *named, "-o", Path("results") / experiment_name(config)
         )
     else:
-        output = Path("results") / experiment_of(config).with_suffix(".csv")
+        output = Path("results") / experiment_name(config).with_suffix(".csv")
         test = ("FOLDER", "--labels", "labels") if settings.codec.classes else ("TEST.zip",)
         console.next("kaggle-unet", "submit", run_path, "--data", *test, *named, "-o", output)
 
@@ -109,7 +109,7 @@ def launch(
         console.estimate(estimates)
         if unknown:
             console.note(f"the time of training {', '.join(unknown)} can be measured once make-targets is done")
-        n_bytes, free = executors.bound_disk(opened), shutil.disk_usage(Path()).free
+        n_bytes, free = executors.max_disk_bytes(opened), shutil.disk_usage(Path()).free
         console.wrote(disk=f"at most {n_bytes / 1e9:.2f} GB before compression; {free / 1e9:.2f} GB are free")
         console.warn("the disk may be too small for all results" if n_bytes > free else "")
     elif not status and executor == "slurm":

@@ -11,7 +11,7 @@ from kaggle_unet.competitions.mask_files import (
     PICKLE_PATTERN,
     find_masks,
     locate_masks,
-    part_masks,
+    separate_masks,
     start_of,
 )
 from kaggle_unet.competitions.pairing import compose, find_unread, list_images, locate_set, match_names
@@ -37,7 +37,7 @@ class Folder(Competition):
         images, wanted = _pattern(settings.images), f"{settings.masks}/<id>.png (or .tif, …)"
         example = f"{start_of(settings.images)}<id>.png"
         archive = locate_set(archive, images, example, with_masks=with_masks)
-        found, beside = part_masks(list(match_names(images, archive)), archive, settings)
+        found, beside = separate_masks(list(match_names(images, archive)), archive, settings)
         pairing = list_images(archive, found, settings.skip, with_masks)
         pairing.named_files.extend(beside)
         masks, issues = (None, ()) if with_masks is False else find_masks(pairing, settings, beside)

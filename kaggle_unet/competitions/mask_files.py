@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.pairing import Pairing, collect_rles, parse_shape, plain_name
 from kaggle_unet.errors import DataError
-from kaggle_unet.io.annotation_formats import find_rle_columns, is_coco, parse_json, read_coco, tell_rle_rules
+from kaggle_unet.io.annotation_formats import find_rle_columns, infer_rle_layout, is_coco, parse_json, read_coco
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.images import SUFFIX_PATTERN, decode_image
 from kaggle_unet.io.label_images import N_LOOKED_AT, guess_kind
@@ -47,7 +47,7 @@ PICKLE_PATTERN = r".*_seg\.npy"  # from Cellpose
 ANNOTATION_PATTERN = f"(?:{'|'.join(_FAMILIES.values())})"
 
 
-def part_masks(
+def separate_masks(
     found: Sequence[tuple[str, str]], archive: Archive, settings: CompetitionSettings
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Separate images from masks among them, such as ``a_mask.png``, unless masks have a folder of their own."""
@@ -249,7 +249,7 @@ def read_rle_masks(
         with suppress(DataError):  # reported when its sample is read
             name = pairing.images[key]
             looked_at[key] = decode_image(archive.read(name), archive.where(name))[0]
-    by_rows, from_zero, why = tell_rle_rules([rles[key] for key in looked_at], looked_at.values())
+    by_rows, from_zero, why = infer_rle_layout([rles[key] for key in looked_at], looked_at.values())
     rule = f"along the {'rows' if by_rows else 'columns'} from pixel {int(not from_zero)}: {why}"
     issue = DataIssue("", "masks read as rle", sum(map(len, rles.values())), rule)
     return RleMasks(rles, table.where, by_rows=by_rows, from_zero=from_zero, shapes=shapes), (issue, *issues)

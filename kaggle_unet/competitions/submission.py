@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from kaggle_unet.competitions.competition import Competition
 from kaggle_unet.competitions.pairing import RleRow, collect_rles
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.errors import DataError, list_few
+from kaggle_unet.errors import DataError, shorten_list
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.tables import Table, format_rows, read_csv, read_table_beside
 from kaggle_unet.masks.labels import check_labels
@@ -178,7 +178,7 @@ def _check_ids(rows: Sequence[RleRow], shapes: Mapping[str, Shape]) -> Iterator[
     if missing := sorted(shapes.keys() - found.keys()):
         yield f"{_count(missing, 'image')} without a row: {_name(missing)}; leave the field empty where nothing is"
     if unknown := sorted(found.keys() - shapes.keys()):
-        lines = ", ".join(list_few([str(found[key]) for key in unknown]))
+        lines = ", ".join(shorten_list([str(found[key]) for key in unknown]))
         yield f"{_count(unknown, 'id')} not in the test set: {_name(unknown)} (first in line {lines})"
 
 
@@ -241,4 +241,4 @@ def _count(items: Sequence[str], noun: str) -> str:
 
 
 def _name(ids: Sequence[str]) -> str:
-    return ", ".join(list_few(ids))
+    return ", ".join(shorten_list(ids))

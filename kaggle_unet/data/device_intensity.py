@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kaggle_unet.data.augment import Crop
 from kaggle_unet.data.batch import Batch, ItemRecipe
-from kaggle_unet.data.inputs import DEPTH_SCALE, LUMA, known_depth
+from kaggle_unet.data.inputs import DEPTH_SCALE, LUMA, require_depth
 from kaggle_unet.data.settings import InputSettings
 
 
@@ -27,7 +27,7 @@ def describe(crop: Crop, settings: InputSettings, *, depth: float | None, seed: 
     if settings.numbers:
         pixels, ranges = pixels[settings.numbers], ranges[:, settings.numbers]
     contrast, brightness, gamma, noise = crop.levels
-    depth = known_depth(depth) if "depth" in settings.channels else 0.0
+    depth = require_depth(depth) if "depth" in settings.channels else 0.0
     highest = np.inf if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
     numbers = np.array([contrast, brightness, gamma, depth, highest], np.float32)
     return pixels, (ranges, numbers, np.linspace(0, 1, pixels.shape[1], dtype=np.float32), (seed, noise))

@@ -61,7 +61,7 @@ def assign_folds(
     folds = np.zeros(len(ids), np.int64)
     for group in _deal_order(members, seed):
         added = np.bincount(stratum_of[members[group]], minlength=len(wanted))
-        fold = _neediest(counts, added, wanted)
+        fold = _best_fold(counts, added, wanted)
         counts[fold] += added
         folds[members[group]] = fold
     return {id_: int(fold) for id_, fold in zip(ids, folds, strict=True)}
@@ -74,7 +74,7 @@ def _deal_order(members: Mapping[str, Sequence[int]], seed: int) -> list[str]:
     return [names[i] for i in sorted(range(len(names)), key=lambda i: (-len(members[names[i]]), luck[i]))]
 
 
-def _neediest(counts: NDArray[np.float64], added: NDArray[np.int64], wanted: NDArray[np.float64]) -> int:
+def _best_fold(counts: NDArray[np.float64], added: NDArray[np.int64], wanted: NDArray[np.float64]) -> int:
     """Return the fold whose squared distance from its due share grows least; of equals the smallest, then the first."""
     sizes = counts.sum(axis=1)
     by_stratum = (((counts + added - wanted) ** 2 - (counts - wanted) ** 2) / wanted).sum(axis=1)

@@ -107,7 +107,7 @@ def prepare(
         if channel == "ramp":
             plane[:] = ramp
         elif channel == "depth":
-            plane[:] = known_depth(depth) / DEPTH_SCALE
+            plane[:] = require_depth(depth) / DEPTH_SCALE
         elif channel.startswith("channel"):
             number = int(channel.removeprefix("channel"))
             _normalise(np.atleast_3d(image)[..., number], low[number], high[number], plane)
@@ -135,7 +135,7 @@ def channel_weights(wanted: Sequence[str], shown: Sequence[str]) -> NDArray[np.f
     return np.array([[row.get(name, 0) for name in shown] for row in rows], np.float32) if all(rows) else None
 
 
-def shown_as(inputs: Mapping[str, Any], channels: Sequence[str]) -> Mapping[str, Any]:
+def with_channels(inputs: Mapping[str, Any], channels: Sequence[str]) -> Mapping[str, Any]:
     """Return a network's section `input`, with the channels shown if its own can be made from them."""
     own = inputs.get("channels")
     can_be_made = own and channel_weights(own, channels) is not None
@@ -166,7 +166,7 @@ def refuse_missing_depths(
         raise DataError(msg, without)
 
 
-def known_depth(depth: float | None) -> float:
+def require_depth(depth: float | None) -> float:
     """Return a sample's depth, or raise `ConfigError` if it has none."""
     if depth is None:
         msg = "input.channels contains depth, but this sample has none; put depths.csv beside the images, or remove "

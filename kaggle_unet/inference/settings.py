@@ -6,7 +6,13 @@ from pydantic import Field, field_validator
 
 from kaggle_unet.types import Settings
 
-VIEWS = ("flips", "mean", "scales", "object_px", "pad_to_multiple")  # the settings that change planes noticeably
+PLANE_SETTINGS = (
+    "flips",
+    "mean",
+    "scales",
+    "object_px",
+    "pad_to_multiple",
+)  # those that change planes
 
 
 class InferenceSettings(Settings):

@@ -246,14 +246,14 @@ def count_from_1(rles: Sequence[str]) -> list[str]:
     return [" ".join(str(int(text) + 1 - k % 2) for k, text in enumerate(rle.split())) for rle in rles]
 
 
-def tell_rle_rules(rles: Collection[Sequence[str]], images: Collection[Image]) -> tuple[bool, bool, str]:
+def infer_rle_layout(rles: Collection[Sequence[str]], images: Collection[Image]) -> tuple[bool, bool, str]:
     """Return whether codes run along rows, whether they count from 0, and why, judging by those of some images."""
     areas = [image.shape[0] * image.shape[1] for image in images]
     of_zero = [[rle for rle in codes if rle.split()[:1] == ["0"]] for codes in rles]
-    from_zero = any(map(_leave_sound, map(count_from_1, of_zero), areas))
+    from_zero = any(map(_drop_faulty, map(count_from_1, of_zero), areas))
     base = "a code begins at pixel 0" if from_zero else "no code begins at pixel 0"
     codes_from_1 = map(count_from_1, rles) if from_zero else rles
-    pairs = list(zip(map(_leave_sound, codes_from_1, areas), images, strict=True))
+    pairs = list(zip(map(_drop_faulty, codes_from_1, areas), images, strict=True))
     down = [decode(codes, image.shape[:2]) > 0 for codes, image in pairs]
     along = [decode(codes, image.shape[1::-1]).T > 0 for codes, image in pairs]
     lengths = [sum(map(_outline_px, masks)) + 1 for masks in (along, down)]
@@ -264,7 +264,7 @@ def tell_rle_rules(rles: Collection[Sequence[str]], images: Collection[Image]) -
     return False, from_zero, f"{base}; rows fit as well, columns are Kaggle's rule"
 
 
-def _leave_sound(rles: Sequence[str], n_px: int) -> list[str]:
+def _drop_faulty(rles: Sequence[str], n_px: int) -> list[str]:
     """Return the codes without faulty ones, which are reported when their sample is read."""
     return [rle for rle in rles if not describe_faults(rle, n_px)]
 

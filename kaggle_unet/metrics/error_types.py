@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kaggle_unet.metrics.score import ImageScore, score_overlap
 from kaggle_unet.types import DataFrame, Overlap
 
-# Error types of true and of predicted objects; `Mistakes` holds indices into these.
+# Error types of true and of predicted objects; `ErrorTypes` holds indices into these.
 TRUE_ERROR_TYPES = ("found", "merged", "split", "missed")
 PRED_ERROR_TYPES = ("found", "merging", "part", "extra")
 _FOUND, _JOINED, _CUT, _ALONE = range(4)
@@ -27,7 +27,7 @@ AREA_EDGES_PX = (0, 50, 100, 200, 400, 800, 1600, 3200, 6400)
 
 
 @dataclass(frozen=True, eq=False)
-class Mistakes:
+class ErrorTypes:
     """Error types of one image's objects; best IoU and radius error, in pixels, of the true ones."""
 
     true: NDArray[np.int64]
@@ -36,7 +36,7 @@ class Mistakes:
     bias_px: NDArray[np.float64]
 
 
-def find_mistakes(overlap: Overlap) -> Mistakes:
+def find_error_types(overlap: Overlap) -> ErrorTypes:
     """Find the error type of every object of an image.
 
     In this order: a pair with an IoU above 1/2 is found. A true object is merged if more than half of it lies in a
@@ -45,7 +45,7 @@ def find_mistakes(overlap: Overlap) -> Mistakes:
     extra. Fragments beside an object that was found are parts.
 
     >>> from kaggle_unet.metrics.overlap import count_overlap
-    >>> found = find_mistakes(count_overlap(np.array([[1, 1, 2, 2, 0, 3]]), np.array([[1, 1, 1, 1, 2, 0]])))
+    >>> found = find_error_types(count_overlap(np.array([[1, 1, 2, 2, 0, 3]]), np.array([[1, 1, 1, 1, 2, 0]])))
     >>> [TRUE_ERROR_TYPES[kind] for kind in found.true], [PRED_ERROR_TYPES[kind] for kind in found.pred]
     (['merged', 'merged', 'missed'], ['merging', 'extra'])
     """
@@ -67,7 +67,7 @@ def find_mistakes(overlap: Overlap) -> Mistakes:
     np.maximum.at(best_iou, overlap.true, overlap.shared_px / overlap.union_px)
     radii_true, radii_pred = np.sqrt(of_true[is_hit] / np.pi), np.sqrt(of_pred[is_hit] / np.pi)
     bias_px[overlap.true[is_hit]] = radii_pred - radii_true
-    return Mistakes(true, pred, best_iou, bias_px)
+    return ErrorTypes(true, pred, best_iou, bias_px)
 
 
 def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_EDGES_PX) -> DataFrame:
@@ -75,7 +75,7 @@ def tabulate_areas(overlaps: Iterable[Overlap], edges_px: Sequence[int] = AREA_E
     from pandas import DataFrame
 
     overlaps = list(overlaps)
-    found = [find_mistakes(overlap) for overlap in overlaps]
+    found = [find_error_types(overlap) for overlap in overlaps]
     true_px = _chain([overlap.areas_true_px for overlap in overlaps])
     extra_px = _chain([one.areas_pred_px[its.pred == _ALONE] for one, its in zip(overlaps, found, strict=True)])
     types = _chain([image.true for image in found])
@@ -130,7 +130,7 @@ def tabulate_oracle_fixes(overlaps: Iterable[Overlap]) -> DataFrame:
 
 
 def _fix_one_type(overlap: Overlap, score: ImageScore) -> dict[str, ImageScore]:
-    mistakes = find_mistakes(overlap)
+    mistakes = find_error_types(overlap)
     n_true = {kind: int((mistakes.true == index).sum()) for index, kind in enumerate(TRUE_ERROR_TYPES)}
     n_pred = {kind: int((mistakes.pred == index).sum()) for index, kind in enumerate(PRED_ERROR_TYPES)}
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from kaggle_unet.errors import ConfigError, DataError, KitError, list_few, reading
+from kaggle_unet.errors import ConfigError, DataError, KitError, reading, shorten_list
 from kaggle_unet.store import atomic_write, find_differences
 
 FORMAT = 2  # 1 was a pickle
@@ -101,7 +101,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if differences := [f"{name}: {theirs}, here {own}" for name, theirs, own in find_differences(*shapes)]:
         msg = f"training.start_from: the network of {path} has other tensors than this config's; make model, "
         msg += "input.channels and codec as they were there, or leave it out"
-        raise ConfigError("\n  - ".join([msg, *list_few(differences)]))
+        raise ConfigError("\n  - ".join([msg, *shorten_list(differences)]))
     model.load_state_dict(state)
 
 
@@ -180,7 +180,7 @@ def check_compatible(configs: Mapping[Path, Mapping[str, Any]], message: str) ->
         for name, mine, theirs in find_differences(reference.get("input"), other.get("input"), key="input")
     ]
     if lines:
-        raise ConfigError("\n  - ".join([message, *list_few(lines)]))
+        raise ConfigError("\n  - ".join([message, *shorten_list(lines)]))
 
 
 def _hash_file(path: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kaggle_unet.errors import ConfigError, list_few
+from kaggle_unet.errors import ConfigError, shorten_list
 from kaggle_unet.models.checkpoint import read_tensors
 from kaggle_unet.models.custom import build_custom
 from kaggle_unet.models.encoder_networks import SmpNetwork, TernausNet, build_smp, check_smp, refuse_unknown
@@ -116,7 +116,7 @@ def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], *, where: st
     parts = {_part(name) for name in wanted}
     extra = [name for name in given.keys() - spelled.keys() if any(name.startswith(f"{part}.") for part in parts)]
     faults = {"missing": missing, "of another shape": reshaped, "unexpected": sorted(extra)}
-    if lines := [f"{what}: {', '.join(list_few(names))}" for what, names in faults.items() if names]:
+    if lines := [f"{what}: {', '.join(shorten_list(names))}" for what, names in faults.items() if names]:
         msg = f"weights {where} do not fit model.encoder; give the file of exactly this encoder, or null"
         raise ConfigError("\n  - ".join([msg, *lines]))
     # the encoders' own load_state_dict insists on heads and older names

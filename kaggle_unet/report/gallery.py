@@ -181,7 +181,7 @@ def _show(
     }
 
 
-def put_beside(card: Card, file: Path) -> None:
+def move_pictures_out(card: Card, file: Path) -> None:
     """Move a card's pictures from the page into a script beside it, which the page loads when it shows them."""
     card["data"]["src"] = f"{file.parent.name}/{file.name}"
     atomic_write(file, f"takePictures({json.dumps(card['data']['src'])}, {card['pictures']})")

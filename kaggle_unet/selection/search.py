@@ -54,7 +54,7 @@ _SEEDED: Space = {
 }
 
 
-def space_of(codec: CodecName, *, single_object: bool) -> Space:
+def search_space(codec: CodecName, *, single_object: bool) -> Space:
     """Return the search space of a codec: intervals or choices, by the config's dotted keys."""
     if codec == "classes":
         raise ConfigError("the codec classes takes every pixel's most probable class, so there is nothing to tune")
@@ -83,7 +83,7 @@ def apply_params(params: Params, decoder: Decoder) -> Decoder:
     )
 
 
-def params_of(space: Space, decoder: Decoder) -> dict[str, Any]:
+def current_params(space: Space, decoder: Decoder) -> dict[str, Any]:
     """Return a decoder's own parameters, by the keys of a search space."""
     return {key: attrgetter(key)(decoder) for key in space}
 

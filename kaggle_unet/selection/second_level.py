@@ -19,7 +19,7 @@ from skimage.measure import regionprops_table
 
 from kaggle_unet.errors import ConfigError, import_extra
 from kaggle_unet.masks.labels import components, relabel
-from kaggle_unet.metrics.error_types import find_mistakes
+from kaggle_unet.metrics.error_types import find_error_types
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import THRESHOLDS_TWENTIETHS
 from kaggle_unet.postprocess.decoder import Decoder
@@ -104,7 +104,7 @@ def refuse_without_seeds(decoder: Decoder) -> None:
 def true_precisions(candidates: Candidates, truth: Labels) -> Precisions:
     """Compute what the regressor learns: the share of thresholds below each object's highest IoU with a true one."""
     # with the sides swapped, `best_iou` is that of the predicted objects
-    ious = np.concatenate([find_mistakes(count_overlap(labels, truth)).best_iou for labels in candidates.levels])
+    ious = np.concatenate([find_error_types(count_overlap(labels, truth)).best_iou for labels in candidates.levels])
     return np.asarray(np.mean([ious > k / 20 for k in THRESHOLDS_TWENTIETHS], axis=0), np.float64)
 
 

@@ -32,7 +32,7 @@ from kaggle_unet.config import Config
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader
-from kaggle_unet.steps.build import build_model, loss_of, training_set_of
+from kaggle_unet.steps.build import build_loss, build_model, build_training_set
 from kaggle_unet.steps.make_targets import make_targets
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.store import Store
@@ -78,7 +78,7 @@ def bench_train(
     distributed = init_distributed(settings, devices=1, nodes=1)
     device_config = distributed.device_config
     plain = Distributed(replace(device_config, precision="32", channels_last=False, compiled=False))
-    learner, simple = (Learner(build_model(config), loss_of(config), settings, env) for env in (distributed, plain))
+    learner, simple = (Learner(build_model(config), build_loss(config), settings, env) for env in (distributed, plain))
     n_samples = math.ceil(steps * settings.batch / config.augmentation.crops_per_image)
     with _samples(config, store_folder, n_samples) as (training_set, data):
         loader = open_loader(training_set, settings, distributed)
@@ -203,7 +203,7 @@ def _samples(config: Config, store_folder: Path, n: int) -> Iterator[tuple[Train
     """Provide `n` samples of a store or, if there is none, of a temporary one with drawn images."""
     if (store_folder / "manifest.json").exists():
         store = Store.open(store_folder)
-        yield training_set_of(config, store, store.ids[:n]), f"{len(store.ids[:n])} samples of {store.folder}"
+        yield build_training_set(config, store, store.ids[:n]), f"{len(store.ids[:n])} samples of {store.folder}"
         return
     name = config.competition.name
     draw: dict[str, Callable[[Path, int, int], object]] = {
@@ -217,4 +217,7 @@ def _samples(config: Config, store_folder: Path, n: int) -> Iterator[tuple[Train
         draw[name](data, 0, min(max(n, config.folds.n), _DRAWN))
         make_targets(drawn, str(data), Path(folder) / "store")
         store = Store.open(Path(folder) / "store")
-        yield training_set_of(drawn, store, store.ids), f"{len(store.ids)} drawn samples, as there is no {store_folder}"
+        yield (
+            build_training_set(drawn, store, store.ids),
+            f"{len(store.ids)} drawn samples, as there is no {store_folder}",
+        )

@@ -14,7 +14,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain, validate_config
 from kaggle_unet.data.batch import PadSpec, padded_shape
 from kaggle_unet.data.dataset import TrainingSet, ValidationSet
-from kaggle_unet.data.inputs import channel_weights, prepare, refuse_missing_depths, shown_as
+from kaggle_unet.data.inputs import channel_weights, prepare, refuse_missing_depths, with_channels
 from kaggle_unet.errors import ConfigError, DataError, reading
 from kaggle_unet.inference.predict import (
     ChannelAdapter,
@@ -58,7 +58,7 @@ from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample, Shape, Shard, 
 _OF_OTHERS = "can't be used with this config; give the run itself, which has its own, or leave out what is not of it"
 
 
-def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Sequence[Sample] = ()) -> TrainingSet:
+def build_training_set(config: Config, store: Store, ids: Sequence[str], added: Sequence[Sample] = ()) -> TrainingSet:
     """Gather the samples that a network learns from."""
     samples = [*_read(config, store, ids), *added]
     if not any(sample.labels is not None and sample.labels.any() for sample in samples):
@@ -75,7 +75,7 @@ def training_set_of(config: Config, store: Store, ids: Sequence[str], added: Seq
     )
 
 
-def loss_of(config: Config) -> SegmentationLoss:
+def build_loss(config: Config) -> SegmentationLoss:
     """Make the loss of a config."""
     codec = get_codec(config.codec)
     return SegmentationLoss(config.loss, codec.planes, codec.activation)
@@ -91,12 +91,12 @@ def gather_parts(
     build: Callable[[], nn.Module],
 ) -> FoldParts:
     """Gather everything needed to fit a fold; `build` makes the network."""
-    loss = loss_of(config)
+    loss = build_loss(config)
     own = rank_shard(validation, distributed)
     return FoldParts(
         build_model=build,
         loss=loss,
-        training_set=training_set_of(config, store, training, added),
+        training_set=build_training_set(config, store, training, added),
         validate=_validate(config, store, own, loss) if own else None,
         distributed=distributed,
         n_validated=len(own),
@@ -171,7 +171,7 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
         msg = f"inference.weights has {len(weights)} numbers, but there are {len(checkpoints)} different checkpoints; "
         raise ConfigError(f"{msg}give one for each, in order, or leave it out")
     trained_with = {
-        file: {"input": shown_as(checkpoint["config"].get("input") or {}, config.input.channels)}
+        file: {"input": with_channels(checkpoint["config"].get("input") or {}, config.input.channels)}
         for file, checkpoint in checkpoints.items()
     }
     check_compatible(trained_with, "checkpoints can't be averaged; predict and submit them apart, or leave some out")
@@ -234,7 +234,7 @@ def open_images(config: Config, data: str, *, skip_bad: bool = False) -> Source:
     return source
 
 
-def batches_of(ensemble: Ensemble, sizes: Mapping[str, Shape], settings: InferenceSettings) -> list[tuple[str, ...]]:
+def group_samples(ensemble: Ensemble, sizes: Mapping[str, Shape], settings: InferenceSettings) -> list[tuple[str, ...]]:
     """Group samples into batches, as `predict_samples` does."""
     return plan_batches(sizes, _padded(ensemble, settings), margin=ensemble.pad_spec.margin)
 
@@ -265,7 +265,7 @@ def predict_samples(
         return sample.id, prepare(sample.image, config.input, depth=sample.numbers.get("depth"))
 
     predict: Any = partial(predict_planes, ensemble.models, **_device_options(ensemble))
-    batches = batches_of(ensemble, sizes, settings)
+    batches = group_samples(ensemble, sizes, settings)
     batches = list(shard.take(batches)) if shard else batches
     wanted = (id_ for batch in batches if not all(id_ in done for id_ in batch) for id_ in batch)
     for id_, planes in predict(map(show, _load(load, wanted, set_aside)), settings=settings):

@@ -11,7 +11,7 @@ from kaggle_unet.competitions.competition import Competition, CompetitionSetting
 from kaggle_unet.competitions.pairing import LEFT_OUT, OUTSIDE
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import validate_config
-from kaggle_unet.errors import ConfigError, DataError, ResourceError, list_few
+from kaggle_unet.errors import ConfigError, DataError, ResourceError, shorten_list
 from kaggle_unet.steps.provenance import describe_environment, name_place, refuse_foreign
 from kaggle_unet.store import atomic_write, sha256
 from kaggle_unet.store.atomic import lock_file, try_to_write
@@ -95,7 +95,7 @@ def describe_coverage(source: Source) -> str:
     n = len(source.ids)
     if not unread:
         return f"all {n} images of the data"
-    return f"{n} of {n + len(unread)} images of the data; not {', '.join(list_few(unread))}"
+    return f"{n} of {n + len(unread)} images of the data; not {', '.join(shorten_list(unread))}"
 
 
 def refuse_faults(

@@ -21,7 +21,7 @@ from rich.markup import escape as escape_markup
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from kaggle_unet.errors import KitError, list_few
+from kaggle_unet.errors import KitError, shorten_list
 from kaggle_unet.steps.progress import Stage, TrainingStage, clock, name_fold
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Console:
 
     def warn_of(self, texts: Sequence[str]) -> None:
         """Print a few warnings, and how many more there are."""
-        for text in list_few(texts):
+        for text in shorten_list(texts):
             self.warn(text)
 
     def next(self, *words: object) -> None:

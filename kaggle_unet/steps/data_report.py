@@ -113,7 +113,7 @@ def _summarise(data_issues: Iterable[DataIssue]) -> list[dict[str, Any]]:
     ]
 
 
-def find_doubt(report: Mapping[str, Any], codec: str) -> str | None:
+def find_mask_problem(report: Mapping[str, Any], codec: str) -> str | None:
     """Return what is doubtful about a set's masks, judging by its data report, or None."""
     n, score = report["instances"], report["ceiling"]
     if n and report["area_px"]["median"] < _FEWEST_PX:

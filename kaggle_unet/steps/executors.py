@@ -25,7 +25,7 @@ from typing import Any, Never
 from kaggle_unet.competitions.competition import read_shapes
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.errors import ConfigError, KitError, ResourceError, import_extra
-from kaggle_unet.steps.launch import Command, Launch, State, Task, name_of, read_plan
+from kaggle_unet.steps.launch import Command, Launch, State, Task, config_name, read_plan
 from kaggle_unet.store import atomic_write
 from kaggle_unet.targets.codecs import get_codec
 
@@ -127,7 +127,7 @@ def _drive(launch: Launch, submit: Callable[[Task], Future[State]], most: int, o
             on_task(task, state)
             if state == "done":
                 waiting.done(task.name)
-            elif launch.may_run_again(task):
+            elif launch.can_retry(task):
                 ready.append(task.name)
 
 
@@ -186,18 +186,18 @@ def estimate_trainings(launch: Launch) -> tuple[list[Any], list[str]]:
                 config = config.model_copy(update={"training": config.training.model_copy(update={"start_from": None})})
             found.append(estimate_training(config, store, run, left))
         elif left:
-            unknown.append(name_of(one))
+            unknown.append(config_name(one))
     return found, unknown
 
 
-def bound_disk(launch: Launch) -> float:
+def max_disk_bytes(launch: Launch) -> float:
     """Bound the bytes of the stores, planes and checkpoints still to be written, as if nothing were compressed."""
     plan = launch.plan
     return sum(_bound_bytes(Command(plan, one, verb)) for one in plan.configs for verb in plan.verbs)
 
 
 def _bound_bytes(command: Command) -> float:
-    from kaggle_unet.steps.train import bound_checkpoints
+    from kaggle_unet.steps.train import max_checkpoint_bytes
 
     config, verb = command.config, command.verb
     folds = command.folds if verb == "train" else (None,)
@@ -210,7 +210,7 @@ def _bound_bytes(command: Command) -> float:
     n_px = sum(map(math.prod, read_shapes(source.ids, source.shape, {}).values()))
     n_bytes = n_px * (stored if verb == "make-targets" else 2 * n_planes)
     n_bytes += 2 * 4096 * len(source.ids)  # a file's last block may be empty
-    return n_bytes + (len(folds) * bound_checkpoints(config) if verb == "train" else 0)
+    return n_bytes + (len(folds) * max_checkpoint_bytes(config) if verb == "train" else 0)
 
 
 class _TimeIsUp(BaseException):
@@ -230,7 +230,7 @@ def run_in_slurm(launch: Launch, name: str) -> State:
     state: State = "stopped"
     with suppress(_TimeIsUp):
         state = launch.run(name)
-    if launch.may_run_again(launch.tasks[name]) and state != "done" and (job := os.environ.get("SLURM_JOB_ID")):
+    if launch.can_retry(launch.tasks[name]) and state != "done" and (job := os.environ.get("SLURM_JOB_ID")):
         subprocess.run(["scontrol", "requeue", job], check=False)
     return state
 

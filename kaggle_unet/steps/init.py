@@ -27,7 +27,7 @@ from kaggle_unet.io.archive import open_archive
 from kaggle_unet.masks.labels import areas_px, object_diameter_px
 from kaggle_unet.store import atomic_write, find_differences
 from kaggle_unet.targets.border import border
-from kaggle_unet.types import Sample, describe_keys, models_of
+from kaggle_unet.types import Sample, describe_keys, settings_classes
 
 _IMAGES = ("images", "image", "imgs", "img", "raw", "inputs", "input", "x")
 _MOST_SAMPLES = 200  # to look at
@@ -282,5 +282,5 @@ def config_schema() -> dict[str, Any]:
         properties = (schema if kind is Config else schema["$defs"][kind.__name__])["properties"]
         for name, text in describe_keys(kind).items():
             properties[name]["description"] = text
-        kinds += [inner for field in kind.model_fields.values() for inner in models_of(field.annotation)]
+        kinds += [inner for field in kind.model_fields.values() for inner in settings_classes(field.annotation)]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

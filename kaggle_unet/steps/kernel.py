@@ -32,7 +32,7 @@ from kaggle_unet.models.checkpoint import Checkpoint
 from kaggle_unet.models.settings import EXPORTED
 from kaggle_unet.steps.build import load_ensemble
 from kaggle_unet.steps.check import SLUGS
-from kaggle_unet.steps.run import run_of
+from kaggle_unet.steps.run import checkpoint_run
 from kaggle_unet.steps.second_level import NONE, SecondLevel, choose_decoder
 from kaggle_unet.store.atomic import lock_file
 
@@ -75,7 +75,7 @@ def write_kernel(  # noqa: PLR0913  the options of a verb
     chosen = choose_decoder(config, ensemble.hashes, decode=decode, second_level=second_level, overrides=overrides)
     second = chosen.decode.folder if isinstance(chosen.decode, SecondLevel) else None
     extras = ["onnx"] * any(file.suffix == EXPORTED for file in loaded) + ["second-level"] * bool(second)
-    title = " ".join(("kaggle unet", *run_of(next(iter(loaded))).parts[-2:])).removesuffix(EXPORTED)
+    title = " ".join(("kaggle unet", *checkpoint_run(next(iter(loaded))).parts[-2:])).removesuffix(EXPORTED)
     slug = re.sub("[^a-z0-9]+", "-", title.lower())[:50].strip("-")
     folder = output.with_name(f".{output.name[:80]}.tmp")
     dataset = folder / "dataset"

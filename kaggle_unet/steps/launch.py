@@ -29,13 +29,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from kaggle_unet.config import Config, load_config, parse_yaml, plain
-from kaggle_unet.errors import ConfigError, DataError, propose_path
+from kaggle_unet.errors import ConfigError, DataError, suggest_path
 from kaggle_unet.io.archive import expand_glob, split_location
 from kaggle_unet.io.slides import is_slide
-from kaggle_unet.steps.run import count_folds, experiment_of, find_checkpoints, fold_folder
+from kaggle_unet.steps.run import count_folds, experiment_name, find_checkpoints, fold_folder
 from kaggle_unet.store import hash_plain, lock, read_record, write_record
 from kaggle_unet.training.settings import LAST
-from kaggle_unet.types import Settings, Shard, explain_faults
+from kaggle_unet.types import Settings, Shard, describe_validation_error
 
 Verb = Literal["make-targets", "train", "predict", "tune", "submit", "segment"]
 State = Literal["waiting", "running", "done", "stopped", "failed"]
@@ -105,24 +105,24 @@ def read_plan(path: Path) -> Plan:
     try:
         tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError as error:
-        raise ConfigError(f"there is no plan {path}{propose_path(path, list(path.parent.glob('*.y*ml')))}") from error
+        raise ConfigError(f"there is no plan {path}{suggest_path(path, list(path.parent.glob('*.y*ml')))}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} can't be read ({error}); expected a YAML file with configs and verbs") from error
     try:
         return Plan.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(explain_faults(error, Plan, str(path))) from None
+        raise ConfigError(describe_validation_error(error, Plan, str(path))) from None
 
 
 def plan_tasks(plan: Plan) -> dict[str, Task]:
     """Return the tasks of a plan by name, each after those it needs."""
-    names = [name_of(one) for one in plan.configs]
+    names = [config_name(one) for one in plan.configs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"configs: {', '.join(sorted(twice))} comes twice; give each a name of its own")
     tasks: dict[str, Task] = {}
     first_stage: dict[str, int] = {}
     for one, start in _order(plan):
-        first = first_stage[name_of(one)] = first_stage[start] + 2 * len(plan.verbs) if start else 0
+        first = first_stage[config_name(one)] = first_stage[start] + 2 * len(plan.verbs) if start else 0
         needs: tuple[Task, ...] = ()
         for stage, verb in enumerate(plan.verbs):
             shards, whole = _tasks_of(plan, one, verb, first + 2 * stage, needs, tasks)
@@ -133,7 +133,7 @@ def plan_tasks(plan: Plan) -> dict[str, Task]:
 
 def _order(plan: Plan) -> list[tuple[PlannedConfig, str]]:
     """List the configs, each after the planned one that `training.start_from` names, and that one's name, if any."""
-    planned = {name_of(one): one for one in plan.configs}
+    planned = {config_name(one): one for one in plan.configs}
     starts = {name: Command(plan, one, "train").start[0] for name, one in planned.items()}
     needs = {name: (start,) if start else () for name, start in starts.items()}
     try:
@@ -143,9 +143,9 @@ def _order(plan: Plan) -> list[tuple[PlannedConfig, str]]:
         raise ConfigError(msg) from None
 
 
-def name_of(one: PlannedConfig) -> str:
+def config_name(one: PlannedConfig) -> str:
     """Return the name of a config's store, run and results."""
-    return one.name or experiment_of(one.config).as_posix()
+    return one.name or experiment_name(one.config).as_posix()
 
 
 def _tasks_of(
@@ -209,12 +209,12 @@ class Command:
         gpus = self.plan.gpus if self.verb in _ON_DEVICE else 0
         began = None if fold is None else fold_folder(self.place("runs"), fold) / LAST
         names = tuple(task.name for task in needs)
-        return Task(f"{name_of(self.one)}/{'-'.join(parts)}", words, stage, names, output, key, gpus, began)
+        return Task(f"{config_name(self.one)}/{'-'.join(parts)}", words, stage, names, output, key, gpus, began)
 
     @cached_property
     def start(self) -> tuple[str, str]:
         """The planned config whose run `training.start_from` is or lies in, and the folder there; empty if none."""
-        given, names = self.config.training.start_from, map(name_of, self.plan.configs)
+        given, names = self.config.training.start_from, map(config_name, self.plan.configs)
         runs = {name: Path("runs", name).absolute() for name in names if given and "train" in self.plan.verbs}
         place = Path(given or "").absolute()
         name = max((name for name, run in runs.items() if place.is_relative_to(run)), key=len, default="")
@@ -227,7 +227,7 @@ class Command:
 
     def place(self, kind: str) -> Path:
         """Return the folder of a config's store, run or results."""
-        return Path(kind) / name_of(self.one)
+        return Path(kind) / config_name(self.one)
 
     def places(self) -> Sequence[str]:
         """Return the places of the data that the verb reads."""
@@ -235,9 +235,9 @@ class Command:
             return (self.one.data,)
         test = (self.one.test,) if isinstance(self.one.test, str) else self.one.test
         if not test:
-            raise ConfigError(f"configs: {name_of(self.one)} has no test, the images that {self.verb} needs")
+            raise ConfigError(f"configs: {config_name(self.one)} has no test, the images that {self.verb} needs")
         if len(test) > 1 and self.verb != "segment":
-            raise ConfigError(f"configs: {name_of(self.one)} has a test of several places; {self.verb} takes one")
+            raise ConfigError(f"configs: {config_name(self.one)} has a test of several places; {self.verb} takes one")
         return test
 
     def _words(self, fold: int | None) -> tuple[str, ...]:
@@ -311,7 +311,7 @@ class Launch:
         """Return whether a task has been done and its output still exists."""
         return bool(self.read(task)["state"] == "done")
 
-    def may_run_again(self, task: Task) -> bool:
+    def can_retry(self, task: Task) -> bool:
         """Return whether a task was stopped, or failed in a way that may not recur, and not too often."""
         record = self.read(task)
         codes = [attempt["code"] for attempt in record["attempts"]]

@@ -31,7 +31,7 @@ from kaggle_unet.data.settings import FoldSettings
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import split_location
 from kaggle_unet.io.images import encode_png, encode_tiff
-from kaggle_unet.steps.data_report import DataReport, SampleStats, describe_set, find_doubt, measure_sample
+from kaggle_unet.steps.data_report import DataReport, SampleStats, describe_set, find_mask_problem, measure_sample
 from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.provenance import describe_environment, refuse_foreign
 from kaggle_unet.store import (
@@ -72,7 +72,7 @@ def make_targets(  # noqa: PLR0913  the options of a verb
     source = _open_source(config, data, folder, skip_bad="faulty samples" in allow)
     with lock(folder, shard=shard) as held:
         store = _open_store(config, data, source, folder, may_clear=not held.others())
-        held.let_others_in()
+        held.release_to_shards()
         weights = resolve_weights(config.weights, store.report) if store.manifest["complete"] else config.weights
         preparation = Preparation(config, weights, store, source)
         ids: Sequence[str] = store.ids if source is None else source.ids
@@ -95,7 +95,7 @@ def make_targets(  # noqa: PLR0913  the options of a verb
             return report
         if source is None:  # only the first call knew what was found in the data
             report = cast("DataReport", {**store.report, "ceiling": report["ceiling"]})
-        if "doubtful masks" not in allow and (doubt := find_doubt(report, config.codec.name)):
+        if "doubtful masks" not in allow and (doubt := find_mask_problem(report, config.codec.name)):
             name, cure = (data, "--accept-masks") if isinstance(data, str) else ("the samples", "accept_masks=True")
             raise DataError(f"{name}: {doubt}; look at some masks, and pass {cure} if they are right")
         if preparation.targets is None:

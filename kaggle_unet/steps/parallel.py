@@ -43,11 +43,11 @@ def _map_over_processes(work: Callable[[Any], Any], ids: Sequence[Any], workers:
     with TemporaryDirectory(prefix="kaggle-unet-") as folder:
         shared = Path(folder, "work.pickle")
         shared.write_bytes(pickle.dumps(work))
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), _adopt, (shared,))
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), _load_task, (shared,))
         is_done = False
         try:
             with explain_killed_workers("use fewer: --workers 1"):
-                yield from pool.map(work_on, ids)
+                yield from pool.map(run_task, ids)
             is_done = True
         finally:  # when all is done, don't wait for the processes to shut down; otherwise, let none go on
             pool.shutdown(wait=not is_done, cancel_futures=True)
@@ -65,14 +65,14 @@ def explain_killed_workers(remedy: str) -> Iterator[None]:
 _adopted: list[Callable[[Any], Any]] = []
 
 
-def _adopt(shared: Path) -> None:
+def _load_task(shared: Path) -> None:
     """Read a process's work when the process starts."""
     _leave_to_parent(shared.parent)
     with suppress(FileNotFoundError):  # the other processes have done everything by now
         _adopted[:] = [pickle.loads(shared.read_bytes())]
 
 
-def begin_worker(make: Callable[..., Callable[[Any], Any]], *parts: Any) -> None:
+def init_worker(make: Callable[..., Callable[[Any], Any]], *parts: Any) -> None:
     """Make a process's work when the process starts."""
     _leave_to_parent()
     _adopted[:] = [make(*parts)]
@@ -92,6 +92,6 @@ def _end_after(parent: Any, shared: Path | None) -> None:
     os._exit(1)
 
 
-def work_on(task: Any) -> Any:
-    """Do a task in a process that `_adopt` or `begin_worker` has prepared."""
+def run_task(task: Any) -> Any:
+    """Do a task in a process that `_load_task` or `init_worker` has prepared."""
     return _adopted[0](task)

@@ -11,7 +11,14 @@ from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.flips import FLIP_SETS
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.io.tables import format_rows
-from kaggle_unet.steps.build import Ensemble, batches_of, load_ensemble, open_images, predict_samples, without_weights
+from kaggle_unet.steps.build import (
+    Ensemble,
+    group_samples,
+    load_ensemble,
+    open_images,
+    predict_samples,
+    without_weights,
+)
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import find_checkpoints, open_run, validation_ids
 from kaggle_unet.store import Store, atomic_write
@@ -44,7 +51,7 @@ def estimate_prediction(
 ) -> Estimate:
     """Predict one batch twice, and scale the second time, when kernels are compiled, to the pixels of all images."""
     work = f"{len(sizes)} images (views: {count_views(settings)}, networks: {len(ensemble.models)})"
-    batches = batches_of(ensemble, sizes, settings)
+    batches = group_samples(ensemble, sizes, settings)
     if not batches:
         return Estimate(work=work, minutes=0, disk_bytes=0, measured="no image, as none can be read")
     part = {id_: sizes[id_] for id_ in batches[len(batches) // 2]}

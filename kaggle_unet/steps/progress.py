@@ -37,24 +37,24 @@ class Stage:
     def update(self, done: float) -> None:
         """Record how much is done."""
         self.done = done
-        rate = f", {(done - self.first) / max(self.passed_s, 1e-9):.3g}/s" if done > self.first else ""
+        rate = f", {(done - self.first) / max(self.elapsed_s, 1e-9):.3g}/s" if done > self.first else ""
         self.note = f"{done} of {self.total}{rate}"
 
     @property
-    def passed_s(self) -> float:
+    def elapsed_s(self) -> float:
         """Seconds since this call began the work."""
         return time.monotonic() - self.begun
 
     @property
-    def left_s(self) -> float | None:
+    def remaining_s(self) -> float | None:
         """Seconds that the rest will take at the mean rate; None before anything is done."""
         if (new := self.done - self.first) <= 0:
             return None
-        return min((self.total - self.done) / new * self.passed_s, max(0.0, self.most_s - self.passed_s))
+        return min((self.total - self.done) / new * self.elapsed_s, max(0.0, self.most_s - self.elapsed_s))
 
     def __str__(self) -> str:
-        left = "time left not known yet" if (left_s := self.left_s) is None else f"{clock(left_s)} left"
-        return f"{self.note}, {self.done / max(self.total, 1):.0%}, {clock(self.passed_s)} elapsed, {left}"
+        left = "time left not known yet" if (remaining_s := self.remaining_s) is None else f"{clock(remaining_s)} left"
+        return f"{self.note}, {self.done / max(self.total, 1):.0%}, {clock(self.elapsed_s)} elapsed, {left}"
 
 
 def name_fold(fold: int) -> str:
@@ -93,7 +93,7 @@ class TrainingStage(Stage):
             if event.row["valid_score"] is not None:
                 self._step_share = (self._trained - self._epoch_begun) / max(now - self._epoch_begun, 1e-9)
             self.done, self._epoch_begun = event.row["epoch"] or 0, now
-            return f"{_epoch_line(event.row, is_best=event.is_best)}  {clock(self.left_s or 0)} left"
+            return f"{_epoch_line(event.row, is_best=event.is_best)}  {clock(self.remaining_s or 0)} left"
         else:  # the samples have been read, and the work that is timed begins
             self.begun = self._epoch_begun = self._trained = now
             return event.text

@@ -18,7 +18,7 @@ from kaggle_unet.metrics.pixels import ClassScore, score_classes
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.postprocess.decoder import Decoder
 from kaggle_unet.report.draw import colour_classes, preview
-from kaggle_unet.report.gallery import Card, make_card, make_class_card, put_beside, render_report
+from kaggle_unet.report.gallery import Card, make_card, make_class_card, move_pictures_out, render_report
 from kaggle_unet.report.plots import plot_curves, plot_thresholds
 from kaggle_unet.selection.search import MASK_THRESHOLD, THRESHOLDS, apply_params
 from kaggle_unet.steps.check import competition_settings
@@ -135,7 +135,7 @@ def _place(cards: list[Card], card: Card, output: Path, n: int, on_progress: OnP
     """Append one of `n` cards, and put its pictures beside the page if there are very many cards."""
     cards.append(card)
     if n > MOST_IN_PAGE:
-        put_beside(card, output.with_name(f"{output.stem}_files") / f"{len(cards)}.js")
+        move_pictures_out(card, output.with_name(f"{output.stem}_files") / f"{len(cards)}.js")
     on_progress("report", len(cards), n)
 
 

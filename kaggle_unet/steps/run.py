@@ -23,7 +23,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, ValidationError
 
 from kaggle_unet.config import Config, load_config, parse_config, parse_yaml, plain, to_yaml, validate_config
-from kaggle_unet.errors import ConfigError, DataError, propose_path
+from kaggle_unet.errors import ConfigError, DataError, suggest_path
 from kaggle_unet.io.tables import read_folds, to_csv
 from kaggle_unet.models.settings import EXPORTED
 from kaggle_unet.steps.data_report import measure_sample
@@ -31,20 +31,20 @@ from kaggle_unet.steps.make_targets import changed_keys, divide, open_targets
 from kaggle_unet.steps.provenance import describe_environment
 from kaggle_unet.store import Store, atomic_write, find_differences, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.training.settings import BEST, SAFE_TO_CHANGE
-from kaggle_unet.types import FULL, DataFrame, Settings, explain_faults
+from kaggle_unet.types import FULL, DataFrame, Settings, describe_validation_error
 
 
-def experiment_of(config_path: Path) -> Path:
+def experiment_name(config_path: Path) -> Path:
     """Return the name of an experiment, which follows from its config's path.
 
-    >>> experiment_of(Path("configs/dsb2018/quick.yaml")).as_posix()
+    >>> experiment_name(Path("configs/dsb2018/quick.yaml")).as_posix()
     'dsb2018/quick'
-    >>> experiment_of(Path("/home/me/cells/mine.yaml")).as_posix()
+    >>> experiment_name(Path("/home/me/cells/mine.yaml")).as_posix()
     'cells/mine'
 
     A config written by `init` is named after its folder:
 
-    >>> experiment_of(Path("/home/me/cells/config.yaml")).as_posix()
+    >>> experiment_name(Path("/home/me/cells/config.yaml")).as_posix()
     'cells'
     """
     parts = config_path.absolute().with_suffix("").parts
@@ -58,12 +58,12 @@ def experiment_of(config_path: Path) -> Path:
 
 def store_folder(config_path: Path, chosen: Path | None) -> Path:
     """Return the folder of an experiment's prepared samples."""
-    return chosen or Path("store") / experiment_of(config_path)
+    return chosen or Path("store") / experiment_name(config_path)
 
 
 def run_folder(config_path: Path, chosen: Path | None) -> Path:
     """Return the folder of an experiment's checkpoints and planes."""
-    return chosen or Path("runs") / experiment_of(config_path)
+    return chosen or Path("runs") / experiment_name(config_path)
 
 
 class Experiment(NamedTuple):
@@ -111,7 +111,7 @@ def open_experiment(
 
 def _propose_run(given: Path) -> str:
     runs = [file.parent for depth in ("*", "*/*") for file in Path("runs").glob(f"{depth}/run.json")]
-    return propose_path(given, runs)
+    return suggest_path(given, runs)
 
 
 def fold_folder(run: Path, fold: int) -> Path:
@@ -147,7 +147,7 @@ def _checkpoints_at(path: Path) -> list[Path]:
     raise DataError(msg)
 
 
-def run_of(checkpoint: Path) -> Path:
+def checkpoint_run(checkpoint: Path) -> Path:
     """Return a checkpoint's run, or that of the link if the file is one; an exported file is its own run."""
     if checkpoint.suffix == EXPORTED:
         return checkpoint.resolve()
@@ -216,7 +216,7 @@ def choose_decode_params(
     return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": weights})}), file
 
 
-def look_at_decode_params(file: Path | None, checkpoints: Collection[str], config: Config, *views: Views) -> list[str]:
+def check_decode_params(file: Path | None, checkpoints: Collection[str], config: Config, *views: Views) -> list[str]:
     """Return warnings if decode parameters were searched for another codec, other checkpoints, or other views."""
     if file is None:
         return []
@@ -294,7 +294,7 @@ def _load(file: Path) -> DecodeFile:
         msg = f"{file}: can't be read ({error}); give --decode a file that tune wrote, or the word {OF_CONFIG}"
         raise ConfigError(msg) from error
     except ValidationError as error:
-        raise ConfigError(explain_faults(error, DecodeFile, str(file))) from None
+        raise ConfigError(describe_validation_error(error, DecodeFile, str(file))) from None
     if found.ensemble and not any(found.ensemble.values()):
         raise ConfigError(f"{file}: the weights of {ENSEMBLE} are all 0; at least one must be above 0")
     return found
@@ -381,14 +381,14 @@ def _describe_added(store: Store) -> dict[str, Any]:
     return {"store": str(store.folder), "hash": manifest["identity_sha256"], "data": data, "samples": len(store.ids)}
 
 
-def another_run(folder: Path) -> str:
+def retrain_hint(folder: Path) -> str:
     """Return how to train anew if a run, or a fold, is in the way."""
     return f"give another --run (in a plan, another name) or remove {folder} to train anew"
 
 
 def refuse_other_run(run: Path, config: Config, store: Store, added: Sequence[Store]) -> None:
     """Refuse to train a run with anything other than what it was begun with."""
-    about, anew = describe_run(run), another_run(run)
+    about, anew = describe_run(run), retrain_hint(run)
     if about["store_hash"] != store.manifest["identity_sha256"]:
         raise ConfigError(f"{run} was trained from {about['store']}, not {store.folder}; pass that --store, or {anew}")
     differences = find_differences(plain(load_config(run / "config.yaml")), plain(config))

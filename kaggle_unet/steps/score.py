@@ -18,7 +18,7 @@ from kaggle_unet.competitions.submission import decode_submitted, read_submissio
 from kaggle_unet.competitions.truth import Truth, read_truth
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
-from kaggle_unet.inference.settings import VIEWS
+from kaggle_unet.inference.settings import PLANE_SETTINGS
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN
 from kaggle_unet.io.label_images import read_values
@@ -32,9 +32,9 @@ from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.run import (
     OF_CONFIG,
+    check_decode_params,
     choose_decode_params,
     fold_folder,
-    look_at_decode_params,
     open_run,
     run_folds,
 )
@@ -175,7 +175,7 @@ def open_run_to_decode(
     config, store = open_run(run, store_folder)
     config, file = choose_decode_params(config, [run], chosen=decode)
     folders = [fold_folder(run, fold) / "planes" for fold in folds_with_planes(run)]
-    for remark in look_at_decode_params(file, hashes_of_checkpoints(folders), config, *views_of_planes(folders)):
+    for remark in check_decode_params(file, checkpoint_hashes(folders), config, *prediction_views(folders)):
         on_warning(remark)
     return config, store, file
 
@@ -223,16 +223,16 @@ def out_of_fold_samples(run: Path, folds: Sequence[int] | None = None) -> DataFr
     return concat(parts)
 
 
-def hashes_of_checkpoints(folders: Iterable[Path]) -> list[str]:
+def checkpoint_hashes(folders: Iterable[Path]) -> list[str]:
     """Return the hashes of the checkpoints that predicted the planes in some folders."""
     return sorted({digest for folder in set(folders) for digest in describe_planes(folder)["checkpoints"]})
 
 
-def views_of_planes(folders: Iterable[Path]) -> list[dict[str, Any]]:
+def prediction_views(folders: Iterable[Path]) -> list[dict[str, Any]]:
     """Return the prediction settings that shaped the planes in some folders, each combination once."""
     found = [describe_planes(folder)["inference"] for folder in dict.fromkeys(folders)]
     # planes of earlier versions have fewer
-    views = [{name: settings[name] for name in VIEWS if name in settings} for settings in found]
+    views = [{name: settings[name] for name in PLANE_SETTINGS if name in settings} for settings in found]
     return [entry for number, entry in enumerate(views) if entry not in views[:number]]
 
 

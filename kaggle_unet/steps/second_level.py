@@ -26,8 +26,14 @@ from kaggle_unet.selection.second_level import (
     true_precisions,
 )
 from kaggle_unet.steps.parallel import OnProgress, map_samples
-from kaggle_unet.steps.run import OF_CONFIG, choose_decode_params, look_at_decode_params, name_decode_params, run_of
-from kaggle_unet.steps.score import hashes_of_checkpoints, open_run_to_decode, out_of_fold_samples
+from kaggle_unet.steps.run import (
+    OF_CONFIG,
+    check_decode_params,
+    checkpoint_run,
+    choose_decode_params,
+    name_decode_params,
+)
+from kaggle_unet.steps.score import checkpoint_hashes, open_run_to_decode, out_of_fold_samples
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import get_codec
@@ -97,7 +103,7 @@ def learn_second_level(
             decoding=str(file or OF_CONFIG),
             true_per_found=true_per_found,
             identity=_identity(config),
-            checkpoints=hashes_of_checkpoints(folders.values()),
+            checkpoints=checkpoint_hashes(folders.values()),
             per_image=dict(zip(folders, np.column_stack([before, held_out]).tolist(), strict=True)),
             **held_out_gain(before, held_out, [image.group for image in known]),
         )
@@ -161,7 +167,7 @@ def choose_second_level(
     """Return the second level to decode with, if any, and remarks."""
     if chosen is not None:
         return (None if chosen == NONE else read_second_level(config, Path(chosen))), []
-    runs = {run_of(file) for file in checkpoints}
+    runs = {checkpoint_run(file) for file in checkpoints}
     folder = min(runs) / FOLDER
     if len(runs) > 1 or not (folder / "result.json").is_file():
         return None, []
@@ -196,13 +202,13 @@ def choose_decoder(
     overrides: Sequence[str] = (),
 ) -> ChosenDecoder:
     """Choose decode parameters and a second level for checkpoints with these hashes: those named, else the run's."""
-    config, file = choose_decode_params(config, list(map(run_of, hashes)), chosen=decode, overrides=overrides)
+    config, file = choose_decode_params(config, list(map(checkpoint_run, hashes)), chosen=decode, overrides=overrides)
     second, remarks = choose_second_level(config, hashes, chosen=second_level)
     names = {
         "decoding": name_decode_params(file),
         "second_level": "/".join(second.folder.parts[-2:]) if second else None,
     }
-    remarks = [*look_at_decode_params(file, hashes.values(), config), *remarks]
+    remarks = [*check_decode_params(file, hashes.values(), config), *remarks]
     second_level_hash = sha256(second.folder / "model.txt") if second else None
     return ChosenDecoder(config, second or config.decoder, names, second_level_hash, remarks)
 

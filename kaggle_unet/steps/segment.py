@@ -96,7 +96,7 @@ def segment(  # noqa: PLR0913  the options of a verb
     }
     with lock(folder, shard=shard) as held:
         results.begin(used, about, is_alone=not held.others())
-        held.let_others_in()
+        held.release_to_shards()
         done = {id_ for id_ in shapes if results.has(id_)}
         for id_ in done:
             results.write_formats(id_)

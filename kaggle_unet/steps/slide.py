@@ -89,7 +89,7 @@ def segment_slides(  # noqa: PLR0913  the options of a verb
             work = _Work(chosen.config, slide, folders[-1], size)
             with lock(work.folder, shard=shard) as held:
                 levels = work.begin(json.loads(json.dumps({**used, "slide": slide.stamp()})))
-                held.let_others_in()
+                held.release_to_shards()
                 work.predict(ensemble, levels, shard, on_progress)
                 n_objects += 0 if shard else work.finish(on_progress)
     return SegmentedSlides(folders=folders, objects=n_objects, warnings=chosen.remarks)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from kaggle_unet.inference.flips import FLIP_SETS
 from kaggle_unet.inference.settings import InferenceSettings
-from kaggle_unet.steps.build import Ensemble, batches_of, predict_samples
+from kaggle_unet.steps.build import Ensemble, group_samples, predict_samples
 from kaggle_unet.types import HalfPlanes, Planes, Sample, Shape
 
 _RESERVE = 0.05  # of the time, for decoding what is pending, and for writing and checking the CSV
@@ -73,7 +73,7 @@ class TimeBudget:
     ) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
         """Predict planes like `predict_samples`, as long as there is time."""
         levels = list_levels(settings, len(ensemble.models))
-        batches = [{id_: sizes[id_] for id_ in batch} for batch in batches_of(ensemble, sizes, settings)]
+        batches = [{id_: sizes[id_] for id_ in batch} for batch in group_samples(ensemble, sizes, settings)]
         batches = [batch for batch in batches if not all(id_ in done for id_ in batch)]
 
         def timed(batch: dict[str, Shape], level: Level) -> Iterator[tuple[Sample, Planes | HalfPlanes]]:
@@ -107,11 +107,11 @@ class TimeBudget:
 
     def _choose(self, levels: list[Level], left_px: int) -> Level | None:
         """Choose the first level at which the images left fit into the time left; None if no time is left."""
-        if (left_s := self._end - monotonic()) <= 0:
+        if (remaining_s := self._end - monotonic()) <= 0:
             return None
         for level in levels[:-1]:
             px_s = self._other_s / self._px + level.passes * self._predicting_s / self._passes_px
-            if left_px * px_s <= left_s:
+            if left_px * px_s <= remaining_s:
                 return level
         return levels[-1]
 

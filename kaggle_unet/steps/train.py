@@ -22,24 +22,24 @@ from kaggle_unet.config import Config, load_config, plain
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.inputs import refuse_missing_depths
 from kaggle_unet.data.loading import BatchLoader
-from kaggle_unet.errors import ConfigError, DataError, list_few
+from kaggle_unet.errors import ConfigError, DataError, shorten_list
 from kaggle_unet.io.images import encode_png
 from kaggle_unet.report.draw import draw_batch
 from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.steps.bench_train import images_per_s
-from kaggle_unet.steps.build import build_model, gather_parts, training_set_of
+from kaggle_unet.steps.build import build_model, build_training_set, gather_parts
 from kaggle_unet.steps.make_targets import changed_keys
 from kaggle_unet.steps.predict import Estimate, count_views, predict_stored
 from kaggle_unet.steps.run import (
-    another_run,
     begin_run,
+    checkpoint_run,
     describe_run,
     fold_folder,
     folds_for,
     has_checkpoints,
     refuse_other_run,
+    retrain_hint,
     run_folds,
-    run_of,
     validation_ids,
 )
 from kaggle_unet.steps.score import out_of_fold, summarize_scores
@@ -87,7 +87,7 @@ def _read_added(
     refuse_missing_depths(config.input, numbers, numbers, f"--add-store {folders}")
     if left_out:
         msg = f"{len(left_out)} added samples are left out, as their images are among those held out: "
-        on_warning(msg + ", ".join(list_few(left_out)))
+        on_warning(msg + ", ".join(shorten_list(left_out)))
     return [sample for sample in samples if sample.id in numbers]
 
 
@@ -135,7 +135,7 @@ def train_fold(  # noqa: PLR0913  the options of a verb
     added = _open_added(config, store, add)
     rows = distributed.on_rank_zero(lambda: _begin(run, config, store, added, distributed, resume=resume))
     if config.competition.folds and not rows[["id", "fold"]].equals(store.read_folds()[["id", "fold"]]):
-        on_warning(f"{run} keeps its folds, {store.folder} has others now; to take these, {another_run(run)}")
+        on_warning(f"{run} keeps its folds, {store.folder} has others now; to take these, {retrain_hint(run)}")
     training, validation = _divide(rows, fold)
     store.keep(validation)  # for every validation, and for the out-of-fold planes and scores at the end
     more = _read_added(config, added, store, training, on_warning)
@@ -225,13 +225,13 @@ def estimate_training(
         work=f"folds: {len(folds)}, each at most {settings.epochs} epochs of {len(loader)} steps, {n_validations} "
         f"validations of {len(validation)} images, and their planes in {views} views",
         minutes=minutes * len(folds),
-        disk_bytes=(bound_checkpoints(config) + 2 * planes) * len(folds),
+        disk_bytes=(max_checkpoint_bytes(config) + 2 * planes) * len(folds),
         measured=f"{min(12, len(loader))} steps on {distributed.device_config.device} ({speeds[-1]:.3g} images/s) and "
         f"a validation of {len(some)} images",
     )
 
 
-def bound_checkpoints(config: Config) -> int:
+def max_checkpoint_bytes(config: Config) -> int:
     """Bound the bytes of a fold's checkpoints: networks, and the state to resume from, two moments and two averages."""
     settings, state = config.training, build_model(config, load_encoder=False).state_dict()
     n_bytes = sum(leaf.nbytes for leaf in tree_leaves(state) if isinstance(leaf, Tensor))
@@ -256,7 +256,7 @@ def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add
     store = Store.open(store_folder)
     training, _ = _divide(folds_for(store, config), fold)
     more = _read_added(config, _open_added(config, store, add), store, training, lambda _: None)
-    training_set = training_set_of(config, store, training, more)
+    training_set = build_training_set(config, store, training, more)
     loader = BatchLoader(training_set, batch=config.training.batch)
     return _write_batch(config, next(loader.epoch(1)), path)
 
@@ -276,7 +276,9 @@ def _find_start(given: str | None, fold: int, validation: Sequence[str]) -> Path
         raise ConfigError(f"training.start_from: {file}: no such file; train it, or give another run or checkpoint")
     if fold != FULL and (known := sorted(_list_learnt(file).intersection(validation))):
         msg = f"training.start_from: {file} has been trained on {len(known)} of the {len(validation)} samples that "
-        msg += f"fold {fold} validates on ({', '.join(list_few(known))}), itself or where it began, and would score "
+        msg += (
+            f"fold {fold} validates on ({', '.join(shorten_list(known))}), itself or where it began, and would score "
+        )
         msg += "too well; give a run of the same folds. If those were other images of the same names, copy the file "
         msg += "out of its run"
         raise ConfigError(msg)
@@ -293,7 +295,7 @@ def _follow_start(folder: Path, config: Config, fold: int, is_resuming: bool) ->
     if not is_resuming and not (folder / LAST).exists():  # else `fit_fold` refuses the fold
         write_record(path, {"checkpoint": str(file), "checkpoint_sha256": digest})
     elif is_resuming and path.exists() and read_record(path, "begin another --run")["checkpoint_sha256"] != digest:
-        raise ConfigError(f"--resume: {file} has changed since {folder} began with its weights; {another_run(folder)}")
+        raise ConfigError(f"--resume: {file} has changed since {folder} began with its weights; {retrain_hint(folder)}")
 
 
 def _place_start(given: str, fold: int) -> Path:
@@ -310,7 +312,7 @@ def _list_learnt(checkpoint: Path) -> set[str]:
     """
     ids, files = set[str](), [checkpoint.absolute()]
     for file in files:
-        run, name = run_of(file), file.parent.name
+        run, name = checkpoint_run(file), file.parent.name
         if not (run / "run.json").is_file():
             continue
         folds = run_folds(run).dropna(subset="fold")

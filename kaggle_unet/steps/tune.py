@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field
 
 from kaggle_unet.config import Config, load_config, plain
-from kaggle_unet.data.inputs import shown_as
+from kaggle_unet.data.inputs import with_channels
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.metrics.score import interval_of_mean
 from kaggle_unet.report.plots import plot_search, plot_thresholds
@@ -29,15 +29,15 @@ from kaggle_unet.selection.search import (
     Params,
     Scores,
     apply_params,
+    current_params,
     held_out_gain,
     nested_search,
-    params_of,
     remember,
-    space_of,
+    search_space,
 )
-from kaggle_unet.steps.parallel import OnProgress, begin_worker, explain_killed_workers, work_on
+from kaggle_unet.steps.parallel import OnProgress, explain_killed_workers, init_worker, run_task
 from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
-from kaggle_unet.steps.score import hashes_of_checkpoints, out_of_fold_samples, views_of_planes
+from kaggle_unet.steps.score import checkpoint_hashes, out_of_fold_samples, prediction_views
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
 from kaggle_unet.types import DataFrame, Result
@@ -90,8 +90,8 @@ def tune(
         _refuse_beside(config, trained, run, other)
     names = _name_weights(run, others)
     images = _list_images(run, others)
-    space = space_of(config.codec.name, single_object=config.decode.single_object)
-    start = params_of(space, config.decoder)
+    space = search_space(config.codec.name, single_object=config.decode.single_object)
+    start = current_params(space, config.decoder)
     space |= dict.fromkeys(names, _WEIGHT)
     start |= dict.fromkeys(names, 1.0)
     folder = ensemble_folder(run, others) if others else run
@@ -157,7 +157,7 @@ def _refuse_beside(config: Config, trained: Config, run: Path, other: Path) -> N
     """Refuse a run trained on other images, or one whose networks can't be averaged with the first run's."""
     about = describe_run(other)
     theirs = load_config(other / "config.yaml")
-    inputs = shown_as(plain(theirs)["input"], trained.input.channels)
+    inputs = with_channels(plain(theirs)["input"], trained.input.channels)
     sections = {"input": (plain(trained)["input"], inputs), "codec.name": (trained.codec.name, theirs.codec.name)}
     different = [name for name, (mine, its) in sections.items() if mine != its]
     different += ["data"] if about["data"] != describe_run(run)["data"] else []
@@ -210,11 +210,11 @@ def _evaluation(
         yield _make_scorer(config, store.folder, images, weights)
         return
     parts = [(config, store.folder, images[number::workers], weights) for number in range(workers)]
-    pools = [ProcessPoolExecutor(1, get_context("spawn"), begin_worker, (_make_scorer, *part)) for part in parts]
+    pools = [ProcessPoolExecutor(1, get_context("spawn"), init_worker, (_make_scorer, *part)) for part in parts]
     try:
 
         def evaluate(params: Params) -> Scores:
-            futures = [pool.submit(work_on, dict(params)) for pool in pools]
+            futures = [pool.submit(run_task, dict(params)) for pool in pools]
             scores = np.empty(len(images))
             with explain_killed_workers("end other programs, and run the same command, which goes on"):
                 for number, future in enumerate(futures):
@@ -269,8 +269,8 @@ def _format_decode_file(config: Config, result: TuneResult, images: DataFrame) -
     decoder = apply_params(rest, config.decoder)
     folders = [folder for folders in images["folders"] for folder in folders]
     sections: dict[str, Any] = {"decode": plain(decoder.decode), "postprocess": plain(decoder.postprocess)}
-    sections |= {"codec": config.codec.name, "checkpoints": hashes_of_checkpoints(folders)}
-    sections |= {"views": views_of_planes(folders)}
+    sections |= {"codec": config.codec.name, "checkpoints": checkpoint_hashes(folders)}
+    sections |= {"views": prediction_views(folders)}
     if weights:
         sections[ENSEMBLE] = {".": 1.0, **{name.removeprefix(_WEIGHT_OF): weights[name] for name in weights}}
     origin = "found by kaggle-unet tune" if result.is_used else "the config's: kaggle-unet tune found nothing better"

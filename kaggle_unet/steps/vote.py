@@ -74,7 +74,7 @@ def vote(
         for csv, voted, weight in zip(csvs, rles, weights or [1] * len(csvs), strict=True)
     ]
     manifest = {
-        "warnings": [*_look_at_votes(csvs, [vote["sha256"] for vote in votes], int_weights), *unread],
+        "warnings": [*_check_votes(csvs, [vote["sha256"] for vote in votes], int_weights), *unread],
         "data": describe_data(data, source),
         "votes": votes,
         "config": {**plain(config, "competition"), "decode": {"single_object": is_single}},
@@ -84,7 +84,7 @@ def vote(
     return write_checked(output, competition, voted_rles, shapes, black=black, how=how, manifest=manifest)
 
 
-def _look_at_votes(csvs: Sequence[Path], hashes: Sequence[str], weights: Sequence[int]) -> list[str]:
+def _check_votes(csvs: Sequence[Path], hashes: Sequence[str], weights: Sequence[int]) -> list[str]:
     found = []
     firsts: dict[str, Path] = {}
     for csv, digest, weight in zip(csvs, hashes, weights, strict=True):

@@ -262,7 +262,7 @@ class Lock:
         own = None if self._own is None else self._own.lock_file
         return [path for path in self._folder.glob(_SHARD_LOCKS) if str(path) != own and _is_held(path)]
 
-    def let_others_in(self) -> None:
+    def release_to_shards(self) -> None:
         """Open the folder to all shards; without a shard, it is held to the end."""
         if self._own is not None:
             self._whole.release()

@@ -44,11 +44,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_record(path, "delete the store and run make-targets again")
     if (found := manifest.get("format")) != FORMAT:
         which = f"{'an older' if found == 1 else 'another'} version (format {found}, expected {FORMAT})"
-        raise DataError(f"{path} is of {which}; {remake(folder, manifest)}")
+        raise DataError(f"{path} is of {which}; {remake_hint(folder, manifest)}")
     return manifest
 
 
-def remake(folder: Path, manifest: Mapping[str, Any]) -> str:
+def remake_hint(folder: Path, manifest: Mapping[str, Any]) -> str:
     """Return the instruction for making a store again."""
     data = manifest.get("about", {}).get("data", "DATA")
     return f"delete the store and run kaggle-unet make-targets CONFIG --data {data} --store {folder}"

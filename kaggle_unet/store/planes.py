@@ -74,7 +74,7 @@ def planes_folder(
         write_record(folder / _BEGUN, begun)
         with resource_errors(folder / ABOUT):
             (folder / ABOUT).unlink(missing_ok=True)
-        held.let_others_in()
+        held.release_to_shards()
         yield done
         if shard is None:
             (folder / _BEGUN).replace(folder / ABOUT)

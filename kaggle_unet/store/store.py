@@ -34,7 +34,7 @@ from kaggle_unet.store.manifest import (
     read_arrays,
     read_manifest,
     read_record,
-    remake,
+    remake_hint,
     write_arrays,
     write_record,
 )
@@ -89,7 +89,7 @@ class Store:
         """Refuse a store of the version that kept 8 of an image's 16 bits, as its report shows."""
         if any(issue["done"].startswith("divided by 257") for issue in self.report.get("oddities", ())):
             msg = f"store {self.folder} is of an older version, which kept 8 of an image's 16 bits"
-            raise DataError(f"{msg}; {remake(self.folder, self.manifest)}")
+            raise DataError(f"{msg}; {remake_hint(self.folder, self.manifest)}")
         return self
 
     @property
@@ -110,7 +110,7 @@ class Store:
     @property
     def report(self) -> dict[str, Any]:
         """What was found while the samples were read, as it was given to `finish`."""
-        return read_record(self.folder / "report.json", remake(self.folder, self.manifest))
+        return read_record(self.folder / "report.json", remake_hint(self.folder, self.manifest))
 
     def read(self, sample_id: str) -> Sample:
         """Read a sample, or return it from memory if it is kept there."""

@@ -90,7 +90,7 @@ def train_epoch(
         learner.set_rate(rate(step - learner.skipped_steps))
         max_loss = diverged_above * max(usual_loss, 1.0) if usual_loss is not None else math.inf
         result = learner.learn(batch, max_loss=max_loss)
-        if not result.is_updated:
+        if not result.can_continue:
             raise _explain_failure(learner, result, f"epoch {epoch}, step {step}", (batch, before), max_loss)
         n_images += result.images
         for name, part in {"loss": result.loss, **result.parts}.items():
@@ -155,7 +155,7 @@ class Fold:
             usual_loss=self.history[0]["train_loss"] if self.history else None,
         )
         trained = time.perf_counter()
-        self.learner.averages.after_epoch(self.learner.network, epoch)
+        self.learner.averages.update_swa(self.learner.network, epoch)
         minutes = self._settings.minutes
         is_last = self._distributed.on_rank_zero(lambda: is_time_up(self.history, minutes, trained - start))
         valid = self._validate(self.learner.eval_model, epoch, on_event) if is_last or self._is_due(epoch) else None

@@ -227,12 +227,12 @@ class Averages:
         )
         self._swa = AveragedModel(network) if swa else None
 
-    def after_step(self, network: nn.Module) -> None:
+    def update_ema(self, network: nn.Module) -> None:
         """Update the exponential average with the weights after a step."""
         if self._ema is not None:
             self._ema.update_parameters(network)
 
-    def after_epoch(self, network: nn.Module, epoch: int) -> None:
+    def update_swa(self, network: nn.Module, epoch: int) -> None:
         """Update the mean over epochs with the weights after an epoch."""
         if self._swa is not None and epoch >= self._from_epoch:
             self._swa.update_parameters(network)

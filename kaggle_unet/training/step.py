@@ -22,12 +22,12 @@ Loss = Callable[[Any, Tensor, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
 
 class StepResult(NamedTuple):
-    """The loss of one step before its update; `is_updated` is also True if training can go on without that update."""
+    """The loss of one step before its update; `can_continue` is also True if training can go on without that update."""
 
     loss: float
     parts: dict[str, float]
     images: int
-    is_updated: bool
+    can_continue: bool
 
 
 class Learner:
@@ -72,9 +72,9 @@ class Learner:
             self._fabric_optimizer.step()
             if (lowered := self._scaler_factor()) < factor:
                 self.skipped_steps += 1
-                return result._replace(is_updated=lowered >= 1)
-            self.averages.after_step(self.network)
-            return result._replace(is_updated=True)
+                return result._replace(can_continue=lowered >= 1)
+            self.averages.update_ema(self.network)
+            return result._replace(can_continue=True)
 
     def backward_only(self, batch: Batch) -> None:
         """Compute a batch's gradients without a step, to count operations."""
@@ -147,7 +147,7 @@ class Learner:
             sums = found if sums is None else sums + found
         assert sums is not None
         loss, *values = self._distributed.all_reduce_sum(sums).tolist()
-        return StepResult(loss, dict(zip(terms, values, strict=True)), int(total), is_updated=False)
+        return StepResult(loss, dict(zip(terms, values, strict=True)), int(total), can_continue=False)
 
     def _clip(self) -> bool:
         """Clip the gradients if the settings say so; return False if they are known not to be finite."""

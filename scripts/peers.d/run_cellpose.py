@@ -12,7 +12,7 @@ import torch
 from cellpose.dynamics import labels_to_flows
 from cellpose.models import CellposeModel
 from cellpose.train import train_seg
-from stages import Part, left_s, run
+from stages import Part, remaining_s, run
 
 BATCH = 8
 
@@ -29,7 +29,7 @@ def train(part: Part, _: Part, work: Path, seconds: float) -> dict[str, int]:
 
     one_s, three_s = train_steps(1, "trial"), train_steps(3, "trial")
     step_s = (three_s - one_s) / 2
-    steps = max(1, 1 + int((left_s(seconds) - one_s) / step_s))
+    steps = max(1, 1 + int((remaining_s(seconds) - one_s) / step_s))
     train_steps(steps, "trained")
     return {"steps": steps, "crops": steps * BATCH, "side_px": 224}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from csbdeep.utils import normalize
-from stages import Part, left_s, run
+from stages import Part, remaining_s, run
 from stardist import fill_label_holes
 from stardist.models import Config2D, StarDist2D
 
@@ -58,7 +58,7 @@ def train(part: Part, validation: Part, work: Path, seconds: float) -> dict[str,
         spent.append(process_time() - start)
     step_s = (spent[2] - spent[1]) / 5
     validation_s, starting_s = spent[1] - step_s, spent[0] - spent[1]
-    left = left_s(seconds) - starting_s
+    left = remaining_s(seconds) - starting_s
     epochs = max(1, round(left / (STEPS * step_s + validation_s)))
     steps = max(1, int((left / epochs - validation_s) / step_s))
     model = create(epochs, work)

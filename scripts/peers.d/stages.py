@@ -23,7 +23,7 @@ def read(folder: Path) -> Part:
     return images, [one.astype(np.int32) for one in labels]
 
 
-def left_s(seconds: float) -> float:
+def remaining_s(seconds: float) -> float:
     """Return what is left of this process's time, of which its imports are a part."""
     return seconds - process_time()
 

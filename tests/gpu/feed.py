@@ -17,7 +17,7 @@ from kaggle_unet.config import load_config
 from kaggle_unet.data.augment import PRESETS
 from kaggle_unet.data.batch import collate
 from kaggle_unet.data.loading import _start_worker
-from kaggle_unet.steps.build import training_set_of
+from kaggle_unet.steps.build import build_training_set
 from kaggle_unet.steps.make_targets import make_targets
 from kaggle_unet.store import Store
 from kaggle_unet.synthetic.files import write_dsb_zip, write_tgs_zip
@@ -64,7 +64,7 @@ def open_case(chosen):
             write_dsb_zip(data, 0, SAMPLES, shape=SHAPE)
         make_targets(chosen, str(data), Path(folder, "store"))
         store = Store.open(Path(folder, "store"))
-        return training_set_of(chosen, store, store.ids).for_device()
+        return build_training_set(chosen, store, store.ids).for_device()
 
 
 def feed(cases, workers):

@@ -22,7 +22,7 @@ def predict(device, settings, *, n_planes=2, channels_last=False, **how):
     return dict(predict_planes(models, images.items(), settings=settings, **options))
 
 
-VIEWS = {
+PLANE_SETTINGS = {
     "one view": {},
     "all flips": {"flips": "d4"},
     "geometric": {"flips": "horizontal", "mean": "geometric"},
@@ -32,9 +32,9 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
-@pytest.mark.parametrize("views", VIEWS)
+@pytest.mark.parametrize("views", PLANE_SETTINGS)
 def test_planes_are_those_of_the_cpu(device, views, activation):
-    settings = InferenceSettings(batch=2, pad_to_multiple=8, **VIEWS[views])
+    settings = InferenceSettings(batch=2, pad_to_multiple=8, **PLANE_SETTINGS[views])
     expected = predict("cpu", settings, activation=activation)
     found = predict(device, settings, activation=activation, channels_last=True)
     assert list(found) == list(expected)

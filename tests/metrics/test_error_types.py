@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from kaggle_unet.metrics.error_types import PRED_ERROR_TYPES, TRUE_ERROR_TYPES, find_mistakes, tabulate_areas
+from kaggle_unet.metrics.error_types import PRED_ERROR_TYPES, TRUE_ERROR_TYPES, find_error_types, tabulate_areas
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import score_overlap
 from tests import strategies
@@ -15,7 +15,7 @@ def line(*ids):
 
 
 def error_types(true, pred):
-    found = find_mistakes(count_overlap(true, pred))
+    found = find_error_types(count_overlap(true, pred))
     return [TRUE_ERROR_TYPES[error_type] for error_type in found.true], [
         PRED_ERROR_TYPES[error_type] for error_type in found.pred
     ]
@@ -44,7 +44,7 @@ def test_every_object_has_its_error_type(true, pred, of_true, of_pred):
 def test_found_objects_are_the_hits_of_the_score_and_from_the_other_side_the_same_ones_are_wrong(pair):
     true, pred = pair
     overlap = count_overlap(true, pred)
-    found, swapped = find_mistakes(overlap), find_mistakes(count_overlap(pred, true))
+    found, swapped = find_error_types(overlap), find_error_types(count_overlap(pred, true))
 
     assert (found.true == 0).sum() == (found.pred == 0).sum() == score_overlap(overlap).tp[0]
     assert (np.isnan(found.bias_px) == (found.true != 0)).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from kaggle_unet.metrics.error_types import KINDS, PRED_ERROR_TYPES, find_mistakes, tabulate_oracle_fixes
+from kaggle_unet.metrics.error_types import KINDS, PRED_ERROR_TYPES, find_error_types, tabulate_oracle_fixes
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.score import score_image
 from tests import strategies
@@ -69,7 +69,7 @@ def test_a_small_object_that_a_found_one_swallows_is_merged_and_a_fragment_besid
 def test_fixing_extra_objects_gives_what_erasing_their_pixels_gives(pair):
     true, pred = pair
     ids = np.unique(pred[pred > 0])
-    is_extra = find_mistakes(count_overlap(true, pred)).pred == PRED_ERROR_TYPES.index("extra")
+    is_extra = find_error_types(count_overlap(true, pred)).pred == PRED_ERROR_TYPES.index("extra")
     erased = np.where(np.isin(pred, ids[is_extra]), 0, pred)
     assert fix(true, pred)["extra"].score == score_image(true, erased).mean
 

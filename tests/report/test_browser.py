@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import kaggle_unet as ku
-from kaggle_unet.metrics.error_types import PRED_ERROR_TYPES, TRUE_ERROR_TYPES, find_mistakes
+from kaggle_unet.metrics.error_types import PRED_ERROR_TYPES, TRUE_ERROR_TYPES, find_error_types
 from kaggle_unet.metrics.matching import summarize
 from kaggle_unet.metrics.overlap import count_overlap
 from kaggle_unet.metrics.pixels import score_classes, tabulate_pixels
-from kaggle_unet.report.gallery import make_card, make_class_card, put_beside, render_report
+from kaggle_unet.report.gallery import make_card, make_class_card, move_pictures_out, render_report
 from kaggle_unet.types import DataIssue, Sample
 
 pytestmark = pytest.mark.browser
@@ -132,7 +132,7 @@ def test_scores_and_error_types_are_those_of_python(page):
         assert {name: row[name] for name in shown} == pytest.approx({name: other[name] for name in shown})
     assert found["scores"] == pytest.approx([ku.score(*pair) for pair in pairs])
     for (true, pred), overlap in zip(found["kinds"], overlaps, strict=True):
-        mistakes = find_mistakes(overlap)
+        mistakes = find_error_types(overlap)
         assert true == [TRUE_ERROR_TYPES[kind] for kind in mistakes.true]
         assert pred == [PRED_ERROR_TYPES[kind] for kind in mistakes.pred]
     assert {kind for pair in found["kinds"] for side in pair for kind in side} == {*TRUE_ERROR_TYPES, *PRED_ERROR_TYPES}
@@ -185,7 +185,7 @@ def test_images_are_searched_filtered_and_sorted(page):
     page.locator("#most").fill("")
     page.locator(".chip[data-kind=split]").click()
     split = TRUE_ERROR_TYPES.index("split")
-    assert ids() == [id_ for id_ in sorted(PAIRS) if split in find_mistakes(count_overlap(*PAIRS[id_])).true]
+    assert ids() == [id_ for id_ in sorted(PAIRS) if split in find_error_types(count_overlap(*PAIRS[id_])).true]
 
 
 def test_keys_open_walk_and_close_and_a_link_leads_to_an_object(page):
@@ -269,7 +269,7 @@ def test_the_objects_of_a_selection_are_saved_as_csv(page, tmp_path):
     caught.value.save_as(tmp_path / "x.csv")
     rows = list(csv.DictReader((tmp_path / "x.csv").read_text().splitlines()))
     missed = TRUE_ERROR_TYPES.index("missed")
-    assert len(rows) == sum((find_mistakes(count_overlap(*pair)).true == missed).sum() for pair in PAIRS.values())
+    assert len(rows) == sum((find_error_types(count_overlap(*pair)).true == missed).sum() for pair in PAIRS.values())
     for row in rows:
         true = np.unique(PAIRS[row["id"]][0], return_inverse=True)[1].reshape(64, 64)
         box = slice(int(row["top"]), int(row["bottom"])), slice(int(row["left"]), int(row["right"]))
@@ -300,7 +300,7 @@ def test_two_predictions_are_compared_object_by_object(chromium, tmp_path):
     page.keyboard.press("Escape")
     page.locator(".chip[data-kind=gained]").click()
     extra = PRED_ERROR_TYPES.index("extra")
-    extras = sum((find_mistakes(count_overlap(*pair)).pred == extra).sum() for pair in PAIRS.values())
+    extras = sum((find_error_types(count_overlap(*pair)).pred == extra).sum() for pair in PAIRS.values())
     assert counts_of(page)["new extra"] == extras > 0
     assert counts_of(page)["gone extra"] == 0
 
@@ -453,7 +453,7 @@ def test_predictions_without_truth_are_browsed_too(chromium, tmp_path):
 def test_pictures_beside_the_page_are_loaded_when_they_are_shown(chromium, tmp_path):
     cards = make_cards()
     for number, card in enumerate(cards):
-        put_beside(card, tmp_path / "report_files" / f"{number}.js")
+        move_pictures_out(card, tmp_path / "report_files" / f"{number}.js")
     (tmp_path / "report_files" / "5.js").unlink()
     path = tmp_path / "report.html"
     path.write_text(render_report("t", {}, [], cards))

@@ -18,7 +18,7 @@ from PIL import Image
 from kaggle_unet.masks.labels import relabel
 from kaggle_unet.metrics.pixels import score_classes
 from kaggle_unet.report import gallery
-from kaggle_unet.report.gallery import make_card, make_class_card, put_beside, render_report
+from kaggle_unet.report.gallery import make_card, make_class_card, move_pictures_out, render_report
 from kaggle_unet.report.plots import plot_curves
 from kaggle_unet.types import Sample
 
@@ -235,7 +235,7 @@ def test_a_second_prediction_is_compared_with_the_truth_too():
 def test_pictures_may_lie_beside_the_page(tmp_path):
     card = card_of("a", TRUE)
     pictures = card["pictures"]
-    put_beside(card, tmp_path / "report_files" / "1.js")
+    move_pictures_out(card, tmp_path / "report_files" / "1.js")
     page = render_report("t", {}, [], [card])
     assert "pictures-0" not in page
     assert "script-src 'unsafe-inline' 'self' file:" in html.unescape(page)

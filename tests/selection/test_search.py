@@ -10,11 +10,11 @@ from kaggle_unet.postprocess.settings import PostprocessSettings
 from kaggle_unet.selection.search import (
     Interval,
     apply_params,
+    current_params,
     nested_search,
-    params_of,
     remember,
     search,
-    space_of,
+    search_space,
 )
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import DecodeSettings
@@ -117,12 +117,12 @@ def test_one_part_alone_is_refused():
 @pytest.mark.parametrize("codec", list(CODECS))
 @pytest.mark.parametrize("single_object", [False, True])
 def test_all_parameters_of_a_space_make_a_valid_config(codec, single_object):
-    space = space_of(codec, single_object=single_object)
+    space = search_space(codec, single_object=single_object)
     decoder = Decoder(CODECS[codec], DecodeSettings(single_object=single_object), PostprocessSettings(min_area_px=7))
     for end in ("low", "high"):
         params = {key: getattr(values, end) if isinstance(values, Interval) else True for key, values in space.items()}
         changed = apply_params(params, decoder)
-        assert params_of(space, changed) == params
+        assert current_params(space, changed) == params
         assert changed.decode.single_object == single_object
 
 

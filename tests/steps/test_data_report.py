@@ -5,7 +5,7 @@ import pytest
 
 from kaggle_unet.config import Config
 from kaggle_unet.errors import DataError
-from kaggle_unet.steps.data_report import find_doubt, measure_sample
+from kaggle_unet.steps.data_report import find_mask_problem, measure_sample
 from kaggle_unet.steps.make_targets import make_targets
 from kaggle_unet.types import Sample
 from tests.files import png, write_folder
@@ -45,15 +45,15 @@ def report(score, px=50.0, **counts):
 
 
 def test_the_reason_is_what_most_objects_have():
-    assert "thinner than the borders" in find_doubt(report(0.8), "mask_border")
-    assert "inverted" in find_doubt(report(0.8, instances_with_holes=6), "mask_border")
-    assert "classes" in find_doubt(report(0.8, instances_in_several_pieces=6), "mask_border")
+    assert "thinner than the borders" in find_mask_problem(report(0.8), "mask_border")
+    assert "inverted" in find_mask_problem(report(0.8, instances_with_holes=6), "mask_border")
+    assert "classes" in find_mask_problem(report(0.8, instances_in_several_pieces=6), "mask_border")
 
 
 def test_a_mask_codec_may_fuse_what_touches_and_a_set_may_be_empty():
-    assert find_doubt(report(0.5), "mask") is None
-    assert find_doubt(report(0.9), "mask_border") is None
-    assert find_doubt(report(0.1) | {"instances": 0, "area_px": {}}, "mask_border") is None
+    assert find_mask_problem(report(0.5), "mask") is None
+    assert find_mask_problem(report(0.9), "mask_border") is None
+    assert find_mask_problem(report(0.1) | {"instances": 0, "area_px": {}}, "mask_border") is None
 
 
 def test_pixels_of_no_known_class_are_no_coverage():

@@ -194,7 +194,7 @@ def test_a_task_before_its_needs_says_what_it_waits_for(ran):
     assert opened().run("a/train-fold0") == "waiting"
     assert not ran
     assert opened().read(opened().tasks["a/train-fold0"])["reason"] == "needs a/make-targets, which is not done"
-    assert not opened().may_run_again(opened().tasks["a/train-fold0"])
+    assert not opened().can_retry(opened().tasks["a/train-fold0"])
 
 
 def test_the_status_reads_files_only(ran):
@@ -251,7 +251,7 @@ def test_a_second_stage_is_measured_and_timed_like_a_first_one(ran, monkeypatch)
         return Estimate(work="folds: 1", minutes=3, disk_bytes=10**6, measured="some steps")
 
     monkeypatch.setattr(train, "estimate_training", estimate)
-    monkeypatch.setattr(executors, "bound_disk", lambda _: 0.0)
+    monkeypatch.setattr(executors, "max_disk_bytes", lambda _: 0.0)
     assert call("launch", "plan.yaml", "--dry-run").code == 0
     assert asked == {"runs/b": (None, [1]), "runs/second": ("runs/b", [0, 1])}
     Path("runs/b/fold0/result.json").unlink()  # without its start a stage is measured from random weights
@@ -272,9 +272,9 @@ def test_the_disk_is_bounded_by_the_sizes_of_the_images(ran, monkeypatch):
         "train": n_px * 2 * 2 + n_files * 4096 + 2 * (2 + 4) * network,
     }.items():
         Path("plan.yaml").write_text(plan % verbs)
-        assert executors.bound_disk(opened()) == expected
+        assert executors.max_disk_bytes(opened()) == expected
     executors.run_here(opened(), workers=1)
-    assert executors.bound_disk(opened()) == 0
+    assert executors.max_disk_bytes(opened()) == 0
     Path("plan.yaml").write_text(plan % "make-targets")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     answer = call("launch", "plan.yaml", "--dry-run")

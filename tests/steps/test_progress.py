@@ -48,20 +48,20 @@ def test_the_time_left_of_a_training_counts_validations_too(now, resumed_after):
             stage.take(StepDone(epoch, step, n_steps, 0.5, 16))
             if epoch > resumed_after + 1:  # from then on it is known how long a validation takes
                 epoch_s = step_s * n_steps + validation_s
-                assert stage.left_s == pytest.approx((10 - epoch + 1) * epoch_s - step * step_s)
+                assert stage.remaining_s == pytest.approx((10 - epoch + 1) * epoch_s - step * step_s)
         assert f"epoch {epoch}/10, step 10/10, 8 images/s" in str(stage)
         now.s += validation_s
         stage.take(PartDone(7, 7))
         line = stage.take(EpochDone({**ROW, "epoch": epoch}, is_best=True))
         assert line.startswith(f"epoch {epoch}  loss 0.2500  validation 0.5000 best  40 images/s  ")
-        assert stage.left_s == pytest.approx((10 - epoch) * (step_s * n_steps + validation_s))
+        assert stage.remaining_s == pytest.approx((10 - epoch) * (step_s * n_steps + validation_s))
 
 
 def test_the_time_left_ends_with_the_limit_of_minutes(now):
     stage = TrainingStage(0, TrainingSettings(epochs=100, minutes=1))
     now.s = 20
     stage.take(StepDone(1, 1, 1, 0.5, 1))
-    assert stage.left_s == pytest.approx(40)
+    assert stage.remaining_s == pytest.approx(40)
 
 
 def test_nothing_is_silent_for_long(monkeypatch, capsys):

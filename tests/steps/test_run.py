@@ -8,7 +8,7 @@ import yaml
 
 from kaggle_unet.config import Config
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.steps.run import describe_run, find_checkpoints, look_at_decode_params, open_experiment
+from kaggle_unet.steps.run import check_decode_params, describe_run, find_checkpoints, open_experiment
 from tests.steps.conftest import call
 
 NAME = "best.safetensors"
@@ -86,19 +86,19 @@ def test_a_run_that_is_not_there_names_the_nearest_one(tmp_path, monkeypatch):
 def test_decode_parameters_of_other_checkpoints_are_warned_of(tmp_path):
     file = tmp_path / "decode.yaml"
     file.write_text("decode: {mask_threshold: 0.3}\ncheckpoints: [aa, bb]")
-    assert look_at_decode_params(None, ["cc"], MASK) == look_at_decode_params(file, ["bb"], MASK) == []
-    (remark,) = look_at_decode_params(file, ["bb", "cc"], MASK)
+    assert check_decode_params(None, ["cc"], MASK) == check_decode_params(file, ["bb"], MASK) == []
+    (remark,) = check_decode_params(file, ["bb", "cc"], MASK)
     assert "searched without 1 of these checkpoints; run kaggle-unet tune again" in remark
     file.write_text("decode: {mask_threshold: 0.3}")
-    (remark,) = look_at_decode_params(file, ["bb"], MASK)
+    (remark,) = check_decode_params(file, ["bb"], MASK)
     assert "does not record the checkpoints" in remark
 
 
 def test_decode_parameters_of_another_codec_are_warned_of(tmp_path):
     file = tmp_path / "decode.yaml"
     file.write_text("decode: {mask_threshold: 0.3}\ncodec: mask\ncheckpoints: [aa]")
-    assert look_at_decode_params(file, ["aa"], MASK) == []
-    (remark,) = look_at_decode_params(file, ["aa"], MASK_BORDER)
+    assert check_decode_params(file, ["aa"], MASK) == []
+    (remark,) = check_decode_params(file, ["aa"], MASK_BORDER)
     assert "was searched for the codec mask, this one is mask_border; leave it out with --decode config" in remark
 
 
@@ -106,12 +106,12 @@ def test_decode_parameters_searched_on_planes_of_other_views_are_warned_of(tmp_p
     file = tmp_path / "decode.yaml"
     file.write_text("checkpoints: [aa]\nviews: [{flips: d4, scales: [1.0]}, {flips: d4, scales: [0.5]}]")
     same = Config(competition={"name": "dsb2018"}, inference={"flips": "d4", "scales": [0.5]})
-    (remark,) = look_at_decode_params(file, ["aa"], same)
+    (remark,) = check_decode_params(file, ["aa"], same)
     assert "searched on planes predicted with inference.scales [1.0] and [0.5], these with [0.5]" in remark
     file.write_text("checkpoints: [aa]\nviews: [{flips: d4, scales: [1.0]}, {flips: d4}]")  # of an earlier version
-    assert "inference.scales [1.0] and None" in look_at_decode_params(file, ["aa"], same)[0]
+    assert "inference.scales [1.0] and None" in check_decode_params(file, ["aa"], same)[0]
     file.write_text("checkpoints: [aa]\nviews: [{flips: d4, scales: [0.5]}]")
-    assert look_at_decode_params(file, ["aa"], same) == []
+    assert check_decode_params(file, ["aa"], same) == []
 
 
 def test_submit_warns_of_views_that_tune_has_not_searched_on(trained, moved, tmp_path):

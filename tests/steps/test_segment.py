@@ -226,7 +226,7 @@ def test_a_call_that_fails_before_its_first_result_claims_no_folder(trained, ima
         patched.setattr("kaggle_unet.steps.segment.decode_concurrently", lambda *_: 1 / 0)
         assert call(*words, "--pixel-size", 2, "--shard", "1/2").code == 1
     with lock(tmp_path / "out", shard=Shard(1, 2)) as held:  # another shard is at work for its first result
-        held.let_others_in()
+        held.release_to_shards()
         answer = call(*words, "--pixel-size", 3, "--shard", "2/2")
         assert (answer.code, "(pixel_size differ)" in answer.err) == (2, True)
     assert call(*words, "--pixel-size", 3).code == 0

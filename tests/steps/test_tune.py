@@ -14,7 +14,7 @@ import yaml
 from kaggle_unet.config import parse_config
 from kaggle_unet.errors import ConfigError, ResourceError
 from kaggle_unet.steps.console import Console
-from kaggle_unet.steps.run import choose_decode_params, ensemble_folder, open_run, run_of
+from kaggle_unet.steps.run import checkpoint_run, choose_decode_params, ensemble_folder, open_run
 from kaggle_unet.steps.tune import TuneResult, _evaluation, _list_images
 from kaggle_unet.store import Store, write_record
 from kaggle_unet.store.planes import describe_planes, read_planes, write_planes
@@ -294,12 +294,12 @@ def test_checkpoints_of_two_runs_take_the_configs_values(tmp_path):
         (tmp_path / name / "fold0").mkdir(parents=True)
         (tmp_path / name / "decode.yaml").write_text("decode: {mask_threshold: 0.25}")
         files.append(tmp_path / name / "fold0" / "best.safetensors")
-    assert choose_decode_params(config, list(map(run_of, files)), chosen=None) == (config, None)
-    chosen, file = choose_decode_params(config, [run_of(files[0])], chosen=None)
+    assert choose_decode_params(config, list(map(checkpoint_run, files)), chosen=None) == (config, None)
+    chosen, file = choose_decode_params(config, [checkpoint_run(files[0])], chosen=None)
     assert (chosen.decode.mask_threshold, file) == (0.25, tmp_path / "one" / "decode.yaml")
     weighted = parse_config("competition: {name: dsb2018}\ninference: {weights: [1, 2]}")
     chosen, file = choose_decode_params(
-        weighted, [run_of(files[0])] * 2, chosen=None, overrides=["inference.weights=[1,2]"]
+        weighted, [checkpoint_run(files[0])] * 2, chosen=None, overrides=["inference.weights=[1,2]"]
     )
     assert (chosen.decode.mask_threshold, chosen.inference.weights) == (0.25, (1, 2))
 
@@ -323,7 +323,9 @@ def test_where_a_checkpoint_is_a_link_the_links_run_decides(tmp_path):
     (tmp_path / "three").symlink_to(tmp_path / "one")
     config = parse_config("competition: {name: dsb2018}")
     for name, wanted in (("one", 0.25), ("two", 0.5), ("three", 0.25), ("three/fold0/../../two", 0.5)):
-        chosen, _ = choose_decode_params(config, [run_of(tmp_path / name / "fold0" / "best.safetensors")], chosen=None)
+        chosen, _ = choose_decode_params(
+            config, [checkpoint_run(tmp_path / name / "fold0" / "best.safetensors")], chosen=None
+        )
         assert chosen.decode.mask_threshold == wanted
 
 
@@ -333,12 +335,12 @@ def test_weights_of_the_config_go_before_those_of_an_ensemble(tmp_path, monkeypa
     file.write_text("decode: {mask_threshold: 0.25}\nensemble: {.: 1.0, ../two: 0.5}")
     files = [tmp_path / name / "fold0" / "best.safetensors" for name in ("one", "two")]
     config = parse_config("competition: {name: dsb2018}\ninference: {weights: [5, 1]}")
-    assert choose_decode_params(config, list(map(run_of, files)), chosen=None) == (config, None)
+    assert choose_decode_params(config, list(map(checkpoint_run, files)), chosen=None) == (config, None)
     monkeypatch.chdir(file.parent)
-    chosen, _ = choose_decode_params(config, list(map(run_of, files)), chosen="decode.yaml")
+    chosen, _ = choose_decode_params(config, list(map(checkpoint_run, files)), chosen="decode.yaml")
     assert (chosen.decode.mask_threshold, chosen.inference.weights) == (0.25, (5, 1))
     chosen, _ = choose_decode_params(
-        parse_config("competition: {name: dsb2018}"), list(map(run_of, files)), chosen="decode.yaml"
+        parse_config("competition: {name: dsb2018}"), list(map(checkpoint_run, files)), chosen="decode.yaml"
     )
     assert chosen.inference.weights == (1, 0.5)
 

@@ -92,10 +92,10 @@ def test_shards_share_a_folder_and_keep_out_the_whole(tmp_path):
     first, second = Shard(1, 2), Shard(2, 2)
     with lock(tmp_path, shard=first) as held:
         assert held.others() == []
-        held.let_others_in()
+        held.release_to_shards()
         with lock(tmp_path, shard=second) as other:
             assert [path.name for path in other.others()] == [".lock.1-of-2"]
-            other.let_others_in()
+            other.release_to_shards()
             for shard in (None, first, second):
                 with pytest.raises(LockedError, match="is in use by process"), lock(tmp_path, shard=shard):
                     pass

@@ -29,7 +29,7 @@ def test_the_moving_average_starts_with_the_first_weights_and_warms_up(network):
     assert averages.eval_model(network) is network
     seen = []
     for value in (1.0, 2.0, 2.0):
-        averages.after_step(set_weight(network, value))
+        averages.update_ema(set_weight(network, value))
         seen.append(averages.eval_model(network).weight.item())
     # decay is 2/11 in the second step, and would be 3/12 in the third, its limit
     assert seen == pytest.approx([1.0, 2 - 2 / 11, 2 - 2 / 11 * 0.25])
@@ -41,7 +41,7 @@ def test_running_statistics_are_averaged_and_counters_copied():
     for mean, count in ((0.0, 3), (11.0, 7)):
         nn.init.constant_(network.running_mean, mean)
         network.num_batches_tracked.fill_(count)
-        averages.after_step(network)
+        averages.update_ema(network)
     average = averages.eval_model(network)
     assert average.running_mean.item() == pytest.approx(11 * (1 - 2 / 11))
     assert average.num_batches_tracked.item() == 7
@@ -51,7 +51,7 @@ def test_the_mean_is_over_the_epochs_it_is_meant_for(network):
     averages = Averages(network, None, SwaSettings(from_epoch=2))
     for epoch, value in enumerate((100.0, 1.0, 2.0, 6.0), 1):
         assert (averages.mean is None) == (epoch < 3)
-        averages.after_epoch(set_weight(network, value), epoch)
+        averages.update_swa(set_weight(network, value), epoch)
     assert averages.mean.weight.item() == pytest.approx(3.0)
     assert averages.eval_model(network) is network
 
@@ -61,8 +61,8 @@ def test_averages_go_on_where_they_were(network):
     straight, broken = Averages(network, *settings), Averages(network, *settings)
     for value in (3.0, 4.0, 7.0):
         for averages in (straight, broken):
-            averages.after_step(set_weight(network, value))
-            averages.after_epoch(network, 1)
+            averages.update_ema(set_weight(network, value))
+            averages.update_swa(network, 1)
         resumed = Averages(network, *settings)
         resumed.load_state(broken.state())
         broken = resumed

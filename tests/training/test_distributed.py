@@ -105,7 +105,7 @@ def test_several_processes_take_networks_with_parameters_that_nothing_uses(ddp_o
     before = copy.deepcopy(network.state_dict())
     for epoch in (1, 2):
         learner.begin_epoch(epoch)
-        assert all(learner.learn(batch).is_updated for _ in range(2))
+        assert all(learner.learn(batch).can_continue for _ in range(2))
     idle = {name for name, parameter in network.named_parameters() if torch.equal(parameter, before[name])}
     assert bool(idle) == is_encoded
     assert "unused" not in capfd.readouterr().err  # torch complains of a search that finds nothing

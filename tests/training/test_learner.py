@@ -96,9 +96,9 @@ def test_the_loss_is_given_whatever_the_network_gives(precision):
 @pytest.mark.parametrize(("value", "max_loss"), [(float("nan"), 9.0), (-float("inf"), 9.0), (5.0, 9.9)])
 def test_weights_stay_where_a_loss_is_not_to_be_trusted(value, max_loss):
     learner = make_learner()
-    assert not learner.learn(make_batch(value), max_loss=max_loss).is_updated
+    assert not learner.learn(make_batch(value), max_loss=max_loss).can_continue
     assert learner.network.weight.item() == 2
-    assert learner.learn(make_batch(value / value * 4.9 if value == 5 else 1), max_loss=max_loss).is_updated
+    assert learner.learn(make_batch(value / value * 4.9 if value == 5 else 1), max_loss=max_loss).can_continue
 
 
 def test_gradients_that_are_not_finite_are_noticed_where_they_are_clipped():
@@ -107,7 +107,7 @@ def test_gradients_that_are_not_finite_are_noticed_where_they_are_clipped():
 
     learner = make_learner(loss=steep, clip_norm=1.0)
     result = learner.learn(make_batch(0))
-    assert (result.loss, result.is_updated) == (0.0, False)
+    assert (result.loss, result.can_continue) == (0.0, False)
     assert learner.is_finite()
 
 
