@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby, islice
+from math import ceil, prod
 from typing import Any, Literal
 
 import numpy as np
@@ -83,8 +84,8 @@ def _gather_batches(
 class _Average:
     """The mean of probabilities over scales, models and flips.
 
-    The models are moved to `device` and put into evaluation mode. At scales other than 1, sides are rounded to the
-    `multiple` that the networks need; by default it is the one that images are padded to.
+    The models are moved to `device` and put into evaluation mode. At scales other than 1, images are padded again to
+    the `multiple` that the networks need; by default it is the one that they were padded to.
     """
 
     def __init__(
@@ -148,17 +149,11 @@ class _Average:
     @torch.no_grad()
     def _mean_over_scales(self, images: Sequence[Inputs]) -> Planes | None:
         """Predict images at all scales; None if memory runs out. Not a generator, which would leak `no_grad`."""
-        scales, multiple, total = self._settings.scales, self._multiple, None
+        scales, total = self._settings.scales, None
         try:
             inputs = torch.from_numpy(np.stack(images)).to(self._device).contiguous(memory_format=self._layout)
-            height, width = inputs.shape[-2:]
             for scale in scales:
-                sides = [max(1, round(side * scale / multiple)) * multiple for side in (height, width)]
-                if scale == 1 or sides == [height, width]:
-                    values = self._sum_over_flips(inputs)
-                else:
-                    values = self._sum_over_flips(interpolate(inputs, sides, mode="bilinear", antialias=scale < 1))
-                    values = interpolate(values, (height, width), mode="bilinear", antialias=scale > 1)
+                values = self._sum_over_flips(inputs) if scale == 1 else self._sum_at_scale(inputs, scale)
                 total = values if total is None else total + values
             assert total is not None
             planes = total / (len(scales) * sum(self._weights) * len(FLIP_SETS[self._settings.flips]))
@@ -166,6 +161,16 @@ class _Average:
         except torch.OutOfMemoryError:
             return None
         return probs
+
+    def _sum_at_scale(self, inputs: Tensor, scale: float) -> Tensor:
+        """Resize inputs, pad them to what the networks need, and resize what is found back."""
+        height, width = inputs.shape[-2:]
+        sides = max(1, round(height * scale)), max(1, round(width * scale))
+        shown = interpolate(inputs, sides, mode="bilinear", antialias=scale < 1)
+        pixels, inside = pad_to(np.arange(prod(sides)).reshape(sides), padded_shape(sides, PadSpec(self._multiple)))
+        padded = shown.flatten(2)[..., torch.from_numpy(pixels)].contiguous(memory_format=self._layout)
+        values = self._sum_over_flips(padded)[..., *inside]
+        return interpolate(values, (height, width), mode="bilinear", antialias=scale > 1)
 
     def _sum_over_flips(self, inputs: Tensor) -> Tensor:
         """Sum over models and flips in their order, each model's part times its weight."""
@@ -202,7 +207,8 @@ def _merge_rows(
     """Predict the tiles that show the given rows, and yield these rows as they become complete."""
     _, height, width = inputs.shape
     pad_spec = PadSpec(settings.pad_to_multiple, average.margin)
-    tiles = plan_tiles((height, width), tile_px=settings.tile_px, overlap_px=settings.overlap_px, pad_spec=pad_spec)
+    overlap_px = ceil(settings.overlap_px / min(settings.scales))  # at the smallest scale it is what was asked for
+    tiles = plan_tiles((height, width), tile_px=settings.tile_px, overlap_px=overlap_px, pad_spec=pad_spec)
     shown = [tile for tile in tiles if tile[0].out.start < rows.stop and tile[0].out.stop > rows.start]
     pieces = ((tile, average.predict([cut_tile(inputs, tile)], [name])[0]) for tile in shown)
     for found, merged in merge_tiles(pieces, width):

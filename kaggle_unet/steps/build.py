@@ -308,10 +308,9 @@ def _device_options(ensemble: Ensemble) -> dict[str, Any]:
 
 
 def _scaled(settings: InferenceSettings, scale: float) -> InferenceSettings:
-    """Return settings that scale images, with tiles and overlaps that stay the same size to the network."""
+    """Return settings that scale images, with tiles that stay the same size to the network."""
     changes = {
         "scales": tuple(scale * each for each in settings.scales),
         "tile_px": max(32, math.ceil(settings.tile_px / scale)),
-        "overlap_px": math.ceil(settings.overlap_px / scale),
     }
     return settings.model_copy(update=changes)

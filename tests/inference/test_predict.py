@@ -274,10 +274,26 @@ def test_networks_are_shown_images_of_every_scale_and_their_planes_are_averaged(
     np.testing.assert_allclose(planes[1], np.mean([sigmoid(side / 100) for side in (16, 32, 64)]), rtol=1e-5)
 
 
-def test_scaled_sides_are_what_the_network_takes():
-    image = draw(np.random.default_rng(0), 24, 8)
-    planes = predict([Sides()], {"a": image}, scales=(0.4,), multiple=8)["a"]
-    np.testing.assert_allclose(planes[:, 0, 0], [sigmoid(0.08), sigmoid(0.08)], rtol=1e-5)
+@pytest.mark.parametrize("scale", [0.4, 0.5, 1.01])
+def test_images_keep_their_form_at_every_scale_and_are_mirrored_to_sides_that_the_network_takes(scale):
+    seen = []
+
+    class Seeing(Same):
+        def forward(self, inputs):
+            seen.append(inputs)
+            return super().forward(inputs)
+
+    y, x = np.mgrid[:160, :96].astype(np.float32)
+    predict([Seeing()], {"a": np.stack([y, x])}, scales=(scale,), multiple=32)
+    height, width = round(160 * scale), round(96 * scale)
+    (rows, columns) = seen[0][0].numpy()
+    assert (len(rows) % 32, columns.shape[1] % 32) == (0, 0)
+    assert 0 <= len(rows) - height < 32
+    assert 0 <= columns.shape[1] - width < 32
+    top, left = (len(rows) - height) // 2, (columns.shape[1] - width) // 2
+    steps = np.diff(rows[top : top + height, 0]), np.diff(columns[0, left : left + width])
+    for step, side, n in zip(steps, (160, 96), (height, width), strict=True):
+        np.testing.assert_allclose(step[2:-2], side / n, atol=0.05)  # not beside the edges, which are smoothed
 
 
 def test_scaled_sides_need_not_be_those_that_images_are_padded_to():

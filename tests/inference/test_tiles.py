@@ -102,6 +102,8 @@ def predict(network, image, **options):
     [
         ({"depth": 2}, {"tile_px": 96, "overlap_px": 64}),  # sees 22 pixels far: less than 3/8 · 64
         ({"depth": 2, "upsampling": "bilinear"}, {"tile_px": 96, "overlap_px": 72}),
+        ({"depth": 2}, {"tile_px": 160, "overlap_px": 64, "scales": (0.5,)}),
+        ({"depth": 2}, {"tile_px": 160, "overlap_px": 64, "scales": (0.5, 1, 2)}),
         ({"depth": 3, "padding": "valid"}, {"tile_px": 128, "overlap_px": 0}),
     ],
 )
@@ -109,7 +111,7 @@ def test_a_plain_unet_gives_in_tiles_what_it_gives_for_the_whole_image(options, 
     torch.manual_seed(0)
     network = PlainUNet(1, 2, PlainUNetSettings(filters=4, norm="batch", **options))
     image = np.random.default_rng(0).standard_normal((1, 150, 203)).astype(np.float32)
-    whole = predict(network, image, flips=flips, tile_px=1536)
+    whole = predict(network, image, flips=flips, **{**tiling, "tile_px": 1536})
     tiled = predict(network, image, flips=flips, **tiling)
     assert (whole.dtype, tiled.dtype) == (np.float32, np.float16)
     np.testing.assert_allclose(tiled, whole, atol=6e-4)  # half precision
