@@ -86,8 +86,9 @@ def _intensities(labels: NDArray[np.int32], image: NDArray[Any], areas_px: NDArr
         found = regionprops_table(labels, channel.astype(np.float64), properties=_INTENSITIES)
         mean, least, most = (found[name] for name in _INTENSITIES)
         columns |= {f"mean{suffix}": mean, f"min{suffix}": least, f"max{suffix}": most, f"sum{suffix}": mean * areas_px}
-    if image.dtype.kind in "biu":  # whole numbers are printed in full
-        columns |= {name: np.round(found).astype(np.int64) for name, found in columns.items() if "mean" not in name}
+    if image.dtype.kind in "biu":  # whole numbers are printed in full, where int64 holds them
+        whole = (name for name, found in columns.items() if "mean" not in name and (np.abs(found) < 2**63).all())
+        columns |= {name: np.round(columns[name]).astype(np.int64) for name in whole}
     return columns
 
 

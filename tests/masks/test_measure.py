@@ -77,6 +77,14 @@ def test_half_precision_is_summed_in_full_and_a_size_may_be_any_pair():
 
 
 @pytest.mark.parametrize(
+    ("dtype", "value", "n_px"), [(np.uint64, 2**63, 1), (np.int64, 2**62, 3), (np.int64, -(2**63), 2)]
+)
+def test_whole_numbers_beyond_64_bits_keep_sign_and_size(dtype, value, n_px):
+    row = ku.measure(np.ones((1, n_px), int), np.full((1, n_px), value, dtype)).iloc[0]
+    assert row[["mean", "min", "max", "sum"]].tolist() == [value, value, value, n_px * value]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"image": np.zeros((8, 9))}, r"the image has shape \(8, 9\), the labels \(8, 10\)"),
