@@ -14,15 +14,15 @@ from kaggle_unet.masks.labels import check_labels, check_mask, relabel
 from kaggle_unet.types import DataIssue, Image, Sample, Shape
 
 
-def convert_array(pixels: NDArray[Any], *, keep_channels: bool = False) -> Image:
+def convert_array(pixels: NDArray[Any], where: str = "the image", *, keep_channels: bool = False) -> Image:
     """Convert an array as `to_image` converts pixels of files; the last of two or four channels is alpha, or kept."""
     pixels = np.asarray(pixels)
     if pixels.size == 0:
-        raise DataError(f"the image has no pixels (its shape is {pixels.shape}); expected (H, W), or (H, W, C)")
+        raise DataError(f"{where} has no pixels (its shape is {pixels.shape}); expected (H, W), or (H, W, C)")
     if pixels.ndim not in {2, 3} or pixels.dtype.kind not in "biuf":
-        msg = f"the image is {pixels.dtype} of shape {pixels.shape}; expected numbers of shape (H, W) or (H, W, C)"
+        msg = f"{where} is {pixels.dtype} of shape {pixels.shape}; expected numbers of shape (H, W) or (H, W, C)"
         raise DataError(msg)
-    return to_image(pixels if keep_channels else drop_alpha(pixels)[0], "the image")[0]
+    return to_image(pixels if keep_channels else drop_alpha(pixels)[0], where)[0]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class MemorySource:
                 raise DataError(f"{where}: the id is {type(sample.id).__name__}; expected text like {str(sample.id)!r}")
             if sample.id in found:
                 raise DataError(f"{where} occurs twice; every sample needs its own id")
-            image = convert_array(sample.image, keep_channels=keep_channels)
+            image = convert_array(sample.image, f"{where}: the image", keep_channels=keep_channels)
             shape, labels, ignore = (image.shape[0], image.shape[1]), sample.labels, sample.ignore
             if labels is not None:
                 labels, _ = check_labels(labels, f"{where}: labels", shape)

@@ -109,6 +109,18 @@ def test_other_samples_into_the_same_folder_are_refused(samples, run):
             lambda samples: [replace(samples[0], ignore=samples[0].labels / 2), *samples[1:]],
             "sample 'nuclei_000': ignore of dtype float64",
         ),
+        (
+            lambda samples: [samples[0], replace(samples[1], image=np.full((48, 56), np.nan)), *samples[2:]],
+            "sample 'nuclei_001': the image has 2688 pixels that are NaN or infinite",
+        ),
+        (
+            lambda samples: [replace(samples[0], image=np.zeros((0, 56))), *samples[1:]],
+            "sample 'nuclei_000': the image has no pixels",
+        ),
+        (
+            lambda samples: [replace(samples[0], image=samples[0].image.astype(complex)), *samples[1:]],
+            "sample 'nuclei_000': the image is complex128",
+        ),
         (lambda samples: [replace(samples[0], id=7), *samples[1:]], "sample 7: the id is int; expected text"),
         (lambda samples: [replace(samples[0], id="../x"), *samples[1:]], "'../x' cannot name a file"),
     ],
