@@ -192,7 +192,7 @@ def train(
     ConfigError
         If the config is faulty, a fold has no samples, or the fold was begun before and `resume` is False.
     DataError
-        If a sample has no labels, an id occurs twice, or the masks look wrong and `accept_masks` is False.
+        If a sample has no labels, an id occurs twice, no object counts, or masks look wrong without `accept_masks`.
     TrainingFailure
         If the loss is not finite or grows without bounds.
 

@@ -119,6 +119,8 @@ class Config(Settings):
         if unknown := sorted(set(self.weights.classes) - set(codec.classes)):
             msg = f"weights.classes names {', '.join(unknown)}; the codec's classes are {', '.join(codec.classes)}"
             raise ValueError(msg)
+        if not any(self.weights.classes.get(name, 1) for name in codec.classes) and self.weights.distance is None:
+            raise ValueError(f"weights.classes is 0 for all of {', '.join(codec.classes)}; give one a weight above 0")
         try:
             check_terms(self.loss, codec.planes, codec.activation)
         except ConfigError as error:

@@ -340,6 +340,7 @@ def test_the_names_of_classes_come_from_their_table_and_stay_with_the_codec():
         ("competition.masks_are=labels", "competition.masks_are labels is for instances"),
         ("weights.size={}", "weights.size is for instances"),
         ("weights.classes={lava: 2}", "weights.classes names lava"),
+        ("weights.classes={soil: 0, water: 0, ice: 0}", "weights.classes is 0 for all of soil, water, ice"),
         ("augmentation.preset=first_place", r"copies nuclei\) is for instances"),
         ("inference.object_px=20", "inference.object_px is for instances"),
         ("postprocess.min_area_px=9", "postprocess is for instances"),

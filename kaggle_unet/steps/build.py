@@ -7,11 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from kaggle_unet.competitions.competition import Source
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, plain, validate_config
+from kaggle_unet.data.augment import labels_of
 from kaggle_unet.data.batch import PadSpec, padded_shape
 from kaggle_unet.data.dataset import TrainingSet, ValidationSet
 from kaggle_unet.data.inputs import channel_weights, prepare, refuse_missing_depths, with_channels
@@ -53,7 +55,7 @@ from kaggle_unet.training.device import (
 from kaggle_unet.training.distributed import Distributed, rank_shard
 from kaggle_unet.training.fold import FoldParts
 from kaggle_unet.training.validate import ValidationResult, validate
-from kaggle_unet.types import HalfPlanes, Inputs, Planes, Sample, Shape, Shard, Sliced
+from kaggle_unet.types import IGNORED_CLASS, HalfPlanes, Inputs, Planes, Sample, Shape, Shard, Sliced
 
 _OF_OTHERS = "can't be used with this config; give the run itself, which has its own, or leave out what is not of it"
 
@@ -61,9 +63,11 @@ _OF_OTHERS = "can't be used with this config; give the run itself, which has its
 def build_training_set(config: Config, store: Store, ids: Sequence[str], added: Sequence[Sample] = ()) -> TrainingSet:
     """Gather the samples that a network learns from."""
     samples = [*_read(config, store, ids), *added]
-    if not any(sample.labels is not None and sample.labels.any() for sample in samples):
-        msg = f"none of the {len(samples)} training samples has an object, so there is nothing to learn; "
-        raise ConfigError(f"{msg}lower folds.n, change the folds file, or look for the masks")
+    nothing = (0, IGNORED_CLASS) if get_codec(config.codec).is_semantic else 0
+    shown = ((np.isin(labels_of(sample), nothing, invert=True), sample.ignore) for sample in samples)
+    if not any(objects.any(where=True if ignore is None else ~ignore) for objects, ignore in shown):
+        msg = f"none of the {len(samples)} training samples has an object in pixels that count, so there is nothing to "
+        raise DataError(f"{msg}learn; lower folds.n, change the folds file, or look for the masks and what they ignore")
     return TrainingSet(
         samples,
         inputs=config.input,

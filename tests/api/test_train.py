@@ -130,6 +130,28 @@ def test_samples_that_cannot_be_learnt_from_are_named(samples, change, message, 
         ku.train(CONFIG, change(samples), folder=tmp_path)
 
 
+LAND = {"competition": {"name": "folder", "masks": "."}, "codec": {"name": "classes", "classes": ["soil", "water"]}}
+
+
+@pytest.mark.parametrize(
+    ("config", "labels", "ignore"),
+    [
+        ({}, np.tri(48, dtype=np.int32), np.ones((48, 48), np.bool_)),
+        ({}, np.tri(48, dtype=np.int32), np.tri(48, dtype=np.bool_)),
+        (LAND, np.full((48, 48), 255, np.int32), None),
+        (LAND, 255 * np.tri(48, dtype=np.int32), None),
+        (LAND, 1 + 254 * np.tri(48, dtype=np.int32), ~np.tri(48, dtype=np.bool_)),
+    ],
+    ids=["nothing counts", "no object counts", "no class is known", "one class is known", "no known class counts"],
+)
+def test_samples_in_which_nothing_counts_are_refused_before_training(config, labels, ignore, tmp_path):
+    image = np.arange(48 * 48, dtype=np.uint16).reshape(48, 48)
+    samples = [ku.Sample(str(number), image + number, labels, ignore=ignore) for number in range(4)]
+    with pytest.raises(ku.DataError, match="none of the 2 training samples has an object in pixels that count"):
+        ku.train({**CONFIG, **config}, samples, folder=tmp_path, accept_masks=True)
+    assert not (tmp_path / "run" / "fold0" / "best.safetensors").exists()
+
+
 def test_a_config_that_cannot_be_is_refused_before_any_work(samples, tmp_path):
     with pytest.raises(ku.ConfigError, match=r"training\.epoch is not a setting; did you mean training.epochs"):
         ku.train({**CONFIG, "training": {"epoch": 1}}, samples, folder=tmp_path)

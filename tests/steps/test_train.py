@@ -296,8 +296,8 @@ def test_a_set_without_an_object_is_nothing_to_learn_from(drawn_config, tmp_path
     answer = call("make-targets", config, "--data", tmp_path / "train.zip", "--store", tmp_path / "store")
     assert answer.code == 0, answer.err
     answer = call("train", config, "--fold", 0, "--store", tmp_path / "store", "--run", tmp_path / "run")
-    assert answer.code == 2
-    assert "none of the 4 training samples has an object, so there is nothing to learn" in answer.err
+    assert answer.code == 3
+    assert "none of the 4 training samples has an object in pixels that count, so there is nothing to" in answer.err
 
 
 def test_a_network_that_finds_nothing_is_warned_of(prepared, tmp_path):
