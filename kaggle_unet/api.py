@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kaggle_unet.competitions.memory import MemorySource, convert_array
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.config import Config, load_config, validate_config
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.models.custom import trust_code as trusting
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Sample
@@ -210,6 +210,8 @@ def train(
     from kaggle_unet.steps.train import train_fold
 
     config = _to_config(config)
+    if fold not in range(10**9 if config.competition.folds else config.folds.n):
+        raise ConfigError(f"fold is {fold!r}; expected one from 0 to {config.folds.n - 1}, or of competition.folds")
     home = Path(tempfile.mkdtemp(prefix="kaggle-unet-") if folder is None else folder)
     classes = config.codec.name == "classes"
     source = MemorySource.of(samples, keep_channels=bool(config.input.numbers), classes=classes)

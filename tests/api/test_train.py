@@ -158,6 +158,16 @@ def test_a_config_that_cannot_be_is_refused_before_any_work(samples, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("fold", "file"), [(-1, None), (-2, None), (2, None), ("all", None), (-1, "folds.csv")], ids=repr
+)
+def test_a_fold_that_is_none_is_refused_with_those_that_are(samples, fold, file, tmp_path):
+    config = {"competition": {"name": "folder", "folds": file}, **CONFIG}
+    with pytest.raises(ku.ConfigError, match=f"fold is {fold!r}; expected one from 0 to 1, or of competition.folds"):
+        ku.train(config, samples, fold, folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_masks_that_look_wrong_stop_unless_they_are_accepted(samples, tmp_path):
     specks = np.zeros((64, 64), np.int32)
     specks[::4, ::4] = np.arange(256).reshape(16, 16) + 1
