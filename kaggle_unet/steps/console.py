@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -82,11 +83,17 @@ class Console:
                     at_work = f"at work, {clock(time.monotonic() - begun)} elapsed"
                     self.note(f"{stage.what}: {stage}" if stage else at_work)
 
+        def show_warning(message: Any, category: Any, filename: str, *rest: Any, **more: Any) -> None:
+            is_ours = category is UserWarning and Path(__file__).parents[1] in Path(filename).parents
+            self.warn(str(message)) if is_ours else shown(message, category, filename, *rest, **more)
+
         thread = Thread(target=say_what_goes_on, daemon=True)
         thread.start()
+        shown, warnings.showwarning = warnings.showwarning, show_warning
         try:
             yield
         finally:
+            warnings.showwarning = shown
             ended.set()
             thread.join()
         self._write_document(self._document)

@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -77,6 +78,19 @@ def test_nothing_is_silent_for_long(monkeypatch, capsys):
     assert lines[0] == "at work, 0:00 elapsed"
     assert lines[-1].startswith("samples: 3 of 12, ")
     assert lines[-1].endswith(", 25%, 0:00 elapsed, 0:00 left")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_of_the_kit_is_a_line_of_the_console_and_another_one_is_as_python_shows_it(monkeypatch, capsys):
+    others = []
+    monkeypatch.setattr(warnings, "showwarning", show := lambda message, *_: others.append(str(message)))
+    with Console().answering(debug=False, quiet=True, as_json=False):
+        warnings.warn_explicit("there is no [swa]", UserWarning, module.__file__, 7)
+        warnings.warn_explicit("invalid value", RuntimeWarning, module.__file__, 8)
+        warnings.warn_explicit("no such font", UserWarning, json.__file__, 9)
+    assert capsys.readouterr().err == "warning there is no [swa]\n"
+    assert others == ["invalid value", "no such font"]
+    assert warnings.showwarning is show
 
 
 def test_a_quiet_console_shows_no_progress(monkeypatch, capsys):
