@@ -222,4 +222,6 @@ def write_labels(
     for ids in [list(by_id)] if is_one_file else [[key] for key in by_id]:
         checked = {key: check_labels(by_id[key], f"labels of {key!r}")[0] for key in ids}
         file = target if is_one_file else sample_file(target, ids[0], chosen.suffix)
+        if format in {"tiff", "png", "ome-tiff"} and not checked[ids[0]].size:
+            raise DataError(f"{file}: an image without pixels can't be {format}; leave it out, or write geojson")
         atomic_write(file, chosen.encode(checked, pixel_size))

@@ -81,7 +81,7 @@ def _keep_all_levels(pixels: Pixels, where: str) -> tuple[Image, list[Note]]:
 def encode_png(pixels: NDArray[Any]) -> bytes:
     """Encode 1, 8 or 16 bits, gray, RGB or RGBA, as PNG."""
     if pixels.dtype.kind not in "bu" or pixels.shape[2:] not in {(), (3,), (4,)} or not pixels.size:
-        raise ConfigError(f"a PNG holds no {pixels.dtype} of shape {pixels.shape}; write TIFFs (--export tiff)")
+        raise ConfigError(f"a PNG holds no {pixels.dtype} of shape {pixels.shape}; write TIFFs")
     if pixels.dtype == np.uint16 and pixels.ndim == 3:  # more than Pillow writes; OpenCV wants blue first
         order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
         return bytes(cv2.imencode(".png", cv2.cvtColor(pixels, order))[1])

@@ -84,6 +84,8 @@ def tune(
     An image's held-out score is the one with the parameters found without its part: the score to expect on new images.
     If the mean is no better than before, `decode.yaml` keeps the config's values.
     """
+    if n_trials < 1:
+        raise ConfigError(f"trials is {n_trials}; expected at least 1")
     trained, store = open_run(run, store_folder)
     _refuse_other(config, trained, run)
     for other in others:
@@ -206,7 +208,7 @@ def _evaluation(
 ) -> Iterator[Evaluate]:
     """Provide a function that scores all images, in several processes that each hold some of the planes."""
     workers = 1 if len(images) < _FEW else workers
-    if workers == 1:
+    if workers <= 1:
         yield _make_scorer(config, store.folder, images, weights)
         return
     parts = [(config, store.folder, images[number::workers], weights) for number in range(workers)]

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kaggle_unet.errors import ConfigError
 from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Mask, Shape
 
 Field = NDArray[np.float32]
@@ -105,6 +106,8 @@ def draw_nuclei(
     >>> image.shape, image.dtype.name, labels.dtype.name, sorted(set(labels.ravel().tolist()))
     ((64, 96), 'uint8', 'int32', [0, 1, 2, 3, 4, 5])
     """
+    if not (min(shape) > 0 and 0 < radius_px < np.inf):
+        raise ConfigError(f"shape {shape}, radius_px {radius_px}; expected a height, a width and a radius above 0")
     nuclei = _place(rng, shape, n, radius_px * rng.uniform(0.85, 1.2), clustering)
     owner, depth = _divide(nuclei, shape)
     light = _render_intensity(rng, owner, depth, len(nuclei))

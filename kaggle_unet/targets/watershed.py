@@ -72,7 +72,7 @@ def _classify(
         plane if plane.dtype == np.float32 and plane.flags.carray else np.array(plane, np.float32, order="C")
         for plane in planes
     )
-    if settings.expected_iou:
+    if settings.expected_iou and core.size:
         all_inside = np.minimum(centre + edge, np.float32(1)) if inside is None else whole
         above = _level_of_best_iou(all_inside, least=settings.mask_threshold)
     classes = blank_classes(core.shape)

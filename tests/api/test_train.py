@@ -1,6 +1,7 @@
 """Training on samples in memory."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,15 @@ def test_the_run_can_be_tuned(run):
     found = ku.tune(run, trials=4)
     assert found["images"] == 6
     assert (run / "decode.yaml").exists()
+
+
+@pytest.mark.parametrize("trials", [0, -1])
+def test_a_search_without_trials_is_refused_before_it_begins(run, trials, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ku.ConfigError, match=f"trials is {trials}; expected at least 1"):
+        ku.tune(run, trials=trials)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_images_of_sixteen_bits_train_as_those_of_eight(samples, run, tmp_path):

@@ -116,6 +116,18 @@ def test_what_a_format_cannot_hold_is_refused_by_name():
         encoded("roi")
 
 
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0)])
+@pytest.mark.parametrize("format", LABEL_FORMATS)
+def test_an_image_without_pixels_is_written_or_refused_by_name(format, shape, tmp_path):
+    if format in {"tiff", "png", "ome-tiff"}:
+        with pytest.raises(DataError, match=rf"a\..*: an image without pixels can't be {format}; leave it out"):
+            write_labels({"a": np.zeros(shape, int)}, tmp_path, format)
+        assert list(tmp_path.iterdir()) == []
+    else:
+        write_labels(np.zeros(shape, int), tmp_path / "x", format)
+        assert (tmp_path / "x").exists()
+
+
 SMALL = np.array([[0, 1, 1], [2, 0, 2]])
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from multiprocessing import active_children
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -343,6 +344,15 @@ def test_weights_of_the_config_go_before_those_of_an_ensemble(tmp_path, monkeypa
         parse_config("competition: {name: dsb2018}"), list(map(checkpoint_run, files)), chosen="decode.yaml"
     )
     assert chosen.inference.weights == (1, 0.5)
+
+
+@pytest.mark.parametrize("workers", [1, 0, -1])
+def test_without_workers_this_process_scores_all_images(workers, monkeypatch):
+    monkeypatch.setattr("kaggle_unet.steps.tune._FEW", 0)
+    monkeypatch.setattr("kaggle_unet.steps.tune._make_scorer", lambda *_: "this process")
+    config, store = parse_config("competition: {name: dsb2018}"), SimpleNamespace(folder="")
+    with _evaluation(config, store, [], (), workers) as found:
+        assert found == "this process"
 
 
 def test_a_killed_worker_is_a_message_and_none_stays_when_the_search_ends(trained, monkeypatch):

@@ -1,11 +1,14 @@
 """Drawn nuclei are consecutive, whole, and hard for a threshold."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.ndimage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kaggle_unet.errors import ConfigError
 from kaggle_unet.metrics.score import score_image
 from kaggle_unet.steps.demo import segment_classically
 from kaggle_unet.synthetic.images import MIN_NUCLEUS_PX, draw_nuclei, drop_slivers, stain
@@ -48,6 +51,14 @@ def test_without_nuclei_there_is_noise_and_no_label():
     image, labels = draw_nuclei(np.random.default_rng(3), (32, 32), n=0)
     assert not labels.any()
     assert np.ptp(image) > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "radius_px"), [((0, 0), 10), ((0, 9), 10), ((9, -1), 10), ((9, 9), 0), ((9, 9), np.nan)]
+)
+def test_what_has_no_size_cannot_be_drawn(shape, radius_px):
+    with pytest.raises(ConfigError, match=rf"shape {re.escape(str(shape))}, radius_px {radius_px}; expected"):
+        draw_nuclei(np.random.default_rng(0), shape, radius_px=radius_px)
 
 
 def test_a_classical_method_is_clearly_imperfect_and_not_lost():

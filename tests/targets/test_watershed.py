@@ -129,11 +129,13 @@ def test_faint_salt_is_drawn_whole_or_not_at_all():
     assert decode_instances(faint, faint, None, rules).tolist() == [[0, 0, 0, 0]]
 
 
+@pytest.mark.parametrize("rules", [{}, {"single_object": True}, {"single_object": True, "expected_iou": True}], ids=str)
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (1, 9), (9, 1)])
-def test_images_of_any_shape_decode(shape):
+def test_images_of_any_shape_decode(shape, rules):
     full = np.ones(shape, dtype=np.float32)
 
-    assert (decode_instances(inside=full, core=full, border=None, settings=DecodeSettings()) == np.ones(shape)).all()
+    labels = decode_instances(inside=full, core=full, border=None, settings=DecodeSettings(**rules))
+    np.testing.assert_array_equal(labels, np.ones(shape))
 
 
 def test_two_seeds_in_a_bay_of_a_third_are_flooded_by_themselves():
