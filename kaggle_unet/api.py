@@ -77,7 +77,7 @@ class Model:
         DataError
             If the image's channels are not those that the networks take, or a value is not finite.
         ConfigError
-            If the networks need a depth and none is given.
+            If the networks need a depth and none, or none that is finite, is given.
         """
         sample, planes = self._predict(image, depth)
         return self._decoder(planes, sample.image)

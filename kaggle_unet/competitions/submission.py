@@ -152,6 +152,8 @@ def check_submission(
     try:
         rows = _take_rows(read_csv(path, allowed=1000 * len(shapes)), competition, shapes)
     except DataError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
         return str(error).split("\n  - "), []
     errors = [*_check_ids(rows, shapes), *_check_counts(rows, competition)]
     known = [row for row in rows if row.sample_id in shapes]

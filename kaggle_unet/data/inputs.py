@@ -156,19 +156,19 @@ def _normalise(levels: Image, low: float, high: float, plane: NDArray[np.float32
 def refuse_missing_depths(
     settings: InputSettings, ids: Iterable[str], numbers: Mapping[str, Mapping[str, float]], where: str
 ) -> None:
-    """Raise `DataError` if the inputs have a channel `depth` and some samples have no depth."""
+    """Raise `DataError` if the inputs have a channel `depth` and some samples have no finite one."""
     if "depth" not in settings.channels:
         return
-    without = [f"sample {id_!r}" for id_ in ids if "depth" not in numbers.get(id_, {})]
+    without = [f"sample {id_!r}" for id_ in ids if not np.isfinite(numbers.get(id_, {}).get("depth", np.nan))]
     if without:
-        msg = f"{where}: {len(without)} samples have no depth, but input.channels contains depth; add their rows to "
-        msg += "depths.csv beside the images (a store must then be made again), or drop the channel"
+        msg = f"{where}: {len(without)} samples have no finite depth, but input.channels contains depth; add their "
+        msg += "rows to depths.csv beside the images (a store must then be made again), or drop the channel"
         raise DataError(msg, without)
 
 
 def require_depth(depth: float | None) -> float:
-    """Return a sample's depth, or raise `ConfigError` if it has none."""
-    if depth is None:
-        msg = "input.channels contains depth, but this sample has none; put depths.csv beside the images, or remove "
-        raise ConfigError(f"{msg}depth")
+    """Return a sample's depth, or raise `ConfigError` if it has none that is finite."""
+    if depth is None or not np.isfinite(depth):
+        msg = f"input.channels contains depth, but this sample has {'none' if depth is None else depth}; put depths.csv"
+        raise ConfigError(f"{msg} beside the images, or remove depth")
     return depth

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import check_submission, write_submission
+from kaggle_unet.errors import DataError
 from tests.strategies import labels as draw_labels
 from tests.strategies import pairs as draw_pairs
 
@@ -112,9 +113,11 @@ def test_a_ragged_file_is_an_error_with_its_lines(check):
     assert errors[1:] == ["line 2 has 3 fields", "line 3 has 1 fields"]
 
 
-def test_a_missing_file_is_an_error(tmp_path):
-    errors, _ = check_submission(tmp_path / "x.csv", get_competition("tgs"), SHAPES)
-    assert "cannot read" in errors[0]
+@pytest.mark.parametrize("place", ["x.csv", "."])
+def test_a_file_that_cannot_be_read_breaks_no_rule_but_is_an_error_of_its_own(tmp_path, place):
+    with pytest.raises(DataError, match=r"cannot read .*; name a CSV file") as caught:
+        check_submission(tmp_path / place, get_competition("tgs"), SHAPES)
+    assert caught.value.problems == ()
 
 
 def test_all_errors_are_found_at_once(check):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kaggle_unet.data.inputs import LUMA, find_intensity_range, prepare
+from kaggle_unet.data.inputs import LUMA, find_intensity_range, prepare, refuse_missing_depths
 from kaggle_unet.data.settings import InputSettings
 from kaggle_unet.errors import ConfigError, DataError
 
@@ -167,6 +167,17 @@ def test_mean_and_std_come_last():
 def test_asking_for_a_depth_that_is_not_known_is_refused():
     with pytest.raises(ConfigError, match="this sample has none"):
         prepare(np.zeros((2, 2), np.uint8), InputSettings(channels=("depth",)))
+
+
+@pytest.mark.parametrize("depth", [np.nan, np.inf, -np.inf])
+def test_a_depth_that_is_not_finite_is_refused_by_name(depth):
+    settings = InputSettings(channels=("depth",))
+    with pytest.raises(ConfigError, match=f"contains depth, but this sample has {depth}; "):
+        prepare(np.zeros((2, 2), np.uint8), settings, depth=depth)
+    numbers = {"a": {"depth": 306.0}, "b": {"depth": depth}, "c": {}}
+    with pytest.raises(DataError, match="here: 2 samples have no finite depth") as caught:
+        refuse_missing_depths(settings, numbers, numbers, "here")
+    assert caught.value.problems == ("sample 'b'", "sample 'c'")
 
 
 @pytest.mark.parametrize(

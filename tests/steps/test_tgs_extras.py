@@ -197,7 +197,7 @@ def test_a_training_sample_without_depth_is_named_before_anything_is_trained(tra
         answer = call("train", trained.config, "--fold", fold, *words)
         assert answer.code == 3
         assert (
-            f"{data}: 1 samples have no depth, but input.channels contains depth; add their rows to depths.csv"
+            f"{data}: 1 samples have no finite depth, but input.channels contains depth; add their rows to depths.csv"
             in answer.err
         )
         assert f"sample '{without_a_depth['train']}'" in answer.err
@@ -209,7 +209,7 @@ def test_an_image_without_depth_is_named_before_pseudo_labels_are_stored(trained
     words = ["--run", trained.run, "--data", tmp_path / "test.zip", "--store", tmp_path / "store"]
     answer = call("pseudo-label", trained.config, *words)
     assert answer.code == 3
-    assert f"{tmp_path / 'test.zip'}: 1 samples have no depth" in answer.err
+    assert f"{tmp_path / 'test.zip'}: 1 samples have no finite depth" in answer.err
     assert f"sample '{without_a_depth['test']}'" in answer.err
     assert not (tmp_path / "store").exists()
 
