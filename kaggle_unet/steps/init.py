@@ -108,7 +108,7 @@ def _layouts(data: str, given: CompetitionSettings) -> Iterator[CompetitionSetti
         return
     folders = {part.lower(): part for name in open_archive(data).names for part in PurePosixPath(name).parts[:-1]}
     for images in [*(folders[name] for name in _IMAGES if name in folders), "."]:
-        yield given.model_copy(update={"images": images})
+        yield given.model_copy(update={"images": images, "masks": folders.get(given.masks.lower(), given.masks)})
     yield given.model_copy(update={"name": "dsb2018"})
 
 

@@ -146,6 +146,18 @@ def test_other_names_of_folders_and_the_layout_of_dsb2018_are_found(tmp_path):
     assert load_config(path).competition.name == "dsb2018"
 
 
+@pytest.mark.parametrize("masks", ["masks", "Masks", "MASKS"])
+@pytest.mark.parametrize("images", ["images", "Images", "IMAGES"])
+def test_folders_may_be_written_in_capitals(tmp_path, images, masks):
+    pixels, labels = png(discs(20, side_px=64).astype(np.uint8)), png(discs(20, side_px=64).astype(np.uint8))
+    write_files(
+        tmp_path / "x", {f"{images}/{i}.png": pixels for i in "ab"} | {f"{masks}/{i}.png": labels for i in "ab"}
+    )
+    path, _ = write_config(tmp_path / "made", str(tmp_path / "x"))
+    answer = call("make-targets", path, "--data", tmp_path / "x", "--store", tmp_path / "store")
+    assert answer.code == 0, answer.err
+
+
 def test_what_gives_no_config_is_refused_and_a_config_is_never_overwritten(tmp_path):
     empty = {f"{place}/a.png": png(np.zeros((32, 32), np.uint8)) for place in ("images", "masks")}
     answer = call("init", tmp_path / "made", "--data", write_files(tmp_path / "empty", empty))
