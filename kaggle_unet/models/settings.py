@@ -19,7 +19,7 @@ class EmptyHeadSettings(Settings):
     """Dropout rate between pooling and the linear layer."""
     gate_above: Rate | None = None
     """Predictions are cleared if the probability of an empty image is above this; for sigmoid codecs. None trains the
-    head but clears nothing."""
+    head but clears nothing. Images larger than `inference.tile_px` are cleared tile by tile."""
 
 
 class PlainUNetSettings(Settings):
