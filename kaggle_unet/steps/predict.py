@@ -20,9 +20,10 @@ from kaggle_unet.steps.build import (
     without_weights,
 )
 from kaggle_unet.steps.parallel import OnProgress
+from kaggle_unet.steps.provenance import claim_folder, refuse_in_run
 from kaggle_unet.steps.run import find_checkpoints, open_run, validation_ids
-from kaggle_unet.store import Store, atomic_write
-from kaggle_unet.store.planes import encode_planes, planes_folder, write_planes
+from kaggle_unet.store import Store, atomic_write, sample_file
+from kaggle_unet.store.planes import ABOUT, encode_planes, planes_folder, write_planes
 from kaggle_unet.types import HalfPlanes, Planes, Result, Sample, Shape, Shard
 
 SET_ASIDE = "set_aside.csv"
@@ -90,12 +91,15 @@ def predict_data(  # noqa: PLR0913  the options of a verb
     dry_run: bool,
 ) -> Path | Estimate:
     """Predict planes of any images, or of a share of them; put those that can't be read into `set_aside`, if given."""
+    refuse_in_run(folder)
     ensemble = load_ensemble(checkpoints, config)
     source = open_images(config, data, skip_bad=set_aside is not None)
     sizes = read_shapes(source.ids, source.shape, set_aside)
     if dry_run:
         return estimate_prediction(ensemble, sizes, source.load, config.inference)
     data_hash = source.fingerprint()
+    if not folder.is_symlink():  # a link is refused below, and nothing is written where it leads
+        claim_folder(folder, "predict", [folder / ABOUT, *(sample_file(folder, id_) for id_ in sizes)])
     return _predict(ensemble, sizes, source.load, folder, data_hash, on_progress, shard=shard, set_aside=set_aside)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from kaggle_unet.errors import ConfigError, DataError
 from kaggle_unet.io.archive import split_location
 from kaggle_unet.store import find_differences, write_record
+from kaggle_unet.store.atomic import try_to_write
 
 PACKAGES = (
     "kaggle-unet", "torch", "torchvision", "lightning-fabric", "segmentation-models-pytorch", "timm", "albumentations",
@@ -60,7 +61,24 @@ def claim_folder(folder: Path, verb: str, files: Iterable[Path]) -> None:
     """Refuse a folder that has somebody else's files of these names; a hidden record marks ours."""
     record = folder / f".{verb}.json"
     refuse_foreign(record, files)
-    write_record(record, {"label images of": f"kaggle-unet {verb}"})
+    write_record(record, {"results of": f"kaggle-unet {verb}"})
+
+
+def refuse_file(path: Path, suffix: str, *marks: bytes) -> None:
+    """Refuse a path without this suffix, a file in whose head no mark shows that it is ours, and a full disk."""
+    if path.suffix != suffix or path.is_dir():
+        raise ConfigError(f"{path}: expected the path of a file that ends in {suffix}; give another path")
+    if path.exists() and not any(mark in path.read_bytes()[:1000] for mark in marks):
+        msg = f"{path} is there, and nothing in it shows that kaggle-unet wrote it; give another path, or remove it"
+        raise ConfigError(msg)
+    try_to_write(path)
+
+
+def refuse_in_run(path: Path) -> None:
+    """Refuse to write into a run, where the file might pass for one of its own."""
+    for folder in (path, *path.absolute().parents[:2]):
+        if (folder / "run.json").is_file():
+            raise ConfigError(f"{path} is in the run {folder}, whose own files it would mix with; give another path")
 
 
 def _without_place(argument: str) -> str:

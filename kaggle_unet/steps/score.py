@@ -215,9 +215,9 @@ def out_of_fold_samples(run: Path, folds: Sequence[int] | None = None) -> DataFr
     parts: list[DataFrame] = []
     for fold in folds_with_planes(run) if folds is None else folds:
         folder = fold_folder(run, fold) / "planes"
-        part = table.loc[describe_planes(folder)["ids"]]
+        part: Any = table.reindex(describe_planes(folder)["ids"])
         for other in part[part["fold"].ne(fold).fillna(True)].itertuples():
-            msg = f"{folder}: sample {other.id!r} belongs to fold {other.fold}; run kaggle-unet predict --oof again"
+            msg = f"{folder}: sample {other.Index!r} is not of fold {fold}; run kaggle-unet predict --oof again"
             raise DataError(msg)
         parts.append(part.assign(planes=folder))
     return concat(parts)

@@ -104,3 +104,21 @@ def test_an_image_that_cannot_be_read_has_an_empty_row_that_is_told(trained, tmp
         assert sorted(manifest["set_aside"]) == ["broken", "empty"]
         assert str(tmp_path) not in (tmp_path / "x.json").read_text()
     assert call(*words[:-1]).code == 3
+
+
+@pytest.mark.parametrize("trained", ["folder"], indirect=True)
+def test_planes_of_any_images_never_pass_for_those_of_a_run(trained, tmp_path):
+    words = ("predict", trained.run, "--data", trained.test, "--planes")
+    for part in ("fold0/planes", "fold7", "."):
+        answer = call(*words, trained.run / part)
+        assert (answer.code, "is in the run" in answer.err) == (2, True), answer.err
+    assert not (trained.run / "fold7").exists()
+    assert call("score", trained.run).code == 0
+    assert call(*words, tmp_path / "planes").code == 0
+    run = shutil.copytree(trained.run, tmp_path / "run")
+    for others in (tmp_path / "planes", trained.run / "fold1" / "planes"):  # copied by hand
+        shutil.rmtree(run / "fold0" / "planes")
+        shutil.copytree(others, run / "fold0" / "planes")
+        for verb in ("score", "tune"):
+            answer = call(verb, run)
+            assert (answer.code, "is not of fold 0; run kaggle-unet predict --oof again" in answer.err) == (3, True)
