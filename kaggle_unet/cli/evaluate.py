@@ -22,12 +22,10 @@ def score(
 ) -> None:
     """Score a submission or labels in any format against the truth, or a run on its out-of-fold planes."""
     from kaggle_unet.io.archive import split_location
-    from kaggle_unet.steps.score import score_predictions, score_run, write_score_tables
-    from kaggle_unet.store.atomic import refuse_to_replace
+    from kaggle_unet.steps.score import refuse_tables, score_predictions, score_run, write_score_tables
 
     if table is not None:
-        others = [table.with_name(f"{table.stem}_{kind}.csv") for kind in ("objects", "classes")]
-        refuse_to_replace([table, *others], [predicted, truth and split_location(truth)[0]])
+        refuse_tables(table, [predicted, truth and split_location(truth)[0]])
     given, is_of_run = predicted or run, run or store or decode or train
     is_of_truth = truth or competition or (images, masks, masks_are) != ("images", "masks", None)
     if predicted is not None and truth is not None and not is_of_run:

@@ -162,9 +162,9 @@ def write_checked(
     how: str,
     manifest: Mapping[str, Any],
 ) -> Submission:
-    """Write a CSV as ``*.rejected.csv``, and give it its name and a manifest only if it keeps every rule."""
+    """Write a CSV as ``.*.rejected.csv``, and give it its name and a manifest only if it keeps every rule."""
     with lock_file(output):
-        rejected = output.with_suffix(".rejected.csv")
+        rejected = output.with_name(f".{output.stem}.rejected.csv")  # hidden: nobody has a file of that name
         submission.write_rles(rejected, rles, competition)
         errors, warnings = submission.check_submission(rejected, competition, shapes, black=black)
         if errors:

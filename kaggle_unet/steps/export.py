@@ -14,6 +14,7 @@ from kaggle_unet.inference.predict import MeanNetwork
 from kaggle_unet.models.exported import OnnxNetwork, trace_network, write_exported
 from kaggle_unet.models.settings import EXPORTED
 from kaggle_unet.steps.build import Ensemble, load_ensemble, without_weights
+from kaggle_unet.steps.provenance import refuse_foreign
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.submit import describe_ensemble, without_places
 from kaggle_unet.store.atomic import try_to_write
@@ -30,6 +31,7 @@ def export(
         raise ConfigError(f"export: -o {output} must end in {EXPORTED}, as in -o model{EXPORTED}")
     for library in ("onnx", "onnxruntime"):
         import_extra(library, "onnx")
+    refuse_foreign(output.with_name(f"{output.name}.sha256"), [output])
     try_to_write(output)
     ensemble = load_ensemble(checkpoints, config)
     if exported := [str(file) for file in ensemble.checkpoints if file.suffix == EXPORTED]:

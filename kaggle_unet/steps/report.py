@@ -24,6 +24,7 @@ from kaggle_unet.selection.search import MASK_THRESHOLD, THRESHOLDS, apply_param
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.make_targets import target_set
 from kaggle_unet.steps.parallel import OnProgress
+from kaggle_unet.steps.provenance import refuse_file
 from kaggle_unet.steps.run import choose_decode_params, describe_run, fold_folder
 from kaggle_unet.steps.score import (
     Scored,
@@ -35,7 +36,7 @@ from kaggle_unet.steps.score import (
     summarize_scores,
 )
 from kaggle_unet.store import Store, TargetSet, atomic_write, read_record, sample_file
-from kaggle_unet.store.atomic import refuse_to_replace, try_to_write
+from kaggle_unet.store.atomic import refuse_to_replace
 from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.targets.settings import CodecSettings, WeightSettings
@@ -44,6 +45,7 @@ from kaggle_unet.types import DataFrame, Image, Labels, Planes, Sample, Weights
 
 MOST_IN_PAGE = 1000  # images whose pictures the page holds itself, some 150 MB; with more, they lie beside it
 TUNE_PLOT = Path("tune", "landscape.png")
+MARK = b"default-src 'none'; img-src data:"  # in the head of every page
 
 
 def write_target_figures(config: Config, folder: Path, n: int) -> list[Path]:
@@ -87,7 +89,7 @@ def write_report(  # noqa: PLR0913  the options of a verb
     on_warning: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write a run's report, which may compare it `against` another run or other decode parameters."""
-    try_to_write(output)
+    refuse_file(output, ".html", MARK)
     config, store, file = open_run_to_decode(run, store_folder, decode, on_warning)
     names, second = config.codec.classes or (), _open_second(against, run, config) if against else None
     ids = [id_ for id_ in out_of_fold_samples(run)["id"] if second is None or id_ in second.planes]
@@ -168,7 +170,7 @@ def write_submission_report(
     csv: Path, data: str, name: str, output: Path, on_progress: OnProgress = lambda *_: None
 ) -> Path:
     """Write the report of a submission: its objects on the images, beside the truth where the data have masks."""
-    try_to_write(output)
+    refuse_file(output, ".html", MARK)
     refuse_to_replace([output], [csv, split_location(data)[0]])
     competition, rles = get_competition(name), read_submission(csv, name)
     source = competition.read(data, competition_settings(name))
@@ -203,7 +205,7 @@ def write_label_report(
 
 def write_store_report(folder: Path, output: Path, on_progress: OnProgress = lambda *_: None) -> Path:
     """Write the report of a store: its samples with the planes and weight maps of all its target sets."""
-    try_to_write(output)
+    refuse_file(output, ".html", MARK)
     store = Store.open(folder)
     sets = [TargetSet(folder, identity) for identity in store.target_identities()]
     competition, folds = store.manifest["identity"]["competition"], store.folds

@@ -30,6 +30,7 @@ from kaggle_unet.metrics.pixels import OF_MASKS, ClassScore, count_confusion, sc
 from kaggle_unet.metrics.score import ImageScore, interval_of_mean, score_overlap
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.parallel import OnProgress
+from kaggle_unet.steps.provenance import refuse_file, refuse_in_run
 from kaggle_unet.steps.run import (
     OF_CONFIG,
     check_decode_params,
@@ -39,8 +40,12 @@ from kaggle_unet.steps.run import (
     run_folds,
 )
 from kaggle_unet.store import Store, atomic_write
+from kaggle_unet.store.atomic import refuse_to_replace
 from kaggle_unet.store.planes import describe_planes, read_planes
 from kaggle_unet.types import DataFrame, Labels, Overlap, Planes, Sample
+
+# How our tables of images, objects and classes begin.
+_TABLE_HEADS = (b"id,score,prec", b"id,kind,score", b"id,fold,kind,score", b"id,side,object", b"id,class,true_px")
 
 
 @dataclass(frozen=True)
@@ -301,6 +306,15 @@ def _mean(images: DataFrame) -> dict[str, Any]:
     scores = images["score"].tolist()
     interval = interval_of_mean(scores, images["group"].tolist())
     return {"score": fsum(scores) / len(scores), "interval": list(interval), "images": len(scores)}
+
+
+def refuse_tables(path: Path, read: Iterable[object]) -> None:
+    """Refuse a path whose tables would replace what is read, a run's files, or tables of others."""
+    tables = [path, *(path.with_name(f"{path.stem}_{kind}.csv") for kind in ("objects", "classes"))]
+    refuse_to_replace(tables, read)
+    refuse_in_run(path)
+    for table in tables:
+        refuse_file(table, ".csv", *_TABLE_HEADS)
 
 
 def write_score_tables(path: Path, scored: Sequence[Scored]) -> Path:

@@ -42,7 +42,7 @@ def vote(
         raise ConfigError("vote counts objects, and the codec classes has none; submit averages several --checkpoint")
     if len(csvs) < 2:
         raise ConfigError(f"vote: --csv names {len(csvs)} submission; expected two or more: repeat --csv")
-    refuse_to_replace((output, output.with_suffix(".rejected.csv")), csvs)
+    refuse_to_replace([output], csvs)
     if weights and len(weights) != len(csvs):
         msg = f"--weight: {len(weights)} given for {len(csvs)} CSVs; repeat it, one for each --csv, in order"
         raise ConfigError(msg)

@@ -73,3 +73,66 @@ def test_exported_targets_replace_no_data(trained, tmp_path, suffix):
     assert is_refused(tmp_path, *words, "--export", suffix, tmp_path / "data")
     for _ in range(2):
         assert call(*words, "--export", suffix, tmp_path / "out").code == 0
+
+
+@folder_only
+def test_planes_replace_no_arrays_of_someone_else(trained, tmp_path):
+    words = ("predict", trained.run, "--data", trained.test, "--planes")
+    image = sorted((trained.test / "images").iterdir())[0]
+    for name in (f"{image.stem}.npz", "planes.json"):
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        file = tmp_path / "mine" / name
+        file.write_text("mine")
+        assert is_refused(tmp_path, *words, file.parent)
+        file.unlink()
+    for _ in range(2):
+        assert call(*words, tmp_path / "planes").code == 0
+
+
+@folder_only
+def test_a_report_replaces_reports_alone(trained, tmp_path):
+    run = shutil.copytree(trained.run, tmp_path / "run")
+    (tmp_path / "notes.html").write_text("<!doctype html><title>mine</title>")
+    shutil.copy(run / "config.yaml", tmp_path / "other.yaml")
+    for page in (run / "config.yaml", tmp_path / "notes.html"):
+        for of in (run, trained.store):
+            assert is_refused(tmp_path, "report", of, "-o", page)
+    decoding = tmp_path / "other.yaml"
+    assert is_refused(tmp_path, "report", run, "--against", decoding, "-o", decoding)
+    for _ in range(2):
+        assert call("report", trained.store, "-o", tmp_path / "x.html").code == 0
+
+
+@folder_only
+def test_tables_of_scores_replace_such_tables_alone(trained, tmp_path):
+    run = shutil.copytree(trained.run, tmp_path / "run")
+    (tmp_path / "my.json").write_text("{}")
+    (tmp_path / "lab.csv").write_text("id,fold,group\n")
+    (tmp_path / "cells_objects.csv").write_text("cell,area\n")
+    for table in (
+        run / "folds.csv",
+        run / "new.csv",
+        tmp_path / "my.json",
+        tmp_path / "lab.csv",
+        tmp_path / "cells.csv",
+    ):
+        assert is_refused(tmp_path, "score", run, "--table", table)
+    for _ in range(2):
+        answer = call("score", run, "--table", tmp_path / "t.csv")
+        assert answer.code == 0, answer.err
+
+
+@folder_only
+def test_pictures_and_models_of_someone_else_are_not_replaced(trained, tmp_path):
+    for name in ("mask.png", "net.onnx"):
+        (tmp_path / name).write_text("mine")
+    words = ("train", trained.config, "--store", trained.store, "--run", tmp_path / "run", "--show-batch")
+    assert is_refused(tmp_path, *words, tmp_path / "mask.png")
+    assert is_refused(tmp_path, "export", trained.run, "-o", tmp_path / "net.onnx")
+
+
+@folder_only
+def test_a_submission_removes_no_file_beside_it(trained, tmp_path):
+    (tmp_path / "x.rejected.csv").write_text("mine")
+    assert call("submit", trained.run, "--data", trained.test, "-o", tmp_path / "x.csv").code == 0
+    assert (tmp_path / "x.rejected.csv").read_text() == "mine"

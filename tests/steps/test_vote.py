@@ -319,4 +319,4 @@ def test_a_result_that_breaks_a_rule_replaces_nothing(nuclei, monkeypatch):
 
     assert (answer.code, "a rule is broken" in answer.err) == (3, True)
     assert [path.read_bytes() for path in (output, output.with_suffix(".json"))] == before
-    assert output.with_suffix(".rejected.csv").exists()
+    assert output.with_name(f".{output.stem}.rejected.csv").exists()
