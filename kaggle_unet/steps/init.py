@@ -65,7 +65,7 @@ training:
   clip_norm: 1.0
   validate_every: 2
 inference: {{flips: d4, batch: 4}}
-decode: {{mask_threshold: 0.5, seed_threshold: 0.5, border_threshold: 0.3, min_seed_px: 4}}
+decode: {{mask_threshold: 0.5, seed_threshold: 0.5, border_threshold: 0.3, min_seed_px: {seed:.0f}}}
 postprocess:
   fill_holes_px: {holes:.0f}  # the median object has {median:.0f} px
   min_area_px: {least:.0f}  # 95 % of the objects have {small:.0f} px or more
@@ -138,6 +138,8 @@ class Findings:
             raise DataError(
                 f"{len(faults)} of {len(source.ids)} samples are faulty; fix them, or pass --skip-bad", faults
             )
+        if len(samples) < 2:
+            raise DataError(f"{len(samples)} image with masks: expected at least 2, as one is held out; add others")
         kinds, n_channels, sides, areas, touching = zip(*samples, strict=True)
         all_areas = np.concatenate(areas)
         if not len(all_areas):
@@ -191,6 +193,7 @@ def describe_config(path: Path, data: str, settings: CompetitionSettings, found:
     unused = ("images", "masks") if settings.name == "dsb2018" else ()
     chosen = {key: value for key, value in plain(settings).items() if value not in (None, []) and key not in unused}
     lines = [f"{key}: {json.dumps(value)}" for key, value in chosen.items()]
+    least_px = max(1, min(small_px * 3 // 8, median_px // 10))
     return _TEMPLATE.format(
         found="\n# ".join(textwrap.wrap(f"Written by kaggle-unet init: {found.text}.", 110)),
         make_targets=shlex.join(["make-targets", str(path), "--data", data, "--preview", "8"]),
@@ -211,22 +214,23 @@ def describe_config(path: Path, data: str, settings: CompetitionSettings, found:
         batch=batch,
         holes=-(-median_px // 100) * 100,
         median=median_px,
-        least=max(1, min(small_px * 3 // 8, median_px // 10)),
+        least=least_px,
+        seed=min(4, least_px),
         small=small_px,
     )
 
 
 def _input_lines(found: Findings) -> list[str]:
     """Choose channels by those of all images, and inversion if bright and dark images are mixed."""
-    most = max(found.n_channels)
+    has_gray = found.n_channels <= {1, 3}
     if found.n_channels == {3}:
         channels = "channels: [red, green, blue]  # all images are RGB"
-    elif most in {1, 3}:
-        channels = "channels: [gray]" + ("  # some images are gray" if most == 3 else "")
+    elif has_gray:
+        channels = "channels: [gray]" + ("  # some images are gray" if 3 in found.n_channels else "")
     else:
-        names = ", ".join(f"channel{number}" for number in range(most))
-        channels = f"channels: [{names}]  # all channels of the files; leave out those without the objects"
-    invert = len({"gray-dark", "gray-bright", "colour"} & found.kinds.keys()) > 1 and most in {1, 3}
+        names = ", ".join(f"channel{number}" for number in range(min(found.n_channels)))
+        channels = f"channels: [{names}]  # those that all files have; leave out any without the objects"
+    invert = len({"gray-dark", "gray-bright", "colour"} & found.kinds.keys()) > 1 and has_gray
     why = "true  # some images have a bright background, some a dark one" if invert else "false"
     return [channels, "normalize: percentile", f"invert_bright: {why}"]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kaggle_unet.config import load_config, plain
+from kaggle_unet.errors import DataError
 from kaggle_unet.steps.init import write_config
 from kaggle_unet.synthetic.files import write_dsb_zip, write_folder
 from tests.files import png, tiff, write_zip
@@ -159,7 +160,7 @@ def test_folders_may_be_written_in_capitals(tmp_path, images, masks):
 
 
 def test_what_gives_no_config_is_refused_and_a_config_is_never_overwritten(tmp_path):
-    empty = {f"{place}/a.png": png(np.zeros((32, 32), np.uint8)) for place in ("images", "masks")}
+    empty = {f"{place}/{i}.png": png(np.zeros((32, 32), np.uint8)) for place in ("images", "masks") for i in "ab"}
     answer = call("init", tmp_path / "made", "--data", write_files(tmp_path / "empty", empty))
     assert answer.code == 3
     assert "has an object, so there is nothing to learn" in answer.err
@@ -178,7 +179,7 @@ def test_what_gives_no_config_is_refused_and_a_config_is_never_overwritten(tmp_p
     answer = call("init", tmp_path / "made", "--data", tmp_path / "unequal", "--set", "training.epochs=3")
     assert answer.code == 2
     assert "edit the config" in answer.err
-    sound = {f"{place}/b.png": png(discs(20, side_px=64)) for place in ("images", "masks")}
+    sound = {f"{place}/{i}.png": png(discs(20, side_px=64)) for place in ("images", "masks") for i in "bc"}
     write_files(tmp_path / "unequal", sound)
     answer = call("init", tmp_path / "skipped", "--data", tmp_path / "unequal", "--skip-bad")
     assert answer.code == 0, answer.err
@@ -189,3 +190,39 @@ def test_what_gives_no_config_is_refused_and_a_config_is_never_overwritten(tmp_p
     assert answer.code == 2
     assert "config.yaml is there already" in answer.err
     assert (tmp_path / "made/config.yaml").read_bytes() == before
+
+
+def test_channels_are_those_that_all_files_have(tmp_path):
+    labels = discs(20, side_px=64)
+    for counts, wanted in (
+        ((2, 1), ("channel0",)),
+        ((2, 3), ("channel0", "channel1")),
+        ((1, 2, 3), ("channel0",)),
+        ((1, 3), ("gray",)),
+    ):
+        name = "_".join(map(str, counts))
+        files = {f"masks/{i}.tif": tiff(labels) for i in range(len(counts))}
+        for i, n in enumerate(counts):
+            image = np.stack([labels.astype(np.uint8) % 200 + channel for channel in range(n)])
+            image = image[0] if n == 1 else np.moveaxis(image, 0, 2) if n == 3 else image
+            options = {"metadata": {"axes": "CYX"}, "imagej": True} if n == 2 else {}
+            files[f"images/{i}.tif"] = tiff(image, **options)
+        data = write_files(tmp_path / name, files)
+        path, _ = write_config(tmp_path / "made" / name, data)
+        assert load_config(path).input.channels == wanted
+        answer = call("make-targets", path, "--data", data, "--store", tmp_path / "store" / name)
+        assert answer.code == 0, answer.err
+
+
+@pytest.mark.parametrize("diameter_px", [3, 4, 5, 6])
+def test_targets_of_small_objects_can_be_made_with_the_config_for_them(tmp_path, diameter_px):
+    config, _, _ = init(tmp_path, discs(diameter_px, side_px=64, gap_px=0))
+    assert config.decode.min_seed_px <= config.postprocess.min_area_px
+    words = ("--data", tmp_path / "cells", "--store", tmp_path / "store")
+    answer = call("make-targets", tmp_path / "made" / "config.yaml", *words)
+    assert answer.code == 0, answer.err
+
+
+def test_a_single_image_is_too_few(tmp_path):
+    with pytest.raises(DataError, match="1 image with masks: expected at least 2"):
+        init(tmp_path, discs(20, side_px=64), n=1)
