@@ -221,7 +221,7 @@ def _look_at_blanks(rows: Sequence[RleRow], competition: Competition) -> Iterato
     blank = sorted(ids - {row.sample_id for row in rows if row.rle.strip()})
     if not competition.single_object:
         if blank:
-            yield f"{_count(blank, 'image')} without any object: {_name(blank)}"
+            yield f"{_count(blank, 'id')} without any object: {_name(blank)}"
     elif ids:
         fraction, tolerance = len(blank) / len(ids), 3 * sqrt(0.25 / len(ids))  # three standard errors of a share
         if not _BLANK_SHARE[0] - tolerance <= fraction <= _BLANK_SHARE[1] + tolerance:

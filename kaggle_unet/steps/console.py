@@ -265,7 +265,7 @@ class Console:
 
     def submission(self, written: "Submission") -> None:
         """Print where a submission is and how to hand it in."""
-        counts = f"{written.images} images, {written.objects} objects, {written.blank} blank"
+        counts = f"{written.images} ids, {written.objects} objects, {written.blank} blank"
         self.say(f"csv      {written.path}: {counts}")
         self.say(written.how)
         self.say(f"manifest {written.path.with_suffix('.json')}")

@@ -126,7 +126,7 @@ def test_all_errors_are_found_at_once(check):
 
 
 def test_images_without_objects_are_worth_a_look(check):
-    assert check("dsb2018", "a,1 1", "b,")[1] == ["1 image without any object: b"]
+    assert check("dsb2018", "a,1 1", "b,")[1] == ["1 id without any object: b"]
 
 
 def test_full_masks_and_masks_on_black_tiles_are_worth_a_look(check):

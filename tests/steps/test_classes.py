@@ -106,6 +106,8 @@ def test_class_images_hold_what_the_csv_and_the_model_say_and_are_masks_again(la
     words = ("--data", land / "test", "-o", tmp_path / "x.csv", "--labels", tmp_path / "labels")
     answer = call("submit", land / "run", *words)
     assert answer.code == 0, answer.err
+    assert f"x.csv: {3 * len(NAMES)} ids, " in answer.out  # not images, of which there are 3
+    assert not re.search("images? without", answer.err)
     rles = ku.read_submission(tmp_path / "x.csv", "folder")
     model = ku.load(land / "run")
     assert model.planes == tuple(NAMES)
