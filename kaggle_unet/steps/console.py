@@ -336,7 +336,8 @@ class Console:
         if not result.is_used:
             self.warn("no gain on held-out images: submit will not use it")
         self.say(f"decoding {result.decoding}")
-        self.say(f"missed   {result.true_per_found - 1:.2f} objects for each that is found, mean over IoU thresholds")
+        if 0 < result.true_per_found < 1e8:  # else no object is found
+            self.say(f"missed   {result.true_per_found - 1:.2f} objects for each found, mean over IoU thresholds")
         self.say(f"model    {run / 'second_level'}{'; submit uses it' * result.is_used}")
 
     def launch(self, found: Mapping[str, Any]) -> None:

@@ -117,3 +117,12 @@ def test_true_objects_are_counted_for_each_that_the_first_level_finds():
         n_true += int(labels.max())
     n_first = sum(len(image.candidates.features[0]) for image in known)
     assert second_level._fit(config, known)[1] == pytest.approx(n_true / (0.25 * n_first))
+
+
+def test_nothing_is_said_of_missed_objects_where_none_is_found(trained, doubtful, monkeypatch):  # noqa: F811
+    if trained.name == "tgs":
+        return
+    assert "\nmissed   " in learn(trained, doubtful).out
+    monkeypatch.setattr(second_level, "true_precisions", lambda candidates, _: np.zeros(len(candidates.objects)))
+    answer = learn(trained, doubtful)
+    assert (answer.code, "\nmissed" in answer.out) == (0, False), answer.err + answer.out
