@@ -211,4 +211,4 @@ Preview = Annotated[int, _option("--preview", "Draw the first N samples with the
 Json = Annotated[bool, _option("--json", "Print the result as one JSON document, and nothing else.")]
 Workers = Annotated[int, _option("--workers", "Number of processes; 0 means one per core.", min=0)]
 Debug = Annotated[bool, _option("--debug", "Show tracebacks.")]
-Quiet = Annotated[bool, _option("--quiet -q", "Show only results and errors.")]
+Quiet = Annotated[bool, _option("--quiet -q", "Show only results, warnings and errors.")]
