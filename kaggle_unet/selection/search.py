@@ -123,8 +123,8 @@ def nested_search(
     """
     names = sorted(set(parts))
     if len(names) < 2:
-        msg = f"all images are of the part {names[0]!r}: two parts are needed, one to search on and one to score"
-        raise ConfigError(msg)
+        msg = "all images are of one group: two groups of images are needed, one to search on and one to score; "
+        raise ConfigError(f"{msg}train more folds")
 
     def search_on(is_in: NDArray[np.bool_], number: int) -> SearchResult:
         def score(params: Params) -> float:

@@ -201,7 +201,8 @@ def choose_decode_params(
         return config, None
     found = _load(file)
     sections = found.model_dump(include=set(SECTIONS), exclude_none=True)
-    config = validate_config({**plain(config), **sections}, where=str(file))
+    hint = "" if chosen else f" (--decode {OF_CONFIG} leaves it out)"
+    config = validate_config({**plain(config), **sections}, where=f"{file}{hint}")
     if not found.ensemble:
         return config, file
     runs = [run.resolve() for run in runs]
@@ -209,8 +210,7 @@ def choose_decode_params(
     if set(run_weights) != set(runs):
         wanted, given = (" and ".join(sorted(map(str, some))) for some in (run_weights, set(runs)))
         msg = f"{file}: belongs to checkpoints of {wanted}, but these are of {given}; give those checkpoints, or "
-        msg += "another --decode"
-        raise ConfigError(msg)
+        raise ConfigError(f"{msg}another --decode")
     numbers = Counter(runs)
     weights = config.inference.weights or tuple(run_weights[run] / numbers[run] for run in runs)
     return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": weights})}), file

@@ -212,6 +212,12 @@ def test_files_that_are_no_checkpoints_at_all_are_refused(tmp_path, content):
         load_checkpoint(path)
 
 
+def test_a_file_of_another_kind_is_not_to_be_given_a_hash(tmp_path):
+    (tmp_path / "config.yaml").write_text("competition: {name: tgs}")
+    with pytest.raises(DataError, match=r"config\.yaml: expected a \.safetensors file"):
+        load_checkpoint(tmp_path / "config.yaml")
+
+
 def test_a_missing_checkpoint_or_hash_says_what_to_do(tmp_path):
     path = tmp_path / "best.safetensors"
     with pytest.raises(DataError, match="no such file; train the fold first"):

@@ -6,9 +6,15 @@ import shutil
 import pytest
 import yaml
 
-from kaggle_unet.config import Config
+from kaggle_unet.config import Config, parse_config
 from kaggle_unet.errors import ConfigError, DataError
-from kaggle_unet.steps.run import check_decode_params, describe_run, find_checkpoints, open_experiment
+from kaggle_unet.steps.run import (
+    check_decode_params,
+    choose_decode_params,
+    describe_run,
+    find_checkpoints,
+    open_experiment,
+)
 from tests.steps.conftest import call
 
 NAME = "best.safetensors"
@@ -206,3 +212,12 @@ def test_a_run_that_does_not_say_its_store_is_damaged(tmp_path):
     (tmp_path / "run.json").write_text('{"store": "x"}')
     with pytest.raises(DataError, match="does not say which store it was trained on"):
         describe_run(tmp_path)
+
+
+def test_a_decoding_that_a_config_cannot_take_can_be_left_out(tmp_path):
+    (tmp_path / "decode.yaml").write_text("decode: {mask_threshold: 0.4}")
+    config = parse_config(
+        "competition: {name: tgs}", ["augmentation.preset=none", "codec.name=mask", "decode.single_object=true"]
+    )
+    with pytest.raises(ConfigError, match=r"decode\.yaml \(--decode config leaves it out\): decode\.single_object"):
+        choose_decode_params(config, [tmp_path], chosen=None)
