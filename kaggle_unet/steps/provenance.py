@@ -68,9 +68,12 @@ def refuse_file(path: Path, suffix: str, *marks: bytes) -> None:
     """Refuse a path without this suffix, a file in whose head no mark shows that it is ours, and a full disk."""
     if path.suffix != suffix or path.is_dir():
         raise ConfigError(f"{path}: expected the path of a file that ends in {suffix}; give another path")
-    if path.exists() and not any(mark in path.read_bytes()[:1000] for mark in marks):
-        msg = f"{path} is there, and nothing in it shows that kaggle-unet wrote it; give another path, or remove it"
-        raise ConfigError(msg)
+    if path.exists():
+        with path.open("rb") as file:
+            head = file.read(1000)
+        if not any(mark in head for mark in marks):
+            msg = f"{path} is there, and nothing in it shows that kaggle-unet wrote it; give another path, or remove it"
+            raise ConfigError(msg)
     try_to_write(path)
 
 

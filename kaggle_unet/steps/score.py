@@ -30,7 +30,7 @@ from kaggle_unet.metrics.pixels import OF_MASKS, ClassScore, count_confusion, sc
 from kaggle_unet.metrics.score import ImageScore, interval_of_mean, score_overlap
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.parallel import OnProgress
-from kaggle_unet.steps.provenance import refuse_file, refuse_in_run
+from kaggle_unet.steps.provenance import refuse_file
 from kaggle_unet.steps.run import (
     OF_CONFIG,
     check_decode_params,
@@ -309,10 +309,9 @@ def _mean(images: DataFrame) -> dict[str, Any]:
 
 
 def refuse_tables(path: Path, read: Iterable[object]) -> None:
-    """Refuse a path whose tables would replace what is read, a run's files, or tables of others."""
+    """Refuse a path whose tables would replace what is read, or any file but such tables."""
     tables = [path, *(path.with_name(f"{path.stem}_{kind}.csv") for kind in ("objects", "classes"))]
     refuse_to_replace(tables, read)
-    refuse_in_run(path)
     for table in tables:
         refuse_file(table, ".csv", *_TABLE_HEADS)
 

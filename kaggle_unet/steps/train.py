@@ -30,7 +30,6 @@ from kaggle_unet.steps.bench_train import images_per_s
 from kaggle_unet.steps.build import build_model, build_training_set, gather_parts
 from kaggle_unet.steps.make_targets import changed_keys
 from kaggle_unet.steps.predict import Estimate, count_views, predict_stored
-from kaggle_unet.steps.provenance import refuse_file
 from kaggle_unet.steps.run import (
     begin_run,
     checkpoint_run,
@@ -252,7 +251,8 @@ def _describe_few_steps(config: Config, n_crops: int, n_devices: int) -> str:
 
 def show_batch(config: Config, store_folder: Path, fold: int, path: Path, *, add: Sequence[Path] = ()) -> Path:
     """Draw the first batch that training would see."""
-    refuse_file(path, ".png")
+    if path.suffix != ".png":
+        raise ConfigError(f"--show-batch {path}: expected the path of a file that ends in .png")
     store = Store.open(store_folder)
     training, _ = _divide(folds_for(store, config), fold)
     more = _read_added(config, _open_added(config, store, add), store, training, lambda _: None)
