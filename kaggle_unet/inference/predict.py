@@ -207,7 +207,8 @@ def _merge_rows(
     """Predict the tiles that show the given rows, and yield these rows as they become complete."""
     _, height, width = inputs.shape
     pad_spec = PadSpec(settings.pad_to_multiple, average.margin)
-    overlap_px = ceil(settings.overlap_px / min(settings.scales))  # at the smallest scale it is what was asked for
+    # at the smallest scale it is what was asked for, unless tiles are too small for that
+    overlap_px = max(settings.overlap_px, min(ceil(settings.overlap_px / min(settings.scales)), settings.tile_px // 2))
     tiles = plan_tiles((height, width), tile_px=settings.tile_px, overlap_px=overlap_px, pad_spec=pad_spec)
     shown = [tile for tile in tiles if tile[0].out.start < rows.stop and tile[0].out.stop > rows.start]
     pieces = ((tile, average.predict([cut_tile(inputs, tile)], [name])[0]) for tile in shown)

@@ -50,7 +50,8 @@ class InferenceSettings(Settings):
     overlap_px: Annotated[int, Field(ge=0)] = 256
     """Least overlap of neighbouring tiles. Its outer 3/8 on either side are ignored: with 256, a U-Net of depth 4 gives
     the planes of the whole image, as do 512 and 1024 with `unshuffle` 2 and 4. Group norm, scSE and `gate_above` look
-    at each tile as a whole, so their planes differ. Ignored for a network without padding, whose outputs adjoin."""
+    at each tile as a whole, so their planes differ. Divided by the smallest of `scales`, up to half a tile. Ignored for
+    a network without padding, whose outputs adjoin."""
 
     @field_validator("weights")
     @classmethod

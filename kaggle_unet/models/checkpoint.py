@@ -116,7 +116,7 @@ class _WithoutDraws(TorchFunctionMode):
 
 def refuse_pickle(path: Path) -> None:
     """Refuse a checkpoint that an earlier version pickled, and a file of another kind."""
-    if path.is_file() and path.suffix not in {".pt", SUFFIX}:
+    if path.is_file() and path.suffix not in {".pt", SUFFIX} and not path.with_name(f"{path.name}.sha256").exists():
         raise DataError(f"checkpoint {path}: expected a {SUFFIX} file of kaggle-unet; give a run, or its checkpoint")
     if path.suffix == ".pt":
         msg = f"checkpoint {path}: pickled by an earlier version of kaggle-unet; this one reads {SUFFIX} files alone; "

@@ -106,9 +106,11 @@ def _layouts(data: str, given: CompetitionSettings) -> Iterator[CompetitionSetti
     if "images" in given.model_fields_set:
         yield given
         return
-    folders = {part.lower(): part for name in open_archive(data).names for part in PurePosixPath(name).parts[:-1]}
+    names = {part for name in open_archive(data).names for part in PurePosixPath(name).parts[:-1]}
+    folders = {name.lower(): name for name in sorted(names)}  # lower case comes last, and counts
     for images in [*(folders[name] for name in _IMAGES if name in folders), "."]:
-        yield given.model_copy(update={"images": images, "masks": folders.get(given.masks.lower(), given.masks)})
+        masks = given.masks if given.masks in names else folders.get(given.masks.lower(), given.masks)
+        yield given.model_copy(update={"images": images, "masks": masks})
     yield given.model_copy(update={"name": "dsb2018"})
 
 

@@ -51,9 +51,9 @@ def refuse_mixture(record: Path, before: Any, used: Any, names: Iterable[str]) -
 
 def refuse_foreign(record: Path, files: Iterable[Path]) -> None:
     """Refuse to write files over existing ones that are not ours: the record, which we write first, is missing."""
-    for file in files if not record.exists() else ():
-        if file.exists():
-            msg = f"{file} is there but no {record.name}: kaggle-unet did not write it; give another output"
+    for file in files:
+        if file.exists() and not record.exists():  # in this order: another shard may have just begun
+            msg = f"{file} is there but no {record.name}: this kaggle-unet did not write it; give another output"
             raise ConfigError(msg)
 
 
@@ -72,14 +72,13 @@ def refuse_file(path: Path, suffix: str, *marks: bytes) -> None:
         with path.open("rb") as file:
             head = file.read(1000)
         if not any(mark in head for mark in marks):
-            msg = f"{path} is there, and nothing in it shows that kaggle-unet wrote it; give another path, or remove it"
-            raise ConfigError(msg)
+            raise ConfigError(f"{path} is there, and is none of what is written here; give another path, or remove it")
     try_to_write(path)
 
 
 def refuse_in_run(path: Path) -> None:
     """Refuse to write into a run, where the file might pass for one of its own."""
-    for folder in (path, *path.absolute().parents[:2]):
+    for folder in (path, *path.absolute().parents):
         if (folder / "run.json").is_file():
             raise ConfigError(f"{path} is in the run {folder}, whose own files it would mix with; give another path")
 

@@ -102,8 +102,6 @@ def predict(network, image, **options):
     [
         ({"depth": 2}, {"tile_px": 96, "overlap_px": 64}),  # sees 22 pixels far: less than 3/8 · 64
         ({"depth": 2, "upsampling": "bilinear"}, {"tile_px": 96, "overlap_px": 72}),
-        ({"depth": 2}, {"tile_px": 160, "overlap_px": 64, "scales": (0.5,)}),
-        ({"depth": 2}, {"tile_px": 160, "overlap_px": 64, "scales": (0.5, 1, 2)}),
         ({"depth": 3, "padding": "valid"}, {"tile_px": 128, "overlap_px": 0}),
     ],
 )
@@ -111,10 +109,29 @@ def test_a_plain_unet_gives_in_tiles_what_it_gives_for_the_whole_image(options, 
     torch.manual_seed(0)
     network = PlainUNet(1, 2, PlainUNetSettings(filters=4, norm="batch", **options))
     image = np.random.default_rng(0).standard_normal((1, 150, 203)).astype(np.float32)
-    whole = predict(network, image, flips=flips, **{**tiling, "tile_px": 1536})
+    whole = predict(network, image, flips=flips, tile_px=1536)
     tiled = predict(network, image, flips=flips, **tiling)
     assert (whole.dtype, tiled.dtype) == (np.float32, np.float16)
     np.testing.assert_allclose(tiled, whole, atol=6e-4)  # half precision
+
+
+@pytest.mark.parametrize("scales", [(0.5,), (0.5, 1, 2)])
+def test_tiles_shown_at_half_their_size_overlap_by_twice_as_much(scales):
+    torch.manual_seed(0)
+    network = PlainUNet(1, 2, PlainUNetSettings(filters=4, depth=2))
+    image = np.random.default_rng(0).standard_normal((1, 60, 600)).astype(np.float32)
+    whole = predict(network, image, scales=scales)
+    tiled = predict(network, image, scales=scales, tile_px=256, overlap_px=64)  # begin at multiples of 8
+    assert (whole.dtype, tiled.dtype) == (np.float32, np.float16)
+    np.testing.assert_allclose(tiled, whole, atol=6e-4)  # half precision
+
+
+def test_small_scales_widen_the_overlap_as_far_as_the_tiles_allow():
+    network = PlainUNet(1, 2, PlainUNetSettings(filters=2, depth=2))
+    image = np.random.default_rng(0).standard_normal((1, 40, 300)).astype(np.float32)
+    for tile_px, scale in ((128, 0.5), (128, 0.1), (68, 0.5)):
+        tiled = predict(network, image, tile_px=tile_px, overlap_px=64, scales=(scale, 1))
+        assert (tiled.dtype, tiled.shape) == (np.float16, (2, 40, 300))
 
 
 def test_an_overlap_narrower_than_what_the_network_sees_shows():

@@ -151,9 +151,8 @@ def test_other_names_of_folders_and_the_layout_of_dsb2018_are_found(tmp_path):
 @pytest.mark.parametrize("images", ["images", "Images", "IMAGES"])
 def test_folders_may_be_written_in_capitals(tmp_path, images, masks):
     pixels, labels = png(discs(20, side_px=64).astype(np.uint8)), png(discs(20, side_px=64).astype(np.uint8))
-    write_files(
-        tmp_path / "x", {f"{images}/{i}.png": pixels for i in "ab"} | {f"{masks}/{i}.png": labels for i in "ab"}
-    )
+    files = {f"{folder}/{i}.png": file for folder, file in ((images, pixels), (masks, labels)) for i in "ab"}
+    write_files(tmp_path / "x", {**files, **({"old/Masks/a.png": labels} if masks == "masks" else {})})
     path, _ = write_config(tmp_path / "made", str(tmp_path / "x"))
     answer = call("make-targets", path, "--data", tmp_path / "x", "--store", tmp_path / "store")
     assert answer.code == 0, answer.err

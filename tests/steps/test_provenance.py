@@ -4,7 +4,7 @@ import json
 
 from kaggle_unet.models.checkpoint import load_checkpoint, save_checkpoint
 from kaggle_unet.steps import provenance
-from kaggle_unet.steps.provenance import describe_environment, name_place
+from kaggle_unet.steps.provenance import claim_folder, describe_environment, name_place
 from tests.steps.conftest import call
 
 
@@ -83,3 +83,12 @@ def test_memory_is_what_the_container_may_still_have(monkeypatch):
     assert provenance._free_memory() == 2_000_000
     files["/sys/fs/cgroup/memory.max"] = "max"
     assert provenance._free_memory() == 4000 * 1024
+
+
+def test_a_shard_is_not_refused_where_another_has_just_begun(tmp_path):
+    def files():
+        claim_folder(tmp_path, "predict", [])
+        (tmp_path / "a.npz").touch()
+        yield tmp_path / "a.npz"
+
+    claim_folder(tmp_path, "predict", files())
