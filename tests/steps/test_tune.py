@@ -355,6 +355,7 @@ def test_without_workers_this_process_scores_all_images(workers, monkeypatch):
         assert found == "this process"
 
 
+@pytest.mark.parametrize("trained", ["folder"], indirect=True)  # workers know nothing of competitions
 def test_a_killed_worker_is_a_message_and_none_stays_when_the_search_ends(trained, monkeypatch):
     monkeypatch.setattr("kaggle_unet.steps.tune._FEW", 1)
     config, store = open_run(trained.run, trained.store)
