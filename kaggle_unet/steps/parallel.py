@@ -47,10 +47,25 @@ def _map_over_processes(work: Callable[[Any], Any], ids: Sequence[Any], workers:
         is_done = False
         try:
             with explain_killed_workers("use fewer: --workers 1"):
-                yield from pool.map(run_task, ids)
+                with _holding_ctrl_c():
+                    results = pool.map(run_task, ids)
+                yield from results
             is_done = True
         finally:  # when all is done, don't wait for the processes to shut down; otherwise, let none go on
             pool.shutdown(wait=not is_done, cancel_futures=True)
+
+
+@contextmanager
+def _holding_ctrl_c() -> Iterator[None]:
+    """Hold Ctrl-C back; processes that start meanwhile never get it, not even before they can ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

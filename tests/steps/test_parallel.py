@@ -52,3 +52,14 @@ def test_when_the_parent_is_killed_its_workers_end_and_leave_no_folder(tmp_path)
         time.sleep(0.02)
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     assert list(temporary.glob("kaggle-unet-*")) == []
+
+
+def blocked_signals(_):
+    """Tell which signals a process does not get."""
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_workers_never_get_ctrl_c_not_even_while_they_start():
+    (found,) = set(map(frozenset, map_samples(blocked_signals, IDS[:4], 2, least=0)))
+    assert signal.SIGINT in found
+    assert signal.SIGINT not in blocked_signals(None)
