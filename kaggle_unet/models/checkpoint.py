@@ -45,7 +45,7 @@ def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
 def write_hashed(path: Path, data: bytes) -> None:
     """Write a file with its hash beside it; whenever the process ends, the old or the new file is intact."""
     digest = hashlib.sha256(data).hexdigest()
-    beside = _hash_file(path)
+    beside = hash_file(path)
     old = _listed_hashes(path) if path.exists() and beside.exists() else []
     atomic_write(beside, _hash_lines([digest, *old], path))
     atomic_write(path, data)
@@ -55,6 +55,8 @@ def write_hashed(path: Path, data: bytes) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint onto the CPU, along with the `sha256` of its file."""
     refuse_pickle(path)
+    if path.is_file() and path.suffix != SUFFIX and not hash_file(path).exists():
+        raise DataError(f"checkpoint {path}: expected a {SUFFIX} file of kaggle-unet; give a run, or its checkpoint")
     data, digest = read_hashed(path)
     with reading(f"checkpoint {path}", "copy it again, or give another file"):
         tensors = safetensors.torch.load(data)
@@ -72,7 +74,7 @@ def read_hashed(path: Path) -> tuple[bytes, str]:
     """Read a file that has its hash beside it, and return both."""
     if not path.is_file():
         raise DataError(f"checkpoint {path}: no such file; train the fold first, or give another --checkpoint")
-    beside = _hash_file(path)
+    beside = hash_file(path)
     if not beside.is_file():
         msg = f"checkpoint {path}: {beside.name} is missing; copy it along with the checkpoint, or, if you trust the "
         raise DataError(f"{msg}file, write it with: sha256sum {path.name} > {beside.name}")
@@ -115,9 +117,7 @@ class _WithoutDraws(TorchFunctionMode):
 
 
 def refuse_pickle(path: Path) -> None:
-    """Refuse a checkpoint that an earlier version pickled, and a file of another kind."""
-    if path.is_file() and path.suffix not in {".pt", SUFFIX} and not path.with_name(f"{path.name}.sha256").exists():
-        raise DataError(f"checkpoint {path}: expected a {SUFFIX} file of kaggle-unet; give a run, or its checkpoint")
+    """Refuse a checkpoint that an earlier version pickled."""
     if path.suffix == ".pt":
         msg = f"checkpoint {path}: pickled by an earlier version of kaggle-unet; this one reads {SUFFIX} files alone; "
         raise DataError(f"{msg}train the fold again: kaggle-unet train CONFIG --fold N --run ANOTHER_RUN")
@@ -185,7 +185,8 @@ def check_compatible(configs: Mapping[Path, Mapping[str, Any]], message: str) ->
         raise ConfigError("\n  - ".join([message, *shorten_list(lines)]))
 
 
-def _hash_file(path: Path) -> Path:
+def hash_file(path: Path) -> Path:
+    """Return the file beside a checkpoint or an exported file that holds its hash."""
     return path.with_name(f"{path.name}.sha256")
 
 
@@ -194,5 +195,5 @@ def _hash_lines(digests: Sequence[str], path: Path) -> str:
 
 
 def _listed_hashes(path: Path) -> list[str]:
-    lines = _hash_file(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = hash_file(path).read_text(encoding="utf-8", errors="replace").splitlines()
     return [line.split()[0] for line in lines if line.strip()]

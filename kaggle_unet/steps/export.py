@@ -11,6 +11,7 @@ from kaggle_unet.config import Config, plain
 from kaggle_unet.data.batch import padded_shape
 from kaggle_unet.errors import ConfigError, import_extra
 from kaggle_unet.inference.predict import MeanNetwork
+from kaggle_unet.models.checkpoint import hash_file
 from kaggle_unet.models.exported import OnnxNetwork, trace_network, write_exported
 from kaggle_unet.models.settings import EXPORTED
 from kaggle_unet.steps.build import Ensemble, load_ensemble, without_weights
@@ -31,7 +32,7 @@ def export(
         raise ConfigError(f"export: -o {output} must end in {EXPORTED}, as in -o model{EXPORTED}")
     for library in ("onnx", "onnxruntime"):
         import_extra(library, "onnx")
-    refuse_foreign(output.with_name(f"{output.name}.sha256"), [output])
+    refuse_foreign(hash_file(output), [output])
     try_to_write(output)
     ensemble = load_ensemble(checkpoints, config)
     if exported := [str(file) for file in ensemble.checkpoints if file.suffix == EXPORTED]:
