@@ -51,7 +51,7 @@ def refuse_mixture(record: Path, before: Any, used: Any, names: Iterable[str]) -
 
 def refuse_foreign(record: Path, files: Iterable[Path]) -> None:
     """Refuse to write files over existing ones that are not ours: the record, which we write first, is missing."""
-    for file in files:
+    for file in files if not record.exists() else ():
         if file.exists() and not record.exists():  # in this order: another shard may have just begun
             msg = f"{file} is there but no {record.name}: kaggle-unet did not write it; give another output"
             raise ConfigError(msg)
