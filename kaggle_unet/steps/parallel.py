@@ -47,7 +47,7 @@ def _map_over_processes(work: Callable[[Any], Any], ids: Sequence[Any], workers:
         is_done = False
         try:
             with explain_killed_workers("use fewer: --workers 1"):
-                with _holding_ctrl_c():
+                with holding_ctrl_c():
                     results = pool.map(run_task, ids)
                 yield from results
             is_done = True
@@ -56,7 +56,7 @@ def _map_over_processes(work: Callable[[Any], Any], ids: Sequence[Any], workers:
 
 
 @contextmanager
-def _holding_ctrl_c() -> Iterator[None]:
+def holding_ctrl_c() -> Iterator[None]:
     """Hold Ctrl-C back; processes that start meanwhile never get it, not even before they can ignore it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -35,7 +35,7 @@ from kaggle_unet.selection.search import (
     remember,
     search_space,
 )
-from kaggle_unet.steps.parallel import OnProgress, explain_killed_workers, init_worker, run_task
+from kaggle_unet.steps.parallel import OnProgress, explain_killed_workers, holding_ctrl_c, init_worker, run_task
 from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_folder, name_run, open_run
 from kaggle_unet.steps.score import checkpoint_hashes, out_of_fold_samples, prediction_views
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
@@ -216,7 +216,8 @@ def _evaluation(
     try:
 
         def evaluate(params: Params) -> Scores:
-            futures = [pool.submit(run_task, dict(params)) for pool in pools]
+            with holding_ctrl_c():  # the first time, this starts the processes
+                futures = [pool.submit(run_task, dict(params)) for pool in pools]
             scores = np.empty(len(images))
             with explain_killed_workers("end other programs, and run the same command, which goes on"):
                 for number, future in enumerate(futures):

@@ -1,7 +1,9 @@
 """`tune` on drawn competitions, and what `submit` takes from it."""
 
 import json
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from multiprocessing import active_children
@@ -365,6 +367,9 @@ def test_a_killed_worker_is_a_message_and_none_stays_when_the_search_ends(traine
         assert len(evaluate({})) == 8
         workers = set(active_children()) - before
         assert len(workers) == 2
+        for worker in workers:  # Ctrl-C is for their parent, even while they start
+            blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{worker.pid}/status").read_text())[1]
+            assert int(blocked, 16) >> signal.SIGINT - 1 & 1
         workers.pop().kill()
         with pytest.raises(ResourceError, match="a worker process was killed"):
             evaluate({})
