@@ -336,7 +336,7 @@ class Console:
         if not result.is_used:
             self.warn("no gain on held-out images: submit will not use it")
         self.say(f"decoding {result.decoding}")
-        if 0 < result.true_per_found < 1e8:  # else no object is found
+        if result.true_per_found:  # else no object is found, or there is none
             self.say(f"missed   {result.true_per_found - 1:.2f} objects for each found, mean over IoU thresholds")
         self.say(f"model    {run / 'second_level'}{'; submit uses it' * result.is_used}")
 

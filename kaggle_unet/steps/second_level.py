@@ -135,7 +135,7 @@ def _fit(config: Config, known: Sequence[_Known]) -> tuple[Regressor, float]:
     regressor = Regressor.fit(features, precisions, names, seed=config.training.seed)
     n_found = sum(image.candidates.split(image.precisions)[0].sum() for image in known)
     n_true = sum(int(image.truth.max(initial=0)) for image in known)
-    return regressor, float(n_true / max(n_found, 1e-9))
+    return regressor, float(n_true / n_found) if n_found else 0.0
 
 
 def _score(config: Config, image: _Known, labels: Labels) -> float:
