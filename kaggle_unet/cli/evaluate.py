@@ -1,6 +1,7 @@
 """Verbs that use out-of-fold planes: score, tune, second-level, report."""
 
 import os
+from typing import Any
 
 from kaggle_unet.cli import options
 from kaggle_unet.cli.base import console, open_run
@@ -67,6 +68,7 @@ def tune(
 def second_level(
     experiment: options.RunOrConfig,
     store: options.MovedStore = None,
+    others: options.OtherRuns = None,
     decode: options.Decode = None,
     workers: options.Workers = 0,
 ) -> None:
@@ -75,10 +77,9 @@ def second_level(
 
     run, workers = open_run(experiment).run, workers or os.cpu_count() or 1
     with console.progress() as on_progress:
-        result = learn_second_level(
-            run, store, decode=decode, workers=workers, on_progress=on_progress, on_warning=console.warn
-        )
-    console.result(result, lambda found: console.second_level(run, found))
+        how: dict[str, Any] = {"others": others or (), "decode": decode, "workers": workers}
+        result = learn_second_level(run, store, **how, on_progress=on_progress, on_warning=console.warn)
+    console.result(result, console.second_level)
 
 
 def report(

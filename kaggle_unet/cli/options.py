@@ -100,7 +100,7 @@ Run = Annotated[
 ]
 ScoredRun = Annotated[Path | None, _option("--run DIR", "The run's folder (older spelling). Default: RUN.")]
 OtherRuns = Annotated[
-    list[Path] | None, _option("--with DIR", "A run to average with; its weight is searched. Repeatable.")
+    list[Path] | None, _option("--with DIR", "A run to average with; tune searches its weight. Repeatable.")
 ]
 Checkpoints = Annotated[
     list[Path] | None,

@@ -122,9 +122,6 @@ def nested_search(
     `on_trial` is told how many trials are done, and how many there are in all searches.
     """
     names = sorted(set(parts))
-    if len(names) < 2:
-        msg = "all images are of one group: two groups of images are needed, one to search on and one to score; "
-        raise ConfigError(f"{msg}train more folds")
 
     def search_on(is_in: NDArray[np.bool_], number: int) -> SearchResult:
         def score(params: Params) -> float:

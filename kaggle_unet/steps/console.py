@@ -330,7 +330,7 @@ class Console:
         self.say(f"decode   {folder / 'decode.yaml'}; submit uses it")
         self.say(f"pictures {folder / 'tune' / 'landscape.png'}, {folder / 'tune' / 'thresholds.png'}")
 
-    def second_level(self, run: Path, result: "SecondLevelResult") -> None:
+    def second_level(self, result: "SecondLevelResult") -> None:
         """Print the result of a second level."""
         self._gain(result, f"on held-out parts, {result.objects} candidates")
         if not result.is_used:
@@ -338,7 +338,7 @@ class Console:
         self.say(f"decoding {result.decoding}")
         if result.true_per_found:  # else no object is found, or there is none
             self.say(f"missed   {result.true_per_found - 1:.2f} objects for each found, mean over IoU thresholds")
-        self.say(f"model    {run / 'second_level'}{'; submit uses it' * result.is_used}")
+        self.say(f"model    {result.folder}{'; submit uses it' * result.is_used}")
 
     def launch(self, found: Mapping[str, Any]) -> None:
         """Print the progress of a plan."""

@@ -174,12 +174,21 @@ def score_run(
 
 
 def open_run_to_decode(
-    run: Path, store_folder: Path | None, decode: str | None, on_warning: Callable[[str], None]
+    run: Path,
+    store_folder: Path | None,
+    decode: str | None,
+    on_warning: Callable[[str], None],
+    others: Sequence[Path] = (),
 ) -> tuple[Config, Store, Path | None]:
-    """Open a run, choose decode parameters for its out-of-fold planes, and warn if they were searched on others."""
+    """Open a run, choose decode parameters for its out-of-fold planes, and warn if they were searched on others.
+
+    With other runs, the planes are those of all runs.
+    """
     config, store = open_run(run, store_folder)
-    config, file = choose_decode_params(config, [run], chosen=decode)
-    folders = [fold_folder(run, fold) / "planes" for fold in folds_with_planes(run)]
+    if others:  # each run has a weight then, not each checkpoint
+        config = config.model_copy(update={"inference": config.inference.model_copy(update={"weights": None})})
+    config, file = choose_decode_params(config, [run, *others], chosen=decode)
+    folders = [fold_folder(one, fold) / "planes" for one in (run, *others) for fold in folds_with_planes(one)]
     for remark in check_decode_params(file, checkpoint_hashes(folders), config, *prediction_views(folders)):
         on_warning(remark)
     return config, store, file

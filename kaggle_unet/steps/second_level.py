@@ -1,6 +1,6 @@
 """`second-level`: learn from out-of-fold planes which candidate decoding to keep, and use that in `submit`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,13 +27,15 @@ from kaggle_unet.selection.second_level import (
 )
 from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.run import (
+    ENSEMBLE,
     OF_CONFIG,
     check_decode_params,
     checkpoint_run,
     choose_decode_params,
     name_decode_params,
 )
-from kaggle_unet.steps.score import checkpoint_hashes, open_run_to_decode, out_of_fold_samples
+from kaggle_unet.steps.score import checkpoint_hashes, open_run_to_decode
+from kaggle_unet.steps.tune import average_planes, list_images, refuse_beside
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock, read_record, sha256, write_record
 from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import get_codec
@@ -41,12 +43,12 @@ from kaggle_unet.types import HalfPlanes, Image, Labels, Planes, Result
 
 FOLDER = "second_level"
 NONE = "none"  # instead of a folder: no second level
-_N_PARTS = 4  # of the images; each is scored with what was learnt from the others
 
 
 class _Known(NamedTuple):
     id: str
     group: str
+    part: str
     image: Image
     truth: Labels
     candidates: Candidates
@@ -56,6 +58,7 @@ class _Known(NamedTuple):
 class SecondLevelResult(Result):
     """The result of a second level: mean scores before and (held-out) after, and what it was learnt from."""
 
+    folder: str
     images: int
     objects: int
     decoding: str
@@ -66,6 +69,7 @@ class SecondLevelResult(Result):
     interval: list[float]
     is_used: bool
     identity: str
+    weights_sha256: str | None  # of the file that weights several runs
     checkpoints: list[str]
     per_image: dict[str, list[float]]
 
@@ -74,56 +78,61 @@ def learn_second_level(
     run: Path,
     store_folder: Path | None = None,
     *,
+    others: Sequence[Path] = (),
     decode: str | None = None,
     workers: int = 1,
     on_progress: OnProgress = lambda *_: None,
     on_warning: Callable[[str], None] = lambda _: None,
 ) -> SecondLevelResult:
-    """Learn from a run's out-of-fold planes, and measure the gain on held-out images.
+    """Learn from the out-of-fold planes of a run, or their mean over several, and measure the gain on held-out images.
 
-    The images are divided into four parts, groups kept together. Each part is scored with a regressor learnt from the
-    other three; the final regressor learns from all images. All candidates are held in memory, about 20 bytes for each
-    pixel of all images.
+    The images are divided as by `tune`: each fold, or each part of a single fold, is scored with a regressor learnt
+    from the others; the final regressor learns from all images. All candidates are held in memory, about 20 bytes for
+    each pixel of all images.
     """
     import_lightgbm()
-    config, store, file = open_run_to_decode(run, store_folder, decode, on_warning)
+    config, store, file = open_run_to_decode(run, store_folder, decode, on_warning, others)
     refuse_without_seeds(config.decoder)
-    table = out_of_fold_samples(run)
-    part_of = _divide(sorted(table["group"].unique()), run)
-    folders, groups = (dict(zip(table["id"], table[name], strict=True)) for name in ("planes", "group"))
-    work = partial(_read_image, config, store, folders, groups)
-    with lock(run / FOLDER):
-        known = list(map_samples(work, list(folders), workers, "images", on_progress))
+    for other in others:
+        refuse_beside(config, config, run, other)
+    if (folder := _place([run, *others], file)) is None:
+        words = " ".join(map(str, (run, *(f"--with {other}" for other in others))))
+        msg = f"second-level {words}: needs the weights and thresholds of these runs together; run kaggle-unet tune "
+        raise ConfigError(msg + words)
+    images = {row["id"]: row for row in list_images(run, others).to_dict("records")}
+    work = partial(_read_image, config, store, images)
+    with lock(folder):
+        known = list(map_samples(work, list(images), workers, "images", on_progress))
         before = np.array([_score(config, image, image.candidates.levels[0].astype(np.int32)) for image in known])
-        held_out = _score_held_out(config, known, part_of, on_progress)
+        held_out = _score_held_out(config, known, on_progress)
         regressor, true_per_found = _fit(config, known)
         result = SecondLevelResult(
+            folder=str(folder),
             images=len(known),
             objects=sum(len(image.precisions) for image in known),
             decoding=str(file or OF_CONFIG),
             true_per_found=true_per_found,
             identity=_identity(config),
-            checkpoints=checkpoint_hashes(folders.values()),
-            per_image=dict(zip(folders, np.column_stack([before, held_out]).tolist(), strict=True)),
+            weights_sha256=sha256(file) if file and others else None,
+            checkpoints=checkpoint_hashes(planes for row in images.values() for planes in row["folders"]),
+            per_image=dict(zip(images, np.column_stack([before, held_out]).tolist(), strict=True)),
             **held_out_gain(before, held_out, [image.group for image in known]),
         )
-        atomic_write(run / FOLDER / "model.txt", regressor.text)
-        write_record(run / FOLDER / "result.json", result.to_json())
+        atomic_write(folder / "model.txt", regressor.text)
+        write_record(folder / "result.json", result.to_json())
     return result
 
 
-def _score_held_out(
-    config: Config, known: Sequence[_Known], part_of: Mapping[str, int], on_progress: OnProgress
-) -> Scores:
+def _score_held_out(config: Config, known: Sequence[_Known], on_progress: OnProgress) -> Scores:
     """Score each part's images with a regressor learnt from the other parts."""
-    scores = np.zeros(len(known))
-    for part in range(_N_PARTS):
-        regressor, true_per_found = _fit(config, [image for image in known if part_of[image.group] != part])
+    scores, parts = np.zeros(len(known)), sorted({image.part for image in known})
+    for number, part in enumerate(parts, 1):
+        regressor, true_per_found = _fit(config, [image for image in known if image.part != part])
         for index, image in enumerate(known):
-            if part_of[image.group] == part:
+            if image.part == part:
                 expected = regressor.predict(image.candidates.objects)
                 scores[index] = _score(config, image, choose(image.candidates, expected, true_per_found))
-        on_progress("parts", part + 1, _N_PARTS)
+        on_progress("parts", number, len(parts))
     return scores
 
 
@@ -161,20 +170,28 @@ class SecondLevel:
         return self.decoder.apply_rules(chosen, image)
 
 
+def _place(runs: Collection[Path], file: Path | None) -> Path | None:
+    """Return the folder of a run's second level; that of several runs is beside the parameters found for them."""
+    if len(runs) == 1:
+        return min(runs) / FOLDER
+    return file.parent / FOLDER if file and file.absolute().parents[1].name == ENSEMBLE else None
+
+
 def choose_second_level(
-    config: Config, checkpoints: Mapping[Path, str], *, chosen: str | None
+    config: Config, checkpoints: Mapping[Path, str], file: Path | None, *, chosen: str | None
 ) -> tuple[SecondLevel | None, list[str]]:
-    """Return the second level to decode with, if any, and remarks."""
+    """Return the second level to decode with, if any, and remarks; the file is that of the decode parameters."""
     if chosen is not None:
         return (None if chosen == NONE else read_second_level(config, Path(chosen))), []
-    runs = {checkpoint_run(file) for file in checkpoints}
-    folder = min(runs) / FOLDER
-    if len(runs) > 1 or not (folder / "result.json").is_file():
+    runs = {checkpoint_run(checkpoint) for checkpoint in checkpoints}
+    folder = _place(runs, file)
+    if folder is None or not (folder / "result.json").is_file():
         return None, []
     result = _read_result(folder)
     if not result["is_used"]:
         return None, []
-    if result["identity"] != _identity(config):
+    weights = sha256(file) if file and len(runs) > 1 else None
+    if (result["identity"], result["weights_sha256"]) != (_identity(config), weights):
         other = "another decoding"
     elif not set(checkpoints.values()) <= set(result["checkpoints"]):
         other = "other checkpoints"
@@ -203,10 +220,10 @@ def choose_decoder(
 ) -> ChosenDecoder:
     """Choose decode parameters and a second level for checkpoints with these hashes: those named, else the run's."""
     config, file = choose_decode_params(config, list(map(checkpoint_run, hashes)), chosen=decode, overrides=overrides)
-    second, remarks = choose_second_level(config, hashes, chosen=second_level)
+    second, remarks = choose_second_level(config, hashes, file, chosen=second_level)
     names = {
         "decoding": name_decode_params(file),
-        "second_level": "/".join(second.folder.parts[-2:]) if second else None,
+        "second_level": name_decode_params(second.folder) if second else None,
     }
     remarks = [*check_decode_params(file, hashes.values(), config), *remarks]
     second_level_hash = sha256(second.folder / "model.txt") if second else None
@@ -231,27 +248,23 @@ def _read_result(folder: Path) -> dict[str, Any]:
     path, cure = folder / "result.json", "run kaggle-unet second-level"
     if not path.is_file():
         raise ConfigError(f"{folder}: has no second level; {cure}")
-    result = read_record(path, cure)
+    result = {"weights_sha256": None, **read_record(path, cure)}  # an earlier version learnt for one run alone
     with reading(path, cure):
-        return {key: result[key] for key in ("identity", "true_per_found", "is_used", "checkpoints")}
+        return {key: result[key] for key in ("identity", "weights_sha256", "true_per_found", "is_used", "checkpoints")}
 
 
 def _identity(config: Config) -> str:
-    """Hash everything that a regressor's features depend on, besides the networks."""
+    """Hash everything that a regressor's features depend on, besides the networks and their weights."""
     names = feature_names(get_codec(config.codec))
     return hash_plain([config.codec.name, *plain(config, "decode", "postprocess").values(), SEED_THRESHOLDS, names])
 
 
-def _divide(groups: Sequence[str], run: Path) -> dict[str, int]:
-    if len(groups) < _N_PARTS:
-        msg = f"{run}: {len(groups)} groups of images have out-of-fold planes; {_N_PARTS} are needed, to learn from "
-        raise ConfigError(f"{msg}some and score others: train more folds")
-    return {group: number % _N_PARTS for number, group in enumerate(sorted(groups, key=hash_plain))}
-
-
-def _read_image(config: Config, store: Store, folders: dict[str, Path], groups: dict[str, str], id_: str) -> _Known:
-    sample, planes = store.read(id_), read_planes(folders[id_], id_)
+def _read_image(config: Config, store: Store, images: Mapping[str, Mapping[Any, Any]], id_: str) -> _Known:
+    row, sample = images[id_], store.read(id_)
+    members = [read_planes(folder, id_) for folder in row["folders"]]
+    planes = members[0] if len(members) == 1 else average_planes(config, members, config.inference.weights or ())
     if sample.labels is None:
         raise DataError(f"{store.folder}: sample {id_!r} has no labels to learn from")
     candidates = find_candidates(config.decoder, planes)
-    return _Known(id_, groups[id_], sample.image, sample.labels, candidates, true_precisions(candidates, sample.labels))
+    precisions = true_precisions(candidates, sample.labels)
+    return _Known(id_, row["group"], row["part"], sample.image, sample.labels, candidates, precisions)

@@ -40,7 +40,7 @@ from kaggle_unet.steps.run import DECODE_FILE, ENSEMBLE, describe_run, ensemble_
 from kaggle_unet.steps.score import checkpoint_hashes, out_of_fold_samples, prediction_views
 from kaggle_unet.store import Store, atomic_write, hash_plain, lock
 from kaggle_unet.store.planes import describe_planes, read_planes, round_planes
-from kaggle_unet.types import DataFrame, Result
+from kaggle_unet.types import DataFrame, HalfPlanes, Planes, Result
 
 _N_PARTS = 4  # into which a single fold is divided
 _FEW = 32  # images; below this, a spawned interpreter costs more than it saves
@@ -89,9 +89,9 @@ def tune(
     trained, store = open_run(run, store_folder)
     _refuse_other(config, trained, run)
     for other in others:
-        _refuse_beside(config, trained, run, other)
+        refuse_beside(config, trained, run, other)
     names = _name_weights(run, others)
-    images = _list_images(run, others)
+    images = list_images(run, others)
     space = search_space(config.codec.name, single_object=config.decode.single_object)
     start = current_params(space, config.decoder)
     space |= dict.fromkeys(names, _WEIGHT)
@@ -155,7 +155,7 @@ def _refuse_other(config: Config, trained: Config, run: Path) -> None:
             raise ConfigError(msg)
 
 
-def _refuse_beside(config: Config, trained: Config, run: Path, other: Path) -> None:
+def refuse_beside(config: Config, trained: Config, run: Path, other: Path) -> None:
     """Refuse a run trained on other images, or one whose networks can't be averaged with the first run's."""
     about = describe_run(other)
     theirs = load_config(other / "config.yaml")
@@ -183,7 +183,7 @@ def _split(params: Params) -> tuple[Params, dict[str, float]]:
     return {name: value for name, value in params.items() if name not in weights}, weights
 
 
-def _list_images(run: Path, others: Sequence[Path]) -> DataFrame:
+def list_images(run: Path, others: Sequence[Path]) -> DataFrame:
     """List the images that have out-of-fold planes in every run, divided into parts by the first run's folds."""
     table = out_of_fold_samples(run).reset_index(drop=True)
     for other in others:
@@ -199,6 +199,9 @@ def _list_images(run: Path, others: Sequence[Path]) -> DataFrame:
         groups = sorted(table["group"].unique(), key=hash_plain)
         part_of = {group: f"part {number % _N_PARTS}" for number, group in enumerate(groups)}
         table["part"] = table["group"].map(part_of)
+    if table["part"].nunique() == 1:
+        msg = f"{run}: all images are of one group: two groups of images are needed, one to learn from and one to "
+        raise ConfigError(f"{msg}score; train more folds")
     return table[["id", "group", "part", "folders"]]
 
 
@@ -238,7 +241,6 @@ def _make_scorer(config: Config, store_folder: Path, images: DataFrame, weights:
         for id_, folders in zip(images["id"], images["folders"], strict=True)
     }
     samples = [store.read(id_) for id_ in members_of]
-    average = partial(average_probabilities, mean=config.inference.mean, activation=config.decoder.codec.activation)
 
     def score(params: Params) -> Scores:
         rest, others = _split(params)
@@ -248,11 +250,19 @@ def _make_scorer(config: Config, store_folder: Path, images: DataFrame, weights:
         for sample in samples:
             assert sample.labels is not None
             members = members_of[sample.id]
-            planes = round_planes(average(members, run_weights)) if weights else members[0]
+            planes = average_planes(config, members, run_weights) if weights else members[0]
             scores.append(metric(sample.labels, decoder(planes, sample.image)).mean)
         return np.array(scores)
 
     return score
+
+
+def average_planes(
+    config: Config, members: Sequence[Planes | HalfPlanes], weights: Sequence[float]
+) -> Planes | HalfPlanes:
+    """Average the planes of several runs as those of one prediction are averaged and stored."""
+    activation = config.decoder.codec.activation
+    return round_planes(average_probabilities(members, weights, mean=config.inference.mean, activation=activation))
 
 
 def _write(config: Config, result: TuneResult, images: DataFrame, nested: NestedResult) -> None:

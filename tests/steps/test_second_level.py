@@ -1,14 +1,17 @@
 """`second-level` on drawn competitions, and what `submit` takes from it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from kaggle_unet.config import parse_config
+from kaggle_unet.config import load_config, parse_config
 from kaggle_unet.selection.second_level import Regressor, find_candidates
 from kaggle_unet.steps import second_level
-from kaggle_unet.store import read_record
+from kaggle_unet.steps.run import choose_decode_params
+from kaggle_unet.store import Store, read_record, write_record
+from kaggle_unet.store.planes import describe_planes, read_planes, write_planes
 from tests.selection.test_second_level import draw
 from tests.steps.conftest import call
 from tests.steps.test_tune import doubtful  # noqa: F401  the fixture
@@ -68,6 +71,49 @@ def test_what_does_not_fit_is_refused(trained, doubtful, tmp_path):  # noqa: F81
     assert "has no second level" in answer.err
 
 
+def test_several_runs_are_averaged_as_tune_weights_them(trained, doubtful, tmp_path, monkeypatch):  # noqa: F811
+    if trained.name == "tgs":
+        return
+    other = tmp_path / "other"
+    shutil.copytree(doubtful, other)
+    store = Store.open(trained.store)
+    for folder in other.glob("fold*/planes"):  # surer than the first run, and of every image as if shifted by a pixel
+        for id_ in describe_planes(folder)["ids"]:
+            write_planes(folder, id_, np.roll(read_planes(folder, id_) * 1.5, 1, axis=2))
+    answer = learn(trained, doubtful, "--with", other)
+    assert answer.code == 2
+    assert f"run kaggle-unet tune {doubtful} --with {other}" in answer.err
+    answer = call("tune", doubtful, "--with", other, "--store", trained.store, "--trials", 10)
+    assert answer.code == 0, answer.err
+    (file,) = doubtful.glob("ensemble/*/decode.yaml")
+    file.write_text(file.read_text().replace("../other:", "../other: 0.5 #"))
+    answer = learn(trained, doubtful, "--with", other)
+    assert answer.code == 0, answer.err
+    assert str(file.parent / "second_level") in answer.out
+    result = read_record(file.parent / "second_level" / "result.json", "")
+
+    config, _ = choose_decode_params(load_config(trained.config), [doubtful, other], chosen=str(file))
+    for id_, (before, _) in result["per_image"].items():
+        fold = f"fold{next(n for n in (0, 1) if id_ in describe_planes(doubtful / f'fold{n}' / 'planes')['ids'])}"
+        one, two = (read_planes(run / fold / "planes", id_) for run in (doubtful, other))
+        mean, sample = ((one + 0.5 * two) / 1.5).astype(np.float16).astype(np.float32), store.read(id_)
+        assert before == config.metric(sample.labels, config.decoder(mean, sample.image)).mean
+
+    write_record(file.parent / "second_level" / "result.json", {**result, "is_used": True})
+    monkeypatch.setattr(Regressor, "predict", lambda _, features: np.zeros(len(features)))
+    words = ["submit", trained.config, "--data", trained.test, "-o", tmp_path / "x.csv"]
+    words += ["--checkpoint", doubtful / "fold0", "--checkpoint"]
+    assert call(*words, other / "fold1").code == 0
+    manifest = json.loads((tmp_path / "x.json").read_text())
+    assert manifest["second_level"] == f"run/ensemble/{file.parent.name}/second_level"
+    assert manifest["objects"] == 0
+    assert call(*words, doubtful / "fold1").code == 0  # of one run, which has no second level
+    assert json.loads((tmp_path / "x.json").read_text())["second_level"] is None
+    file.write_text(file.read_text().replace("0.5 #", "0.7 #"))
+    answer = call(*words, other / "fold1")
+    assert "trained for another decoding" in answer.err
+
+
 def test_no_image_is_scored_with_what_was_learnt_from_it(monkeypatch):
     rng = np.random.default_rng(0)
     config = parse_config("competition: {name: dsb2018}", ["codec.name=mask_border"])
@@ -78,7 +124,7 @@ def test_no_image_is_scored_with_what_was_learnt_from_it(monkeypatch):
         image = np.full(labels.shape, number, np.uint8)
         known.append(
             second_level._Known(
-                f"{number}", f"{number}", image, labels, candidates, np.full(len(candidates.objects), number)
+                str(number), "", str(number % 4), image, labels, candidates, np.full(len(candidates.objects), number)
             )
         )
 
@@ -97,7 +143,7 @@ def test_no_image_is_scored_with_what_was_learnt_from_it(monkeypatch):
     monkeypatch.setattr(second_level, "Regressor", Spy)
     monkeypatch.setattr(second_level, "choose", lambda _, numbers, __: numbers)
     monkeypatch.setattr(second_level, "_score", lambda _, image, numbers: learnt_from.update({image.id: numbers}) or 0)
-    second_level._score_held_out(config, known, {str(number): number % 4 for number in range(8)}, lambda *_: None)
+    second_level._score_held_out(config, known, lambda *_: None)
     assert learnt_from == {str(number): set(range(8)) - {number % 4, number % 4 + 4} for number in range(8)}
 
 
@@ -111,9 +157,7 @@ def test_true_objects_are_counted_for_each_that_the_first_level_finds():
         precisions = np.concatenate(
             [np.full(len(some), 0.25 if level == 0 else 1.0) for level, some in enumerate(candidates.features)]
         )
-        known.append(
-            second_level._Known(f"{number}", f"{number}", labels.astype(np.uint8), labels, candidates, precisions)
-        )
+        known.append(second_level._Known(f"{number}", "", "", labels.astype(np.uint8), labels, candidates, precisions))
         n_true += int(labels.max())
     n_first = sum(len(image.candidates.features[0]) for image in known)
     assert second_level._fit(config, known)[1] == pytest.approx(n_true / (0.25 * n_first))

@@ -18,7 +18,7 @@ from kaggle_unet.config import parse_config
 from kaggle_unet.errors import ConfigError, ResourceError
 from kaggle_unet.steps.console import Console
 from kaggle_unet.steps.run import checkpoint_run, choose_decode_params, ensemble_folder, open_run
-from kaggle_unet.steps.tune import TuneResult, _evaluation, _list_images
+from kaggle_unet.steps.tune import TuneResult, _evaluation, list_images
 from kaggle_unet.store import Store, write_record
 from kaggle_unet.store.planes import describe_planes, read_planes, write_planes
 from kaggle_unet.targets.codecs import CODECS
@@ -361,7 +361,7 @@ def test_without_workers_this_process_scores_all_images(workers, monkeypatch):
 def test_a_killed_worker_is_a_message_and_none_stays_when_the_search_ends(trained, monkeypatch):
     monkeypatch.setattr("kaggle_unet.steps.tune._FEW", 1)
     config, store = open_run(trained.run, trained.store)
-    images = _list_images(trained.run, ())
+    images = list_images(trained.run, ())
     before = set(active_children())
     with _evaluation(config, store, images, (), 2) as evaluate:
         assert len(evaluate({})) == 8
