@@ -17,8 +17,8 @@ from kaggle_unet.io.images import encode_png, encode_tiff
 from kaggle_unet.io.tables import format_rows
 from kaggle_unet.masks.rle import encode_mask
 from kaggle_unet.store import atomic_write
-from kaggle_unet.synthetic.images import LAND_CLASSES, Kind, draw_land, draw_nuclei, draw_salt, stain
-from kaggle_unet.types import IGNORED_CLASS, Image, Labels, Shape
+from kaggle_unet.synthetic.images import Kind, draw_nuclei, draw_salt, stain
+from kaggle_unet.types import Image, Labels, Shape
 
 # The date of the competition's own files; a zip without a fixed date would differ from call to call.
 _DATE = (2018, 4, 16, 0, 0, 0)
@@ -101,36 +101,13 @@ def write_folder(
 ) -> dict[str, Labels]:
     """Write drawn nuclei as a folder of images and of 16-bit label images; return the labels by id."""
     rng = np.random.default_rng(seed)
-    drawn = _draw_set(rng, n, shape, kinds)
-    pairs = ((image, labels, labels.astype(np.uint16)) for image, labels in drawn)
-    return _write_pairs(path, "nuclei", pairs, suffix)
-
-
-def _write_pairs(
-    path: Path, name: str, pairs: Iterable[tuple[Image, Labels, Image]], suffix: Literal["png", "tif"] = "png"
-) -> dict[str, Labels]:
-    """Write images and their masks into two folders; return the labels by id."""
     encode, truth = {"png": encode_png, "tif": encode_tiff}[suffix], dict[str, Labels]()
-    for index, (image, labels, mask) in enumerate(pairs):
-        id_ = f"{name}_{index:03d}"
+    for index, (image, labels) in enumerate(_draw_set(rng, n, shape, kinds)):
+        id_ = f"nuclei_{index:03d}"
         truth[id_] = labels
         atomic_write(path / "images" / f"{id_}.{suffix}", encode(image))
-        atomic_write(path / "masks" / f"{id_}.{suffix}", encode(mask))
+        atomic_write(path / "masks" / f"{id_}.{suffix}", encode(labels.astype(np.uint16)))
     return truth
-
-
-def write_land(
-    path: Path, seed: int, n: int, *, shape: Shape = (128, 128), masks: Literal["colours", "ids"] = "colours"
-) -> dict[str, Labels]:
-    """Write drawn land as a folder of images and of masks in the colours or ids of classes; return the labels by id."""
-    rng = np.random.default_rng(seed)
-    palette = np.zeros((IGNORED_CLASS + 1, 3), np.uint8)
-    palette[: len(LAND_CLASSES)] = list(LAND_CLASSES.values())
-    drawn = (draw_land(rng, shape) for _ in range(n))
-    pairs = (
-        (image, labels, palette[labels] if masks == "colours" else labels.astype(np.uint8)) for image, labels in drawn
-    )
-    return _write_pairs(path, "land", pairs)
 
 
 def _add_channels(image: Image, *, alpha: bool = False) -> Image:

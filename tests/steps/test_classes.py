@@ -11,8 +11,7 @@ from PIL import Image
 
 import kaggle_unet as ku
 from kaggle_unet.store import Store
-from kaggle_unet.synthetic.files import write_land
-from kaggle_unet.synthetic.images import LAND_CLASSES, draw_land
+from tests.land import LAND_CLASSES, draw_land, write_land
 from tests.steps.conftest import call
 
 NAMES = list(LAND_CLASSES)

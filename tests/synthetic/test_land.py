@@ -5,8 +5,7 @@ import pytest
 
 from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.synthetic.files import write_land
-from kaggle_unet.synthetic.images import LAND_CLASSES, draw_land
+from tests.land import LAND_CLASSES, draw_land, write_land
 
 
 def test_the_same_seed_draws_the_same_land_and_another_another():
