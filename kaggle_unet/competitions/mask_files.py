@@ -200,7 +200,7 @@ def read_coco_masks(
         message = f"{archive.where()} holds {len(sets)} COCO data sets, expected one; name it with competition.masks"
         raise DataError(message, [archive.where(name) for name in sets])
     where = archive.where(sets[0])
-    found = [(PurePosixPath(name).stem, image) for name, image in read_coco(trees[sets[0]], where)]
+    found = [(PurePosixPath(name.replace("\\", "/")).stem, image) for name, image in read_coco(trees[sets[0]], where)]
     images, issues = _keep_known(pairing, found, ids, where)
     n = sum(len(image.annotations) for image in images.values())
     return CocoMasks(images, where, hashlib.sha256(archive.read(sets[0])).hexdigest()), (

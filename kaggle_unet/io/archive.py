@@ -35,6 +35,7 @@ LIMITS = {
     "CSV_LINES": 4_000_000,
 }
 _RATIO_COUNTS_FROM_BYTES = 2**30
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}  # not Deflate64
 
 
 def find_excess(name: str, found: int, allowed: int = 0) -> str:
@@ -232,11 +233,16 @@ def _open_zip(archive: ZipArchive, process: int, stamp: tuple[int, int]) -> _Ope
         handle = zipfile.ZipFile(file, metadata_encoding="utf-8")  # macOS writes such names, without their flag
     except UnicodeDecodeError:
         handle = zipfile.ZipFile(file)
+    except zipfile.BadZipFile as error:
+        msg = f"{archive.where()} is no zip, or a damaged one ({error}); unpack archives of other kinds, and pass the "
+        raise DataError(f"{msg}folder, or download the zip again") from error
     named = [(info.filename.replace("\\", "/").removeprefix("./"), info) for info in handle.infolist()]
     files = [(name, info) for name, info in named if not info.is_dir()]
     assert handle.fp is not None
     if any(info.flag_bits & 1 for _, info in files):
         raise DataError(f"{archive.where()} is encrypted; unpack it with its password, and pass the folder")
+    if any(info.compress_type not in _METHODS for _, info in files):
+        raise DataError(f"{archive.where()} is compressed in a way that can't be read; unpack it, and pass the folder")
     if (declared := read_entry_count(handle)) not in {len(named) % 2**16, 2**16 - 1}:
         raise DataError(f"{archive.where()} lists {len(named)} files of {declared}: it is damaged; download it again")
     if cut := [info.orig_filename for _, info in named if "\0" in info.orig_filename]:

@@ -41,7 +41,7 @@ _PILLOW_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)  # none, fax, LZW,
 
 def decode_image(data: bytes, where: str, channel: int | str | None = None) -> tuple[Image, tuple[Note, ...]]:
     """Decode an image, or one channel of it by its number (from 0) or name; gray where all colours are equal."""
-    pixels, notes = read_pixels(data, where, "image")
+    pixels, notes = read_pixels(data, where, "image", keep_alpha=isinstance(channel, int))
     if channel is not None:
         pixels = np.atleast_3d(pixels)
         pixels = pixels[..., find_channel(io.BytesIO(data), channel, pixels.shape[2], where)]
@@ -72,7 +72,8 @@ def _keep_all_levels(pixels: Pixels, where: str) -> tuple[Image, list[Note]]:
         return pixels.astype(np.uint16), [Note("16-bit image", 1, "all gray levels kept")]
     with np.errstate(over="ignore"):
         image = pixels.astype(np.float32)
-    if (pixels.dtype.kind != "f" and (image != pixels).any()) or not np.isfinite(image).all():
+        allowed = (np.ptp(pixels) or np.inf) / 1000 if pixels.dtype.kind == "f" else 0  # of a narrow band, too
+    if np.abs(image - pixels).max(initial=0) > allowed or not np.isfinite(image).all():
         message = f"{where} holds {pixels.dtype} values from {pixels.min()} to {pixels.max()}"
         raise DataError(f"{message}, more than 32-bit floats can tell apart: scale the image and save it again")
     return image, [Note(f"{pixels.dtype} image", 1, "stored as float32")]
@@ -99,21 +100,24 @@ def encode_tiff(pixels: NDArray[Any], **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def decode_mask(data: bytes, where: str) -> Mask:
-    """Decode a binary mask: inside is what is above 0, or opaque, or in a JPEG nearer to white than to black."""
-    pixels, _ = apply_alpha(read_pixels(data, where, "mask")[0])
+def decode_mask(data: bytes, where: str) -> tuple[Mask, tuple[Note, ...]]:
+    """Decode a binary mask: inside is what is above 0, or opaque, or with soft edges nearer to white than to black."""
+    pixels, notes = apply_alpha(read_pixels(data, where, "mask")[0], where)
     grays = pixels if pixels.ndim == 2 else pixels.max(axis=2)
-    return threshold_jpeg(grays, where) if is_jpeg(data) else np.asarray(grays > 0)
+    if not is_jpeg(data) and pixels.dtype != np.bool_ and grays.all() and (pixels != pixels[:1, :1]).any():
+        raise DataError(f"{where} has no pixel of 0 or black, which is background; export it again")
+    mask, more_notes = find_inside(grays, where, is_lossy=is_jpeg(data))
+    return mask, (*notes, *more_notes)
 
 
-def apply_alpha(pixels: Pixels) -> tuple[Pixels, tuple[Note, ...]]:
+def apply_alpha(pixels: Pixels, where: str) -> tuple[Pixels, tuple[Note, ...]]:
     """Return the alpha channel if the rest has one colour or is a photograph; otherwise make transparent pixels 0."""
     if pixels.shape[2:] not in {(2,), (4,)}:
         return pixels, ()
     colours, alpha = pixels[..., :-1], pixels[..., -1]
     if (alpha == alpha.flat[0]).all():
         return colours, (Note("opaque alpha channel", 1, "alpha dropped"),)
-    is_opaque = alpha > alpha.max() / 2
+    is_opaque, _ = find_inside(alpha, where)
     opaque = colours[is_opaque].astype(np.int64)
     if len(np.unique(opaque, axis=0)) in {1, *range(max(16, len(opaque) // 4), len(opaque) + 1)}:
         return is_opaque.astype(np.uint8), (Note("masks in the alpha channel", 1, "read from there"),)
@@ -125,13 +129,21 @@ def is_jpeg(data: bytes) -> bool:
     return data[:2] == b"\xff\xd8"
 
 
-def threshold_jpeg(grays: Pixels, where: str) -> Mask:
-    """Find what is nearer to the high values than to 0; values in between, beyond some halos, are an error."""
-    high = float(np.median(grays[2 * grays.astype(np.int64) > grays.max(initial=0)])) if grays.any() else 0
-    n_between = np.count_nonzero((grays > high / 8) & (grays < high * 7 / 8))
-    if 0 < high < 32 or 4 * n_between > np.count_nonzero(grays > high / 8):
-        raise DataError(f"{where} is a JPEG of more than two values, which it does not keep; save masks as PNG or TIFF")
-    return np.asarray(2 * grays.astype(np.int64) > high)
+def find_inside(grays: Pixels, where: str, *, is_lossy: bool = False) -> tuple[Mask, tuple[Note, ...]]:
+    """Find what is above 0 or, if there are many values, nearer to the high ones; many in between are an error."""
+    values = grays[inside := grays > 0]
+    high = float(values.max(initial=0))
+    if not is_lossy and (values == high).all():
+        return inside, ()
+    high = float(np.median(values[2.0 * values > high])) if high else 0.0
+    n_between = np.count_nonzero((values > high / 8) & (values < high * 7 / 8))
+    if (is_lossy and 0 < high < 32) or 4 * n_between > np.count_nonzero(values > high / 8):
+        what = f"has many values between 0 and {high:g}, so its objects have no clear edge; save two values"
+        if is_lossy:
+            what = "is a JPEG of more than two values, which it does not keep; save masks as PNG or TIFF"
+        raise DataError(f"{where} {what}")
+    kind = "binary masks saved as JPEG" if is_lossy else "binary masks with soft edges"
+    return 2.0 * grays > high, (Note(kind, 1, "inside where nearer to white"),)
 
 
 def read_shape(file: IO[bytes], where: str) -> Shape:
@@ -156,7 +168,9 @@ def classify_kind(image: Image) -> str:
     return "gray-bright" if image.mean() > middle else "gray-dark"
 
 
-def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tuple[Note, ...]]:
+def read_pixels(
+    data: bytes, where: str, purpose: Purpose, *, keep_alpha: bool = False
+) -> tuple[Pixels, tuple[Note, ...]]:
     """Decode a file to its pixels, turned as they are displayed; images lose alpha, masks keep what they hold."""
     notes = []
     with _opened(io.BytesIO(data), where) as pillow:
@@ -175,7 +189,7 @@ def read_pixels(data: bytes, where: str, purpose: Purpose) -> tuple[Pixels, tupl
         notes.append(Note("orientation tag", 1, "turned as it says"))
     if pillow is not None and pillow.mode == "P":
         notes.append(Note("palette", 1, "looked up"))
-    if purpose == "image" and has_alpha:
+    if purpose == "image" and has_alpha and not keep_alpha:
         pixels, alpha = drop_alpha(pixels)
         notes += alpha
     return np.ascontiguousarray(pixels), tuple(notes)
@@ -282,12 +296,14 @@ def _refuse_large(size: tuple[int, int], bytes_per_px: float) -> None:
 
 
 def _look_up_palette(pillow: Pillow.Image, purpose: Purpose) -> Pixels:
-    """Return colours, or for labels the indices, unless the palette is gray (a binary mask, say)."""
+    """Return colours, or for labels the indices, unless the palette has a gray for each (a binary mask, say)."""
     has_alpha = purpose == "image" and "transparency" in pillow.info
     colours = np.asarray(pillow.convert("RGBA" if has_alpha else "RGB"))
-    if purpose == "labels" and (colours != colours[..., :1]).any():
-        return np.asarray(pillow)
-    return colours
+    if purpose != "labels":
+        return colours
+    indices = np.asarray(pillow)
+    is_gray = (colours == colours[..., :1]).all() and len(np.unique(colours)) == len(np.unique(indices))
+    return colours if is_gray else indices
 
 
 def _read_tiff(data: bytes, where: str, pillow: Pillow.Image | None, purpose: Purpose) -> tuple[Pixels, bool, int]:
@@ -303,15 +319,15 @@ def _read_tiff(data: bytes, where: str, pillow: Pillow.Image | None, purpose: Pu
         orientation = int(page.tags.valueof(ORIENTATION, 1))
         orientation = orientation if orientation in TURNS else 1
         min_is_white = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-        has_alpha = tuple(page.extrasamples) in {(1,), (2,)}  # associated or not
-        if pillow is not None and series.size == page.size and _is_exact(pillow.mode, page):
+        has_alpha, bits = tuple(page.extrasamples) in {(1,), (2,)}, page.bitspersample  # associated or not
+        if pillow is not None and series.size == page.size and page.index == 0 and _is_exact(pillow.mode, page):
             pillow.load()  # turns it, and inverts it if white is 0
             pixels = _look_up_palette(pillow, purpose) if pillow.mode == "P" else np.asarray(pillow)
-            is_inverted, has_alpha = min_is_white and pillow.mode in {"1", "L"}, pixels.shape[2:] in {(2,), (4,)}
+            is_inverted, bits = min_is_white and pillow.mode in {"1", "L"}, 8 * pixels.itemsize
         else:
             pixels, is_inverted = TURNS[orientation](read_plane(series, axes, where)), False
     if is_inverted != (min_is_white and purpose == "image") and pixels.dtype.kind in "bu":
-        pixels = ~pixels
+        pixels = ~pixels & np.array((1 << bits) - 1).astype(pixels.dtype)
     if purpose != "image" and not has_alpha and pixels.shape[2:] not in {(), (3,)}:
         raise DataError(f"{where} has {pixels.shape[2]} channels; expected a mask or labels: save one channel of it")
     return pixels, has_alpha, orientation

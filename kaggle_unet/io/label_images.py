@@ -14,13 +14,14 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note
 from kaggle_unet.io.images import apply_alpha, is_jpeg, read_pixels
-from kaggle_unet.masks.labels import components, count_pieces_and_holes
+from kaggle_unet.masks.labels import areas_px, components, count_pieces_and_holes
 from kaggle_unet.types import Labels, Mask
 
 N_LOOKED_AT = 8
 _MOST_CLASSES = 32
 _LEAST_INVERTED = 0.2  # of the pixels: what is left of the background where nuclei are crowded
 _FEWEST_PIECES = 3  # of a label image's median number, from which numbers are taken for classes
+_FEWEST_PX, _MOST_LEVELS = 4, 16  # of the median object; of a mask without soft edges
 NO_VALUE = -1  # competition.ignore and competition.foreground if no value is meant
 _VOID, _VOID_COLOUR = 255, (224, 224, 192)  # PASCAL VOC's outlines and objects that are too hard: index, and colour
 
@@ -32,7 +33,7 @@ def read_values(data: bytes, where: str) -> tuple[Values, tuple[Note, ...]]:
     pixels, notes = read_pixels(data, where, "labels")
     if "palette" in {note.kind for note in notes} and pixels.ndim == 2:
         pixels = _make_black_0(pixels, read_pixels(data, where, "mask")[0])
-    values, alpha_notes = apply_alpha(pixels)
+    values, alpha_notes = apply_alpha(pixels, where)
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
     if values.dtype == np.bool_:
@@ -129,17 +130,17 @@ def guess_kind(archive: Archive, files: Mapping[str, tuple[str, ...]]) -> tuple[
         return "files", "several files for an image"
     names = sorted(name for (name,) in filter(None, files.values()))
     looked_at = [names[i * (len(names) - 1) // (N_LOOKED_AT - 1)] for i in range(N_LOOKED_AT if names else 0)]
-    values = []
+    values: dict[str, Values] = {}
     for name in dict.fromkeys(looked_at):
         data = archive.read(name)
         if is_jpeg(data):
             return "binary", "JPEGs"
         with suppress(DataError):  # reported when its sample is read
-            values.append(read_values(data, name)[0])
+            values[name] = read_values(data, name)[0]
     if not values:
         return "labels", "nothing to tell by"
-    where, is_colour = archive.where(names[0]), any(found.ndim == 3 for found in values)
-    numbers = list(map(number_colours, values))
+    where, is_colour = archive.where(names[0]), any(found.ndim == 3 for found in values.values())
+    numbers = list(map(number_colours, values.values()))
     present = [np.unique(found).tolist() for found in numbers]
     if not any(0 in found for found in present):
         shown = ", ".join(map(str, present[0][:5]))
@@ -148,6 +149,8 @@ def guess_kind(archive: Archive, files: Mapping[str, tuple[str, ...]]) -> tuple[
             "objects, set competition.masks_are to binary and competition.foreground to the objects' value (such as "
             f"{present[0][-1]}); else competition.masks_are to labels"
         )
+    for name, found in values.items():
+        refuse_soft_edges(found, rank(number_colours(found)).astype(np.int32), archive.where(name))
     others = sorted({number for found in present for number in found} - {0})
     if all(len({0, *found}) <= 2 for found in present):
         if _refuse_inverted([found > 0 for found in numbers], where) <= 1:
@@ -158,6 +161,22 @@ def guess_kind(archive: Archive, files: Mapping[str, tuple[str, ...]]) -> tuple[
         _refuse_classes([rank(found).astype(np.int32) for found in numbers], where)
     most = max(len(found) - 1 for found in present)
     return ("colours", f"up to {most} in an image") if is_colour else ("labels", f"up to {most} numbers in an image")
+
+
+def has_many_levels(values: Values) -> bool:
+    """Return True for values up to white, as of a binary mask that was smoothed, or saved with losses."""
+    return int(values.max(initial=0)) in {255, 65535} and len(np.unique(values)) > _MOST_LEVELS
+
+
+def refuse_soft_edges(values: Values, labels: Labels, where: str) -> None:
+    """Refuse numbers or colours that have hardly a pixel each, or several pieces, as levels of soft edges have."""
+    if values.ndim == 3 or has_many_levels(values):
+        pieces = count_pieces_and_holes(labels)[0][1:] if values.ndim == 2 else ()
+        if len(found := areas_px(labels)[1:]) > _MOST_LEVELS and (
+            np.median(found) < _FEWEST_PX or np.median([*pieces, 0]) >= _FEWEST_PIECES
+        ):
+            msg = f"{where} has {labels.max()} numbers or colours in crumbs, as the soft edges of binary masks have; "
+            raise DataError(f"{msg}draw masks without smoothing, or set competition.masks_are to binary")
 
 
 def _refuse_inverted(masks: Sequence[Mask], example: str) -> int:

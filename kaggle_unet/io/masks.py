@@ -15,8 +15,17 @@ from kaggle_unet.errors import DataError
 from kaggle_unet.io.annotation_formats import CocoImage, Objects, count_from_1, decode_coco, read_geojson, read_rois
 from kaggle_unet.io.archive import Archive
 from kaggle_unet.io.data_issues import Note, describe_objects, describe_whole_mask
-from kaggle_unet.io.images import decode_mask, is_jpeg, threshold_jpeg
-from kaggle_unet.io.label_images import count_neighbours, find_void, number_classes, number_colours, rank, read_values
+from kaggle_unet.io.images import decode_mask, find_inside, is_jpeg
+from kaggle_unet.io.label_images import (
+    count_neighbours,
+    find_void,
+    has_many_levels,
+    number_classes,
+    number_colours,
+    rank,
+    read_values,
+    refuse_soft_edges,
+)
 from kaggle_unet.masks.column_runs import paint_instances, runs_of_mask
 from kaggle_unet.masks.labels import components, relabel
 from kaggle_unet.masks.rle import decode_and_count
@@ -72,9 +81,12 @@ class RleMasks:
 
     def read(self, archive: Archive, sample_id: str, image: Image | None) -> Masks:  # noqa: ARG002
         """Read a sample's labels."""
-        shape = _size(image) or (self.shapes or {}).get(sample_id)
+        said = (self.shapes or {}).get(sample_id)
+        shape = _size(image) or said
         if shape is None:
             raise DataError(f"{self.where} does not say the size of {sample_id!r}; give the images as well")
+        if said is not None and sorted(said) != sorted(shape):  # rows and columns are often exchanged
+            _check_size(said, shape, f"{self.where}: id {sample_id!r}")
         try:
             rles = count_from_1(self.rles[sample_id]) if self.from_zero else self.rles[sample_id]
             labels, n_contested = decode_and_count(rles, shape[::-1] if self.by_rows else shape)
@@ -117,30 +129,31 @@ MaskReader = FileMasks | RleMasks | CocoMasks
 
 def merge_object_masks(files: Iterable[File], image: Image | None) -> Masks:
     """Merge one binary file per object; a pixel in several of them goes to the smallest."""
-    instances, problems = [], []
+    instances, problems, notes = [], [], list[Note]()
     shape = _size(image)
     for data, where in files:
         try:
-            mask = decode_mask(data, where)
+            mask, more_notes = decode_mask(data, where)
             shape = shape or (mask.shape[0], mask.shape[1])
             _check_size(mask.shape, shape, where)
         except DataError as error:
             problems.append(str(error))
         else:
             instances.append(runs_of_mask(mask))
+            notes += more_notes
     if problems:
         raise DataError(f"{len(problems)} masks cannot be used", problems)
     if shape is None:
         raise DataError("a folder without masks does not say its image's size; give the images as well")
-    return _paint(Objects(shape, tuple(instances)))
+    return _paint(Objects(shape, tuple(instances), notes=tuple(notes)))
 
 
 def take_whole_mask(files: Iterable[File], image: Image | None) -> Masks:
     """Take one binary file per image: a single object, however many pieces it has."""
     ((data, where),) = files
-    mask = decode_mask(data, where)
+    mask, notes = decode_mask(data, where)
     _check_size(mask.shape, _size(image), where)
-    return mask.astype(np.int32), None, () if image is None else describe_whole_mask(mask, image)
+    return mask.astype(np.int32), None, notes if image is None else (*notes, *describe_whole_mask(mask, image))
 
 
 def take_label_image(
@@ -164,6 +177,7 @@ def take_label_image(
         return labels, void, (*notes, _note_components(labels, highest), *describe_objects(labels))
     labels = relabel(numbers) if highest <= np.iinfo(np.int32).max else rank(numbers).astype(np.int32)
     if cut_binary:
+        refuse_soft_edges(values, labels, where)
         _refuse_background(labels, where)
     n_unused = highest - int(labels.max(initial=0))
     note = Note("unused numbers in label images", n_unused, "renumbered without gaps")
@@ -194,9 +208,10 @@ def take_binary_mask(
     _check_size(values.shape[:2], _size(image), where)
     void = find_void(values, (), ignore, where) if ignore is not None else None
     grays = values if values.ndim == 2 else values.max(axis=2)
-    if is_jpeg(data):
-        mask = threshold_jpeg(grays, where) ^ (foreground == 0)
-        notes = (*notes, Note("binary masks saved as JPEG", 1, "inside where nearer to white"))
+    is_soft = foreground is None and not is_guessed and has_many_levels(grays)
+    if is_jpeg(data) or is_soft:
+        mask, more_notes = find_inside(grays, where, is_lossy=is_jpeg(data))
+        mask, notes = mask ^ (foreground == 0), (*notes, *more_notes)
     else:
         mask = grays > 0 if foreground is None else grays == foreground
         if is_guessed and foreground is None and (grays[mask] != grays.max()).any():

@@ -55,7 +55,8 @@ def fill_polygons(polygons: Iterable[Sequence[ArrayLike]], shape: Shape) -> Runs
 
 def _fill_rings(rings: Sequence[ArrayLike], shape: Shape) -> tuple[NDArray[np.int32], int, int]:
     """Fill one polygon by the even-odd rule: a row's pixels change sides where its line of centres crosses an edge."""
-    corners = [np.asarray(ring, dtype=np.float64).reshape(-1, 2) for ring in rings]
+    arrays = [np.asarray(ring, dtype=np.float64) for ring in rings]
+    corners = [ring[:, :2] if ring.ndim == 2 else ring.reshape(-1, 2) for ring in arrays]  # GeoJSON may have a height
     starts = np.concatenate([np.empty((0, 2)), *corners])
     ends = np.concatenate([np.empty((0, 2)), *(np.roll(ring, -1, axis=0) for ring in corners)])
     down = starts[:, 1] <= ends[:, 1]

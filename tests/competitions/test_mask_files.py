@@ -16,12 +16,14 @@ import tifffile
 from PIL import Image
 from pycocotools import mask as pycocotools
 from roifile import ROI_TYPE, ImagejRoi
+from scipy import ndimage
 
 from kaggle_unet.competitions import mask_files
 from kaggle_unet.competitions.competition import CompetitionSettings
 from kaggle_unet.competitions.folder import Folder
 from kaggle_unet.errors import DataError
 from kaggle_unet.io.annotation_formats import parse_json
+from kaggle_unet.masks.labels import components
 from kaggle_unet.types import DataIssue
 from tests.files import encode, png, tiff, write_folder
 
@@ -319,7 +321,7 @@ def coco_set(**changes):
         {"id": i, "image_id": 7, "category_id": 1 + i % 2, "segmentation": segmentation, "iscrowd": int(i == 4)}
         for i, segmentation in enumerate(found)
     ]
-    images = [{"id": 7, "file_name": "train/a.jpg", "height": shape[0], "width": shape[1]}]
+    images = [{"id": 7, "file_name": r"train\a.jpg", "height": shape[0], "width": shape[1]}]
     images.append({"id": 8, "file_name": "b.png", "height": shape[0], "width": shape[1]})
     return {"images": images, "annotations": annotations, "categories": []} | changes
 
@@ -633,3 +635,40 @@ def test_pixels_of_classes_that_do_not_count_are_counted(tmp_path):
     loaded = read(tmp_path, {"masks/a.png": mask}, masks_are="classes").load("a")
     counts = {issue.kind: issue.count for issue in loaded.data_issues}
     assert counts["pixels of masks that do not count"] == loaded.ignore.sum() == (LABELS == 4).sum()
+
+
+def soft(mask, value=255):
+    return np.round(ndimage.gaussian_filter(mask * float(value), 1.0)).astype(np.uint8)
+
+
+def test_soft_edges_are_no_objects(tmp_path):
+    big = np.kron(BINARY, np.ones((16, 16), np.uint8))
+    images = {"images/b.png": png(big)}
+    write_folder(tmp_path / "set", images | {"masks/b.png": png(soft(big > 0))})
+    settings = CompetitionSettings(name="folder")
+    with pytest.raises(
+        DataError, match=r"b\.png has .* numbers or colours in crumbs, as the soft edges of .*masks_are to binary"
+    ):
+        Folder().read(str(tmp_path / "set"), settings).load("b")
+    source = Folder().read(str(tmp_path / "set"), settings.model_copy(update={"masks_are": "binary"}))
+    sample = source.load("b")
+    assert "binary masks with soft edges" in {issue.kind for issue in sample.data_issues}
+    assert np.count_nonzero((sample.labels > 0) != (big > 0)) < 0.05 * np.count_nonzero(big)
+
+    apart = {f"masks/b/{n}.png": png(soft(components(big > 0) == n)) for n in (1, 2, 3, 4)}
+    write_folder(tmp_path / "apart", images | apart)
+    sample = Folder().read(str(tmp_path / "apart"), settings).load("b")
+    (issue,) = (issue for issue in sample.data_issues if issue.kind == "binary masks with soft edges")
+    assert (issue.count, sample.labels.max()) == (4, 4)
+    assert np.count_nonzero((sample.labels > 0) != (big > 0)) < 0.05 * np.count_nonzero(big)
+
+
+def test_labels_of_many_numbers_keep_them_as_binary_masks(tmp_path):
+    labels = np.zeros((40, 40), np.uint8)
+    for number in range(1, 65):
+        labels[(number - 1) // 8 * 5 : (number - 1) // 8 * 5 + 4, (number - 1) % 8 * 5 : (number - 1) % 8 * 5 + 4] = (
+            number
+        )
+    write_folder(tmp_path, {"images/a.png": png(labels), "masks/a.png": png(labels)})
+    source = Folder().read(str(tmp_path), CompetitionSettings(name="folder", masks_are="binary"))
+    assert source.load("a").labels.max() == 64

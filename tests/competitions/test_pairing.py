@@ -14,7 +14,7 @@ from tests.files import png, tiff, write_folder, write_zip
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 24), np.uint8)
 LABELS = np.zeros((20, 24), np.uint8)
 LABELS[3:8, 3:8], LABELS[10:15, 10:15] = 1, 2
-PNG, MASK = png(IMAGE), png(LABELS)
+PNG, MASK, WHOLE = png(IMAGE), png(LABELS), png(LABELS > 0)
 FOLDER = {f"{kind}/{id_}.png": data for id_ in "abc" for kind, data in (("images", PNG), ("masks", MASK))}
 DSB = {
     f"{id_}/{place}.png": data
@@ -66,7 +66,7 @@ def test_data_that_are_not_read_are_refused_and_skip_bad_drops_their_sample(
 
 
 def test_all_files_that_are_not_read_are_named_at_once(tmp_path):
-    nested = {f"{kind}/more/{id_}.png": PNG for kind in ("images", "masks") for id_ in "de"}
+    nested = {f"{kind}/more/{id_}.png": data for kind, data in (("images", PNG), ("masks", MASK)) for id_ in "de"}
     with pytest.raises(DataError, match="has 4 faults") as info:
         read("folder", FOLDER | nested, tmp_path)
     assert {name for name in nested if any(name in problem for problem in info.value.problems)} == set(nested)
@@ -120,7 +120,7 @@ def test_names_composed_and_decomposed_are_one_name(competition, tmp_path):
     composed, decomposed = "Zähl", "Za\u0308hl"
     files = {
         "folder": {f"images/{composed}.png": PNG, f"masks/{decomposed}.png": MASK},
-        "dsb2018": {f"{composed}/images/{decomposed}.png": PNG, f"{composed}/masks/1.png": MASK},
+        "dsb2018": {f"{composed}/images/{decomposed}.png": PNG, f"{composed}/masks/1.png": WHOLE},
     }[competition]
     for zipped in (False, True):
         source = read(competition, files, tmp_path, zipped=zipped)

@@ -183,13 +183,15 @@ def test_a_path_that_does_not_exist_is_named(tmp_path):
 @pytest.mark.parametrize("data", [b"", b"<html>", zipped(FILES)[:-30]], ids=["empty", "html", "cut off"])
 def test_what_is_no_zip_is_named(tmp_path, data):
     (tmp_path / "train.zip").write_bytes(data)
-    with pytest.raises(DataError, match=r"train\.zip is damaged.*download the zip again"):
+    with pytest.raises(DataError, match=r"train\.zip is no zip, or a damaged one.*download the zip again"):
         open_archive(tmp_path / "train.zip")
 
 
 def test_an_inner_zip_that_is_none_is_named(tmp_path):
     data = write_zip(tmp_path / "outer.zip", {"train.zip": b"<html>"})
-    with pytest.raises(DataError, match=r"outer\.zip:train\.zip is damaged \(BadZipFile: File is not a zip file\)"):
+    with pytest.raises(
+        DataError, match=r"outer\.zip:train\.zip is no zip, or a damaged one \(File is not a zip file\)"
+    ):
         open_archive(data + ":train.zip")
 
 
@@ -288,7 +290,7 @@ def test_an_entry_without_a_name_is_refused(tmp_path):
     directory = data[place : data.index(b"PK\5\6")]
     nameless = directory[:28] + b"\0\0" + directory[30:46]
     (tmp_path / "a.zip").write_bytes(data[:place] + nameless + data[data.index(b"PK\5\6") :])
-    with pytest.raises(DataError, match=r"a\.zip is damaged"):
+    with pytest.raises(DataError, match=r"a\.zip is no zip, or a damaged one"):
         open_archive(tmp_path / "a.zip")
 
 
@@ -409,3 +411,17 @@ def test_a_name_with_a_nul_which_would_end_there_is_damaged(tmp_path):
 def test_the_docs_list_every_limit(repository):
     page = (repository / "docs" / "files.md").read_text()
     assert [name for name in LIMITS if f"`KAGGLE_UNET_MAX_{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("data", [b"\x1f\x8b\x08\0rest", b"Rar!\x1a\x07\x01\0", b"7z\xbc\xaf\x27\x1c"])
+def test_archives_of_other_kinds_are_to_be_unpacked(tmp_path, data):
+    (tmp_path / "a.tar.gz").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.tar\.gz is no zip.*unpack archives of other kinds, and pass the folder"):
+        open_archive(tmp_path / "a.tar.gz")
+
+
+def test_a_method_that_zipfile_lacks_is_no_damage(tmp_path):
+    data = zipped({"a.txt": b"a" * 100}).replace(b"\x08\x00", b"\x09\x00")  # Deflate64
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.zip is compressed in a way that can't be read; unpack it"):
+        open_archive(tmp_path / "a.zip")

@@ -18,6 +18,7 @@ from kaggle_unet.io.images import (
     decode_mask,
     encode_png,
     encode_tiff,
+    read_pixels,
     read_shape,
 )
 from kaggle_unet.io.label_images import read_values
@@ -124,7 +125,8 @@ def test_images_and_masks_are_turned_as_their_tag_says(kind, orientation):
     decoded, notes = decode_image(data, "a")
     np.testing.assert_allclose(decoded / (257 if "16" in kind or "deep" in kind else 1), shown, atol=3)
     if kind not in {"jpg", "webp"}:
-        np.testing.assert_array_equal(decode_mask(data, "a"), shown > 0)
+        turned = read_pixels(data, "a", "mask")[0]
+        np.testing.assert_array_equal((turned if turned.ndim == 2 else turned[..., 0]) > 0, shown > 0)
     assert ("orientation tag" in [note.kind for note in notes]) == (orientation != 1)
     assert shape_of(data, "a") == shown.shape
 
@@ -149,7 +151,7 @@ def test_images_and_masks_are_turned_as_their_tag_says(kind, orientation):
     ],
 )
 def test_whatever_is_above_0_is_inside_a_mask(data):
-    mask = decode_mask(data, "a.png")
+    mask, _ = decode_mask(data, "a.png")
     np.testing.assert_array_equal(mask, MASK)
     assert mask.dtype == np.bool_
 
@@ -159,7 +161,7 @@ def test_whatever_is_above_0_is_inside_a_mask(data):
 def test_a_mask_is_the_same_in_every_mode(mode, mask):
     data = png(Image.fromarray(mask * np.uint8(255)).convert(mode))
 
-    np.testing.assert_array_equal(decode_mask(data, "a.png"), mask)
+    np.testing.assert_array_equal(decode_mask(data, "a.png")[0], mask)
 
 
 LABELS = np.array([[0, 1, 1], [300, 0, 70000]])
@@ -331,7 +333,7 @@ def test_encoded_pixels_are_decoded_as_they_were(write):
 def test_gifs_and_webps_are_read(pixels, kind):
     data = encode(pixels, kind, **({"lossless": True} if kind == "WEBP" else {}))
     np.testing.assert_array_equal(decode_image(data, "a")[0], pixels)
-    np.testing.assert_array_equal(decode_mask(encode(MASK * np.uint8(255), kind, lossless=True), "a"), MASK)
+    np.testing.assert_array_equal(decode_mask(encode(MASK * np.uint8(255), kind, lossless=True), "a")[0], MASK)
     two = encode(pixels, kind, save_all=True, append_images=[Image.fromarray(255 - pixels)])
     with pytest.raises(DataError, match=r"^a holds 2 images"):
         decode_image(two, "a")
@@ -339,7 +341,7 @@ def test_gifs_and_webps_are_read(pixels, kind):
 
 @pytest.mark.parametrize("decode", [decode_image, decode_mask, read_values])
 def test_a_png_with_any_bit_flipped_or_cut_off_anywhere_is_an_error_or_the_same(decode):
-    pixels = np.random.default_rng(3).integers(0, 4, (30, 40), np.uint8)
+    pixels = np.random.default_rng(3).integers(0, 2, (30, 40), np.uint8) * np.uint8(3)
     data = png(pixels)
     whole = decode(data, "a")
     for place in range(8, len(data), 7):
@@ -394,3 +396,49 @@ def test_a_png_with_fewer_rows_than_it_declares_is_damaged(pixels, decode):
     decode(build(40), "x.png")
     with pytest.raises(DataError, match=r"x\.png is damaged or truncated"):
         decode(build(30), "x.png")
+
+
+def soft_disc(background=0, inside=255, sigma=1.0):
+    y, x = np.mgrid[:64, :64]
+    disc = (y - 30) ** 2 + (x - 33) ** 2 < 20**2
+    return disc, cv2.GaussianBlur(np.where(disc, inside, background).astype(np.uint8), (0, 0), sigma)
+
+
+def test_a_mask_with_soft_edges_is_cut_half_way_with_a_note():
+    disc, soft = soft_disc()
+    mask, notes = decode_mask(png(soft), "a.png")
+    assert np.count_nonzero(mask != disc) < 20
+    assert [note.kind for note in notes] == ["binary masks with soft edges"]
+    fraction = soft.astype(np.float32) / 255
+    fraction[0, 0] = np.nan
+    mask, _ = decode_mask(tiff(fraction), "a.tif")
+    assert np.count_nonzero(mask != disc) < 20
+    alpha = np.dstack([np.zeros_like(soft)] * 3 + [soft])
+    assert np.count_nonzero(decode_mask(png(alpha), "a.png")[0] != disc) < 20
+
+
+def test_a_mask_without_clear_edges_or_background_is_refused():
+    with pytest.raises(DataError, match=r"^a\.png has many values between 0 and .*no clear edge; save two values"):
+        decode_mask(png(np.arange(256, dtype=np.uint8).reshape(16, 16)), "a.png")
+    _, soft = soft_disc(9, 209, 0.1)
+    red_on_white = np.where(soft[..., None] > 100, np.uint8([255, 0, 0]), np.uint8([255, 255, 255]))
+    for picture in (soft, red_on_white):
+        with pytest.raises(DataError, match=r"^a\.png has no pixel of 0 or black, which is background"):
+            decode_mask(png(picture), "a.png")
+    assert decode_mask(png(np.full((4, 4), 255, np.uint8)), "a.png")[0].all()
+
+
+def test_64_bit_floats_keep_their_levels_or_are_refused():
+    levels = np.arange(75, dtype=np.float64).reshape(5, 15)
+    with pytest.raises(DataError, match=r"more than 32-bit floats can tell apart"):
+        decode_image(tiff(levels + 1e9), "a.tif")
+    np.testing.assert_allclose(decode_image(tiff(levels / 7), "a.tif")[0], levels / 7, rtol=1e-6)
+    assert (decode_image(tiff(np.full((4, 4), 0.1)), "a.tif")[0] == np.float32(0.1)).all()
+
+
+def test_indices_of_a_gray_palette_are_kept_where_two_share_a_gray():
+    picture = Image.fromarray(np.array([[0, 1, 2], [3, 3, 0]], np.uint8), "P")
+    picture.putpalette([0, 0, 0, 90, 90, 90, 90, 90, 90, 200, 200, 200])
+    assert read_values(png(picture), "a.png")[0].tolist() == [[0, 1, 2], [3, 3, 0]]
+    picture.putpalette([0, 0, 0, 90, 90, 90, 91, 91, 91, 200, 200, 200])
+    assert read_values(png(picture), "a.png")[0].tolist() == [[0, 90, 91], [200, 200, 0]]

@@ -2,6 +2,7 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -201,3 +202,46 @@ def test_a_size_that_needs_more_strips_or_tiles_than_there_are_is_refused(data):
         place = file.pages.first.tags["ImageLength"].valueoffset
     with pytest.raises(DataError, match=r"a\.tif lacks some of the \d+ strips or tiles that its size needs"):
         decode_image(data[:place] + (96).to_bytes(2, "little") + data[place + 2 :], "a.tif")
+
+
+def test_the_full_image_is_read_where_its_thumbnail_comes_first(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(GRAY[:1, :2], subfiletype=1)
+        file.write(GRAY)
+    data = (tmp_path / "a.tif").read_bytes()
+    np.testing.assert_array_equal(decode_image(data, "a.tif")[0], GRAY)
+    np.testing.assert_array_equal(read_values(data, "a.tif")[0], GRAY)
+
+
+def test_planes_that_the_xml_leaves_out_are_not_dropped(tmp_path):
+    tifffile.imwrite(tmp_path / "a.ome.tif", FIVE[:3], ome=True, metadata={"axes": "ZYX"}, photometric="minisblack")
+    data = (tmp_path / "a.ome.tif").read_bytes()
+    assert data.count(b'SizeZ="3"') == 1
+    with pytest.raises(DataError, match="holds 3 images"):
+        decode_image(data.replace(b'SizeZ="3"', b'SizeZ="1"'), "a.ome.tif")
+
+
+def test_four_samples_are_channels_unless_the_file_calls_one_alpha():
+    four = np.dstack([COLOUR, GRAY])
+    untagged = cv2.imencode(".tif", four)[1].tobytes()  # OpenCV writes no tag for the fourth
+    assert decode_image(untagged, "a.tif")[0].shape == four.shape
+    np.testing.assert_array_equal(decode_image(untagged, "a.tif", 3)[0], GRAY)
+    tagged = tiff(four, photometric="rgb", extrasamples=[2])
+    np.testing.assert_array_equal(decode_image(tagged, "a.tif")[0], COLOUR)
+    np.testing.assert_array_equal(decode_image(tagged, "a.tif", 3)[0], GRAY)
+    np.testing.assert_array_equal(decode_image(tagged, "a.tif", "green")[0], COLOUR[..., 1])
+
+
+def test_packed_bits_where_0_is_white_are_turned_within_their_bits():
+    values = np.array([[0, 1, 100], [4000, 4095, 7]], np.uint16)
+    packed = np.unpackbits(values.astype(">u2").view(np.uint8)).reshape(2, 3, 16)[..., 4:].reshape(2, -1)
+    rows = np.packbits(np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))), axis=1).tobytes()
+    data = tiff(values, photometric="miniswhite", metadata=None)
+    page = tifffile.TiffFile(io.BytesIO(data)).pages.first
+    image = bytearray(data)
+    offset, bits = page.dataoffsets[0], page.tags["BitsPerSample"]
+    image[bits.valueoffset : bits.valueoffset + 2] = (12).to_bytes(2, "little")
+    image[offset : offset + len(rows)] = rows
+    counts = page.tags["StripByteCounts"]
+    image[counts.valueoffset : counts.valueoffset + 4] = len(rows).to_bytes(4, "little")
+    np.testing.assert_array_equal(decode_image(bytes(image), "a.tif")[0], 4095 - values)

@@ -56,3 +56,10 @@ def test_polygons_that_share_a_side_share_no_pixel():
 @pytest.mark.parametrize("rings", [[], [[(1, 1)]], [[(1, 1.2), (3, 1.2)]], [[(7, 7), (8, 7), (8, 8)]]])
 def test_what_has_no_area_in_the_image_has_no_pixel(rings):
     assert len(fill_polygons([rings], (4, 4))) == 0
+
+
+def test_points_may_have_a_height():
+    flat = [(1, 1), (1, 6), (6, 6), (6, 1)]
+    for high in ([(x, y, 9) for x, y in flat], [(x, y, 9) for x, y in flat[:3]]):
+        wanted = [(x, y) for x, y, _ in high]
+        np.testing.assert_array_equal(fill_polygons([[high]], (8, 8)), fill_polygons([[wanted]], (8, 8)))

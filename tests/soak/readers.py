@@ -139,7 +139,7 @@ def masks(home: Path) -> Reader:
     """Binary masks."""
     labels = images()[1]
     seeds = [png(labels == n) for n in (1, 2)] + [png((labels == 3).astype(np.uint8) * 255), png(labels > 0, "RGBA")]
-    read = lambda data: decode_mask(data, "x.png")  # noqa: E731
+    read = lambda data: decode_mask(data, "x.png")[0]  # noqa: E731
     deep = lambda data, rng, others: repair_png(damage(data, rng, others))  # noqa: E731
     return Reader(seeds, read, lambda data, mask: _check_png(data, mask.astype(np.uint8)), has_checksum=True, deep=deep)
 
