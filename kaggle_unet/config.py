@@ -253,11 +253,7 @@ def validate_config(tree: Mapping[str, Any], *, where: str = "config") -> Config
         table = competition.get("classes")
         classes = codec.get("classes") or (list(table) if isinstance(table, dict) else None)
         kind = competition.get("masks_are") or "classes"
-        tree = {
-            **tree,
-            "codec": {**codec, "classes": classes},
-            "competition": {**competition, "masks_are": kind},
-        }
+        tree = {**tree, "codec": {**codec, "classes": classes}, "competition": {**competition, "masks_are": kind}}
     try:
         return Config.model_validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:

@@ -30,9 +30,8 @@ def score(
     given, is_of_run = predicted or run, run or store or decode or train
     is_of_truth = truth or competition or (images, masks, masks_are) != ("images", "masks", None)
     if predicted is not None and truth is not None and not is_of_run:
-        result = score_predictions(
-            predicted, truth, competition or "folder", images=images, masks=masks, masks_are=masks_are
-        )
+        places = {"images": images, "masks": masks, "masks_are": masks_are}
+        result = score_predictions(predicted, truth, competition or "folder", on_warning=console.warn, **places)
     elif given is not None and given.suffix.lower() != ".csv" and not is_of_truth:
         opened = open_run(given, run=run)
         with console.progress() as on_progress:

@@ -113,8 +113,7 @@ TrustCode = Annotated[bool, _option("--trust-code", "Let model.name python:modul
 
 # Training.
 Folds = Annotated[
-    str,
-    _option("--fold N", "The fold to hold out: one, several (0,2), all in turn, or full for none. Default: none."),
+    str, _option("--fold N", "The fold to hold out: one, several (0,2), all in turn, or full for none. Default: none.")
 ]
 DryRun = Annotated[bool, _option("--dry-run", "Check everything, estimate time and disk space, and write nothing.")]
 Resume = Annotated[bool, _option("--resume", "Continue after the last complete epoch.")]

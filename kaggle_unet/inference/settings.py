@@ -6,13 +6,7 @@ from pydantic import Field, field_validator
 
 from kaggle_unet.types import Settings
 
-PLANE_SETTINGS = (
-    "flips",
-    "mean",
-    "scales",
-    "object_px",
-    "pad_to_multiple",
-)  # those that change planes
+PLANE_SETTINGS = ("flips", "mean", "scales", "object_px", "pad_to_multiple")  # those that change planes
 
 
 class InferenceSettings(Settings):

@@ -43,6 +43,8 @@ def stretch(image: Image) -> Image:
     if image.ndim == 3 and image.dtype == np.uint8:
         return image
     low, high = np.percentile(image, (0.5, 99.8))
+    if high <= low and image.dtype != np.uint8:  # nearly all is background
+        low, high = image.min(), image.max()
     if high > low:
         image = np.clip((image - low) / (high - low) * 255, 0, 255).astype(np.uint8)
     elif image.dtype != np.uint8:

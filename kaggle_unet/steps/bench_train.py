@@ -32,6 +32,7 @@ from kaggle_unet.config import Config
 from kaggle_unet.data.batch import Batch
 from kaggle_unet.data.dataset import TrainingSet
 from kaggle_unet.data.loading import BatchLoader
+from kaggle_unet.errors import ConfigError
 from kaggle_unet.steps.build import build_loss, build_model, build_training_set
 from kaggle_unet.steps.make_targets import make_targets
 from kaggle_unet.steps.parallel import OnProgress
@@ -205,6 +206,9 @@ def _samples(config: Config, store_folder: Path, n: int) -> Iterator[tuple[Train
         store = Store.open(store_folder)
         yield build_training_set(config, store, store.ids[:n]), f"{len(store.ids[:n])} samples of {store.folder}"
         return
+    if config.codec.classes:
+        msg = f"{store_folder}: no store here, and images of classes are not drawn; run kaggle-unet make-targets first"
+        raise ConfigError(msg)
     name = config.competition.name
     draw: dict[str, Callable[[Path, int, int], object]] = {
         "tgs": write_tgs_zip,

@@ -63,10 +63,7 @@ def estimate_prediction(
         seconds = time.perf_counter() - start
     factor = sum(map(math.prod, sizes.values())) / sum(map(math.prod, part.values()))
     return Estimate(
-        work=work,
-        minutes=seconds * factor / 60,
-        disk_bytes=n_bytes * factor,
-        measured=f"{len(part)} of the images",
+        work=work, minutes=seconds * factor / 60, disk_bytes=n_bytes * factor, measured=f"{len(part)} of the images"
     )
 
 

@@ -1,6 +1,7 @@
 """`report`: write a page of a run's out-of-fold predictions beside the truth, of labels on images, or of a store."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +36,7 @@ from kaggle_unet.steps.score import (
     score_training_samples,
     summarize_scores,
 )
-from kaggle_unet.store import Store, TargetSet, atomic_write, read_record, sample_file
+from kaggle_unet.store import Store, TargetSet, atomic_write, hash_plain, read_record, sample_file
 from kaggle_unet.store.atomic import refuse_to_replace
 from kaggle_unet.store.planes import read_planes
 from kaggle_unet.targets.codecs import get_codec
@@ -118,8 +119,7 @@ def write_report(  # noqa: PLR0913  the options of a verb
         _plot(run, result.parts["fold"], means, config.decode.mask_threshold),
         _legend(names, config.competition.classes),
     )
-    atomic_write(output, page)
-    return output
+    return _write_page(output, page, cards)
 
 
 def _make_run_card(
@@ -137,8 +137,19 @@ def _place(cards: list[Card], card: Card, output: Path, n: int, on_progress: OnP
     """Append one of `n` cards, and put its pictures beside the page if there are very many cards."""
     cards.append(card)
     if n > MOST_IN_PAGE:
-        move_pictures_out(card, output.with_name(f"{output.stem}_files") / f"{len(cards)}.js")
+        version = hash_plain(card["pictures"])[:8]  # so that those of an earlier page are not replaced
+        move_pictures_out(card, output.with_name(f"{output.stem}_files") / f"{len(cards)}-{version}.js")
     on_progress("report", len(cards), n)
+
+
+def _write_page(output: Path, page: str, cards: Iterable[Card]) -> Path:
+    """Write a page, and then remove the pictures of the one that was there before."""
+    atomic_write(output, page)
+    kept = {card["data"].get("src") for card in cards}
+    for file in output.with_name(f"{output.stem}_files").glob("*.js"):
+        if re.fullmatch(r"\d+-[0-9a-f]{8}\.js", file.name) and f"{file.parent.name}/{file.name}" not in kept:
+            file.unlink(missing_ok=True)
+    return output
 
 
 def _tabulate(scores: Scores, by_threshold: Mapping[float, float]) -> dict[str, DataFrame]:
@@ -173,7 +184,10 @@ def write_submission_report(
     refuse_file(output, ".html", MARK)
     refuse_to_replace([output], [csv, split_location(data)[0]])
     competition, rles = get_competition(name), read_submission(csv, name)
-    source = competition.read(data, competition_settings(name))
+    try:
+        source = competition.read(data, competition_settings(name))
+    except DataError:  # masks may be missing; what else is wrong is said again
+        source = competition.read(data, competition_settings(name), with_masks=False)
     if not rles.keys() >= set(source.ids):  # those of the test images, if both sets are there
         source = competition.read(data, competition_settings(name), with_masks=False)
     if missing := sorted(set(source.ids) - set(rles)):
@@ -199,8 +213,7 @@ def write_label_report(
     cards = list[Card]()
     for sample, labels in labelled:
         _place(cards, make_card(sample, labels, single=single), output, n, on_progress)
-    atomic_write(output, render_report(title, stats, [], cards))
-    return output
+    return _write_page(output, render_report(title, stats, [], cards), cards)
 
 
 def write_store_report(folder: Path, output: Path, on_progress: OnProgress = lambda *_: None) -> Path:
@@ -229,8 +242,7 @@ def write_store_report(folder: Path, output: Path, on_progress: OnProgress = lam
         _place(cards, card, output, len(store.ids), on_progress)
     legend = _legend(names, competition["classes"])
     title, stats = "/".join(folder.absolute().parts[-2:]), _describe_store(store, sets)
-    atomic_write(output, render_report(title, stats, [], cards, legend=legend))
-    return output
+    return _write_page(output, render_report(title, stats, [], cards, legend=legend), cards)
 
 
 def _describe_store(store: Store, sets: Iterable[TargetSet]) -> dict[str, str]:

@@ -220,23 +220,22 @@ def check_decode_params(file: Path | None, checkpoints: Collection[str], config:
     """Return warnings if decode parameters were searched for another codec, other checkpoints, or other views."""
     if file is None:
         return []
-    found, again, remarks = _load(file), "run kaggle-unet tune again", list[str]()
+    found, where, again, remarks = _load(file), name_decode_params(file), "run kaggle-unet tune again", list[str]()
     if found.codec not in {None, codec := config.codec.name}:
-        msg = f"{file} was searched for the codec {found.codec}, this one is {codec}; leave it out with --decode config"
-        remarks.append(msg)
+        remarks.append(f"{where} was searched for the codec {found.codec}, not {codec}; leave it out: --decode config")
     for name in sorted({name for searched in found.views for name in searched}):
         of_planes = views or [plain(config)["inference"]]
         theirs, mine = ({str(some.get(name)): None for some in those} for those in (found.views, of_planes))
         if theirs.keys() != mine.keys():
-            msg = f"{file} was searched on planes predicted with inference.{name} {' and '.join(theirs)}, these with "
+            msg = f"{where} was searched on planes predicted with inference.{name} {' and '.join(theirs)}, these with "
             msg += f"{' and '.join(mine)}; run kaggle-unet predict --oof with the same settings, and tune again"
             remarks.append(msg)
     if file.suffix == EXPORTED:
         return remarks
     if found.checkpoints is None:
-        return [*remarks, f"{file} does not record the checkpoints it was searched with; {again} to tie it to them"]
+        return [*remarks, f"{where} does not record the checkpoints it was searched with; {again} to tie it to them"]
     others = len(set(checkpoints) - set(found.checkpoints))
-    return [*remarks, f"{file} was searched without {others} of these checkpoints; {again}"] if others else remarks
+    return [*remarks, f"{where} was searched without {others} of these checkpoints; {again}"] if others else remarks
 
 
 def _left_by_tune(config: Config, runs: Sequence[Path]) -> Path | None:

@@ -17,7 +17,7 @@ from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import decode_submitted, read_submission
 from kaggle_unet.competitions.truth import Truth, read_truth
 from kaggle_unet.config import Config
-from kaggle_unet.errors import DataError
+from kaggle_unet.errors import DataError, shorten_list
 from kaggle_unet.inference.settings import PLANE_SETTINGS
 from kaggle_unet.io.archive import open_archive
 from kaggle_unet.io.images import SUFFIX_PATTERN
@@ -31,14 +31,7 @@ from kaggle_unet.metrics.score import ImageScore, interval_of_mean, score_overla
 from kaggle_unet.steps.check import competition_settings
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.provenance import refuse_file
-from kaggle_unet.steps.run import (
-    OF_CONFIG,
-    check_decode_params,
-    choose_decode_params,
-    fold_folder,
-    open_run,
-    run_folds,
-)
+from kaggle_unet.steps.run import OF_CONFIG, check_decode_params, choose_decode_params, fold_folder, open_run, run_folds
 from kaggle_unet.store import Store, atomic_write
 from kaggle_unet.store.atomic import refuse_to_replace
 from kaggle_unet.store.planes import describe_planes, read_planes
@@ -94,17 +87,20 @@ class Scores:
         }
 
 
-def score_predictions(predicted: Path, truth: str, name: str, **places: str | None) -> Scores:
+def score_predictions(
+    predicted: Path, truth: str, name: str, *, on_warning: Callable[[str], None] = lambda _: None, **places: str | None
+) -> Scores:
     """Score a submission as Kaggle would, or labels in any format; `places` are `images`, `masks` and `masks_are`."""
     settings = competition_settings(name, **places)
     labels = read_truth(truth, get_competition(settings.name), settings)
     if predicted.suffix.lower() == ".csv":
-        return score_submission(predicted, labels, name)
+        return score_submission(predicted, labels, name, on_warning)
     is_alike = (predicted / (places.get("masks") or "")).is_dir()  # else `places` describe the truth alone
     folder = competition_settings("folder", **({**places, "masks_are": None} if is_alike else {}))
     if _are_numbered(predicted, folder):
         folder = folder.model_copy(update={"masks_are": "labels"})
-    return score_labels(predicted, read_truth(str(predicted), get_competition("folder"), folder), labels, name)
+    found = read_truth(str(predicted), get_competition("folder"), folder)
+    return score_labels(predicted, found, labels, name, on_warning)
 
 
 def _are_numbered(predicted: Path, settings: CompetitionSettings) -> bool:
@@ -120,13 +116,19 @@ def _are_numbered(predicted: Path, settings: CompetitionSettings) -> bool:
     return any(image.dtype.itemsize in {2, 4} and image.max(initial=0) not in {0, 255, 65535} for image in images)
 
 
-def score_submission(csv: Path, truth: Mapping[str, Labels], name: str) -> Scores:
+def score_submission(
+    csv: Path, truth: Mapping[str, Labels], name: str, on_warning: Callable[[str], None] = lambda _: None
+) -> Scores:
     """Score a submission against labels."""
-    return score_labels(csv, read_submission(csv, name), truth, name)
+    return score_labels(csv, read_submission(csv, name), truth, name, on_warning)
 
 
 def score_labels(
-    where: Path, predicted: Mapping[str, list[str]] | Mapping[str, Labels], truth: Mapping[str, Labels], name: str
+    where: Path,
+    predicted: Mapping[str, list[str]] | Mapping[str, Labels],
+    truth: Mapping[str, Labels],
+    name: str,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> Scores:
     """Score run-length codes or labels, by id, against the true labels."""
     names = _match_names(truth, predicted)
@@ -135,6 +137,10 @@ def score_labels(
         msg = f"{where}: {len(missing)} of the {len(truth)} images to be scored are missing; every image of the truth "
         msg += "needs a row, or a label image of its name"
         raise DataError(msg, missing[:20])
+    if others := sorted(set(predicted) - set(names.values())):
+        on_warning(
+            f"{where}: {len(others)} images are not in the truth and not scored: {', '.join(shorten_list(others))}"
+        )
     scored = []
     for id_ in truth:
         labels, kind, _ = truth.read(id_) if isinstance(truth, Truth) else (truth[id_], None, ())

@@ -197,7 +197,9 @@ def choose_second_level(
         other = "other checkpoints"
     else:
         return read_second_level(config, folder), []
-    return None, [f"{folder} was trained for {other} and is not used; run kaggle-unet second-level again"]
+    return None, [
+        f"{name_decode_params(folder)} was trained for {other} and is not used; run kaggle-unet second-level again"
+    ]
 
 
 class ChosenDecoder(NamedTuple):

@@ -333,6 +333,18 @@ def test_extra_objects_of_one_of_two_runs_are_listed_and_those_of_both_are_not(c
     assert read() == []
 
 
+def test_images_without_a_fold_are_a_choice_of_their_own(chromium, tmp_path):
+    cards = make_cards()
+    for card in cards[:2]:
+        card["data"]["fold"] = ""
+    page, read = open_page(chromium, tmp_path, render_report("t", {}, [], cards))
+    page.select_option("#fold", "(none)")
+    assert page.locator("#list .id").count() == 2
+    page.select_option("#fold", "")
+    assert page.locator("#list .id").count() == len(cards)
+    assert read() == []
+
+
 def open_page(chromium, folder, text, **options):
     """Open a page; return it, and a function that lists its errors."""
     (folder / "report.html").write_text(text)
@@ -453,9 +465,9 @@ def test_predictions_without_truth_are_browsed_too(chromium, tmp_path):
 def test_pictures_beside_the_page_are_loaded_when_they_are_shown(chromium, tmp_path):
     cards = make_cards()
     for number, card in enumerate(cards):
-        move_pictures_out(card, tmp_path / "report_files" / f"{number}.js")
-    (tmp_path / "report_files" / "5.js").unlink()
-    path = tmp_path / "report.html"
+        move_pictures_out(card, tmp_path / "run#1 50%_files" / f"{number}.js")
+    (tmp_path / "run#1 50%_files" / "5.js").unlink()
+    path = tmp_path / "run#1 50%.html"
     path.write_text(render_report("t", {}, [], cards))
     page = chromium.new_page()
     page.goto(path.as_uri() + "#image%203")

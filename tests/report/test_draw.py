@@ -1,6 +1,7 @@
 """Pictures show what the arrays say."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 
 from kaggle_unet.report.draw import (
@@ -115,3 +116,12 @@ def test_composed_panels_lie_side_by_side_below_their_captions():
     np.testing.assert_array_equal(strip[CAPTION_PX:, 30 + GAP_PX :], blue)
     assert np.all(strip[CAPTION_PX + 4 :, :30] == 255)
     assert strip[:CAPTION_PX].min() < 100
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_a_few_bright_pixels_are_seen_on_an_empty_image(dtype):
+    image = np.zeros((256, 256), dtype)
+    image[:8, :8] = 30000
+    assert (stretch(image)[:8, :8] == 255).all()
+    assert not stretch(image)[8:].any()
+    assert not stretch(np.full((4, 4), 7, dtype)).any()

@@ -18,8 +18,9 @@ from PIL import Image
 from kaggle_unet.masks.labels import relabel
 from kaggle_unet.metrics.pixels import score_classes
 from kaggle_unet.report import gallery
-from kaggle_unet.report.gallery import make_card, make_class_card, move_pictures_out, render_report
+from kaggle_unet.report.gallery import _totals, make_card, make_class_card, move_pictures_out, render_report
 from kaggle_unet.report.plots import plot_curves
+from kaggle_unet.steps import report
 from kaggle_unet.types import Sample
 
 VOID = {"meta", "img", "link", "br", "input"}
@@ -280,3 +281,35 @@ def test_classes_are_their_confusion_and_their_labels():
     assert texts[texts.index("mean score") - 1] == f"{score.mean:.4f}"
     assert "true objects" not in texts
     assert '"layers": ["image", "soil", "true classes", "predicted classes"]' in page
+
+
+def test_a_score_that_begins_a_bar_is_in_it():
+    cards = [{**card_of("a", TRUE), "score": score} for score in np.arange(0, 11) / 10]
+    assert _totals(cards)["bars"] == [1] * 9 + [2]
+
+
+def test_pictures_beside_a_page_stay_until_the_next_page_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "MOST_IN_PAGE", 2)
+
+    def labelled(value, ids):
+        for id_ in ids:
+            yield Sample(id_, np.full(TRUE.shape, value, np.uint8)), TRUE
+        if len(ids) < 3:
+            raise KeyboardInterrupt
+
+    def pictures():
+        return {file.name: file.read_bytes() for file in (tmp_path / "page_files").iterdir()}
+
+    def write(value, ids="abc"):
+        report.write_label_report(labelled(value, ids), 3, "t", {}, tmp_path / "page.html")
+
+    write(1)
+    before, page = pictures(), (tmp_path / "page.html").read_text()
+    with pytest.raises(KeyboardInterrupt):
+        write(2, "ab")
+    assert (tmp_path / "page.html").read_text() == page
+    assert pictures().items() >= before.items()
+    (tmp_path / "page_files" / "mine.js").touch()
+    write(2)
+    assert len(pictures()) == 3 + 1
+    assert not pictures().keys() & before.keys()

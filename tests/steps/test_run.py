@@ -105,7 +105,7 @@ def test_decode_parameters_of_another_codec_are_warned_of(tmp_path):
     file.write_text("decode: {mask_threshold: 0.3}\ncodec: mask\ncheckpoints: [aa]")
     assert check_decode_params(file, ["aa"], MASK) == []
     (remark,) = check_decode_params(file, ["aa"], MASK_BORDER)
-    assert "was searched for the codec mask, this one is mask_border; leave it out with --decode config" in remark
+    assert "was searched for the codec mask, not mask_border; leave it out: --decode config" in remark
 
 
 def test_decode_parameters_searched_on_planes_of_other_views_are_warned_of(tmp_path):
@@ -146,7 +146,7 @@ def test_tune_records_its_codec_and_submit_warns_of_another(trained, moved, tmp_
     if mine != "mask":
         other = ["--set", "codec.name=mask", "--set", "weights={}"]
         answer = said("submit", moved, "--data", trained.test, "-o", tmp_path / "x.csv", *other)
-        assert f"was searched for the codec {mine}, this one is mask" in " ".join(answer.err.split())
+        assert f"was searched for the codec {mine}, not mask" in " ".join(answer.err.split())
 
 
 def said(*words):

@@ -139,7 +139,9 @@ def test_a_faulty_code_is_named_with_its_file_and_image(tmp_path):
 )
 def test_names_match_as_those_of_masks_and_images_do(tmp_path, true_name, name):
     truth = {true_name: TRUE, "b": TRUE}
-    scores = score.score_labels(tmp_path, {name: TRUE, "b": TRUE == 1, "c": TRUE}, truth, "folder")
+    said = []
+    scores = score.score_labels(tmp_path, {name: TRUE, "b": TRUE == 1, "c": TRUE}, truth, "folder", said.append)
+    assert said == [f"{tmp_path}: 1 images are not in the truth and not scored: c"]
     assert scores.per_image == {true_name: 1.0, "b": pytest.approx(scores.per_image["b"])}
     for predicted in ({name: TRUE, "b": TRUE, "B": TRUE}, {name: TRUE}):
         with pytest.raises(DataError, match="images to be scored are missing"):

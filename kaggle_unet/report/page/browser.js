@@ -17,6 +17,7 @@ const mark = (kind) => element("i", { style: `background: ${WORDS[kind][0]}` });
 
 // Pictures are text in the page, or a script beside it that calls `takePictures`.
 const decoded = new Map();
+const NONE = "(none)"; // shown for an image without a type or a fold
 const waiting = new Map();
 const takePictures = (src, pictures) => waiting.get(src)(pictures);
 
@@ -25,7 +26,7 @@ function loadPictures({ index, src }) {
   return new Promise((resolve, reject) => {
     waiting.set(src, resolve);
     const onerror = () => reject(new Error(`${src} is missing; keep it beside this page`));
-    document.head.append(element("script", { src, onerror }));
+    document.head.append(element("script", { src: src.split("/").map(encodeURIComponent).join("/"), onerror }));
   });
 }
 
@@ -66,7 +67,7 @@ function choose() {
   const most = $("most").value === "" ? Infinity : Number($("most").value);
   return byId
     .filter((entry) => [entry.id, ...entry.issues].some((said) => said.toLowerCase().includes(text)))
-    .filter((entry) => ["kind", "fold"].every((key) => !$(key).value || entry[key] === $(key).value))
+    .filter((entry) => ["kind", "fold"].every((key) => !$(key).value || (entry[key] || NONE) === $(key).value))
     .filter((entry) => entry.score <= most && (!$("size").value || sizeOf(entry) === $("size").value))
     .filter((entry) => !kinds.length || kinds.some((kind) => countsOf(entry)[kind] > 0))
     .sort(SORTS[$("sort").value]);
@@ -79,7 +80,7 @@ function fillSelects() {
     ["size", "size", sizeOf]]) {
     const values = [...new Set(data.images.map(of))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
     $(key).append(element("option", { value: "" }, `every ${name}`));
-    $(key).append(...values.map((value) => element("option", { value }, value || "(none)")));
+    $(key).append(...values.map((value) => element("option", {}, value || NONE)));
     $(key).closest("label").hidden = values.length < 2;
   }
   $("thumbnails").append(...data.layers.map((name) => element("option", {}, name)));
@@ -210,7 +211,7 @@ function updateList() {
 }
 
 function describeCounts(entry) {
-  const totalPx = entry.size[0] * entry.size[1];
+  const totalPx = isClasses ? entry.rows.reduce((sum, row) => sum + row.truePx, 0) : 0; // those that count
   if (isClasses) return entry.rows.map((row, c) => [data.classes[c].name, row]).filter(([, { iou }]) => iou !== null)
     .map(([name, row]) => [name, `${name} ${describeClass(row, totalPx)}`]);
   return [...KINDS, ...CHANGES].map((kind) => [kind, countsOf(entry)[kind]]).filter(([, n]) => n > 0)
