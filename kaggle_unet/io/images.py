@@ -34,6 +34,7 @@ Purpose = Literal["image", "mask", "labels"]
 # For patterns of file names: a dot and a suffix that may be written in capitals.
 SUFFIX_PATTERN = r"\.(?i:png|tif|tiff|jpg|jpeg|bmp|gif|webp)"
 
+_MOST_PARTS = 3  # of objects (a body, its core, its outline) that a binary mask may mark with values of their own
 _FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "WEBP")  # never those for which Pillow starts other programs
 _MODES = ("1", "L", "LA", "P", "I", "I;16", "I;16B", "I;16L", "I;16N", "F", "RGB", "RGBA")
 _PILLOW_COMPRESSIONS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)  # none, fax, LZW, JPEG, deflate, PackBits
@@ -102,7 +103,7 @@ def encode_tiff(pixels: NDArray[Any], **options: Any) -> bytes:
 
 def decode_mask(data: bytes, where: str) -> tuple[Mask, tuple[Note, ...]]:
     """Decode a binary mask: inside is what is above 0, or opaque, or with soft edges nearer to white than to black."""
-    pixels, notes = apply_alpha(read_pixels(data, where, "mask")[0], where)
+    pixels, notes = apply_alpha(read_pixels(data, where, "mask")[0])
     grays = pixels if pixels.ndim == 2 else pixels.max(axis=2)
     if not is_jpeg(data) and pixels.dtype != np.bool_ and grays.all() and (pixels != pixels[:1, :1]).any():
         raise DataError(f"{where} has no pixel of 0 or black, which is background; export it again")
@@ -110,14 +111,14 @@ def decode_mask(data: bytes, where: str) -> tuple[Mask, tuple[Note, ...]]:
     return mask, (*notes, *more_notes)
 
 
-def apply_alpha(pixels: Pixels, where: str) -> tuple[Pixels, tuple[Note, ...]]:
+def apply_alpha(pixels: Pixels) -> tuple[Pixels, tuple[Note, ...]]:
     """Return the alpha channel if the rest has one colour or is a photograph; otherwise make transparent pixels 0."""
     if pixels.shape[2:] not in {(2,), (4,)}:
         return pixels, ()
     colours, alpha = pixels[..., :-1], pixels[..., -1]
     if (alpha == alpha.flat[0]).all():
         return colours, (Note("opaque alpha channel", 1, "alpha dropped"),)
-    is_opaque, _ = find_inside(alpha, where)
+    is_opaque = alpha > alpha.max() / 2
     opaque = colours[is_opaque].astype(np.int64)
     if len(np.unique(opaque, axis=0)) in {1, *range(max(16, len(opaque) // 4), len(opaque) + 1)}:
         return is_opaque.astype(np.uint8), (Note("masks in the alpha channel", 1, "read from there"),)
@@ -130,14 +131,15 @@ def is_jpeg(data: bytes) -> bool:
 
 
 def find_inside(grays: Pixels, where: str, *, is_lossy: bool = False) -> tuple[Mask, tuple[Note, ...]]:
-    """Find what is above 0 or, if there are many values, nearer to the high ones; many in between are an error."""
+    """Find what is above 0 or, if there are many values, nearer to the high ones; too many in between are an error."""
     values = grays[inside := grays > 0]
     high = float(values.max(initial=0))
-    if not is_lossy and (values == high).all():
+    if not is_lossy and ((values == high).all() or len(np.unique(values)) <= _MOST_PARTS):
         return inside, ()
     high = float(np.median(values[2.0 * values > high])) if high else 0.0
     n_between = np.count_nonzero((values > high / 8) & (values < high * 7 / 8))
-    if (is_lossy and 0 < high < 32) or 4 * n_between > np.count_nonzero(values > high / 8):
+    most = np.count_nonzero(values > high / 8) * (1 / 4 if is_lossy else 2 / 3)  # small objects are half edge
+    if (is_lossy and 0 < high < 32) or n_between > most:
         what = f"has many values between 0 and {high:g}, so its objects have no clear edge; save two values"
         if is_lossy:
             what = "is a JPEG of more than two values, which it does not keep; save masks as PNG or TIFF"
@@ -302,7 +304,9 @@ def _look_up_palette(pillow: Pillow.Image, purpose: Purpose) -> Pixels:
     if purpose != "labels":
         return colours
     indices = np.asarray(pillow)
-    is_gray = (colours == colours[..., :1]).all() and len(np.unique(colours)) == len(np.unique(indices))
+    is_light = colours[..., 0] > 0
+    n_grays = len(np.unique(colours[is_light]))
+    is_gray = (colours == colours[..., :1]).all() and n_grays in {0, 1, len(np.unique(indices[is_light]))}
     return colours if is_gray else indices
 
 
@@ -324,6 +328,7 @@ def _read_tiff(data: bytes, where: str, pillow: Pillow.Image | None, purpose: Pu
             pillow.load()  # turns it, and inverts it if white is 0
             pixels = _look_up_palette(pillow, purpose) if pillow.mode == "P" else np.asarray(pillow)
             is_inverted, bits = min_is_white and pillow.mode in {"1", "L"}, 8 * pixels.itemsize
+            has_alpha |= purpose != "image" and pixels.shape[2:] == (4,)  # in masks, nothing else is worth a guess
         else:
             pixels, is_inverted = TURNS[orientation](read_plane(series, axes, where)), False
     if is_inverted != (min_is_white and purpose == "image") and pixels.dtype.kind in "bu":

@@ -33,7 +33,7 @@ def read_values(data: bytes, where: str) -> tuple[Values, tuple[Note, ...]]:
     pixels, notes = read_pixels(data, where, "labels")
     if "palette" in {note.kind for note in notes} and pixels.ndim == 2:
         pixels = _make_black_0(pixels, read_pixels(data, where, "mask")[0])
-    values, alpha_notes = apply_alpha(pixels, where)
+    values, alpha_notes = apply_alpha(pixels)
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
     if values.dtype == np.bool_:
@@ -150,7 +150,7 @@ def guess_kind(archive: Archive, files: Mapping[str, tuple[str, ...]]) -> tuple[
             f"{present[0][-1]}); else competition.masks_are to labels"
         )
     for name, found in values.items():
-        refuse_soft_edges(found, rank(number_colours(found)).astype(np.int32), archive.where(name))
+        refuse_soft_edges(found, archive.where(name))
     others = sorted({number for found in present for number in found} - {0})
     if all(len({0, *found}) <= 2 for found in present):
         if _refuse_inverted([found > 0 for found in numbers], where) <= 1:
@@ -163,20 +163,21 @@ def guess_kind(archive: Archive, files: Mapping[str, tuple[str, ...]]) -> tuple[
     return ("colours", f"up to {most} in an image") if is_colour else ("labels", f"up to {most} numbers in an image")
 
 
-def has_many_levels(values: Values) -> bool:
-    """Return True for values up to white, as of a binary mask that was smoothed, or saved with losses."""
-    return int(values.max(initial=0)) in {255, 65535} and len(np.unique(values)) > _MOST_LEVELS
+def has_soft_edges(values: Values) -> bool:
+    """Return True for levels up to white, or colours, that have hardly a pixel each, or several pieces."""
+    if values.ndim == 2 and int(values.max(initial=0)) not in {255, 65535}:
+        return False
+    labels = rank(number_colours(values)).astype(np.int32)
+    pieces = count_pieces_and_holes(labels)[0][1:] if values.ndim == 2 else ()
+    is_crumbs = np.median(areas_px(labels)) < _FEWEST_PX or np.median([*pieces, 0]) >= _FEWEST_PIECES
+    return int(labels.max(initial=0)) > _MOST_LEVELS and bool(is_crumbs)
 
 
-def refuse_soft_edges(values: Values, labels: Labels, where: str) -> None:
-    """Refuse numbers or colours that have hardly a pixel each, or several pieces, as levels of soft edges have."""
-    if values.ndim == 3 or has_many_levels(values):
-        pieces = count_pieces_and_holes(labels)[0][1:] if values.ndim == 2 else ()
-        if len(found := areas_px(labels)[1:]) > _MOST_LEVELS and (
-            np.median(found) < _FEWEST_PX or np.median([*pieces, 0]) >= _FEWEST_PIECES
-        ):
-            msg = f"{where} has {labels.max()} numbers or colours in crumbs, as the soft edges of binary masks have; "
-            raise DataError(f"{msg}draw masks without smoothing, or set competition.masks_are to binary")
+def refuse_soft_edges(values: Values, where: str) -> None:
+    """Refuse levels of soft edges that are about to be taken for objects."""
+    if has_soft_edges(values):
+        msg = f"{where} has numbers or colours in crumbs, as the soft edges of binary masks have; draw masks without "
+        raise DataError(f"{msg}smoothing, or set competition.masks_are: binary, or labels if each is an object")
 
 
 def _refuse_inverted(masks: Sequence[Mask], example: str) -> int:

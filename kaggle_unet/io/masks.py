@@ -19,7 +19,7 @@ from kaggle_unet.io.images import decode_mask, find_inside, is_jpeg
 from kaggle_unet.io.label_images import (
     count_neighbours,
     find_void,
-    has_many_levels,
+    has_soft_edges,
     number_classes,
     number_colours,
     rank,
@@ -177,7 +177,7 @@ def take_label_image(
         return labels, void, (*notes, _note_components(labels, highest), *describe_objects(labels))
     labels = relabel(numbers) if highest <= np.iinfo(np.int32).max else rank(numbers).astype(np.int32)
     if cut_binary:
-        refuse_soft_edges(values, labels, where)
+        refuse_soft_edges(values, where)
         _refuse_background(labels, where)
     n_unused = highest - int(labels.max(initial=0))
     note = Note("unused numbers in label images", n_unused, "renumbered without gaps")
@@ -208,7 +208,7 @@ def take_binary_mask(
     _check_size(values.shape[:2], _size(image), where)
     void = find_void(values, (), ignore, where) if ignore is not None else None
     grays = values if values.ndim == 2 else values.max(axis=2)
-    is_soft = foreground is None and not is_guessed and has_many_levels(grays)
+    is_soft = foreground is None and not is_guessed and void is None and has_soft_edges(grays)
     if is_jpeg(data) or is_soft:
         mask, more_notes = find_inside(grays, where, is_lossy=is_jpeg(data))
         mask, notes = mask ^ (foreground == 0), (*notes, *more_notes)

@@ -184,10 +184,7 @@ def write_submission_report(
     refuse_file(output, ".html", MARK)
     refuse_to_replace([output], [csv, split_location(data)[0]])
     competition, rles = get_competition(name), read_submission(csv, name)
-    try:
-        source = competition.read(data, competition_settings(name))
-    except DataError:  # masks may be missing; what else is wrong is said again
-        source = competition.read(data, competition_settings(name), with_masks=False)
+    source = competition.read(data, competition_settings(name))
     if not rles.keys() >= set(source.ids):  # those of the test images, if both sets are there
         source = competition.read(data, competition_settings(name), with_masks=False)
     if missing := sorted(set(source.ids) - set(rles)):

@@ -1,8 +1,10 @@
 """`second-level`: learn from out-of-fold planes which candidate decoding to keep, and use that in `submit`."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -69,7 +71,7 @@ class SecondLevelResult(Result):
     interval: list[float]
     is_used: bool
     identity: str
-    weights_sha256: str | None  # of the file that weights several runs
+    shares: list[float]  # of the runs in the mean, in ascending order
     checkpoints: list[str]
     per_image: dict[str, list[float]]
 
@@ -113,7 +115,7 @@ def learn_second_level(
             decoding=str(file or OF_CONFIG),
             true_per_found=true_per_found,
             identity=_identity(config),
-            weights_sha256=sha256(file) if file and others else None,
+            shares=_count_shares([run, *others], config.inference.weights if others else None),
             checkpoints=checkpoint_hashes(planes for row in images.values() for planes in row["folders"]),
             per_image=dict(zip(images, np.column_stack([before, held_out]).tolist(), strict=True)),
             **held_out_gain(before, held_out, [image.group for image in known]),
@@ -174,7 +176,15 @@ def _place(runs: Collection[Path], file: Path | None) -> Path | None:
     """Return the folder of a run's second level; that of several runs is beside the parameters found for them."""
     if len(runs) == 1:
         return min(runs) / FOLDER
-    return file.parent / FOLDER if file and file.absolute().parents[1].name == ENSEMBLE else None
+    return file.parent / FOLDER if file and file.absolute().parent.parent.name == ENSEMBLE else None
+
+
+def _count_shares(runs: Iterable[Path], weights: Iterable[float] | None) -> list[float]:
+    """Return how much each run counts in the mean of checkpoints of these runs, in ascending order."""
+    totals: defaultdict[Path, float] = defaultdict(float)
+    for run, weight in zip(runs, weights or repeat(1.0)):  # noqa: B905
+        totals[run] += weight
+    return sorted(round(total / sum(totals.values()), 6) for total in totals.values())
 
 
 def choose_second_level(
@@ -183,15 +193,14 @@ def choose_second_level(
     """Return the second level to decode with, if any, and remarks; the file is that of the decode parameters."""
     if chosen is not None:
         return (None if chosen == NONE else read_second_level(config, Path(chosen))), []
-    runs = {checkpoint_run(checkpoint) for checkpoint in checkpoints}
-    folder = _place(runs, file)
+    runs = [checkpoint_run(checkpoint) for checkpoint in checkpoints]
+    folder = _place({*runs}, file)
     if folder is None or not (folder / "result.json").is_file():
         return None, []
     result = _read_result(folder)
     if not result["is_used"]:
         return None, []
-    weights = sha256(file) if file and len(runs) > 1 else None
-    if (result["identity"], result["weights_sha256"]) != (_identity(config), weights):
+    if (result["identity"], result["shares"]) != (_identity(config), _count_shares(runs, config.inference.weights)):
         other = "another decoding"
     elif not set(checkpoints.values()) <= set(result["checkpoints"]):
         other = "other checkpoints"
@@ -250,9 +259,9 @@ def _read_result(folder: Path) -> dict[str, Any]:
     path, cure = folder / "result.json", "run kaggle-unet second-level"
     if not path.is_file():
         raise ConfigError(f"{folder}: has no second level; {cure}")
-    result = {"weights_sha256": None, **read_record(path, cure)}  # an earlier version learnt for one run alone
+    result = {"shares": [1.0], **read_record(path, cure)}  # an earlier version learnt for one run alone
     with reading(path, cure):
-        return {key: result[key] for key in ("identity", "weights_sha256", "true_per_found", "is_used", "checkpoints")}
+        return {key: result[key] for key in ("identity", "shares", "true_per_found", "is_used", "checkpoints")}
 
 
 def _identity(config: Config) -> str:

@@ -90,7 +90,7 @@ def tune(
     _refuse_other(config, trained, run)
     for other in others:
         refuse_beside(config, trained, run, other)
-    names = _name_weights(run, others)
+    names = [f"{_WEIGHT_OF}{name_run(run, other)}" for other in others]
     images = list_images(run, others)
     space = search_space(config.codec.name, single_object=config.decode.single_object)
     start = current_params(space, config.decoder)
@@ -169,14 +169,6 @@ def refuse_beside(config: Config, trained: Config, run: Path, other: Path) -> No
         raise ConfigError(f"{msg}out")
 
 
-def _name_weights(run: Path, others: Sequence[Path]) -> list[str]:
-    names = [name_run(run, other) for other in others]
-    if len({".", *names}) <= len(names):
-        msg = f"tune {run} --with {' --with '.join(map(str, others))}: a run is named twice; name each once"
-        raise ConfigError(msg)
-    return [f"{_WEIGHT_OF}{name}" for name in names]
-
-
 def _split(params: Params) -> tuple[Params, dict[str, float]]:
     """Separate decode parameters from the weights of runs."""
     weights = {name: float(value) for name, value in params.items() if name.startswith(_WEIGHT_OF)}
@@ -185,6 +177,8 @@ def _split(params: Params) -> tuple[Params, dict[str, float]]:
 
 def list_images(run: Path, others: Sequence[Path]) -> DataFrame:
     """List the images that have out-of-fold planes in every run, divided into parts by the first run's folds."""
+    if len({one.resolve() for one in (run, *others)}) <= len(others):
+        raise ConfigError(f"{run} --with {' --with '.join(map(str, others))}: a run is named twice; name each once")
     table = out_of_fold_samples(run).reset_index(drop=True)
     for other in others:
         planes = out_of_fold_samples(other)[["id", "planes"]].reset_index(drop=True)

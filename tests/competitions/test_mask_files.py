@@ -647,7 +647,7 @@ def test_soft_edges_are_no_objects(tmp_path):
     write_folder(tmp_path / "set", images | {"masks/b.png": png(soft(big > 0))})
     settings = CompetitionSettings(name="folder")
     with pytest.raises(
-        DataError, match=r"b\.png has .* numbers or colours in crumbs, as the soft edges of .*masks_are to binary"
+        DataError, match=r"b\.png has numbers or colours in crumbs, as the soft edges of .*masks_are: binary"
     ):
         Folder().read(str(tmp_path / "set"), settings).load("b")
     source = Folder().read(str(tmp_path / "set"), settings.model_copy(update={"masks_are": "binary"}))
@@ -663,12 +663,14 @@ def test_soft_edges_are_no_objects(tmp_path):
     assert np.count_nonzero((sample.labels > 0) != (big > 0)) < 0.05 * np.count_nonzero(big)
 
 
-def test_labels_of_many_numbers_keep_them_as_binary_masks(tmp_path):
-    labels = np.zeros((40, 40), np.uint8)
+@pytest.mark.parametrize("ignore", [None, 255])
+def test_labels_of_many_numbers_keep_them_as_binary_masks(tmp_path, ignore):
+    labels = np.zeros((45, 40), np.uint8)
+    labels[42:] = 255
     for number in range(1, 65):
         labels[(number - 1) // 8 * 5 : (number - 1) // 8 * 5 + 4, (number - 1) % 8 * 5 : (number - 1) % 8 * 5 + 4] = (
             number
         )
     write_folder(tmp_path, {"images/a.png": png(labels), "masks/a.png": png(labels)})
-    source = Folder().read(str(tmp_path), CompetitionSettings(name="folder", masks_are="binary"))
-    assert source.load("a").labels.max() == 64
+    source = Folder().read(str(tmp_path), CompetitionSettings(name="folder", masks_are="binary", ignore=ignore))
+    assert source.load("a").labels.max() == 64 + (ignore is None)

@@ -398,9 +398,9 @@ def test_a_png_with_fewer_rows_than_it_declares_is_damaged(pixels, decode):
         decode(build(30), "x.png")
 
 
-def soft_disc(background=0, inside=255, sigma=1.0):
+def soft_disc(background=0, inside=255, sigma=1.0, radius=20):
     y, x = np.mgrid[:64, :64]
-    disc = (y - 30) ** 2 + (x - 33) ** 2 < 20**2
+    disc = (y - 30) ** 2 + (x - 33) ** 2 < radius**2
     return disc, cv2.GaussianBlur(np.where(disc, inside, background).astype(np.uint8), (0, 0), sigma)
 
 
@@ -415,11 +415,17 @@ def test_a_mask_with_soft_edges_is_cut_half_way_with_a_note():
     assert np.count_nonzero(mask != disc) < 20
     alpha = np.dstack([np.zeros_like(soft)] * 3 + [soft])
     assert np.count_nonzero(decode_mask(png(alpha), "a.png")[0] != disc) < 20
+    for radius in (3, 5, 11):  # small objects are half edge
+        disc, soft = soft_disc(sigma=0.8, radius=radius)
+        assert np.count_nonzero(decode_mask(png(soft), "a.png")[0] != disc) < 3 * radius
+    few = np.where(disc, 255, 0).astype(np.uint8)
+    few[28:32, 30:36] = 1
+    assert (decode_mask(png(few), "a.png")[0] == disc).all()
 
 
 def test_a_mask_without_clear_edges_or_background_is_refused():
     with pytest.raises(DataError, match=r"^a\.png has many values between 0 and .*no clear edge; save two values"):
-        decode_mask(png(np.arange(256, dtype=np.uint8).reshape(16, 16)), "a.png")
+        decode_mask(png(soft_disc(sigma=12, radius=4)[1] * np.uint8(20)), "a.png")
     _, soft = soft_disc(9, 209, 0.1)
     red_on_white = np.where(soft[..., None] > 100, np.uint8([255, 0, 0]), np.uint8([255, 255, 255]))
     for picture in (soft, red_on_white):
@@ -440,5 +446,7 @@ def test_indices_of_a_gray_palette_are_kept_where_two_share_a_gray():
     picture = Image.fromarray(np.array([[0, 1, 2], [3, 3, 0]], np.uint8), "P")
     picture.putpalette([0, 0, 0, 90, 90, 90, 90, 90, 90, 200, 200, 200])
     assert read_values(png(picture), "a.png")[0].tolist() == [[0, 1, 2], [3, 3, 0]]
+    picture.putpalette([0, 0, 0, 255, 255, 255, 255, 255, 255, 0, 0, 0])
+    assert read_values(png(picture), "a.png")[0].tolist() == [[0, 255, 255], [0, 0, 0]]
     picture.putpalette([0, 0, 0, 90, 90, 90, 91, 91, 91, 200, 200, 200])
     assert read_values(png(picture), "a.png")[0].tolist() == [[0, 90, 91], [200, 200, 0]]

@@ -221,11 +221,26 @@ def test_planes_that_the_xml_leaves_out_are_not_dropped(tmp_path):
         decode_image(data.replace(b'SizeZ="3"', b'SizeZ="1"'), "a.ome.tif")
 
 
+def test_a_thumbnail_that_the_xml_leaves_out_is_no_second_image(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        file.write(GRAY, photometric="minisblack")
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
+        xml = file.ome_metadata
+    with tifffile.TiffWriter(tmp_path / "b.ome.tif", ome=False) as file:
+        file.write(GRAY, photometric="minisblack", description=xml, metadata=None)
+        file.write(GRAY[:1, :2], photometric="minisblack", subfiletype=1, metadata=None)
+    data = (tmp_path / "b.ome.tif").read_bytes()
+    assert tifffile.TiffFile(io.BytesIO(data)).is_ome
+    np.testing.assert_array_equal(decode_image(data, "b.ome.tif")[0], GRAY)
+
+
 def test_four_samples_are_channels_unless_the_file_calls_one_alpha():
     four = np.dstack([COLOUR, GRAY])
     untagged = cv2.imencode(".tif", four)[1].tobytes()  # OpenCV writes no tag for the fourth
     assert decode_image(untagged, "a.tif")[0].shape == four.shape
     np.testing.assert_array_equal(decode_image(untagged, "a.tif", 3)[0], GRAY)
+    opaque = np.dstack([GRAY, GRAY, GRAY, np.full_like(GRAY, 255)])
+    np.testing.assert_array_equal(read_values(cv2.imencode(".tif", opaque)[1].tobytes(), "a.tif")[0], GRAY)
     tagged = tiff(four, photometric="rgb", extrasamples=[2])
     np.testing.assert_array_equal(decode_image(tagged, "a.tif")[0], COLOUR)
     np.testing.assert_array_equal(decode_image(tagged, "a.tif", 3)[0], GRAY)

@@ -109,9 +109,14 @@ def test_several_runs_are_averaged_as_tune_weights_them(trained, doubtful, tmp_p
     assert manifest["objects"] == 0
     assert call(*words, doubtful / "fold1").code == 0  # of one run, which has no second level
     assert json.loads((tmp_path / "x.json").read_text())["second_level"] is None
+    answer = call(*words, other / "fold1", "--decode", file, "--set", "inference.weights=[1, 0]")
+    assert "trained for another decoding" in answer.err
     file.write_text(file.read_text().replace("0.5 #", "0.7 #"))
     answer = call(*words, other / "fold1")
     assert "trained for another decoding" in answer.err
+    answer = learn(trained, doubtful, "--with", other, "--with", other)
+    assert answer.code == 2
+    assert "tune" in answer.err or "twice" in answer.err
 
 
 def test_no_image_is_scored_with_what_was_learnt_from_it(monkeypatch):
