@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kaggle_unet.errors import DataError, LockedError, ResourceError
-from kaggle_unet.store.planes import describe_planes, planes_folder, write_planes
+from kaggle_unet.store.planes import describe_planes, planes_folder, round_planes, write_planes
 from kaggle_unet.types import Shard
 
 
@@ -117,3 +117,15 @@ def test_planes_that_shards_are_predicting_are_left_alone(tmp_path):
         with planes_folder(tmp_path, {"checkpoints": ["one"]}, "abcd", shard=Shard(2, 2)) as done:
             assert done == {"a"}
     assert not (tmp_path / "planes.json").exists()
+
+
+def test_planes_are_rounded_as_numpy_rounds_to_half_precision():
+    bits = np.random.default_rng(0).integers(0, np.float32(1).view(np.uint32), 1 << 20, dtype=np.uint32)
+    halves = np.arange(1 << 14, dtype=np.uint16).view(np.float16).astype(np.float32)  # 0 to 2
+    ties = (halves[1:] + halves[:-1]) / 2
+    edges = np.concatenate([np.nextafter(ties, np.float32(0)), ties, np.nextafter(ties, np.float32(2)), halves])
+    for values in (bits.view(np.float32), edges, np.float32([np.nan, 0, 1e-45, 1])):
+        planes = values.reshape(1, 1, -1)
+        with np.errstate(under="ignore"):
+            wanted = planes.astype(np.float16).astype(np.float32)
+        np.testing.assert_array_equal(round_planes(planes), wanted)
