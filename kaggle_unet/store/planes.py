@@ -25,7 +25,7 @@ def round_planes(planes: Planes | HalfPlanes) -> Planes | HalfPlanes:
     """Round to what the disk holds."""
     if planes.dtype == np.float16:
         return planes
-    # numpy takes ten times as long where a half is not exact below 2⁻¹⁴; adding 0.5 rounds to the steps of 2⁻²⁴ there.
+    # numpy takes thirty times as long where a half is inexact below 2⁻¹⁴; adding 0.5 rounds to the steps of 2⁻²⁴ there.
     planes = np.where(planes < 2**-14, planes + np.float32(0.5) - np.float32(0.5), planes)
     return planes.astype(np.float16).astype(np.float32)
 
