@@ -268,6 +268,11 @@ def plain(settings: BaseModel, *sections: str) -> dict[str, Any]:
     return {name: tree[name] for name in sections or tree}
 
 
+def without_weights(config: Config) -> Config:
+    """Drop the weights of an ensemble, to use one of its checkpoints alone or to weight them anew."""
+    return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": None})})
+
+
 def to_yaml(config: Config) -> str:
     """Return a resolved config as YAML."""
     return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)

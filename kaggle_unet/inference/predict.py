@@ -24,7 +24,7 @@ from kaggle_unet.errors import ConfigError, KitError, ResourceError
 from kaggle_unet.inference.flips import FLIP_SETS
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.inference.tiles import cut_tile, merge_tiles, plan_tiles
-from kaggle_unet.store.planes import round_planes
+from kaggle_unet.store.planes import to_half
 from kaggle_unet.targets.codecs import CODECS
 from kaggle_unet.targets.settings import CodecName
 from kaggle_unet.types import HalfPlanes, Inputs, Planes, Shape, Sliced
@@ -196,7 +196,7 @@ def _predict_tiles(name: str, image: Inputs, settings: InferenceSettings, averag
     planes: HalfPlanes | None = None
     for rows, merged in _merge_rows(name, image, settings, average, slice(0, height)):
         planes = np.empty((len(merged), height, width), dtype=np.float16) if planes is None else planes
-        planes[:, rows] = round_planes(merged)
+        planes[:, rows] = to_half(merged)
     assert planes is not None
     return planes
 

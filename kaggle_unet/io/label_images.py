@@ -168,9 +168,10 @@ def has_soft_edges(values: Values) -> bool:
     if values.ndim == 2 and int(values.max(initial=0)) not in {255, 65535}:
         return False
     labels = rank(number_colours(values)).astype(np.int32)
+    if labels.max(initial=0) <= _MOST_LEVELS:
+        return False
     pieces = count_pieces_and_holes(labels)[0][1:] if values.ndim == 2 else ()
-    is_crumbs = np.median(areas_px(labels)) < _FEWEST_PX or np.median([*pieces, 0]) >= _FEWEST_PIECES
-    return int(labels.max(initial=0)) > _MOST_LEVELS and bool(is_crumbs)
+    return bool(np.median(areas_px(labels)) < _FEWEST_PX or np.median([*pieces, 0]) >= _FEWEST_PIECES)
 
 
 def refuse_soft_edges(values: Values, where: str) -> None:

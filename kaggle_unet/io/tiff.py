@@ -44,9 +44,10 @@ def find_plane(tiff: tifffile.TiffFile, where: str) -> tuple[tifffile.TiffPageSe
         raise DataError(f"{where} holds no image; get it again")
     series = [one for one in tiff.series if not one.keyframe.is_reduced] or tiff.series
     refuse_several(len(series), where)
-    n_pages = sum(not page.aspage().is_reduced for page in tiff.pages) if tiff.is_ome else 0
-    if n_pages > sum(len(one.pages) for one in tiff.series):  # planes that its XML leaves out
-        refuse_several(n_pages, where)
+    n_listed = sum(len(one.pages) for one in tiff.series)
+    if tiff.is_ome and len(tiff.pages) > n_listed:  # its XML leaves some out, perhaps thumbnails alone
+        n_pages = sum(not page.aspage().is_reduced for page in tiff.pages)
+        refuse_several(n_pages if n_pages > n_listed else 1, where)
     n_parts = math.prod(series[0].keyframe.chunked)
     if any(page is not None and len(page.dataoffsets) < n_parts for page in series[0].pages):  # decoders leave them 0
         raise DataError(f"{where} lacks some of the {n_parts} strips or tiles that its size needs; get it again")

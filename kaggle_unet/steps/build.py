@@ -12,7 +12,7 @@ from torch import nn
 
 from kaggle_unet.competitions.competition import Source
 from kaggle_unet.competitions.registry import get_competition
-from kaggle_unet.config import Config, plain, validate_config
+from kaggle_unet.config import Config, plain, validate_config, without_weights
 from kaggle_unet.data.augment import labels_of
 from kaggle_unet.data.batch import PadSpec, padded_shape
 from kaggle_unet.data.dataset import TrainingSet, ValidationSet
@@ -192,11 +192,6 @@ def load_ensemble(paths: Sequence[Path], config: Config | None = None) -> Ensemb
     margin = max(int(getattr(model, "margin", 0)) for model, _ in loaded)
     pad_spec = PadSpec(math.lcm(*(multiple for _, multiple in loaded)), margin)
     return Ensemble([model for model, _ in loaded], config, pad_spec, about, device_config)
-
-
-def without_weights(config: Config) -> Config:
-    """Drop the weights of an ensemble, to use one of its checkpoints alone."""
-    return config.model_copy(update={"inference": config.inference.model_copy(update={"weights": None})})
 
 
 def _load_model(path: Path, checkpoint: Checkpoint, config: Config) -> tuple[nn.Module, int]:

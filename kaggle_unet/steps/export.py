@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from kaggle_unet.config import Config, plain
+from kaggle_unet.config import Config, plain, without_weights
 from kaggle_unet.data.batch import padded_shape
 from kaggle_unet.errors import ConfigError, import_extra
 from kaggle_unet.inference.predict import MeanNetwork
 from kaggle_unet.models.checkpoint import hash_file
 from kaggle_unet.models.exported import OnnxNetwork, trace_network, write_exported
 from kaggle_unet.models.settings import EXPORTED
-from kaggle_unet.steps.build import Ensemble, load_ensemble, without_weights
+from kaggle_unet.steps.build import Ensemble, load_ensemble
 from kaggle_unet.steps.provenance import refuse_foreign
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.steps.submit import describe_ensemble, without_places

@@ -6,19 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kaggle_unet.competitions.competition import read_shapes
-from kaggle_unet.config import Config, plain
+from kaggle_unet.config import Config, plain, without_weights
 from kaggle_unet.errors import ConfigError
 from kaggle_unet.inference.flips import FLIP_SETS
 from kaggle_unet.inference.settings import InferenceSettings
 from kaggle_unet.io.tables import format_rows
-from kaggle_unet.steps.build import (
-    Ensemble,
-    group_samples,
-    load_ensemble,
-    open_images,
-    predict_samples,
-    without_weights,
-)
+from kaggle_unet.steps.build import Ensemble, group_samples, load_ensemble, open_images, predict_samples
 from kaggle_unet.steps.parallel import OnProgress
 from kaggle_unet.steps.provenance import claim_folder, refuse_in_run
 from kaggle_unet.steps.run import find_checkpoints, open_run, validation_ids

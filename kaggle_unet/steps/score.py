@@ -16,7 +16,7 @@ from kaggle_unet.competitions.pairing import plain_name
 from kaggle_unet.competitions.registry import get_competition
 from kaggle_unet.competitions.submission import decode_submitted, read_submission
 from kaggle_unet.competitions.truth import Truth, read_truth
-from kaggle_unet.config import Config
+from kaggle_unet.config import Config, without_weights
 from kaggle_unet.errors import DataError, shorten_list
 from kaggle_unet.inference.settings import PLANE_SETTINGS
 from kaggle_unet.io.archive import open_archive
@@ -192,7 +192,7 @@ def open_run_to_decode(
     """
     config, store = open_run(run, store_folder)
     if others:  # each run has a weight then, not each checkpoint
-        config = config.model_copy(update={"inference": config.inference.model_copy(update={"weights": None})})
+        config = without_weights(config)
     config, file = choose_decode_params(config, [run, *others], chosen=decode)
     folders = [fold_folder(one, fold) / "planes" for one in (run, *others) for fold in folds_with_planes(one)]
     for remark in check_decode_params(file, checkpoint_hashes(folders), config, *prediction_views(folders)):
@@ -202,7 +202,7 @@ def open_run_to_decode(
 
 def score_training_samples(run: Path, config: Config, store: Store, on_progress: OnProgress) -> Scores:
     """Predict each fold's training samples with its best checkpoint, and score them."""
-    from kaggle_unet.steps.build import load_ensemble, predict_samples, without_weights
+    from kaggle_unet.steps.build import load_ensemble, predict_samples
 
     config, table, scored = without_weights(config), run_folds(run).dropna(subset="fold"), list[Scored]()
     groups = dict(zip(table["id"], table["group"], strict=True))

@@ -37,7 +37,7 @@ from kaggle_unet.steps.parallel import OnProgress, map_samples
 from kaggle_unet.steps.provenance import refuse_mixture
 from kaggle_unet.steps.second_level import choose_decoder
 from kaggle_unet.store import atomic_write, lock, read_record, write_record
-from kaggle_unet.store.planes import round_planes
+from kaggle_unet.store.planes import to_half
 from kaggle_unet.targets.codecs import get_codec
 from kaggle_unet.types import DataFrame, Inputs, Labels, Planes, Result, Shape, Shard, Sliced
 
@@ -273,7 +273,7 @@ def _in_strips(blocks: Iterator[tuple[slice, Planes]], rows: slice) -> Iterator[
     """Cut rows that come in blocks of any height into strips, which begin at multiples of `STRIP_PX`."""
     kept, top = list[NDArray[np.float16]](), rows.start
     for block, planes in blocks:
-        kept.append(round_planes(planes).astype(np.float16))
+        kept.append(to_half(planes))
         while block.stop - top >= STRIP_PX or (block.stop == rows.stop and top < rows.stop):
             whole = np.concatenate(kept, axis=1)
             strip = slice(top, min(top + STRIP_PX, rows.stop))

@@ -275,6 +275,3 @@ def _salt(rng: np.random.Generator) -> Field:
     """Draw salt's own texture: quiet, without direction."""
     quiet = rng.uniform(0.15, 0.45)
     return quiet * smooth_noise(rng, SALT_SHAPE, rng.uniform(1.2, 3.0)) + 0.5 * smooth_noise(rng, SALT_SHAPE, 25)
-
-
-# The colour of each class in masks; black is clouds, under which no class is known.

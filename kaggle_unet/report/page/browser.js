@@ -211,9 +211,11 @@ function updateList() {
 }
 
 function describeCounts(entry) {
-  const totalPx = isClasses ? entry.rows.reduce((sum, row) => sum + row.truePx, 0) : 0; // those that count
-  if (isClasses) return entry.rows.map((row, c) => [data.classes[c].name, row]).filter(([, { iou }]) => iou !== null)
-    .map(([name, row]) => [name, `${name} ${describeClass(row, totalPx)}`]);
+  if (isClasses) {
+    const totalPx = entry.rows.reduce((sum, row) => sum + row.truePx, 0); // those that count
+    return entry.rows.map((row, c) => [data.classes[c].name, row]).filter(([, { iou }]) => iou !== null)
+      .map(([name, row]) => [name, `${name} ${describeClass(row, totalPx)}`]);
+  }
   return [...KINDS, ...CHANGES].map((kind) => [kind, countsOf(entry)[kind]]).filter(([, n]) => n > 0)
     .map(([kind, n]) => [kind, `${n} ${kind}`]);
 }
